@@ -1,0 +1,206 @@
+//! Constant tensors over shared buffers.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::types::DType;
+
+/// A constant tensor: element type, dimensions and little-endian data in a shared buffer
+/// (a slice of the mapped model file, or one owned by the pass that made it).
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    dtype: DType,
+    dims: Vec<usize>,
+    data: Option<Bytes>,
+}
+
+impl Tensor {
+    /// A tensor over `data`, little-endian and row-major. `None` unless the length of `data`
+    /// is the product of `dims` times the element size.
+    pub fn new(dtype: DType, dims: Vec<usize>, data: Bytes) -> Option<Self> {
+        let count = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
+        (count.checked_mul(dtype.size()?)? == data.len()).then_some(Self {
+            dtype,
+            dims,
+            data: Some(data),
+        })
+    }
+
+    /// A tensor whose elements this crate does not read: strings, sub-byte types.
+    pub fn opaque(dtype: DType, dims: Vec<usize>) -> Self {
+        Self {
+            dtype,
+            dims,
+            data: None,
+        }
+    }
+
+    /// An f32 tensor.
+    ///
+    /// # Panics
+    /// If the length of `values` is not the product of `dims`.
+    pub fn from_f32(dims: Vec<usize>, values: Vec<f32>) -> Self {
+        assert_eq!(dims.iter().product::<usize>(), values.len());
+        #[cfg(target_endian = "little")]
+        let data = Bytes::from_owner(F32Owner(values));
+        #[cfg(target_endian = "big")]
+        let data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Self {
+            dtype: DType::F32,
+            dims,
+            data: Some(data),
+        }
+    }
+
+    /// An i64 tensor.
+    ///
+    /// # Panics
+    /// If the length of `values` is not the product of `dims`.
+    pub fn from_i64(dims: Vec<usize>, values: &[i64]) -> Self {
+        assert_eq!(dims.iter().product::<usize>(), values.len());
+        Self {
+            dtype: DType::I64,
+            dims,
+            data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        }
+    }
+
+    /// A tensor of a floating-point type from f32 values, rounded to nearest.
+    /// `None` if `dtype` is not a floating-point type or the count does not fit `dims`.
+    pub fn from_floats(dtype: DType, dims: Vec<usize>, values: Vec<f32>) -> Option<Self> {
+        if dims.iter().product::<usize>() != values.len() {
+            return None;
+        }
+        let data: Bytes = match dtype {
+            DType::F32 => return Some(Self::from_f32(dims, values)),
+            DType::F64 => values
+                .iter()
+                .flat_map(|v| f64::from(*v).to_le_bytes())
+                .collect(),
+            DType::F16 => values
+                .iter()
+                .flat_map(|v| half::f16::from_f32(*v).to_le_bytes())
+                .collect(),
+            DType::BF16 => values
+                .iter()
+                .flat_map(|v| half::bf16::from_f32(*v).to_le_bytes())
+                .collect(),
+            _ => return None,
+        };
+        Some(Self {
+            dtype,
+            dims,
+            data: Some(data),
+        })
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Dimensions, outermost first.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Whether the tensor has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The little-endian data; `None` for opaque tensors.
+    pub fn data(&self) -> Option<&Bytes> {
+        self.data.as_ref()
+    }
+
+    /// The elements of a floating-point tensor as f32, borrowed where they are stored so.
+    /// `None` for other types.
+    pub fn to_f32(&self) -> Option<Cow<'_, [f32]>> {
+        let data = self.data.as_deref()?;
+        Some(match self.dtype {
+            DType::F32 => {
+                #[cfg(target_endian = "little")]
+                if let Ok(slice) = bytemuck::try_cast_slice(data) {
+                    return Some(Cow::Borrowed(slice));
+                }
+                decode(data, f32::from_le_bytes)
+            }
+            DType::F64 => decode(data, |b| f64::from_le_bytes(b) as f32),
+            DType::F16 => decode(data, |b| half::f16::from_le_bytes(b).to_f32()),
+            DType::BF16 => decode(data, |b| half::bf16::from_le_bytes(b).to_f32()),
+            _ => return None,
+        })
+    }
+
+    /// The elements of an integer or boolean tensor as i64. `None` for other types.
+    pub fn to_i64(&self) -> Option<Vec<i64>> {
+        let data = self.data.as_deref()?;
+        Some(match self.dtype {
+            DType::I64 => ints(data, i64::from_le_bytes),
+            DType::I32 => ints(data, |b| i64::from(i32::from_le_bytes(b))),
+            DType::I16 => ints(data, |b| i64::from(i16::from_le_bytes(b))),
+            DType::I8 => ints(data, |b| i64::from(i8::from_le_bytes(b))),
+            DType::U8 | DType::Bool => data.iter().map(|b| i64::from(*b)).collect(),
+            DType::U16 => ints(data, |b| i64::from(u16::from_le_bytes(b))),
+            DType::U32 => ints(data, |b| i64::from(u32::from_le_bytes(b))),
+            DType::U64 => ints(data, |b| u64::from_le_bytes(b) as i64),
+            _ => return None,
+        })
+    }
+}
+
+fn decode<const N: usize>(data: &[u8], f: impl Fn([u8; N]) -> f32) -> Cow<'_, [f32]> {
+    Cow::Owned(data.as_chunks::<N>().0.iter().map(|b| f(*b)).collect())
+}
+
+fn ints<const N: usize>(data: &[u8], f: impl Fn([u8; N]) -> i64) -> Vec<i64> {
+    data.as_chunks::<N>().0.iter().map(|b| f(*b)).collect()
+}
+
+/// Lets a `Vec<f32>` back a byte buffer without a copy.
+struct F32Owner(Vec<f32>);
+
+impl AsRef<[u8]> for F32Owner {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn lengths_must_agree() {
+        assert!(Tensor::new(DType::F32, vec![2], Bytes::from_static(&[0; 8])).is_some());
+        assert!(Tensor::new(DType::F32, vec![3], Bytes::from_static(&[0; 8])).is_none());
+        let huge = vec![usize::MAX, 2];
+        assert!(Tensor::new(DType::F32, huge, Bytes::from_static(&[0; 8])).is_none());
+    }
+
+    #[test]
+    fn unaligned_f32_are_read() {
+        let mut raw = vec![0u8];
+        raw.extend(1.5f32.to_le_bytes());
+        raw.extend((-2.0f32).to_le_bytes());
+        let t = Tensor::new(DType::F32, vec![2], Bytes::from(raw).slice(1..)).unwrap();
+        assert_eq!(&*t.to_f32().unwrap(), &[1.5, -2.0]);
+    }
+
+    #[test]
+    fn half_types_round_trip() {
+        for dtype in [DType::F16, DType::BF16, DType::F64, DType::F32] {
+            let t = Tensor::from_floats(dtype, vec![3], vec![1.0, -0.5, 2.0]).unwrap();
+            assert_eq!(&*t.to_f32().unwrap(), &[1.0, -0.5, 2.0], "{dtype}");
+            assert_eq!(t.data().unwrap().len(), 3 * dtype.size().unwrap());
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! An ONNX file: the model and the envelope around it.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use sepconv_ir::{Model, ValueId};
+
+use crate::error::OnnxError;
+use crate::export::export;
+use crate::external::DataFiles;
+use crate::file::{map, write_atomic_with};
+use crate::import::import;
+use crate::rope::Rope;
+
+/// An ONNX file in memory: a model that passes edit, and every encoded record around it.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// The model. Passes edit its graph through patches.
+    pub model: Model,
+    pub(crate) envelope: Envelope,
+    origin: Origin,
+}
+
+#[derive(Debug, Clone)]
+struct Origin {
+    path: Option<PathBuf>,
+    size: usize,
+    /// External data files that tensors were read from: location and contents.
+    data: Vec<(String, Bytes)>,
+}
+
+/// The records of `ModelProto` and `GraphProto` in file order.
+#[derive(Debug, Clone)]
+pub(crate) struct Envelope {
+    pub model: Vec<ModelRecord>,
+    pub graph: Vec<GraphRecord>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ModelRecord {
+    /// The graph, as it was encoded.
+    Graph(Bytes),
+    /// Any other record.
+    Verbatim(Bytes),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum GraphRecord {
+    /// An operator; where and how it is written follows from the graph.
+    Node,
+    /// An initializer.
+    Initializer(ValueId),
+    /// A record about a value, to be dropped when the value is gone: `value_info`, or an
+    /// input that only lists an initializer.
+    About(ValueId, Bytes),
+    /// A graph input.
+    Input(Bytes),
+    /// Any other record.
+    Verbatim(Bytes),
+}
+
+impl Document {
+    /// Reads a model file by mapping it. External data is mapped from the same folder.
+    ///
+    /// # Errors
+    /// [`OnnxError`] naming the file, and the node or initializer where there is one.
+    pub fn open(path: &Path) -> Result<Self, OnnxError> {
+        let data = map(path)?;
+        let folder = match path.parent() {
+            Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Self::read(data, DataFiles::beside(folder), Some(path))
+    }
+
+    /// Reads a model from memory. Tensors with external data stay opaque.
+    ///
+    /// # Errors
+    /// As [`Document::open`].
+    pub fn from_bytes(data: Bytes) -> Result<Self, OnnxError> {
+        Self::read(data, DataFiles::none(), None)
+    }
+
+    fn read(data: Bytes, files: DataFiles, path: Option<&Path>) -> Result<Self, OnnxError> {
+        let size = data.len();
+        let (model, envelope) = import(&data, &files).map_err(|reason| OnnxError::Malformed {
+            file: path.map_or("<bytes>".into(), |p| p.display().to_string()),
+            reason,
+        })?;
+        let origin = Origin {
+            path: path.map(Path::to_owned),
+            size,
+            data: files.used(),
+        };
+        Ok(Self {
+            model,
+            envelope,
+            origin,
+        })
+    }
+
+    /// The file that the document was read from.
+    pub fn path(&self) -> Option<&Path> {
+        self.origin.path.as_deref()
+    }
+
+    /// Size of the file that the document was read from, in bytes, external data included.
+    pub fn source_size(&self) -> usize {
+        self.origin.size + self.origin.data.iter().map(|(_, d)| d.len()).sum::<usize>()
+    }
+
+    /// The encoded model. Segments share the buffers of the source file.
+    pub fn encode(&self) -> Rope {
+        export(self)
+    }
+
+    /// Writes the model to `path`, whole or not at all, and external data files beside it
+    /// where `path` is in another folder than the source. Returns the bytes written.
+    ///
+    /// # Errors
+    /// [`OnnxError::Exists`] without `force`, [`OnnxError::Io`].
+    pub fn save(&self, path: &Path, force: bool) -> Result<usize, OnnxError> {
+        let encoded = self.encode();
+        let mut written = encoded.len();
+        if !self.beside_source(path) {
+            for (location, data) in &self.origin.data {
+                let target = path.with_file_name("").join(location);
+                write_atomic_with(&target, force, |w| w.write_all(data))?;
+            }
+        }
+        written += self.origin.data.iter().map(|(_, d)| d.len()).sum::<usize>();
+        write_atomic_with(path, force, |w| encoded.write_to(w))?;
+        Ok(written)
+    }
+
+    fn beside_source(&self, path: &Path) -> bool {
+        let folder = |p: &Path| {
+            let parent = p.parent().filter(|p| !p.as_os_str().is_empty());
+            parent.unwrap_or(Path::new(".")).canonicalize().ok()
+        };
+        let source = self.origin.path.as_deref().and_then(folder);
+        source.is_some() && source == folder(path)
+    }
+}

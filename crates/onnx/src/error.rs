@@ -1,0 +1,68 @@
+//! Errors of reading and writing ONNX files.
+
+use std::path::PathBuf;
+
+use sepconv_ir::IrError;
+
+/// Why an ONNX file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum OnnxError {
+    /// The file could not be opened, read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The path names something that is not a regular file.
+    #[error("{}: is {what}, expected an ONNX model", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is, such as "a directory" or "an empty file".
+        what: &'static str,
+    },
+    /// The output exists already.
+    #[error("{}: exists already (use --force to replace it)", path.display())]
+    Exists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The bytes are no ONNX model, or a broken one.
+    #[error("{file}: {reason}")]
+    Malformed {
+        /// The file, or `<bytes>`.
+        file: String,
+        /// What is wrong, and where.
+        reason: Malformed,
+    },
+}
+
+/// What is wrong with the bytes of a model.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// The encoding itself is broken.
+    #[error("not an ONNX model: {0}")]
+    NotOnnx(String),
+    /// A part of the model can't be decoded.
+    #[error("{part}: {reason}")]
+    Part {
+        /// The part, such as "node 'conv1'" or "initializer 'w'".
+        part: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The graph contradicts itself.
+    #[error(transparent)]
+    Graph(#[from] IrError),
+}
+
+impl Malformed {
+    pub(crate) fn part(part: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Part {
+            part: part.into(),
+            reason: reason.to_string(),
+        }
+    }
+}
