@@ -1,0 +1,324 @@
+//! The one loader for calibration and evaluation.
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use ndarray::ArrayD;
+
+use crate::archive::{self, Found};
+use crate::array::Array;
+use crate::batch::{Batch, Batches};
+use crate::draw::draw;
+use crate::error::DataError;
+use crate::feed::Feed;
+use crate::folder::Folder;
+use crate::labels;
+use crate::npy;
+use crate::preprocess::Preprocess;
+use crate::request::{InputSpec, Labels, Request};
+use crate::table::Table;
+use crate::testsets::{self, TestSets};
+
+/// Where the samples come from.
+#[derive(Debug)]
+enum Source {
+    Arrays(Vec<Feed>),
+    Pictures(Folder),
+    Sets(TestSets),
+}
+
+/// Where the wanted outputs come from.
+#[derive(Debug)]
+enum Target {
+    Table(Table),
+    Sets,
+}
+
+/// An open data set: samples that fit the model's inputs, read on demand.
+///
+/// Reading takes `&self` and may go on in several threads at once. Pictures
+/// are decoded per batch, stored arrays are read from the file per batch,
+/// compressed ones are unpacked once (in memory up to 1 GiB for the whole
+/// archive, past it to an unlinked temporary file).
+#[derive(Debug)]
+pub struct Dataset {
+    path: PathBuf,
+    source: Source,
+    samples: Vec<Vec<usize>>,
+    rows: Vec<usize>,
+    labels: Option<Vec<i64>>,
+    target: Option<Target>,
+    fixed_batch: Option<usize>,
+}
+
+impl Dataset {
+    /// Opens a data set and checks it against the request.
+    ///
+    /// The formats, told by content:
+    /// - `.npz`: arrays named like the inputs; for a model of one input also
+    ///   `images`, or the only array that is neither `labels` nor `target`.
+    ///   `labels` is `[n]` of any integer type, `target` is `[n, ...]` of floats.
+    ///   The first axis counts the samples.
+    /// - `.npy`: the array of the one input.
+    /// - a directory of JPEG and PNG pictures in name order, hidden files
+    ///   left out: flat (no labels) or one sub-folder a class. Labels are the
+    ///   positions in the classes file, or without one the sorted positions.
+    ///   A model of one channel gets luma.
+    /// - an ONNX `test_data_set_*` directory, or a directory that holds
+    ///   several: `input_N.pb` in the order of the inputs, `output_0.pb` as
+    ///   the target. These tensors are never preprocessed.
+    ///
+    /// Every array header and every selected picture's header is read here,
+    /// so that a wrong shape, dtype, count or label is found before the work
+    /// starts. Damage inside the data of a picture shows when it is read.
+    ///
+    /// # Errors
+    /// Every variant of [`DataError`] but [`DataError::Rows`]; each names the
+    /// file and what was expected against what was found.
+    pub fn open(path: &Path, request: &Request) -> Result<Self, DataError> {
+        let fixed_batch = request.validate()?;
+        let is_dir = std::fs::metadata(path)
+            .map_err(DataError::io(path, "open"))?
+            .is_dir();
+        let (source, found, target) = if is_dir {
+            directory(path, request)?
+        } else {
+            let Found {
+                feeds,
+                labels,
+                target,
+            } = file(path, request)?;
+            (Source::Arrays(feeds), labels, target.map(Target::Table))
+        };
+        let class_count = match (request.class_count, &request.classes) {
+            (None, Some(classes)) if found.is_some() => Some(labels::read_classes(classes)?.len()),
+            (count, _) => count,
+        };
+        if let Some(labels) = &found {
+            labels::check_range(path, labels, class_count)?;
+        }
+        if request.labels == Labels::Required && found.is_none() && target.is_none() {
+            return Err(DataError::malformed(
+                path,
+                "labels or a target (an array 'labels' or 'target', class folders, output_0.pb)",
+                "neither",
+            ));
+        }
+        let rows = draw(source.rows(), request.max_samples, request.seed);
+        Ok(Self {
+            path: path.to_path_buf(),
+            samples: source.samples(&rows)?,
+            source,
+            labels: found.map(|all| rows.iter().map(|&r| all[r]).collect()),
+            rows,
+            target,
+            fixed_batch,
+        })
+    }
+
+    /// A data set of arrays at hand, one per input with the samples first; no preprocessing.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::open`]; messages call the file `(memory)`.
+    pub fn from_arrays(inputs: &[InputSpec], arrays: Vec<Array>) -> Result<Self, DataError> {
+        let fixed_batch = Request::new(inputs.to_vec()).validate()?;
+        let path = PathBuf::from("(memory)");
+        if inputs.len() != arrays.len() {
+            return Err(DataError::mismatch(
+                &path,
+                "arrays",
+                format!("{}, one per input", inputs.len()),
+                arrays.len(),
+            ));
+        }
+        let mut feeds: Vec<Feed> = Vec::new();
+        for (spec, array) in inputs.iter().zip(arrays) {
+            let table = Table::from_array(&path, "array".into(), array)?;
+            feeds.push(Feed::new(&path, spec, &Preprocess::default(), table)?);
+        }
+        let rows = feeds[0].rows;
+        if let Some(odd) = feeds.iter().position(|f| f.rows != rows) {
+            return Err(DataError::mismatch(
+                &path,
+                format!("array for input '{}'", inputs[odd].name),
+                format!("{rows} samples, as for the first input"),
+                feeds[odd].rows,
+            ));
+        }
+        let source = Source::Arrays(feeds);
+        let rows: Vec<usize> = (0..rows).collect();
+        Ok(Self {
+            path,
+            samples: source.samples(&rows)?,
+            source,
+            rows,
+            labels: None,
+            target: None,
+            fixed_batch,
+        })
+    }
+
+    /// The number of samples selected; at least 1.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Never true: an empty data set is refused when it is opened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The file or directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The selected samples as positions in the whole data set, ascending.
+    #[must_use]
+    pub fn selected(&self) -> &[usize] {
+        &self.rows
+    }
+
+    /// The labels of the selected samples, each an output index.
+    #[must_use]
+    pub fn labels(&self) -> Option<&[i64]> {
+        self.labels.as_deref()
+    }
+
+    /// Whether batches carry a target.
+    #[must_use]
+    pub fn has_target(&self) -> bool {
+        self.target.is_some()
+    }
+
+    /// The shape of a sample per input, without the batch axis; the free axes of the model filled in.
+    #[must_use]
+    pub fn sample_shapes(&self) -> &[Vec<usize>] {
+        &self.samples
+    }
+
+    /// The batch size that the model's inputs fix, if any.
+    #[must_use]
+    pub fn fixed_batch(&self) -> Option<usize> {
+        self.fixed_batch
+    }
+
+    /// The batches from first to last sample.
+    ///
+    /// Each has `batch_size` samples (0 counts as 1), the last one maybe
+    /// fewer. A model with a fixed batch axis gets batches of that size
+    /// whatever `batch_size` says, the last one padded: see [`Batch::valid`].
+    #[must_use]
+    pub fn batches(&self, batch_size: usize) -> Batches<'_> {
+        Batches::new(self, self.fixed_batch.unwrap_or(batch_size).max(1))
+    }
+
+    /// The samples at the positions `range` of the selection, as one batch.
+    ///
+    /// # Errors
+    /// [`DataError::Rows`] for a range that is empty, past the end, or longer
+    /// than a fixed batch; the errors of reading and decoding.
+    pub fn batch(&self, range: Range<usize>) -> Result<Batch, DataError> {
+        let refuse = |expected: String| DataError::Rows {
+            start: range.start,
+            end: range.end,
+            expected,
+        };
+        if range.start >= range.end || range.end > self.len() {
+            return Err(refuse(format!("a range within 0..{}", self.len())));
+        }
+        if let Some(fixed) = self.fixed_batch
+            && range.len() > fixed
+        {
+            return Err(refuse(format!("at most {fixed} rows, the model's batch")));
+        }
+        let rows = &self.rows[range.clone()];
+        let mut inputs = self.source.read(rows, &self.samples)?;
+        if let Some(fixed) = self.fixed_batch {
+            inputs.iter_mut().for_each(|array| array.pad_rows(fixed));
+        }
+        Ok(Batch {
+            inputs,
+            labels: self.labels.as_ref().map(|l| l[range.clone()].to_vec()),
+            target: self.read_target(rows)?,
+            start: range.start,
+            valid: range.len(),
+        })
+    }
+
+    fn read_target(&self, rows: &[usize]) -> Result<Option<ArrayD<f32>>, DataError> {
+        let array = match (&self.target, &self.source) {
+            (None, _) => return Ok(None),
+            (Some(Target::Table(table)), _) => table.read(rows)?,
+            (Some(Target::Sets), Source::Sets(sets)) => sets.read_target(rows)?,
+            (Some(Target::Sets), _) => return Ok(None),
+        };
+        array.to_ndarray_f32().map(Some)
+    }
+}
+
+impl Source {
+    fn rows(&self) -> usize {
+        match self {
+            Source::Arrays(feeds) => feeds.first().map_or(0, |f| f.rows),
+            Source::Pictures(folder) => folder.rows(),
+            Source::Sets(sets) => sets.rows(),
+        }
+    }
+
+    /// The sample shape per input, given the rows that will be read.
+    fn samples(&self, rows: &[usize]) -> Result<Vec<Vec<usize>>, DataError> {
+        Ok(match self {
+            Source::Arrays(feeds) => feeds.iter().map(|f| f.sample.clone()).collect(),
+            Source::Pictures(folder) => vec![folder.probe(rows)?],
+            Source::Sets(sets) => sets.samples.clone(),
+        })
+    }
+
+    fn read(&self, rows: &[usize], samples: &[Vec<usize>]) -> Result<Vec<Array>, DataError> {
+        match self {
+            Source::Arrays(feeds) => feeds.iter().map(|f| f.read(rows)).collect(),
+            Source::Pictures(folder) => Ok(vec![folder.read(rows, &samples[0])?]),
+            Source::Sets(sets) => sets.read(rows),
+        }
+    }
+}
+
+type Opened = (Source, Option<Vec<i64>>, Option<Target>);
+
+fn directory(path: &Path, request: &Request) -> Result<Opened, DataError> {
+    let sets = testsets::find(path)?;
+    if sets.is_empty() {
+        let mut folder = Folder::list(path, request)?;
+        let labels = folder.labels.take();
+        return Ok((Source::Pictures(folder), labels, None));
+    }
+    let sets = TestSets::open(sets, request)?;
+    let target = sets.has_target.then_some(Target::Sets);
+    Ok((Source::Sets(sets), None, target))
+}
+
+fn file(path: &Path, request: &Request) -> Result<Found, DataError> {
+    let mut start = Vec::new();
+    File::open(path)
+        .map_err(DataError::io(path, "open"))?
+        .take(6)
+        .read_to_end(&mut start)
+        .map_err(DataError::io(path, "read"))?;
+    if start.starts_with(b"PK") {
+        archive::open_npz(path, request)
+    } else if start.starts_with(npy::MAGIC) {
+        archive::open_npy(path, request)
+    } else {
+        Err(DataError::malformed(
+            path,
+            "an npz or npy file, a directory of pictures or an ONNX test_data_set directory",
+            "a file of other content",
+        ))
+    }
+}

@@ -1,0 +1,335 @@
+//! One array of a data set made to fit one model input.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::array::Array;
+use crate::convert;
+use crate::error::DataError;
+use crate::planes::{self, Planes};
+use crate::preprocess::{Layout, Preprocess};
+use crate::request::InputSpec;
+use crate::table::Table;
+
+/// An array whose rows are samples of one model input.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    path: PathBuf,
+    table: Table,
+    spec: InputSpec,
+    recipe: Preprocess,
+    /// The number of samples.
+    pub rows: usize,
+    /// Whether the table's rows are not the samples: one sample without a batch axis.
+    lone: bool,
+    /// The shape of a stored sample, with the rank of the model's.
+    stored: Vec<usize>,
+    /// The shape of a sample as the model sees it.
+    pub sample: Vec<usize>,
+}
+
+/// How an array's axes are read: the number of samples and the shape of one.
+struct Axes {
+    rows: usize,
+    lone: bool,
+    stored: Vec<usize>,
+}
+
+/// Reads the axes of an array of `shape` for `spec`.
+///
+/// Beside [n, sample...] these are understood: [n, 1, sample...] (an extra
+/// batch axis), [n, h, w] for a model of one channel, and a lone sample
+/// without the first axis where its shape fits.
+fn axes(shape: &[usize], spec: &InputSpec, layout: Layout) -> Option<Axes> {
+    let rank = spec.dims.len();
+    let many = |stored: Vec<usize>| {
+        let rows = shape[0];
+        Some(Axes {
+            rows,
+            lone: false,
+            stored,
+        })
+    };
+    if shape.len() == rank {
+        return many(shape[1..].to_vec());
+    }
+    if shape.len() == rank + 1 && shape[1] == 1 {
+        return many(shape[2..].to_vec());
+    }
+    if shape.len() + 1 != rank {
+        return None;
+    }
+    if rank == 4 && spec.dims[1] == Some(1) {
+        let at = if layout == Layout::Nchw { 0 } else { 2 };
+        let mut stored = shape[1..].to_vec();
+        stored.insert(at, 1);
+        return many(stored);
+    }
+    Some(Axes {
+        rows: 1,
+        lone: true,
+        stored: shape.to_vec(),
+    })
+}
+
+/// The shape [c, h, w] of a sample stored in `layout`.
+fn channels_first(stored: &[usize], layout: Layout) -> Vec<usize> {
+    match (layout, stored) {
+        (Layout::Nhwc, [h, w, c]) => vec![*c, *h, *w],
+        _ => stored.to_vec(),
+    }
+}
+
+impl Feed {
+    /// Checks that the array of `table` suits `spec` once `recipe` is applied.
+    pub(crate) fn new(
+        path: &Path,
+        spec: &InputSpec,
+        recipe: &Preprocess,
+        table: Table,
+    ) -> Result<Self, DataError> {
+        let wrong = |expected: String, found: String| {
+            DataError::mismatch(
+                path,
+                format!("{} for input '{}'", table.what, spec.name),
+                expected,
+                found,
+            )
+        };
+        let picture = spec.is_picture();
+        let recipe = if picture {
+            recipe.clone()
+        } else {
+            Preprocess::default()
+        };
+        if recipe.is_identity() && !convert::castable(table.dtype, spec.dtype) {
+            return Err(wrong(
+                format!("values that convert to {}", spec.dtype),
+                table.dtype.to_string(),
+            ));
+        }
+        let shown = format!("{:?}", table.shape);
+        let misfit = |hint: &str| {
+            let (shape, dims) = (&shown, spec.shape_text());
+            wrong(
+                format!("shape {dims} with samples first"),
+                format!("{shape}{hint}"),
+            )
+        };
+        let axes = axes(&table.shape, spec, recipe.layout).ok_or_else(|| misfit(""))?;
+        if axes.rows == 0 {
+            return Err(DataError::empty(
+                path,
+                format!("{} has shape {shown}", table.what),
+            ));
+        }
+        let fit = |layout: Layout| -> Result<Vec<usize>, DataError> {
+            let mut sample = channels_first(&axes.stored, layout);
+            if picture && recipe.changes_geometry() {
+                let what = format!("{} ({})", table.what, path.display());
+                let (h, w) = planes::output_size(&recipe, &what, sample[1], sample[2])?;
+                (sample[1], sample[2]) = (h, w);
+            }
+            Ok(sample)
+        };
+        if axes.stored.contains(&0) {
+            return Err(misfit(""));
+        }
+        let sample = fit(recipe.layout)?;
+        if !spec.takes(&sample) {
+            let turned = picture
+                && recipe.layout == Layout::Nchw
+                && fit(Layout::Nhwc).is_ok_and(|s| spec.takes(&s));
+            let after = if picture && recipe.changes_geometry() {
+                format!(" ({sample:?} each after resize and crop)")
+            } else {
+                String::new()
+            };
+            let hint = if turned {
+                " (layout nhwc would fit)"
+            } else {
+                &after
+            };
+            return Err(misfit(hint));
+        }
+        if picture {
+            recipe.check_channels(&spec.name, sample[0])?;
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            spec: spec.clone(),
+            recipe,
+            rows: axes.rows,
+            lone: axes.lone,
+            stored: axes.stored,
+            sample,
+            table,
+        })
+    }
+
+    /// The given samples as the model takes them: [rows.len(), sample...] of the input's dtype.
+    pub(crate) fn read(&self, rows: &[usize]) -> Result<Array, DataError> {
+        let mut shape = vec![rows.len()];
+        let raw = if self.lone {
+            let all: Vec<usize> = (0..self.table.rows()).collect();
+            self.table.read(&all)?
+        } else {
+            self.table.read(rows)?
+        };
+        shape.extend(channels_first(&self.stored, self.recipe.layout));
+        let (dtype, mut bytes) = (raw.dtype(), raw.into_bytes());
+        if self.recipe.layout == Layout::Nhwc
+            && let [h, w, c] = self.stored[..]
+        {
+            bytes = planar(&bytes, h * w, c, dtype.size());
+        }
+        let array = self.table.named(Array::new(dtype, shape, bytes))?;
+        if self.recipe.is_identity() || !self.spec.is_picture() {
+            return self.table.named(array.cast(self.spec.dtype));
+        }
+        self.prepared(&array)
+    }
+
+    /// The recipe applied to each sample of [n, c, h, w].
+    fn prepared(&self, array: &Array) -> Result<Array, DataError> {
+        let [n, channels, height, width] = array.shape()[..] else {
+            return Err(DataError::array("rank 4", format!("{:?}", array.shape())));
+        };
+        let what = format!("{} ({})", self.table.what, self.path.display());
+        let values = array.as_f32();
+        let parts: Vec<Result<Vec<u8>, DataError>> = values
+            .par_chunks_exact((channels * height * width).max(1))
+            .map(|sample| {
+                let planes = Planes {
+                    channels,
+                    height,
+                    width,
+                    data: sample.to_vec(),
+                };
+                let done = planes::apply(&self.recipe, &what, planes, !array.dtype().is_float())?;
+                Ok(convert::from_f32(self.spec.dtype, &done.data))
+            })
+            .collect();
+        let mut bytes = Vec::new();
+        for part in parts {
+            bytes.extend_from_slice(&part?);
+        }
+        let mut shape = vec![n];
+        shape.extend_from_slice(&self.sample);
+        self.table.named(Array::new(self.spec.dtype, shape, bytes))
+    }
+}
+
+/// Samples of `pixels` times `channels` elements turned to planes of pixels.
+fn planar(bytes: &[u8], pixels: usize, channels: usize, size: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for sample in bytes.chunks_exact((pixels * channels * size).max(1)) {
+        for c in 0..channels {
+            for pixel in sample.chunks_exact(channels * size) {
+                out.extend_from_slice(&pixel[c * size..(c + 1) * size]);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ChannelOrder, Dtype};
+
+    fn spec(dtype: Dtype, dims: &[usize]) -> InputSpec {
+        let mut dims: Vec<Option<usize>> = dims.iter().map(|&d| Some(d)).collect();
+        dims.insert(0, None);
+        InputSpec::new("x", dtype, dims)
+    }
+
+    fn feed(array: Array, spec: &InputSpec, recipe: &Preprocess) -> Result<Feed, DataError> {
+        let path = Path::new("a.npz");
+        let table = Table::from_array(path, "array 'images'".into(), array)?;
+        Feed::new(path, spec, recipe, table)
+    }
+
+    fn bytes(shape: &[usize]) -> Array {
+        let n = shape.iter().product::<usize>();
+        let values: Vec<u8> = (0..n).map(|i| i as u8).collect();
+        Array::from_slice(shape, &values).unwrap()
+    }
+
+    #[test]
+    fn values_pass_as_they_are_without_a_recipe() {
+        let spec = spec(Dtype::F32, &[3, 1, 2]);
+        let feed = feed(bytes(&[4, 3, 1, 2]), &spec, &Preprocess::default()).unwrap();
+        let got = feed.read(&[1, 3]).unwrap();
+        assert_eq!(got.shape(), &[2, 3, 1, 2]);
+        assert_eq!(
+            &*got.as_slice::<f32>().unwrap(),
+            &[6., 7., 8., 9., 10., 11., 18., 19., 20., 21., 22., 23.]
+        );
+    }
+
+    #[test]
+    fn nhwc_is_turned() {
+        let spec = spec(Dtype::U8, &[3, 1, 2]);
+        let recipe = Preprocess {
+            layout: Layout::Nhwc,
+            ..Preprocess::default()
+        };
+        let feed = feed(bytes(&[2, 1, 2, 3]), &spec, &recipe).unwrap();
+        assert_eq!(feed.read(&[1]).unwrap().bytes(), [6, 9, 7, 10, 8, 11]);
+    }
+
+    #[test]
+    fn batch_axes_missing_or_extra() {
+        let none = Preprocess::default();
+        let rgb = spec(Dtype::U8, &[3, 2, 2]);
+        let lone = feed(bytes(&[3, 2, 2]), &rgb, &none).unwrap();
+        assert_eq!(lone.rows, 1);
+        assert_eq!(lone.read(&[0]).unwrap().shape(), &[1, 3, 2, 2]);
+        let extra = feed(bytes(&[5, 1, 3, 2, 2]), &rgb, &none).unwrap();
+        assert_eq!((extra.rows, extra.read(&[4]).unwrap().bytes()[0]), (5, 48));
+        let grey = spec(Dtype::U8, &[1, 2, 2]);
+        let grey = feed(bytes(&[5, 2, 2]), &grey, &none).unwrap();
+        assert_eq!((grey.rows, &grey.sample[..]), (5, &[1, 2, 2][..]));
+    }
+
+    #[test]
+    fn misfits_are_named() {
+        let none = Preprocess::default();
+        let rgb = spec(Dtype::F32, &[3, 2, 4]);
+        let text = |array| feed(array, &rgb, &none).unwrap_err().to_string();
+        assert_eq!(
+            text(bytes(&[5, 2, 4, 3])),
+            "a.npz: array 'images' for input 'x': expected shape [?,3,2,4] with samples first, \
+             found [5, 2, 4, 3] (layout nhwc would fit)"
+        );
+        assert!(text(bytes(&[0, 3, 2, 4])).contains("at least one sample"));
+        assert!(text(bytes(&[5, 3, 2])).contains("found [5, 3, 2]"));
+        let resize = Preprocess {
+            resize: "4x2".parse().ok(),
+            ..Preprocess::default()
+        };
+        assert!(feed(bytes(&[5, 3, 0, 4]), &rgb, &resize).is_err());
+        let tokens = spec(Dtype::I64, &[2]);
+        let float = Array::from_f32(&[1, 2], &[0.5, 1.0]).unwrap();
+        let error = feed(float, &tokens, &none).unwrap_err().to_string();
+        assert!(error.contains("convert to i64, found f32"), "{error}");
+    }
+
+    #[test]
+    fn a_recipe_on_arrays() {
+        let spec = spec(Dtype::F16, &[3, 1, 1]);
+        let recipe = Preprocess {
+            scale: 0.5,
+            mean: vec![1.0],
+            crop: "1".parse().ok(),
+            channel_order: ChannelOrder::Bgr,
+            ..Preprocess::default()
+        };
+        let feed = feed(bytes(&[1, 3, 3, 3]), &spec, &recipe).unwrap();
+        let got = feed.read(&[0]).unwrap();
+        assert_eq!(got.dtype(), Dtype::F16);
+        assert_eq!(&*got.as_f32(), &[10.0, 5.5, 1.0]);
+    }
+}

@@ -1,0 +1,65 @@
+//! Data sets and preprocessing for calibration and evaluation.
+//!
+//! [`Dataset::open`] reads every supported format behind one interface, checks
+//! it against the model's inputs ([`InputSpec`]) and hands out batches that are
+//! ready for the model, after the [`Preprocess`] recipe. [`synthetic()`] makes
+//! seeded random inputs for when there is no data.
+//!
+//! ```no_run
+//! use sepconv_data::{Dataset, Dtype, InputSpec, Preprocess, Request};
+//!
+//! # fn main() -> Result<(), sepconv_data::DataError> {
+//! let input = InputSpec::new("input", Dtype::F32, vec![None, Some(3), Some(32), Some(32)]);
+//! let mut request = Request::new(vec![input]);
+//! request.preprocess = Preprocess {
+//!     scale: sepconv_data::parse_number("1/255")?,
+//!     ..Preprocess::default()
+//! };
+//! let dataset = Dataset::open("calib.npz".as_ref(), &request)?;
+//! for batch in dataset.batches(16) {
+//!     let batch = batch?;
+//!     assert_eq!(batch.inputs[0].shape()[0], batch.valid);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod archive;
+mod array;
+mod batch;
+mod convert;
+mod dataset;
+mod draw;
+mod dtype;
+mod error;
+mod feed;
+mod folder;
+mod labels;
+mod npy;
+mod npz;
+mod numbers;
+mod picture;
+mod planes;
+mod preprocess;
+mod request;
+mod size;
+mod storage;
+mod synthetic;
+mod table;
+mod tensor;
+mod testsets;
+mod write;
+
+pub use array::{Array, Element};
+pub use batch::{Batch, Batches};
+pub use dataset::Dataset;
+pub use dtype::Dtype;
+pub use error::DataError;
+pub use numbers::{parse_number, parse_numbers};
+pub use preprocess::{ChannelOrder, Layout, Preprocess};
+pub use request::{InputSpec, Labels, Request};
+pub use size::{Crop, Resize};
+pub use synthetic::{INT_RANGE, SyntheticKind, synthetic};
+pub use write::write_npz;

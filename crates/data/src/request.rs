@@ -1,0 +1,177 @@
+//! What the caller wants from a data set.
+
+use std::path::PathBuf;
+
+use crate::dtype::Dtype;
+use crate::error::DataError;
+use crate::preprocess::Preprocess;
+
+/// One input of the model, as its graph declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputSpec {
+    /// The name in the graph.
+    pub name: String,
+    /// The element type.
+    pub dtype: Dtype,
+    /// The axes: the first is the batch axis, `None` is free. `[N,3,H,W]` for pictures.
+    pub dims: Vec<Option<usize>>,
+}
+
+impl InputSpec {
+    /// A spec from its parts.
+    #[must_use]
+    pub fn new(name: impl Into<String>, dtype: Dtype, dims: Vec<Option<usize>>) -> Self {
+        Self {
+            name: name.into(),
+            dtype,
+            dims,
+        }
+    }
+
+    /// The axes as text: `[?,3,224,224]`.
+    #[must_use]
+    pub fn shape_text(&self) -> String {
+        let axes: Vec<String> = self
+            .dims
+            .iter()
+            .map(|d| d.map_or("?".to_string(), |d| d.to_string()))
+            .collect();
+        format!("[{}]", axes.join(","))
+    }
+
+    /// Whether the input takes pictures: rank 4, read as [batch, channel, row, column].
+    #[must_use]
+    pub fn is_picture(&self) -> bool {
+        self.dims.len() == 4
+    }
+
+    /// Whether a sample of that shape (no batch axis) fits.
+    pub(crate) fn takes(&self, sample: &[usize]) -> bool {
+        let axes = self.dims.get(1..).unwrap_or(&[]);
+        axes.len() == sample.len()
+            && axes
+                .iter()
+                .zip(sample)
+                .all(|(d, s)| d.is_none_or(|d| d == *s))
+    }
+}
+
+/// What to do about labels and targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Labels {
+    /// Leave them unread, as calibration does.
+    Ignore,
+    /// Deliver them where the data set has them.
+    #[default]
+    IfPresent,
+    /// Refuse a data set that has neither labels nor a target.
+    Required,
+}
+
+/// What the caller wants from a data set: the model's inputs, the recipe and the selection.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The model's inputs, in the order of the graph; initializers are none.
+    pub inputs: Vec<InputSpec>,
+    /// What is done to pictures.
+    pub preprocess: Preprocess,
+    /// A text file with one class folder name per line: line i (from 0) is output i.
+    pub classes: Option<PathBuf>,
+    /// The number of classes the model knows, when the caller can tell; labels are checked
+    /// against it. Without it the number of lines of `classes` is used.
+    pub class_count: Option<usize>,
+    /// At most this many samples, drawn without replacement; they stay in the data set's order.
+    pub max_samples: Option<usize>,
+    /// The seed of the draw.
+    pub seed: u64,
+    /// What to do about labels and targets.
+    pub labels: Labels,
+}
+
+impl Request {
+    /// A request for everything there is, without preprocessing.
+    #[must_use]
+    pub fn new(inputs: Vec<InputSpec>) -> Self {
+        Self {
+            inputs,
+            ..Self::default()
+        }
+    }
+
+    /// Checks everything that needs no data; gives the fixed batch size, if the model has one.
+    pub(crate) fn validate(&self) -> Result<Option<usize>, DataError> {
+        self.preprocess.validate()?;
+        if self.max_samples == Some(0) {
+            return Err(DataError::value("max-samples", "at least 1", 0));
+        }
+        if self.inputs.is_empty() {
+            return Err(DataError::input("(none)", "at least one input", "none"));
+        }
+        let mut fixed = None;
+        for spec in &self.inputs {
+            let Some(batch) = spec.dims.first() else {
+                return Err(DataError::input(
+                    &spec.name,
+                    "a first axis for the batch",
+                    "a scalar",
+                ));
+            };
+            if spec.dims.contains(&Some(0)) {
+                return Err(DataError::input(
+                    &spec.name,
+                    "axes of at least 1",
+                    spec.shape_text(),
+                ));
+            }
+            if let (Some(a), Some(b)) = (fixed, *batch)
+                && a != b
+            {
+                return Err(DataError::input(
+                    &spec.name,
+                    format!("a batch axis of {a}, as the other inputs"),
+                    spec.shape_text(),
+                ));
+            }
+            fixed = fixed.or(*batch);
+            if let (true, Some(channels)) = (spec.is_picture(), spec.dims.get(1).copied().flatten())
+            {
+                self.preprocess.check_channels(&spec.name, channels)?;
+            }
+        }
+        Ok(fixed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(dims: &[usize]) -> InputSpec {
+        InputSpec::new("x", Dtype::F32, dims.iter().map(|&d| Some(d)).collect())
+    }
+
+    #[test]
+    fn finds_the_fixed_batch() {
+        let free = InputSpec::new("y", Dtype::F32, vec![None, Some(2)]);
+        let request = Request::new(vec![free, spec(&[4, 3, 8, 8])]);
+        assert_eq!(request.validate().unwrap(), Some(4));
+    }
+
+    #[test]
+    fn refuses_inputs_that_cannot_be_fed() {
+        assert!(Request::new(vec![]).validate().is_err());
+        assert!(Request::new(vec![spec(&[])]).validate().is_err());
+        assert!(Request::new(vec![spec(&[1, 0])]).validate().is_err());
+        let error = Request::new(vec![spec(&[2, 1]), spec(&[3, 1])]).validate();
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "model input 'x': expected a batch axis of 2, as the other inputs, found [3,1]"
+        );
+        let mut request = Request::new(vec![spec(&[1, 3, 8, 8])]);
+        request.preprocess.mean = vec![1.0, 2.0];
+        assert!(request.validate().is_err());
+        request.preprocess.mean = vec![];
+        request.max_samples = Some(0);
+        assert!(request.validate().is_err());
+    }
+}

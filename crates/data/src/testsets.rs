@@ -1,0 +1,187 @@
+//! ONNX `test_data_set_*` directories.
+
+use std::path::{Path, PathBuf};
+
+use crate::array::Array;
+use crate::error::DataError;
+use crate::feed::Feed;
+use crate::folder;
+use crate::preprocess::Preprocess;
+use crate::request::{InputSpec, Labels, Request};
+use crate::table::Table;
+use crate::tensor;
+
+/// One or several test sets; their rows, one set after the other, are the samples.
+#[derive(Debug)]
+pub(crate) struct TestSets {
+    sets: Vec<PathBuf>,
+    /// The first row of each set, and the number of rows at the end.
+    starts: Vec<usize>,
+    inputs: Vec<InputSpec>,
+    /// The shape of a sample per input.
+    pub samples: Vec<Vec<usize>>,
+    /// Whether every set has an `output_0.pb` that serves as a target.
+    pub has_target: bool,
+}
+
+/// The test sets at `path`: itself, or its `test_data_set_*` folders by number; empty if it has none.
+pub(crate) fn find(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    if path.join("input_0.pb").is_file() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let (_, folders) = folder::entries(path)?;
+    let mut sets: Vec<(u64, PathBuf)> = folders
+        .into_iter()
+        .filter_map(|folder| {
+            let name = folder.file_name()?.to_str()?;
+            let number = name.strip_prefix("test_data_set_")?;
+            Some((number.parse().unwrap_or(u64::MAX), folder))
+        })
+        .collect();
+    sets.sort();
+    Ok(sets.into_iter().map(|(_, folder)| folder).collect())
+}
+
+impl TestSets {
+    /// Reads every tensor once, to check it.
+    pub(crate) fn open(sets: Vec<PathBuf>, request: &Request) -> Result<Self, DataError> {
+        let mut found = Self {
+            sets,
+            starts: vec![0],
+            inputs: request.inputs.clone(),
+            samples: Vec::new(),
+            has_target: request.labels != Labels::Ignore,
+        };
+        let mut target_shape = None;
+        for set in &found.sets {
+            let feeds = feeds(set, &found.inputs)?;
+            let rows = feeds.first().map_or(0, |f| f.rows);
+            let samples: Vec<Vec<usize>> = feeds.into_iter().map(|f| f.sample).collect();
+            if found.samples.is_empty() {
+                found.samples = samples;
+            } else if found.samples != samples {
+                return Err(DataError::mismatch(
+                    set,
+                    "samples",
+                    format!("shapes {:?}, as in the first set", found.samples),
+                    format!("{samples:?}"),
+                ));
+            }
+            found.starts.push(found.starts.last().unwrap_or(&0) + rows);
+            if found.has_target {
+                match target(set, rows) {
+                    Ok(array) => {
+                        let shape = array.shape()[1..].to_vec();
+                        found.has_target = *target_shape.get_or_insert(shape.clone()) == shape;
+                    }
+                    Err(error) if request.labels == Labels::Required => return Err(error),
+                    Err(_) => found.has_target = false,
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The number of samples.
+    pub(crate) fn rows(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// Calls `read` for each run of rows of one set, with their positions in it.
+    fn by_set(
+        &self,
+        rows: &[usize],
+        mut read: impl FnMut(&Path, usize, &[usize]) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let set_of = |row: usize| self.starts.partition_point(|&s| s <= row) - 1;
+        for run in rows.chunk_by(|&a, &b| set_of(a) == set_of(b)) {
+            let set = set_of(run[0]);
+            let start = self.starts[set];
+            let local: Vec<usize> = run.iter().map(|r| r - start).collect();
+            read(&self.sets[set], self.starts[set + 1] - start, &local)?;
+        }
+        Ok(())
+    }
+
+    /// The given samples, one array per input.
+    pub(crate) fn read(&self, rows: &[usize]) -> Result<Vec<Array>, DataError> {
+        let mut bytes = vec![Vec::new(); self.inputs.len()];
+        self.by_set(rows, |set, _, local| {
+            for (feed, bytes) in feeds(set, &self.inputs)?.iter().zip(&mut bytes) {
+                bytes.extend_from_slice(feed.read(local)?.bytes());
+            }
+            Ok(())
+        })?;
+        let specs = self.inputs.iter().zip(&self.samples);
+        specs
+            .zip(bytes)
+            .map(|((spec, sample), bytes)| {
+                let mut shape = vec![rows.len()];
+                shape.extend_from_slice(sample);
+                Array::new(spec.dtype, shape, bytes)
+            })
+            .collect()
+    }
+
+    /// The rows of `output_0.pb` for the given samples, f32.
+    pub(crate) fn read_target(&self, rows: &[usize]) -> Result<Array, DataError> {
+        let (mut values, mut shape) = (Vec::new(), vec![rows.len()]);
+        self.by_set(rows, |set, count, local| {
+            let array = target(set, count)?;
+            shape.truncate(1);
+            shape.extend_from_slice(&array.shape()[1..]);
+            for &row in local {
+                values.extend_from_slice(&array.rows(row..row + 1)?.as_f32());
+            }
+            Ok(())
+        })?;
+        Array::from_f32(&shape, &values)
+    }
+}
+
+/// The inputs of one set, in the model's order; never preprocessed.
+fn feeds(set: &Path, inputs: &[InputSpec]) -> Result<Vec<Feed>, DataError> {
+    let file = |i: usize| set.join(format!("input_{i}.pb"));
+    let have = (0..).take_while(|&i| file(i).is_file()).count();
+    if have != inputs.len() {
+        return Err(DataError::mismatch(
+            set,
+            "input_N.pb files",
+            format!("{}, one per model input", inputs.len()),
+            have,
+        ));
+    }
+    let mut feeds: Vec<Feed> = Vec::new();
+    for (i, spec) in inputs.iter().enumerate() {
+        let path = file(i);
+        let table = Table::from_array(&path, "tensor".into(), tensor::read(&path)?)?;
+        let feed = Feed::new(&path, spec, &Preprocess::default(), table)?;
+        if let Some(first) = feeds.first()
+            && first.rows != feed.rows
+        {
+            return Err(DataError::mismatch(
+                &path,
+                "first axis",
+                format!("{} rows, as input_0.pb", first.rows),
+                feed.rows,
+            ));
+        }
+        feeds.push(feed);
+    }
+    Ok(feeds)
+}
+
+/// `output_0.pb` of one set: floats with one row per sample.
+fn target(set: &Path, rows: usize) -> Result<Array, DataError> {
+    let path = set.join("output_0.pb");
+    let array = tensor::read(&path)?;
+    if !array.dtype().is_float() || array.shape().first() != Some(&rows) {
+        return Err(DataError::mismatch(
+            &path,
+            "target",
+            format!("floats with a first axis of {rows}"),
+            format!("{} {:?}", array.dtype(), array.shape()),
+        ));
+    }
+    Ok(array)
+}

@@ -1,0 +1,404 @@
+//! The loader from end to end, on files made in temporary directories.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+use sepconv_data::{
+    Array, Batch, DataError, Dataset, Dtype, InputSpec, Labels, Layout, Preprocess, Request,
+    SyntheticKind, synthetic, write_npz,
+};
+use tempfile::tempdir;
+
+fn spec(name: &str, dtype: Dtype, dims: &[usize]) -> InputSpec {
+    let dims = dims.iter().map(|&d| (d > 0).then_some(d)).collect();
+    InputSpec::new(name, dtype, dims)
+}
+
+/// A request for one input; axes of 0 are free.
+fn request(name: &str, dtype: Dtype, dims: &[usize]) -> Request {
+    Request::new(vec![spec(name, dtype, dims)])
+}
+
+fn ramp(shape: &[usize]) -> Array {
+    let values: Vec<u8> = (0..shape.iter().product())
+        .map(|i: usize| i as u8)
+        .collect();
+    Array::from_slice(shape, &values).unwrap()
+}
+
+fn all(dataset: &Dataset, size: usize) -> Vec<Batch> {
+    dataset.batches(size).map(Result::unwrap).collect()
+}
+
+/// The message of a refusal: one line that names `part`.
+fn refusal(result: Result<Dataset, DataError>, part: &str) {
+    let text = result.map(|d| d.len()).unwrap_err().to_string();
+    assert!(text.contains(part), "'{part}' not in: {text}");
+    assert!(!text.contains('\n'), "{text}");
+}
+
+fn picture(path: &Path, width: u32, height: u32, tint: u8) {
+    RgbImage::from_fn(width, height, |x, y| Rgb([tint, x as u8, y as u8]))
+        .save(path)
+        .unwrap();
+}
+
+/// A TensorProto by hand: dims, data_type, raw_data.
+fn tensor(path: &Path, dims: &[u8], data_type: u8, raw: &[u8]) {
+    let mut bytes = Vec::new();
+    for &d in dims {
+        bytes.extend([0x08, d]);
+    }
+    bytes.extend([0x10, data_type, 0x4a, u8::try_from(raw.len()).unwrap()]);
+    bytes.extend(raw);
+    fs::write(path, bytes).unwrap();
+}
+
+fn f32s(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+#[test]
+fn npz_with_labels_and_target() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("a.npz");
+    let images = ramp(&[5, 1, 2, 3]);
+    let labels = Array::from_slice(&[5], &[4i32, 3, 2, 1, 0]).unwrap();
+    let target = Array::from_f32(&[5, 2], &[0., 1., 2., 3., 4., 5., 6., 7., 8., 9.]).unwrap();
+    write_npz(
+        &path,
+        &[
+            ("images", &images),
+            ("labels", &labels),
+            ("target", &target),
+        ],
+    )
+    .unwrap();
+    let mut request = request("x", Dtype::F32, &[0, 1, 0, 0]);
+    let dataset = Dataset::open(&path, &request).unwrap();
+    assert_eq!(
+        (dataset.len(), dataset.sample_shapes()),
+        (5, &[vec![1, 2, 3]][..])
+    );
+    assert_eq!(dataset.labels(), Some(&[4i64, 3, 2, 1, 0][..]));
+    let batches = all(&dataset, 2);
+    assert_eq!(
+        batches.iter().map(|b| b.start).collect::<Vec<_>>(),
+        [0, 2, 4]
+    );
+    assert_eq!(dataset.batches(2).len(), 3);
+    let last = &batches[2];
+    assert_eq!((last.valid, last.inputs[0].shape()), (1, &[1, 1, 2, 3][..]));
+    assert_eq!(last.inputs[0].as_f32()[5], 29.0);
+    assert_eq!(last.labels, Some(vec![0]));
+    assert_eq!(last.target.as_ref().unwrap()[[0, 1]], 9.0);
+
+    request.class_count = Some(4);
+    refusal(
+        Dataset::open(&path, &request),
+        "label of sample 0: expected 0 to 3, found 4",
+    );
+    request.labels = Labels::Ignore;
+    let dataset = Dataset::open(&path, &request).unwrap();
+    assert!(dataset.labels().is_none() && !dataset.has_target());
+}
+
+#[test]
+fn npz_refusals() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("a.npz");
+    let (a, b) = (ramp(&[4, 3]), ramp(&[3, 3]));
+    write_npz(&path, &[("a", &a), ("b", &b)]).unwrap();
+    let one = |name| request(name, Dtype::F32, &[0, 3]);
+    refusal(
+        Dataset::open(&path, &one("x")),
+        "expected an array 'x' or 'images', found 'a', 'b'",
+    );
+    assert_eq!(Dataset::open(&path, &one("b")).unwrap().len(), 3);
+    let two = Request::new(vec![
+        spec("a", Dtype::F32, &[0, 3]),
+        spec("b", Dtype::F32, &[0, 3]),
+    ]);
+    refusal(
+        Dataset::open(&path, &two),
+        "expected 4 samples, as for the first input, found 3",
+    );
+    refusal(
+        Dataset::open(&path, &request("a", Dtype::F32, &[0, 4])),
+        "expected shape [?,4] with samples first, found [4, 3]",
+    );
+    let mut required = one("a");
+    required.labels = Labels::Required;
+    refusal(Dataset::open(&path, &required), "found neither");
+    let labels = Array::from_slice(&[3], &[0u8, 1, 2]).unwrap();
+    write_npz(&path, &[("a", &a), ("labels", &labels)]).unwrap();
+    refusal(
+        Dataset::open(&path, &one("a")),
+        "expected shape [4], one label per sample",
+    );
+    write_npz(&path, &[("a", &a), ("target", &a)]).unwrap();
+    refusal(
+        Dataset::open(&path, &one("a")),
+        "expected floats with a first axis of 4, found u8",
+    );
+    write_npz(&path, &[]).unwrap();
+    refusal(Dataset::open(&path, &one("a")), "found no arrays");
+    fs::write(&path, "hello").unwrap();
+    refusal(
+        Dataset::open(&path, &one("a")),
+        "found a file of other content",
+    );
+    refusal(
+        Dataset::open(&dir.path().join("none"), &one("a")),
+        "cannot open",
+    );
+}
+
+#[test]
+fn several_inputs_come_in_the_order_of_the_model() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("a.npz");
+    let ids = Array::from_slice(&[3, 2], &[1i64, 2, 3, 4, 5, 6]).unwrap();
+    let mask = Array::from_bool(&[3, 1], &[true, false, true]).unwrap();
+    write_npz(&path, &[("mask", &mask), ("ids", &ids)]).unwrap();
+    let request = Request::new(vec![
+        spec("ids", Dtype::I32, &[0, 2]),
+        spec("mask", Dtype::Bool, &[0, 1]),
+    ]);
+    let dataset = Dataset::open(&path, &request).unwrap();
+    let batch = dataset.batch(1..3).unwrap();
+    assert_eq!(&*batch.inputs[0].as_slice::<i32>().unwrap(), &[3, 4, 5, 6]);
+    assert_eq!(batch.inputs[1].as_bool().unwrap(), [false, true]);
+    let narrow = Request::new(vec![spec("ids", Dtype::Bool, &[0, 2])]);
+    let error = Dataset::open(&path, &narrow)
+        .unwrap()
+        .batch(0..3)
+        .unwrap_err();
+    assert!(error.to_string().contains("a.npz: array 'ids'"), "{error}");
+}
+
+#[test]
+fn npy_in_nhwc() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("a.npy");
+    let array = ndarray::Array4::from_shape_fn((2, 2, 2, 3), |(n, h, w, c)| {
+        (n * 100 + h * 20 + w * 10 + c) as f32
+    });
+    ndarray_npy::write_npy(&path, &array).unwrap();
+    let mut request = request("x", Dtype::F32, &[0, 3, 2, 2]);
+    refusal(Dataset::open(&path, &request), "(layout nhwc would fit)");
+    request.preprocess.layout = Layout::Nhwc;
+    let batch = Dataset::open(&path, &request).unwrap().batch(1..2).unwrap();
+    let expected = [
+        100., 110., 120., 130., 101., 111., 121., 131., 102., 112., 122., 132.,
+    ];
+    assert_eq!(&*batch.inputs[0].as_f32(), &expected);
+}
+
+#[test]
+fn a_fixed_batch_is_padded() {
+    let inputs = [spec("x", Dtype::F32, &[4, 2])];
+    let dataset = Dataset::from_arrays(&inputs, vec![ramp(&[6, 2])]).unwrap();
+    assert_eq!(dataset.fixed_batch(), Some(4));
+    let batches = all(&dataset, 1);
+    assert_eq!(batches.iter().map(|b| b.valid).collect::<Vec<_>>(), [4, 2]);
+    assert_eq!(
+        &*batches[1].inputs[0].as_f32(),
+        &[8., 9., 10., 11., 10., 11., 10., 11.]
+    );
+    assert!(dataset.batch(0..5).is_err());
+    assert!(dataset.batch(2..2).is_err());
+    assert!(dataset.batch(5..7).is_err());
+}
+
+#[test]
+fn the_draw_is_seeded_and_ordered() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("a.npz");
+    let labels: Vec<i64> = (0..50).collect();
+    let labels = Array::from_slice(&[50], &labels).unwrap();
+    write_npz(&path, &[("x", &ramp(&[50, 1])), ("labels", &labels)]).unwrap();
+    let mut request = request("x", Dtype::U8, &[0, 1]);
+    request.max_samples = Some(10);
+    request.seed = 3;
+    let dataset = Dataset::open(&path, &request).unwrap();
+    let rows = dataset.selected().to_vec();
+    assert!(rows.len() == 10 && rows.windows(2).all(|w| w[0] < w[1]));
+    let batch = dataset.batch(0..10).unwrap();
+    let values: Vec<usize> = batch.inputs[0].bytes().iter().map(|&b| b.into()).collect();
+    assert_eq!(values, rows);
+    let labels = batch.labels.unwrap();
+    assert!(labels.iter().zip(&rows).all(|(&l, &r)| l as usize == r));
+    assert_eq!(Dataset::open(&path, &request).unwrap().selected(), rows);
+    request.seed = 4;
+    assert_ne!(Dataset::open(&path, &request).unwrap().selected(), rows);
+}
+
+#[test]
+fn a_flat_directory_of_pictures() {
+    let dir = tempdir().unwrap();
+    picture(&dir.path().join("b.png"), 6, 4, 20);
+    picture(&dir.path().join("a.png"), 6, 4, 10);
+    fs::write(dir.path().join(".hidden"), "x").unwrap();
+    let mut request = request("x", Dtype::F32, &[0, 3, 4, 4]);
+    refusal(
+        Dataset::open(dir.path(), &request),
+        "a.png: picture size (width x height): expected 4x4 for input 'x', found 6x4",
+    );
+    request.preprocess = Preprocess {
+        crop: "4".parse().ok(),
+        scale: 0.5,
+        mean: vec![1.0],
+        ..Preprocess::default()
+    };
+    let dataset = Dataset::open(dir.path(), &request).unwrap();
+    assert!(dataset.labels().is_none());
+    let batch = dataset.batch(0..2).unwrap();
+    let values = batch.inputs[0].as_f32();
+    // Red is the tint, green is x (cropped by 1), blue is y.
+    assert_eq!(
+        (values[0], values[16], values[17], values[32 + 4]),
+        (4.0, -0.5, 0.0, -0.5)
+    );
+    assert_eq!(values[48], 9.0);
+
+    picture(&dir.path().join("c.png"), 5, 9, 10);
+    request.inputs = vec![spec("x", Dtype::U8, &[0, 3, 0, 0])];
+    request.preprocess = Preprocess::default();
+    refusal(
+        Dataset::open(dir.path(), &request),
+        "c.png: picture size: expected 6x4",
+    );
+    request.preprocess.resize = "8x8".parse().ok();
+    let dataset = Dataset::open(dir.path(), &request).unwrap();
+    assert_eq!(dataset.sample_shapes(), [vec![3, 8, 8]]);
+    fs::write(dir.path().join("d.txt"), "words").unwrap();
+    refusal(
+        Dataset::open(dir.path(), &request),
+        "d.txt: expected a JPEG or PNG picture",
+    );
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    refusal(
+        Dataset::open(dir.path(), &request),
+        "both file 'a.png' and folder 'sub'",
+    );
+}
+
+#[test]
+fn class_folders() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    for (class, tint) in [("cat", 1), ("ant", 2), ("bee", 3)] {
+        fs::create_dir_all(data.join(class)).unwrap();
+        picture(&data.join(class).join("0.png"), 2, 2, tint);
+    }
+    picture(&data.join("bee").join("1.jpg"), 2, 2, 3);
+    let mut request = request("x", Dtype::F32, &[1, 1, 2, 2]);
+    let dataset = Dataset::open(&data, &request).unwrap();
+    assert_eq!(dataset.labels(), Some(&[0i64, 1, 1, 2][..]));
+    let batches = all(&dataset, 64);
+    assert_eq!(batches.len(), 4);
+    // Luma of (2, 0, 0) is 0.598, rounded.
+    assert_eq!(batches[0].inputs[0].as_f32()[0], 1.0);
+    request.class_count = Some(4);
+    refusal(
+        Dataset::open(&data, &request),
+        "expected 4, the model's number of classes, found 3",
+    );
+    let classes = dir.path().join("classes.txt");
+    fs::write(&classes, "bee\nowl\ncat\nant\n").unwrap();
+    request.classes = Some(classes.clone());
+    let dataset = Dataset::open(&data, &request).unwrap();
+    assert_eq!(dataset.labels(), Some(&[3i64, 0, 0, 2][..]));
+    fs::write(&classes, "bee\ncat\n").unwrap();
+    refusal(
+        Dataset::open(&data, &request),
+        "a name listed in the classes file, found 'ant'",
+    );
+    request.labels = Labels::Ignore;
+    assert_eq!(Dataset::open(&data, &request).unwrap().len(), 4);
+}
+
+#[test]
+fn onnx_test_sets() {
+    let dir = tempdir().unwrap();
+    let (two, ten) = (
+        dir.path().join("test_data_set_2"),
+        dir.path().join("test_data_set_10"),
+    );
+    fs::write(dir.path().join("model.onnx"), "not read").unwrap();
+    for set in [&two, &ten] {
+        fs::create_dir(set).unwrap();
+    }
+    tensor(&two.join("input_0.pb"), &[1, 2], 1, &f32s(&[1., 2.]));
+    tensor(&two.join("output_0.pb"), &[1, 1], 1, &f32s(&[0.5]));
+    tensor(
+        &ten.join("input_0.pb"),
+        &[2, 2],
+        1,
+        &f32s(&[3., 4., 5., 6.]),
+    );
+    tensor(&ten.join("output_0.pb"), &[2, 1], 1, &f32s(&[0.25, 0.75]));
+    let mut request = request("x", Dtype::F32, &[0, 2]);
+    request.labels = Labels::Required;
+    let dataset = Dataset::open(dir.path(), &request).unwrap();
+    let batch = dataset.batch(0..3).unwrap();
+    assert_eq!(&*batch.inputs[0].as_f32(), &[1., 2., 3., 4., 5., 6.]);
+    let target = batch.target.unwrap();
+    assert_eq!(target.shape(), [3, 1]);
+    assert_eq!(
+        target.iter().copied().collect::<Vec<_>>(),
+        [0.5, 0.25, 0.75]
+    );
+    let batch = dataset.batch(2..3).unwrap();
+    assert_eq!(&*batch.inputs[0].as_f32(), &[5., 6.]);
+    assert_eq!(Dataset::open(&ten, &request).unwrap().len(), 2);
+
+    fs::remove_file(ten.join("output_0.pb")).unwrap();
+    refusal(Dataset::open(dir.path(), &request), "output_0.pb");
+    request.labels = Labels::IfPresent;
+    assert!(!Dataset::open(dir.path(), &request).unwrap().has_target());
+    tensor(&ten.join("input_0.pb"), &[1, 3], 1, &f32s(&[3., 4., 5.]));
+    refusal(Dataset::open(dir.path(), &request), "found [1, 3]");
+    fs::write(ten.join("input_0.pb"), [0x4a, 0xff]).unwrap();
+    refusal(
+        Dataset::open(dir.path(), &request),
+        "expected an ONNX TensorProto",
+    );
+    tensor(&ten.join("input_1.pb"), &[1, 2], 1, &f32s(&[3., 4.]));
+    refusal(
+        Dataset::open(dir.path(), &request),
+        "expected 1, one per model input, found 2",
+    );
+}
+
+#[test]
+fn threads_read_the_same() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("a.npz");
+    write_npz(&path, &[("x", &ramp(&[200, 7]))]).unwrap();
+    let dataset = Dataset::open(&path, &request("x", Dtype::F32, &[0, 7])).unwrap();
+    let expected = all(&dataset, 9);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(all(&dataset, 9), expected));
+        }
+    });
+}
+
+#[test]
+fn synthetic_inputs_make_a_data_set() {
+    let inputs = [
+        spec("x", Dtype::F16, &[0, 3, 8, 8]),
+        spec("ids", Dtype::I64, &[0, 4]),
+    ];
+    let arrays = synthetic(&inputs, 5, 1, SyntheticKind::Unit).unwrap();
+    let dataset = Dataset::from_arrays(&inputs, arrays).unwrap();
+    let batches = all(&dataset, 3);
+    assert_eq!(batches[1].inputs[0].shape(), [2, 3, 8, 8]);
+    assert_eq!(batches[1].inputs[1].dtype(), Dtype::I64);
+    assert!(Dataset::from_arrays(&inputs, vec![ramp(&[1, 3, 8, 8])]).is_err());
+}
