@@ -1,0 +1,71 @@
+//! Errors of planning and rewriting.
+
+use sepconv_factor::FactorError;
+use sepconv_ir::IrError;
+
+/// Why a plan could not be made or applied.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// A glob of layer names is not valid.
+    #[error("layer glob '{glob}': {reason}")]
+    Glob {
+        /// The glob as given.
+        glob: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A glob matches no convolution.
+    #[error("layer glob '{glob}' matches none of the {convolutions} convolutions{example}")]
+    NoMatch {
+        /// The glob as given.
+        glob: String,
+        /// How many convolutions there are.
+        convolutions: usize,
+        /// `" (such as 'conv1')"`, or empty.
+        example: String,
+    },
+    /// A rank that no selected layer offers.
+    #[error("rank {rank} is outside 1..={max}, the ranks of the selected layers")]
+    Rank {
+        /// The rank asked for.
+        rank: usize,
+        /// The largest full rank of the selected layers.
+        max: usize,
+    },
+    /// An energy outside (0, 1].
+    #[error("energy {0} is outside 0..1")]
+    Energy(f64),
+    /// A MAC budget outside (0, 1).
+    #[error("target {0} is outside 0..1 (the fraction of the MACs to keep)")]
+    Budget(f64),
+    /// A budget that no plan meets.
+    #[error("the budget of {target:.3} of the MACs can't be met: the least possible is {least:.3}")]
+    Unreachable {
+        /// The fraction asked for.
+        target: f64,
+        /// The fraction of the smallest plan.
+        least: f64,
+    },
+    /// The model has no convolution that the budget could be spent on.
+    #[error("no convolution can be rewritten: {0}")]
+    NothingToDo(String),
+    /// A layer of a plan is not in the model, or not as planned.
+    #[error("layer '{layer}' of the plan: {reason}")]
+    Plan {
+        /// The layer.
+        layer: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A kernel could not be factored.
+    #[error("node '{node}': {source}")]
+    Factor {
+        /// The convolution.
+        node: String,
+        /// Why.
+        source: FactorError,
+    },
+    /// An edit does not fit the graph: a fault of this crate.
+    #[error(transparent)]
+    Graph(#[from] IrError),
+}

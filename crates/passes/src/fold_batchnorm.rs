@@ -1,0 +1,188 @@
+//! Folds batch normalisation into the convolution before it.
+//!
+//! Before: `y = BatchNormalization(Conv(x, W, b), scale, B, mean, var)`.
+//! After: `y = Conv(x, W', b')` with `W'_o = W_o s_o`, `b'_o = (b_o - mean_o) s_o + B_o`,
+//! `s_o = scale_o / sqrt(var_o + epsilon)`.
+//! Conditions: inference mode; all parameters constant; nothing else reads the convolution's
+//! output. Exact up to rounding, computed in f64. Terminates: every fold removes a node.
+
+use sepconv_ir::{DType, Graph, NodeId, Operator, Patch, Tensor, ValueId};
+
+use crate::error::PassError;
+use crate::select::Selection;
+
+/// Folds batch normalisation (ONNX `BatchNormalization`, opset 7 and later) into the
+/// selected convolutions. Returns how many were folded.
+///
+/// # Errors
+/// [`PassError::Graph`] where a patch does not fit: a fault of this pass.
+pub fn fold_batchnorm(graph: &mut Graph, selection: &Selection) -> Result<usize, PassError> {
+    let convs: Vec<NodeId> = graph
+        .operators()
+        .filter(|(id, op)| op.is("Conv") && selection.includes(graph.label(*id)))
+        .map(|(id, _)| id)
+        .collect();
+    let mut folded = 0;
+    for conv in convs {
+        if let Some(patch) = fold(graph, conv) {
+            graph.apply(patch)?;
+            folded += 1;
+        }
+    }
+    Ok(folded)
+}
+
+fn fold(graph: &Graph, conv: NodeId) -> Option<Patch> {
+    let op = graph.operator(conv)?;
+    let output = op.output(0)?;
+    let readers = graph.readers(output);
+    let [(norm, _)] = readers.as_slice() else {
+        return None;
+    };
+    let bn = graph
+        .operator(*norm)
+        .filter(|n| is_inference(n) && n.input(0) == Some(output))?;
+    let weight = graph.constant(op.input(1)?)?;
+    let channels = *weight.dims().first()?;
+    let dtype = weight.dtype();
+    let values = weight.to_f32()?;
+    let bias = match op.input(2) {
+        Some(b) => Some(parameter(graph, b, channels)?),
+        None => None,
+    };
+    let [scale, shift, mean, var] = [
+        parameter(graph, bn.input(1)?, channels)?,
+        parameter(graph, bn.input(2)?, channels)?,
+        parameter(graph, bn.input(3)?, channels)?,
+        parameter(graph, bn.input(4)?, channels)?,
+    ];
+    let epsilon = f64::from(bn.float("epsilon", 1e-5));
+    let factor: Vec<f64> = scale
+        .iter()
+        .zip(&var)
+        .map(|(s, v)| s / (v + epsilon).sqrt())
+        .collect();
+    let per_channel = values.len().checked_div(channels)?;
+    let folded: Vec<f32> = values
+        .chunks_exact(per_channel.max(1))
+        .zip(&factor)
+        .flat_map(|(w, f)| w.iter().map(move |w| (f64::from(*w) * f) as f32))
+        .collect();
+    let bias: Vec<f32> = (0..channels)
+        .map(|o| {
+            let b = bias.as_ref().map_or(0.0, |b| b[o]);
+            ((b - mean[o]) * factor[o] + shift[o]) as f32
+        })
+        .collect();
+    if folded.iter().chain(&bias).any(|v| !v.is_finite()) {
+        return None;
+    }
+    let mut patch = Patch::replace("fold-batchnorm", conv);
+    patch.remove(*norm);
+    let label = graph.label(conv);
+    let weight = Tensor::from_floats(dtype, weight.dims().to_vec(), folded)?;
+    let w = patch.initializer(format!("{label}/folded.weight"), weight);
+    let bias = Tensor::from_floats(dtype, vec![channels], bias)?;
+    let b = patch.initializer(format!("{label}/folded.bias"), bias);
+    let fused = Operator {
+        source: None,
+        ..op.clone()
+    };
+    let inputs = vec![op.input(0).map(Into::into), Some(w), Some(b)];
+    patch.operator_into(fused, inputs, bn.output(0)?);
+    Some(patch)
+}
+
+/// One output, constant statistics. `training_mode` is opset 14's, `spatial` opset 7's.
+fn is_inference(op: &Operator) -> bool {
+    op.is("BatchNormalization")
+        && op.outputs.iter().flatten().count() == 1
+        && op.int("training_mode", 0) == 0
+        && op.int("spatial", 1) == 1
+}
+
+fn parameter(graph: &Graph, value: ValueId, channels: usize) -> Option<Vec<f64>> {
+    let tensor = graph.constant(value)?;
+    if tensor.dims() != [channels] {
+        return None;
+    }
+    if tensor.dtype() == DType::F64 {
+        let data = tensor.data()?;
+        let chunks = data.as_chunks::<8>().0.iter();
+        return Some(chunks.map(|b| f64::from_le_bytes(*b)).collect());
+    }
+    let values = tensor.to_f32()?;
+    Some(values.iter().map(|v| f64::from(*v)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::vector;
+    use sepconv_ir::{AttributeValue, Builder};
+
+    fn graph(conv_is_output: bool) -> Graph {
+        let mut b = Builder::new();
+        let x = b.input("x", None).unwrap();
+        let w = b
+            .initializer("w", Tensor::from_f32(vec![2, 1, 1, 1], vec![2.0, 3.0]))
+            .unwrap();
+        let parameters = [
+            ("scale", [1.0, 2.0]),
+            ("shift", [0.5, 0.0]),
+            ("mean", [1.0, 1.0]),
+            ("var", [3.0, 0.0]),
+        ];
+        let y = b
+            .operator(Operator::new("Conv", "c"), &[Some(x), Some(w)], &["y"])
+            .unwrap()[0];
+        let mut inputs = vec![Some(y)];
+        for (name, values) in parameters {
+            inputs.push(Some(vector(&mut b, name, &values)));
+        }
+        let bn =
+            Operator::new("BatchNormalization", "bn").with("epsilon", AttributeValue::Float(1.0));
+        let z = b.operator(bn, &inputs, &["z"]).unwrap()[0];
+        b.output(z).unwrap();
+        if conv_is_output {
+            b.output(y).unwrap();
+        }
+        b.finish().unwrap()
+    }
+
+    #[test]
+    fn parameters_are_folded() {
+        let mut g = graph(false);
+        assert_eq!(fold_batchnorm(&mut g, &Selection::default()).unwrap(), 1);
+        g.verify().unwrap();
+        assert_eq!(
+            g.to_string(),
+            "input x\n\
+             const c/folded.weight: f32[2,1,1,1]\n\
+             const c/folded.bias: f32[2]\n\
+             z = Conv(x, c/folded.weight, c/folded.bias) # c\n\
+             output z\n"
+        );
+        let constant = |name: &str| {
+            let tensor = g.constant(g.find(name).unwrap()).unwrap();
+            tensor.to_f32().unwrap().into_owned()
+        };
+        assert_eq!(constant("c/folded.weight"), [1.0, 6.0]);
+        assert_eq!(constant("c/folded.bias"), [0.0, -2.0]);
+    }
+
+    #[test]
+    fn a_convolution_read_elsewhere_stays() {
+        let mut g = graph(true);
+        assert_eq!(fold_batchnorm(&mut g, &Selection::default()).unwrap(), 0);
+        assert!(!g.is_modified());
+    }
+
+    #[test]
+    fn only_selected_layers_are_folded() {
+        let mut g = graph(false);
+        let skip = Selection::new(&[], &["c"]).unwrap();
+        assert_eq!(fold_batchnorm(&mut g, &skip).unwrap(), 0);
+    }
+}

@@ -1,0 +1,108 @@
+//! `K` depthwise-separable branches, summed.
+
+use sepconv_factor::{Chain, Role};
+
+use super::emitter::{Emitter, Part, Place, every, numbered};
+use super::{Lowering, separable};
+
+/// DW->PW: `y = sum_r PW_r(DW_r(x))`; PW->DW: `y = sum_r DW_r(PW_r(x))`. The sums are binary
+/// `Add`s, which ONNX Runtime fuses into the convolutions before them (its `Sum` it does not
+/// fuse beyond two inputs).
+pub(super) struct Branches;
+
+impl Lowering for Branches {
+    fn name(&self) -> &'static str {
+        "branches"
+    }
+
+    fn applies(&self, chain: &Chain) -> Result<(), &'static str> {
+        match separable(chain) {
+            Some((Role::Depthwise, Role::Pointwise) | (Role::Pointwise, Role::Depthwise)) => Ok(()),
+            _ => Err("only for depthwise-separable chains"),
+        }
+    }
+
+    fn emit(&self, chain: &Chain, e: &mut Emitter<'_>) {
+        let rank = chain.rank;
+        let x = e.input();
+        let mut sum = None;
+        for r in 0..rank {
+            let place = if rank == 1 { Place::Last } else { Place::Inner };
+            let bias = e.take_bias();
+            let y = match separable(chain) {
+                Some((Role::Depthwise, _)) => depthwise_first(chain, r, e, x, bias, place),
+                _ => pointwise_first(chain, r, e, x, bias, place),
+            };
+            if r == 0 {
+                sum = y;
+            } else {
+                let last = if r + 1 == rank {
+                    Place::Last
+                } else {
+                    Place::Inner
+                };
+                let name = numbered("add", r - 1);
+                sum = e.operator(&name, "Add", None, vec![sum, y], last);
+            }
+        }
+    }
+}
+
+type Value = Option<sepconv_ir::PatchValue>;
+
+fn depthwise_first(
+    chain: &Chain,
+    r: usize,
+    e: &mut Emitter<'_>,
+    x: Value,
+    bias: Value,
+    place: Place,
+) -> Value {
+    let h = e.conv(depthwise(chain, 0, r), x, None, Place::Inner);
+    e.conv(pointwise(chain, 1, r), h, bias, place)
+}
+
+fn pointwise_first(
+    chain: &Chain,
+    r: usize,
+    e: &mut Emitter<'_>,
+    x: Value,
+    bias: Value,
+    place: Place,
+) -> Value {
+    let h = e.conv(pointwise(chain, 0, r), x, None, Place::Inner);
+    e.conv(depthwise(chain, 1, r), h, bias, place)
+}
+
+/// The depthwise convolution of branch `r`.
+pub(super) fn depthwise(chain: &Chain, stage: usize, r: usize) -> Part<'_> {
+    let stage = &chain.stages[stage];
+    let kernel = &stage.shape.kernel;
+    Part {
+        name: numbered("dw", r),
+        stage: &stage.shape,
+        channels: kernel.groups,
+        groups: kernel.groups,
+        weight: every(chain.rank, r, kernel.taps(), &stage.weight),
+    }
+}
+
+/// The pointwise convolution of branch `r`. In DW->PW the branches share its columns, in
+/// PW->DW (stage 0) its rows.
+fn pointwise(chain: &Chain, stage: usize, r: usize) -> Part<'_> {
+    let first = stage == 0;
+    let stage = &chain.stages[stage];
+    let (width, branches) = if first {
+        (stage.shape.kernel.group_in(), chain.rank)
+    } else {
+        (1, 1)
+    };
+    let weight = every(chain.rank, r, width, &stage.weight);
+    Part {
+        name: numbered("pw", r),
+        stage: &stage.shape,
+        channels: stage.shape.kernel.out_channels / branches,
+        groups: stage.shape.kernel.groups,
+        weight,
+    }
+}

@@ -1,0 +1,193 @@
+//! Adding the convolutions of a chain to a patch.
+
+use sepconv_analysis::AutoPad;
+use sepconv_factor::StageShape;
+use sepconv_ir::{AttributeValue, Operator, Patch, PatchValue, Tensor, ValueId};
+
+use crate::site::Site;
+
+/// Where an operator's output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A new value.
+    Inner,
+    /// The output of the convolution that is replaced.
+    Last,
+}
+
+/// A convolution to be added: a stage of a chain, or the part of it in one branch.
+pub struct Part<'a> {
+    /// What is appended to the layer's name: `<layer>/<name>`.
+    pub name: String,
+    /// The stage whose kernel extents, stride, dilation and padding it has.
+    pub stage: &'a StageShape,
+    /// Output channels.
+    pub channels: usize,
+    /// Groups.
+    pub groups: usize,
+    /// Row-major weights `[channels, ...]`.
+    pub weight: Vec<f32>,
+}
+
+/// Adds operators in the place of one convolution.
+pub struct Emitter<'a> {
+    site: &'a Site,
+    original: &'a Operator,
+    patch: Patch,
+    bias: Option<PatchValue>,
+    output: ValueId,
+}
+
+impl<'a> Emitter<'a> {
+    /// Replaces the convolution `original` of `site`. `bias` overrides its bias.
+    pub(crate) fn new(
+        site: &'a Site,
+        original: &'a Operator,
+        output: ValueId,
+        bias: Option<Vec<f32>>,
+    ) -> Self {
+        let mut patch = Patch::replace("separate-conv", site.node);
+        let new_bias = bias.and_then(|values| {
+            let tensor = Tensor::from_floats(site.dtype, vec![values.len()], values)?;
+            Some(patch.initializer(format!("{}/bias", site.name), tensor))
+        });
+        Self {
+            site,
+            original,
+            patch,
+            bias: new_bias.or_else(|| original.input(2).map(Into::into)),
+            output,
+        }
+    }
+
+    pub(crate) fn finish(self) -> Patch {
+        self.patch
+    }
+
+    /// The input of the convolution.
+    pub fn input(&self) -> Option<PatchValue> {
+        self.original.input(0).map(Into::into)
+    }
+
+    /// Takes the bias: it enters exactly one of the operators.
+    pub fn take_bias(&mut self) -> Option<PatchValue> {
+        self.bias.take()
+    }
+
+    /// Adds a convolution.
+    pub fn conv(
+        &mut self,
+        part: Part<'_>,
+        input: Option<PatchValue>,
+        bias: Option<PatchValue>,
+        place: Place,
+    ) -> Option<PatchValue> {
+        let spatial = &part.stage.kernel.spatial;
+        let taps: usize = spatial.iter().product();
+        let mut dims = vec![
+            part.channels,
+            part.weight.len() / (part.channels * taps).max(1),
+        ];
+        dims.extend(spatial);
+        let name = format!("{}/{}", self.site.name, part.name);
+        let tensor = Tensor::from_floats(self.site.dtype, dims, part.weight)?;
+        let weight = self.patch.initializer(format!("{name}.weight"), tensor);
+        let mut op = Operator::new("Conv", &name);
+        op.doc_string.clone_from(&self.original.doc_string);
+        op.metadata.clone_from(&self.original.metadata);
+        for (key, value) in self.attributes(part.stage, part.groups) {
+            op = op.with(key, value);
+        }
+        let mut inputs = vec![input, Some(weight)];
+        inputs.extend(bias.map(Some));
+        self.place(op, inputs, name, place)
+    }
+
+    /// Adds an operator `<layer>/<suffix>` other than a convolution.
+    pub fn operator(
+        &mut self,
+        suffix: &str,
+        op_type: &str,
+        attribute: Option<(&str, AttributeValue)>,
+        inputs: Vec<Option<PatchValue>>,
+        place: Place,
+    ) -> Option<PatchValue> {
+        let name = format!("{}/{suffix}", self.site.name);
+        let mut op = Operator::new(op_type, &name);
+        if let Some((key, value)) = attribute {
+            op = op.with(key, value);
+        }
+        self.place(op, inputs, name, place)
+    }
+
+    fn place(
+        &mut self,
+        op: Operator,
+        inputs: Vec<Option<PatchValue>>,
+        name: String,
+        place: Place,
+    ) -> Option<PatchValue> {
+        match place {
+            Place::Inner => Some(self.patch.operator(op, inputs, format!("{name}.out"))),
+            Place::Last => {
+                self.patch.operator_into(op, inputs, self.output);
+                None
+            }
+        }
+    }
+
+    /// Stride, dilation and padding of the axes that the stage carries; neutral elsewhere.
+    fn attributes(&self, stage: &StageShape, groups: usize) -> Vec<(&'static str, AttributeValue)> {
+        let a = &self.site.attributes;
+        let axes = stage.kernel.spatial.len();
+        let pick = |values: &[u64], neutral: u64| -> Vec<i64> {
+            (0..values.len())
+                .map(|i| if stage.axes[i % axes] { values[i] } else { neutral } as i64)
+                .collect()
+        };
+        let carries = stage.axes.iter().any(|c| *c);
+        let padding = match a.auto_pad {
+            AutoPad::SameUpper if carries => ("auto_pad", text("SAME_UPPER")),
+            AutoPad::SameLower if carries => ("auto_pad", text("SAME_LOWER")),
+            _ => ("pads", AttributeValue::Ints(pick(&a.pads, 0))),
+        };
+        let kernel = stage.kernel.spatial.iter().map(|k| *k as i64).collect();
+        vec![
+            ("dilations", AttributeValue::Ints(pick(&a.dilations, 1))),
+            ("group", AttributeValue::Int(groups as i64)),
+            ("kernel_shape", AttributeValue::Ints(kernel)),
+            padding,
+            ("strides", AttributeValue::Ints(pick(&a.strides, 1))),
+        ]
+    }
+}
+
+fn text(value: &'static str) -> AttributeValue {
+    AttributeValue::String(value.as_bytes().into())
+}
+
+/// `<base>` for the first branch, `<base>_1`, `<base>_2`, … for the others.
+pub(crate) fn numbered(base: &str, r: usize) -> String {
+    match r {
+        0 => base.to_owned(),
+        _ => format!("{base}_{r}"),
+    }
+}
+
+/// Rows `r, r + rank, r + 2 rank, …` of a matrix with rows of `width`.
+pub(crate) fn every(rank: usize, r: usize, width: usize, weight: &[f32]) -> Vec<f32> {
+    weight
+        .chunks_exact(width.max(1))
+        .skip(r)
+        .step_by(rank.max(1))
+        .flatten()
+        .copied()
+        .collect()
+}
+
+/// All rows grouped by branch: those of branch 0, then of branch 1, …
+pub(crate) fn by_branch(rank: usize, width: usize, weight: &[f32]) -> Vec<f32> {
+    (0..rank)
+        .flat_map(|r| every(rank, r, width, weight))
+        .collect()
+}

@@ -1,0 +1,80 @@
+//! How a chain of convolutions is written into the graph.
+//!
+//! A rank-`K` chain is `K` depthwise-separable convolutions summed. Runtimes differ in which
+//! form of it they run fast (docs/architecture.md has the figures), so each form is a
+//! [`Lowering`] in its own file, and all of them compute the same sum.
+
+mod branches;
+mod concat;
+mod emitter;
+mod fused;
+mod tiled;
+
+pub use emitter::{Emitter, Part, Place};
+
+use sepconv_factor::{Chain, Role};
+
+/// Writes a chain into the graph.
+pub trait Lowering: Send + Sync {
+    /// Name, as in `--lowering`.
+    fn name(&self) -> &'static str;
+
+    /// Whether it can write this chain.
+    ///
+    /// # Errors
+    /// A short phrase that says why not.
+    fn applies(&self, chain: &Chain) -> Result<(), &'static str>;
+
+    /// Adds the operators of a chain that it applies to. The last one takes over the output
+    /// of the convolution.
+    fn emit(&self, chain: &Chain, emitter: &mut Emitter<'_>);
+}
+
+/// All lowerings, in the order in which `auto` prefers them: branches are the fastest or
+/// close to it on ONNX Runtime and OpenVINO, a fused multiplier is the slowest everywhere.
+pub fn lowerings() -> &'static [&'static dyn Lowering] {
+    &[
+        &branches::Branches,
+        &concat::Concat,
+        &tiled::Tiled,
+        &fused::Fused,
+    ]
+}
+
+/// The lowering of that name.
+pub fn lowering(name: &str) -> Option<&'static dyn Lowering> {
+    lowerings().iter().find(|l| l.name() == name).copied()
+}
+
+/// The lowering that writes `chain`: the wanted one, or the first of [`lowerings`] that
+/// applies.
+pub fn choose(wanted: Option<&'static dyn Lowering>, chain: &Chain) -> &'static dyn Lowering {
+    wanted
+        .into_iter()
+        .chain(lowerings().iter().copied())
+        .find(|l| l.applies(chain).is_ok())
+        .unwrap_or(&fused::Fused)
+}
+
+/// Roles of a two-stage depthwise-separable chain.
+fn separable(chain: &Chain) -> Option<(Role, Role)> {
+    match chain.stages.as_slice() {
+        [a, b] => Some((a.shape.role, b.shape.role)),
+        _ => None,
+    }
+}
+
+/// DW->PW, the form whose depthwise outputs can be concatenated: needs an ungrouped
+/// pointwise convolution, or channels of one group would not lie together.
+fn concatenable(chain: &Chain) -> Result<(), &'static str> {
+    if separable(chain) != Some((Role::Depthwise, Role::Pointwise)) {
+        return Err("only for DW->PW");
+    }
+    if chain.stages[1].shape.kernel.groups > 1 && chain.rank > 1 {
+        return Err("only for ungrouped convolutions");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Replaces convolutions by chains, as a plan says.
+//!
+//! Before: `y = Conv(x, W, b)`. After: the chain's convolutions, written by a [`Lowering`],
+//! the last of which produces `y`. Conditions: those of [`crate::Site`]. Terminates: every
+//! layer of the plan is visited once.
+
+use sepconv_factor::Chain;
+use sepconv_ir::Graph;
+
+use crate::error::PassError;
+use crate::lowering::{Emitter, Lowering, choose};
+use crate::plan::{Choice, Plan};
+use crate::survey::{Survey, Surveyed};
+
+/// What became of one layer of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppliedLayer {
+    /// The layer.
+    pub layer: String,
+    /// Name of the lowering that wrote it.
+    pub lowering: &'static str,
+}
+
+/// Applies a plan to the graph that was surveyed. `lowering` is used where it applies, else
+/// the first that does. `chain` makes the weights of a layer; [`Surveyed::chain`] makes the
+/// data-free ones.
+///
+/// # Errors
+/// [`PassError::Plan`] where the plan is not one for this graph, and whatever `chain`
+/// returns. The graph is then half rewritten and must be dropped.
+pub fn apply(
+    graph: &mut Graph,
+    survey: &Survey,
+    plan: &Plan,
+    lowering: Option<&'static dyn Lowering>,
+    mut chain: impl FnMut(&Surveyed, &str, usize) -> Result<Chain, PassError>,
+) -> Result<Vec<AppliedLayer>, PassError> {
+    let mut applied = Vec::new();
+    for entry in &plan.layers {
+        let Choice::Separate(candidate) = &entry.choice else {
+            continue;
+        };
+        let misfit = |reason: &str| PassError::Plan {
+            layer: entry.layer.clone(),
+            reason: reason.to_owned(),
+        };
+        let layer = survey
+            .layers
+            .iter()
+            .find(|l| l.name == entry.layer)
+            .ok_or_else(|| misfit("no such convolution"))?;
+        let (site, _) = layer
+            .site
+            .as_ref()
+            .map_err(|kept| misfit(&kept.to_string()))?;
+        let chain = chain(layer, &candidate.family, candidate.rank)?;
+        let written = choose(lowering, &chain);
+        let original = graph
+            .operator(site.node)
+            .ok_or_else(|| misfit("rewritten twice"))?;
+        let output = original.output(0).ok_or_else(|| misfit("no output"))?;
+        let mut emitter = Emitter::new(site, original, output, chain.bias.clone());
+        written.emit(&chain, &mut emitter);
+        let patch = emitter.finish();
+        graph.apply(patch)?;
+        applied.push(AppliedLayer {
+            layer: entry.layer.clone(),
+            lowering: written.name(),
+        });
+    }
+    graph.verify()?;
+    Ok(applied)
+}

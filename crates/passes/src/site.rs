@@ -1,0 +1,163 @@
+//! Convolutions of a graph, and why some of them stay as they are.
+
+use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes};
+use sepconv_factor::{Kernel, KernelShape, Skip};
+use sepconv_ir::{DType, Graph, NodeId, Operator};
+use serde::{Deserialize, Serialize};
+
+/// Why a convolution stays as it is; displays as a short phrase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    /// The user did not select it.
+    #[error("not selected")]
+    NotSelected,
+    /// No family applies to its kernel.
+    #[error("{0}")]
+    Skip(Skip),
+    /// Its operator has no rewrite.
+    #[error("no rewrite for {0}")]
+    Operator(String),
+    /// Its weight is computed, an input, or may be overridden by callers.
+    #[error("weight is not a constant")]
+    NotConstant,
+    /// Its weight is of a type that is not decomposed.
+    #[error("weight of type {0}")]
+    Type(String),
+    /// Its weight holds a NaN or an infinity.
+    #[error("weight is not finite")]
+    NotFinite,
+    /// Its attributes contradict one another or the weight.
+    #[error("{0}")]
+    Malformed(String),
+    /// Every candidate costs as many MACs or more.
+    #[error("no candidate saves MACs")]
+    NoSaving,
+    /// The planner preferred the original.
+    #[error("the plan keeps it")]
+    Planned,
+    /// Its input shape is unknown, so that a MAC budget can't count it.
+    #[error("input shape unknown (pin it with --input-shape)")]
+    UnknownShape,
+}
+
+/// A convolution that can be rewritten.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The node.
+    pub node: NodeId,
+    /// Its name, or that of its output where it has none.
+    pub name: String,
+    /// Geometry.
+    pub attributes: ConvAttributes,
+    /// Kernel shape, `[Co, Ci/groups, k...]`.
+    pub kernel: KernelShape,
+    /// Element type of the weight; the rewritten weights have the same.
+    pub dtype: DType,
+    /// Input extents along the spatial axes, where known.
+    pub input_spatial: Option<Vec<usize>>,
+    /// Output extents along the spatial axes, where known.
+    pub output_spatial: Option<Vec<usize>>,
+    /// Batch that MACs are counted for.
+    pub batch: u64,
+    /// MACs, where the shapes are known.
+    pub macs: Option<u64>,
+}
+
+impl Site {
+    /// Describes the convolution on `node`. `None` if `node` is no convolution.
+    pub fn of(graph: &Graph, node: NodeId, shapes: &Shapes) -> Option<Result<Self, Kept>> {
+        let op = graph.operator(node)?;
+        if op.is("ConvTranspose") {
+            return Some(Err(Kept::Operator(op.op_type.clone())));
+        }
+        op.is("Conv").then(|| Self::read(graph, node, op, shapes))
+    }
+
+    fn read(graph: &Graph, node: NodeId, op: &Operator, shapes: &Shapes) -> Result<Self, Kept> {
+        let weight = op
+            .input(1)
+            .and_then(|w| graph.constant(w))
+            .ok_or(Kept::NotConstant)?;
+        if !weight.dtype().is_float() || weight.data().is_none() {
+            return Err(Kept::Type(weight.dtype().to_string()));
+        }
+        let attributes = ConvAttributes::read(op, weight.dims())
+            .map_err(|e| Kept::Malformed(e.reason.to_string()))?;
+        let dims = weight.dims();
+        let kernel = KernelShape::new(
+            dims[0],
+            attributes.in_channels as usize,
+            attributes.group as usize,
+            &dims[2..],
+        )
+        .map_err(|e| Kept::Malformed(e.to_string()))?;
+        let input = op.input(0).and_then(|v| shapes.extents(v));
+        let output = op.output(0).and_then(|v| shapes.extents(v));
+        let batch = input.as_ref().and_then(|d| d.first().copied());
+        Ok(Self {
+            node,
+            name: graph.label(node).to_owned(),
+            dtype: weight.dtype(),
+            input_spatial: input.and_then(|d| spatial(&d, attributes.axes())),
+            output_spatial: output.and_then(|d| spatial(&d, attributes.axes())),
+            attributes,
+            kernel,
+            batch: batch.unwrap_or(1),
+            macs: NodeCost::of(graph, node, shapes).macs,
+        })
+    }
+
+    /// The kernel's weights.
+    ///
+    /// # Errors
+    /// [`Kept::NotFinite`] and other reasons why it can't be decomposed.
+    pub fn weights(&self, graph: &Graph) -> Result<Kernel, Kept> {
+        let tensor = graph
+            .operator(self.node)
+            .and_then(|op| op.input(1))
+            .and_then(|w| graph.constant(w))
+            .ok_or(Kept::NotConstant)?;
+        let data = tensor
+            .to_f32()
+            .ok_or_else(|| Kept::Type(tensor.dtype().to_string()))?;
+        Kernel::new(self.kernel.clone(), &*data).map_err(|_| Kept::NotFinite)
+    }
+
+    /// MACs of the convolution and of a chain in its place, for the known shapes or else for
+    /// one output position.
+    pub fn chain_macs(&self, stages: &[sepconv_factor::StageShape]) -> (u64, u64) {
+        let (input, output) = match (&self.input_spatial, &self.output_spatial) {
+            (Some(i), Some(o)) => (i.clone(), o.clone()),
+            _ => {
+                let strides = self.attributes.strides.iter();
+                let input: Vec<usize> = strides.map(|s| *s as usize).collect();
+                let output = vec![1; input.len()];
+                (input, output)
+            }
+        };
+        let before = sepconv_factor::kernel_macs(&self.kernel, &output);
+        let after = sepconv_factor::chain_macs(stages, &input, &output);
+        (
+            before.saturating_mul(self.batch),
+            after.saturating_mul(self.batch),
+        )
+    }
+
+    /// Whether any stride is above 1.
+    pub fn is_strided(&self) -> bool {
+        self.attributes.strides.iter().any(|s| *s > 1)
+    }
+
+    /// Whether padding is resolved by the runtime (`SAME_UPPER`, `SAME_LOWER`).
+    pub fn pads_itself(&self) -> bool {
+        matches!(
+            self.attributes.auto_pad,
+            AutoPad::SameUpper | AutoPad::SameLower
+        )
+    }
+}
+
+fn spatial(dims: &[u64], axes: usize) -> Option<Vec<usize>> {
+    (dims.len() == axes + 2).then(|| dims[2..].iter().map(|d| *d as usize).collect())
+}

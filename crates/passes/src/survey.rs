@@ -1,0 +1,238 @@
+//! Every convolution of a graph with everything that could take its place.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sepconv_analysis::Shapes;
+use sepconv_factor::{Chain, Factored, Skip, chain_parameters, families};
+use sepconv_ir::{Graph, NodeId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::PassError;
+use crate::select::Selection;
+use crate::site::{Kept, Site};
+
+/// Which order of the depthwise and the pointwise convolution is allowed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Depthwise, then pointwise.
+    DwPw,
+    /// Pointwise, then depthwise.
+    PwDw,
+    /// The better one for each layer.
+    #[default]
+    Best,
+}
+
+impl Order {
+    fn allows(self, family: &str, site: &Site) -> bool {
+        match (self, family) {
+            (Self::DwPw, name) => name == "dw-pw",
+            (Self::PwDw, name) => name == "pw-dw",
+            // The pointwise convolution would run at input resolution: several times dearer.
+            (Self::Best, "pw-dw") => !site.is_strided(),
+            (Self::Best, name) => name == "dw-pw",
+        }
+    }
+}
+
+/// A chain that could replace a convolution, before its weights are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Name of the family, such as `dw-pw`.
+    pub family: String,
+    /// Rank `K`.
+    pub rank: usize,
+    /// MACs of the convolution that it replaces (for one output position where the shape is
+    /// unknown).
+    pub macs_before: u64,
+    /// MACs, on the same scale.
+    pub macs: u64,
+    /// Weights of all stages.
+    pub params: u64,
+    /// Share of the kernel's squared norm that is kept, in `[0, 1]`.
+    pub energy: f64,
+    /// Relative Frobenius error of the kernel.
+    pub weight_error: f64,
+}
+
+impl Candidate {
+    /// Whether it costs fewer MACs than the convolution.
+    pub fn saves(&self) -> bool {
+        self.macs < self.macs_before
+    }
+}
+
+/// A convolution and its candidates, or why it stays.
+pub struct Surveyed {
+    /// Name of the convolution.
+    pub name: String,
+    /// The node.
+    pub node: NodeId,
+    /// The site, with its candidates in the order of families and rising rank.
+    pub site: Result<(Site, Vec<Candidate>), Kept>,
+    factored: Vec<(&'static str, Arc<dyn Factored>)>,
+}
+
+/// All convolutions of a graph in order.
+pub struct Survey {
+    /// The convolutions.
+    pub layers: Vec<Surveyed>,
+}
+
+impl Survey {
+    /// Describes and factors the convolutions of `graph`; `progress` is told how many of how
+    /// many are done.
+    ///
+    /// # Errors
+    /// [`PassError::Factor`].
+    pub fn of(
+        graph: &Graph,
+        shapes: &Shapes,
+        selection: &Selection,
+        order: Order,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self, PassError> {
+        let sites: Vec<_> = graph
+            .operators()
+            .filter_map(|(node, _)| Some((node, Site::of(graph, node, shapes)?)))
+            .collect();
+        let total = sites.len();
+        let mut names = HashSet::new();
+        let mut layers = Vec::with_capacity(total);
+        for (done, (node, site)) in sites.into_iter().enumerate() {
+            progress(done, total);
+            let name = unique_name(graph, node, &mut names);
+            let site = if selection.includes(&name) {
+                site
+            } else {
+                Err(Kept::NotSelected)
+            };
+            let (site, factored) = match site {
+                Ok(site) => candidates(
+                    graph,
+                    Site {
+                        name: name.clone(),
+                        ..site
+                    },
+                    order,
+                )?,
+                Err(kept) => (Err(kept), Vec::new()),
+            };
+            layers.push(Surveyed {
+                name,
+                node,
+                site,
+                factored,
+            });
+        }
+        progress(total, total);
+        Ok(Self { layers })
+    }
+
+    /// The sites with their candidates.
+    pub fn sites(&self) -> impl Iterator<Item = (&Site, &[Candidate])> {
+        self.layers
+            .iter()
+            .filter_map(|l| l.site.as_ref().ok())
+            .map(|(site, candidates)| (site, candidates.as_slice()))
+    }
+
+    /// One line that counts why layers stay, such as "3 pointwise kernel, 1 not selected".
+    pub fn reasons(&self) -> String {
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for kept in self.layers.iter().filter_map(|l| l.site.as_ref().err()) {
+            let text = kept.to_string();
+            match counts.iter_mut().find(|(t, _)| *t == text) {
+                Some((_, n)) => *n += 1,
+                None => counts.push((text, 1)),
+            }
+        }
+        if counts.is_empty() {
+            return "there is none".into();
+        }
+        let parts: Vec<String> = counts.iter().map(|(t, n)| format!("{n} {t}")).collect();
+        parts.join(", ")
+    }
+}
+
+impl Surveyed {
+    /// The data-free chain of a family at a rank.
+    ///
+    /// # Errors
+    /// [`PassError::Plan`] for a family that was not surveyed, [`PassError::Factor`].
+    pub fn chain(&self, family: &str, rank: usize) -> Result<Chain, PassError> {
+        let factored = self.factored.iter().find(|(name, _)| *name == family);
+        let (_, factored) = factored.ok_or_else(|| PassError::Plan {
+            layer: self.name.clone(),
+            reason: format!("family '{family}' does not apply"),
+        })?;
+        factored.chain(rank).map_err(|source| PassError::Factor {
+            node: self.name.clone(),
+            source,
+        })
+    }
+}
+
+/// The node's label; ONNX allows several nodes of one name, then that of its output.
+fn unique_name(graph: &Graph, node: NodeId, names: &mut HashSet<String>) -> String {
+    let label = graph.label(node).to_owned();
+    if names.insert(label.clone()) {
+        return label;
+    }
+    let output = graph.operator(node).and_then(|op| op.output(0));
+    let name = output.map_or(label, |v| graph.name(v).to_owned());
+    names.insert(name.clone());
+    name
+}
+
+type Factors = Vec<(&'static str, Arc<dyn Factored>)>;
+type Described = (Result<(Site, Vec<Candidate>), Kept>, Factors);
+
+fn candidates(graph: &Graph, site: Site, order: Order) -> Result<Described, PassError> {
+    let mut skipped: Option<Skip> = None;
+    let mut found = Vec::new();
+    let mut factors: Factors = Vec::new();
+    let mut kernel = None;
+    for family in families().iter().filter(|f| order.allows(f.name(), &site)) {
+        let ranks = match family.ranks(&site.kernel) {
+            Ok(ranks) => ranks,
+            Err(skip) => {
+                skipped.get_or_insert(skip);
+                continue;
+            }
+        };
+        if kernel.is_none() {
+            match site.weights(graph) {
+                Ok(k) => kernel = Some(k),
+                Err(kept) => return Ok((Err(kept), Vec::new())),
+            }
+        }
+        let Some(kernel) = &kernel else { continue };
+        let error = |source| PassError::Factor {
+            node: site.name.clone(),
+            source,
+        };
+        let factored = family.factor(kernel).map_err(error)?;
+        for rank in ranks.iter() {
+            let stages = family.stages(&site.kernel, rank).map_err(error)?;
+            let (macs_before, macs) = site.chain_macs(&stages);
+            found.push(Candidate {
+                family: family.name().to_owned(),
+                rank,
+                macs_before,
+                macs,
+                params: chain_parameters(&stages),
+                energy: factored.spectrum().energy(rank),
+                weight_error: factored.spectrum().error(rank),
+            });
+        }
+        factors.push((family.name(), Arc::from(factored)));
+    }
+    if found.is_empty() {
+        let kept = Kept::Skip(skipped.unwrap_or(Skip::InvalidShape));
+        return Ok((Err(kept), Vec::new()));
+    }
+    Ok((Ok((site, found)), factors))
+}
