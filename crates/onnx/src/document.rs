@@ -6,9 +6,9 @@ use bytes::Bytes;
 use sepconv_ir::{Model, ValueId};
 
 use crate::error::OnnxError;
-use crate::export::export;
+use crate::export::{Detached, detach, export};
 use crate::external::DataFiles;
-use crate::file::{map, write_atomic_with};
+use crate::file::{Staged, map, write_atomic};
 use crate::import::import;
 use crate::rope::Rope;
 
@@ -114,23 +114,30 @@ impl Document {
         export(self)
     }
 
-    /// Writes the model to `path`, whole or not at all, and external data files beside it
-    /// where `path` is in another folder than the source. Returns the bytes written.
+    /// The encoded model apart from its larger initializers, external ones included.
+    pub fn detach(&self) -> Detached {
+        detach(self)
+    }
+
+    /// Writes the model beside `path`, to be looked at and then committed. External data
+    /// files are written at once where `path` is in another folder than the source.
     ///
     /// # Errors
     /// [`OnnxError::Exists`] without `force`, [`OnnxError::Io`].
-    pub fn save(&self, path: &Path, force: bool) -> Result<usize, OnnxError> {
+    pub fn stage(&self, path: &Path, force: bool) -> Result<Staged, OnnxError> {
         let encoded = self.encode();
-        let mut written = encoded.len();
+        let staged = Staged::write(path, force, |w| encoded.write_to(w))?;
         if !self.beside_source(path) {
             for (location, data) in &self.origin.data {
-                let target = path.with_file_name("").join(location);
-                write_atomic_with(&target, force, |w| w.write_all(data))?;
+                write_atomic(&path.with_file_name("").join(location), force, data)?;
             }
         }
-        written += self.origin.data.iter().map(|(_, d)| d.len()).sum::<usize>();
-        write_atomic_with(path, force, |w| encoded.write_to(w))?;
-        Ok(written)
+        Ok(staged)
+    }
+
+    /// Size of the encoded model in bytes, external data files included.
+    pub fn encoded_size(&self) -> usize {
+        self.encode().len() + self.origin.data.iter().map(|(_, d)| d.len()).sum::<usize>()
     }
 
     fn beside_source(&self, path: &Path) -> bool {

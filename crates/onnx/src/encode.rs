@@ -5,9 +5,13 @@ use prost::Message;
 use sepconv_ir::{Attribute, AttributeValue, Graph, Operator, Tensor};
 
 use crate::proto::attribute_proto::AttributeType;
+use crate::proto::tensor_proto::DataLocation;
 use crate::proto::tensor_shape_proto::{Dimension, dimension};
 use crate::proto::type_proto::{self, Value};
-use crate::proto::{AttributeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto};
+use crate::proto::{
+    AttributeProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto,
+};
 use crate::rope::Rope;
 
 /// A `NodeProto`.
@@ -102,6 +106,26 @@ pub(crate) fn tensor(name: &str, t: &Tensor) -> Rope {
         out.push_field(9, data.clone().into());
     }
     out
+}
+
+/// A `TensorProto` whose data is tensor `index` of a [`crate::Detached`].
+pub(crate) fn detached(name: &str, t: &Tensor, index: usize) -> Rope {
+    let entry = |key: &str, value: String| StringStringEntryProto {
+        key: Some(key.to_owned()),
+        value: Some(value),
+    };
+    let proto = TensorProto {
+        dims: t.dims().iter().map(|d| *d as i64).collect(),
+        data_type: Some(t.dtype().code()),
+        name: Some(name.to_owned()),
+        data_location: Some(DataLocation::External as i32),
+        external_data: vec![
+            entry("location", ".".into()),
+            entry("offset", index.to_string()),
+        ],
+        ..Default::default()
+    };
+    Bytes::from(proto.encode_to_vec()).into()
 }
 
 /// A `ValueInfoProto` of a tensor.

@@ -1,22 +1,64 @@
 //! IR to protobuf: records that nobody touched as they were read, the rest encoded anew.
 
 use bytes::Bytes;
-use sepconv_ir::{Graph, ValueId};
+use sepconv_ir::{Graph, Tensor, ValueId};
 
 use crate::document::{Document, GraphRecord, ModelRecord};
 use crate::encode;
 use crate::rope::Rope;
 
+/// An encoded model apart from its larger initializers, for runtimes that take their weights
+/// from memory.
+#[derive(Debug, Clone, Default)]
+pub struct Detached {
+    /// A `ModelProto` in which every detached initializer has external data at location `.`
+    /// with its number in [`Detached::tensors`] for an offset.
+    pub skeleton: Bytes,
+    /// Little-endian contents of the detached initializers, slices of the model's buffers.
+    pub tensors: Vec<Bytes>,
+}
+
+/// Initializers of this many bytes and more are detached.
+const DETACH_FROM: usize = 1024;
+
+/// Encodes a document with its larger initializers apart.
+pub(crate) fn detach(document: &Document) -> Detached {
+    let mut tensors = Vec::new();
+    let skeleton = encode(document, &mut |name, tensor| {
+        let data = tensor.data().filter(|d| d.len() >= DETACH_FROM)?;
+        tensors.push(data.clone());
+        Some(encode::detached(name, tensor, tensors.len() - 1))
+    });
+    Detached {
+        skeleton: skeleton.to_bytes(),
+        tensors,
+    }
+}
+
 /// Encodes a document as a `ModelProto`.
 pub(crate) fn export(document: &Document) -> Rope {
+    if document.model.graph.is_modified() {
+        return encode(document, &mut |_, _| None);
+    }
+    let mut out = Rope::default();
+    for record in &document.envelope.model {
+        let (ModelRecord::Graph(raw) | ModelRecord::Verbatim(raw)) = record;
+        out.push(raw.clone());
+    }
+    out
+}
+
+/// May encode an initializer in its own way.
+type Substitute<'a> = &'a mut dyn FnMut(&str, &Tensor) -> Option<Rope>;
+
+fn encode(document: &Document, substitute: Substitute<'_>) -> Rope {
     let mut out = Rope::default();
     for record in &document.envelope.model {
         match record {
-            ModelRecord::Graph(_) if document.model.graph.is_modified() => {
-                let graph = Exporter::new(document).graph();
-                out.push_field(7, graph);
+            ModelRecord::Graph(_) => {
+                out.push_field(7, Exporter::new(document).graph(substitute));
             }
-            ModelRecord::Graph(raw) | ModelRecord::Verbatim(raw) => out.push(raw.clone()),
+            ModelRecord::Verbatim(raw) => out.push(raw.clone()),
         }
     }
     out
@@ -52,7 +94,7 @@ impl<'a> Exporter<'a> {
     }
 
     /// The new records of a kind go behind the last old ones of that kind.
-    fn graph(&self) -> Rope {
+    fn graph(&self, substitute: Substitute<'_>) -> Rope {
         let first_node = self.position(|r| matches!(r, GraphRecord::Node));
         let last_init = self.last(|r| matches!(r, GraphRecord::Initializer(_)));
         let last_input = self.last(|r| matches!(r, GraphRecord::Input(_)));
@@ -61,7 +103,7 @@ impl<'a> Exporter<'a> {
             match record {
                 GraphRecord::Node if Some(i) == first_node => self.nodes(&mut out),
                 GraphRecord::Node => {}
-                GraphRecord::Initializer(value) => self.initializer(*value, &mut out),
+                GraphRecord::Initializer(value) => self.initializer(*value, &mut out, substitute),
                 GraphRecord::About(value, raw) => {
                     if self.graph.value(*value).is_some() {
                         out.push(raw.clone());
@@ -70,7 +112,7 @@ impl<'a> Exporter<'a> {
                 GraphRecord::Input(raw) | GraphRecord::Verbatim(raw) => out.push(raw.clone()),
             }
             if Some(i) == last_init {
-                self.added(&mut out);
+                self.added(&mut out, substitute);
             }
             if Some(i) == last_input {
                 self.listed(&mut out);
@@ -80,7 +122,7 @@ impl<'a> Exporter<'a> {
             self.nodes(&mut out);
         }
         if last_init.is_none() {
-            self.added(&mut out);
+            self.added(&mut out, substitute);
         }
         if last_input.is_none() {
             self.listed(&mut out);
@@ -105,22 +147,26 @@ impl<'a> Exporter<'a> {
         }
     }
 
-    fn initializer(&self, value: ValueId, out: &mut Rope) {
+    fn initializer(&self, value: ValueId, out: &mut Rope, substitute: Substitute<'_>) {
         let Some(producer) = self.graph.value(value).map(|v| v.producer) else {
             return;
         };
         let Some(init) = self.graph.initializer(producer) else {
             return;
         };
-        match &init.source {
-            Some(raw) => out.push(Bytes::clone(raw)),
-            None => out.push_field(5, encode::tensor(self.graph.name(value), &init.tensor)),
+        let name = self.graph.name(value);
+        if let Some(encoded) = substitute(name, &init.tensor) {
+            out.push_field(5, encoded);
+        } else if let Some(raw) = &init.source {
+            out.push(raw.clone());
+        } else {
+            out.push_field(5, encode::tensor(name, &init.tensor));
         }
     }
 
-    fn added(&self, out: &mut Rope) {
+    fn added(&self, out: &mut Rope, substitute: Substitute<'_>) {
         for value in &self.new_initializers {
-            self.initializer(*value, out);
+            self.initializer(*value, out, substitute);
         }
     }
 

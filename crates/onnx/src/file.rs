@@ -2,19 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use memmap2::Mmap;
+use tempfile::NamedTempFile;
 
 use crate::error::OnnxError;
 
 /// Maps a file. The file must not be truncated by others while the bytes live.
 pub(crate) fn map(path: &Path) -> Result<Bytes, OnnxError> {
-    let io = |source| OnnxError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| io_error(path, source);
     let file = File::open(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;
     let what = if meta.is_dir() {
@@ -39,68 +37,98 @@ pub(crate) fn map(path: &Path) -> Result<Bytes, OnnxError> {
     Ok(Bytes::from_owner(mapped))
 }
 
+/// A file written beside its destination, to be looked at before it takes its place.
+/// Dropped without [`Staged::commit`], it vanishes.
+#[derive(Debug)]
+pub struct Staged {
+    temp: NamedTempFile,
+    path: PathBuf,
+    force: bool,
+}
+
+impl Staged {
+    /// Writes a file beside `path`.
+    ///
+    /// # Errors
+    /// [`OnnxError::Exists`] where `path` exists and `force` is not set; [`OnnxError::Io`].
+    pub fn write(
+        path: &Path,
+        force: bool,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<Self, OnnxError> {
+        let io = |source| io_error(path, source);
+        if path.is_dir() {
+            return Err(io(io::ErrorKind::IsADirectory.into()));
+        }
+        if !force && path.symlink_metadata().is_ok() {
+            return Err(OnnxError::Exists {
+                path: path.to_owned(),
+            });
+        }
+        let folder = match path.parent() {
+            Some(p) if !p.as_os_str().is_empty() => p,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".sepconv-").suffix(".tmp");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        // tempfile's error names its own temporary path, which says nothing to the user.
+        let temp = builder
+            .tempfile_in(folder)
+            .map_err(|e| io(e.raw_os_error().map_or(e, io::Error::from_raw_os_error)))?;
+        let mut out = BufWriter::with_capacity(1 << 20, temp);
+        write(&mut out).map_err(io)?;
+        let temp = out.into_inner().map_err(|e| io(e.into_error()))?;
+        Ok(Self {
+            temp,
+            path: path.to_owned(),
+            force,
+        })
+    }
+
+    /// Where the file is now.
+    pub fn path(&self) -> &Path {
+        self.temp.path()
+    }
+
+    /// Renames the file to its destination.
+    ///
+    /// # Errors
+    /// [`OnnxError::Exists`] where the destination appeared meanwhile and `force` is not set;
+    /// [`OnnxError::Io`].
+    pub fn commit(self) -> Result<(), OnnxError> {
+        let Self { temp, path, force } = self;
+        let kept = if force {
+            temp.persist(&path)
+        } else {
+            temp.persist_noclobber(&path)
+        };
+        kept.map(drop).map_err(|e| {
+            if e.error.kind() == io::ErrorKind::AlreadyExists {
+                OnnxError::Exists { path }
+            } else {
+                io_error(&path, e.error)
+            }
+        })
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> OnnxError {
+    OnnxError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
 /// Writes a file beside `path` and renames it into place, so that `path` is either as it was
 /// or complete.
 ///
 /// # Errors
 /// [`OnnxError::Exists`] where `path` exists and `force` is not set; [`OnnxError::Io`].
-pub fn write_atomic_with(
-    path: &Path,
-    force: bool,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), OnnxError> {
-    let io = |source| OnnxError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let exists = || OnnxError::Exists {
-        path: path.to_owned(),
-    };
-    if path.is_dir() {
-        return Err(OnnxError::Io {
-            path: path.to_owned(),
-            source: io::Error::from(io::ErrorKind::IsADirectory),
-        });
-    }
-    if !force && path.symlink_metadata().is_ok() {
-        return Err(exists());
-    }
-    let folder = match path.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".sepconv-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    // tempfile's error names its own temporary path, which says nothing to the user.
-    let temp = builder
-        .tempfile_in(folder)
-        .map_err(|e| io(e.raw_os_error().map_or(e, io::Error::from_raw_os_error)))?;
-    let mut out = BufWriter::with_capacity(1 << 20, temp);
-    write(&mut out).map_err(io)?;
-    let temp = out.into_inner().map_err(|e| io(e.into_error()))?;
-    let kept = if force {
-        temp.persist(path)
-    } else {
-        temp.persist_noclobber(path)
-    };
-    kept.map(drop).map_err(|e| {
-        if e.error.kind() == io::ErrorKind::AlreadyExists {
-            exists()
-        } else {
-            io(e.error)
-        }
-    })
-}
-
-/// [`write_atomic_with`] for contents at hand.
-///
-/// # Errors
-/// As [`write_atomic_with`].
 pub fn write_atomic(path: &Path, force: bool, contents: &[u8]) -> Result<(), OnnxError> {
-    write_atomic_with(path, force, |w| w.write_all(contents))
+    Staged::write(path, force, |w| w.write_all(contents))?.commit()
 }

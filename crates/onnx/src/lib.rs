@@ -27,5 +27,6 @@ mod wire;
 
 pub use document::Document;
 pub use error::OnnxError;
-pub use file::{write_atomic, write_atomic_with};
+pub use export::Detached;
+pub use file::{Staged, write_atomic};
 pub use rope::Rope;

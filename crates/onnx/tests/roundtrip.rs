@@ -242,7 +242,8 @@ fn external_data_is_mapped_and_follows_the_model() {
     let tensor = graph.constant(graph.find("w").unwrap()).unwrap();
     assert_eq!(&*tensor.to_f32().unwrap(), &[5.0]);
     let elsewhere = tempfile::tempdir().unwrap();
-    doc.save(&elsewhere.path().join("n.onnx"), false).unwrap();
+    let staged = doc.stage(&elsewhere.path().join("n.onnx"), false).unwrap();
+    staged.commit().unwrap();
     assert!(elsewhere.path().join("w.bin").exists());
     let w = &mut proto.graph.as_mut().unwrap().initializer[0];
     w.external_data[0] = entry("location", "../w.bin");

@@ -1,0 +1,68 @@
+//! The errors of this crate. Each variant's documentation says whose fault it is.
+
+use crate::family::Skip;
+
+/// Why a shape, a kernel or a chain was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FactorError {
+    /// The caller's geometry is impossible: a zero extent, channels that `groups` does not
+    /// divide, no spatial axis, or more elements than `usize` can count.
+    #[error("invalid kernel shape: {0}")]
+    Shape(&'static str),
+
+    /// The caller's weight has the wrong number of elements for its shape.
+    #[error("a kernel of shape {shape} has {expected} weights, not {found}")]
+    Length {
+        /// The shape, printed as ONNX's `W` (for example `64x3x7x7`).
+        shape: String,
+        /// Elements that the shape asks for.
+        expected: usize,
+        /// Elements that were given.
+        found: usize,
+    },
+
+    /// The caller's weight holds a NaN or an infinity.
+    #[error("weight {index} is not finite")]
+    NonFinite {
+        /// Row-major position of the first such element.
+        index: usize,
+    },
+
+    /// The caller asked for a rank outside `1..=max`.
+    #[error("rank {rank} is outside 1..={max}")]
+    Rank {
+        /// The rank that was asked for.
+        rank: usize,
+        /// The full rank of the decomposition.
+        max: usize,
+    },
+
+    /// The family does not apply to this kernel; not an error of anybody, see [`Skip`].
+    #[error("the family does not apply: {0}")]
+    Skipped(#[from] Skip),
+
+    /// The stages of a chain do not fit together: an error of the family that built it, or of
+    /// the caller who edited it.
+    #[error("stage {stage} of the chain: {reason}")]
+    Chain {
+        /// Index of the stage at fault, counted from the input.
+        stage: usize,
+        /// What does not fit.
+        reason: &'static str,
+    },
+
+    /// A spectrum was built from a negative, NaN or infinite energy.
+    #[error("energy {index} of the spectrum is negative or not finite")]
+    Spectrum {
+        /// Index of the component at fault.
+        index: usize,
+    },
+
+    /// An eigenvalue iteration did not converge. Not seen on finite input; please report it.
+    #[error("the eigenvalue iteration of slice {slice} did not converge")]
+    NoConvergence {
+        /// Index of the slice (input or output channel) of the kernel.
+        slice: usize,
+    },
+}

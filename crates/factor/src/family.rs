@@ -1,0 +1,150 @@
+//! What a family of decompositions is, and the list of them.
+//!
+//! To add a family: (1) write `families/<name>.rs` with a unit struct that implements
+//! [`Decomposition`]; (2) add one line to the slice in [`families()`]. The tests in
+//! `tests/families.rs` then hold for it without an edit.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chain::{Chain, StageShape};
+use crate::error::FactorError;
+use crate::families::{DepthwiseFirst, PointwiseFirst};
+use crate::kernel::Kernel;
+use crate::shape::KernelShape;
+use crate::spectrum::Spectrum;
+
+/// The ranks that a family offers for a kernel: multiples of `step`, and `max` itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RankRange {
+    /// The full rank, at which the decomposition is exact.
+    pub max: usize,
+    /// Distance of the ranks that are worth looking at (1 for depthwise-separable families).
+    pub step: usize,
+}
+
+impl RankRange {
+    /// The ranks in rising order, `max` last.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        let step = self.step.max(1);
+        (1..)
+            .map(move |i| i * step)
+            .take_while(move |&rank| rank < self.max)
+            .chain((self.max > 0).then_some(self.max))
+    }
+}
+
+/// Why a family does not apply to a kernel; displays as a short phrase for the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Skip {
+    /// One tap: there is no space to separate from the channels.
+    Pointwise,
+    /// Each output reads one input channel through one filter already.
+    Depthwise,
+    /// One output channel per group: DW->PW is the same convolution with more work.
+    SingleOutput,
+    /// One input channel per group: PW->DW is the same convolution with more work.
+    SingleInput,
+    /// The shape itself is invalid, see [`KernelShape::validate`].
+    InvalidShape,
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pointwise => "pointwise kernel",
+            Self::Depthwise => "depthwise already",
+            Self::SingleOutput => "one output channel per group",
+            Self::SingleInput => "one input channel per group",
+            Self::InvalidShape => "invalid kernel shape",
+        })
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// A family of decompositions: a way to write a kernel as a [`Chain`], at several ranks.
+pub trait Decomposition: Send + Sync {
+    /// Stable name for the command line and for plans, for example `dw-pw`.
+    fn name(&self) -> &'static str;
+
+    /// The ranks that a kernel of this shape can be cut at.
+    ///
+    /// # Errors
+    /// The reason why the family does not apply.
+    fn ranks(&self, shape: &KernelShape) -> Result<RankRange, Skip>;
+
+    /// Geometry of the chain at `rank`, without looking at any weight.
+    ///
+    /// # Errors
+    /// [`FactorError::Skipped`] or [`FactorError::Rank`].
+    fn stages(&self, shape: &KernelShape, rank: usize) -> Result<Vec<StageShape>, FactorError>;
+
+    /// Factors a kernel for all ranks at once, from its weights alone. Deterministic: the same
+    /// bytes whatever the number of rayon threads.
+    ///
+    /// # Errors
+    /// [`FactorError::Skipped`] or [`FactorError::NoConvergence`].
+    fn factor(&self, kernel: &Kernel) -> Result<Box<dyn Factored>, FactorError>;
+}
+
+/// A factored kernel, ready to be cut at any rank.
+pub trait Factored: Send + Sync {
+    /// The approximation error at every rank.
+    fn spectrum(&self) -> &Spectrum;
+
+    /// The chain at `rank`, optimal in the Frobenius norm among those of its family.
+    ///
+    /// # Errors
+    /// [`FactorError::Rank`] outside `1..=spectrum().len()`.
+    fn chain(&self, rank: usize) -> Result<Chain, FactorError>;
+}
+
+/// Every family, in the order in which ties between them are broken.
+pub fn families() -> &'static [&'static dyn Decomposition] {
+    &[&DepthwiseFirst, &PointwiseFirst]
+}
+
+/// The family of that name.
+pub fn family(name: &str) -> Option<&'static dyn Decomposition> {
+    families().iter().find(|f| f.name() == name).copied()
+}
+
+/// The rank range, if `rank` is in it.
+pub(crate) fn check_rank(
+    family: &dyn Decomposition,
+    shape: &KernelShape,
+    rank: usize,
+) -> Result<(), FactorError> {
+    let max = family.ranks(shape)?.max;
+    if (1..=max).contains(&rank) {
+        Ok(())
+    } else {
+        Err(FactorError::Rank { rank, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_found_by_their_own_name() {
+        for entry in families() {
+            assert_eq!(family(entry.name()).map(|f| f.name()), Some(entry.name()));
+        }
+        assert!(family("no-such-family").is_none());
+    }
+
+    #[test]
+    fn rank_ranges_end_at_the_full_rank() {
+        let ranks = |max, step| RankRange { max, step }.iter().collect::<Vec<_>>();
+        assert_eq!(ranks(4, 1), [1, 2, 3, 4]);
+        assert_eq!(ranks(40, 16), [16, 32, 40]);
+        assert_eq!(ranks(32, 16), [16, 32]);
+        assert_eq!(ranks(0, 1), [0_usize; 0]);
+    }
+}

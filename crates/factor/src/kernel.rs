@@ -1,0 +1,118 @@
+//! A convolution weight with its geometry.
+
+use std::sync::Arc;
+
+use crate::error::FactorError;
+use crate::shape::KernelShape;
+
+/// The weight of a convolution: ONNX `Conv`, input `W`, row-major
+/// `[Co, Ci / groups, spatial...]`, all values finite. Cloning shares the data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kernel {
+    shape: KernelShape,
+    data: Arc<[f32]>,
+}
+
+impl Kernel {
+    /// Joins a shape and its row-major weights (a `Vec<f32>`, a slice, or a shared `Arc<[f32]>`,
+    /// which is not copied).
+    ///
+    /// # Errors
+    /// [`FactorError::Shape`], [`FactorError::Length`] or [`FactorError::NonFinite`].
+    pub fn new(shape: KernelShape, data: impl Into<Arc<[f32]>>) -> Result<Self, FactorError> {
+        shape.validate()?;
+        let data = data.into();
+        if data.len() != shape.len() {
+            return Err(FactorError::Length {
+                shape: shape.to_string(),
+                expected: shape.len(),
+                found: data.len(),
+            });
+        }
+        if let Some(index) = data.iter().position(|w| !w.is_finite()) {
+            return Err(FactorError::NonFinite { index });
+        }
+        Ok(Self { shape, data })
+    }
+
+    /// The geometry.
+    pub fn shape(&self) -> &KernelShape {
+        &self.shape
+    }
+
+    /// The weights, row-major `[Co, Ci / groups, spatial...]`.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// Frobenius norm `|W|`, accumulated in f64.
+    pub fn norm(&self) -> f64 {
+        self.data
+            .iter()
+            .map(|&w| f64::from(w) * f64::from(w))
+            .sum::<f64>()
+            .sqrt()
+    }
+
+    /// Relative Frobenius distance `|W - other| / |W|`; the absolute one where `W` is zero.
+    ///
+    /// # Errors
+    /// [`FactorError::Length`] where the shapes differ.
+    pub fn relative_error(&self, other: &Self) -> Result<f64, FactorError> {
+        if self.shape != other.shape {
+            return Err(FactorError::Length {
+                shape: self.shape.to_string(),
+                expected: self.shape.len(),
+                found: other.shape.len(),
+            });
+        }
+        let distance = self
+            .data
+            .iter()
+            .zip(other.data.iter())
+            .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        let norm = self.norm();
+        Ok(if norm > 0.0 {
+            distance / norm
+        } else {
+            distance
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn shape() -> KernelShape {
+        KernelShape::new(2, 1, 1, [2]).unwrap()
+    }
+
+    #[test]
+    fn refuses_bad_data() {
+        assert_eq!(
+            Kernel::new(shape(), vec![0.0; 3]).unwrap_err().to_string(),
+            "a kernel of shape 2x1x2 has 4 weights, not 3"
+        );
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(
+                Kernel::new(shape(), vec![0.0, 1.0, bad, 0.0]),
+                Err(FactorError::NonFinite { index: 2 })
+            );
+        }
+    }
+
+    #[test]
+    fn relative_error_is_relative() {
+        let kernel = Kernel::new(shape(), vec![3.0, 0.0, 4.0, 0.0]).unwrap();
+        let other = Kernel::new(shape(), vec![3.0, 0.0, 4.0, 1.0]).unwrap();
+        assert_eq!(kernel.norm(), 5.0);
+        assert_eq!(kernel.relative_error(&other), Ok(0.2));
+        let longer = KernelShape::new(2, 1, 1, [3]).unwrap();
+        let longer = Kernel::new(longer, vec![0.0; 6]).unwrap();
+        assert!(kernel.relative_error(&longer).is_err());
+    }
+}

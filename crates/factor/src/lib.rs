@@ -1,0 +1,53 @@
+//! Decompositions of convolution kernels into chains of cheaper convolutions.
+//!
+//! After Network Decoupling (Guo et al., BMVC 2018, arXiv 1808.05517), for kernels of any number
+//! of spatial axes and any number of groups. This crate knows kernels and numbers only: no graph,
+//! no file format, no runtime.
+//!
+//! | Module | Job |
+//! |---|---|
+//! | `shape`, `kernel` | a convolution weight in ONNX's layout |
+//! | `chain`, `compose` | a sequence of grouped convolutions, its cost, and its product |
+//! | `spectrum` | the approximation error at every rank |
+//! | `family`, [`families`](mod@families) | what a decomposition is, and each of them |
+//! | `slice_svd` | the SVD of every input or output channel's slice |
+//! | [`linalg`] | dense f64 helpers |
+//!
+//! ```
+//! use sepconv_factor::{Kernel, KernelShape, chain_macs, family, kernel_macs};
+//!
+//! // A 3x3 convolution from 8 to 16 channels, stride 2: 32x32 -> 16x16.
+//! let shape = KernelShape::new(16, 8, 1, [3, 3])?;
+//! let weights: Vec<f32> = (0..shape.len()).map(|i| (i as f32 * 0.7).sin()).collect();
+//! let kernel = Kernel::new(shape, weights)?;
+//!
+//! let factored = family("dw-pw").ok_or("no such family")?.factor(&kernel)?;
+//! let chain = factored.chain(2)?;
+//! let error = kernel.relative_error(&chain.compose()?)?;
+//! assert!((error - factored.spectrum().error(2)).abs() < 1e-5);
+//!
+//! let before = kernel_macs(kernel.shape(), &[16, 16]);
+//! let after = chain_macs(&chain.shapes(), &[32, 32], &[16, 16]);
+//! assert_eq!((before, after), (294_912, 102_400));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod chain;
+mod compose;
+mod error;
+pub mod families;
+mod family;
+mod kernel;
+pub mod linalg;
+mod shape;
+mod slice_svd;
+mod spectrum;
+
+pub use chain::{
+    Chain, Role, Stage, StageShape, chain_macs, chain_parameters, kernel_macs, validate_stages,
+};
+pub use error::FactorError;
+pub use family::{Decomposition, Factored, RankRange, Skip, families, family};
+pub use kernel::Kernel;
+pub use shape::KernelShape;
+pub use spectrum::Spectrum;
