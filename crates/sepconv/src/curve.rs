@@ -1,0 +1,85 @@
+//! Accuracy against compression: one measured point per rank.
+
+use sepconv_passes::PassError;
+use sepconv_passes::planners::UniformRank;
+use serde::Serialize;
+
+use crate::compare::compare;
+use crate::compress::{Prepared, Settings, synthetic_runs};
+use crate::error::Error;
+use crate::evaluate::{Evaluation, evaluate};
+use crate::inputs::synthetic_inputs;
+use crate::loaded::Loaded;
+use crate::progress::Progress;
+
+/// A point of the curve.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CurvePoint {
+    /// How it was made, such as `rank 2`, `original` or `result`.
+    pub label: String,
+    /// MACs as a fraction of the original's.
+    pub macs: f64,
+    /// Parameters as a fraction of the original's.
+    pub params: f64,
+    /// Signal-to-noise ratio of the worst output in dB; `None` for no difference or where
+    /// it was not run.
+    pub snr_db: Option<f64>,
+    /// Accuracy, where labelled data was given.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// Measures every uniform rank that saves MACs, by falling MACs. What a runtime can't run has
+/// no figures.
+///
+/// # Errors
+/// [`Error::Pass`], [`Error::Data`].
+pub fn curve(
+    model: &Loaded,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Vec<CurvePoint>, Error> {
+    let prepared = Prepared::new(model, settings, progress)?;
+    let inputs = synthetic_inputs(
+        model,
+        synthetic_runs(model.cost.macs, 1),
+        settings.seed,
+        sepconv_data::SyntheticKind::Normal,
+    );
+    let mut points = Vec::new();
+    for rank in 1.. {
+        let planner = UniformRank {
+            rank,
+            costlier: false,
+        };
+        let trial = match prepared.compress(&planner, settings, model.cost.macs) {
+            Err(Error::Pass {
+                source: PassError::Rank { .. },
+                ..
+            }) => break,
+            other => other?,
+        };
+        if trial.applied.is_empty() || trial.model.cost.macs >= model.cost.macs {
+            break;
+        }
+        let snr = match &inputs {
+            Ok(inputs) => compare(model, &trial.model, settings.target, inputs, progress)
+                .ok()
+                .and_then(|c| c.worst_snr())
+                .filter(|snr| snr.is_finite()),
+            Err(_) => None,
+        };
+        let evaluation = match &settings.eval {
+            Some(data) => Some(evaluate(&trial.model, settings.target, data, progress)?),
+            None => None,
+        };
+        points.push(CurvePoint {
+            label: format!("rank {rank}"),
+            macs: trial.model.cost.macs as f64 / model.cost.macs.max(1) as f64,
+            params: trial.model.cost.params as f64 / model.cost.params.max(1) as f64,
+            snr_db: snr,
+            evaluation,
+        });
+    }
+    points.reverse();
+    Ok(points)
+}

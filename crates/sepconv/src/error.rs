@@ -1,0 +1,60 @@
+//! Errors of the pipeline. Every message is one line that names the file.
+
+use sepconv_data::DataError;
+use sepconv_onnx::OnnxError;
+use sepconv_passes::PassError;
+use sepconv_targets::TargetError;
+
+/// Why a model was not compressed, compared or evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A model could not be read or written.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// Data could not be read or does not fit the model.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Planning or rewriting failed.
+    #[error("{file}: {source}")]
+    Pass {
+        /// The model.
+        file: String,
+        /// Why.
+        source: PassError,
+    },
+    /// A runtime could not run the model.
+    #[error("{file}: {source}")]
+    Target {
+        /// The model.
+        file: String,
+        /// Why.
+        source: TargetError,
+    },
+    /// The shapes asked for don't fit the model.
+    #[error("{file}: {reason}")]
+    Shapes {
+        /// The model.
+        file: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Nothing was written, because nothing would be better.
+    #[error("{file}: nothing was written: {reason}")]
+    Nothing {
+        /// The model.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// Two models can't be compared.
+    #[error("{file}: {reason}")]
+    Interface {
+        /// The model that differs.
+        file: String,
+        /// How.
+        reason: String,
+    },
+    /// A setting is out of range.
+    #[error("{0}")]
+    Setting(String),
+}

@@ -1,0 +1,185 @@
+//! What a model is made of, and what could be done about it.
+
+use sepconv_passes::{Order, Selection, Survey, fold_batchnorm};
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::loaded::Loaded;
+use crate::progress::{Event, Progress};
+
+/// A model and its convolutions.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inspection {
+    /// The file.
+    pub model: String,
+    /// ONNX IR version.
+    pub ir_version: i64,
+    /// Version of the default operator set.
+    pub opset: i64,
+    /// Size of the file in bytes.
+    pub bytes: usize,
+    /// Inputs, as `name: f32[N,3,32,32]`.
+    pub inputs: Vec<String>,
+    /// Outputs.
+    pub outputs: Vec<String>,
+    /// Free input dimensions and the extents assumed for them.
+    pub assumed: Vec<String>,
+    /// Number of operators.
+    pub nodes: usize,
+    /// MACs of the model (batch 1 where the batch is free).
+    pub macs: u64,
+    /// Operators that compute but whose MACs could not be counted.
+    pub uncounted: usize,
+    /// Parameters.
+    pub params: u64,
+    /// Contradictions that shape inference found.
+    pub warnings: Vec<String>,
+    /// The convolutions, in graph order.
+    pub layers: Vec<LayerInspection>,
+}
+
+/// A convolution.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerInspection {
+    /// Name.
+    pub name: String,
+    /// Kernel as `[Co, Ci/groups, k...]`; empty where the weight is not constant.
+    pub kernel: Vec<usize>,
+    /// Groups.
+    pub groups: u64,
+    /// Strides.
+    pub strides: Vec<u64>,
+    /// Output shape, where known.
+    pub output: Option<Vec<u64>>,
+    /// MACs, where known.
+    pub macs: Option<u64>,
+    /// Weights.
+    pub params: u64,
+    /// Why it can't be rewritten.
+    pub kept: Option<String>,
+    /// What each rank of each order keeps and costs.
+    pub ranks: Vec<RankInspection>,
+}
+
+/// What a rank keeps and costs.
+#[derive(Debug, Clone, Serialize)]
+pub struct RankInspection {
+    /// Family, such as `dw-pw`.
+    pub form: String,
+    /// Rank.
+    pub rank: usize,
+    /// Share of the kernel's energy that is kept.
+    pub energy: f64,
+    /// MACs as a fraction of the convolution's.
+    pub macs: f64,
+    /// Weights.
+    pub params: u64,
+}
+
+/// Lists the convolutions of a model with what every rank of both orders would keep and cost,
+/// after batch-norm folding.
+///
+/// # Errors
+/// [`Error::Pass`] where a kernel can't be factored.
+pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Error> {
+    let failed = |source| Error::Pass {
+        file: model.file(),
+        source,
+    };
+    let mut document = model.document.clone();
+    fold_batchnorm(&mut document.model.graph, &Selection::default()).map_err(failed)?;
+    let folded = model.with(document)?;
+    let graph = folded.graph();
+    let mut layers = Vec::new();
+    for order in [Order::DwPw, Order::PwDw] {
+        let survey = Survey::of(
+            graph,
+            &folded.shapes,
+            &Selection::default(),
+            order,
+            &mut |done, total| {
+                progress.on(if done == 0 {
+                    Event::Begin {
+                        stage: "decomposing",
+                        total,
+                    }
+                } else {
+                    Event::Step { done }
+                });
+            },
+        )
+        .map_err(failed)?;
+        progress.on(Event::End);
+        for (i, layer) in survey.layers.iter().enumerate() {
+            if order == Order::DwPw {
+                layers.push(describe(&folded, layer));
+            }
+            let entry: &mut LayerInspection = &mut layers[i];
+            if let Ok((_, candidates)) = &layer.site {
+                entry.kept = None;
+                entry
+                    .ranks
+                    .extend(candidates.iter().map(|c| RankInspection {
+                        form: c.family.clone(),
+                        rank: c.rank,
+                        energy: c.energy,
+                        macs: c.macs as f64 / c.macs_before.max(1) as f64,
+                        params: c.params,
+                    }));
+            }
+        }
+    }
+    let describe = |v| {
+        let ty = model.graph().value(v).and_then(|v| v.ty.as_ref());
+        let ty = ty.map_or(String::new(), |t| format!(": {t}"));
+        format!("{}{ty}", model.graph().name(v))
+    };
+    Ok(Inspection {
+        model: model.file(),
+        ir_version: model.document.model.ir_version,
+        opset: model.document.model.opset(),
+        bytes: model.document.source_size(),
+        inputs: model.graph().inputs().map(describe).collect(),
+        outputs: model.graph().outputs().map(describe).collect(),
+        assumed: model
+            .shapes
+            .assumed()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        nodes: model.graph().operators().count(),
+        macs: model.cost.macs,
+        uncounted: model.cost.uncounted,
+        params: model.cost.params,
+        warnings: model
+            .shapes
+            .contradictions()
+            .iter()
+            .map(|c| c.message.clone())
+            .collect(),
+        layers,
+    })
+}
+
+fn describe(model: &Loaded, layer: &sepconv_passes::Surveyed) -> LayerInspection {
+    let graph = model.graph();
+    let op = graph.operator(layer.node);
+    let weight = op
+        .and_then(|op| op.input(1))
+        .and_then(|w| graph.constant(w));
+    let site = layer.site.as_ref().ok().map(|(site, _)| site);
+    let row = model.cost.nodes.iter().find(|r| r.node == layer.node);
+    LayerInspection {
+        name: layer.name.clone(),
+        kernel: weight.map_or(Vec::new(), |w| w.dims().to_vec()),
+        groups: op.map_or(1, |op| op.int("group", 1).unsigned_abs()),
+        strides: site.map_or_else(Vec::new, |s| s.attributes.strides.clone()),
+        output: op
+            .and_then(|op| op.output(0))
+            .and_then(|v| model.shapes.extents(v)),
+        macs: row.and_then(|r| r.cost.macs),
+        params: row.map_or(0, |r| r.cost.params),
+        kept: layer.site.as_ref().err().map(ToString::to_string),
+        ranks: Vec::new(),
+    }
+}

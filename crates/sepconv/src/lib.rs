@@ -1,0 +1,59 @@
+//! Compress the convolutions of ONNX models.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use sepconv::{Budget, Settings, compress_file};
+//!
+//! # fn main() -> Result<(), sepconv::Error> {
+//! let settings = Settings {
+//!     budget: Budget::TargetMacs(0.5),
+//!     ..Settings::default()
+//! };
+//! let outcome = compress_file(Path::new("model.onnx"), Path::new("small.onnx"), &settings, &())?;
+//! println!("{} -> {} MACs", outcome.original.macs, outcome.compressed.macs);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The steps are there to be used apart: [`Loaded`] reads a model and knows its shapes and
+//! cost, [`inspect`] lists what could be done, [`compress`] rewrites in memory, [`compare`]
+//! and [`evaluate`] run exported models on a target. The crates below (`sepconv_ir`,
+//! `sepconv_passes`, …) are re-exported for those who want the pass alone.
+
+mod compare;
+mod compress;
+mod curve;
+mod error;
+mod evaluate;
+mod inputs;
+mod inspect;
+mod loaded;
+mod metrics;
+mod progress;
+pub mod report;
+mod runner;
+mod search;
+
+pub use compare::{Comparison, compare};
+pub use compress::{Budget, Compressed, Layer, Outcome, Settings, Size, compress, compress_file};
+pub use curve::{CurvePoint, curve};
+pub use error::Error;
+pub use evaluate::{Evaluation, evaluate};
+pub use inputs::{DataSource, data_specs, load_inputs, synthetic_inputs};
+pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
+pub use loaded::Loaded;
+pub use metrics::OutputComparison;
+pub use progress::{Event, Progress};
+pub use report::Report;
+pub use runner::{run, run_to_npz};
+
+pub use sepconv_analysis::Pins;
+pub use sepconv_data as data;
+pub use sepconv_ir as ir;
+pub use sepconv_onnx as onnx;
+pub use sepconv_passes as passes;
+pub use sepconv_passes::{Order, Selection};
+pub use sepconv_targets as targets;
+
+/// Version of sepconv.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

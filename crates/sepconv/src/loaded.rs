@@ -1,0 +1,115 @@
+//! A model with its shapes and cost.
+
+use std::path::Path;
+
+use sepconv_analysis::{Assumptions, ModelCost, Pins, Shapes};
+use sepconv_ir::{Graph, ValueId};
+use sepconv_onnx::Document;
+use sepconv_targets::InputSpec;
+
+use crate::error::Error;
+
+/// A model, its shapes and its cost.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The model and its file.
+    pub document: Document,
+    /// Shapes of all values, as far as they could be inferred.
+    pub shapes: Shapes,
+    /// MACs and parameters.
+    pub cost: ModelCost,
+    pins: Pins,
+}
+
+impl Loaded {
+    /// Reads a model file. `pins` fix free input dimensions; others are assumed
+    /// ([`Shapes::assumed`] tells which).
+    ///
+    /// # Errors
+    /// [`Error::Onnx`], or [`Error::Shapes`] where a pin does not fit.
+    pub fn open(path: &Path, pins: &Pins) -> Result<Self, Error> {
+        Self::new(Document::open(path)?, pins)
+    }
+
+    /// As [`Loaded::open`], for a document at hand.
+    ///
+    /// # Errors
+    /// [`Error::Shapes`].
+    pub fn new(document: Document, pins: &Pins) -> Result<Self, Error> {
+        let wrong = |reason: String| Error::Shapes {
+            file: file_name(&document),
+            reason,
+        };
+        let shapes = infer(&document.model.graph, pins).map_err(wrong)?;
+        let cost = ModelCost::of(&document.model, &shapes);
+        Ok(Self {
+            document,
+            shapes,
+            cost,
+            pins: pins.clone(),
+        })
+    }
+
+    /// The same settings for a changed document.
+    ///
+    /// # Errors
+    /// As [`Loaded::new`].
+    pub fn with(&self, document: Document) -> Result<Self, Error> {
+        Self::new(document, &self.pins)
+    }
+
+    /// How errors call the file.
+    pub fn file(&self) -> String {
+        file_name(&self.document)
+    }
+
+    /// The main graph.
+    pub fn graph(&self) -> &Graph {
+        &self.document.model.graph
+    }
+
+    /// The graph inputs with concrete shapes, in order. `None` where one is unknown.
+    pub fn input_specs(&self) -> Option<Vec<InputSpec>> {
+        let specs = self.shapes.inputs().iter().map(|input| {
+            let shape = input.shape.as_ref()?;
+            let extents = shape.extents()?;
+            Some(InputSpec {
+                name: input.name.clone(),
+                dtype: shape.dtype?,
+                dims: extents.iter().map(|d| *d as usize).collect(),
+            })
+        });
+        specs.collect()
+    }
+
+    /// Whether the first dimension of an input is free in the file and not pinned.
+    pub fn is_batch_free(&self, input: ValueId) -> bool {
+        let graph = self.graph();
+        let pinned = self.pins.get(graph.name(input)).is_some();
+        let ty = graph.value(input).and_then(|v| v.ty.as_ref());
+        let first = ty.and_then(|t| t.dims.as_ref()).and_then(|d| d.first());
+        !pinned && first.is_some_and(|d| d.known().is_none_or(|n| n == 0))
+    }
+
+    /// Names of the graph outputs, in order.
+    pub fn output_names(&self) -> Vec<String> {
+        let graph = self.graph();
+        graph.outputs().map(|v| graph.name(v).to_owned()).collect()
+    }
+}
+
+fn infer(graph: &Graph, pins: &Pins) -> Result<Shapes, String> {
+    let shapes = Shapes::infer(graph, pins, &Assumptions::default()).map_err(|e| e.to_string())?;
+    match shapes.contradictions().first() {
+        Some(first) if pins.iter().next().is_some() => {
+            Err(format!("the input shapes don't fit: {}", first.message))
+        }
+        _ => Ok(shapes),
+    }
+}
+
+fn file_name(document: &Document) -> String {
+    document
+        .path()
+        .map_or_else(|| "<bytes>".into(), |p| p.display().to_string())
+}
