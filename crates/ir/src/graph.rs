@@ -1,6 +1,6 @@
 //! The graph and its read access.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
@@ -185,6 +185,21 @@ impl Graph {
                 },
             )
         });
+        found
+    }
+
+    /// The nodes that some values depend on, their producers included.
+    pub fn ancestors(&self, values: &[ValueId]) -> HashSet<NodeId> {
+        let mut found = HashSet::new();
+        let mut open: Vec<NodeId> = values
+            .iter()
+            .filter_map(|v| self.value(*v).map(|v| v.producer))
+            .collect();
+        while let Some(node) = open.pop() {
+            if found.insert(node) {
+                open.extend(self.g.neighbors_directed(node, Direction::Incoming));
+            }
+        }
         found
     }
 

@@ -26,7 +26,8 @@ pub struct Initializer {
     /// Its contents.
     pub tensor: Tensor,
     /// Whether a caller may override it: an initializer that is also a graph input, in
-    /// models of ONNX IR version 4 and later. Passes must not read it as a constant.
+    /// models of ONNX IR version 4 and later that do not list all of them. Passes must not
+    /// read it as a constant.
     pub overridable: bool,
     /// Encoded form in the source file, written back as it stands.
     pub source: Option<Bytes>,

@@ -55,6 +55,8 @@ pub(crate) enum GraphRecord {
     About(ValueId, Bytes),
     /// A graph input.
     Input(Bytes),
+    /// A graph output.
+    Output(Bytes),
     /// Any other record.
     Verbatim(Bytes),
 }
@@ -116,7 +118,13 @@ impl Document {
 
     /// The encoded model apart from its larger initializers, external ones included.
     pub fn detach(&self) -> Detached {
-        detach(self)
+        detach(self, None)
+    }
+
+    /// As [`Document::detach`], with `values` for the graph's outputs and only the operators
+    /// that they depend on: what calibration runs to look at activations.
+    pub fn probe(&self, values: &[ValueId]) -> Detached {
+        detach(self, Some(values))
     }
 
     /// Writes the model beside `path`, to be looked at and then committed. External data

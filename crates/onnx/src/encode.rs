@@ -128,6 +128,15 @@ pub(crate) fn detached(name: &str, t: &Tensor, index: usize) -> Rope {
     Bytes::from(proto.encode_to_vec()).into()
 }
 
+/// A `ValueInfoProto` of a name alone.
+pub(crate) fn untyped_value_info(name: &str) -> Rope {
+    let proto = ValueInfoProto {
+        name: Some(name.to_owned()),
+        ..Default::default()
+    };
+    Bytes::from(proto.encode_to_vec()).into()
+}
+
 /// A `ValueInfoProto` of a tensor.
 pub(crate) fn value_info(name: &str, t: &Tensor) -> Rope {
     let dim = t.dims().iter().map(|d| Dimension {

@@ -1,7 +1,9 @@
 //! IR to protobuf: records that nobody touched as they were read, the rest encoded anew.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
-use sepconv_ir::{Graph, Tensor, ValueId};
+use sepconv_ir::{Graph, NodeId, Tensor, ValueId};
 
 use crate::document::{Document, GraphRecord, ModelRecord};
 use crate::encode;
@@ -21,10 +23,11 @@ pub struct Detached {
 /// Initializers of this many bytes and more are detached.
 const DETACH_FROM: usize = 1024;
 
-/// Encodes a document with its larger initializers apart.
-pub(crate) fn detach(document: &Document) -> Detached {
+/// Encodes a document with its larger initializers apart. With `probe`, the graph's outputs
+/// are those values instead, and only what they depend on is encoded.
+pub(crate) fn detach(document: &Document, probe: Option<&[ValueId]>) -> Detached {
     let mut tensors = Vec::new();
-    let skeleton = encode(document, &mut |name, tensor| {
+    let skeleton = encode(document, probe, &mut |name, tensor| {
         let data = tensor.data().filter(|d| d.len() >= DETACH_FROM)?;
         tensors.push(data.clone());
         Some(encode::detached(name, tensor, tensors.len() - 1))
@@ -38,7 +41,7 @@ pub(crate) fn detach(document: &Document) -> Detached {
 /// Encodes a document as a `ModelProto`.
 pub(crate) fn export(document: &Document) -> Rope {
     if document.model.graph.is_modified() {
-        return encode(document, &mut |_, _| None);
+        return encode(document, None, &mut |_, _| None);
     }
     let mut out = Rope::default();
     for record in &document.envelope.model {
@@ -51,12 +54,12 @@ pub(crate) fn export(document: &Document) -> Rope {
 /// May encode an initializer in its own way.
 type Substitute<'a> = &'a mut dyn FnMut(&str, &Tensor) -> Option<Rope>;
 
-fn encode(document: &Document, substitute: Substitute<'_>) -> Rope {
+fn encode(document: &Document, probe: Option<&[ValueId]>, substitute: Substitute<'_>) -> Rope {
     let mut out = Rope::default();
     for record in &document.envelope.model {
         match record {
             ModelRecord::Graph(_) => {
-                out.push_field(7, Exporter::new(document).graph(substitute));
+                out.push_field(7, Exporter::new(document, probe).graph(substitute));
             }
             ModelRecord::Verbatim(raw) => out.push(raw.clone()),
         }
@@ -69,12 +72,14 @@ struct Exporter<'a> {
     layout: &'a [GraphRecord],
     lists_initializers: bool,
     new_initializers: Vec<ValueId>,
+    probe: Option<&'a [ValueId]>,
+    needed: Option<HashSet<NodeId>>,
 }
 
 impl<'a> Exporter<'a> {
-    fn new(document: &'a Document) -> Self {
+    fn new(document: &'a Document, probe: Option<&'a [ValueId]>) -> Self {
         let graph = &document.model.graph;
-        let known: std::collections::HashSet<ValueId> = document
+        let known: HashSet<ValueId> = document
             .envelope
             .graph
             .iter()
@@ -90,6 +95,8 @@ impl<'a> Exporter<'a> {
             // Before IR version 4 every initializer had to be a graph input too.
             lists_initializers: document.model.ir_version < 4,
             new_initializers: all.filter(|v| !known.contains(v)).collect(),
+            probe,
+            needed: probe.map(|values| graph.ancestors(values)),
         }
     }
 
@@ -109,7 +116,10 @@ impl<'a> Exporter<'a> {
                         out.push(raw.clone());
                     }
                 }
-                GraphRecord::Input(raw) | GraphRecord::Verbatim(raw) => out.push(raw.clone()),
+                GraphRecord::Output(_) if self.probe.is_some() => {}
+                GraphRecord::Input(raw) | GraphRecord::Output(raw) | GraphRecord::Verbatim(raw) => {
+                    out.push(raw.clone())
+                }
             }
             if Some(i) == last_init {
                 self.added(&mut out, substitute);
@@ -127,7 +137,14 @@ impl<'a> Exporter<'a> {
         if last_input.is_none() {
             self.listed(&mut out);
         }
+        for value in self.probe.into_iter().flatten() {
+            out.push_field(12, encode::untyped_value_info(self.graph.name(*value)));
+        }
         out
+    }
+
+    fn needs(&self, node: NodeId) -> bool {
+        self.needed.as_ref().is_none_or(|n| n.contains(&node))
     }
 
     fn position(&self, f: impl Fn(&GraphRecord) -> bool) -> Option<usize> {
@@ -139,7 +156,7 @@ impl<'a> Exporter<'a> {
     }
 
     fn nodes(&self, out: &mut Rope) {
-        for (_, op) in self.graph.operators() {
+        for (_, op) in self.graph.operators().filter(|(id, _)| self.needs(*id)) {
             match &op.source {
                 Some(raw) => out.push(raw.clone()),
                 None => out.push_field(1, encode::operator(self.graph, op)),
@@ -154,6 +171,9 @@ impl<'a> Exporter<'a> {
         let Some(init) = self.graph.initializer(producer) else {
             return;
         };
+        if !self.needs(producer) {
+            return;
+        }
         let name = self.graph.name(value);
         if let Some(encoded) = substitute(name, &init.tensor) {
             out.push_field(5, encoded);

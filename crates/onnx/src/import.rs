@@ -141,6 +141,14 @@ impl<'a> Importer<'a> {
         listed: &BTreeSet<&str>,
     ) -> Result<HashMap<String, ValueId>, Malformed> {
         let mut found = HashMap::new();
+        // Exporters that list every initializer kept the habit of IR version 3; only one that
+        // lists some of them means that those may be overridden.
+        let by_habit = self.ir_version < OVERRIDABLE_SINCE
+            || all
+                .iter()
+                .filter(|r| r.number == 5)
+                .filter_map(|r| tensor_name(r.payload().ok()?))
+                .all(|name| listed.contains(name.as_str()));
         for (i, r) in all
             .iter()
             .filter(|r| r.number == 5 || r.number == 15)
@@ -156,8 +164,7 @@ impl<'a> Importer<'a> {
             } else {
                 sparse(payload).map_err(part)?
             };
-            let overridable =
-                self.ir_version >= OVERRIDABLE_SINCE && listed.contains(name.as_str());
+            let overridable = !by_habit && listed.contains(name.as_str());
             let value =
                 self.builder
                     .initializer_from(&name, tensor, overridable, Some(r.raw.clone()))?;
@@ -309,6 +316,7 @@ impl<'a> Importer<'a> {
                 Some(value) => GraphRecord::About(*value, r.raw),
                 None => GraphRecord::Input(r.raw),
             },
+            12 => GraphRecord::Output(r.raw),
             13 => match infos.next().and_then(|v| self.builder.find(&v.name)) {
                 Some(value) => GraphRecord::About(value, r.raw),
                 None => GraphRecord::Verbatim(r.raw),

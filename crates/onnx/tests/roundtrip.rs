@@ -145,10 +145,21 @@ fn before_ir_version_4_new_initializers_are_inputs_too() {
 #[test]
 fn an_overridable_weight_is_no_constant() {
     let mut proto = model();
-    proto.graph.as_mut().unwrap().input.push(info("w"));
+    let graph = proto.graph.as_mut().unwrap();
+    graph.input.push(info("w"));
+    graph.initializer.push(weight("unlisted"));
     let doc = Document::from_bytes(proto.encode_to_vec().into()).unwrap();
     let graph = &doc.model.graph;
     assert!(graph.constant(graph.find("w").unwrap()).is_none());
+}
+
+#[test]
+fn listing_every_initializer_is_a_habit() {
+    let mut proto = model();
+    proto.graph.as_mut().unwrap().input.push(info("w"));
+    let doc = Document::from_bytes(proto.encode_to_vec().into()).unwrap();
+    let graph = &doc.model.graph;
+    assert!(graph.constant(graph.find("w").unwrap()).is_some());
 }
 
 #[test]
@@ -161,6 +172,21 @@ fn weights_are_not_copied() {
         raw.as_ptr_range()
             .contains(&tensor.data().unwrap().as_ptr())
     );
+}
+
+#[test]
+fn a_probe_has_other_outputs_and_no_more_than_they_need() {
+    let doc = Document::from_bytes(model().encode_to_vec().into()).unwrap();
+    let y = doc.model.graph.find("y").unwrap();
+    let probed = ModelProto::decode(doc.probe(&[y]).skeleton).unwrap();
+    let graph = probed.graph.unwrap();
+    let names = |values: &[ValueInfoProto]| -> Vec<String> {
+        values.iter().map(|v| v.name().to_owned()).collect()
+    };
+    assert_eq!(names(&graph.output), ["y"]);
+    assert_eq!(names(&graph.input), ["x", "flag"]);
+    let ops: Vec<&str> = graph.node.iter().map(|n| n.op_type()).collect();
+    assert_eq!(ops, ["Conv"]);
 }
 
 #[test]

@@ -321,7 +321,7 @@ pub(crate) fn reasons(plan: &Plan) -> String {
 
 /// Compresses a model file. The result is written beside `output`, read back, run against
 /// the original, and only then renamed into place. What the runtime can't run is reported in
-/// [`Comparison::not_run`], and the file is written all the same.
+/// [`Comparison`], and the file is written all the same.
 ///
 /// # Errors
 /// As [`compress`]; [`Error::Onnx`] where a file can't be read or written;

@@ -1,6 +1,21 @@
 //! Reports of what was done and measured.
 
+mod curve_chart;
+mod curve_data;
+mod escape;
+#[cfg(test)]
+mod fixtures;
+mod format;
 mod html;
+mod layer_chart;
+mod marks;
+mod place;
+mod scale;
+mod summary;
+mod table;
+mod tables;
+
+pub use html::curve_svg;
 
 use std::path::Path;
 
@@ -13,6 +28,9 @@ use crate::metrics::OutputComparison;
 
 /// Version of the layout of `report.json`.
 pub const SCHEMA: &str = "sepconv-report/1";
+
+/// Names of the files that [`Report::write`] writes.
+pub const FILES: [&str; 3] = ["report.json", "report.html", "curve.svg"];
 
 /// A report: the contents of `report.json`, from which `report.html` is drawn.
 #[derive(Debug, Clone, Serialize)]
@@ -118,7 +136,8 @@ impl Report {
         html::page(self)
     }
 
-    /// Writes `report.json` and `report.html` into `folder`, which is made if it is missing.
+    /// Writes `report.json`, `report.html` and, where the curve has points, `curve.svg` into
+    /// `folder`, which is made if it is missing.
     ///
     /// # Errors
     /// [`Error::Onnx`] where a file exists and `force` is not set, or can't be written.
@@ -127,9 +146,15 @@ impl Report {
             path: folder.to_owned(),
             source,
         })?;
-        let files = [("report.json", self.json()), ("report.html", self.html())];
+        let files = [
+            (FILES[0], Some(self.json())),
+            (FILES[1], Some(self.html())),
+            (FILES[2], curve_svg(self)),
+        ];
         for (name, text) in files {
-            sepconv_onnx::write_atomic(&folder.join(name), force, text.as_bytes())?;
+            if let Some(text) = text {
+                sepconv_onnx::write_atomic(&folder.join(name), force, text.as_bytes())?;
+            }
         }
         Ok(())
     }

@@ -1,0 +1,310 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sepconv::data::{ChannelOrder, Crop, Layout, Preprocess, Resize, parse_number, parse_numbers};
+use sepconv::passes::{Lowering, lowering};
+use sepconv::{DataSource, Order, Pins};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Compress the convolutions of ONNX models into separable ones.
+///
+/// Exit codes: 0 done; 1 refused or failed, with one line on standard error that names the
+/// file, the node and the reason; 2 usage.
+#[derive(Debug, Parser)]
+#[command(name = "sepconv", version, styles = STYLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Print JSON for machines instead of tables
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Print more: per-layer tables
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List a model's convolutions and what every rank would keep and cost
+    Inspect(InspectArgs),
+    /// Replace convolutions by separable ones and write the smaller model
+    Compress(CompressArgs),
+    /// Run two models on the same inputs and compare their outputs
+    Compare(CompareArgs),
+    /// Measure a classifier's accuracy on labelled data
+    Eval(EvalArgs),
+    /// Run a model with tract and write its outputs
+    Run(RunArgs),
+    /// Print shell completions
+    Completions(CompletionsArgs),
+    /// Print the man page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// ONNX model
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub shapes: ShapeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CompressArgs {
+    /// ONNX model
+    pub model: PathBuf,
+    /// Where to write [default: MODEL with the ending .sep.onnx]
+    #[arg(long, short, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+    /// The same rank K in every layer
+    #[arg(long, value_name = "K", group = "budget")]
+    pub rank: Option<usize>,
+    /// Share of each kernel's squared norm to keep, per layer, in (0, 1]
+    #[arg(long, value_name = "E", group = "budget")]
+    pub energy: Option<f64>,
+    /// Fraction of the model's MACs to keep, in (0, 1)
+    #[arg(long, value_name = "R", group = "budget")]
+    pub target_macs: Option<f64>,
+    /// Without a budget: the largest saving whose outputs stay within this signal-to-noise
+    /// ratio (dB) of the original on synthetic inputs
+    #[arg(long, value_name = "DB", default_value_t = 30.0, group = "budget")]
+    pub min_snr: f64,
+    /// Order of the depthwise and the pointwise convolution
+    #[arg(long, value_enum, default_value_t = OrderArg::Best)]
+    pub order: OrderArg,
+    /// How separable convolutions are written into the graph
+    #[arg(long, value_enum, default_value_t = LoweringArg::Auto)]
+    pub lowering: LoweringArg,
+    /// Only layers whose names match (repeatable; * matches anything)
+    #[arg(long, value_name = "GLOB")]
+    pub layers: Vec<String>,
+    /// All but the layers whose names match (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub skip: Vec<String>,
+    /// Folder for report.json and report.html, with the measured curve
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Labelled data on which the original and the result are evaluated
+    #[arg(long, value_name = "DATA")]
+    pub eval: Option<PathBuf>,
+    /// Replace existing files
+    #[arg(long)]
+    pub force: bool,
+    /// Rewrite even where it costs more MACs (to verify that full rank is exact)
+    #[arg(long)]
+    pub allow_costlier: bool,
+    /// Seed of synthetic inputs
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub shapes: ShapeArgs,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The original
+    pub a: PathBuf,
+    /// The other
+    pub b: PathBuf,
+    /// Inputs: an .npz with arrays named like the graph inputs [default: seeded random ones]
+    #[arg(long, value_name = "NPZ")]
+    pub input: Option<PathBuf>,
+    /// Number of random inputs
+    #[arg(long, default_value_t = 8)]
+    pub samples: usize,
+    /// Seed of random inputs
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub shapes: ShapeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// ONNX model
+    pub model: PathBuf,
+    /// Labelled data: an .npz with `images` (or an array named like the input) and `labels`,
+    /// or a folder with one sub-folder of pictures per class
+    #[arg(long)]
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub shapes: ShapeArgs,
+    #[command(flatten)]
+    pub preprocess: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// ONNX model
+    pub model: PathBuf,
+    /// Inputs: an .npz with arrays named like the graph inputs [default: seeded random ones]
+    #[arg(long, value_name = "NPZ")]
+    pub input: Option<PathBuf>,
+    /// Where to write the outputs, as arrays named like the graph outputs
+    #[arg(long, short, value_name = "NPZ")]
+    pub output: PathBuf,
+    /// Number of random inputs
+    #[arg(long, default_value_t = 1)]
+    pub samples: usize,
+    /// Seed of random inputs
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Replace an existing file
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub shapes: ShapeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Input shapes.
+#[derive(Debug, Args)]
+pub struct ShapeArgs {
+    /// Shape of an input with free dimensions, such as x=1x3x224x224 (repeatable)
+    #[arg(long, value_name = "NAME=SHAPE")]
+    pub input_shape: Vec<String>,
+}
+
+impl ShapeArgs {
+    pub fn pins(&self) -> Result<Pins> {
+        Ok(Pins::parse(&self.input_shape)?)
+    }
+}
+
+/// Preprocessing of data.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// Preprocessing from a TOML file with the keys scale, mean, std, channel-order, resize,
+    /// crop, layout
+    #[arg(long, value_name = "TOML")]
+    pub preprocess: Option<PathBuf>,
+    /// Factor on pixel values: a number or a fraction such as 1/255
+    #[arg(long, value_name = "X")]
+    pub scale: Option<String>,
+    /// Subtracted after scaling: per channel, or one for all
+    #[arg(long, value_name = "A,B,C", allow_hyphen_values = true)]
+    pub mean: Option<String>,
+    /// Divided by after that: per channel, or one for all
+    #[arg(long, value_name = "A,B,C")]
+    pub std: Option<String>,
+    /// rgb or bgr
+    #[arg(long)]
+    pub channel_order: Option<ChannelOrder>,
+    /// Short side in pixels, or WxH
+    #[arg(long)]
+    pub resize: Option<Resize>,
+    /// Centre crop in pixels, or WxH
+    #[arg(long)]
+    pub crop: Option<Crop>,
+    /// Layout of arrays: nchw or nhwc
+    #[arg(long)]
+    pub layout: Option<Layout>,
+    /// File with one class folder name per line: line i is output i
+    #[arg(long, value_name = "FILE")]
+    pub classes: Option<PathBuf>,
+    /// At most this many samples, drawn at random
+    #[arg(long, value_name = "N")]
+    pub max_samples: Option<usize>,
+}
+
+impl DataArgs {
+    /// The data set at `path` with these settings.
+    pub fn source(&self, path: &std::path::Path, seed: u64) -> Result<DataSource> {
+        let mut recipe = match &self.preprocess {
+            Some(file) => Preprocess::from_toml_file(file)?,
+            None => Preprocess::default(),
+        };
+        if let Some(text) = &self.scale {
+            recipe.scale = parse_number(text).context("--scale")?;
+        }
+        if let Some(text) = &self.mean {
+            recipe.mean = parse_numbers(text).context("--mean")?;
+        }
+        if let Some(text) = &self.std {
+            recipe.std = parse_numbers(text).context("--std")?;
+        }
+        if let Some(order) = self.channel_order {
+            recipe.channel_order = order;
+        }
+        if let Some(layout) = self.layout {
+            recipe.layout = layout;
+        }
+        recipe.resize = self.resize.or(recipe.resize);
+        recipe.crop = self.crop.or(recipe.crop);
+        recipe.validate()?;
+        Ok(DataSource {
+            path: path.to_owned(),
+            preprocess: recipe,
+            classes: self.classes.clone(),
+            max_samples: self.max_samples,
+            seed,
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OrderArg {
+    /// Depthwise, then pointwise
+    DwPw,
+    /// Pointwise, then depthwise
+    PwDw,
+    /// The better one for each layer
+    Best,
+}
+
+impl From<OrderArg> for Order {
+    fn from(order: OrderArg) -> Self {
+        match order {
+            OrderArg::DwPw => Self::DwPw,
+            OrderArg::PwDw => Self::PwDw,
+            OrderArg::Best => Self::Best,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LoweringArg {
+    /// K depthwise and K pointwise convolutions, summed
+    Branches,
+    /// K depthwise convolutions, concatenated, one pointwise
+    Concat,
+    /// The input K times, one depthwise, one pointwise
+    Tiled,
+    /// One depthwise of multiplier K, one pointwise
+    Fused,
+    /// What runs fastest on most runtimes
+    Auto,
+}
+
+impl LoweringArg {
+    pub fn lowering(self) -> Option<&'static dyn Lowering> {
+        lowering(self.to_possible_value()?.get_name())
+    }
+}

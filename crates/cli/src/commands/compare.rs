@@ -1,0 +1,67 @@
+//! `sepconv compare`.
+
+use anyhow::{Result, bail};
+use sepconv::data::SyntheticKind;
+use sepconv::{
+    Comparison, Loaded, OutputComparison, compare, load_inputs, synthetic_inputs, targets,
+};
+
+use crate::args::CompareArgs;
+use crate::output::{Output, db};
+
+pub fn run(args: &CompareArgs, out: &Output) -> Result<()> {
+    if args.samples == 0 {
+        bail!("--samples 0: at least one is needed");
+    }
+    let pins = args.shapes.pins()?;
+    let a = Loaded::open(&args.a, &pins)?;
+    let b = Loaded::open(&args.b, &pins)?;
+    let inputs = match &args.input {
+        Some(path) => load_inputs(&a, path)?,
+        None => synthetic_inputs(&a, args.samples, args.seed, SyntheticKind::Normal)?,
+    };
+    let progress = out.progress();
+    let comparison = compare(&a, &b, targets::reference(), &inputs, &progress)?;
+    drop(progress);
+    out.json(&comparison);
+    out.line(format!(
+        "{} against {}, {} runs on {}",
+        a.file(),
+        b.file(),
+        comparison.runs,
+        comparison.target
+    ));
+    print_outputs(&comparison, out);
+    Ok(())
+}
+
+/// The table of outputs.
+pub fn print_outputs(comparison: &Comparison, out: &Output) {
+    let header = [
+        "output",
+        "max abs",
+        "max rel",
+        "SNR",
+        "cosine",
+        "same top class",
+    ];
+    let rows: Vec<Vec<String>> = comparison.outputs.iter().map(row).collect();
+    out.table(&header, &rows);
+}
+
+fn row(o: &OutputComparison) -> Vec<String> {
+    if let Some(reason) = &o.not_compared {
+        return vec![o.name.clone(), reason.clone()];
+    }
+    let number = |v: Option<f64>| v.map_or("not finite".into(), |v| format!("{v:.3e}"));
+    let same = o.max_abs == Some(0.0);
+    vec![
+        o.name.clone(),
+        number(o.max_abs),
+        number(o.max_rel),
+        db(o.snr_db, if same { "infinite" } else { "undefined" }),
+        o.cosine.map_or("-".into(), |v| format!("{v:.6}")),
+        o.top1_agreement
+            .map_or("-".into(), |v| format!("{:.1} %", 100.0 * v)),
+    ]
+}

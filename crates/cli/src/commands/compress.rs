@@ -1,0 +1,231 @@
+//! `sepconv compress`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use sepconv::{Budget, Layer, Outcome, Report, Selection, Settings, Size, compress_file, curve};
+
+use crate::args::CompressArgs;
+use crate::commands::compare::print_outputs;
+use crate::output::{Output, bytes, db, si};
+
+pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
+    let settings = settings(args)?;
+    let output = args.output.clone().unwrap_or_else(|| beside(&args.model));
+    check_free(args, &output)?;
+    let progress = out.progress();
+    let outcome = compress_file(&args.model, &output, &settings, &progress)?;
+    let points = match &args.report {
+        Some(_) => {
+            let original = sepconv::Loaded::open(&args.model, &settings.pins)?;
+            curve(&original, &settings, &progress)?
+        }
+        None => Vec::new(),
+    };
+    drop(progress);
+    let report = Report::new(&outcome, &settings, points, Some(command_line()));
+    if let Some(folder) = &args.report {
+        report.write(folder, settings.force)?;
+    }
+    out.json(&report);
+    print(args, &settings, &outcome, out);
+    Ok(())
+}
+
+fn settings(args: &CompressArgs) -> Result<Settings> {
+    let budget = match (args.rank, args.energy, args.target_macs) {
+        (Some(rank), _, _) => Budget::Rank(rank),
+        (_, Some(energy), _) => Budget::Energy(energy),
+        (_, _, Some(keep)) => Budget::TargetMacs(keep),
+        _ => Budget::MinSnr(args.min_snr),
+    };
+    let eval = match &args.eval {
+        Some(path) => Some(args.data.source(path, args.seed)?),
+        None => None,
+    };
+    Ok(Settings {
+        budget,
+        order: args.order.into(),
+        lowering: args.lowering.lowering(),
+        selection: Selection::new(&args.layers, &args.skip)?,
+        pins: args.shapes.pins()?,
+        seed: args.seed,
+        force: args.force,
+        costlier: args.allow_costlier,
+        eval,
+        ..Settings::default()
+    })
+}
+
+/// `dir/model.onnx` -> `dir/model.sep.onnx`.
+fn beside(model: &Path) -> PathBuf {
+    model.with_extension("sep.onnx")
+}
+
+/// Refuses before the work rather than after it.
+fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
+    let report = args.report.iter();
+    let files = report.flat_map(|d| FILES.map(|name| d.join(name)));
+    for path in files.chain([output.to_owned()]) {
+        if !args.force && path.symlink_metadata().is_ok() {
+            bail!(
+                "{}: exists already (use --force to replace it)",
+                path.display()
+            );
+        }
+    }
+    let folder = output.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|f| !f.is_dir()) {
+        bail!(
+            "{}: the folder {} does not exist",
+            output.display(),
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+/// The command as typed, quoted where a shell would need it.
+fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,+:@%".contains(c);
+    let args = std::env::args().enumerate().map(|(i, arg)| {
+        if i == 0 {
+            "sepconv".to_owned()
+        } else if !arg.is_empty() && arg.chars().all(plain) {
+            arg
+        } else {
+            format!("'{}'", arg.replace('\'', r"'\''"))
+        }
+    });
+    args.collect::<Vec<_>>().join(" ")
+}
+
+fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
+    if let Budget::MinSnr(floor) = settings.budget
+        && !o.layers.iter().all(|l| l.form == "kept")
+    {
+        out.note(format!(
+            "no budget was given: this is the largest MAC saving whose outputs stay within \
+             {floor} dB of the original on synthetic inputs; calibration data would allow far more"
+        ));
+    }
+    if !o.assumed.is_empty() && out.is_verbose() {
+        out.note(format!(
+            "assumed {} (pin with --input-shape)",
+            o.assumed.join(", ")
+        ));
+    }
+    if out.is_verbose() {
+        layer_table(&o.layers, out);
+        out.line("");
+    }
+    let rewritten = o.layers.iter().filter(|l| l.form != "kept");
+    let rewritten: Vec<&Layer> = rewritten.collect();
+    out.heading(format!("{} -> {}", o.input.display(), o.output.display()));
+    let norms = match o.folded {
+        0 => String::new(),
+        n => format!(", {n} batch norms folded"),
+    };
+    let forms = forms(&rewritten);
+    out.line(format!(
+        "  layers      {} of {} rewritten{forms}{norms}",
+        rewritten.len(),
+        o.layers.len()
+    ));
+    let (a, b) = (&o.original, &o.compressed);
+    let ratio = |a: f64, b: f64| format!("({:.2}x)", a / b.max(1.0));
+    out.line(format!(
+        "  MACs        {} -> {}  {}",
+        si(a.macs),
+        si(b.macs),
+        ratio(a.macs as f64, b.macs as f64)
+    ));
+    out.line(format!(
+        "  parameters  {} -> {}  {}",
+        si(a.params),
+        si(b.params),
+        ratio(a.params as f64, b.params as f64)
+    ));
+    out.line(format!(
+        "  file        {} -> {}  {}",
+        bytes(a.bytes),
+        bytes(b.bytes),
+        ratio(a.bytes as f64, b.bytes as f64)
+    ));
+    accuracy(a, b, out);
+    match &o.comparison.not_run {
+        Some(reason) => out.note(format!("not run: {reason}")),
+        None => {
+            let same = o.comparison.outputs.iter().all(|o| o.max_abs == Some(0.0));
+            let snr = o.comparison.worst_snr().filter(|s| s.is_finite());
+            out.line(format!(
+                "  outputs     SNR {} on {} seeded random inputs",
+                db(snr, if same { "infinite" } else { "undefined" }),
+                o.comparison.runs
+            ));
+            if out.is_verbose() {
+                print_outputs(&o.comparison, out);
+            }
+        }
+    }
+    if let Some(folder) = &args.report {
+        out.line(format!(
+            "  report      {}",
+            folder.join("report.html").display()
+        ));
+    }
+    out.line(format!("wrote {}", o.output.display()));
+}
+
+fn accuracy(a: &Size, b: &Size, out: &Output) {
+    if let (Some(a), Some(b)) = (&a.evaluation, &b.evaluation) {
+        out.line(format!(
+            "  {:<10}  {:.2} % -> {:.2} %  (standard error {:.2}, n = {})",
+            a.metric, a.value, b.value, b.stderr, b.n
+        ));
+    }
+}
+
+fn forms(layers: &[&Layer]) -> String {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for layer in layers {
+        match counts.iter_mut().find(|(form, _)| *form == layer.form) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((layer.form.clone(), 1)),
+        }
+    }
+    if counts.is_empty() {
+        return String::new();
+    }
+    let parts: Vec<String> = counts.iter().map(|(f, n)| format!("{n} {f}")).collect();
+    format!(" ({})", parts.join(", "))
+}
+
+fn layer_table(layers: &[Layer], out: &Output) {
+    let header = [
+        "convolution",
+        "form",
+        "rank",
+        "lowering",
+        "MACs",
+        "after",
+        "weight error",
+        "note",
+    ];
+    let rows: Vec<Vec<String>> = layers
+        .iter()
+        .map(|l| {
+            vec![
+                l.name.clone(),
+                l.form.clone(),
+                l.rank.map_or(String::new(), |r| r.to_string()),
+                l.lowering.clone().unwrap_or_default(),
+                l.macs_before.map_or("?".into(), si),
+                l.macs_after.map_or("?".into(), si),
+                format!("{:.4}", l.weight_error),
+                l.reason.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    out.table(&header, &rows);
+}

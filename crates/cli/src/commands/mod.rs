@@ -1,0 +1,8 @@
+//! One file per command.
+
+pub mod compare;
+pub mod compress;
+pub mod eval;
+pub mod generate;
+pub mod inspect;
+pub mod run;

@@ -1,0 +1,35 @@
+//! The command line of sepconv: arguments in, library calls, tables or JSON out.
+
+mod args;
+mod commands;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    sepconv::targets::silence_caught_panics();
+    let out = Output::new(&cli.global);
+    let result = match &cli.command {
+        Command::Inspect(args) => commands::inspect::run(args, &out),
+        Command::Compress(args) => commands::compress::run(args, &out),
+        Command::Compare(args) => commands::compare::run(args, &out),
+        Command::Eval(args) => commands::eval::run(args, &out),
+        Command::Run(args) => commands::run::run(args, &out),
+        Command::Completions(args) => commands::generate::completions(args, &out),
+        Command::Man => commands::generate::man(&out),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

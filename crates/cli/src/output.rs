@@ -1,0 +1,153 @@
+//! Tables for people, JSON for machines, one line for errors.
+
+use std::io::{IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::args::Global;
+use crate::progress::Bar;
+
+/// Where and how a command prints. Colours appear on terminals only.
+pub struct Output {
+    json: bool,
+    quiet: bool,
+    verbose: bool,
+}
+
+const BOLD: Style = Style::new().bold();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+
+impl Output {
+    pub fn new(global: &Global) -> Self {
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            verbose: global.verbose,
+        }
+    }
+
+    /// Whether machines read the output.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether details are wanted.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// Prints a value as JSON, where machines read.
+    pub fn json(&self, value: &impl Serialize) {
+        if self.json
+            && let Ok(text) = serde_json::to_string_pretty(value)
+        {
+            self.raw(&format!("{text}\n"));
+        }
+    }
+
+    /// Prints a line for people.
+    pub fn line(&self, text: impl AsRef<str>) {
+        if !self.json && !self.quiet {
+            self.raw(&format!("{}\n", text.as_ref()));
+        }
+    }
+
+    /// Prints a heading for people.
+    pub fn heading(&self, text: impl AsRef<str>) {
+        self.line(format!("{BOLD}{}{BOLD:#}", text.as_ref()));
+    }
+
+    /// Prints a remark on standard error.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet && !self.json {
+            let line = format!("{YELLOW}note:{YELLOW:#} {}\n", text.as_ref());
+            let _ = anstream::stderr().write_all(line.as_bytes());
+        }
+    }
+
+    /// Prints as it is. A closed pipe is not an error.
+    pub fn raw(&self, text: &str) {
+        let _ = anstream::stdout().write_all(text.as_bytes());
+    }
+
+    /// Prints an error on one line of standard error.
+    pub fn error(&self, error: &anyhow::Error) {
+        let text = chain(error);
+        let line = text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>();
+        let line = format!("{RED}error:{RED:#} {}\n", line.join(" "));
+        let _ = anstream::stderr().write_all(line.as_bytes());
+    }
+
+    /// A progress bar on a terminal, nothing elsewhere.
+    pub fn progress(&self) -> Bar {
+        Bar::new(!self.quiet && !self.json && std::io::stderr().is_terminal())
+    }
+
+    /// Prints rows in aligned columns, the first to the left, the others to the right.
+    pub fn table(&self, header: &[&str], rows: &[Vec<String>]) {
+        let width = |i: usize| {
+            let cells = rows.iter().filter_map(|r| r.get(i));
+            let longest = cells.map(|c| c.chars().count()).max().unwrap_or(0);
+            longest.max(header[i].chars().count())
+        };
+        let widths: Vec<usize> = (0..header.len()).map(width).collect();
+        let format = |cells: &mut dyn Iterator<Item = &str>| {
+            let padded = cells.zip(&widths).enumerate().map(|(i, (cell, w))| {
+                let gap = " ".repeat(w.saturating_sub(cell.chars().count()));
+                if i == 0 {
+                    format!("{cell}{gap}")
+                } else {
+                    format!("{gap}{cell}")
+                }
+            });
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        self.heading(format(&mut header.iter().copied()));
+        for row in rows {
+            self.line(format(&mut row.iter().map(String::as_str)));
+        }
+    }
+}
+
+/// An error with its context, leaving out causes that the message before them quotes.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let message = cause.to_string();
+        if text.is_empty() {
+            text = message;
+        } else if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+    }
+    text
+}
+
+/// A count with a unit: `40.6 M`.
+pub fn si(value: u64) -> String {
+    let units = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+    let v = value as f64;
+    match units.iter().find(|(size, _)| v >= *size) {
+        Some((size, unit)) => format!("{:.3} {unit}", v / size),
+        None => format!("{value}"),
+    }
+}
+
+/// A size in bytes: `1.08 MB`.
+pub fn bytes(value: usize) -> String {
+    format!(
+        "{}B",
+        if value < 1000 {
+            format!("{value} ")
+        } else {
+            si(value as u64)
+        }
+    )
+}
+
+/// A figure in dB, or what stands for none.
+pub fn db(value: Option<f64>, none: &str) -> String {
+    value.map_or_else(|| none.to_owned(), |v| format!("{v:.1} dB"))
+}

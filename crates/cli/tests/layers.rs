@@ -1,0 +1,97 @@
+//! The crates depend on one another, and on foreign packages, as docs/architecture.md says.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Normal dependencies of every workspace crate, by name.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |v: &Value| v.as_str().unwrap().to_owned();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages
+        .map(|p| {
+            let dependencies = p["dependencies"].as_array().unwrap().iter();
+            let normal = dependencies.filter(|d| d["kind"].is_null());
+            (text(&p["name"]), normal.map(|d| text(&d["name"])).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn arrows_point_one_way() {
+    let expected: [(&str, &[&str]); 9] = [
+        ("sepconv-ir", &[]),
+        ("sepconv-factor", &[]),
+        ("sepconv-data", &[]),
+        ("sepconv-onnx", &["sepconv-ir"]),
+        ("sepconv-analysis", &["sepconv-ir"]),
+        (
+            "sepconv-passes",
+            &["sepconv-analysis", "sepconv-factor", "sepconv-ir"],
+        ),
+        ("sepconv-targets", &["sepconv-ir", "sepconv-onnx"]),
+        (
+            "sepconv",
+            &[
+                "sepconv-analysis",
+                "sepconv-data",
+                "sepconv-factor",
+                "sepconv-ir",
+                "sepconv-onnx",
+                "sepconv-passes",
+                "sepconv-targets",
+            ],
+        ),
+        ("sepconv-cli", &["sepconv"]),
+    ];
+    let found = dependencies();
+    assert_eq!(
+        found.len(),
+        expected.len(),
+        "a crate is missing in the table"
+    );
+    for (name, allowed) in expected {
+        let ours: BTreeSet<&str> = found[name]
+            .iter()
+            .map(String::as_str)
+            .filter(|d| d.starts_with("sepconv"))
+            .collect();
+        assert_eq!(ours, allowed.iter().copied().collect(), "{name}");
+    }
+}
+
+#[test]
+fn foreign_packages_have_one_owner() {
+    let owners = [
+        ("petgraph", "sepconv-ir"),
+        ("memmap2", "sepconv-onnx"),
+        ("nalgebra", "sepconv-factor"),
+        ("faer", "sepconv-factor"),
+        ("globset", "sepconv-passes"),
+        ("image", "sepconv-data"),
+        ("tract-onnx", "sepconv-targets"),
+        ("clap", "sepconv-cli"),
+        ("anyhow", "sepconv-cli"),
+        ("indicatif", "sepconv-cli"),
+    ];
+    let found = dependencies();
+    for (package, owner) in owners {
+        let users = found.iter().filter(|(_, d)| d.contains(package));
+        let users: Vec<&str> = users.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(users, [owner], "{package}");
+    }
+}

@@ -1,0 +1,300 @@
+//! The curve of accuracy against compression as SVG.
+
+use std::fmt::Write as _;
+
+use super::curve_data::{Curve, Kind, Measure, Point};
+use super::escape::{escape, shorten};
+use super::marks::{CHARACTER, class, legend, mark, whisker};
+use super::place::{Placer, Rect};
+use super::scale::{Linear, Ticks, ticks};
+
+/// Size of a drawing. Text does not scale with the page, so that a narrow page has a drawing
+/// of its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    /// Name in classes and ids.
+    pub name: &'static str,
+    width: f64,
+    height: f64,
+    font: f64,
+    ticks: usize,
+}
+
+/// For pages as wide as a desk's.
+pub(super) const WIDE: Frame = Frame {
+    name: "wide",
+    width: 720.0,
+    height: 420.0,
+    font: 13.0,
+    ticks: 6,
+};
+/// For phones.
+pub(super) const NARROW: Frame = Frame {
+    name: "narrow",
+    width: 328.0,
+    height: 340.0,
+    font: 12.0,
+    ticks: 4,
+};
+
+/// The chart. `style` goes into a drawing that stands alone.
+pub(super) fn draw(curve: &Curve, frame: Frame, style: Option<&str>) -> String {
+    let legend = legend(curve, frame.width, frame.font);
+    let plot = Plot::new(curve, frame, legend.bottom);
+    // The page around a drawing has margins; one that stands alone brings its own.
+    let margin = if style.is_some() { 12.0 } else { 0.0 };
+    let (w, h) = (frame.width + 2.0 * margin, frame.height + 2.0 * margin);
+    let size = style.map_or(String::new(), |_| format!(r#" width="{w}" height="{h}""#));
+    let mut svg = format!(
+        concat!(
+            r#"<svg xmlns="http://www.w3.org/2000/svg" class="chart curve {name}" "#,
+            r#"viewBox="{from} {from} {w} {h}"{size} font-size="{font}" role="img" "#,
+            r#"aria-labelledby="curve-{name}-title curve-{name}-desc">"#,
+            r#"<title id="curve-{name}-title">{title}</title>"#,
+            r#"<desc id="curve-{name}-desc">{desc}</desc>"#,
+        ),
+        name = frame.name,
+        from = 0.0 - margin,
+        w = w,
+        h = h,
+        size = size,
+        font = frame.font,
+        title = curve.title(),
+        desc = escape(&curve.summary())
+    );
+    if let Some(style) = style {
+        let _ = write!(
+            svg,
+            concat!(
+                "<style>{}</style>",
+                r#"<rect class="paper" x="{}" y="{}" width="{}" height="{}"/>"#
+            ),
+            style, -margin, -margin, w, h
+        );
+    }
+    svg.push_str(&legend.svg);
+    plot.axes(&mut svg, curve);
+    plot.points(&mut svg, curve);
+    plot.labels(&mut svg, curve);
+    svg.push_str("</svg>\n");
+    svg
+}
+
+struct Plot {
+    frame: Frame,
+    x: Linear,
+    y: Linear,
+    x_ticks: Ticks,
+    y_ticks: Ticks,
+}
+
+impl Plot {
+    fn new(curve: &Curve, frame: Frame, top: f64) -> Self {
+        let (lo, hi) = bounds(curve.points.iter().map(|p| p.x));
+        let x_ticks = ticks(lo, hi, 0.05, frame.ticks);
+        let (lo, hi) = bounds(curve.points.iter().flat_map(|p| {
+            let (a, b) = p.whisker().unwrap_or((p.y, p.y));
+            [a, b]
+        }));
+        let y_ticks = match curve.measure {
+            // At least one point wide, and within 0..100.
+            Measure::Accuracy { .. } if hi - lo < 1.0 => {
+                let lo = (f64::midpoint(lo, hi) - 0.5).clamp(0.0, 99.0);
+                ticks(lo, lo + 1.0, 1.0, frame.ticks)
+            }
+            _ => ticks(lo, hi, 1.0, frame.ticks),
+        };
+        let font = frame.font;
+        let shown = y_ticks
+            .values
+            .iter()
+            .map(|v| tick(*v, &y_ticks).chars().count());
+        let left = shown.max().unwrap_or(1) as f64 * font * CHARACTER + 14.0;
+        let range = (left, frame.width - font * 1.4);
+        let x = Linear {
+            domain: x_ticks.span(),
+            range,
+        };
+        let range = (frame.height - font * 3.6, top + font * 2.2);
+        let y = Linear {
+            domain: y_ticks.span(),
+            range,
+        };
+        Self {
+            frame,
+            x,
+            y,
+            x_ticks,
+            y_ticks,
+        }
+    }
+
+    fn axes(&self, svg: &mut String, curve: &Curve) {
+        let font = self.frame.font;
+        let ((left, right), (bottom, top)) = (self.x.range, self.y.range);
+        for value in &self.y_ticks.values {
+            let y = self.y.at(*value);
+            let _ = write!(
+                svg,
+                concat!(
+                    r#"<path class="grid" d="M{:.1} {:.1}H{:.1}"/>"#,
+                    r#"<text class="muted" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+                ),
+                left,
+                y,
+                right,
+                left - 7.0,
+                y + font * 0.35,
+                tick(*value, &self.y_ticks)
+            );
+        }
+        for value in &self.x_ticks.values {
+            let x = self.x.at(*value);
+            let _ = write!(
+                svg,
+                concat!(
+                    r#"<path class="grid" d="M{:.1} {:.1}V{:.1}"/>"#,
+                    r#"<text class="muted" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+                ),
+                x,
+                bottom,
+                top,
+                x,
+                bottom + font * 1.4,
+                tick(*value, &self.x_ticks)
+            );
+        }
+        let _ = write!(
+            svg,
+            concat!(
+                r#"<path class="axis" d="M{:.1} {:.1}H{:.1}"/>"#,
+                r#"<text x="6" y="{:.1}">{}</text>"#,
+                r#"<text x="{:.1}" y="{:.1}" text-anchor="middle">MACs (fraction of the original)</text>"#,
+            ),
+            left,
+            bottom,
+            right,
+            top - font * 0.9,
+            escape(&curve.y_label()),
+            f64::midpoint(left, right),
+            bottom + font * 3.0
+        );
+    }
+
+    fn at(&self, point: &Point) -> (f64, f64) {
+        (self.x.at(point.x), self.y.at(point.y))
+    }
+
+    fn uniform<'c>(&self, curve: &'c Curve) -> Vec<(usize, &'c Point)> {
+        let ranked = curve.points.iter().filter_map(|p| match p.kind {
+            Kind::Uniform(rank) => Some((rank, p)),
+            _ => None,
+        });
+        let mut ranked: Vec<(usize, &Point)> = ranked.collect();
+        ranked.sort_by_key(|r| r.0);
+        ranked
+    }
+
+    fn points(&self, svg: &mut String, curve: &Curve) {
+        let line = self.uniform(curve);
+        if line.len() > 1 {
+            let places = line.iter().map(|(_, p)| {
+                let (x, y) = self.at(p);
+                format!("{x:.1},{y:.1}")
+            });
+            let places: Vec<String> = places.collect();
+            let _ = write!(
+                svg,
+                r#"<polyline class="path" points="{}"/>"#,
+                places.join(" ")
+            );
+        }
+        // The result lies on top.
+        let mut order: Vec<&Point> = curve.points.iter().collect();
+        order.sort_by_key(|p| p.kind == Kind::Result);
+        for point in order {
+            let (x, y) = self.at(point);
+            let _ = write!(svg, "<g><title>{}</title>", escape(&curve.describe(point)));
+            if let Some((lo, hi)) = point.whisker() {
+                svg.push_str(&whisker(x, self.y.at(hi), self.y.at(lo)));
+            }
+            let _ = write!(svg, "{}</g>", mark(class(&point.kind), x, y, 5.0));
+        }
+    }
+
+    fn labels(&self, svg: &mut String, curve: &Curve) {
+        let (font, (left, right), (bottom, top)) = (self.frame.font, self.x.range, self.y.range);
+        let mut placer = Placer::new(Rect {
+            x: left + 1.0,
+            y: top - font * 0.6,
+            w: right - left + font * 1.2,
+            h: bottom - top + font * 0.4,
+        });
+        for point in &curve.points {
+            let (x, y) = self.at(point);
+            placer.mark((x, y), 6.0);
+            if let Some((lo, hi)) = point.whisker() {
+                placer.avoid_line((x, self.y.at(lo)), (x, self.y.at(hi)));
+            }
+        }
+        let line = self.uniform(curve);
+        for pair in line.windows(2) {
+            placer.avoid_line(self.at(pair[0].1), self.at(pair[1].1));
+        }
+        for (text, point) in wanted(curve, &line) {
+            let width = text.chars().count() as f64 * font * CHARACTER;
+            // A rank goes without rather than with a label that is far off or hard to read.
+            let (gaps, limit): (&[f64], usize) = match point.kind {
+                Kind::Uniform(_) => (&[9.0], 5),
+                _ => (&[9.0, 16.0, 23.0], 100),
+            };
+            let size = (width, font * 1.15);
+            let Some(spot) = placer.place(self.at(point), size, gaps, limit) else {
+                continue;
+            };
+            let _ = write!(
+                svg,
+                r#"<text class="halo" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+                spot.x + spot.w / 2.0,
+                spot.y + font * 0.92,
+                escape(&text)
+            );
+        }
+    }
+}
+
+/// Labels in the order in which they get a place: both ends of the line before its middle.
+fn wanted<'c>(curve: &'c Curve, line: &[(usize, &'c Point)]) -> Vec<(String, &'c Point)> {
+    let of = |kind: Kind| {
+        let points = curve.points.iter().filter(move |p| p.kind == kind);
+        points.map(|p| (format!("{} {}", p.name(), curve.figure(p.y)), p))
+    };
+    let mut labels: Vec<(String, &Point)> = of(Kind::Result).chain(of(Kind::Original)).collect();
+    let last = line.len().saturating_sub(1);
+    let ends = line
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| *i == 0 || *i == last);
+    let middle = line
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| *i != 0 && *i != last);
+    labels.extend(
+        ends.chain(middle)
+            .map(|(_, (rank, p))| (format!("K={rank}"), *p)),
+    );
+    labels.extend(curve.points.iter().filter_map(|p| match &p.kind {
+        Kind::Other(label) => Some((shorten(label, 20), p)),
+        _ => None,
+    }));
+    labels
+}
+
+fn tick(value: f64, ticks: &Ticks) -> String {
+    super::format::fixed(value, ticks.decimals)
+}
+
+fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let none = (f64::INFINITY, f64::NEG_INFINITY);
+    values.fold(none, |(lo, hi), v| (lo.min(v), hi.max(v)))
+}

@@ -1,0 +1,236 @@
+//! Reports made by hand, for tests.
+
+use super::{Report, ReportSettings, SCHEMA, Versions};
+use crate::compress::{Budget, Layer, Size};
+use crate::curve::CurvePoint;
+use crate::evaluate::Evaluation;
+use crate::metrics::OutputComparison;
+
+/// Every report by name.
+pub(super) fn all() -> Vec<(&'static str, Report)> {
+    vec![
+        ("evaluated", evaluated()),
+        ("snr", snr_only()),
+        ("not-run", not_run()),
+        ("hundred", hundred_layers()),
+        ("hostile", hostile()),
+        ("ranks", many_ranks()),
+        ("empty", empty()),
+    ]
+}
+
+fn accuracy(value: f64) -> Option<Evaluation> {
+    let p = value / 100.0;
+    let stderr = 100.0 * (p * (1.0 - p) / 10_000.0).sqrt();
+    Some(Evaluation {
+        metric: "top-1",
+        value,
+        stderr,
+        n: 10_000,
+    })
+}
+
+/// A point of the curve.
+pub(super) fn point(label: &str, macs: f64, snr_db: Option<f64>, value: Option<f64>) -> CurvePoint {
+    CurvePoint {
+        label: label.into(),
+        macs,
+        params: macs * 1.05,
+        snr_db,
+        evaluation: value.and_then(accuracy),
+    }
+}
+
+/// A rewritten layer.
+pub(super) fn layer(name: &str, before: Option<u64>, after: Option<u64>) -> Layer {
+    Layer {
+        name: name.into(),
+        form: "dw-pw".into(),
+        rank: Some(2),
+        lowering: Some("branches".into()),
+        reason: None,
+        macs_before: before,
+        macs_after: after,
+        weight_error: 0.1234,
+    }
+}
+
+fn kept(name: &str, macs: Option<u64>, reason: &str) -> Layer {
+    Layer {
+        form: "kept".into(),
+        rank: None,
+        lowering: None,
+        reason: Some(reason.into()),
+        weight_error: 0.0,
+        ..layer(name, macs, macs)
+    }
+}
+
+fn output(name: &str) -> OutputComparison {
+    OutputComparison {
+        name: name.into(),
+        shape: vec![1, 10],
+        max_abs: Some(0.81234),
+        max_rel: Some(0.0512),
+        snr_db: Some(21.34),
+        cosine: Some(0.996_31),
+        top1_agreement: Some(0.9841),
+        ..Default::default()
+    }
+}
+
+/// With accuracy.
+pub(super) fn evaluated() -> Report {
+    Report {
+        schema: SCHEMA,
+        model: "models/resnet20.onnx".into(),
+        output: "models/resnet20.sep.onnx".into(),
+        original: Size { macs: 40_551_040, params: 269_722, bytes: 1_082_112, evaluation: accuracy(91.73) },
+        compressed: Size { macs: 18_085_760, params: 121_410, bytes: 498_310, evaluation: accuracy(91.32) },
+        outputs: vec![output("logits")],
+        not_run: None,
+        layers: vec![
+            layer("/layer1/layer1.0/conv1/Conv", Some(2_359_296), Some(1_048_576)),
+            layer("/layer2/layer2.0/conv1/Conv", Some(4_718_592), Some(1_900_544)),
+            kept("/layer2/layer2.0/shortcut/Conv", Some(131_072), "pointwise kernel"),
+            layer("/layer3/layer3.2/conv2/Conv", Some(2_359_296), Some(557_056)),
+        ],
+        curve: vec![
+            point("rank 1", 0.169, Some(3.1), Some(62.41)),
+            point("rank 2", 0.293, Some(8.4), Some(85.02)),
+            point("rank 3", 0.418, Some(13.2), Some(89.61)),
+            point("result", 0.446, Some(21.3), Some(91.32)),
+            point("rank 4", 0.542, Some(17.7), Some(90.71)),
+            point("rank 5", 0.667, Some(22.9), Some(91.34)),
+            point("rank 6", 0.791, Some(29.5), Some(91.61)),
+            point("rank 7", 0.915, Some(38.0), Some(91.70)),
+            point("original", 1.0, None, Some(91.73)),
+        ],
+        settings: ReportSettings {
+            command: Some("sepconv compress models/resnet20.onnx --target-macs 0.45 --eval shared/cifar10-test.npz --report out".into()),
+            budget: Budget::TargetMacs(0.45),
+            order: sepconv_passes::Order::Best,
+            lowering: "auto".into(),
+            assumed: vec!["input: batch = 1".into()],
+            eval: Some("shared/cifar10-test.npz".into()),
+        },
+        seed: 0,
+        versions: Versions { sepconv: "0.1.0", target: "tract", target_version: "0.23.9".into() },
+    }
+}
+
+/// Without labelled data.
+pub(super) fn snr_only() -> Report {
+    let mut report = evaluated();
+    report.settings.eval = None;
+    report.settings.budget = Budget::MinSnr(20.0);
+    (report.original.evaluation, report.compressed.evaluation) = (None, None);
+    for point in &mut report.curve {
+        point.evaluation = None;
+    }
+    report
+}
+
+/// A model that the runtime can't run.
+pub(super) fn not_run() -> Report {
+    let mut report = snr_only();
+    report.not_run =
+        Some("tract can't run model.onnx: node 'Attention_7': operator Attention".into());
+    report.outputs.clear();
+    for point in &mut report.curve {
+        point.snr_db = None;
+    }
+    report.settings.command = None;
+    report
+}
+
+/// Many layers with long names, some of unknown shape.
+pub(super) fn hundred_layers() -> Report {
+    let mut report = evaluated();
+    report.layers = (0..100u64)
+        .map(|i| {
+            let name = format!(
+                "/backbone/features/stage{}/block.{i}/conv_3x3/branch_main/Conv_{i}",
+                i / 20
+            );
+            let macs = 115_605_504 / (1 + i % 17) * (1 + i % 3);
+            match i % 7 {
+                5 => kept(&name, Some(macs / 9), "pointwise kernel"),
+                6 => kept(
+                    &name,
+                    None,
+                    "input shape unknown (pin it with --input-shape)",
+                ),
+                _ => layer(&name, Some(macs), Some(macs / (2 + i % 5))),
+            }
+        })
+        .collect();
+    report
+}
+
+/// Names that are markup, of other scripts, or of characters that no page may hold.
+pub(super) fn hostile() -> Report {
+    let script = r#"<script>alert("1")</script>"#;
+    let mut report = snr_only();
+    report.model = format!("dir/{script}&amp;'層\u{0}.onnx");
+    report.output = "a\"onload=\"x".into();
+    report.layers = vec![
+        layer(script, Some(1000), Some(400)),
+        layer(
+            "層/畳み込み/第三ブロック/深さ方向の畳み込み層その一の二の三",
+            Some(900),
+            Some(500),
+        ),
+        layer(
+            "\u{202e}abc\u{1b}[31m\n\"quoted\" & <b>",
+            Some(3),
+            Some(4_000),
+        ),
+        kept("&", None, "<b>why</b>"),
+        layer("طبقة", Some(700), Some(300)),
+        layer(
+            "\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}\u{1F600}",
+            Some(700),
+            Some(300),
+        ),
+    ];
+    let mut odd = output(&format!("out{script}"));
+    odd.not_compared = Some("shapes differ: [1] and [<2>]".into());
+    let mut same = output("same");
+    (same.max_abs, same.snr_db) = (Some(0.0), None);
+    let mut tiny = output("tiny");
+    tiny.max_abs = Some(1.2e-7);
+    tiny.cosine = Some(1.0 - 3e-12);
+    tiny.top1_agreement = None;
+    report.outputs = vec![odd, same, tiny];
+    report.curve.push(point(script, 0.6, Some(15.0), None));
+    report.settings.command = Some(format!("sepconv compress '{script}' --layers '*&*'"));
+    report
+}
+
+/// The ranks of 5x5 kernels, close together, and error bars that reach 0 and 100 %.
+fn many_ranks() -> Report {
+    let mut report = evaluated();
+    report.curve = (1..=24)
+        .map(|k| {
+            let value = 100.0 - 95.0 * (-0.25 * f64::from(k)).exp();
+            let mut point = point(&format!("rank {k}"), 0.04 * f64::from(k), None, Some(value));
+            if let Some(evaluation) = &mut point.evaluation {
+                evaluation.stderr = 3.0;
+            }
+            point
+        })
+        .collect();
+    report.curve.push(point("result", 0.08, None, Some(42.4)));
+    report.curve.push(point("original", 1.0, None, Some(100.0)));
+    report
+}
+
+/// Nothing to show.
+fn empty() -> Report {
+    let mut report = not_run();
+    (report.layers, report.curve) = (Vec::new(), Vec::new());
+    (report.original, report.compressed) = (Size::default(), Size::default());
+    report.model = String::new();
+    report
+}

@@ -1,0 +1,167 @@
+//! Structure of the page, and pages to look at.
+
+#![allow(clippy::unwrap_used)]
+
+use super::super::fixtures::{all, evaluated, hostile, hundred_layers, not_run, snr_only};
+use super::*;
+
+/// Names of elements in order, or what is wrong with their nesting.
+fn elements(html: &str) -> Result<Vec<String>, String> {
+    let (mut open, mut seen) = (Vec::new(), Vec::new());
+    let (head, tail) = html.split_once("<style>").ok_or("no style")?;
+    let (_, tail) = tail.split_once("</style>").ok_or("an open style")?;
+    let html = format!("{head}{tail}");
+    let mut rest = html.as_str();
+    while let Some(start) = rest.find('<') {
+        let end = rest[start..].find('>').ok_or("a tag is not closed")? + start;
+        let tag = &rest[start + 1..end];
+        rest = &rest[end + 1..];
+        let name = tag
+            .trim_matches('/')
+            .split_whitespace()
+            .next()
+            .unwrap_or_default();
+        if tag.matches('"').count() % 2 != 0 || tag.contains('<') {
+            return Err(format!("quotes of <{tag}>"));
+        }
+        if tag.starts_with('/') {
+            let expected = open.pop().unwrap_or_default();
+            if expected != name {
+                return Err(format!("</{name}> closes <{expected}>"));
+            }
+            continue;
+        }
+        seen.push(name.to_owned());
+        if !tag.ends_with('/') && !["!doctype", "meta"].contains(&name) {
+            open.push(name.to_owned());
+        }
+    }
+    if open.is_empty() {
+        Ok(seen)
+    } else {
+        Err(format!("open at the end: {open:?}"))
+    }
+}
+
+fn count(html: &str, name: &str) -> usize {
+    elements(html)
+        .unwrap()
+        .iter()
+        .filter(|e| *e == name)
+        .count()
+}
+
+#[test]
+fn pages_are_well_formed_and_load_nothing() {
+    for (name, report) in all() {
+        let html = page(&report);
+        if let Err(problem) = elements(&html) {
+            panic!("{name}: {problem}");
+        }
+        let stripped = html.replace("http://www.w3.org/2000/svg", "");
+        for forbidden in [
+            "<script", "<link", "<img", "<iframe", "http:", "https:", "url(", "@import", "NaN",
+            "href=",
+        ] {
+            assert!(!stripped.contains(forbidden), "{name} has {forbidden}");
+        }
+        assert_eq!(html, page(&report), "{name}");
+        let ids: Vec<&str> = html
+            .split(" id=\"")
+            .skip(1)
+            .filter_map(|s| s.split('"').next())
+            .collect();
+        let mut unique = ids.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(ids.len(), unique.len(), "{name}");
+        for labels in html
+            .split("aria-labelledby=\"")
+            .skip(1)
+            .filter_map(|s| s.split('"').next())
+        {
+            assert!(
+                labels.split(' ').all(|l| ids.contains(&l)),
+                "{name}: {labels}"
+            );
+        }
+    }
+}
+
+#[test]
+fn sections_tables_and_drawings() {
+    let html = page(&evaluated());
+    assert_eq!((count(&html, "h1"), count(&html, "h2")), (1, 4));
+    // Sizes, points, layers, outputs, settings.
+    assert_eq!((count(&html, "table"), count(&html, "caption")), (5, 5));
+    assert_eq!(html.matches("role=\"img\"").count(), 3);
+    assert!(html.contains("<title>resnet20.onnx – sepconv report</title>"));
+    assert!(html.contains(">--target-macs</span> <span class=\"word\">0.45</span> "));
+    // No drawing of a curve, nor a table of outputs, where nothing was run.
+    let html = page(&not_run());
+    assert_eq!((count(&html, "polyline"), count(&html, "table")), (0, 4));
+    assert_eq!(html.matches("role=\"img\"").count(), 1);
+    assert!(html.contains("There is no curve to draw"));
+    assert_eq!(count(&page(&hundred_layers()), "tr"), 101 + 5 + 10 + 2 + 11);
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let report = hostile();
+    let html = page(&report);
+    assert!(!html.contains("<script") && !html.contains("onload=\"") && !html.contains('\u{0}'));
+    assert!(html.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;"));
+    assert!(html.contains("層"));
+}
+
+#[test]
+fn the_curve_stands_alone() {
+    let svg = curve_svg(&evaluated()).unwrap();
+    assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
+    assert!(svg.contains("prefers-color-scheme: dark"));
+    assert_eq!(count(&svg, "polyline"), 1);
+    // An error bar for each point and one in the legend.
+    assert_eq!(
+        svg.matches("class=\"whisker\"").count(),
+        evaluated().curve.len() + 1
+    );
+    assert!(svg.contains(">top-1 accuracy (%)<") && svg.contains(">K=1<"));
+    let snr = curve_svg(&snr_only()).unwrap();
+    assert!(snr.contains("(dB)<") && !snr.contains("class=\"whisker\""));
+    assert_eq!(curve_svg(&not_run()), None);
+}
+
+#[test]
+fn equal_points_and_full_marks_can_be_drawn() {
+    let mut report = evaluated();
+    for point in &mut report.curve {
+        point.macs = 0.5;
+        let evaluation = point.evaluation.as_mut().unwrap();
+        (evaluation.value, evaluation.stderr) = (100.0, 2.0);
+    }
+    let svg = curve_svg(&report).unwrap();
+    assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    let ticks: Vec<f64> = svg
+        .split("text-anchor=\"end\">")
+        .skip(1)
+        .filter_map(|t| t.split('<').next()?.parse().ok())
+        .collect();
+    assert!(
+        ticks.len() > 2 && ticks.iter().all(|t| (0.0..=100.0).contains(t)),
+        "{ticks:?}"
+    );
+}
+
+/// Writes pages and drawings to look at: `SEPCONV_PAGES=DIR cargo test -p sepconv --lib
+/// report -- --ignored`.
+#[test]
+#[ignore = "writes files to look at"]
+fn pages_to_look_at() {
+    let folder = std::env::var_os("SEPCONV_PAGES").map_or_else(std::env::temp_dir, Into::into);
+    for (name, report) in all() {
+        std::fs::write(folder.join(format!("{name}.html")), page(&report)).unwrap();
+        if let Some(svg) = curve_svg(&report) {
+            std::fs::write(folder.join(format!("{name}.svg")), svg).unwrap();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""What ONNX's own checker and ONNX Runtime say of model files: the judge of the end-to-end tests.
+
+Reads one JSON request a line from standard input and answers each with one line of JSON, so that many
+questions share one import of onnxruntime:
+
+    {"do": "interface", "original": PATH, "rewritten": PATH}        -> {"problems": [...], "added": {"Conv": 3}}
+    {"do": "inputs", "model": PATH, "out": NPZ, "free": {"N": 2}}   -> {"inputs": {"x": [2, 3, 32, 32]}}
+    {"do": "agree", "model": PATH, "reference": PATH, "inputs": NPZ}-> {"error": {"y": 1e-6}, "snr_db": {"y": 91.2}}
+    {"do": "outputs", "model": PATH, "inputs": NPZ, "outputs": NPZ} -> the same, for outputs computed elsewhere
+    {"do": "accuracy", "model": PATH, "data": NPZ, "scale": 0.1, "mean": [0], "std": [1]} -> {"correct": 1, "n": 2}
+    {"do": "convolutions", "model": PATH}                           -> [{"name": "c", "weight": [8, 3, 3, 3]}]
+    {"do": "npz", "out": NPZ, "arrays": {"x": {"dtype": "float32", "shape": [1, 2]}}} -> {}
+
+An error is max|a - b| / max|b| over the whole output. A request that fails is answered {"failure": TEXT}.
+"""
+
+import json
+import math
+import sys
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime
+
+SEED = 7
+
+
+def true_inputs(graph):
+    """The graph's inputs less its initializers, which IR versions below 4 list as inputs too."""
+    weights = {t.name for t in graph.initializer}
+    return [v for v in graph.input if v.name not in weights]
+
+
+def interface(original, rewritten):
+    """What the rewritten file breaks of ONNX's rules, or of what it has to keep of the original."""
+    problems = []
+    onnx.checker.check_model(rewritten, full_check=True)
+    a, b = onnx.load(original), onnx.load(rewritten)
+    kept = {
+        field: (getattr(a, field), getattr(b, field))
+        for field in ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
+    }
+    for field in ("opset_import", "metadata_props", "functions"):
+        kept[field] = (list(getattr(a, field)), list(getattr(b, field)))
+    for field in ("name", "doc_string"):
+        kept[f"graph.{field}"] = (getattr(a.graph, field), getattr(b.graph, field))
+    kept["graph.metadata_props"] = (list(a.graph.metadata_props), list(b.graph.metadata_props))
+    kept["inputs"] = (true_inputs(a.graph), true_inputs(b.graph))
+    kept["outputs"] = (list(a.graph.output), list(b.graph.output))
+    problems += [f"{name} was {old}, is {new}" for name, (old, new) in kept.items() if old != new]
+
+    # Only convolutions and the batch normalisations folded into them may change.
+    after = {n.output[0]: n for n in b.graph.node if n.output}
+    for node in a.graph.node:
+        if node.op_type in ("Conv", "BatchNormalization"):
+            continue
+        now = after.get(node.output[0])
+        if now is None:
+            problems.append(f"{node.op_type} that makes '{node.output[0]}' is gone")
+        elif now != node:
+            problems.append(f"{node.op_type} that makes '{node.output[0]}' changed: {now}")
+    added = Counter(n.op_type for n in b.graph.node)
+    added.subtract(n.op_type for n in a.graph.node)
+    names = [n.name for n in b.graph.node if n.name]
+    problems += [f"{count} nodes are named '{name}'" for name, count in Counter(names).items() if count > 1]
+    return {"problems": problems, "added": {op: n for op, n in added.items() if n}}
+
+
+def session(path):
+    """One thread, default optimisations."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run(path, feed):
+    s = session(path)
+    names = [o.name for o in s.get_outputs()]
+    return dict(zip(names, s.run(names, {i.name: feed[i.name] for i in s.get_inputs()})))
+
+
+def inputs(model, out, free=None):
+    """Writes seeded normal inputs for a model; `free` gives the symbolic dimensions."""
+    rng = np.random.default_rng(SEED)
+    arrays = {}
+    for value in true_inputs(onnx.load(model).graph):
+        tensor = value.type.tensor_type
+        shape = [d.dim_value if d.HasField("dim_value") else free[d.dim_param] for d in tensor.shape.dim]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        arrays[value.name] = rng.standard_normal(shape).astype(dtype)
+    np.savez(out, **arrays)
+    return {"inputs": {name: list(a.shape) for name, a in arrays.items()}}
+
+
+def differences(got, expected):
+    """Maximum relative error and signal-to-noise ratio of every output."""
+    if got.keys() != expected.keys():
+        raise ValueError(f"outputs {sorted(got)}, expected {sorted(expected)}")
+    error, snr = {}, {}
+    for name, reference in expected.items():
+        if got[name].shape != reference.shape or got[name].dtype != reference.dtype:
+            raise ValueError(f"'{name}' is {got[name].dtype}{got[name].shape}, expected {reference.dtype}{reference.shape}")
+        a, b = got[name].astype(np.float64), reference.astype(np.float64)
+        if not (np.isfinite(a).all() and np.isfinite(b).all()):
+            raise ValueError(f"'{name}' is not finite")
+        noise, signal = np.square(a - b).sum(), np.square(b).sum()
+        error[name] = float(np.abs(a - b).max() / np.abs(b).max())
+        snr[name] = 999.0 if noise == 0 else 10 * math.log10(signal / noise)
+    return {"error": error, "snr_db": snr}
+
+
+def agree(model, reference, inputs):
+    feed = np.load(inputs)
+    return differences(run(model, feed), run(reference, feed))
+
+
+def outputs(model, inputs, outputs):
+    return differences(dict(np.load(outputs)), run(model, np.load(inputs)))
+
+
+def accuracy(model, data, scale, mean, std):
+    """Top-1 on the arrays `images` and `labels` of an npz file."""
+    arrays = np.load(data)
+    images, labels = arrays["images"], arrays["labels"]
+    s = session(model)
+    mean, std = (np.float32(v).reshape(1, -1, 1, 1) for v in (mean, std))
+    correct = 0
+    for i in range(0, len(images), 64):
+        x = (images[i : i + 64].astype(np.float32) * np.float32(scale) - mean) / std
+        (logits,) = s.run(None, {s.get_inputs()[0].name: x})
+        correct += int((logits.argmax(1) == labels[i : i + 64]).sum())
+    return {"correct": correct, "n": len(images)}
+
+
+def convolutions(model):
+    graph = onnx.load(model).graph
+    dims = {t.name: list(t.dims) for t in graph.initializer}
+    return [
+        {"name": n.name or n.output[0], "weight": dims.get(n.input[1])} for n in graph.node if n.op_type == "Conv"
+    ]
+
+
+def npz(out, arrays):
+    np.savez(out, **{name: np.zeros(a["shape"], a["dtype"]) for name, a in arrays.items()})
+    return {}
+
+
+REQUESTS = (interface, inputs, agree, outputs, accuracy, convolutions, npz)
+
+
+def main():
+    handlers = {f.__name__: f for f in REQUESTS}
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = handlers[request.pop("do")](**request)
+        except Exception as e:  # reported to the test that asked
+            answer = {"failure": f"{type(e).__name__}: {e}"}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

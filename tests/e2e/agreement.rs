@@ -1,0 +1,113 @@
+//! Rewritten models against ONNX's checker, ONNX Runtime and tract.
+
+use serde_json::{Value, json};
+
+use crate::support::{Model, Scratch, ask, digits, models, sepconv, worst};
+
+/// Compresses `model` into `out`.
+#[track_caller]
+fn compress(model: &Model, out: &str, options: &[&str]) {
+    let mut args = vec!["compress", &model.path, "-o", out];
+    args.extend(options);
+    args.extend(model.pins());
+    sepconv(&args).ok();
+}
+
+/// Writes seeded inputs for `model`.
+fn inputs(model: &Model, scratch: &Scratch) -> String {
+    let out = scratch.path("inputs.npz");
+    ask(json!({"do": "inputs", "model": model.path, "out": out, "free": model.free}));
+    out
+}
+
+/// The full rank of the regular convolutions of a model: the largest `min(m, kh * kw)`, with
+/// `m` the output channels for DW->PW and the input channels for PW->DW.
+fn full_rank(model: &Model, order: &str) -> String {
+    let convolutions = ask(json!({"do": "convolutions", "model": model.path}));
+    let rank = |c: &Value| {
+        let dim = |i: usize| c["weight"][i].as_u64().unwrap();
+        let channels = if order == "dw-pw" { dim(0) } else { dim(1) };
+        channels.min(dim(2) * dim(3))
+    };
+    let ranks = convolutions.as_array().unwrap().iter().map(rank);
+    ranks.max().unwrap().to_string()
+}
+
+/// At full rank, ONNX Runtime computes the same with the rewritten model as with the original.
+fn full_rank_is_exact(model: &Model, order: &str, lowering: &str) {
+    let scratch = Scratch::new();
+    let out = scratch.path("full.onnx");
+    let rank = full_rank(model, order);
+    let budget = ["--rank", &rank, "--allow-costlier"];
+    let form = ["--order", order, "--lowering", lowering];
+    compress(model, &out, &[budget.as_slice(), &form].concat());
+    let seen = ask(json!({"do": "interface", "original": model.path, "rewritten": out}));
+    let case = format!("{} {order} {lowering}", model.name);
+    assert_eq!(seen["problems"], json!([]), "{case}");
+    assert!(seen["added"]["Conv"].as_i64() > Some(0), "{case}: {seen}");
+    let inputs = inputs(model, &scratch);
+    let seen = ask(json!({
+        "do": "agree", "model": out, "reference": model.path, "inputs": inputs
+    }));
+    assert!(worst(&seen["error"]) <= model.tolerance, "{case}: {seen}");
+}
+
+#[test]
+fn full_rank_dw_pw_equals_the_original() {
+    for model in models() {
+        full_rank_is_exact(&model, "dw-pw", "auto");
+    }
+}
+
+#[test]
+fn full_rank_pw_dw_equals_the_original() {
+    for model in models() {
+        full_rank_is_exact(&model, "pw-dw", "auto");
+    }
+}
+
+#[test]
+fn every_lowering_of_dw_pw_equals_the_original_at_full_rank() {
+    for lowering in ["branches", "concat", "tiled", "fused"] {
+        full_rank_is_exact(&digits(), "dw-pw", lowering);
+    }
+}
+
+#[test]
+fn every_lowering_of_pw_dw_equals_the_original_at_full_rank() {
+    for lowering in ["branches", "fused"] {
+        full_rank_is_exact(&digits(), "pw-dw", lowering);
+    }
+}
+
+#[test]
+fn rank_2_models_pass_the_checker_and_keep_their_interface() {
+    for model in models() {
+        let scratch = Scratch::new();
+        let out = scratch.path("rank2.onnx");
+        compress(&model, &out, &["--rank", "2"]);
+        let seen = ask(json!({"do": "interface", "original": model.path, "rewritten": out}));
+        assert_eq!(seen["problems"], json!([]), "{}", model.name);
+        assert!(seen["added"]["Conv"].as_i64() > Some(0), "{seen}");
+    }
+}
+
+#[test]
+fn onnx_runtime_and_tract_agree_on_rank_2_models() {
+    for model in models() {
+        let scratch = Scratch::new();
+        let out = scratch.path("rank2.onnx");
+        compress(&model, &out, &["--rank", "2"]);
+        let inputs = inputs(&model, &scratch);
+        let outputs = scratch.path("outputs.npz");
+        sepconv(&["run", &out, "--input", &inputs, "--output", &outputs]).ok();
+        let seen = ask(json!({
+            "do": "outputs", "model": out, "inputs": inputs, "outputs": outputs
+        }));
+        assert!(
+            worst(&seen["error"]) <= model.tolerance,
+            "{}: {seen}",
+            model.name
+        );
+    }
+}

@@ -1,0 +1,17 @@
+//! End-to-end tests: the `sepconv` binary on real model files, judged by ONNX's checker and by
+//! ONNX Runtime (`tests/check_onnx.py`). The models of `models/` always, those of
+//! `../shared/models` where that folder exists.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod support;
+
+mod agreement;
+mod budgets;
+mod comparing;
+mod evaluating;
+mod machine;
+mod prototype;
+mod refusals;
+mod round_trip;
+mod selection;
+mod writing;

@@ -1,0 +1,64 @@
+//! `--layers` and `--skip`.
+
+use serde_json::Value;
+
+use crate::support::{Scratch, digits, sepconv};
+
+/// Names of the layers that `compress --rank 1` rewrites with these options.
+#[track_caller]
+fn rewritten(options: &[&str]) -> Vec<String> {
+    let scratch = Scratch::new();
+    let (out, folder) = (scratch.path("out.onnx"), scratch.path("report"));
+    let model = digits().path;
+    let args = [
+        "compress", &model, "-o", &out, "--report", &folder, "--rank", "1",
+    ];
+    sepconv(&[args.as_slice(), options].concat()).ok();
+    let text = std::fs::read_to_string(format!("{folder}/report.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let layers = report["layers"].as_array().unwrap().iter();
+    let rewritten = layers.filter(|l| l["form"] != "kept");
+    rewritten
+        .map(|l| l["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+const ALL: [&str; 8] = [
+    "stem/conv1",
+    "stem/conv2",
+    "stage1/block0/conv1",
+    "stage1/block0/conv2",
+    "stage2/block0/conv1",
+    "stage2/block0/conv2",
+    "stage3/block0/conv1",
+    "stage3/block0/conv2",
+];
+
+#[test]
+fn every_3x3_convolution_is_selected_by_default() {
+    assert_eq!(rewritten(&[]), ALL);
+}
+
+#[test]
+fn layers_and_skip_choose_by_glob() {
+    assert_eq!(rewritten(&["--layers", "stage*"]), ALL[2..]);
+    assert_eq!(rewritten(&["--skip", "stage*"]), ALL[..2]);
+    let both = ["--layers", "stage*", "--skip", "*/conv2"];
+    assert_eq!(rewritten(&both), [ALL[2], ALL[4], ALL[6]]);
+    assert_eq!(rewritten(&["--layers", "stage3/block0/conv?"]), ALL[6..]);
+}
+
+#[test]
+fn globs_can_be_given_repeatedly() {
+    let twice = ["--layers", "stem/conv1", "--layers", "stage3/*"];
+    assert_eq!(rewritten(&twice), [ALL[0], ALL[6], ALL[7]]);
+    let twice = [
+        "--skip",
+        "stem/*",
+        "--skip",
+        "stage*/conv1",
+        "--skip",
+        "stage3/*",
+    ];
+    assert_eq!(rewritten(&twice), [ALL[3], ALL[5]]);
+}

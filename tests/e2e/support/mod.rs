@@ -1,0 +1,20 @@
+//! What the tests share.
+
+mod command;
+mod models;
+mod oracle;
+mod scratch;
+
+pub use command::{Finished, sepconv, sepconv_with};
+pub use models::{Model, digits, digits_eval, models, root, shared};
+pub use oracle::ask;
+pub use scratch::Scratch;
+
+use serde_json::Value;
+
+/// The largest number among an object's values: the worst of all outputs.
+pub fn worst(errors: &Value) -> f64 {
+    let values = errors.as_object().unwrap().values();
+    let worst = values.map(|v| v.as_f64().unwrap()).reduce(f64::max);
+    worst.expect("the model has outputs")
+}

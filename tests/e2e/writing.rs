@@ -1,0 +1,132 @@
+//! Files: where they go, what is never overwritten, and that runs repeat.
+
+use crate::support::{Scratch, ask, digits, sepconv, sepconv_with};
+use serde_json::{Value, json};
+
+/// A copy of the shipped model in a folder of its own.
+fn copy() -> (Scratch, String) {
+    let scratch = Scratch::new();
+    let model = scratch.write("m.onnx", &std::fs::read(digits().path).unwrap());
+    (scratch, model)
+}
+
+#[test]
+fn the_output_stands_beside_the_model_by_default() {
+    let (scratch, model) = copy();
+    let text = sepconv(&["compress", &model, "--rank", "2"]).ok();
+    assert_eq!(scratch.names(), ["m.onnx", "m.sep.onnx"]);
+    assert!(text.contains("m.sep.onnx"), "{text}");
+    assert_eq!(
+        std::fs::read(&model).unwrap(),
+        std::fs::read(digits().path).unwrap()
+    );
+}
+
+#[test]
+fn nothing_is_overwritten_without_force() {
+    let (scratch, model) = copy();
+    let out = scratch.write("out.onnx", b"precious");
+    let line = sepconv(&["compress", &model, "-o", &out, "--rank", "2"]).refused();
+    assert!(line.contains(&out) && line.contains("--force"), "{line}");
+    assert_eq!(std::fs::read(&out).unwrap(), b"precious");
+    let line = sepconv(&["compress", &model, "-o", &model, "--rank", "2"]).refused();
+    assert!(line.contains(&model) && line.contains("--force"), "{line}");
+    assert_eq!(
+        std::fs::read(&model).unwrap(),
+        std::fs::read(digits().path).unwrap()
+    );
+    sepconv(&["compress", &model, "-o", &out, "--rank", "2", "--force"]).ok();
+    assert!(std::fs::read(&out).unwrap().len() > 100_000);
+    assert_eq!(scratch.names(), ["m.onnx", "out.onnx"]);
+}
+
+#[test]
+fn a_model_can_be_replaced_by_its_own_rewrite_with_force() {
+    let (scratch, model) = copy();
+    sepconv(&["compress", &model, "-o", &model, "--rank", "2", "--force"]).ok();
+    assert_eq!(scratch.names(), ["m.onnx"]);
+    let seen = ask(json!({"do": "interface", "original": digits().path, "rewritten": model}));
+    assert_eq!(seen["problems"], json!([]));
+}
+
+#[test]
+fn an_existing_report_is_kept_and_then_no_model_is_written() {
+    let (scratch, model) = copy();
+    std::fs::create_dir(scratch.path("report")).unwrap();
+    let report = scratch.write("report/report.json", b"precious");
+    let (out, folder) = (scratch.path("out.onnx"), scratch.path("report"));
+    let args = [
+        "compress", &model, "-o", &out, "--rank", "2", "--report", &folder,
+    ];
+    let line = sepconv(&args).refused();
+    assert!(line.contains(&report) && line.contains("--force"), "{line}");
+    assert_eq!(std::fs::read(&report).unwrap(), b"precious");
+    assert_eq!(scratch.names(), ["m.onnx", "report"]);
+}
+
+#[test]
+fn outputs_of_run_are_not_overwritten_without_force() {
+    let (scratch, model) = copy();
+    let out = scratch.write("out.npz", b"precious");
+    let line = sepconv(&["run", &model, "--output", &out]).refused();
+    assert!(line.contains(&out) && line.contains("--force"), "{line}");
+    assert_eq!(std::fs::read(&out).unwrap(), b"precious");
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_byte() {
+    let (scratch, model) = copy();
+    let budgets: [&[&str]; 3] = [
+        &["--rank", "2"],
+        &["--target-macs", "0.5"],
+        &["--min-snr", "10"],
+    ];
+    for (i, budget) in budgets.iter().enumerate() {
+        let written = ["1", "2"].map(|threads| {
+            let out = scratch.path(&format!("{i}-{threads}.onnx"));
+            let args = [["compress", &model, "-o", &out].as_slice(), budget].concat();
+            sepconv_with(&args, &[("RAYON_NUM_THREADS", threads)]).ok();
+            std::fs::read(&out).unwrap()
+        });
+        assert!(written[0] == written[1], "{budget:?}");
+    }
+}
+
+#[test]
+fn the_report_holds_what_its_schema_promises() {
+    let (scratch, model) = copy();
+    let folder = scratch.path("new/report");
+    sepconv(&["compress", &model, "--rank", "2", "--report", &folder]).ok();
+    let text = std::fs::read_to_string(format!("{folder}/report.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    for key in [
+        "schema",
+        "model",
+        "original",
+        "compressed",
+        "outputs",
+        "layers",
+        "settings",
+        "seed",
+        "versions",
+    ] {
+        assert!(!report[key].is_null(), "{key}");
+    }
+    for size in ["original", "compressed"] {
+        for key in ["macs", "params", "bytes"] {
+            assert!(report[size][key].as_u64() > Some(0), "{size}.{key}");
+        }
+    }
+    let bytes = std::fs::metadata(&model).unwrap().len();
+    assert_eq!(report["original"]["bytes"], bytes);
+    // What models/README.md counts: 48,563,456 MACs.
+    assert_eq!(report["original"]["macs"], 48_563_456);
+    for layer in report["layers"].as_array().unwrap() {
+        for key in ["name", "form", "macs_before", "macs_after", "weight_error"] {
+            assert!(!layer[key].is_null(), "{key} of {layer}");
+        }
+        assert_eq!(layer["form"] == "kept", layer["rank"].is_null(), "{layer}");
+    }
+    let page = std::fs::read_to_string(format!("{folder}/report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("stage1/block0/conv1"));
+}
