@@ -1,21 +1,14 @@
 //! `--layers` and `--skip`.
 
-use serde_json::Value;
-
 use crate::support::{Scratch, digits, sepconv};
 
 /// Names of the layers that `compress --rank 1` rewrites with these options.
 #[track_caller]
 fn rewritten(options: &[&str]) -> Vec<String> {
     let scratch = Scratch::new();
-    let (out, folder) = (scratch.path("out.onnx"), scratch.path("report"));
-    let model = digits().path;
-    let args = [
-        "compress", &model, "-o", &out, "--report", &folder, "--rank", "1",
-    ];
-    sepconv(&[args.as_slice(), options].concat()).ok();
-    let text = std::fs::read_to_string(format!("{folder}/report.json")).unwrap();
-    let report: Value = serde_json::from_str(&text).unwrap();
+    let (model, out) = (digits().path, scratch.path("out.onnx"));
+    let args = ["compress", &model, "-o", &out, "--rank", "1", "--json"];
+    let report = sepconv(&[args.as_slice(), options].concat()).json();
     let layers = report["layers"].as_array().unwrap().iter();
     let rewritten = layers.filter(|l| l["form"] != "kept");
     rewritten

@@ -8,7 +8,7 @@ use sepconv_ir::{Model, ValueId};
 use crate::error::OnnxError;
 use crate::export::{Detached, detach, export};
 use crate::external::DataFiles;
-use crate::file::{Staged, map, write_atomic};
+use crate::file::{Mapping, Staged, map, write_atomic};
 use crate::import::import;
 use crate::rope::Rope;
 
@@ -25,8 +25,10 @@ pub struct Document {
 struct Origin {
     path: Option<PathBuf>,
     size: usize,
+    /// The file, mapped.
+    map: Option<Mapping>,
     /// External data files that tensors were read from: location and contents.
-    data: Vec<(String, Bytes)>,
+    data: Vec<(String, Mapping)>,
 }
 
 /// The records of `ModelProto` and `GraphProto` in file order.
@@ -67,12 +69,15 @@ impl Document {
     /// # Errors
     /// [`OnnxError`] naming the file, and the node or initializer where there is one.
     pub fn open(path: &Path) -> Result<Self, OnnxError> {
-        let data = map(path)?;
+        let map = map(path)?;
         let folder = match path.parent() {
             Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
             _ => PathBuf::from("."),
         };
-        Self::read(data, DataFiles::beside(folder), Some(path))
+        let data = map.bytes();
+        let mut document = Self::read(data, DataFiles::beside(folder), Some(path))?;
+        document.origin.map = Some(map);
+        Ok(document)
     }
 
     /// Reads a model from memory. Tensors with external data stay opaque.
@@ -92,6 +97,7 @@ impl Document {
         let origin = Origin {
             path: path.map(Path::to_owned),
             size,
+            map: None,
             data: files.used(),
         };
         Ok(Self {
@@ -108,7 +114,17 @@ impl Document {
 
     /// Size of the file that the document was read from, in bytes, external data included.
     pub fn source_size(&self) -> usize {
-        self.origin.size + self.origin.data.iter().map(|(_, d)| d.len()).sum::<usize>()
+        self.origin.size + self.external_size()
+    }
+
+    fn external_size(&self) -> usize {
+        let files = self.origin.data.iter();
+        files.map(|(_, d)| d.as_ref().len()).sum()
+    }
+
+    pub(crate) fn maps(&self) -> impl Iterator<Item = &Mapping> {
+        let external = self.origin.data.iter().map(|(_, map)| map);
+        self.origin.map.iter().chain(external)
     }
 
     /// The encoded model. Segments share the buffers of the source file.
@@ -135,9 +151,16 @@ impl Document {
     pub fn stage(&self, path: &Path, force: bool) -> Result<Staged, OnnxError> {
         let encoded = self.encode();
         let staged = Staged::write(path, force, |w| encoded.write_to(w))?;
+        for map in self.maps() {
+            map.release(map.as_ref());
+        }
         if !self.beside_source(path) {
             for (location, data) in &self.origin.data {
-                write_atomic(&path.with_file_name("").join(location), force, data)?;
+                write_atomic(
+                    &path.with_file_name("").join(location),
+                    force,
+                    data.as_ref(),
+                )?;
             }
         }
         Ok(staged)
@@ -145,7 +168,7 @@ impl Document {
 
     /// Size of the encoded model in bytes, external data files included.
     pub fn encoded_size(&self) -> usize {
-        self.encode().len() + self.origin.data.iter().map(|(_, d)| d.len()).sum::<usize>()
+        self.encode().len() + self.external_size()
     }
 
     fn beside_source(&self, path: &Path) -> bool {

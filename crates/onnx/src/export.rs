@@ -7,6 +7,7 @@ use sepconv_ir::{Graph, NodeId, Tensor, ValueId};
 
 use crate::document::{Document, GraphRecord, ModelRecord};
 use crate::encode;
+use crate::file::Mapping;
 use crate::rope::Rope;
 
 /// An encoded model apart from its larger initializers, for runtimes that take their weights
@@ -18,6 +19,17 @@ pub struct Detached {
     pub skeleton: Bytes,
     /// Little-endian contents of the detached initializers, slices of the model's buffers.
     pub tensors: Vec<Bytes>,
+    maps: Vec<Mapping>,
+}
+
+impl Detached {
+    /// Tells the system that tensor `index` has been copied and won't be read again soon:
+    /// where it is a slice of a mapped file, its pages no longer count as memory in use.
+    pub fn release(&self, index: usize) {
+        if let Some(tensor) = self.tensors.get(index) {
+            self.maps.iter().for_each(|map| map.release(tensor));
+        }
+    }
 }
 
 /// Initializers of this many bytes and more are detached.
@@ -35,6 +47,7 @@ pub(crate) fn detach(document: &Document, probe: Option<&[ValueId]>) -> Detached
     Detached {
         skeleton: skeleton.to_bytes(),
         tensors,
+        maps: document.maps().cloned().collect(),
     }
 }
 

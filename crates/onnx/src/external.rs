@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::file::map;
+use crate::file::{Mapping, map};
 use crate::proto::StringStringEntryProto;
 
 /// `external_data` of a `TensorProto`: keys `location`, `offset`, `length`.
@@ -42,7 +42,7 @@ impl Location {
 #[derive(Debug, Default)]
 pub(crate) struct DataFiles {
     folder: Option<PathBuf>,
-    mapped: Mutex<BTreeMap<String, Bytes>>,
+    mapped: Mutex<BTreeMap<String, Mapping>>,
 }
 
 impl DataFiles {
@@ -90,15 +90,16 @@ impl DataFiles {
         }
         let mut mapped = self.mapped.lock().map_err(|e| e.to_string())?;
         if let Some(data) = mapped.get(name) {
-            return Ok(data.clone());
+            return Ok(data.bytes());
         }
         let data = map(&folder.join(path)).map_err(|e| e.to_string())?;
-        mapped.insert(name.to_owned(), data.clone());
-        Ok(data)
+        let bytes = data.bytes();
+        mapped.insert(name.to_owned(), data);
+        Ok(bytes)
     }
 
-    /// Names of the files that tensors were read from, with their contents.
-    pub fn used(self) -> Vec<(String, Bytes)> {
+    /// Names of the files that tensors were read from, mapped.
+    pub fn used(self) -> Vec<(String, Mapping)> {
         self.mapped
             .into_inner()
             .unwrap_or_else(std::sync::PoisonError::into_inner)

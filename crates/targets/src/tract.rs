@@ -107,6 +107,7 @@ impl ModelDataResolver for Memory {
     ) -> TractResult<()> {
         if let Some(data) = self.0.tensors.get(offset) {
             buf.extend_from_slice(data);
+            self.0.release(offset);
         }
         Ok(())
     }

@@ -1,8 +1,12 @@
 //! The models that the tests run on.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
+
+use super::{ask, sepconv};
 
 /// A model file.
 pub struct Model {
@@ -14,6 +18,8 @@ pub struct Model {
     pub shape: Option<&'static str>,
     /// Number of its outputs.
     pub outputs: usize,
+    /// Whether its weights are of half precision, which tract runs some thirty times slower.
+    pub half: bool,
     /// Largest `max|a - b| / max|b|` at which two ways to compute its outputs agree.
     pub tolerance: f64,
 }
@@ -23,6 +29,31 @@ impl Model {
     pub fn pins(&self) -> Vec<&'static str> {
         let shape = self.shape.into_iter();
         shape.flat_map(|s| ["--input-shape", s]).collect()
+    }
+
+    /// Writes seeded inputs of normal noise for it.
+    pub fn inputs(&self, path: &str) {
+        ask(json!({"do": "inputs", "model": self.path, "out": path, "free": self.free}));
+    }
+
+    /// Its rewrite at rank 2 with all defaults, made once for all tests. Not to be changed.
+    #[track_caller]
+    pub fn at_rank_2(&self) -> String {
+        static MADE: Mutex<Option<HashMap<&str, String>>> = Mutex::new(None);
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = made.get_or_insert_default();
+        if let Some(path) = made.get(self.name) {
+            return path.clone();
+        }
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rank2");
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = file(&folder.join(format!("{}.onnx", self.name)));
+        let compress = [
+            "compress", &self.path, "-o", &path, "--rank", "2", "--force",
+        ];
+        sepconv(&[compress.as_slice(), &self.pins()].concat()).ok();
+        made.insert(self.name, path.clone());
+        path
     }
 }
 
@@ -50,6 +81,7 @@ pub fn digits() -> Model {
         free: json!({"N": 4}),
         shape: None,
         outputs: 1,
+        half: false,
         tolerance: 1e-4,
     }
 }
@@ -81,7 +113,8 @@ pub fn models() -> Vec<Model> {
             free: json!({"N": 1, "H": 40, "W": 48}),
             shape: fully_convolutional.then_some("input=1x1x40x48"),
             outputs: if name.starts_with("ultraface") { 2 } else { 1 },
-            // Half precision: weights, inputs and outputs of 11 bits, through 26 layers.
+            half: name.contains("fp16"),
+            // Half precision has 11 bits, and there are 26 layers of it.
             tolerance: if name.contains("fp16") { 2e-2 } else { 1e-4 },
         })
     });

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
@@ -10,6 +10,8 @@ use serde_json::Value;
 use super::root;
 
 struct Oracle {
+    /// Ends by itself when its standard input closes with this process.
+    _python: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
@@ -33,7 +35,6 @@ pub fn ask(request: Value) -> Value {
     answer
 }
 
-/// Starts Python. It ends by itself when its standard input closes with this process.
 fn start() -> Oracle {
     let python = std::env::var_os("SEPCONV_PYTHON").map(PathBuf::from);
     let python = python.unwrap_or_else(|| root().join(".venv/bin/python"));
@@ -49,5 +50,6 @@ fn start() -> Oracle {
     Oracle {
         requests: child.stdin.take().unwrap(),
         answers: BufReader::new(child.stdout.take().unwrap()),
+        _python: child,
     }
 }

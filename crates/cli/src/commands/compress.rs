@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use sepconv::report::FILES;
 use sepconv::{Budget, Layer, Outcome, Report, Selection, Settings, Size, compress_file, curve};
 
 use crate::args::CompressArgs;
