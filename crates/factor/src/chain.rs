@@ -48,6 +48,18 @@ impl StageShape {
         })
     }
 
+    /// A stage between all channels of a group that carries all axes.
+    pub(crate) fn dense(
+        out_channels: usize,
+        in_channels: usize,
+        groups: usize,
+        spatial: &[usize],
+    ) -> Result<Self, FactorError> {
+        let role = Role::Dense;
+        let stage = Self::depthwise(out_channels, in_channels, groups, spatial)?;
+        Ok(Self { role, ..stage })
+    }
+
     /// A depthwise stage that carries all axes.
     pub(crate) fn depthwise(
         out_channels: usize,

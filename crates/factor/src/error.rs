@@ -59,6 +59,27 @@ pub enum FactorError {
         index: usize,
     },
 
+    /// The caller's convolution geometry or map does not fit the kernel.
+    #[error("invalid convolution geometry: {0}")]
+    Geometry(&'static str),
+
+    /// The caller's metric does not fit the kernel, or a correlation is outside 0 to 0.99.
+    #[error("invalid metric: {0}")]
+    Metric(&'static str),
+
+    /// The caller's statistics, or samples for them, do not fit the kernel, hold a value that is
+    /// not finite, or were stored by something else.
+    #[error("statistics: {0}")]
+    Statistics(&'static str),
+
+    /// A least-squares system could not be solved however strongly it was regularised. Not seen
+    /// on finite statistics; please report it.
+    #[error("a least-squares system of order {order} is not positive definite")]
+    Singular {
+        /// Number of unknowns.
+        order: usize,
+    },
+
     /// An eigenvalue iteration did not converge. Not seen on finite input; please report it.
     #[error("the eigenvalue iteration of slice {slice} did not converge")]
     NoConvergence {

@@ -10,10 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::{Chain, StageShape};
 use crate::error::FactorError;
-use crate::families::{DepthwiseFirst, PointwiseFirst};
+use crate::families::{Channel, Cp, DepthwiseFirst, PointwiseFirst, Spatial, Tucker};
+use crate::fit::{Calibration, Fit, FitOptions, Fitter};
 use crate::kernel::Kernel;
+use crate::metric::{Metric, Unwhitened};
 use crate::shape::KernelShape;
 use crate::spectrum::Spectrum;
+use crate::statistics::SplitStatistics;
 
 /// The ranks that a family offers for a kernel: multiples of `step`, and `max` itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,6 +51,8 @@ pub enum Skip {
     SingleOutput,
     /// One input channel per group: PW->DW is the same convolution with more work.
     SingleInput,
+    /// Not two spatial axes of at least two taps each: there is nothing to split between them.
+    NotPlanar,
     /// The shape itself is invalid, see [`KernelShape::validate`].
     InvalidShape,
 }
@@ -59,6 +64,7 @@ impl fmt::Display for Skip {
             Self::Depthwise => "depthwise already",
             Self::SingleOutput => "one output channel per group",
             Self::SingleInput => "one input channel per group",
+            Self::NotPlanar => "not a two-dimensional kernel",
             Self::InvalidShape => "invalid kernel shape",
         })
     }
@@ -89,6 +95,59 @@ pub trait Decomposition: Send + Sync {
     /// # Errors
     /// [`FactorError::Skipped`] or [`FactorError::NoConvergence`].
     fn factor(&self, kernel: &Kernel) -> Result<Box<dyn Factored>, FactorError>;
+
+    /// Whether the chains of [`Decomposition::factor`] are the closest of their family in the
+    /// Frobenius norm, and not only close.
+    fn is_optimal(&self) -> bool {
+        true
+    }
+
+    /// Channels of one block between every two stages of a chain: channel `b * width + r` is
+    /// component `r` of block `b` (an input channel, an output channel or a group).
+    fn widths(&self, shape: &KernelShape, rank: usize) -> Vec<usize>;
+
+    /// Prepares fits to data, for many ranks.
+    ///
+    /// # Errors
+    /// [`FactorError::Skipped`], [`FactorError::NoConvergence`] or [`FactorError::Singular`].
+    fn fitter<'a>(
+        &self,
+        calibration: &'a Calibration<'a>,
+    ) -> Result<Box<dyn Fitter + 'a>, FactorError>;
+
+    /// Factors a kernel from its weights and an assumed correlation of the taps: as
+    /// [`Decomposition::factor`], but close in the norm of the output on such data. The spectrum
+    /// is in that norm.
+    ///
+    /// # Errors
+    /// As [`Decomposition::factor`]; [`FactorError::Metric`] where the metric has another number
+    /// of axes.
+    fn factor_with(
+        &self,
+        kernel: &Kernel,
+        metric: &Metric,
+    ) -> Result<Box<dyn Factored>, FactorError> {
+        if metric.is_identity() {
+            return self.factor(kernel);
+        }
+        let inner = self.factor(&metric.whitened(kernel)?)?;
+        Ok(Box::new(Unwhitened::new(inner, metric, kernel.shape())?))
+    }
+
+    /// One fit; [`Decomposition::fitter`] shares the work between families and ranks.
+    ///
+    /// # Errors
+    /// As [`Calibration::new`], [`Decomposition::fitter`] and [`Fitter::fit`].
+    fn fit(
+        &self,
+        kernel: &Kernel,
+        statistics: &SplitStatistics,
+        rank: usize,
+        options: &FitOptions,
+    ) -> Result<Fit, FactorError> {
+        let calibration = Calibration::new(kernel, statistics, *options)?;
+        self.fitter(&calibration)?.fit(rank)
+    }
 }
 
 /// A factored kernel, ready to be cut at any rank.
@@ -96,7 +155,8 @@ pub trait Factored: Send + Sync {
     /// The approximation error at every rank.
     fn spectrum(&self) -> &Spectrum;
 
-    /// The chain at `rank`, optimal in the Frobenius norm among those of its family.
+    /// The chain at `rank`, optimal in the Frobenius norm among those of its family where
+    /// [`Decomposition::is_optimal`].
     ///
     /// # Errors
     /// [`FactorError::Rank`] outside `1..=spectrum().len()`.
@@ -105,7 +165,14 @@ pub trait Factored: Send + Sync {
 
 /// Every family, in the order in which ties between them are broken.
 pub fn families() -> &'static [&'static dyn Decomposition] {
-    &[&DepthwiseFirst, &PointwiseFirst]
+    &[
+        &DepthwiseFirst,
+        &PointwiseFirst,
+        &Spatial,
+        &Channel,
+        &Tucker,
+        &Cp,
+    ]
 }
 
 /// The family of that name.

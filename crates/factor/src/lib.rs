@@ -37,17 +37,25 @@ mod compose;
 mod error;
 pub mod families;
 mod family;
+mod fit;
 mod kernel;
 pub mod linalg;
+mod metric;
+mod patches;
 mod shape;
 mod slice_svd;
 mod spectrum;
+mod statistics;
 
 pub use chain::{
     Chain, Role, Stage, StageShape, chain_macs, chain_parameters, kernel_macs, validate_stages,
 };
 pub use error::FactorError;
 pub use family::{Decomposition, Factored, RankRange, Skip, families, family};
+pub use fit::{Calibration, Fit, FitOptions, Fitter};
 pub use kernel::Kernel;
+pub use metric::Metric;
+pub use patches::{ConvGeometry, gather_outputs, sample_positions};
 pub use shape::KernelShape;
 pub use spectrum::Spectrum;
+pub use statistics::{SplitStatistics, SplitStatisticsBuilder, Statistics, StatisticsBuilder};

@@ -2,8 +2,14 @@
 //!
 //! | Module | Job |
 //! |---|---|
+//! | [`dense`] | products of matrices, in parallel with the same bytes at any thread count |
+//! | [`cholesky`] | factoring and solving symmetric positive definite systems |
+//! | [`conjugate`] | the same where the matrix is only known by its products |
 //! | [`eigen`] | symmetric eigenproblem, by the fastest solver for its size |
 //! | [`gram`] | Gram matrices of tall matrices, accumulated block by block |
 
+pub mod cholesky;
+pub mod conjugate;
+pub mod dense;
 pub mod eigen;
 pub mod gram;

@@ -14,6 +14,7 @@
 use crate::chain::{Chain, Stage, StageShape};
 use crate::error::FactorError;
 use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
+use crate::fit::{Alternation, Calibration, DepthwiseFirstSolver, Fitter};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
 use crate::slice_svd::{SliceBy, SliceSvd};
@@ -55,6 +56,24 @@ impl Decomposition for DepthwiseFirst {
     fn factor(&self, kernel: &Kernel) -> Result<Box<dyn Factored>, FactorError> {
         self.ranks(kernel.shape())?;
         Ok(Box::new(Factors(SliceSvd::new(kernel, SliceBy::Input)?)))
+    }
+
+    fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {
+        vec![rank]
+    }
+
+    fn fitter<'a>(
+        &self,
+        calibration: &'a Calibration<'a>,
+    ) -> Result<Box<dyn Fitter + 'a>, FactorError> {
+        self.ranks(calibration.kernel().shape())?;
+        let groups = calibration.by_tap().iter().zip(calibration.targets());
+        let solvers = groups.map(|(problem, target)| DepthwiseFirstSolver::new(problem, target));
+        Ok(Box::new(Alternation::new(
+            &DepthwiseFirst,
+            calibration,
+            solvers,
+        )?))
     }
 }
 

@@ -1,0 +1,262 @@
+//! Filters per input channel and a pointwise mixture of their outputs: `dw-pw`, and the back of
+//! `cp`.
+
+use rayon::prelude::*;
+
+use super::driver::{GroupSolver, Weights};
+use super::front::slice_components;
+use super::problem::Problem;
+use super::{Target, factored};
+use crate::error::FactorError;
+use crate::linalg::cholesky::Cholesky;
+use crate::linalg::conjugate::{self, Limits};
+use crate::linalg::dense::{self, axpy, dot};
+
+/// The filters' system has `K Ci taps` unknowns: products with it cost `K d^2`, less than forming
+/// it. The alternation starts from the last filters, so little is left to do.
+const LIMITS: Limits = Limits {
+    iterations: 30,
+    tolerance: 1e-4,
+};
+
+/// `We[o, i, t] = sum over r of U[o, i*K + r] D[i*K + r, t]`: alternates between `U` and `D`,
+/// which stay in ONNX's order, `[outputs, K*inner]` and `[K*inner, outer]`.
+pub(crate) struct DepthwiseSolver<'a> {
+    problem: &'a Problem,
+    /// Factor of each channel's own covariance `C_ii` `[taps, taps]`.
+    channels: Vec<Cholesky>,
+}
+
+impl<'a> DepthwiseSolver<'a> {
+    pub fn new(problem: &'a Problem) -> Result<Self, FactorError> {
+        let channel = |i| factored(&problem.feature(i), problem.outer);
+        let channels = (0..problem.inner).map(channel).collect::<Result<_, _>>()?;
+        Ok(Self { problem, channels })
+    }
+
+    /// The best `U` for the filters `D`, in closed form: `B A^T (A C A^T)^-1`.
+    pub fn mixture(&self, filters: &[f64]) -> Result<Vec<f64>, FactorError> {
+        let (inner, outer) = (self.problem.inner, self.problem.outer);
+        let rank = filters.len() / (inner * outer);
+        let width = inner * rank;
+        // [rank, outer, inner]: channels side by side.
+        let aligned = aligned(filters, inner, rank, outer);
+        let mut gram = vec![0.0; width * width];
+        gram.par_chunks_mut(rank * width)
+            .enumerate()
+            .for_each(|(i, out)| {
+                let mut row = vec![0.0; outer * inner];
+                let mut sums = vec![0.0; inner];
+                for (k, out) in out.chunks_exact_mut(width).enumerate() {
+                    row.fill(0.0);
+                    for t in 0..outer {
+                        let d = filters[(i * rank + k) * outer + t];
+                        for (s, row) in row.chunks_exact_mut(inner).enumerate() {
+                            axpy(row, d, &self.problem.pair(t, s)[i * inner..][..inner]);
+                        }
+                    }
+                    for l in 0..rank {
+                        sums.fill(0.0);
+                        let pairs = row.chunks_exact(inner);
+                        for (row, d) in pairs.zip(aligned[l * outer * inner..].chunks_exact(inner))
+                        {
+                            sums.iter_mut()
+                                .zip(row.iter().zip(d))
+                                .for_each(|(s, (r, d))| *s += r * d);
+                        }
+                        out.iter_mut()
+                            .skip(l)
+                            .step_by(rank)
+                            .zip(&sums)
+                            .for_each(|(o, s)| *o = *s);
+                    }
+                }
+            });
+        let mut mixture = vec![0.0; self.problem.outputs * width];
+        mixture
+            .par_chunks_mut(width)
+            .enumerate()
+            .for_each(|(o, out)| {
+                for t in 0..outer {
+                    let b = &self.problem.cross(t)[o * inner..][..inner];
+                    for (i, (b, out)) in b.iter().zip(out.chunks_exact_mut(rank)).enumerate() {
+                        for (k, out) in out.iter_mut().enumerate() {
+                            *out += b * filters[(i * rank + k) * outer + t];
+                        }
+                    }
+                }
+            });
+        factored(&gram, width)?.solve(&mut mixture);
+        Ok(mixture)
+    }
+
+    /// Better filters for the mixture `U`, by conjugate gradients on the normal equations, whose
+    /// matrix is `(U^T U)[ik, jl] C_ij[t, s]`.
+    pub fn filters(&self, mixture: &[f64], filters: &mut [f64]) -> Result<(), FactorError> {
+        let Problem {
+            inner,
+            outer,
+            outputs,
+            ..
+        } = *self.problem;
+        let rank = filters.len() / (inner * outer);
+        let width = inner * rank;
+        let u = dense::view(mixture, outputs, width);
+        let mut gram = vec![0.0; width * width];
+        dense::product(&mut gram, false, u.transpose(), u);
+
+        let mut rhs = vec![0.0; filters.len()];
+        for t in 0..outer {
+            for (o, b) in self.problem.cross(t).chunks_exact(inner).enumerate() {
+                let mixed = mixture[o * width..][..width].chunks_exact(rank).zip(b);
+                for (i, (u, b)) in mixed.enumerate() {
+                    for (k, u) in u.iter().enumerate() {
+                        rhs[(i * rank + k) * outer + t] += u * b;
+                    }
+                }
+            }
+        }
+        let blocks = (0..inner).map(|i| {
+            let rows = (0..rank).flat_map(|k| &gram[(i * rank + k) * width + i * rank..][..rank]);
+            factored(&rows.copied().collect::<Vec<f64>>(), rank)
+        });
+        let blocks: Vec<Cholesky> = blocks.collect::<Result<_, _>>()?;
+        // [i, k, l, j]: channels side by side.
+        let rows = gram
+            .par_chunks(width)
+            .flat_map_iter(|row| dense::transposed(row, inner, rank));
+        let gram: Vec<f64> = rows.collect();
+
+        let apply = |x: &[f64], out: &mut [f64]| {
+            let x = aligned(x, inner, rank, outer);
+            let gram = &gram;
+            out.par_chunks_mut(rank * outer)
+                .enumerate()
+                .for_each(|(i, out)| {
+                    let mut seen = vec![0.0; width];
+                    for t in 0..outer {
+                        seen.fill(0.0);
+                        for s in 0..outer {
+                            let c = &self.problem.pair(t, s)[i * inner..][..inner];
+                            for (l, seen) in seen.chunks_exact_mut(inner).enumerate() {
+                                let x = &x[(l * outer + s) * inner..][..inner];
+                                seen.iter_mut()
+                                    .zip(c.iter().zip(x))
+                                    .for_each(|(z, (c, x))| *z += c * x);
+                            }
+                        }
+                        for k in 0..rank {
+                            out[k * outer + t] =
+                                dot(&gram[(i * rank + k) * width..][..width], &seen);
+                        }
+                    }
+                });
+        };
+        let precondition = |x: &[f64], out: &mut [f64]| {
+            let parts = out
+                .chunks_exact_mut(rank * outer)
+                .zip(x.chunks_exact(rank * outer));
+            for ((out, x), (block, channel)) in parts.zip(blocks.iter().zip(&self.channels)) {
+                let mut turned = dense::transposed(x, rank, outer);
+                block.solve(&mut turned);
+                out.copy_from_slice(&dense::transposed(&turned, outer, rank));
+                channel.solve(out);
+            }
+        };
+        conjugate::solve(filters, &rhs, LIMITS, apply, precondition);
+        Ok(())
+    }
+
+    /// Makes the filters of every channel orthonormal under its covariance, by Gram-Schmidt: the
+    /// mixture can take up the difference. A filter that the ones before it span becomes zero.
+    fn orthonormalise(&self, filters: &mut [f64], rank: usize) {
+        let outer = self.problem.outer;
+        for (filters, channel) in filters.chunks_exact_mut(rank * outer).zip(&self.channels) {
+            let mut white = filters.to_vec();
+            channel.multiply(&mut white);
+            orthonormalise(&mut white, outer);
+            channel.divide(&mut white);
+            filters.copy_from_slice(&white);
+        }
+    }
+}
+
+/// Gram-Schmidt, twice over, on the rows of `rows` `[n, width]`; dependent rows become zero.
+pub(super) fn orthonormalise(rows: &mut [f64], width: usize) {
+    for k in 0..rows.len() / width {
+        let (before, row) = rows.split_at_mut(k * width);
+        let row = &mut row[..width];
+        let length = dot(row, row);
+        for _ in 0..2 {
+            for other in before.chunks_exact(width) {
+                let share = dot(other, row);
+                axpy(row, -share, other);
+            }
+        }
+        let left = dot(row, row);
+        let scale = if left > length * 1e-20 {
+            1.0 / left.sqrt()
+        } else {
+            0.0
+        };
+        row.iter_mut().for_each(|x| *x *= scale);
+    }
+}
+
+/// `[inner, rank, outer]` as `[rank, outer, inner]`.
+fn aligned(filters: &[f64], inner: usize, rank: usize, outer: usize) -> Vec<f64> {
+    dense::transposed(filters, inner, rank * outer)
+}
+
+/// The solver of `dw-pw`: starts from the SVD of every input channel's slice of `W*`, whitened by
+/// that channel's covariance.
+pub(crate) struct DepthwiseFirstSolver<'a> {
+    solver: DepthwiseSolver<'a>,
+    target: &'a Target,
+}
+
+impl<'a> DepthwiseFirstSolver<'a> {
+    pub fn new(problem: &'a Problem, target: &'a Target) -> Result<Self, FactorError> {
+        let solver = DepthwiseSolver::new(problem)?;
+        Ok(Self { solver, target })
+    }
+}
+
+impl GroupSolver for DepthwiseFirstSolver<'_> {
+    fn start(&self, rank: usize) -> Result<Weights, FactorError> {
+        let Problem {
+            inner,
+            outer,
+            outputs,
+            ..
+        } = *self.solver.problem;
+        let slices = self
+            .solver
+            .channels
+            .par_iter()
+            .enumerate()
+            .map(|(i, channel)| {
+                let rows = (0..outputs)
+                    .flat_map(|o| &self.target.optimum[(o * inner + i) * outer..][..outer]);
+                let mut slice: Vec<f64> = rows.copied().collect();
+                channel.multiply(&mut slice);
+                let (_, mut basis) = slice_components(&slice, outer, i)?;
+                basis.truncate(rank * outer);
+                channel.divide(&mut basis);
+                Ok(basis)
+            });
+        let filters = slices.collect::<Result<Vec<_>, FactorError>>()?.concat();
+        let mixture = self.solver.mixture(&filters)?;
+        Ok(vec![filters, mixture])
+    }
+
+    fn improve(&self, rank: usize, weights: &mut Weights) -> Result<(), FactorError> {
+        let [filters, mixture] = weights.as_mut_slice() else {
+            return Ok(());
+        };
+        self.solver.filters(mixture, filters)?;
+        self.solver.orthonormalise(filters, rank);
+        *mixture = self.solver.mixture(filters)?;
+        Ok(())
+    }
+}

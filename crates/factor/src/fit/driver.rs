@@ -1,0 +1,256 @@
+//! Alternation over the groups of a convolution, and what [`Fitter::fit`] promises.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::balance::{balance, widened};
+use super::{Calibration, Fit, Fitter, best_bias, held_out_error};
+use crate::chain::{Chain, Stage, StageShape};
+use crate::error::FactorError;
+use crate::family::{Decomposition, Factored, check_rank};
+use crate::kernel::Kernel;
+
+/// The weights of all stages of one group, each in ONNX's order. Of the whole convolution they
+/// are one group after another.
+pub(crate) type Weights = Vec<Vec<f64>>;
+
+/// A family's solver for one group.
+pub(crate) trait GroupSolver: Send + Sync {
+    /// The closed-form start.
+    fn start(&self, rank: usize) -> Result<Weights, FactorError>;
+
+    /// Whether the start is the optimum, so that there is nothing to alternate.
+    fn is_closed(&self) -> bool {
+        false
+    }
+
+    /// One round: does not raise the regularised error.
+    fn improve(&self, rank: usize, weights: &mut Weights) -> Result<(), FactorError>;
+}
+
+/// A [`Fitter`] that alternates.
+pub(crate) struct Alternation<'a> {
+    family: &'static dyn Decomposition,
+    calibration: &'a Calibration<'a>,
+    factored: Box<dyn Factored>,
+    solvers: Vec<Box<dyn GroupSolver + 'a>>,
+    rounds: usize,
+    done: Mutex<BTreeMap<usize, Fit>>,
+}
+
+/// A chain that may become the fit.
+struct Candidate {
+    chain: Chain,
+    kernel: Kernel,
+    error_fit: f64,
+    error_held_out: Option<f64>,
+    rounds: usize,
+}
+
+impl Candidate {
+    /// What ends the alternation and decides between chains.
+    fn error(&self) -> f64 {
+        self.error_held_out.unwrap_or(self.error_fit)
+    }
+}
+
+impl<'a> Alternation<'a> {
+    /// A fitter of `family` with a solver for every group.
+    pub fn new<S: GroupSolver + 'a>(
+        family: &'static dyn Decomposition,
+        calibration: &'a Calibration<'a>,
+        solvers: impl Iterator<Item = Result<S, FactorError>>,
+    ) -> Result<Self, FactorError> {
+        let boxed = solvers.map(|s| s.map(|s| Box::new(s) as Box<dyn GroupSolver>));
+        let solvers: Vec<Box<dyn GroupSolver + 'a>> = boxed.collect::<Result<_, _>>()?;
+        let closed = solvers.iter().all(|s| s.is_closed());
+        Ok(Self {
+            family,
+            calibration,
+            factored: family.factor(calibration.kernel())?,
+            solvers,
+            rounds: if closed {
+                0
+            } else {
+                calibration.options().rounds
+            },
+            done: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// The chain of `weights`, balanced and rounded.
+    fn chain(&self, rank: usize, weights: &Weights) -> Result<Chain, FactorError> {
+        let shapes = self
+            .family
+            .stages(self.calibration.kernel().shape(), rank)?;
+        let mut weights = weights.clone();
+        balance(&shapes, &mut weights);
+        Ok(rounded(self.family.name(), rank, shapes, &weights))
+    }
+
+    fn scored(&self, chain: Chain, rounds: usize) -> Result<Candidate, FactorError> {
+        let kernel = chain.compose()?;
+        let statistics = self.calibration.statistics();
+        Ok(Candidate {
+            error_fit: statistics.fit.score_kernel(&kernel)?,
+            error_held_out: held_out_error(statistics, &kernel)?,
+            chain,
+            kernel,
+            rounds,
+        })
+    }
+
+    /// Every group's solver on its part of the weights.
+    fn each_group(
+        &self,
+        work: impl Fn(&dyn GroupSolver, usize) -> Result<Weights, FactorError> + Sync,
+    ) -> Result<Weights, FactorError> {
+        let groups = self.solvers.par_iter().enumerate();
+        let parts: Vec<Weights> = groups
+            .map(|(group, solver)| work(solver.as_ref(), group))
+            .collect::<Result<_, _>>()?;
+        let stages = parts.first().map_or(0, Vec::len);
+        let stage = |s: usize| parts.iter().flat_map(|p| p[s].iter().copied()).collect();
+        Ok((0..stages).map(stage).collect())
+    }
+
+    /// Alternates from `weights` while the held-out error falls; the best chain on the way.
+    fn alternate(&self, rank: usize, mut weights: Weights) -> Result<Candidate, FactorError> {
+        let tolerance = self.calibration.options().tolerance;
+        let groups = self.solvers.len();
+        let mut error = self.stopping_error(rank, &weights)?;
+        let (mut best, mut best_round) = (weights.clone(), 0);
+        for round in 1..=self.rounds {
+            weights = self.each_group(|solver, group| {
+                let part =
+                    |w: &Vec<f64>| w[w.len() / groups * group..][..w.len() / groups].to_vec();
+                let mut weights: Weights = weights.iter().map(part).collect();
+                solver.improve(rank, &mut weights)?;
+                Ok(weights)
+            })?;
+            let (found, before) = (self.stopping_error(rank, &weights)?, error);
+            if found < error {
+                (error, best_round) = (found, round);
+                best.clone_from(&weights);
+            }
+            if before - error <= tolerance * before {
+                break;
+            }
+        }
+        self.scored(self.chain(rank, &best)?, best_round)
+    }
+
+    /// The held-out error of the chain of `weights`; that of the fit where none is held out.
+    fn stopping_error(&self, rank: usize, weights: &Weights) -> Result<f64, FactorError> {
+        let kernel = self.chain(rank, weights)?.compose()?;
+        let statistics = self.calibration.statistics();
+        match held_out_error(statistics, &kernel)? {
+            Some(error) => Ok(error),
+            None => statistics.fit.score_kernel(&kernel),
+        }
+    }
+
+    /// The fit at `rank`, given the one at the rank below.
+    fn fit_above(&self, rank: usize, lower: Option<&Fit>) -> Result<Fit, FactorError> {
+        let start = self.each_group(|solver, _| solver.start(rank))?;
+        let mut candidates = vec![self.alternate(rank, start)?];
+        let mut floors = vec![self.scored(self.factored.chain(rank)?, 0)?];
+        if let Some(lower) = lower {
+            floors.push(self.at_rank(rank, &lower.chain)?);
+        }
+        let lowest = floors
+            .iter()
+            .map(|c| c.error_fit)
+            .fold(f64::INFINITY, f64::min);
+        // The slack is what rounding makes of an error of zero.
+        let keeps = |c: &Candidate| c.error_fit <= lowest * (1.0 + 1e-9) + 1e-13;
+        if self.rounds > 0
+            && !candidates.iter().all(keeps)
+            && let Some(floor) = floors.iter().find(|c| keeps(c))
+        {
+            candidates.push(self.alternate(rank, in_f64(&floor.chain))?);
+        }
+        candidates.extend(floors);
+        let best = candidates
+            .into_iter()
+            .filter(keeps)
+            .min_by(|a, b| a.error().total_cmp(&b.error()))
+            .ok_or(FactorError::Statistics("an error is not a number"))?;
+        let mut chain = best.chain;
+        chain.bias = best_bias(self.calibration.statistics(), &best.kernel)?;
+        Ok(Fit {
+            chain,
+            error_fit: best.error_fit,
+            error_held_out: best.error_held_out,
+            rounds: best.rounds,
+        })
+    }
+
+    /// A chain of a lower rank with channels of zeros added.
+    fn at_rank(&self, rank: usize, lower: &Chain) -> Result<Candidate, FactorError> {
+        let shape = self.calibration.kernel().shape();
+        let shapes = self.family.stages(shape, rank)?;
+        let (from, to) = (
+            self.family.widths(shape, lower.rank),
+            self.family.widths(shape, rank),
+        );
+        let weights = widened(&in_f64(lower), (&lower.shapes(), &shapes), &from, &to);
+        self.scored(rounded(self.family.name(), rank, shapes, &weights), 0)
+    }
+
+    fn remembered(&self, rank: usize) -> Option<Fit> {
+        self.done.lock().ok()?.get(&rank).cloned()
+    }
+}
+
+/// The chain of `weights` `[stage]`, in f32.
+pub(crate) fn rounded(
+    family: &'static str,
+    rank: usize,
+    shapes: Vec<StageShape>,
+    weights: &[Vec<f64>],
+) -> Chain {
+    let stages = shapes.into_iter().zip(weights);
+    let stages = stages.map(|(shape, weight)| Stage {
+        shape,
+        weight: weight.iter().map(|&w| w as f32).collect(),
+    });
+    Chain {
+        family,
+        rank,
+        stages: stages.collect(),
+        bias: None,
+    }
+}
+
+/// The weights of a chain.
+fn in_f64(chain: &Chain) -> Weights {
+    let wide = |s: &Stage| s.weight.iter().map(|&w| f64::from(w)).collect();
+    chain.stages.iter().map(wide).collect()
+}
+
+impl Fitter for Alternation<'_> {
+    fn fit(&self, rank: usize) -> Result<Fit, FactorError> {
+        let shape = self.calibration.kernel().shape();
+        check_rank(self.family, shape, rank)?;
+        let mut ranks: Vec<usize> = Vec::new();
+        if self.calibration.options().monotone {
+            ranks.extend(self.family.ranks(shape)?.iter().take_while(|&r| r < rank));
+        }
+        ranks.push(rank);
+        let mut last: Option<Fit> = None;
+        for rank in ranks {
+            let fit = match self.remembered(rank) {
+                Some(fit) => fit,
+                None => self.fit_above(rank, last.as_ref())?,
+            };
+            if let Ok(mut done) = self.done.lock() {
+                done.insert(rank, fit.clone());
+            }
+            last = Some(fit);
+        }
+        last.ok_or(FactorError::Rank { rank, max: 0 })
+    }
+}

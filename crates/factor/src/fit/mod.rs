@@ -1,0 +1,287 @@
+//! Calibrated fits: chains that imitate a convolution's *outputs* on data, not its weight.
+//!
+//! For one group, with the [statistics](crate::Statistics) `C` and `B` and the chain's product
+//! `We`, every fit minimises
+//!
+//! `J(We) = tr(We C We^T) - 2 tr(We B^T) + eps |We - W|^2`,
+//!
+//! the output error plus a pull towards the original weight `W` (not towards zero): directions
+//! in which the data has no energy, such as dead channels, keep what the data-free decomposition
+//! would do with them. That is the problem without a pull and with `C + eps I` and
+//! `B + eps W` in place of `C` and `B`, so no solver has to know of it. Its unrestricted minimum is
+//! `W* = (B + eps W) (C + eps I)^-1`.
+//!
+//! | Module | Solves | For |
+//! |---|---|---|
+//! | `depthwise` | filters per input channel, pointwise refit | `dw-pw`, `cp` |
+//! | `per_output` | a rank-K problem per output channel | `pw-dw` |
+//! | `front` | a first stage that mixes features the same way at every outer tap | `spatial`, `tucker`, `cp` |
+//! | `reduced_rank` | two dense factors, in closed form | `channel`, `tucker` |
+//! | `driver` | alternation, its end, and the guarantees of [`Fitter::fit`] | all |
+//!
+//! Method: asymmetric reconstruction, Zhang et al. 2015 (arXiv 1505.06798), section 3.3, with
+//! alternating least squares.
+
+mod balance;
+mod depthwise;
+mod driver;
+mod front;
+mod per_output;
+mod problem;
+mod reduced_rank;
+
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use balance::balance;
+pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver};
+pub(crate) use driver::{Alternation, GroupSolver, Weights, rounded};
+pub(crate) use front::{Front, Whitening, feature_basis, slice_components};
+pub(crate) use per_output::PerOutputSolver;
+pub(crate) use problem::Problem;
+pub(crate) use reduced_rank::reduced_rank;
+
+use crate::chain::Chain;
+use crate::error::FactorError;
+use crate::kernel::Kernel;
+use crate::linalg::cholesky::Cholesky;
+use crate::linalg::dense;
+use crate::statistics::{SplitStatistics, Statistics};
+
+/// How a fit is made.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FitOptions {
+    /// Rounds of alternating least squares at most; 0 takes the closed-form start.
+    pub rounds: usize,
+    /// Pull towards the original weight, as a share of the mean variance of an input value.
+    pub ridge: f64,
+    /// The alternation ends where a round lowers the held-out error by less than this share.
+    pub tolerance: f64,
+    /// Also fits the lower ranks, so that the error never rises with the rank. Costs about as
+    /// much again at K = 2, up to the number of lower ranks elsewhere.
+    pub monotone: bool,
+}
+
+impl Default for FitOptions {
+    fn default() -> Self {
+        Self {
+            rounds: 8,
+            ridge: 1e-5,
+            tolerance: 2e-3,
+            monotone: true,
+        }
+    }
+}
+
+/// A chain fitted to data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    /// The chain, with the bias that is best on all positions: `mean_y - We mean_x`. Without a
+    /// bias only where there was no position at all.
+    pub chain: Chain,
+    /// Relative squared output error on the positions fitted to, see [`Statistics::score`].
+    pub error_fit: f64,
+    /// The same on the positions held out, with the bias of those fitted to; `None` where none
+    /// were held out.
+    pub error_held_out: Option<f64>,
+    /// Rounds of alternation behind the chain: 0 for a closed form or the data-free chain.
+    pub rounds: usize,
+}
+
+/// Fits one convolution in one family, at any rank.
+pub trait Fitter: Send + Sync {
+    /// The best chain found at `rank`. Its error on the positions fitted to is not above that of
+    /// the data-free chain, nor (with [`FitOptions::monotone`]) of any lower rank of the family's
+    /// range. Among the chains that keep to that, the one with the lowest held-out error.
+    ///
+    /// Deterministic: a function of what the fitter was made of and the rank, whatever was
+    /// fitted before and on how many threads.
+    ///
+    /// # Errors
+    /// [`FactorError::Rank`]; [`FactorError::NonFinite`] where a weight overflows f32.
+    fn fit(&self, rank: usize) -> Result<Fit, FactorError>;
+}
+
+/// What all fits of one convolution share, whatever the family: the regularised statistics and
+/// the unrestricted optimum `W*`.
+pub struct Calibration<'a> {
+    kernel: Kernel,
+    statistics: &'a SplitStatistics,
+    options: FitOptions,
+    targets: Vec<Target>,
+    by_tap: OnceLock<Vec<Problem>>,
+    by_column: OnceLock<Vec<Problem>>,
+}
+
+/// The regularised least-squares problem of one group, but for its matrix.
+pub(crate) struct Target {
+    /// `eps`.
+    ridge: f64,
+    /// `B + eps W`, `[Co/g, d]`.
+    pub cross: Vec<f64>,
+    /// `W*`, `[Co/g, d]`.
+    pub optimum: Vec<f64>,
+}
+
+impl<'a> Calibration<'a> {
+    /// Factors the covariance of every group: `d^3 / 3 + 2 Co/g d^2` multiply-adds each.
+    ///
+    /// # Errors
+    /// [`FactorError::Statistics`] where the shapes differ or an option is not a number at or
+    /// above zero; [`FactorError::Singular`].
+    pub fn new(
+        kernel: &Kernel,
+        statistics: &'a SplitStatistics,
+        options: FitOptions,
+    ) -> Result<Self, FactorError> {
+        let shape = kernel.shape();
+        if *shape != statistics.fit.shape || *shape != statistics.held_out.shape {
+            return Err(FactorError::Statistics("of a kernel of another shape"));
+        }
+        let valid = |x: f64| x.is_finite() && x >= 0.0;
+        if !valid(options.ridge) || !valid(options.tolerance) {
+            return Err(FactorError::Statistics(
+                "ridge or tolerance is not a number from 0",
+            ));
+        }
+        let (m, d) = statistics.fit.extents();
+        let weights = kernel.data().par_chunks(m * d);
+        let targets = statistics
+            .fit
+            .groups
+            .par_iter()
+            .zip(weights)
+            .map(|(group, weight)| {
+                let ridge = absolute_ridge(&group.covariance, d, options.ridge);
+                let mut cross = group.cross.clone();
+                for (b, &w) in cross.iter_mut().zip(weight) {
+                    *b += ridge * f64::from(w);
+                }
+                let mut matrix = group.covariance.clone();
+                dense::add_to_diagonal(&mut matrix, d, ridge);
+                let factor = Cholesky::new(matrix, d);
+                let factor = match factor {
+                    Some(factor) => factor,
+                    None => factored(&group.covariance, d)?,
+                };
+                let mut optimum = cross.clone();
+                factor.solve(&mut optimum);
+                Ok(Target {
+                    ridge,
+                    cross,
+                    optimum,
+                })
+            });
+        Ok(Self {
+            targets: targets.collect::<Result<_, FactorError>>()?,
+            kernel: kernel.clone(),
+            statistics,
+            options,
+            by_tap: OnceLock::new(),
+            by_column: OnceLock::new(),
+        })
+    }
+
+    /// The convolution's weight.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// How fits are made.
+    pub fn options(&self) -> &FitOptions {
+        &self.options
+    }
+
+    /// Relative squared error on the positions fitted to of the best convolution of the same
+    /// shape, `W*`: what no chain can beat (but for the regularisation).
+    ///
+    /// # Errors
+    /// [`FactorError::NonFinite`] where a weight overflows f32.
+    pub fn error_of_optimum(&self) -> Result<f64, FactorError> {
+        let optimum = self.targets.iter().flat_map(|t| &t.optimum);
+        let data: Vec<f32> = optimum.map(|&w| w as f32).collect();
+        let kernel = Kernel::new(self.kernel.shape().clone(), data)?;
+        self.statistics.fit.score_kernel(&kernel)
+    }
+
+    pub(crate) fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    pub(crate) fn statistics(&self) -> &'a SplitStatistics {
+        self.statistics
+    }
+
+    /// The problems of all groups with every tap an outer index.
+    pub(crate) fn by_tap(&self) -> &[Problem] {
+        let outer = self.kernel.shape().taps();
+        self.by_tap.get_or_init(|| self.problems(outer))
+    }
+
+    /// The problems of all groups with the position along the last axis the outer index.
+    pub(crate) fn by_column(&self) -> &[Problem] {
+        let outer = self.kernel.shape().spatial.last().copied().unwrap_or(1);
+        self.by_column.get_or_init(|| self.problems(outer))
+    }
+
+    fn problems(&self, outer: usize) -> Vec<Problem> {
+        let (m, d) = self.statistics.fit.extents();
+        let groups = self.statistics.fit.groups.par_iter().zip(&self.targets);
+        let problem = groups.map(|(group, target)| {
+            Problem::new(&group.covariance, target.ridge, &target.cross, m, d, outer)
+        });
+        problem.collect()
+    }
+}
+
+/// `eps` for a covariance `[d, d]`: a share of its mean diagonal, 1 (any value does) where that
+/// is zero.
+fn absolute_ridge(covariance: &[f64], d: usize, share: f64) -> f64 {
+    let mean = covariance.iter().step_by(d + 1).sum::<f64>() / d as f64;
+    if mean > 1e-200 {
+        (mean * share).max(mean * 1e-12)
+    } else {
+        1.0
+    }
+}
+
+/// [`Cholesky::semidefinite`] or an error.
+pub(crate) fn factored(matrix: &[f64], order: usize) -> Result<Cholesky, FactorError> {
+    Cholesky::semidefinite(matrix, order).ok_or(FactorError::Singular { order })
+}
+
+/// Relative squared error on held-out positions, with the bias of those fitted to.
+fn held_out_error(
+    statistics: &SplitStatistics,
+    kernel: &Kernel,
+) -> Result<Option<f64>, FactorError> {
+    if statistics.held_out.count == 0 {
+        return Ok(None);
+    }
+    let bias = statistics.fit.bias(kernel)?;
+    statistics.held_out.score_biased(kernel, &bias).map(Some)
+}
+
+/// The best bias on all positions: linear in the means, so no covariance needs merging.
+fn best_bias(
+    statistics: &SplitStatistics,
+    kernel: &Kernel,
+) -> Result<Option<Vec<f32>>, FactorError> {
+    let parts = [&statistics.fit, &statistics.held_out];
+    let total: u64 = parts.iter().map(|s| s.count).sum();
+    if total == 0 {
+        return Ok(None);
+    }
+    let mut bias = vec![0.0; kernel.shape().out_channels];
+    for part in parts.into_iter().filter(|s: &&Statistics| s.count > 0) {
+        dense::axpy(
+            &mut bias,
+            part.count as f64 / total as f64,
+            &part.bias(kernel)?,
+        );
+    }
+    Ok(Some(bias.iter().map(|&b| b as f32).collect()))
+}

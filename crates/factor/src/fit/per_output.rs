@@ -1,0 +1,252 @@
+//! A rank-K problem per output channel: `pw-dw`.
+
+use rayon::prelude::*;
+
+use super::depthwise::orthonormalise;
+use super::driver::{GroupSolver, Weights};
+use super::front::{Whitening, slice_components};
+use super::problem::Problem;
+use super::{Target, factored};
+use crate::error::FactorError;
+use crate::linalg::conjugate::{self, Limits};
+use crate::linalg::dense::{self, dot};
+
+/// Bytes that the systems of one block of outputs may take.
+const BLOCK_BYTES: usize = 32 << 20;
+/// Order up to which a mixture's system is factored; above, conjugate gradients on it.
+const DIRECT: usize = 640;
+const LIMITS: Limits = Limits {
+    iterations: 40,
+    tolerance: 1e-5,
+};
+
+/// `We[o, i, t] = sum over r of P[o*K + r, i] D[o, r, t]`: for every output `o` alternates between
+/// the `K Ci` unknowns of `P` and the `K taps` unknowns of `D`, which stay in ONNX's order,
+/// `[outputs*K, inner]` and `[outputs, K, outer]`. Starts from an SVD whitened by the two partial
+/// traces of `C`.
+pub(crate) struct PerOutputSolver<'a> {
+    problem: &'a Problem,
+    target: &'a Target,
+    whitening: Whitening,
+}
+
+impl<'a> PerOutputSolver<'a> {
+    pub fn new(problem: &'a Problem, target: &'a Target) -> Result<Self, FactorError> {
+        let whitening = Whitening::new(problem)?;
+        Ok(Self {
+            problem,
+            target,
+            whitening,
+        })
+    }
+
+    /// Better `P` for the filters `D` of the outputs from `first` on. The systems of a block,
+    /// `sum over s, t of D_k[s] D_l[t] C_st`, are one product with all pairs of taps.
+    fn mixtures(
+        &self,
+        rank: usize,
+        first: usize,
+        filters: &[f64],
+        mixtures: &mut [f64],
+    ) -> Result<(), FactorError> {
+        let Problem { inner, outer, .. } = *self.problem;
+        let outputs = filters.len() / (rank * outer);
+        let couples: Vec<(usize, usize)> = (0..rank)
+            .flat_map(|k| (k..rank).map(move |l| (k, l)))
+            .collect();
+        let mut shares = Vec::with_capacity(outputs * couples.len() * outer * outer);
+        for d in filters.chunks_exact(rank * outer) {
+            for &(k, l) in &couples {
+                for s in 0..outer {
+                    let other = &d[l * outer..][..outer];
+                    shares.extend(other.iter().map(|x| d[k * outer + s] * x));
+                }
+            }
+        }
+        let (rows, size, order) = (outputs * couples.len(), inner * inner, rank * inner);
+        let mut blocks = vec![0.0; rows * size];
+        let shares = dense::view(&shares, rows, outer * outer);
+        let pairs = dense::view(self.problem.pairs(), outer * outer, size);
+        dense::panel(&mut blocks, false, shares, pairs);
+
+        let mut matrix = vec![0.0; order * order];
+        let parts = blocks.chunks_exact(couples.len() * size);
+        let parts = parts.zip(filters.chunks_exact(rank * outer));
+        for (index, (blocks, d)) in parts.enumerate() {
+            let x = &mut mixtures[index * order..][..order];
+            for (&(k, l), block) in couples.iter().zip(blocks.chunks_exact(size)) {
+                for (i, row) in block.chunks_exact(inner).enumerate() {
+                    matrix[(k * inner + i) * order + l * inner..][..inner].copy_from_slice(row);
+                    if k != l {
+                        let column = (l * inner) * order + k * inner + i;
+                        let target = matrix[column..].iter_mut().step_by(order);
+                        target.zip(row).for_each(|(t, v)| *t = *v);
+                    }
+                }
+            }
+            let mut rhs = vec![0.0; order];
+            for (k, rhs) in rhs.chunks_exact_mut(inner).enumerate() {
+                for t in 0..outer {
+                    let b = &self.problem.cross(t)[(first + index) * inner..][..inner];
+                    dense::axpy(rhs, d[k * outer + t], b);
+                }
+            }
+            if order <= DIRECT {
+                factored(&matrix, order)?.solve(&mut rhs);
+                x.copy_from_slice(&rhs);
+            } else {
+                let apply = |v: &[f64], out: &mut [f64]| {
+                    let rows = matrix.chunks_exact(order);
+                    out.iter_mut()
+                        .zip(rows)
+                        .for_each(|(o, row)| *o = dot(row, v));
+                };
+                // The filters are orthonormal under the metric of the taps.
+                let precondition = |v: &[f64], out: &mut [f64]| {
+                    out.copy_from_slice(v);
+                    self.whitening.inner.solve(out);
+                };
+                conjugate::solve(x, &rhs, LIMITS, apply, precondition);
+            }
+        }
+        Ok(())
+    }
+
+    /// The best `D` for the mixtures `P` of the outputs from `first` on.
+    fn filters(
+        &self,
+        rank: usize,
+        first: usize,
+        mixtures: &[f64],
+        filters: &mut [f64],
+    ) -> Result<(), FactorError> {
+        let Problem { inner, outer, .. } = *self.problem;
+        let rows = mixtures.len() / inner;
+        let order = rank * outer;
+        let mut systems = vec![0.0; rows / rank * order * order];
+        let mut seen = vec![0.0; rows * inner];
+        let all = dense::view(mixtures, rows, inner);
+        for s in 0..outer {
+            for t in s..outer {
+                let pair = dense::view(self.problem.pair(s, t), inner, inner);
+                dense::panel(&mut seen, false, all, pair);
+                let outputs = seen
+                    .chunks_exact(rank * inner)
+                    .zip(mixtures.chunks_exact(rank * inner));
+                for ((seen, p), system) in outputs.zip(systems.chunks_exact_mut(order * order)) {
+                    for (k, seen) in seen.chunks_exact(inner).enumerate() {
+                        for (l, p) in p.chunks_exact(inner).enumerate() {
+                            let value = dot(seen, p);
+                            system[(k * outer + s) * order + l * outer + t] = value;
+                            system[(l * outer + t) * order + k * outer + s] = value;
+                        }
+                    }
+                }
+            }
+        }
+        let parts = systems
+            .chunks_exact(order * order)
+            .zip(filters.chunks_exact_mut(order));
+        for (index, (system, d)) in parts.enumerate() {
+            for (k, d) in d.chunks_exact_mut(outer).enumerate() {
+                let p = &mixtures[(index * rank + k) * inner..][..inner];
+                for (t, d) in d.iter_mut().enumerate() {
+                    *d = dot(
+                        p,
+                        &self.problem.cross(t)[(first + index) * inner..][..inner],
+                    );
+                }
+            }
+            factored(system, order)?.solve(d);
+        }
+        Ok(())
+    }
+}
+
+impl PerOutputSolver<'_> {
+    /// Makes the filters of one output orthonormal under the taps' metric, and turns its
+    /// mixtures along, so that the product stays.
+    fn orthonormalise(&self, rank: usize, filters: &mut [f64], mixtures: &mut [f64]) {
+        let Problem { inner, outer, .. } = *self.problem;
+        self.whitening.outer.multiply(filters);
+        let before = filters.to_vec();
+        orthonormalise(filters, outer);
+        let mut turn = vec![0.0; rank * rank];
+        let new = dense::view(filters, rank, outer);
+        dense::panel(
+            &mut turn,
+            false,
+            new,
+            dense::view(&before, rank, outer).transpose(),
+        );
+        let old = mixtures.to_vec();
+        let turn = dense::view(&turn, rank, rank);
+        dense::panel(mixtures, false, turn, dense::view(&old, rank, inner));
+        self.whitening.outer.divide(filters);
+    }
+}
+
+impl GroupSolver for PerOutputSolver<'_> {
+    fn start(&self, rank: usize) -> Result<Weights, FactorError> {
+        let Problem { inner, outer, .. } = *self.problem;
+        let slices = self.target.optimum.par_chunks(inner * outer).enumerate();
+        let slices = slices.map(|(output, slice)| {
+            // L_q^T W L_t, [inner, outer].
+            let mut white = slice.to_vec();
+            self.whitening.outer.multiply(&mut white);
+            let mut turned = dense::transposed(&white, inner, outer);
+            self.whitening.inner.multiply(&mut turned);
+            let white = dense::transposed(&turned, outer, inner);
+            let (_, mut basis) = slice_components(&white, outer, output)?;
+            basis.truncate(rank * outer);
+            let mut mixtures = vec![0.0; rank * inner];
+            let rows = dense::view(&basis, rank, outer);
+            dense::panel(
+                &mut mixtures,
+                false,
+                rows,
+                dense::view(&turned, outer, inner),
+            );
+            self.whitening.inner.divide(&mut mixtures);
+            self.whitening.outer.divide(&mut basis);
+            Ok((mixtures, basis))
+        });
+        let slices: Vec<(Vec<f64>, Vec<f64>)> = slices.collect::<Result<_, FactorError>>()?;
+        let mixtures = slices.iter().flat_map(|(p, _)| p).copied().collect();
+        Ok(vec![
+            mixtures,
+            slices.iter().flat_map(|(_, d)| d).copied().collect(),
+        ])
+    }
+
+    fn improve(&self, rank: usize, weights: &mut Weights) -> Result<(), FactorError> {
+        let Problem {
+            inner,
+            outer,
+            outputs,
+            ..
+        } = *self.problem;
+        let [mixtures, filters] = weights.as_mut_slice() else {
+            return Ok(());
+        };
+        let couples = rank * (rank + 1) / 2;
+        let block = (BLOCK_BYTES / (8 * couples * inner * inner))
+            .clamp(1, 16)
+            .min(outputs);
+        let parts = mixtures.par_chunks_mut(block * rank * inner);
+        let parts = parts
+            .zip(filters.par_chunks_mut(block * rank * outer))
+            .enumerate();
+        parts.try_for_each(|(index, (mixtures, filters))| {
+            let outputs = filters.chunks_exact_mut(rank * outer);
+            for (d, p) in outputs.zip(mixtures.chunks_exact_mut(rank * inner)) {
+                self.orthonormalise(rank, d, p);
+            }
+            self.mixtures(rank, index * block, filters, mixtures)?;
+            for p in mixtures.chunks_exact_mut(rank * inner) {
+                orthonormalise(p, inner);
+            }
+            self.filters(rank, index * block, mixtures, filters)
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! Matrix products on row-major slices. faer's kernel on one thread per panel of rows; the panels
+//! depend on the shape alone, so the bytes do not depend on the number of threads.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+
+/// Rows of the product that one task computes.
+const PANEL: usize = 64;
+/// Multiply-adds below which a product is not worth splitting.
+const SPLIT: usize = 1 << 20;
+
+/// A row-major `[rows, columns]` slice as a matrix.
+pub fn view(data: &[f64], rows: usize, columns: usize) -> MatRef<'_, f64> {
+    MatRef::from_row_major_slice(&data[..rows * columns], rows, columns)
+}
+
+/// `out = a b`, or `out += a b` where `add`; `out` is row-major `[a.nrows(), b.ncols()]`.
+pub fn product(out: &mut [f64], add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
+    let (rows, columns) = (a.nrows(), b.ncols());
+    if rows * columns == 0 {
+        return;
+    }
+    let out = &mut out[..rows * columns];
+    if rows <= PANEL || rows * columns * a.ncols() < SPLIT {
+        return panel(out, add, a, b);
+    }
+    out.par_chunks_mut(PANEL * columns)
+        .enumerate()
+        .for_each(|(index, out)| {
+            let height = out.len() / columns;
+            panel(out, add, a.subrows(index * PANEL, height), b);
+        });
+}
+
+/// [`product`] on the calling thread.
+pub fn panel(out: &mut [f64], add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
+    let out = MatMut::from_row_major_slice_mut(out, a.nrows(), b.ncols());
+    let accumulate = if add { Accum::Add } else { Accum::Replace };
+    matmul(out, accumulate, a, b, 1.0, Par::Seq);
+}
+
+/// `sum of x[i] y[i]`, in an order that depends on the length alone.
+pub fn dot(x: &[f64], y: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
+    let tail = xs.remainder().iter().zip(ys.remainder());
+    let tail: f64 = tail.map(|(x, y)| x * y).sum();
+    for (x, y) in xs.zip(ys) {
+        for lane in 0..8 {
+            sums[lane] += x[lane] * y[lane];
+        }
+    }
+    sums.iter().sum::<f64>() + tail
+}
+
+/// `y += a x`.
+pub fn axpy(y: &mut [f64], a: f64, x: &[f64]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += a * x;
+    }
+}
+
+/// The `[columns, rows]` transpose of a row-major `[rows, columns]` matrix.
+pub fn transposed(x: &[f64], rows: usize, columns: usize) -> Vec<f64> {
+    let mut out = vec![0.0; rows * columns];
+    for (r, row) in x.chunks_exact(columns.max(1)).take(rows).enumerate() {
+        for (c, &value) in row.iter().enumerate() {
+            out[c * rows + r] = value;
+        }
+    }
+    out
+}
+
+/// Values `[a, b, c]` in the order `[c, a, b]`.
+pub fn last_axis_first(x: &[f64], a: usize, b: usize, c: usize) -> Vec<f64> {
+    transposed(x, a * b, c)
+}
+
+/// Every row `[a, b]` of several as `[b, a]`.
+pub fn rows_transposed(rows: &[f64], a: usize, b: usize) -> Vec<f64> {
+    let rows = rows.chunks_exact(a * b);
+    rows.flat_map(|row| transposed(row, a, b)).collect()
+}
+
+/// Adds `value` to the diagonal of the row-major `[n, n]` matrix.
+pub fn add_to_diagonal(matrix: &mut [f64], n: usize, value: f64) {
+    matrix
+        .iter_mut()
+        .step_by(n + 1)
+        .take(n)
+        .for_each(|x| *x += value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(len: usize, seed: usize) -> Vec<f64> {
+        (0..len)
+            .map(|i| ((i * 7919 + seed * 31) % 1009) as f64 / 504.0 - 1.0)
+            .collect()
+    }
+
+    #[test]
+    fn products_of_every_size_and_orientation() {
+        for (m, k, n) in [(1, 1, 1), (3, 9, 5), (70, 65, 130), (200, 90, 100)] {
+            let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+            let mut out = vec![1.0; m * n];
+            product(&mut out, true, view(&a, m, k), view(&b, k, n));
+            let at = transposed(&a, m, k);
+            let mut again = vec![7.0; m * n];
+            let flipped = view(&at, k, m).transpose();
+            product(&mut again, false, flipped, view(&b, k, n));
+            for i in 0..m {
+                for j in 0..n {
+                    let expected: f64 = (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();
+                    assert!((out[i * n + j] - 1.0 - expected).abs() < 1e-12);
+                    assert!((again[i * n + j] - expected).abs() < 1e-12);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn dot_products_of_every_length() {
+        for n in 0..40 {
+            let (x, y) = (numbers(n, 3), numbers(n, 4));
+            let expected: f64 = x.iter().zip(&y).map(|(x, y)| x * y).sum();
+            assert!((dot(&x, &y) - expected).abs() < 1e-13);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Patches of a map under a convolution's window, at sampled output positions.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::FactorError;
+use crate::shape::KernelShape;
+
+/// How a convolution's window moves over its input, per spatial axis; any number of axes. The
+/// kernel's extents and groups are in [`KernelShape`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ConvGeometry {
+    /// ONNX attribute `strides`.
+    pub strides: Vec<usize>,
+    /// ONNX attribute `dilations`.
+    pub dilations: Vec<usize>,
+    /// First half of ONNX's `pads`: zeros before the map. Not negative.
+    pub pads_begin: Vec<usize>,
+    /// Second half of ONNX's `pads`: zeros behind the map.
+    pub pads_end: Vec<usize>,
+}
+
+impl ConvGeometry {
+    /// Stride 1, dilation 1, no padding along `axes` axes.
+    pub fn unit(axes: usize) -> Self {
+        Self {
+            strides: vec![1; axes],
+            dilations: vec![1; axes],
+            pads_begin: vec![0; axes],
+            pads_end: vec![0; axes],
+        }
+    }
+
+    /// Extents of the output map of an input map with the extents `input`.
+    ///
+    /// # Errors
+    /// [`FactorError::Geometry`] where the numbers of axes differ, a stride or a dilation is
+    /// zero, or the window is larger than the padded map.
+    pub fn output_spatial(
+        &self,
+        shape: &KernelShape,
+        input: &[usize],
+    ) -> Result<Vec<usize>, FactorError> {
+        let axes = shape.spatial.len();
+        let fields = [
+            &self.strides,
+            &self.dilations,
+            &self.pads_begin,
+            &self.pads_end,
+        ];
+        if input.len() != axes || fields.iter().any(|f| f.len() != axes) {
+            return Err(FactorError::Geometry("the number of spatial axes differs"));
+        }
+        if self.strides.contains(&0) || self.dilations.contains(&0) {
+            return Err(FactorError::Geometry("a stride or a dilation is zero"));
+        }
+        (0..axes)
+            .map(|a| {
+                let window = (shape.spatial[a] - 1).checked_mul(self.dilations[a]);
+                let padded = input[a]
+                    .checked_add(self.pads_begin[a])
+                    .and_then(|p| p.checked_add(self.pads_end[a]));
+                match (window, padded) {
+                    (Some(window), Some(padded)) if window < padded => {
+                        Ok((padded - window - 1) / self.strides[a] + 1)
+                    }
+                    _ => Err(FactorError::Geometry("the window is larger than the map")),
+                }
+            })
+            .collect()
+    }
+
+    /// Appends the patches that `group` sees at `positions` (row-major indices into the output
+    /// map) to `patches`: row-major `[positions, d]`, `d = Ci/g * taps` in the order of ONNX's
+    /// `W`, channel first, tap last. Outside the map there are zeros. `x` is one sample,
+    /// `[Ci, input...]`.
+    ///
+    /// # Errors
+    /// [`FactorError::Geometry`] as [`ConvGeometry::output_spatial`], and where the length of
+    /// `x`, the group or a position does not fit.
+    pub fn gather(
+        &self,
+        shape: &KernelShape,
+        group: usize,
+        x: &[f32],
+        input: &[usize],
+        positions: &[usize],
+        patches: &mut Vec<f32>,
+    ) -> Result<(), FactorError> {
+        let output = self.output_spatial(shape, input)?;
+        let plane: usize = input.iter().product();
+        if x.len() != plane * shape.in_channels || group >= shape.groups {
+            return Err(FactorError::Geometry(
+                "the map does not have the kernel's channels",
+            ));
+        }
+        let total: usize = output.iter().product();
+        if positions.iter().any(|&p| p >= total) {
+            return Err(FactorError::Geometry(
+                "a position is outside the output map",
+            ));
+        }
+        let (group_in, taps) = (shape.group_in(), shape.taps());
+        let x = &x[group * group_in * plane..][..group_in * plane];
+        let mut offsets = Vec::with_capacity(taps);
+        patches.reserve(positions.len() * group_in * taps);
+        for &position in positions {
+            self.tap_offsets(shape, input, &output, position, &mut offsets);
+            for channel in x.chunks_exact(plane) {
+                let values = offsets
+                    .iter()
+                    .map(|o| o.map_or(0.0, |offset| channel[offset]));
+                patches.extend(values);
+            }
+        }
+        Ok(())
+    }
+
+    /// For each tap, the index into the input plane, or `None` in the padding.
+    fn tap_offsets(
+        &self,
+        shape: &KernelShape,
+        input: &[usize],
+        output: &[usize],
+        position: usize,
+        offsets: &mut Vec<Option<usize>>,
+    ) {
+        offsets.clear();
+        offsets.push(Some(0));
+        let mut stride: usize = output.iter().product();
+        let mut rest = position;
+        for axis in 0..input.len() {
+            stride /= output[axis];
+            let origin = rest / stride * self.strides[axis];
+            rest %= stride;
+            let before = std::mem::take(offsets);
+            for offset in before {
+                for tap in 0..shape.spatial[axis] {
+                    let padded = origin + tap * self.dilations[axis];
+                    let inside = padded
+                        .checked_sub(self.pads_begin[axis])
+                        .filter(|&at| at < input[axis]);
+                    offsets.push(match (offset, inside) {
+                        (Some(offset), Some(at)) => Some(offset * input[axis] + at),
+                        _ => None,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Appends the values of a map `y` `[channels, positions...]` at `positions` to `values`:
+/// row-major `[positions, channels]`.
+///
+/// # Errors
+/// [`FactorError::Geometry`] where the length or a position does not fit.
+pub fn gather_outputs(
+    y: &[f32],
+    channels: usize,
+    positions: &[usize],
+    values: &mut Vec<f32>,
+) -> Result<(), FactorError> {
+    let plane = y.len().checked_div(channels).unwrap_or(0);
+    if plane * channels != y.len() || positions.iter().any(|&p| p >= plane) {
+        return Err(FactorError::Geometry(
+            "a position is outside the output map",
+        ));
+    }
+    for &position in positions {
+        values.extend((0..channels).map(|c| y[c * plane + position]));
+    }
+    Ok(())
+}
+
+/// `count` different positions below `total` in rising order; all of them where `count` is
+/// larger. A function of the arguments alone, stable across versions: Floyd's algorithm
+/// (Bentley and Floyd 1987) on SplitMix64 from `splitmix(seed) ^ splitmix(!sample)`.
+pub fn sample_positions(seed: u64, sample: u64, total: usize, count: usize) -> Vec<usize> {
+    if count >= total {
+        return (0..total).collect();
+    }
+    let mut state = splitmix(seed) ^ splitmix(!sample);
+    let mut chosen = BTreeSet::new();
+    for last in total - count..total {
+        state = state.wrapping_add(1);
+        let scaled = (u128::from(splitmix(state)) * (last as u128 + 1)) >> 64;
+        if !chosen.insert(scaled as usize) {
+            chosen.insert(last);
+        }
+    }
+    chosen.into_iter().collect()
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014) after one step of its counter.
+pub(crate) fn splitmix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn patches_of_a_strided_padded_dilated_grouped_map() {
+        let shape = KernelShape::new(2, 4, 2, [2, 2]).unwrap();
+        let geometry = ConvGeometry {
+            strides: vec![2, 1],
+            dilations: vec![1, 2],
+            pads_begin: vec![1, 0],
+            pads_end: vec![0, 1],
+        };
+        // Two planes a group of 3x3: plane c holds 10 c + 1 ..= 10 c + 9.
+        let x: Vec<f32> = (0..36).map(|i| (i / 9 * 10 + i % 9 + 1) as f32).collect();
+        assert_eq!(geometry.output_spatial(&shape, &[3, 3]).unwrap(), [2, 2]);
+        let mut patches = Vec::new();
+        geometry
+            .gather(&shape, 1, &x, &[3, 3], &[0, 3], &mut patches)
+            .unwrap();
+        #[rustfmt::skip]
+        let expected = [
+            // Row -1 is padding; columns 0 and 2 of row 0.
+            0.0, 0.0, 21.0, 23.0, 0.0, 0.0, 31.0, 33.0,
+            // Rows 1 and 2; column 1, and column 3 is padding.
+            25.0, 0.0, 28.0, 0.0, 35.0, 0.0, 38.0, 0.0,
+        ];
+        assert_eq!(patches, expected);
+        let mut values = Vec::new();
+        gather_outputs(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &[0, 2], &mut values).unwrap();
+        assert_eq!(values, [1.0, 4.0, 3.0, 6.0]);
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let shape = KernelShape::new(1, 1, 1, [3]).unwrap();
+        let unit = ConvGeometry::unit(1);
+        assert!(unit.output_spatial(&shape, &[2]).is_err());
+        assert!(unit.output_spatial(&shape, &[2, 2]).is_err());
+        assert_eq!(unit.output_spatial(&shape, &[3]).unwrap(), [1]);
+        let mut out = Vec::new();
+        let x = [0.0; 5];
+        assert!(unit.gather(&shape, 0, &x, &[4], &[0], &mut out).is_err());
+        assert!(unit.gather(&shape, 0, &x, &[5], &[3], &mut out).is_err());
+        assert!(unit.gather(&shape, 1, &x, &[5], &[0], &mut out).is_err());
+        let still = ConvGeometry {
+            strides: vec![0],
+            ..unit
+        };
+        assert!(still.output_spatial(&shape, &[5]).is_err());
+        assert!(gather_outputs(&x, 2, &[0], &mut out).is_err());
+    }
+
+    #[test]
+    fn positions_are_stable_sorted_and_spread() {
+        assert_eq!(splitmix(0), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(sample_positions(1, 2, 5, 9), [0, 1, 2, 3, 4]);
+        let positions = sample_positions(7, 3, 1000, 50);
+        assert_eq!(positions, sample_positions(7, 3, 1000, 50));
+        assert_ne!(positions, sample_positions(7, 4, 1000, 50));
+        assert_ne!(positions, sample_positions(8, 3, 1000, 50));
+        assert!(positions.is_sorted_by(|a, b| a < b) && positions.len() == 50);
+        let mut hits = [0_u32; 10];
+        for sample in 0..2000 {
+            for p in sample_positions(0, sample, 10, 3) {
+                hits[p] += 1;
+            }
+        }
+        assert!(hits.iter().all(|h| (500..700).contains(h)), "{hits:?}");
+    }
+}

@@ -1,0 +1,238 @@
+//! Accumulation of [`Statistics`], block by block.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, Par};
+use rayon::prelude::*;
+
+use super::{GroupStatistics, Statistics};
+use crate::error::FactorError;
+use crate::linalg::{dense, gram};
+use crate::shape::KernelShape;
+
+/// Positions that are multiplied at a time.
+const BLOCK: usize = 512;
+/// Rows of `C` that one task updates, from the diagonal on.
+const PANEL: usize = 96;
+
+/// Collects [`Statistics`] from patches and outputs.
+///
+/// Positions are buffered and multiplied in blocks of 512, in f64, after the mean of the first
+/// block is subtracted: so large means (images in 0..255) cost no accuracy, and the bytes depend
+/// neither on how the positions are cut into pushes nor on the number of threads.
+pub struct StatisticsBuilder {
+    shape: KernelShape,
+    count: u64,
+    buffered: usize,
+    /// Buffered patches of each group `[buffered, d]`.
+    patches: Vec<Vec<f32>>,
+    /// Buffered outputs `[buffered, Co]`.
+    outputs: Vec<f32>,
+    groups: Vec<GroupSums>,
+}
+
+/// Sums over positions of one group, relative to the shifts.
+struct GroupSums {
+    shift_x: Vec<f64>,
+    shift_y: Vec<f64>,
+    sum_x: Vec<f64>,
+    sum_y: Vec<f64>,
+    /// Upper triangle, `[d, d]`.
+    scatter: Vec<f64>,
+    /// `[Co/g, d]`.
+    cross: Vec<f64>,
+    square_y: Vec<f64>,
+}
+
+impl StatisticsBuilder {
+    /// A builder without a position.
+    ///
+    /// # Errors
+    /// [`FactorError::Shape`].
+    pub fn new(shape: &KernelShape) -> Result<Self, FactorError> {
+        shape.validate()?;
+        let (m, d) = (shape.group_out(), shape.group_in() * shape.taps());
+        let sums = || GroupSums {
+            shift_x: Vec::new(),
+            shift_y: Vec::new(),
+            sum_x: vec![0.0; d],
+            sum_y: vec![0.0; m],
+            scatter: vec![0.0; d * d],
+            cross: vec![0.0; m * d],
+            square_y: vec![0.0; m],
+        };
+        Ok(Self {
+            shape: shape.clone(),
+            count: 0,
+            buffered: 0,
+            patches: vec![Vec::new(); shape.groups],
+            outputs: Vec::new(),
+            groups: (0..shape.groups).map(|_| sums()).collect(),
+        })
+    }
+
+    /// Adds `n` positions: for each group its patches, row-major `[n, d]`
+    /// ([`crate::ConvGeometry::gather`]), and the outputs of the original convolution, row-major
+    /// `[n, Co]` ([`crate::gather_outputs`]).
+    ///
+    /// # Errors
+    /// [`FactorError::Statistics`] where a length does not fit; nothing is added then.
+    pub fn push<P: AsRef<[f32]>>(&mut self, x: &[P], y: &[f32]) -> Result<(), FactorError> {
+        let d = self.shape.group_in() * self.shape.taps();
+        let co = self.shape.out_channels;
+        let n = y.len() / co;
+        let fits = x.len() == self.shape.groups && x.iter().all(|x| x.as_ref().len() == n * d);
+        if !fits || n * co != y.len() {
+            return Err(FactorError::Statistics(
+                "patches and outputs do not fit the kernel",
+            ));
+        }
+        let mut begin = 0;
+        while begin < n {
+            let end = n.min(begin + BLOCK - self.buffered);
+            for (buffer, x) in self.patches.iter_mut().zip(x) {
+                buffer.extend_from_slice(&x.as_ref()[begin * d..end * d]);
+            }
+            self.outputs.extend_from_slice(&y[begin * co..end * co]);
+            self.buffered += end - begin;
+            begin = end;
+            if self.buffered == BLOCK {
+                self.flush();
+            }
+        }
+        Ok(())
+    }
+
+    /// The statistics of all positions pushed.
+    ///
+    /// # Errors
+    /// [`FactorError::Statistics`] where a value was not finite.
+    pub fn finish(mut self) -> Result<Statistics, FactorError> {
+        self.flush();
+        let count = self.count;
+        let mut statistics = Statistics {
+            shape: self.shape,
+            count,
+            mean_y: Vec::new(),
+            variance_y: Vec::new(),
+            groups: Vec::new(),
+        };
+        for sums in self.groups {
+            let (group, mean_y, variance_y) = sums.finish(count as f64);
+            statistics.groups.push(group);
+            statistics.mean_y.extend(mean_y);
+            statistics.variance_y.extend(variance_y);
+        }
+        if statistics.is_finite() {
+            Ok(statistics)
+        } else {
+            Err(FactorError::Statistics("a value is not finite"))
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.buffered == 0 {
+            return;
+        }
+        let (n, m, co) = (
+            self.buffered,
+            self.shape.group_out(),
+            self.shape.out_channels,
+        );
+        let outputs = &self.outputs;
+        let parts = self.groups.par_iter_mut().zip(&mut self.patches);
+        parts.enumerate().for_each(|(group, (sums, patches))| {
+            let rows = outputs.chunks_exact(co);
+            let y: Vec<f32> = rows
+                .flat_map(|row| row[group * m..][..m].iter().copied())
+                .collect();
+            sums.add(patches, &y, n);
+            patches.clear();
+        });
+        self.outputs.clear();
+        self.count += n as u64;
+        self.buffered = 0;
+    }
+}
+
+impl GroupSums {
+    /// Adds `n` positions, `x` `[n, d]` and `y` `[n, m]`.
+    fn add(&mut self, x: &[f32], y: &[f32], n: usize) {
+        let (d, m) = (self.sum_x.len(), self.sum_y.len());
+        if self.shift_x.is_empty() {
+            self.shift_x = mean(x, n, d);
+            self.shift_y = mean(y, n, m);
+        }
+        let x = shifted(x, &self.shift_x, &mut self.sum_x);
+        let y = shifted(y, &self.shift_y, &mut self.sum_y);
+        for row in y.chunks_exact(m) {
+            self.square_y
+                .iter_mut()
+                .zip(row)
+                .for_each(|(s, y)| *s += y * y);
+        }
+        let (x, y) = (dense::view(&x, n, d), dense::view(&y, n, m));
+        dense::product(&mut self.cross, true, y.transpose(), x);
+        let panels = self.scatter.par_chunks_mut(PANEL * d).enumerate();
+        panels.for_each(|(index, panel)| {
+            let (begin, height) = (index * PANEL, panel.len() / d);
+            let out = MatMut::from_row_major_slice_mut(panel, height, d);
+            let (left, right) = (x.subcols(begin, height), x.subcols(begin, d - begin));
+            let out = out.subcols_mut(begin, d - begin);
+            matmul(out, Accum::Add, left.transpose(), right, 1.0, Par::Seq);
+        });
+    }
+
+    /// The statistics, the mean and the variance of the outputs.
+    fn finish(mut self, count: f64) -> (GroupStatistics, Vec<f64>, Vec<f64>) {
+        let (d, m) = (self.sum_x.len(), self.sum_y.len());
+        self.shift_x.resize(d, 0.0);
+        self.shift_y.resize(m, 0.0);
+        let scale = if count > 0.0 { 1.0 / count } else { 0.0 };
+        let scaled = |v: &[f64]| v.iter().map(|x| x * scale).collect::<Vec<f64>>();
+        let (dx, dy) = (scaled(&self.sum_x), scaled(&self.sum_y));
+        let centre = |matrix: &mut [f64], left: &[f64]| {
+            for (row, l) in matrix.chunks_exact_mut(d).zip(left) {
+                for (value, r) in row.iter_mut().zip(&dx) {
+                    *value = *value * scale - l * r;
+                }
+            }
+        };
+        centre(&mut self.scatter, &dx);
+        centre(&mut self.cross, &dy);
+        gram::mirror(&mut self.scatter, d);
+        (0..d).for_each(|i| self.scatter[i * d + i] = self.scatter[i * d + i].max(0.0));
+        let squares = self.square_y.iter().zip(&dy);
+        let variance = squares
+            .map(|(s, dy)| (s * scale - dy * dy).max(0.0))
+            .collect();
+        let moved = |d: &[f64], s: &[f64]| d.iter().zip(s).map(|(d, s)| d + s).collect::<Vec<_>>();
+        let group = GroupStatistics {
+            mean_x: moved(&dx, &self.shift_x),
+            covariance: self.scatter,
+            cross: self.cross,
+        };
+        (group, moved(&dy, &self.shift_y), variance)
+    }
+}
+
+fn mean(rows: &[f32], n: usize, width: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; width];
+    for row in rows.chunks_exact(width) {
+        sums.iter_mut()
+            .zip(row)
+            .for_each(|(s, &x)| *s += f64::from(x));
+    }
+    sums.iter_mut().for_each(|s| *s /= n as f64);
+    sums
+}
+
+/// The rows less `shift`, in f64; their sum is added to `sums`.
+fn shifted(rows: &[f32], shift: &[f64], sums: &mut [f64]) -> Vec<f64> {
+    let mut out = Vec::with_capacity(rows.len());
+    for row in rows.chunks_exact(shift.len()) {
+        let begin = out.len();
+        out.extend(row.iter().zip(shift).map(|(&x, s)| f64::from(x) - s));
+        dense::axpy(sums, 1.0, &out[begin..]);
+    }
+    out
+}

@@ -1,0 +1,183 @@
+//! Storage of [`Statistics`]: little-endian, the upper half of each covariance only.
+//!
+//! `SCST`, u32 version, then u64: positions, `Co`, `Ci`, groups, number of axes, each extent;
+//! then f64: `mean_y` `[Co]`, `variance_y` `[Co]`, and per group `mean_x` `[d]`, the upper
+//! triangle of `C` row by row, `B` `[Co/g, d]`.
+
+use std::fmt;
+
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{GroupStatistics, Statistics};
+use crate::error::FactorError;
+use crate::linalg::gram;
+use crate::shape::KernelShape;
+
+const MAGIC: &[u8; 4] = b"SCST";
+const VERSION: u32 = 1;
+const FOREIGN: FactorError = FactorError::Statistics("not stored by this version of sepconv");
+
+impl Statistics {
+    /// The stored form: about 4 `d^2` bytes a group. See the head of `statistics/codec.rs`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let shape = &self.shape;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(VERSION.to_le_bytes());
+        let axes = shape.spatial.len();
+        let extents = [shape.out_channels, shape.in_channels, shape.groups, axes];
+        let extents = extents.iter().chain(&shape.spatial);
+        bytes.extend(self.count.to_le_bytes());
+        bytes.extend(extents.flat_map(|&e| (e as u64).to_le_bytes()));
+        let mut put = |values: &[f64]| bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        put(&self.mean_y);
+        put(&self.variance_y);
+        for group in &self.groups {
+            let d = group.mean_x.len();
+            put(&group.mean_x);
+            (0..d).for_each(|i| put(&group.covariance[i * d + i..(i + 1) * d]));
+            put(&group.cross);
+        }
+        bytes
+    }
+
+    /// Reads what [`Statistics::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`FactorError::Statistics`] for anything else, [`FactorError::Shape`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FactorError> {
+        let mut reader = Reader(bytes);
+        if reader.take::<4>()? != *MAGIC || reader.take()? != VERSION.to_le_bytes() {
+            return Err(FOREIGN);
+        }
+        let count = u64::from_le_bytes(reader.take()?);
+        let (co, ci, groups) = (reader.extent()?, reader.extent()?, reader.extent()?);
+        let axes = reader.extent()?;
+        if axes > reader.0.len() / 8 {
+            return Err(FOREIGN);
+        }
+        let spatial = (0..axes)
+            .map(|_| reader.extent())
+            .collect::<Result<Vec<_>, _>>()?;
+        let shape = KernelShape::new(co, ci, groups, spatial)?;
+        let (m, d) = (shape.group_out(), shape.group_in() * shape.taps());
+        // No more than is there may be allocated.
+        let values = (d as u128 * (d as u128 + 3) / 2 + (m * d) as u128) * groups as u128;
+        if (values + 2 * co as u128) * 8 != reader.0.len() as u128 {
+            return Err(FOREIGN);
+        }
+        let (mean_y, variance_y) = (reader.values(co)?, reader.values(co)?);
+        let group = |reader: &mut Reader| -> Result<GroupStatistics, FactorError> {
+            let mean_x = reader.values(d)?;
+            let mut covariance = vec![0.0; d * d];
+            for i in 0..d {
+                covariance[i * d + i..(i + 1) * d].copy_from_slice(&reader.values(d - i)?);
+            }
+            gram::mirror(&mut covariance, d);
+            let cross = reader.values(m * d)?;
+            Ok(GroupStatistics {
+                mean_x,
+                covariance,
+                cross,
+            })
+        };
+        let groups = (0..groups)
+            .map(|_| group(&mut reader))
+            .collect::<Result<_, _>>()?;
+        let statistics = Self {
+            shape,
+            count,
+            mean_y,
+            variance_y,
+            groups,
+        };
+        if statistics.is_finite() {
+            Ok(statistics)
+        } else {
+            Err(FOREIGN)
+        }
+    }
+
+    /// Whether every value is finite.
+    pub(super) fn is_finite(&self) -> bool {
+        let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
+        let group =
+            |g: &GroupStatistics| finite(&g.mean_x) && finite(&g.covariance) && finite(&g.cross);
+        finite(&self.mean_y) && finite(&self.variance_y) && self.groups.iter().all(group)
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], FactorError> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(FOREIGN)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn extent(&mut self) -> Result<usize, FactorError> {
+        usize::try_from(u64::from_le_bytes(self.take()?)).map_err(|_| FOREIGN)
+    }
+
+    fn values(&mut self, count: usize) -> Result<Vec<f64>, FactorError> {
+        (0..count)
+            .map(|_| Ok(f64::from_le_bytes(self.take()?)))
+            .collect()
+    }
+}
+
+/// What serde sees of [`Statistics`]: one string of bytes.
+pub(super) struct Bytes(Vec<u8>);
+
+impl From<Statistics> for Bytes {
+    fn from(statistics: Statistics) -> Self {
+        Self(statistics.to_bytes())
+    }
+}
+
+impl TryFrom<Bytes> for Statistics {
+    type Error = FactorError;
+
+    fn try_from(bytes: Bytes) -> Result<Self, FactorError> {
+        Self::from_bytes(&bytes.0)
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_byte_buf(BytesVisitor)
+    }
+}
+
+struct BytesVisitor;
+
+impl<'de> Visitor<'de> for BytesVisitor {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("the bytes of convolution statistics")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+        Ok(Bytes(bytes.to_vec()))
+    }
+
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+        Ok(Bytes(bytes))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Bytes, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = sequence.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(Bytes(bytes))
+    }
+}
