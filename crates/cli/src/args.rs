@@ -103,6 +103,25 @@ pub struct CompressArgs {
     /// Folder for report.json and report.html, with the measured curve
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
+    /// Unlabelled data that the layers are fitted to: .npz, .npy, a folder of pictures, or ONNX
+    /// test sets. Far more accurate than the weights alone
+    #[arg(long, value_name = "DATA")]
+    pub calib: Option<PathBuf>,
+    /// Use the weights alone, even with --calib
+    #[arg(long)]
+    pub data_free: bool,
+    /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw,pw-dw]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub families: Vec<String>,
+    /// Output positions per layer that are fitted to
+    #[arg(long, value_name = "N", default_value_t = 60_000)]
+    pub positions: usize,
+    /// Rounds of alternating least squares at most
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub rounds: usize,
+    /// Layers that share a pass over the data: 1 is most accurate, 0 means all
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub block: usize,
     /// Labelled data on which the original and the result are evaluated
     #[arg(long, value_name = "DATA")]
     pub eval: Option<PathBuf>,
@@ -229,7 +248,7 @@ pub struct DataArgs {
     /// File with one class folder name per line: line i is output i
     #[arg(long, value_name = "FILE")]
     pub classes: Option<PathBuf>,
-    /// At most this many samples, drawn at random
+    /// At most this many samples, drawn with the seed (of the calibration data, in compress)
     #[arg(long, value_name = "N")]
     pub max_samples: Option<usize>,
 }

@@ -31,4 +31,4 @@ pub use plan::{Choice, LayerPlan, Plan, Planner};
 pub use select::Selection;
 pub use separate::{AppliedLayer, apply};
 pub use site::{Kept, Site};
-pub use survey::{Candidate, Order, Survey, Surveyed};
+pub use survey::{Candidate, Families, Order, Survey, Surveyed};

@@ -25,14 +25,35 @@ pub enum Order {
     Best,
 }
 
-impl Order {
-    fn allows(self, family: &str, site: &Site) -> bool {
-        match (self, family) {
-            (Self::DwPw, name) => name == "dw-pw",
-            (Self::PwDw, name) => name == "pw-dw",
+/// Which families are tried for a convolution.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Families {
+    /// The order allowed among `dw-pw` and `pw-dw`.
+    pub order: Order,
+    /// Names of the families, see [`sepconv_factor::families`]; where it is empty, `dw-pw` and
+    /// `pw-dw`.
+    pub names: Vec<String>,
+}
+
+impl Families {
+    fn allow(&self, family: &str, site: &Site) -> bool {
+        let separable = matches!(family, "dw-pw" | "pw-dw");
+        let named = self.names.iter().any(|n| n == family);
+        let ordered = match (self.order, family) {
+            (Order::DwPw, "pw-dw") | (Order::PwDw, "dw-pw") => false,
             // The pointwise convolution would run at input resolution: several times dearer.
-            (Self::Best, "pw-dw") => !site.is_strided(),
-            (Self::Best, name) => name == "dw-pw",
+            (Order::Best, "pw-dw") => !site.is_strided(),
+            _ => true,
+        };
+        ordered && (named || self.names.is_empty() && separable)
+    }
+}
+
+impl From<Order> for Families {
+    fn from(order: Order) -> Self {
+        Self {
+            order,
+            names: Vec::new(),
         }
     }
 }
@@ -91,7 +112,7 @@ impl Survey {
         graph: &Graph,
         shapes: &Shapes,
         selection: &Selection,
-        order: Order,
+        allowed: &Families,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, PassError> {
         let sites: Vec<_> = graph
@@ -116,7 +137,7 @@ impl Survey {
                         name: name.clone(),
                         ..site
                     },
-                    order,
+                    allowed,
                 )?,
                 Err(kept) => (Err(kept), Vec::new()),
             };
@@ -190,12 +211,12 @@ fn unique_name(graph: &Graph, node: NodeId, names: &mut HashSet<String>) -> Stri
 type Factors = Vec<(&'static str, Arc<dyn Factored>)>;
 type Described = (Result<(Site, Vec<Candidate>), Kept>, Factors);
 
-fn candidates(graph: &Graph, site: Site, order: Order) -> Result<Described, PassError> {
+fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described, PassError> {
     let mut skipped: Option<Skip> = None;
     let mut found = Vec::new();
     let mut factors: Factors = Vec::new();
     let mut kernel = None;
-    for family in families().iter().filter(|f| order.allows(f.name(), &site)) {
+    for family in families().iter().filter(|f| allowed.allow(f.name(), &site)) {
         let ranks = match family.ranks(&site.kernel) {
             Ok(ranks) => ranks,
             Err(skip) => {

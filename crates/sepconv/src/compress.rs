@@ -1,17 +1,19 @@
 //! The pipeline: fold, survey, plan, apply, verify, write, measure.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sepconv_analysis::Pins;
 use sepconv_data::SyntheticKind;
 use sepconv_passes::planners::{EnergyThreshold, MacBudget, UniformRank};
 use sepconv_passes::{
-    AppliedLayer, Choice, Lowering, Order, PassError, Plan, Planner, Selection, Survey, apply,
-    fold_batchnorm,
+    AppliedLayer, Candidate, Choice, Families, Lowering, PassError, Plan, Planner, Selection,
+    Survey, apply, fold_batchnorm,
 };
 use sepconv_targets::Target;
 use serde::Serialize;
 
+use crate::calibrate::{CalibrationSettings, LayerFit, calibrate, score};
 use crate::compare::{Comparison, compare};
 use crate::error::Error;
 use crate::evaluate::{Evaluation, evaluate};
@@ -40,8 +42,8 @@ pub enum Budget {
 pub struct Settings {
     /// How much to compress.
     pub budget: Budget,
-    /// Orders of the depthwise and the pointwise convolution that are allowed.
-    pub order: Order,
+    /// Families of decompositions that are tried.
+    pub families: Families,
     /// How chains are written; `None` chooses by itself.
     pub lowering: Option<&'static dyn Lowering>,
     /// Which convolutions are meant.
@@ -54,6 +56,8 @@ pub struct Settings {
     pub force: bool,
     /// Whether layers are rewritten that then cost more MACs, to verify exactness.
     pub costlier: bool,
+    /// Unlabelled data that the layers are fitted to; `None` decomposes the weights alone.
+    pub calibration: Option<CalibrationSettings>,
     /// Labelled data that the original and the result are evaluated on.
     pub eval: Option<DataSource>,
     /// The runtime that outputs are measured on.
@@ -64,13 +68,14 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             budget: Budget::MinSnr(30.0),
-            order: Order::Best,
+            families: Families::default(),
             lowering: None,
             selection: Selection::default(),
             pins: Pins::default(),
             seed: 0,
             force: false,
             costlier: false,
+            calibration: None,
             eval: None,
             target: sepconv_targets::reference(),
         }
@@ -88,6 +93,8 @@ pub struct Compressed {
     pub applied: Vec<AppliedLayer>,
     /// Batch normalisations folded.
     pub folded: usize,
+    /// How well each rewritten layer was fitted, where there was data to fit to.
+    pub fits: BTreeMap<String, LayerFit>,
 }
 
 /// Size of a model.
@@ -120,8 +127,10 @@ pub struct Layer {
     pub macs_before: Option<u64>,
     /// MACs after.
     pub macs_after: Option<u64>,
-    /// Relative Frobenius error of the kernel.
+    /// Relative Frobenius error of the best data-free kernel of that form and rank.
     pub weight_error: f64,
+    /// How well the layer was fitted, where there was data to fit to.
+    pub fit: Option<LayerFit>,
 }
 
 /// What [`compress_file`] did.
@@ -184,7 +193,7 @@ impl Prepared {
             folded.graph(),
             &folded.shapes,
             &settings.selection,
-            settings.order,
+            &settings.families,
             &mut |done, total| {
                 progress.on(if done == 0 {
                     Event::Begin {
@@ -231,6 +240,7 @@ impl Prepared {
             plan,
             applied,
             folded: self.norms,
+            fits: BTreeMap::new(),
         })
     }
 }
@@ -245,7 +255,7 @@ pub fn compress(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
-    let prepared = Prepared::new(model, settings, progress)?;
+    let mut prepared = Prepared::new(model, settings, progress)?;
     let none_selected = prepared
         .survey
         .layers
@@ -254,19 +264,11 @@ pub fn compress(
     if none_selected && !prepared.survey.layers.is_empty() {
         return Ok(untouched(model, &prepared));
     }
-    let planner: Box<dyn Planner> = match settings.budget {
-        Budget::Rank(rank) => Box::new(UniformRank {
-            rank,
-            costlier: settings.costlier,
-        }),
-        Budget::Energy(energy) => Box::new(EnergyThreshold {
-            energy,
-            costlier: settings.costlier,
-        }),
-        Budget::TargetMacs(keep) => Box::new(MacBudget { keep }),
-        Budget::MinSnr(floor) => return search(model, &prepared, settings, floor, progress),
+    let compressed = match &settings.calibration {
+        Some(calibration) => calibrated(model, &mut prepared, settings, calibration, progress),
+        None => data_free(model, &prepared, settings, progress),
     };
-    let compressed = match prepared.compress(&*planner, settings, model.cost.macs) {
+    let compressed = match compressed {
         Err(Error::Pass {
             source: PassError::NothingToDo(why),
             file,
@@ -287,6 +289,87 @@ pub fn compress(
     Ok(compressed)
 }
 
+/// Decomposes the weights alone.
+fn data_free(
+    model: &Loaded,
+    prepared: &Prepared,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Compressed, Error> {
+    match planner(settings) {
+        Ok(planner) => prepared.compress(&*planner, settings, model.cost.macs),
+        Err(floor) => search(model, prepared, settings, floor, progress),
+    }
+}
+
+/// Fits the layers to data. A uniform rank leaves each layer the choice of its order; other
+/// budgets are allocated by the output error of every candidate.
+fn calibrated(
+    model: &Loaded,
+    prepared: &mut Prepared,
+    settings: &Settings,
+    calibration: &CalibrationSettings,
+    progress: &dyn Progress,
+) -> Result<Compressed, Error> {
+    let failed = |source| Error::Pass {
+        file: model.file(),
+        source,
+    };
+    let admissible = if let Budget::Rank(rank) = settings.budget {
+        let planner = UniformRank {
+            rank,
+            costlier: settings.costlier,
+        };
+        planner.admissible(&prepared.survey).map_err(failed)?
+    } else {
+        let planner = planner(settings).map_err(|_| {
+            Error::Setting("calibration needs a budget (--rank, --energy or --target-macs)".into())
+        })?;
+        let scores = score(prepared, settings, calibration, progress)?;
+        for (layer, scores) in prepared.survey.layers.iter_mut().zip(&scores) {
+            if let Ok((_, candidates)) = &mut layer.site {
+                for (candidate, error) in candidates.iter_mut().zip(scores) {
+                    candidate.energy = (1.0 - error).clamp(0.0, 1.0);
+                }
+            }
+        }
+        let plan = planner
+            .plan(&prepared.survey, model.cost.macs)
+            .map_err(failed)?;
+        plan.layers
+            .iter()
+            .map(|layer| match &layer.choice {
+                Choice::Separate(candidate) => vec![candidate.clone()],
+                Choice::Keep(_) => Vec::<Candidate>::new(),
+            })
+            .collect()
+    };
+    let result = calibrate(prepared, &admissible, settings, calibration, progress)?;
+    Ok(Compressed {
+        model: prepared.folded.with(result.document)?,
+        plan: result.plan,
+        applied: result.applied,
+        folded: prepared.norms,
+        fits: result.fits,
+    })
+}
+
+/// The planner of a budget, or the floor of [`Budget::MinSnr`], which is searched.
+fn planner(settings: &Settings) -> Result<Box<dyn Planner>, f64> {
+    Ok(match settings.budget {
+        Budget::Rank(rank) => Box::new(UniformRank {
+            rank,
+            costlier: settings.costlier,
+        }),
+        Budget::Energy(energy) => Box::new(EnergyThreshold {
+            energy,
+            costlier: settings.costlier,
+        }),
+        Budget::TargetMacs(keep) => Box::new(MacBudget { keep }),
+        Budget::MinSnr(floor) => return Err(floor),
+    })
+}
+
 /// The model as it came.
 fn untouched(model: &Loaded, prepared: &Prepared) -> Compressed {
     Compressed {
@@ -296,6 +379,7 @@ fn untouched(model: &Loaded, prepared: &Prepared) -> Compressed {
         }),
         applied: Vec::new(),
         folded: 0,
+        fits: BTreeMap::new(),
     }
 }
 
@@ -417,6 +501,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
                 macs_before: before,
                 macs_after: before,
                 weight_error: 0.0,
+                fit: None,
             },
             Choice::Separate(c) => Layer {
                 name: entry.layer.clone(),
@@ -427,6 +512,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
                 macs_before: before,
                 macs_after: before.map(|_| c.macs),
                 weight_error: c.weight_error,
+                fit: compressed.fits.get(&entry.layer).copied(),
             },
         });
     }

@@ -1,11 +1,10 @@
 //! Accuracy against compression: one measured point per rank.
 
 use sepconv_passes::PassError;
-use sepconv_passes::planners::UniformRank;
 use serde::Serialize;
 
 use crate::compare::compare;
-use crate::compress::{Prepared, Settings, synthetic_runs};
+use crate::compress::{Budget, Settings, compress, synthetic_runs};
 use crate::error::Error;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::inputs::synthetic_inputs;
@@ -38,7 +37,6 @@ pub fn curve(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Vec<CurvePoint>, Error> {
-    let prepared = Prepared::new(model, settings, progress)?;
     let inputs = synthetic_inputs(
         model,
         synthetic_runs(model.cost.macs, 1),
@@ -47,18 +45,22 @@ pub fn curve(
     );
     let mut points = Vec::new();
     for rank in 1.. {
-        let planner = UniformRank {
-            rank,
+        let uniform = Settings {
+            budget: Budget::Rank(rank),
             costlier: false,
+            ..settings.clone()
         };
-        let trial = match prepared.compress(&planner, settings, model.cost.macs) {
-            Err(Error::Pass {
-                source: PassError::Rank { .. },
-                ..
-            }) => break,
+        let trial = match compress(model, &uniform, progress) {
+            Err(
+                Error::Nothing { .. }
+                | Error::Pass {
+                    source: PassError::Rank { .. },
+                    ..
+                },
+            ) => break,
             other => other?,
         };
-        if trial.applied.is_empty() || trial.model.cost.macs >= model.cost.macs {
+        if trial.model.cost.macs >= model.cost.macs {
             break;
         }
         let snr = match &inputs {

@@ -77,7 +77,11 @@ pub fn evaluate(
 }
 
 /// Shapes that the samples of a data set have.
-fn session_specs(model: &Loaded, dataset: &Dataset, batch: usize) -> Result<Vec<InputSpec>, Error> {
+pub(crate) fn session_specs(
+    model: &Loaded,
+    dataset: &Dataset,
+    batch: usize,
+) -> Result<Vec<InputSpec>, Error> {
     let graph = model.graph();
     let shapes = dataset.sample_shapes();
     let specs = model

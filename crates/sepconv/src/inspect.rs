@@ -96,7 +96,7 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
             graph,
             &folded.shapes,
             &Selection::default(),
-            order,
+            &order.into(),
             &mut |done, total| {
                 progress.on(if done == 0 {
                     Event::Begin {

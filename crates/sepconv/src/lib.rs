@@ -20,6 +20,7 @@
 //! and [`evaluate`] run exported models on a target. The crates below (`sepconv_ir`,
 //! `sepconv_passes`, …) are re-exported for those who want the pass alone.
 
+mod calibrate;
 mod compare;
 mod compress;
 mod curve;
@@ -34,6 +35,7 @@ pub mod report;
 mod runner;
 mod search;
 
+pub use calibrate::{CalibrationSettings, LayerFit, Schedule};
 pub use compare::{Comparison, compare};
 pub use compress::{Budget, Compressed, Layer, Outcome, Settings, Size, compress, compress_file};
 pub use curve::{CurvePoint, curve};
@@ -49,10 +51,11 @@ pub use runner::{run, run_to_npz};
 
 pub use sepconv_analysis::Pins;
 pub use sepconv_data as data;
+pub use sepconv_factor as factor;
 pub use sepconv_ir as ir;
 pub use sepconv_onnx as onnx;
 pub use sepconv_passes as passes;
-pub use sepconv_passes::{Order, Selection};
+pub use sepconv_passes::{Families, Order, Selection};
 pub use sepconv_targets as targets;
 
 /// Version of sepconv.

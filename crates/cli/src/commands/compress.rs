@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use sepconv::factor::family;
 use sepconv::report::FILES;
-use sepconv::{Budget, Layer, Outcome, Report, Selection, Settings, Size, compress_file, curve};
+use sepconv::{
+    Budget, CalibrationSettings, DataSource, Families, Layer, Outcome, Report, Schedule, Selection,
+    Settings, Size, compress_file, curve,
+};
 
 use crate::args::CompressArgs;
 use crate::commands::compare::print_outputs;
@@ -41,12 +45,16 @@ fn settings(args: &CompressArgs) -> Result<Settings> {
         _ => Budget::MinSnr(args.min_snr),
     };
     let eval = match &args.eval {
-        Some(path) => Some(args.data.source(path, args.seed)?),
+        Some(path) => Some(DataSource {
+            max_samples: None,
+            ..args.data.source(path, args.seed)?
+        }),
         None => None,
     };
     Ok(Settings {
         budget,
-        order: args.order.into(),
+        families: families(args)?,
+        calibration: calibration(args)?,
         lowering: args.lowering.lowering(),
         selection: Selection::new(&args.layers, &args.skip)?,
         pins: args.shapes.pins()?,
@@ -56,6 +64,40 @@ fn settings(args: &CompressArgs) -> Result<Settings> {
         eval,
         ..Settings::default()
     })
+}
+
+fn families(args: &CompressArgs) -> Result<Families> {
+    for name in &args.families {
+        if family(name).is_none() {
+            let known: Vec<&str> = sepconv::factor::families()
+                .iter()
+                .map(|f| f.name())
+                .collect();
+            bail!(
+                "--families: no family '{name}' (there are {})",
+                known.join(", ")
+            );
+        }
+    }
+    Ok(Families {
+        order: args.order.into(),
+        names: args.families.clone(),
+    })
+}
+
+fn calibration(args: &CompressArgs) -> Result<Option<CalibrationSettings>> {
+    let Some(path) = args.calib.as_ref().filter(|_| !args.data_free) else {
+        return Ok(None);
+    };
+    let mut settings = CalibrationSettings::new(args.data.source(path, args.seed)?);
+    settings.positions = args.positions;
+    settings.fit.rounds = args.rounds;
+    settings.schedule = match args.block {
+        0 => Schedule::Parallel,
+        1 => Schedule::Sequential,
+        n => Schedule::Blocks(n),
+    };
+    Ok(Some(settings))
 }
 
 /// `dir/model.onnx` -> `dir/model.sep.onnx`.
@@ -211,6 +253,7 @@ fn layer_table(layers: &[Layer], out: &Output) {
         "MACs",
         "after",
         "weight error",
+        "output error",
         "note",
     ];
     let rows: Vec<Vec<String>> = layers
@@ -224,6 +267,9 @@ fn layer_table(layers: &[Layer], out: &Output) {
                 l.macs_before.map_or("?".into(), si),
                 l.macs_after.map_or("?".into(), si),
                 format!("{:.4}", l.weight_error),
+                l.fit.map_or(String::new(), |f| {
+                    format!("{:.4}", f.held_out_error.unwrap_or(f.output_error))
+                }),
                 l.reason.clone().unwrap_or_default(),
             ]
         })

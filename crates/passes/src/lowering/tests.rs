@@ -18,7 +18,7 @@ fn rewrite(
 ) -> (Graph, String) {
     let shapes = Shapes::infer(graph, &Pins::default(), &Assumptions::default()).unwrap();
     let all = Selection::default();
-    let survey = Survey::of(graph, &shapes, &all, order, &mut |_, _| {}).unwrap();
+    let survey = Survey::of(graph, &shapes, &all, &order.into(), &mut |_, _| {}).unwrap();
     let planner = UniformRank {
         rank,
         costlier: true,

@@ -2,7 +2,7 @@
 
 use crate::error::PassError;
 use crate::plan::{Plan, Planner};
-use crate::survey::Survey;
+use crate::survey::{Candidate, Survey};
 
 use super::{best, if_it_saves};
 
@@ -22,23 +22,61 @@ impl Planner for UniformRank {
     }
 
     fn plan(&self, survey: &Survey, _: u64) -> Result<Plan, PassError> {
-        let ranks = survey.sites().flat_map(|(_, c)| c).map(|c| c.rank);
-        let max = ranks.max();
+        self.check(survey)?;
+        Ok(Plan::choosing(survey, |_, candidates| {
+            let best = best(self.at_rank(candidates), self.costlier);
+            if_it_saves(best, self.costlier)
+        }))
+    }
+}
+
+impl UniformRank {
+    /// The candidates that have the rank, or the full rank where that is less. Only families
+    /// whose ranks count depthwise-separable terms have ranks in common.
+    fn at_rank<'a>(
+        &'a self,
+        candidates: &'a [Candidate],
+    ) -> impl Iterator<Item = &'a Candidate> + Clone {
+        let full = |family: &str| {
+            let ranks = candidates.iter().filter(|c| c.family == family);
+            ranks.map(|c| c.rank).max().unwrap_or(0)
+        };
+        candidates
+            .iter()
+            .filter(move |c| is_separable(c) && c.rank == self.rank.min(full(&c.family)))
+    }
+
+    /// For every layer of the survey the candidates that a calibrated fit may choose from:
+    /// those at the rank that save MACs.
+    ///
+    /// # Errors
+    /// [`PassError::Rank`] where no selected layer offers the rank.
+    pub fn admissible(&self, survey: &Survey) -> Result<Vec<Vec<Candidate>>, PassError> {
+        self.check(survey)?;
+        let layers = survey.layers.iter().map(|layer| match &layer.site {
+            Ok((_, candidates)) => {
+                let found = self.at_rank(candidates);
+                let found = found.filter(|c| self.costlier || c.saves());
+                found.cloned().collect()
+            }
+            Err(_) => Vec::new(),
+        });
+        Ok(layers.collect())
+    }
+
+    fn check(&self, survey: &Survey) -> Result<(), PassError> {
+        let candidates = survey.sites().flat_map(|(_, c)| c);
+        let max = candidates.filter(|c| is_separable(c)).map(|c| c.rank).max();
         if self.rank == 0 || max.is_some_and(|max| self.rank > max) {
             return Err(PassError::Rank {
                 rank: self.rank,
                 max: max.unwrap_or(0),
             });
         }
-        Ok(Plan::choosing(survey, |_, candidates| {
-            let full = |family: &str| {
-                let ranks = candidates.iter().filter(|c| c.family == family);
-                ranks.map(|c| c.rank).max().unwrap_or(0)
-            };
-            let at_rank = candidates
-                .iter()
-                .filter(|c| c.rank == self.rank.min(full(&c.family)));
-            if_it_saves(best(at_rank, self.costlier), self.costlier)
-        }))
+        Ok(())
     }
+}
+
+fn is_separable(candidate: &Candidate) -> bool {
+    matches!(candidate.family.as_str(), "dw-pw" | "pw-dw")
 }

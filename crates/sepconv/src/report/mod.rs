@@ -70,12 +70,33 @@ pub struct ReportSettings {
     pub budget: Budget,
     /// Orders allowed.
     pub order: sepconv_passes::Order,
+    /// Families allowed, where they were named.
+    pub families: Vec<String>,
+    /// Calibration, where there was data to fit to.
+    pub calibration: Option<CalibrationReport>,
     /// Lowering asked for, `auto` where none was.
     pub lowering: String,
     /// Extents assumed for free input dimensions.
     pub assumed: Vec<String>,
     /// Evaluation data, where given.
     pub eval: Option<String>,
+}
+
+/// What the layers were fitted to, and how.
+#[derive(Debug, Clone, Serialize)]
+pub struct CalibrationReport {
+    /// The data set.
+    pub data: String,
+    /// Cap on its samples, drawn with the seed.
+    pub max_samples: Option<usize>,
+    /// Output positions per layer.
+    pub positions: usize,
+    /// One of so many samples was held out.
+    pub held_out_every: u64,
+    /// How many layers shared a pass.
+    pub schedule: crate::calibrate::Schedule,
+    /// The least-squares fits.
+    pub fit: sepconv_factor::FitOptions,
 }
 
 /// Versions of what computed and measured.
@@ -110,7 +131,16 @@ impl Report {
             settings: ReportSettings {
                 command,
                 budget: settings.budget,
-                order: settings.order,
+                order: settings.families.order,
+                families: settings.families.names.clone(),
+                calibration: settings.calibration.as_ref().map(|c| CalibrationReport {
+                    data: c.source.path.display().to_string(),
+                    max_samples: c.source.max_samples,
+                    positions: c.positions,
+                    held_out_every: c.held_out_every,
+                    schedule: c.schedule,
+                    fit: c.fit,
+                }),
                 lowering: settings.lowering.map_or("auto", |l| l.name()).to_owned(),
                 assumed: outcome.assumed.clone(),
                 eval: settings.eval.as_ref().map(|e| e.path.display().to_string()),
