@@ -7,6 +7,7 @@ mod support;
 
 mod agreement;
 mod budgets;
+mod calibrating;
 mod comparing;
 mod evaluating;
 mod machine;

@@ -2,7 +2,10 @@
 //!
 //! Asymmetric reconstruction (Zhang et al. 2015, arXiv 1505.06798, section 3.3): the inputs of
 //! a convolution come from the network compressed so far, its targets from the original
-//! network, so that a layer makes up for the errors of those before it.
+//! network, so that a layer makes up for the errors of those before it. Where the output of
+//! a convolution is only added to another value (the end of a residual branch), the target is
+//! the original sum less the other value as it is now, so that the branch also makes up for
+//! the errors on the shortcut (He et al. 2017, arXiv 1707.06168, section 3.3).
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -13,7 +16,7 @@ use sepconv_data::{Dataset, Labels};
 use sepconv_factor::{
     Calibration, ConvGeometry, Fit, FitOptions, SplitStatistics, SplitStatisticsBuilder, family,
 };
-use sepconv_ir::{Tensor, ValueId};
+use sepconv_ir::{Slot, Tensor, ValueId};
 use sepconv_onnx::Document;
 use sepconv_passes::{
     AppliedLayer, Candidate, Choice, Kept, LayerPlan, Plan, Site, Survey, Surveyed, apply,
@@ -57,7 +60,11 @@ impl CalibrationSettings {
             source,
             positions: 60_000,
             held_out_every: 8,
-            fit: FitOptions::default(),
+            // One rank is fitted per layer: lower ones would only cost time.
+            fit: FitOptions {
+                monotone: false,
+                ..FitOptions::default()
+            },
             schedule: Schedule::Sequential,
         }
     }
@@ -207,6 +214,7 @@ pub(crate) fn score(
     let quick = CalibrationSettings {
         fit: FitOptions {
             rounds: 1,
+            monotone: false,
             ..calibration.fit
         },
         ..calibration.clone()
@@ -329,8 +337,17 @@ impl<'a> Collector<'a> {
     /// Statistics of `sites`: inputs from `work`, targets from the original.
     fn collect(&self, work: &Document, sites: &[&Site]) -> Result<Vec<SplitStatistics>, Error> {
         let batch = self.dataset.fixed_batch().unwrap_or(1);
-        let xs = Probe::new(self, work, sites, 0, batch)?;
-        let ys = Probe::new(self, &self.original.document, sites, 1, batch)?;
+        let mut now = Vec::new();
+        let mut then = Vec::new();
+        let mut residual = Vec::new();
+        for site in sites {
+            let ends = Ends::of(self.original, site).ok_or_else(|| self.odd(site, "no input"))?;
+            now.extend([ends.input, ends.shortcut.unwrap_or(ends.input)]);
+            residual.push(ends.shortcut.is_some());
+            then.push(ends.target);
+        }
+        let xs = Probe::new(self, work, &now, batch)?;
+        let ys = Probe::new(self, &self.original.document, &then, batch)?;
         let starts: Vec<usize> = (0..self.dataset.len()).step_by(batch).collect();
         let per_sample = self.settings.positions.div_ceil(self.dataset.len().max(1));
         let mut builders: Vec<Option<SplitStatisticsBuilder>> = Vec::new();
@@ -345,7 +362,7 @@ impl<'a> Collector<'a> {
                     window.map(|starts| {
                         let maps = starts.par_iter().map(|start| {
                             let inputs = self.inputs(*start, batch)?;
-                            Ok((*start, self.maps(&xs, &ys, &inputs)?))
+                            Ok((*start, maps(&xs, &ys, &residual, &inputs)?))
                         });
                         maps.collect::<Result<Vec<_>, Error>>()
                     })
@@ -393,11 +410,6 @@ impl<'a> Collector<'a> {
             lock().insert(start, tensors.clone());
         }
         Ok(tensors)
-    }
-
-    fn maps(&self, xs: &Probe<'_>, ys: &Probe<'_>, inputs: &[Tensor]) -> Result<Maps, Error> {
-        let (xs, ys) = (xs.run(inputs)?, ys.run(inputs)?);
-        Ok(xs.into_iter().zip(ys).map(|(x, y)| [x, y]).collect())
     }
 
     fn push(
@@ -463,7 +475,78 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// A session that yields one value per site.
+/// Input and target of every site for one batch.
+fn maps(
+    xs: &Probe<'_>,
+    ys: &Probe<'_>,
+    residual: &[bool],
+    inputs: &[Tensor],
+) -> Result<Maps, Error> {
+    let (now, then) = (xs.run(inputs)?, ys.run(inputs)?);
+    let pairs = now.chunks(2).zip(then).zip(residual);
+    let maps = pairs.map(|((now, y), residual)| {
+        let y = if *residual {
+            difference(&y, &now[1]).unwrap_or(y)
+        } else {
+            y
+        };
+        [now[0].clone(), y]
+    });
+    Ok(maps.collect())
+}
+
+/// `a - b`, for tensors of one shape.
+fn difference(a: &Tensor, b: &Tensor) -> Option<Tensor> {
+    if a.dims() != b.dims() {
+        return None;
+    }
+    let (x, y) = (a.to_f32()?, b.to_f32()?);
+    let values = x.iter().zip(&*y).map(|(x, y)| x - y).collect();
+    Some(Tensor::from_f32(a.dims().to_vec(), values))
+}
+
+/// What a convolution is fitted by: its input, and what the original network makes of it.
+struct Ends {
+    input: ValueId,
+    /// The convolution's output, or the sum that it goes into.
+    target: ValueId,
+    /// The other summand.
+    shortcut: Option<ValueId>,
+}
+
+impl Ends {
+    fn of(model: &Loaded, site: &Site) -> Option<Self> {
+        let graph = model.graph();
+        let op = graph.operator(site.node)?;
+        let (input, output) = (op.input(0)?, op.output(0)?);
+        let plain = Self {
+            input,
+            target: output,
+            shortcut: None,
+        };
+        let [(reader, Slot::Input(slot))] = graph.readers(output)[..] else {
+            return Some(plain);
+        };
+        let sum = graph.operator(reader).filter(|o| o.is("Add"));
+        let Some((target, other)) =
+            sum.and_then(|o| Some((o.output(0)?, o.input(1 - slot as usize)?)))
+        else {
+            return Some(plain);
+        };
+        let extents = |v| model.shapes.extents(v);
+        let alike = extents(other).is_some() && extents(other) == extents(output);
+        if !alike || graph.constant(other).is_some() {
+            return Some(plain);
+        }
+        Some(Self {
+            input,
+            target,
+            shortcut: Some(other),
+        })
+    }
+}
+
+/// A session that yields some values of a network.
 struct Probe<'a> {
     session: Option<Box<dyn Session>>,
     places: Vec<Place>,
@@ -476,12 +559,11 @@ enum Place {
 }
 
 impl<'a> Probe<'a> {
-    /// For the sites' input values (`side` 0) or output values (1) in `document`.
+    /// For `values` in `document`, a rewritten copy of the original.
     fn new(
         collector: &Collector<'a>,
         document: &Document,
-        sites: &[&Site],
-        side: usize,
+        values: &[ValueId],
         batch: usize,
     ) -> Result<Self, Error> {
         let owner = collector.original;
@@ -489,10 +571,7 @@ impl<'a> Probe<'a> {
         let inputs: Vec<ValueId> = graph.inputs().collect();
         let mut wanted: Vec<ValueId> = Vec::new();
         let mut places = Vec::new();
-        for site in sites {
-            let op = graph.operator(site.node);
-            let value = op.and_then(|op| if side == 0 { op.input(0) } else { op.output(0) });
-            let value = value.ok_or_else(|| collector.odd(site, "it has no input"))?;
+        for value in values.iter().copied() {
             places.push(if let Some(i) = inputs.iter().position(|v| *v == value) {
                 Place::Input(i)
             } else {

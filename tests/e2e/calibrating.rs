@@ -1,0 +1,85 @@
+//! Fits to unlabelled data: what they gain, and that they are reproducible.
+
+use serde_json::Value;
+
+use crate::support::{Scratch, digits, digits_eval, root, sepconv, sepconv_with};
+
+/// Compresses the digits model in all layers but the first, with 64 calibration pictures.
+#[track_caller]
+fn compress(out: &str, options: &[&str], threads: &str) -> Value {
+    let (model, eval) = (digits().path, digits_eval());
+    let calib = root().join("models/digits_calib.npz");
+    let calib = calib.to_str().unwrap();
+    let fixed = [
+        "compress",
+        &model,
+        "--skip",
+        "stem/conv1",
+        "--scale",
+        "1/255",
+        "--calib",
+        calib,
+        "--max-samples",
+        "64",
+        "--positions",
+        "6000",
+        "--rounds",
+        "1",
+        "--eval",
+        &eval,
+        "-o",
+        out,
+        "--json",
+    ];
+    let args = [fixed.as_slice(), options].concat();
+    sepconv_with(&args, &[("RAYON_NUM_THREADS", threads)]).json()
+}
+
+fn accuracy(report: &Value) -> f64 {
+    report["compressed"]["evaluation"]["value"]
+        .as_f64()
+        .unwrap()
+}
+
+#[test]
+fn data_save_what_weights_alone_lose_and_the_bytes_are_reproducible() {
+    let scratch = Scratch::new();
+    let one = scratch.path("one.onnx");
+    let fitted = compress(&one, &["--rank", "2", "--order", "dw-pw"], "1");
+    assert!(accuracy(&fitted) > 95.0, "{fitted:#}");
+    let two = scratch.path("two.onnx");
+    compress(&two, &["--rank", "2", "--order", "dw-pw"], "2");
+    assert!(std::fs::read(one).unwrap() == std::fs::read(two).unwrap());
+    let free = scratch.path("free.onnx");
+    let options = ["--rank", "2", "--order", "dw-pw", "--data-free"];
+    let weights_alone = compress(&free, &options, "2");
+    assert!(accuracy(&weights_alone) < 50.0, "{weights_alone:#}");
+}
+
+#[test]
+fn a_mac_budget_is_allocated_by_output_error() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out.onnx");
+    let report = compress(&out, &["--target-macs", "0.4"], "2");
+    let macs = |of: &str| report[of]["macs"].as_f64().unwrap();
+    assert!(macs("compressed") <= 0.4 * macs("original"));
+    assert!(accuracy(&report) > 95.0, "{report:#}");
+    let layers = report["layers"].as_array().unwrap().iter();
+    for layer in layers.filter(|l| l["form"] != "kept") {
+        let error = layer["fit"]["held_out_error"].as_f64().unwrap();
+        assert!(error > 0.0 && error < 1.0, "{layer:#}");
+    }
+}
+
+#[test]
+fn calibration_needs_a_budget_and_known_families() {
+    let scratch = Scratch::new();
+    let (model, out) = (digits().path, scratch.path("out.onnx"));
+    let calib = root().join("models/digits_calib.npz");
+    let calib = calib.to_str().unwrap();
+    let run = sepconv(&["compress", &model, "--calib", calib, "-o", &out]);
+    assert!(run.refused().contains("calibration needs a budget"));
+    let run = sepconv(&["compress", &model, "--families", "dwpw", "-o", &out]);
+    assert!(run.refused().contains("no family 'dwpw'"));
+    assert!(scratch.names().is_empty());
+}
