@@ -117,6 +117,16 @@ fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
             );
         }
     }
+    for report in &args.report {
+        // What exists of the path must be folders, or the report could not be written.
+        if let Some(odd) = report
+            .ancestors()
+            .find(|p| p.exists())
+            .filter(|p| !p.is_dir())
+        {
+            bail!("{}: {} is not a folder", report.display(), odd.display());
+        }
+    }
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|f| !f.is_dir()) {
         bail!(

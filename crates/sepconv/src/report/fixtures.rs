@@ -52,6 +52,7 @@ pub(super) fn layer(name: &str, before: Option<u64>, after: Option<u64>) -> Laye
         macs_before: before,
         macs_after: after,
         weight_error: 0.1234,
+        fit: None,
     }
 }
 
@@ -107,6 +108,8 @@ pub(super) fn evaluated() -> Report {
             point("original", 1.0, None, Some(91.73)),
         ],
         settings: ReportSettings {
+            families: Vec::new(),
+            calibration: None,
             command: Some("sepconv compress models/resnet20.onnx --target-macs 0.45 --eval shared/cifar10-test.npz --report out".into()),
             budget: Budget::TargetMacs(0.45),
             order: sepconv_passes::Order::Best,
