@@ -10,6 +10,7 @@ turns. See README.md beside this file.
 import argparse
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def timed(command, log):
 
 
 def contestants(args, model, folder):
-    """name -> (command, the file that it writes)."""
+    """name -> (command, the file that it writes, or None)."""
 
     def compress(name, *more):
         out = folder / f"{name}.onnx"
@@ -48,9 +49,11 @@ def contestants(args, model, folder):
         return [sys.executable, script, model, out, "--rank", str(args.rank), "--svd", how], out
 
     copy = folder / "copy.onnx"
+    same = compress("dwpw", "--order", "dw-pw", "--lowering", "branches")
     return {
         "sepconv": compress("sepconv"),
-        "sepconv dw-pw": compress("dwpw", "--order", "dw-pw", "--lowering", "branches"),
+        "sepconv dw-pw": same,
+        "its check": ([args.binary, "compare", model, same[1], "--samples", "1"], None),
         "numpy thin": numpy("thin"),
         "numpy full": numpy("full"),
         "plain copy": (["cp", model, copy], copy),
@@ -72,7 +75,7 @@ def difference(a, b):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rank", type=int, default=2)
     parser.add_argument("--binary", help="a built sepconv; without it `cargo build --release` makes one")
     parser.add_argument("--folder", help="where the temporary folder goes")
@@ -81,6 +84,7 @@ def main():
         subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "sepconv-cli"], cwd=ROOT, check=True)
         args.binary = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "sepconv"
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the folder is removed
     folder = Path(tempfile.mkdtemp(prefix="sepconv-bench-", dir=args.folder))
     try:
         bench(args, folder)
@@ -97,7 +101,8 @@ def bench(args, folder):
     peak = dict.fromkeys(entries, 0)
     for turn in range(args.runs + 1):
         for name, (command, out) in entries.items():
-            out.unlink(missing_ok=True)
+            if out:
+                out.unlink(missing_ok=True)
             with tempfile.TemporaryFile("w+") as log:
                 took, rss = timed(command, log)
             if turn > 0:  # the first turn only warms the page cache
@@ -110,9 +115,11 @@ def bench(args, folder):
     print(f"{'':14} {'min s':>7} {'median s':>9} {'median/sepconv':>15} {'peak MB':>8} {'peak/file':>10} {'written MB':>11}")
     for name, times in seconds.items():
         median = statistics.median(times)
+        out = entries[name][1]
+        written = f"{out.stat().st_size / 1e6:11.0f}" if out else f"{'-':>11}"
         print(
-            f"{name:14} {min(times):7.2f} {median:9.2f} {median / base:14.1f}x {peak[name] / 1e6:8.0f}"
-            f" {peak[name] / size:10.2f} {entries[name][1].stat().st_size / 1e6:11.0f}"
+            f"{name:14} {min(times):7.2f} {median:9.2f} {median / base:14.2f}x {peak[name] / 1e6:8.0f}"
+            f" {peak[name] / size:10.2f} {written}"
         )
     print(f"'sepconv dw-pw' and 'numpy thin' on one picture: maximum relative difference {drift:.1e}")
 

@@ -47,7 +47,7 @@ pub enum Command {
     /// List a model's convolutions and what every rank would keep and cost
     Inspect(InspectArgs),
     /// Replace convolutions by separable ones and write the smaller model
-    Compress(CompressArgs),
+    Compress(Box<CompressArgs>),
     /// Run two models on the same inputs and compare their outputs
     Compare(CompareArgs),
     /// Measure a classifier's accuracy on labelled data

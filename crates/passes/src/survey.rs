@@ -30,7 +30,7 @@ pub enum Order {
 pub struct Families {
     /// The order allowed among `dw-pw` and `pw-dw`.
     pub order: Order,
-    /// Names of the families, see [`sepconv_factor::families`]; where it is empty, `dw-pw` and
+    /// Names of the families, see [`sepconv_factor::families()`]; where it is empty, `dw-pw` and
     /// `pw-dw`.
     pub names: Vec<String>,
 }

@@ -117,7 +117,7 @@ fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
             );
         }
     }
-    for report in &args.report {
+    if let Some(report) = &args.report {
         // What exists of the path must be folders, or the report could not be written.
         if let Some(odd) = report
             .ancestors()
