@@ -10,6 +10,9 @@
 //! | `chain`, `compose` | a sequence of grouped convolutions, its cost, and its product |
 //! | `spectrum` | the approximation error at every rank |
 //! | `family`, [`families`](mod@families) | what a decomposition is, and each of them |
+//! | `patches`, `statistics` | what a convolution sees and what it should answer, in second order |
+//! | `fit` | chains fitted to statistics, for every family |
+//! | `metric` | data-free decompositions under an assumed correlation of the inputs |
 //! | `slice_svd` | the SVD of every input or output channel's slice |
 //! | [`linalg`] | dense f64 helpers |
 //!

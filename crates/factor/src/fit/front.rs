@@ -12,7 +12,7 @@ use crate::linalg::dense::{self, axpy};
 use crate::linalg::{eigen, gram};
 
 const LIMITS: Limits = Limits {
-    iterations: 20,
+    iterations: 8,
     tolerance: 1e-4,
 };
 
