@@ -61,4 +61,7 @@ pub use metric::Metric;
 pub use patches::{ConvGeometry, gather_outputs, sample_positions};
 pub use shape::KernelShape;
 pub use spectrum::Spectrum;
-pub use statistics::{SplitStatistics, SplitStatisticsBuilder, Statistics, StatisticsBuilder};
+pub use statistics::{
+    PositionSampler, SplitStatistics, SplitStatisticsBuilder, Statistics, StatisticsBuilder,
+    is_held_out,
+};

@@ -7,7 +7,7 @@ use common::{Noise, convolve, disturbed, kernel, map, same, statistics};
 use proptest::prelude::*;
 use sepconv_factor::{
     Calibration, Chain, ConvGeometry, FactorError, FitOptions, Kernel, KernelShape,
-    SplitStatistics, SplitStatisticsBuilder, StatisticsBuilder, families, family,
+    PositionSampler, SplitStatistics, SplitStatisticsBuilder, StatisticsBuilder, families, family,
 };
 
 /// Small layers: axes, groups, strides, dead channels, and from too few positions to enough.
@@ -105,12 +105,12 @@ proptest! {
         let shape = kernel.shape();
         let geometry = same(shape);
         let input = vec![8; shape.spatial.len()];
-        let mut builder =
-            SplitStatisticsBuilder::new(shape, geometry.clone(), 1, positions, 4).unwrap();
+        let sampler = PositionSampler::new(shape, geometry.clone(), 1, positions);
+        let mut builder = SplitStatisticsBuilder::new(shape, 1, 4).unwrap();
         for sample in 0..8 {
             let x = map(shape.in_channels, &input, sample + 50, sample % 2 == 0);
             let (y, _) = convolve(shape, kernel.data(), None, &geometry, &x, &input);
-            builder.push(sample, &x, &input, &y).unwrap();
+            builder.push_maps(&sampler, sample, &x, &input, &y).unwrap();
         }
         let split = builder.finish().unwrap();
         for family in families() {
@@ -285,7 +285,7 @@ fn the_bytes_do_not_depend_on_the_threads() {
 fn nothing_to_fit_to_is_the_data_free_chain() {
     let shape = KernelShape::new(6, 5, 1, [3, 3]).unwrap();
     let kernel = kernel(&shape, 1);
-    let empty = SplitStatisticsBuilder::new(&shape, same(&shape), 0, 10, 8).unwrap();
+    let empty = SplitStatisticsBuilder::new(&shape, 0, 8).unwrap();
     let empty = empty.finish().unwrap();
     for name in ["dw-pw", "pw-dw", "spatial", "channel"] {
         let family = family(name).unwrap();
@@ -310,10 +310,11 @@ fn constant_inputs_and_outputs_do_not_break_it() {
     let kernel = kernel(&shape, 2);
     for (input, output) in [(0.0, 0.0), (3.0, 0.5)] {
         let unit = ConvGeometry::unit(1);
-        let mut builder = SplitStatisticsBuilder::new(&shape, unit, 0, 5, 2).unwrap();
+        let sampler = PositionSampler::new(&shape, unit, 0, 5);
+        let mut builder = SplitStatisticsBuilder::new(&shape, 0, 2).unwrap();
         for sample in 0..4 {
             builder
-                .push(sample, &[input; 40], &[10], &[output; 32])
+                .push_maps(&sampler, sample, &[input; 40], &[10], &[output; 32])
                 .unwrap();
         }
         let split = builder.finish().unwrap();

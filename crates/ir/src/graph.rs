@@ -188,16 +188,35 @@ impl Graph {
         found
     }
 
+    /// The values that a node reads, captures of its subgraphs among them; each once.
+    pub fn reads(&self, node: NodeId) -> Vec<ValueId> {
+        let edges = self.g.edges_directed(node, Direction::Incoming);
+        let mut values: Vec<ValueId> = edges.map(|e| e.weight().value).collect();
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+
     /// The nodes that some values depend on, their producers included.
     pub fn ancestors(&self, values: &[ValueId]) -> HashSet<NodeId> {
+        self.between(&[], values)
+    }
+
+    /// The nodes that some values depend on once others are given: their producers, and so on
+    /// back to the given values.
+    pub fn between(&self, given: &[ValueId], values: &[ValueId]) -> HashSet<NodeId> {
+        let given: HashSet<ValueId> = given.iter().copied().collect();
         let mut found = HashSet::new();
         let mut open: Vec<NodeId> = values
             .iter()
+            .filter(|v| !given.contains(v))
             .filter_map(|v| self.value(*v).map(|v| v.producer))
             .collect();
         while let Some(node) = open.pop() {
             if found.insert(node) {
-                open.extend(self.g.neighbors_directed(node, Direction::Incoming));
+                let edges = self.g.edges_directed(node, Direction::Incoming);
+                let needed = edges.filter(|e| !given.contains(&e.weight().value));
+                open.extend(needed.map(|e| e.source()));
             }
         }
         found

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use sepconv_ir::{Model, ValueId};
+use sepconv_ir::{DType, Model, ValueId};
 
 use crate::error::OnnxError;
-use crate::export::{Detached, detach, export};
+use crate::export::{Detached, Part, detach, export};
 use crate::external::DataFiles;
 use crate::file::{Mapping, Staged, map, write_atomic};
 use crate::import::import;
 use crate::rope::Rope;
+
+/// Element type and extents of a tensor.
+pub type TensorType = (DType, Vec<usize>);
 
 /// An ONNX file in memory: a model that passes edit, and every encoded record around it.
 #[derive(Debug, Clone)]
@@ -140,7 +143,22 @@ impl Document {
     /// As [`Document::detach`], with `values` for the graph's outputs and only the operators
     /// that they depend on: what calibration runs to look at activations.
     pub fn probe(&self, values: &[ValueId]) -> Detached {
-        detach(self, Some(values))
+        let part = Part {
+            given: None,
+            wanted: values,
+        };
+        detach(self, Some(part))
+    }
+
+    /// As [`Document::probe`], with the values `given` for the graph's inputs, each of an
+    /// element type and fixed extents: the part of the network between the two sets. `values`
+    /// must not depend on anything that is neither given nor constant.
+    pub fn segment(&self, given: &[(ValueId, TensorType)], values: &[ValueId]) -> Detached {
+        let part = Part {
+            given: Some(given),
+            wanted: values,
+        };
+        detach(self, Some(part))
     }
 
     /// Writes the model beside `path`, to be looked at and then committed. External data

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use sepconv_ir::{Attribute, AttributeValue, Graph, Operator, Tensor};
+use sepconv_ir::{Attribute, AttributeValue, DType, Graph, Operator, Tensor};
 
 use crate::proto::attribute_proto::AttributeType;
 use crate::proto::tensor_proto::DataLocation;
@@ -139,12 +139,17 @@ pub(crate) fn untyped_value_info(name: &str) -> Rope {
 
 /// A `ValueInfoProto` of a tensor.
 pub(crate) fn value_info(name: &str, t: &Tensor) -> Rope {
-    let dim = t.dims().iter().map(|d| Dimension {
+    typed_value_info(name, t.dtype(), t.dims())
+}
+
+/// A `ValueInfoProto` of a tensor type.
+pub(crate) fn typed_value_info(name: &str, dtype: DType, dims: &[usize]) -> Rope {
+    let dim = dims.iter().map(|d| Dimension {
         value: Some(dimension::Value::DimValue(*d as i64)),
         denotation: None,
     });
     let tensor = type_proto::Tensor {
-        elem_type: Some(t.dtype().code()),
+        elem_type: Some(dtype.code()),
         shape: Some(TensorShapeProto { dim: dim.collect() }),
     };
     let proto = ValueInfoProto {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use sepconv_ir::{Graph, NodeId, Tensor, ValueId};
 
-use crate::document::{Document, GraphRecord, ModelRecord};
+use crate::document::{Document, GraphRecord, ModelRecord, TensorType};
 use crate::encode;
 use crate::file::Mapping;
 use crate::rope::Rope;
@@ -35,11 +35,18 @@ impl Detached {
 /// Initializers of this many bytes and more are detached.
 const DETACH_FROM: usize = 1024;
 
-/// Encodes a document with its larger initializers apart. With `probe`, the graph's outputs
-/// are those values instead, and only what they depend on is encoded.
-pub(crate) fn detach(document: &Document, probe: Option<&[ValueId]>) -> Detached {
+/// A part of a graph: from some values, which become its inputs, to others, its outputs.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    /// The inputs, with their types; `None`: the graph's own.
+    pub given: Option<&'a [(ValueId, TensorType)]>,
+    pub wanted: &'a [ValueId],
+}
+
+/// Encodes a document, or a part of it, with its larger initializers apart.
+pub(crate) fn detach(document: &Document, part: Option<Part<'_>>) -> Detached {
     let mut tensors = Vec::new();
-    let skeleton = encode(document, probe, &mut |name, tensor| {
+    let skeleton = encode(document, part, &mut |name, tensor| {
         let data = tensor.data().filter(|d| d.len() >= DETACH_FROM)?;
         tensors.push(data.clone());
         Some(encode::detached(name, tensor, tensors.len() - 1))
@@ -67,12 +74,12 @@ pub(crate) fn export(document: &Document) -> Rope {
 /// May encode an initializer in its own way.
 type Substitute<'a> = &'a mut dyn FnMut(&str, &Tensor) -> Option<Rope>;
 
-fn encode(document: &Document, probe: Option<&[ValueId]>, substitute: Substitute<'_>) -> Rope {
+fn encode(document: &Document, part: Option<Part<'_>>, substitute: Substitute<'_>) -> Rope {
     let mut out = Rope::default();
     for record in &document.envelope.model {
         match record {
             ModelRecord::Graph(_) => {
-                out.push_field(7, Exporter::new(document, probe).graph(substitute));
+                out.push_field(7, Exporter::new(document, part).graph(substitute));
             }
             ModelRecord::Verbatim(raw) => out.push(raw.clone()),
         }
@@ -80,17 +87,24 @@ fn encode(document: &Document, probe: Option<&[ValueId]>, substitute: Substitute
     out
 }
 
+impl Part<'_> {
+    fn given(&self) -> Vec<ValueId> {
+        let given = self.given.into_iter().flatten();
+        given.map(|(value, _)| *value).collect()
+    }
+}
+
 struct Exporter<'a> {
     graph: &'a Graph,
     layout: &'a [GraphRecord],
     lists_initializers: bool,
     new_initializers: Vec<ValueId>,
-    probe: Option<&'a [ValueId]>,
+    part: Option<Part<'a>>,
     needed: Option<HashSet<NodeId>>,
 }
 
 impl<'a> Exporter<'a> {
-    fn new(document: &'a Document, probe: Option<&'a [ValueId]>) -> Self {
+    fn new(document: &'a Document, part: Option<Part<'a>>) -> Self {
         let graph = &document.model.graph;
         let known: HashSet<ValueId> = document
             .envelope
@@ -108,8 +122,8 @@ impl<'a> Exporter<'a> {
             // Before IR version 4 every initializer had to be a graph input too.
             lists_initializers: document.model.ir_version < 4,
             new_initializers: all.filter(|v| !known.contains(v)).collect(),
-            probe,
-            needed: probe.map(|values| graph.ancestors(values)),
+            part,
+            needed: part.map(|part| graph.between(&part.given(), part.wanted)),
         }
     }
 
@@ -129,7 +143,8 @@ impl<'a> Exporter<'a> {
                         out.push(raw.clone());
                     }
                 }
-                GraphRecord::Output(_) if self.probe.is_some() => {}
+                GraphRecord::Output(_) if self.part.is_some() => {}
+                GraphRecord::Input(_) if self.given().is_some() => {}
                 GraphRecord::Input(raw) | GraphRecord::Output(raw) | GraphRecord::Verbatim(raw) => {
                     out.push(raw.clone())
                 }
@@ -150,10 +165,18 @@ impl<'a> Exporter<'a> {
         if last_input.is_none() {
             self.listed(&mut out);
         }
-        for value in self.probe.into_iter().flatten() {
+        for (value, ty) in self.given().into_iter().flatten() {
+            let name = self.graph.name(*value);
+            out.push_field(11, encode::typed_value_info(name, ty.0, &ty.1));
+        }
+        for value in self.part.into_iter().flat_map(|p| p.wanted) {
             out.push_field(12, encode::untyped_value_info(self.graph.name(*value)));
         }
         out
+    }
+
+    fn given(&self) -> Option<&'a [(ValueId, TensorType)]> {
+        self.part.and_then(|p| p.given)
     }
 
     fn needs(&self, node: NodeId) -> bool {

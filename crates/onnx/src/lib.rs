@@ -25,7 +25,7 @@ mod scope;
 mod tensor;
 mod wire;
 
-pub use document::Document;
+pub use document::{Document, TensorType};
 pub use error::OnnxError;
 pub use export::Detached;
 pub use file::{Staged, write_atomic};

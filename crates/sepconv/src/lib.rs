@@ -26,6 +26,7 @@ mod compress;
 mod curve;
 mod error;
 mod evaluate;
+mod flow;
 mod inputs;
 mod inspect;
 mod loaded;

@@ -31,7 +31,7 @@ mod split;
 use serde::{Deserialize, Serialize};
 
 pub use builder::StatisticsBuilder;
-pub use split::{SplitStatistics, SplitStatisticsBuilder};
+pub use split::{PositionSampler, SplitStatistics, SplitStatisticsBuilder, is_held_out};
 
 use crate::chain::Chain;
 use crate::error::FactorError;

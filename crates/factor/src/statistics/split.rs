@@ -37,77 +37,125 @@ impl SplitStatistics {
     }
 }
 
-/// Samples positions of whole maps and collects their statistics, one of every so many samples
-/// held out.
-pub struct SplitStatisticsBuilder {
+/// Which positions of a sample are looked at, and what is seen there.
+#[derive(Debug, Clone)]
+pub struct PositionSampler {
     shape: KernelShape,
     geometry: ConvGeometry,
     seed: u64,
     positions: usize,
-    held_out_every: u64,
-    fit: StatisticsBuilder,
-    held_out: StatisticsBuilder,
-    patches: Vec<Vec<f32>>,
-    outputs: Vec<f32>,
 }
 
-impl SplitStatisticsBuilder {
-    /// Takes `positions` positions of each sample, drawn by `seed`; holds out one sample in every
-    /// run of `held_out_every` (8 is usual; 0 holds out none).
-    ///
-    /// # Errors
-    /// [`FactorError::Shape`].
-    pub fn new(
-        shape: &KernelShape,
-        geometry: ConvGeometry,
-        seed: u64,
-        positions: usize,
-        held_out_every: u64,
-    ) -> Result<Self, FactorError> {
-        Ok(Self {
+impl PositionSampler {
+    /// Takes `positions` positions of each sample, drawn by `seed`.
+    pub fn new(shape: &KernelShape, geometry: ConvGeometry, seed: u64, positions: usize) -> Self {
+        Self {
             shape: shape.clone(),
             geometry,
             seed,
             positions,
-            held_out_every,
-            fit: StatisticsBuilder::new(shape)?,
-            held_out: StatisticsBuilder::new(shape)?,
-            patches: vec![Vec::new(); shape.groups],
-            outputs: Vec::new(),
-        })
+        }
     }
 
-    /// Adds one sample: its number in the data set, the input map `x` `[Ci, input...]` of the
-    /// network compressed so far and the output map `y` `[Co, output...]` of the original.
+    /// Row-major positions in an output map of `total` positions, rising.
+    pub fn positions(&self, sample: u64, total: usize) -> Vec<usize> {
+        sample_positions(self.seed, sample, total, self.positions)
+    }
+
+    /// For each group the patches `[positions, d]` of an input map `x` `[Ci, input...]`.
     ///
     /// # Errors
-    /// [`FactorError::Geometry`] where the maps do not fit; nothing is added then.
-    pub fn push(
-        &mut self,
+    /// [`FactorError::Geometry`] where the map does not fit.
+    pub fn patches(
+        &self,
         sample: u64,
         x: &[f32],
         input: &[usize],
-        y: &[f32],
-    ) -> Result<(), FactorError> {
+    ) -> Result<Vec<Vec<f32>>, FactorError> {
         let output = self.geometry.output_spatial(&self.shape, input)?;
-        let total: usize = output.iter().product();
-        if y.len() != total * self.shape.out_channels {
-            return Err(FactorError::Geometry("the output map has another size"));
-        }
-        let positions = sample_positions(self.seed, sample, total, self.positions);
-        for (group, patches) in self.patches.iter_mut().enumerate() {
-            patches.clear();
+        let positions = self.positions(sample, output.iter().product());
+        let mut patches = vec![Vec::new(); self.shape.groups];
+        for (group, patches) in patches.iter_mut().enumerate() {
             self.geometry
                 .gather(&self.shape, group, x, input, &positions, patches)?;
         }
-        self.outputs.clear();
-        gather_outputs(y, self.shape.out_channels, &positions, &mut self.outputs)?;
+        Ok(patches)
+    }
+
+    /// The outputs `[positions, Co]` of an output map `y` `[Co, output...]`.
+    ///
+    /// # Errors
+    /// [`FactorError::Geometry`] where the length is no multiple of `Co`.
+    pub fn outputs(&self, sample: u64, y: &[f32]) -> Result<Vec<f32>, FactorError> {
+        let channels = self.shape.out_channels;
+        let positions = self.positions(sample, y.len() / channels);
+        let mut outputs = Vec::with_capacity(positions.len() * channels);
+        gather_outputs(y, channels, &positions, &mut outputs)?;
+        Ok(outputs)
+    }
+}
+
+/// Collects statistics of samples, one of every so many held out.
+pub struct SplitStatisticsBuilder {
+    seed: u64,
+    held_out_every: u64,
+    fit: StatisticsBuilder,
+    held_out: StatisticsBuilder,
+}
+
+impl SplitStatisticsBuilder {
+    /// Holds out one sample in every run of `held_out_every` (8 is usual; 0 holds out none);
+    /// which one, the seed decides.
+    ///
+    /// # Errors
+    /// [`FactorError::Shape`].
+    pub fn new(shape: &KernelShape, seed: u64, held_out_every: u64) -> Result<Self, FactorError> {
+        Ok(Self {
+            seed,
+            held_out_every,
+            fit: StatisticsBuilder::new(shape)?,
+            held_out: StatisticsBuilder::new(shape)?,
+        })
+    }
+
+    /// Adds positions of one sample: its number in the data set, the patches of each group in
+    /// the network compressed so far and the outputs `[positions, Co]` of the original, as a
+    /// [`PositionSampler`] gives them.
+    ///
+    /// # Errors
+    /// [`FactorError::Statistics`] where they do not fit; nothing is added then.
+    pub fn push<P: AsRef<[f32]>>(
+        &mut self,
+        sample: u64,
+        patches: &[P],
+        outputs: &[f32],
+    ) -> Result<(), FactorError> {
         let part = if is_held_out(self.seed, sample, self.held_out_every) {
             &mut self.held_out
         } else {
             &mut self.fit
         };
-        part.push(&self.patches, &self.outputs)
+        part.push(patches, outputs)
+    }
+
+    /// Adds what `sampler` takes of one sample: the input map `x` `[Ci, input...]` of the
+    /// network compressed so far and the output map `y` `[Co, output...]` of the original.
+    ///
+    /// # Errors
+    /// [`FactorError`] where the maps do not fit; nothing is added then.
+    pub fn push_maps(
+        &mut self,
+        sampler: &PositionSampler,
+        sample: u64,
+        x: &[f32],
+        input: &[usize],
+        y: &[f32],
+    ) -> Result<(), FactorError> {
+        let (patches, outputs) = (
+            sampler.patches(sample, x, input)?,
+            sampler.outputs(sample, y)?,
+        );
+        self.push(sample, &patches, &outputs)
     }
 
     /// Both parts.
@@ -123,7 +171,7 @@ impl SplitStatisticsBuilder {
 }
 
 /// Whether `sample` is the one held out of its run of `every`; which one, the seed decides.
-fn is_held_out(seed: u64, sample: u64, every: u64) -> bool {
+pub fn is_held_out(seed: u64, sample: u64, every: u64) -> bool {
     let run = sample.checked_div(every);
     run.is_some_and(|run| every > 1 && splitmix(seed ^ splitmix(run)) % every == sample % every)
 }

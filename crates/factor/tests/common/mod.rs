@@ -1,7 +1,9 @@
 //! A naive convolution and correlated random maps, shared by the tests of calibration.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use sepconv_factor::{ConvGeometry, Kernel, KernelShape, SplitStatistics, SplitStatisticsBuilder};
+use sepconv_factor::{
+    ConvGeometry, Kernel, KernelShape, PositionSampler, SplitStatistics, SplitStatisticsBuilder,
+};
 
 /// Reproducible noise in `[-1, 1)`.
 pub struct Noise(pub u64);
@@ -128,13 +130,13 @@ pub fn statistics(
     dead: bool,
 ) -> SplitStatistics {
     let shape = kernel.shape();
-    let mut builder =
-        SplitStatisticsBuilder::new(shape, geometry.clone(), 5, positions, 4).unwrap();
+    let sampler = PositionSampler::new(shape, geometry.clone(), 5, positions);
+    let mut builder = SplitStatisticsBuilder::new(shape, 5, 4).unwrap();
     for sample in 0..samples {
         let x = map(shape.in_channels, input, sample + 1, dead);
         let (y, _) = convolve(shape, kernel.data(), None, geometry, &x, input);
         builder
-            .push(sample, &disturbed(&x, sample), input, &y)
+            .push_maps(&sampler, sample, &disturbed(&x, sample), input, &y)
             .unwrap();
     }
     builder.finish().unwrap()

@@ -1,0 +1,167 @@
+//! Collects statistics of convolutions by running both networks.
+
+use rayon::prelude::*;
+use sepconv_factor::{SplitStatistics, SplitStatisticsBuilder};
+use sepconv_ir::{Tensor, ValueId};
+use sepconv_onnx::Document;
+use sepconv_passes::Site;
+use sepconv_targets::Target;
+
+use super::CalibrationSettings;
+use super::layer::{Sampled, Tap};
+use super::targets::Targets;
+use crate::error::Error;
+use crate::flow::{Cuts, Frontier, Samples, Segment};
+use crate::loaded::Loaded;
+
+/// Batches run between two accumulations, at most.
+const WINDOW: usize = 16;
+
+/// Bytes of patches held between two accumulations, about.
+const PATCHES: usize = 256 << 20;
+
+/// Collects statistics of convolutions in the order of the network.
+pub(crate) struct Collector<'a> {
+    original: &'a Loaded,
+    target: &'a dyn Target,
+    samples: Samples,
+    settings: &'a CalibrationSettings,
+    taps: Vec<Tap<'a>>,
+    cuts: Cuts<'a>,
+    targets: Targets,
+    frontier: Frontier,
+}
+
+/// What one batch yields: the cut's values, and the samples of every layer.
+type Yield = (usize, Vec<Tensor>, Vec<Vec<Sampled>>);
+
+impl<'a> Collector<'a> {
+    /// For the convolutions `sites` of `original`, in the order of the network.
+    pub fn new(
+        original: &'a Loaded,
+        target: &'a dyn Target,
+        settings: &'a CalibrationSettings,
+        sites: &[&'a Site],
+    ) -> Result<Self, Error> {
+        let samples = Samples::open(original, &settings.source)?;
+        let per_sample = settings.positions.div_ceil(samples.len().max(1));
+        let taps = sites.iter();
+        let taps = taps.map(|site| Tap::new(original, site, settings, per_sample));
+        let taps: Vec<Tap<'a>> = taps.collect::<Result<_, _>>()?;
+        let wanted: Vec<ValueId> = taps.iter().flat_map(|tap| tap.ends.now()).collect();
+        Ok(Self {
+            original,
+            target,
+            samples,
+            settings,
+            taps,
+            cuts: Cuts::new(original, &wanted),
+            targets: Targets::default(),
+            frontier: Frontier::default(),
+        })
+    }
+
+    /// Statistics of the layers `from..to`: inputs from `work`, a copy of the original in
+    /// which layers before `from` may be rewritten, targets from the original. Call in
+    /// rising order: what lies before `from` is not run again.
+    pub fn collect(
+        &mut self,
+        work: &Document,
+        (from, to): (usize, usize),
+    ) -> Result<Vec<SplitStatistics>, Error> {
+        let Self {
+            original,
+            target,
+            samples,
+            taps: layers,
+            ..
+        } = self;
+        let (original, target) = (*original, *target);
+        self.targets
+            .ensure((from, to), layers, original, target, samples)?;
+        let taps = &layers[from..to];
+        let mut wanted: Vec<ValueId> = taps.iter().flat_map(|tap| tap.ends.now()).collect();
+        let ends = wanted.len();
+        // Nothing behind the last layer is run.
+        if to < layers.len() {
+            wanted.extend(self.cuts.before(taps[0].site.node));
+        }
+        let fresh = Frontier::default();
+        let segment =
+            |frontier: &Frontier| Segment::new(original, target, work, frontier, samples, &wanted);
+        let (segment, frontier) = match segment(&self.frontier) {
+            Ok(segment) => (segment, &self.frontier),
+            // What a runtime can't run in parts it may run as a whole.
+            Err(_) => (segment(&fresh)?, &fresh),
+        };
+        let targets = &self.targets;
+        let run = |batch: usize| -> Result<Yield, Error> {
+            let mut values = segment.run(&frontier.batch(samples, batch)?)?;
+            let cut = values.split_off(ends);
+            let (first, valid) = (samples.first(batch), samples.valid(batch));
+            let pairs = values.chunks_exact(2).zip(taps).enumerate();
+            let sampled = pairs.map(|(i, (pair, tap))| {
+                let targets = targets.batch(from + i, batch);
+                tap.sample(first, valid, &pair[0], &pair[1], targets)
+            });
+            Ok((batch, cut, sampled.collect::<Result<_, Error>>()?))
+        };
+        let builders = taps.iter().map(|tap| {
+            let (seed, every) = (self.settings.source.seed, self.settings.held_out_every);
+            SplitStatisticsBuilder::new(&tap.site.kernel, seed, every).map_err(|e| tap.odd(e))
+        });
+        let mut builders: Vec<SplitStatisticsBuilder> = builders.collect::<Result<_, _>>()?;
+        let mut next: Option<Vec<Vec<Tensor>>> = (wanted.len() > ends).then(Vec::new);
+        let mut pending: Vec<Yield> = Vec::new();
+        let batches: Vec<usize> = (0..samples.batches()).collect();
+        let per_batch: usize = taps.iter().map(Tap::patch_bytes).sum();
+        let mut windows = batches.chunks((PATCHES / per_batch.max(1)).clamp(2, WINDOW));
+        // While one window runs on all cores, the one before it is accumulated, in order.
+        loop {
+            let window = windows.next();
+            let (yields, pushed) = rayon::join(
+                || window.map(|w| w.par_iter().map(|b| run(*b)).collect::<Result<Vec<_>, _>>()),
+                || push(&mut builders, taps, samples, &pending),
+            );
+            pushed?;
+            let Some(yields) = yields else { break };
+            pending = yields?;
+            for (batch, cut, _) in &mut pending {
+                let fits = *batch > 0 || Frontier::fits(cut, batches.len());
+                next = next.filter(|_| fits);
+                if let Some(next) = &mut next {
+                    next.push(std::mem::take(cut));
+                }
+                cut.clear();
+            }
+        }
+        if let Some(batches) = next {
+            self.frontier = Frontier::of(&wanted[ends..], batches);
+        }
+        let statistics = builders.into_iter().zip(taps);
+        statistics
+            .map(|(builder, tap)| builder.finish().map_err(|e| tap.odd(e)))
+            .collect()
+    }
+}
+
+/// Accumulates batches: layers are independent of one another, the samples of a layer keep
+/// their order.
+fn push(
+    builders: &mut [SplitStatisticsBuilder],
+    taps: &[Tap<'_>],
+    samples: &Samples,
+    pending: &[Yield],
+) -> Result<(), Error> {
+    let layers = builders.par_iter_mut().zip(taps).enumerate();
+    layers.try_for_each(|(layer, (builder, tap))| {
+        for (batch, _, sampled) in pending {
+            for (row, seen) in sampled[layer].iter().enumerate() {
+                let sample = (samples.first(*batch) + row) as u64;
+                let pushed = builder.push(sample, &seen.patches, &seen.outputs);
+                pushed.map_err(|e| tap.odd(e))?;
+            }
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,160 @@
+//! What one convolution shows of a batch.
+
+use std::fmt::Display;
+
+use sepconv_analysis::AutoPad;
+use sepconv_factor::{ConvGeometry, PositionSampler};
+use sepconv_ir::Tensor;
+use sepconv_passes::Site;
+
+use super::CalibrationSettings;
+use super::ends::Ends;
+use crate::error::Error;
+use crate::loaded::Loaded;
+
+/// A convolution whose inputs and outputs are sampled.
+pub(crate) struct Tap<'a> {
+    pub site: &'a Site,
+    pub ends: Ends,
+    seed: u64,
+    per_sample: usize,
+    model: &'a Loaded,
+}
+
+/// Patches of each group and outputs of one sample.
+pub(crate) struct Sampled {
+    pub patches: Vec<Vec<f32>>,
+    pub outputs: Vec<f32>,
+}
+
+impl<'a> Tap<'a> {
+    /// Looks at `per_sample` positions of every sample.
+    pub fn new(
+        model: &'a Loaded,
+        site: &'a Site,
+        settings: &CalibrationSettings,
+        per_sample: usize,
+    ) -> Result<Self, Error> {
+        let ends = Ends::of(model, site).ok_or_else(|| odd(model, site, "it has no input"))?;
+        Ok(Self {
+            site,
+            ends,
+            seed: settings.source.seed,
+            per_sample,
+            model,
+        })
+    }
+
+    pub fn odd(&self, reason: impl Display) -> Error {
+        odd(self.model, self.site, reason)
+    }
+
+    /// The outputs at the sampled positions `[positions, Co]` of the rows of a batch that
+    /// begins with sample `first`: `y` is `[rows, Co, output...]`.
+    pub fn outputs(&self, first: usize, valid: usize, y: &Tensor) -> Result<Vec<Vec<f32>>, Error> {
+        let sampler = self.sampler(ConvGeometry::unit(0));
+        let (values, wide) =
+            rows(y).ok_or_else(|| self.odd("its output is no batch of numbers"))?;
+        let rows = values.chunks_exact(wide).take(valid).enumerate();
+        rows.map(|(row, y)| sampler.outputs((first + row) as u64, y))
+            .collect::<Result<_, _>>()
+            .map_err(|e| self.odd(e))
+    }
+
+    /// What is seen of a batch: `x` is `[rows, Ci, input...]`; `targets` are the outputs of
+    /// the original at the sampled positions, less those of `shortcut` where there is one.
+    pub fn sample(
+        &self,
+        first: usize,
+        valid: usize,
+        x: &Tensor,
+        shortcut: &Tensor,
+        targets: &[Vec<f32>],
+    ) -> Result<Vec<Sampled>, Error> {
+        let input = self.input_extents(x)?;
+        let geometry = geometry(self.site, &input).ok_or_else(|| self.odd("unknown padding"))?;
+        let sampler = self.sampler(geometry);
+        let (values, wide) = rows(x).ok_or_else(|| self.odd("its input is no batch of numbers"))?;
+        let others = match self.ends.shortcut {
+            Some(_) => Some(self.outputs(first, valid, shortcut)?),
+            None => None,
+        };
+        let maps = values.chunks_exact(wide).take(valid).zip(targets);
+        maps.enumerate()
+            .map(|(row, (x, target))| {
+                let patches = sampler.patches((first + row) as u64, x, &input);
+                let mut outputs = target.clone();
+                if let Some(other) = others.as_ref().and_then(|o| o.get(row)) {
+                    outputs.iter_mut().zip(other).for_each(|(y, s)| *y -= s);
+                }
+                Ok(Sampled {
+                    patches: patches.map_err(|e| self.odd(e))?,
+                    outputs,
+                })
+            })
+            .collect()
+    }
+
+    /// Bytes of the outputs of `samples` samples, at most.
+    pub fn output_bytes(&self, samples: usize) -> usize {
+        let positions = self.positions_per_sample();
+        4 * samples * positions * self.site.kernel.out_channels
+    }
+
+    /// Bytes of the patches of one sample, at most.
+    pub fn patch_bytes(&self) -> usize {
+        let kernel = &self.site.kernel;
+        4 * self.positions_per_sample() * kernel.in_channels * kernel.taps()
+    }
+
+    fn positions_per_sample(&self) -> usize {
+        let output = self.site.output_spatial.as_ref();
+        let total = output.map(|o| o.iter().product());
+        self.per_sample.min(total.unwrap_or(usize::MAX))
+    }
+
+    fn input_extents(&self, x: &Tensor) -> Result<Vec<usize>, Error> {
+        let axes = self.site.attributes.axes();
+        match x.dims() {
+            [_, _, spatial @ ..] if spatial.len() == axes => Ok(spatial.to_vec()),
+            _ => Err(self.odd("its input is of another rank than its kernel")),
+        }
+    }
+
+    fn sampler(&self, geometry: ConvGeometry) -> PositionSampler {
+        PositionSampler::new(&self.site.kernel, geometry, self.seed, self.per_sample)
+    }
+}
+
+fn odd(model: &Loaded, site: &Site, reason: impl Display) -> Error {
+    Error::Interface {
+        file: model.file(),
+        reason: format!("calibration of node '{}': {reason}", site.name),
+    }
+}
+
+/// The values of a batch, and how many a row has.
+fn rows(t: &Tensor) -> Option<(std::borrow::Cow<'_, [f32]>, usize)> {
+    let values = t.to_f32()?;
+    let wide = values.len().checked_div(*t.dims().first()?)?;
+    (wide > 0).then_some((values, wide))
+}
+
+/// The window of a convolution over a map of the extents `input`.
+fn geometry(site: &Site, input: &[usize]) -> Option<ConvGeometry> {
+    let a = &site.attributes;
+    let size = |v: &[u64]| v.iter().map(|n| *n as usize).collect::<Vec<usize>>();
+    let input: Vec<u64> = input.iter().map(|n| *n as u64).collect();
+    let pads = if a.auto_pad == AutoPad::NotSet {
+        a.pads.clone()
+    } else {
+        a.explicit_pads(&input)?
+    };
+    let (begin, end) = pads.split_at(pads.len() / 2);
+    Some(ConvGeometry {
+        strides: size(&a.strides),
+        dilations: size(&a.dilations),
+        pads_begin: size(begin),
+        pads_end: size(end),
+    })
+}

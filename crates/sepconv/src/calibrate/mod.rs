@@ -1,0 +1,291 @@
+//! Calibrated fits, layer after layer in the order of the network.
+//!
+//! Asymmetric reconstruction (Zhang et al. 2015, arXiv 1505.06798, section 3.3): the inputs of
+//! a convolution come from the network compressed so far, its targets from the original
+//! network, so that a layer makes up for the errors of those before it. Where the output of
+//! a convolution is only added to another value (the end of a residual branch), the target is
+//! the original sum less the other value as it is now, so that the branch also makes up for
+//! the errors on the shortcut (He et al. 2017, arXiv 1707.06168, section 3.3).
+
+mod collector;
+mod ends;
+mod layer;
+mod targets;
+
+use std::collections::BTreeMap;
+
+use sepconv_factor::{Calibration, Fit, FitOptions, SplitStatistics, family};
+use sepconv_onnx::Document;
+use sepconv_passes::{
+    AppliedLayer, Candidate, Choice, Kept, LayerPlan, Plan, Site, Survey, Surveyed, apply,
+};
+use serde::Serialize;
+
+use collector::Collector;
+
+use crate::compress::{Prepared, Settings};
+use crate::error::Error;
+use crate::inputs::DataSource;
+use crate::loaded::Loaded;
+use crate::progress::{Event, Progress};
+
+/// How layers are fitted to data.
+#[derive(Debug, Clone)]
+pub struct CalibrationSettings {
+    /// Unlabelled data.
+    pub source: DataSource,
+    /// Output positions per layer, over all samples.
+    pub positions: usize,
+    /// Of so many samples one is held out, to end the alternation; 0 holds out none.
+    pub held_out_every: u64,
+    /// The least-squares fits.
+    pub fit: FitOptions,
+    /// How many layers share a pass over the data.
+    pub schedule: Schedule,
+}
+
+impl CalibrationSettings {
+    /// Defaults for a data set.
+    pub fn new(source: DataSource) -> Self {
+        Self {
+            source,
+            positions: 60_000,
+            held_out_every: 8,
+            // One rank is fitted per layer: lower ones would only cost time.
+            fit: FitOptions {
+                monotone: false,
+                ..FitOptions::default()
+            },
+            schedule: Schedule::Sequential,
+        }
+    }
+}
+
+/// How many layers share a pass over the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// One pass per layer, each of which sees the errors of all layers before it. Costs half
+    /// the network per layer and sample, twice.
+    Sequential,
+    /// One pass for so many layers, which don't see each other's errors.
+    Blocks(usize),
+    /// One pass for all layers: every layer sees the original network's inputs.
+    Parallel,
+}
+
+impl Schedule {
+    fn layers(self) -> usize {
+        match self {
+            Self::Sequential => 1,
+            Self::Blocks(n) => n.max(1),
+            Self::Parallel => usize::MAX,
+        }
+    }
+}
+
+/// How well a layer was fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LayerFit {
+    /// Relative error of the layer's output on the positions fitted to,
+    /// `|y - y^| / |y - mean y|`.
+    pub output_error: f64,
+    /// The same on the positions held out.
+    pub held_out_error: Option<f64>,
+    /// Rounds of alternating least squares.
+    pub rounds: usize,
+}
+
+/// A calibrated model: the document, what was chosen, and how well it fits.
+pub(crate) struct Calibrated {
+    pub document: Document,
+    pub plan: Plan,
+    pub applied: Vec<AppliedLayer>,
+    pub fits: BTreeMap<String, LayerFit>,
+}
+
+/// Fits each layer with the best of its admissible candidates. `admissible` is parallel to
+/// the survey's layers; a layer without any stays.
+pub(crate) fn calibrate(
+    prepared: &Prepared,
+    admissible: &[Vec<Candidate>],
+    settings: &Settings,
+    calibration: &CalibrationSettings,
+    progress: &dyn Progress,
+) -> Result<Calibrated, Error> {
+    let model = &prepared.folded;
+    let failed = |source| Error::Pass {
+        file: model.file(),
+        source,
+    };
+    let mut result = Calibrated {
+        document: model.document.clone(),
+        plan: kept(&prepared.survey),
+        applied: Vec::new(),
+        fits: BTreeMap::new(),
+    };
+    let layers: Vec<(usize, &Surveyed, &Site)> = prepared
+        .survey
+        .layers
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| !admissible[*i].is_empty())
+        .filter_map(|(i, l)| Some((i, l, &l.site.as_ref().ok()?.0)))
+        .collect();
+    let sites: Vec<&Site> = layers.iter().map(|(_, _, site)| *site).collect();
+    let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
+    progress.on(Event::Begin {
+        stage: "calibrating",
+        total: layers.len(),
+    });
+    let mut done = 0;
+    for block in layers.chunks(calibration.schedule.layers().min(layers.len().max(1))) {
+        let statistics = collector.collect(&result.document, (done, done + block.len()))?;
+        for ((i, layer, site), statistics) in block.iter().zip(&statistics) {
+            let best = best_fit(model, site, &admissible[*i], statistics, calibration).map_err(
+                |source| Error::Pass {
+                    file: model.file(),
+                    source: sepconv_passes::PassError::Factor {
+                        node: layer.name.clone(),
+                        source,
+                    },
+                },
+            )?;
+            done += 1;
+            let Some((candidate, fit)) = best else {
+                continue;
+            };
+            result.plan.layers[*i].choice = Choice::Separate(candidate.clone());
+            let one = Plan {
+                layers: vec![result.plan.layers[*i].clone()],
+            };
+            result.fits.insert(
+                layer.name.clone(),
+                LayerFit {
+                    output_error: fit.error_fit.max(0.0).sqrt(),
+                    held_out_error: fit.error_held_out.map(|e| e.max(0.0).sqrt()),
+                    rounds: fit.rounds,
+                },
+            );
+            let mut chain = Some(fit.chain);
+            let graph = &mut result.document.model.graph;
+            let written = apply(
+                graph,
+                &prepared.survey,
+                &one,
+                settings.lowering,
+                |layer, family, rank| match chain.take() {
+                    Some(chain) => Ok(chain),
+                    None => layer.chain(family, rank),
+                },
+            );
+            result.applied.extend(written.map_err(failed)?);
+            progress.on(Event::Step { done });
+        }
+    }
+    progress.on(Event::End);
+    Ok(result)
+}
+
+/// Relative output error of every candidate of every layer when the layer alone is replaced:
+/// what a planner allocates by. One pass over the data for all layers, closed-form fits.
+pub(crate) fn score(
+    prepared: &Prepared,
+    settings: &Settings,
+    calibration: &CalibrationSettings,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<f64>>, Error> {
+    let model = &prepared.folded;
+    let sites: Vec<&Site> = prepared.survey.sites().map(|(site, _)| site).collect();
+    let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
+    progress.on(Event::Begin {
+        stage: "scoring",
+        total: sites.len(),
+    });
+    let quick = CalibrationSettings {
+        fit: FitOptions {
+            rounds: 1,
+            monotone: false,
+            ..calibration.fit
+        },
+        ..calibration.clone()
+    };
+    let statistics = collector.collect(&model.document, (0, sites.len()))?;
+    let mut scores = Vec::new();
+    let mut next = statistics.iter().enumerate();
+    for layer in &prepared.survey.layers {
+        let Ok((site, candidates)) = &layer.site else {
+            scores.push(Vec::new());
+            continue;
+        };
+        let Some((done, statistics)) = next.next() else {
+            break;
+        };
+        let errors = fits(model, site, candidates, statistics, &quick);
+        let errors = errors.map_err(|source| Error::Pass {
+            file: model.file(),
+            source: sepconv_passes::PassError::Factor {
+                node: layer.name.clone(),
+                source,
+            },
+        })?;
+        scores.push(errors.iter().map(held_out).collect());
+        progress.on(Event::Step { done: done + 1 });
+    }
+    progress.on(Event::End);
+    Ok(scores)
+}
+
+fn held_out(fit: &Fit) -> f64 {
+    fit.error_held_out.unwrap_or(fit.error_fit)
+}
+
+fn fits(
+    model: &Loaded,
+    site: &Site,
+    candidates: &[Candidate],
+    statistics: &SplitStatistics,
+    settings: &CalibrationSettings,
+) -> Result<Vec<Fit>, sepconv_factor::FactorError> {
+    let kernel = site
+        .weights(model.graph())
+        .map_err(|_| sepconv_factor::FactorError::Shape("the weight is gone"))?;
+    let calibration = Calibration::new(&kernel, statistics, settings.fit)?;
+    let mut fitters = BTreeMap::new();
+    for candidate in candidates {
+        if let Some(found) = family(&candidate.family)
+            && !fitters.contains_key(found.name())
+        {
+            fitters.insert(found.name(), found.fitter(&calibration)?);
+        }
+    }
+    candidates
+        .iter()
+        .filter_map(|c| Some(fitters.get(c.family.as_str())?.fit(c.rank)))
+        .collect()
+}
+
+fn best_fit(
+    model: &Loaded,
+    site: &Site,
+    candidates: &[Candidate],
+    statistics: &SplitStatistics,
+    settings: &CalibrationSettings,
+) -> Result<Option<(Candidate, Fit)>, sepconv_factor::FactorError> {
+    let fits = fits(model, site, candidates, statistics, settings)?;
+    let all = candidates.iter().cloned().zip(fits);
+    Ok(all.min_by(|a, b| held_out(&a.1).total_cmp(&held_out(&b.1))))
+}
+
+fn kept(survey: &Survey) -> Plan {
+    let layers = survey.layers.iter().map(|layer| LayerPlan {
+        layer: layer.name.clone(),
+        choice: Choice::Keep(match &layer.site {
+            Ok(_) => Kept::Planned,
+            Err(kept) => kept.clone(),
+        }),
+    });
+    Plan {
+        layers: layers.collect(),
+    }
+}

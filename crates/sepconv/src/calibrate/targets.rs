@@ -1,0 +1,79 @@
+//! Outputs of the original network at the sampled positions.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use sepconv_targets::Target;
+
+use super::layer::Tap;
+use crate::error::Error;
+use crate::flow::{Frontier, Samples, Segment};
+use crate::loaded::Loaded;
+
+/// Most bytes of outputs that are kept; the layers behind take another pass.
+const MOST: usize = 1 << 30;
+
+/// Batches whose maps are held at a time.
+const WINDOW: usize = 16;
+
+/// Outputs of one layer: per batch, per row `[positions, Co]`.
+type Outputs = Vec<Vec<Vec<f32>>>;
+
+/// The targets of some layers in a row.
+#[derive(Default)]
+pub(crate) struct Targets {
+    found: BTreeMap<usize, Outputs>,
+}
+
+impl Targets {
+    /// Makes sure that the targets of `layers[from..to]` are known, and of as many layers
+    /// behind as fit. Those of the layers before are dropped.
+    pub fn ensure(
+        &mut self,
+        (from, to): (usize, usize),
+        layers: &[Tap<'_>],
+        original: &Loaded,
+        target: &dyn Target,
+        samples: &Samples,
+    ) -> Result<(), Error> {
+        self.found.retain(|layer, _| *layer >= from);
+        if (from..to).all(|layer| self.found.contains_key(&layer)) {
+            return Ok(());
+        }
+        let mut bytes = 0;
+        let mut end = from;
+        while end < layers.len() && (end < to || bytes < MOST) {
+            bytes += layers[end].output_bytes(samples.len());
+            end += 1;
+        }
+        let taps = &layers[from..end];
+        let wanted: Vec<_> = taps.iter().map(|tap| tap.ends.target).collect();
+        let start = Frontier::default();
+        let document = &original.document;
+        let segment = Segment::new(original, target, document, &start, samples, &wanted)?;
+        self.found = (from..end).map(|layer| (layer, Vec::new())).collect();
+        let batches: Vec<usize> = (0..samples.batches()).collect();
+        for window in batches.chunks(WINDOW) {
+            let sampled = window.par_iter().map(|batch| {
+                let maps = segment.run(&samples.inputs(*batch)?)?;
+                let (first, valid) = (samples.first(*batch), samples.valid(*batch));
+                let outputs = taps.iter().zip(&maps);
+                outputs
+                    .map(|(tap, map)| tap.outputs(first, valid, map))
+                    .collect::<Result<Vec<_>, Error>>()
+            });
+            for rows in sampled.collect::<Result<Vec<_>, Error>>()? {
+                for (layer, rows) in (from..).zip(rows) {
+                    self.found.entry(layer).or_default().push(rows);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The targets of the rows of a batch.
+    pub fn batch(&self, layer: usize, batch: usize) -> &[Vec<f32>] {
+        let outputs = self.found.get(&layer).and_then(|o| o.get(batch));
+        outputs.map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,105 @@
+//! A part of a network that a runtime can run.
+
+use sepconv_ir::{Tensor, ValueId};
+use sepconv_onnx::Document;
+use sepconv_targets::{InputSpec, Session, Target};
+
+use super::{Frontier, Samples};
+use crate::error::Error;
+use crate::loaded::Loaded;
+
+/// A session that computes some values of a network from those of a [`Frontier`].
+pub(crate) struct Segment {
+    session: Option<Box<dyn Session>>,
+    places: Vec<Place>,
+    file: String,
+}
+
+enum Place {
+    Given(usize),
+    Output(usize),
+}
+
+impl Segment {
+    /// For `wanted` in `document`, which is `original` or a rewritten copy of it.
+    ///
+    /// # Errors
+    /// [`Error::Target`] where the runtime can't run the part.
+    pub fn new(
+        original: &Loaded,
+        target: &dyn Target,
+        document: &Document,
+        frontier: &Frontier,
+        samples: &Samples,
+        wanted: &[ValueId],
+    ) -> Result<Self, Error> {
+        let graph = original.graph();
+        let given: Vec<ValueId> = match frontier.values() {
+            Some(values) => values.iter().map(|(v, _)| *v).collect(),
+            None => graph.inputs().collect(),
+        };
+        let mut outputs: Vec<ValueId> = Vec::new();
+        let mut places = Vec::new();
+        for value in wanted {
+            places.push(if let Some(i) = given.iter().position(|v| v == value) {
+                Place::Given(i)
+            } else {
+                let known = outputs.iter().position(|v| v == value);
+                Place::Output(known.unwrap_or_else(|| {
+                    outputs.push(*value);
+                    outputs.len() - 1
+                }))
+            });
+        }
+        let session = if outputs.is_empty() {
+            None
+        } else {
+            let loaded = match frontier.values() {
+                Some(values) => {
+                    let specs: Vec<InputSpec> = values
+                        .iter()
+                        .map(|(value, (dtype, dims))| InputSpec {
+                            name: graph.name(*value).to_owned(),
+                            dtype: *dtype,
+                            dims: dims.clone(),
+                        })
+                        .collect();
+                    target.load(&document.segment(values, &outputs), &specs)
+                }
+                None => target.load(&document.probe(&outputs), samples.specs()),
+            };
+            Some(loaded.map_err(|source| Error::Target {
+                file: original.file(),
+                source,
+            })?)
+        };
+        Ok(Self {
+            session,
+            places,
+            file: original.file(),
+        })
+    }
+
+    /// The wanted values of one batch, from the frontier's.
+    ///
+    /// # Errors
+    /// [`Error::Target`].
+    pub fn run(&self, given: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        let outputs = match &self.session {
+            Some(session) => session.run(given).map_err(|source| Error::Target {
+                file: self.file.clone(),
+                source,
+            })?,
+            None => Vec::new(),
+        };
+        let values = self.places.iter().map(|place| match place {
+            Place::Given(i) => given.get(*i).cloned(),
+            Place::Output(i) => outputs.get(*i).cloned(),
+        });
+        let values: Option<Vec<Tensor>> = values.collect();
+        values.ok_or_else(|| Error::Interface {
+            file: self.file.clone(),
+            reason: "a value of the network is missing".into(),
+        })
+    }
+}
