@@ -25,6 +25,17 @@ impl SplitStatistics {
         self.fit.merge(&self.held_out)
     }
 
+    /// All positions to fit to, none held out.
+    ///
+    /// # Errors
+    /// [`FactorError::Statistics`] where the shapes differ.
+    pub fn whole(&self) -> Result<Self, FactorError> {
+        Ok(Self {
+            fit: self.merged()?,
+            held_out: StatisticsBuilder::new(&self.fit.shape)?.finish()?,
+        })
+    }
+
     /// Part by part [`Statistics::merge`].
     ///
     /// # Errors

@@ -14,7 +14,7 @@ mod targets;
 
 use std::collections::BTreeMap;
 
-use sepconv_factor::{Calibration, Fit, FitOptions, SplitStatistics, family};
+use sepconv_factor::{Calibration, Chain, Fit, FitOptions, SplitStatistics, family};
 use sepconv_onnx::Document;
 use sepconv_passes::{
     AppliedLayer, Candidate, Choice, Kept, LayerPlan, Plan, Site, Survey, Surveyed, apply,
@@ -274,7 +274,47 @@ fn best_fit(
 ) -> Result<Option<(Candidate, Fit)>, sepconv_factor::FactorError> {
     let fits = fits(model, site, candidates, statistics, settings)?;
     let all = candidates.iter().cloned().zip(fits);
-    Ok(all.min_by(|a, b| held_out(&a.1).total_cmp(&held_out(&b.1))))
+    let best = all.min_by(|a, b| held_out(&a.1).total_cmp(&held_out(&b.1)));
+    let Some((candidate, mut fit)) = best else {
+        return Ok(None);
+    };
+    fit.chain =
+        refit(model, site, &candidate, fit.rounds, statistics, settings)?.unwrap_or(fit.chain);
+    Ok(Some((candidate, fit)))
+}
+
+/// The chosen chain fitted again to all positions, with as many rounds as were best for the
+/// positions held out. `None` where nothing was held out.
+fn refit(
+    model: &Loaded,
+    site: &Site,
+    candidate: &Candidate,
+    rounds: usize,
+    statistics: &SplitStatistics,
+    settings: &CalibrationSettings,
+) -> Result<Option<Chain>, sepconv_factor::FactorError> {
+    if statistics.held_out.count() == 0 {
+        return Ok(None);
+    }
+    let whole = statistics.whole()?;
+    let options = FitOptions {
+        rounds,
+        tolerance: 0.0,
+        monotone: false,
+        ..settings.fit
+    };
+    let settings = CalibrationSettings {
+        fit: options,
+        ..settings.clone()
+    };
+    let fits = fits(
+        model,
+        site,
+        std::slice::from_ref(candidate),
+        &whole,
+        &settings,
+    )?;
+    Ok(fits.into_iter().next().map(|fit| fit.chain))
 }
 
 fn kept(survey: &Survey) -> Plan {
