@@ -107,9 +107,16 @@ pub struct CompressArgs {
     /// test sets. Far more accurate than the weights alone
     #[arg(long, value_name = "DATA")]
     pub calib: Option<PathBuf>,
-    /// Use the weights alone, even with --calib
-    #[arg(long)]
-    pub data_free: bool,
+    /// Fit without data, even with --calib: to synthetic pictures, or to the weights alone
+    /// (the method of the paper). Without --calib this is pictures where that is quick
+    #[arg(
+        long,
+        value_name = "KIND",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "pictures"
+    )]
+    pub data_free: Option<DataFreeArg>,
     /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw,pw-dw]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub families: Vec<String>,
@@ -256,6 +263,24 @@ pub struct DataArgs {
 impl DataArgs {
     /// The data set at `path` with these settings.
     pub fn source(&self, path: &std::path::Path, seed: u64) -> Result<DataSource> {
+        Ok(DataSource {
+            path: path.to_owned(),
+            preprocess: self.recipe()?,
+            classes: self.classes.clone(),
+            max_samples: self.max_samples,
+            seed,
+        })
+    }
+
+    /// What is done to pixel values, where anything is said of it.
+    pub fn pixels(&self) -> Result<Option<Preprocess>> {
+        let recipe = self.recipe()?;
+        let plain = Preprocess::default();
+        let same = (recipe.scale, &recipe.mean, &recipe.std) == (1.0, &plain.mean, &plain.std);
+        Ok((!same).then_some(recipe))
+    }
+
+    fn recipe(&self) -> Result<Preprocess> {
         let mut recipe = match &self.preprocess {
             Some(file) => Preprocess::from_toml_file(file)?,
             None => Preprocess::default(),
@@ -278,14 +303,16 @@ impl DataArgs {
         recipe.resize = self.resize.or(recipe.resize);
         recipe.crop = self.crop.or(recipe.crop);
         recipe.validate()?;
-        Ok(DataSource {
-            path: path.to_owned(),
-            preprocess: recipe,
-            classes: self.classes.clone(),
-            max_samples: self.max_samples,
-            seed,
-        })
+        Ok(recipe)
     }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DataFreeArg {
+    /// Synthetic pictures with the statistics of natural ones
+    Pictures,
+    /// The weights alone
+    Weights,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sepconv_analysis::Pins;
-use sepconv_data::SyntheticKind;
+use sepconv_data::{Preprocess, SyntheticKind};
 use sepconv_passes::planners::{EnergyThreshold, MacBudget, UniformRank};
 use sepconv_passes::{
     AppliedLayer, Candidate, Choice, Families, Lowering, PassError, Plan, Planner, Selection,
@@ -37,6 +37,26 @@ pub enum Budget {
     MinSnr(f64),
 }
 
+/// What layers are fitted to where there is no data.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DataFree {
+    /// [`DataFree::Pictures`] for a rank or a MAC budget, where the fit takes no more than
+    /// about a minute on two cores; else the weights alone.
+    Auto(Option<Preprocess>),
+    /// Synthetic pictures with the statistics of natural ones, preprocessed as the network
+    /// expects, or of a range that is guessed from the network. Where it takes no pictures,
+    /// the weights alone.
+    Pictures(Option<Preprocess>),
+    /// The weights alone: the method of the paper.
+    Weights,
+}
+
+impl Default for DataFree {
+    fn default() -> Self {
+        Self::Auto(None)
+    }
+}
+
 /// What [`compress`] is to do.
 #[derive(Clone)]
 pub struct Settings {
@@ -56,8 +76,10 @@ pub struct Settings {
     pub force: bool,
     /// Whether layers are rewritten that then cost more MACs, to verify exactness.
     pub costlier: bool,
-    /// Unlabelled data that the layers are fitted to; `None` decomposes the weights alone.
+    /// Unlabelled data that the layers are fitted to.
     pub calibration: Option<CalibrationSettings>,
+    /// What is done without such data.
+    pub data_free: DataFree,
     /// Labelled data that the original and the result are evaluated on.
     pub eval: Option<DataSource>,
     /// The runtime that outputs are measured on.
@@ -76,6 +98,7 @@ impl Default for Settings {
             force: false,
             costlier: false,
             calibration: None,
+            data_free: DataFree::default(),
             eval: None,
             target: sepconv_targets::reference(),
         }
@@ -95,6 +118,8 @@ pub struct Compressed {
     pub folded: usize,
     /// How well each rewritten layer was fitted, where there was data to fit to.
     pub fits: BTreeMap<String, LayerFit>,
+    /// What the layers were fitted to; `None`: their weights alone.
+    pub calibration: Option<CalibrationSettings>,
 }
 
 /// Size of a model.
@@ -148,6 +173,8 @@ pub struct Outcome {
     pub layers: Vec<Layer>,
     /// Batch normalisations folded.
     pub folded: usize,
+    /// What the layers were fitted to; `None`: their weights alone.
+    pub calibration: Option<CalibrationSettings>,
     /// The written file against the original, on synthetic inputs.
     pub comparison: Comparison,
     /// Extents assumed for free input dimensions.
@@ -241,6 +268,7 @@ impl Prepared {
             applied,
             folded: self.norms,
             fits: BTreeMap::new(),
+            calibration: None,
         })
     }
 }
@@ -264,7 +292,11 @@ pub fn compress(
     if none_selected && !prepared.survey.layers.is_empty() {
         return Ok(untouched(model, &prepared));
     }
-    let compressed = match &settings.calibration {
+    let calibration = match &settings.calibration {
+        Some(calibration) => Some(calibration.clone()),
+        None => without_data(&prepared, settings),
+    };
+    let compressed = match &calibration {
         Some(calibration) => calibrated(model, &mut prepared, settings, calibration, progress),
         None => data_free(model, &prepared, settings, progress),
     };
@@ -287,6 +319,23 @@ pub fn compress(
         });
     }
     Ok(compressed)
+}
+
+/// How the layers are fitted where there is no data; `None`: to the weights alone.
+fn without_data(prepared: &Prepared, settings: &Settings) -> Option<CalibrationSettings> {
+    let budget = matches!(settings.budget, Budget::Rank(_) | Budget::TargetMacs(_));
+    match &settings.data_free {
+        DataFree::Weights => None,
+        DataFree::Pictures(recipe) => {
+            CalibrationSettings::pictures(prepared, settings.seed, recipe.clone())
+        }
+        // Whoever lets layers become dearer wants to see exactness.
+        DataFree::Auto(recipe) if budget && !settings.costlier => {
+            CalibrationSettings::pictures(prepared, settings.seed, recipe.clone())
+                .filter(|c| c.is_cheap(prepared))
+        }
+        DataFree::Auto(_) => None,
+    }
 }
 
 /// Decomposes the weights alone.
@@ -351,6 +400,7 @@ fn calibrated(
         applied: result.applied,
         folded: prepared.norms,
         fits: result.fits,
+        calibration: Some(calibration.clone()),
     })
 }
 
@@ -380,6 +430,7 @@ fn untouched(model: &Loaded, prepared: &Prepared) -> Compressed {
         applied: Vec::new(),
         folded: 0,
         fits: BTreeMap::new(),
+        calibration: None,
     }
 }
 
@@ -420,6 +471,7 @@ pub fn compress_file(
     let compressed = compress(&original, settings, progress)?;
     let layers = layers(&original, &compressed);
     let (folded, assumed) = (compressed.folded, &original.shapes);
+    let calibration = compressed.calibration.clone();
     let assumed = assumed.assumed().iter().map(ToString::to_string).collect();
     let staged = compressed.model.document.stage(output, settings.force)?;
     drop(compressed);
@@ -436,6 +488,7 @@ pub fn compress_file(
         compressed: after,
         layers,
         folded,
+        calibration,
         comparison,
         assumed,
         model: written,

@@ -36,9 +36,11 @@ pub mod report;
 mod runner;
 mod search;
 
-pub use calibrate::{CalibrationSettings, LayerFit, Schedule};
+pub use calibrate::{CalibrationSettings, LayerFit, Pictures, Schedule, Source};
 pub use compare::{Comparison, compare};
-pub use compress::{Budget, Compressed, Layer, Outcome, Settings, Size, compress, compress_file};
+pub use compress::{
+    Budget, Compressed, DataFree, Layer, Outcome, Settings, Size, compress, compress_file,
+};
 pub use curve::{CurvePoint, curve};
 pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};

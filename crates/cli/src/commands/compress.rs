@@ -6,11 +6,11 @@ use anyhow::{Result, bail};
 use sepconv::factor::family;
 use sepconv::report::FILES;
 use sepconv::{
-    Budget, CalibrationSettings, DataSource, Families, Layer, Outcome, Report, Schedule, Selection,
-    Settings, Size, compress_file, curve,
+    Budget, CalibrationSettings, DataFree, DataSource, Families, Layer, Outcome, Report, Schedule,
+    Selection, Settings, Size, compress_file, curve,
 };
 
-use crate::args::CompressArgs;
+use crate::args::{CompressArgs, DataFreeArg};
 use crate::commands::compare::print_outputs;
 use crate::output::{Output, bytes, db, si};
 
@@ -55,6 +55,11 @@ fn settings(args: &CompressArgs) -> Result<Settings> {
         budget,
         families: families(args)?,
         calibration: calibration(args)?,
+        data_free: match args.data_free {
+            None => DataFree::Auto(args.data.pixels()?),
+            Some(DataFreeArg::Pictures) => DataFree::Pictures(args.data.pixels()?),
+            Some(DataFreeArg::Weights) => DataFree::Weights,
+        },
         lowering: args.lowering.lowering(),
         selection: Selection::new(&args.layers, &args.skip)?,
         pins: args.shapes.pins()?,
@@ -86,7 +91,7 @@ fn families(args: &CompressArgs) -> Result<Families> {
 }
 
 fn calibration(args: &CompressArgs) -> Result<Option<CalibrationSettings>> {
-    let Some(path) = args.calib.as_ref().filter(|_| !args.data_free) else {
+    let Some(path) = args.calib.as_ref().filter(|_| args.data_free.is_none()) else {
         return Ok(None);
     };
     let mut settings = CalibrationSettings::new(args.data.source(path, args.seed)?);
@@ -184,6 +189,11 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         "  layers      {} of {} rewritten{forms}{norms}",
         rewritten.len(),
         o.layers.len()
+    ));
+    let fitted = o.calibration.as_ref().map(|c| c.source.to_string());
+    out.line(format!(
+        "  fitted to   {}",
+        fitted.unwrap_or_else(|| "the weights alone".into())
     ));
     let (a, b) = (&o.original, &o.compressed);
     let ratio = |a: f64, b: f64| format!("({:.2}x)", a / b.max(1.0));

@@ -43,7 +43,7 @@ impl<'a> Collector<'a> {
         settings: &'a CalibrationSettings,
         sites: &[&'a Site],
     ) -> Result<Self, Error> {
-        let samples = Samples::open(original, &settings.source)?;
+        let samples = Samples::of(original, settings.source.open(original, target)?)?;
         let per_sample = settings.positions.div_ceil(samples.len().max(1));
         let taps = sites.iter();
         let taps = taps.map(|site| Tap::new(original, site, settings, per_sample));
@@ -107,7 +107,7 @@ impl<'a> Collector<'a> {
             Ok((batch, cut, sampled.collect::<Result<_, Error>>()?))
         };
         let builders = taps.iter().map(|tap| {
-            let (seed, every) = (self.settings.source.seed, self.settings.held_out_every);
+            let (seed, every) = (self.settings.source.seed(), self.settings.held_out_every);
             SplitStatisticsBuilder::new(&tap.site.kernel, seed, every).map_err(|e| tap.odd(e))
         });
         let mut builders: Vec<SplitStatisticsBuilder> = builders.collect::<Result<_, _>>()?;

@@ -39,7 +39,7 @@ impl<'a> Tap<'a> {
         Ok(Self {
             site,
             ends,
-            seed: settings.source.seed,
+            seed: settings.source.seed(),
             per_sample,
             model,
         })

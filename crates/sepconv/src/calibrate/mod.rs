@@ -10,16 +10,22 @@
 mod collector;
 mod ends;
 mod layer;
+mod pictures;
 mod targets;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use sepconv_data::{Dataset, Labels};
 use sepconv_factor::{Calibration, Chain, Fit, FitOptions, SplitStatistics, family};
 use sepconv_onnx::Document;
 use sepconv_passes::{
     AppliedLayer, Candidate, Choice, Kept, LayerPlan, Plan, Site, Survey, Surveyed, apply,
 };
+use sepconv_targets::Target;
 use serde::Serialize;
+
+pub use pictures::Pictures;
 
 use collector::Collector;
 
@@ -29,11 +35,47 @@ use crate::inputs::DataSource;
 use crate::loaded::Loaded;
 use crate::progress::{Event, Progress};
 
+/// What layers are fitted to.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Unlabelled data.
+    Data(DataSource),
+    /// Synthetic pictures, where there is no data.
+    Pictures(Pictures),
+}
+
+impl Source {
+    /// Seed of what is drawn: samples, positions.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::Data(source) => source.seed,
+            Self::Pictures(pictures) => pictures.seed,
+        }
+    }
+
+    /// The samples as a data set of the model.
+    pub(crate) fn open(&self, model: &Loaded, target: &dyn Target) -> Result<Dataset, Error> {
+        match self {
+            Self::Data(source) => source.open(model, Labels::Ignore),
+            Self::Pictures(pictures) => pictures.dataset(model, target),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(source) => write!(f, "{}", source.path.display()),
+            Self::Pictures(pictures) => write!(f, "{} synthetic pictures", pictures.samples),
+        }
+    }
+}
+
 /// How layers are fitted to data.
 #[derive(Debug, Clone)]
 pub struct CalibrationSettings {
-    /// Unlabelled data.
-    pub source: DataSource,
+    /// What they are fitted to.
+    pub source: Source,
     /// Output positions per layer, over all samples.
     pub positions: usize,
     /// Of so many samples one is held out, to end the alternation; 0 holds out none.
@@ -47,16 +89,25 @@ pub struct CalibrationSettings {
 impl CalibrationSettings {
     /// Defaults for a data set.
     pub fn new(source: DataSource) -> Self {
+        Self::of(Source::Data(source))
+    }
+
+    fn of(source: Source) -> Self {
         Self {
             source,
             positions: 60_000,
             held_out_every: 8,
-            // One rank is fitted per layer: lower ones would only cost time.
-            fit: FitOptions {
-                monotone: false,
-                ..FitOptions::default()
-            },
+            fit: Self::fit_options(),
             schedule: Schedule::Sequential,
+        }
+    }
+
+    /// One rank is fitted per layer: lower ones would only cost time.
+    fn fit_options() -> FitOptions {
+        FitOptions {
+            rounds: 8,
+            monotone: false,
+            ..FitOptions::default()
         }
     }
 }

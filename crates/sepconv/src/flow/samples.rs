@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use sepconv_data::{Dataset, Labels};
+use sepconv_data::Dataset;
 use sepconv_ir::Tensor;
 use sepconv_targets::InputSpec;
 
 use crate::error::Error;
 use crate::evaluate::session_specs;
-use crate::inputs::DataSource;
 use crate::loaded::Loaded;
 use crate::runner::to_tensor;
 
@@ -27,8 +26,8 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    pub fn open(model: &Loaded, source: &DataSource) -> Result<Self, Error> {
-        let dataset = source.open(model, Labels::Ignore)?;
+    /// The samples of `dataset` for `model`.
+    pub fn of(model: &Loaded, dataset: Dataset) -> Result<Self, Error> {
         let extents = dataset.sample_shapes().iter();
         let bytes: usize = extents.map(|s| 4 * s.iter().product::<usize>()).sum();
         let batch = dataset.fixed_batch().unwrap_or(1);

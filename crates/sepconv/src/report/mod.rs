@@ -21,6 +21,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::calibrate::Source;
 use crate::compress::{Budget, Layer, Outcome, Settings, Size};
 use crate::curve::CurvePoint;
 use crate::error::Error;
@@ -133,9 +134,12 @@ impl Report {
                 budget: settings.budget,
                 order: settings.families.order,
                 families: settings.families.names.clone(),
-                calibration: settings.calibration.as_ref().map(|c| CalibrationReport {
-                    data: c.source.path.display().to_string(),
-                    max_samples: c.source.max_samples,
+                calibration: outcome.calibration.as_ref().map(|c| CalibrationReport {
+                    data: c.source.to_string(),
+                    max_samples: match &c.source {
+                        Source::Data(source) => source.max_samples,
+                        Source::Pictures(_) => None,
+                    },
                     positions: c.positions,
                     held_out_every: c.held_out_every,
                     schedule: c.schedule,

@@ -1,0 +1,264 @@
+//! Pictures that nobody took, for fits without data.
+//!
+//! A convolution's weights say nothing of what it will see, but for a network of pictures much
+//! of it can be guessed: natural images have a 1/f amplitude spectrum (Field 1987), and their
+//! colours go together. Run through the network, such fields give every layer inputs with
+//! plausible spatial correlations and, after the activations, plausible means: enough to fit
+//! to, with a strong pull towards the original weights for what they get wrong.
+
+use sepconv_data::{Array, Dataset, InputSpec, Preprocess, SyntheticKind, synthetic};
+use sepconv_factor::FitOptions;
+use sepconv_ir::Tensor;
+use sepconv_targets::Target;
+
+use super::{CalibrationSettings, Schedule, Source};
+use crate::compress::Prepared;
+use crate::error::Error;
+use crate::inputs::data_specs;
+use crate::loaded::Loaded;
+use crate::runner::{to_data_type, to_tensor};
+
+/// Share of the variance that the channels of a picture have in common.
+const COMMON: f64 = 0.9;
+
+/// Pull towards the original weight, see [`FitOptions::ridge`]. Measured: docs/accuracy.md.
+const RIDGE: f64 = 0.1;
+
+/// Output positions per layer.
+const POSITIONS: usize = 20_000;
+
+/// MACs that a fit to pictures may take by itself, about a minute on two cores.
+const MOST: f64 = 1.5e12;
+
+/// Synthetic pictures to fit to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Pictures {
+    /// How many.
+    pub samples: usize,
+    /// Seed.
+    pub seed: u64,
+    /// What the network expects to be done to 8-bit pictures; `None` guesses the range.
+    pub preprocess: Option<Preprocess>,
+}
+
+impl CalibrationSettings {
+    /// A fit to synthetic pictures. `None` where the network does not take pictures: one
+    /// float input `[n, c, h, w]` with up to four channels.
+    pub(crate) fn pictures(
+        prepared: &Prepared,
+        seed: u64,
+        preprocess: Option<Preprocess>,
+    ) -> Option<Self> {
+        let model = &prepared.folded;
+        let specs = model.input_specs()?;
+        let [input] = specs.as_slice() else {
+            return None;
+        };
+        let [batch, 1..=4, height, width] = input.dims[..] else {
+            return None;
+        };
+        if !input.dtype.is_float() || height.min(width) < 8 {
+            return None;
+        }
+        let by_size = 4_000_000 / (height * width);
+        let by_macs = 200_000_000_000 / model.cost.macs.max(1);
+        let samples = by_size.min(by_macs as usize).clamp(16, 512);
+        Some(Self {
+            positions: POSITIONS,
+            fit: FitOptions {
+                ridge: RIDGE,
+                ..Self::fit_options()
+            },
+            schedule: Schedule::Sequential,
+            ..Self::of(Source::Pictures(Pictures {
+                samples: samples.next_multiple_of(batch.max(1)),
+                seed,
+                preprocess,
+            }))
+        })
+    }
+
+    /// Whether a fit to pictures is cheap enough to be made unasked.
+    pub(crate) fn is_cheap(&self, prepared: &Prepared) -> bool {
+        let Source::Pictures(pictures) = &self.source else {
+            return false;
+        };
+        let forward = 2.0 * pictures.samples as f64 * prepared.folded.cost.macs as f64;
+        let gram = prepared.survey.sites().map(|(site, _)| {
+            let d = (site.kernel.group_in() * site.kernel.taps()) as f64;
+            site.kernel.groups as f64 * d * d * (0.5 * self.positions as f64 + d)
+        });
+        forward + gram.sum::<f64>() <= MOST
+    }
+}
+
+impl Pictures {
+    /// The pictures as a data set of the model.
+    pub(crate) fn dataset(&self, model: &Loaded, target: &dyn Target) -> Result<Dataset, Error> {
+        let specs = data_specs(model)?;
+        let array = match &self.preprocess {
+            Some(recipe) => self.draw(model, Range::Byte, Some(recipe))?,
+            None => {
+                let range = self.guess(model, target)?;
+                self.draw(model, range, None)?
+            }
+        };
+        Ok(Dataset::from_arrays(&specs, vec![array])?)
+    }
+
+    /// The range of pixel values that the network seems to expect. With its own range a
+    /// network's maps are about as large as its biases; so a range is plausible where their
+    /// deviation is near one, at the first convolution and over all of them. 0 to 255 is
+    /// taken where both say so. Inputs of mean 0 and variance 1 are near enough to 0 to 1
+    /// for a fit.
+    fn guess(&self, model: &Loaded, target: &dyn Target) -> Result<Range, Error> {
+        let few = Self {
+            samples: model
+                .input_specs()
+                .and_then(|s| s.first().map(|s| s.dims[0]))
+                .unwrap_or(1)
+                .max(4),
+            ..self.clone()
+        };
+        let distances = [Range::Unit, Range::Byte].map(|range| {
+            let deviations = few.deviations(model, target, range)?;
+            let first = deviations.first().copied().unwrap_or(1.0);
+            let logs = deviations.iter().map(|d| d.max(1e-9).ln());
+            let all = logs.sum::<f64>() / deviations.len().max(1) as f64;
+            Ok::<_, Error>([first.max(1e-9).ln().abs(), all.abs()])
+        });
+        let [unit, byte] = distances;
+        let (unit, byte) = (unit?, byte?);
+        Ok(if (0..2).all(|i| byte[i] < unit[i]) {
+            Range::Byte
+        } else {
+            Range::Unit
+        })
+    }
+
+    /// The median over channels of the deviation within a map, for every convolution.
+    fn deviations(
+        &self,
+        model: &Loaded,
+        target: &dyn Target,
+        range: Range,
+    ) -> Result<Vec<f64>, Error> {
+        let graph = model.graph();
+        let convolutions = graph.operators().filter(|(_, op)| op.is("Conv"));
+        let outputs: Vec<_> = convolutions.filter_map(|(_, op)| op.output(0)).collect();
+        let array = self.draw(model, range, None)?;
+        let batch = model.input_specs().map_or(1, |s| s[0].dims[0]).max(1);
+        let specs = model.input_specs().unwrap_or_default();
+        let failed = |source| Error::Target {
+            file: model.file(),
+            source,
+        };
+        let session = target
+            .load(&model.document.probe(&outputs), &specs)
+            .map_err(failed)?;
+        let mut sums = vec![0.0; outputs.len()];
+        let mut runs = 0.0;
+        for start in (0..self.samples).step_by(batch) {
+            let rows = array.rows(start..start + batch)?;
+            let input = to_tensor(rows).into_iter().collect::<Vec<Tensor>>();
+            for (sum, map) in sums.iter_mut().zip(session.run(&input).map_err(failed)?) {
+                *sum += median_deviation(&map);
+            }
+            runs += 1.0;
+        }
+        Ok(sums.into_iter().map(|s| s / runs).collect())
+    }
+
+    fn draw(
+        &self,
+        model: &Loaded,
+        range: Range,
+        recipe: Option<&Preprocess>,
+    ) -> Result<Array, Error> {
+        let odd = || Error::Interface {
+            file: model.file(),
+            reason: "the shape of an input is unknown (pin it with --input-shape)".into(),
+        };
+        let spec = model.input_specs().and_then(|s| s.into_iter().next());
+        let spec = spec.ok_or_else(odd)?;
+        let [_, channels, height, width] = spec.dims[..] else {
+            return Err(odd());
+        };
+        let dtype = to_data_type(spec.dtype).ok_or_else(odd)?;
+        let field = |channels: usize, seed: u64| -> Result<Vec<f32>, Error> {
+            let dims = [None, Some(channels), Some(height), Some(width)];
+            let float = sepconv_data::Dtype::F32;
+            let spec = InputSpec::new(&spec.name, float, dims.to_vec());
+            let arrays = synthetic(&[spec], self.samples, seed, SyntheticKind::Normal)?;
+            let first = arrays.into_iter().next().and_then(to_tensor);
+            let values = first.as_ref().and_then(Tensor::to_f32);
+            Ok(values.ok_or_else(odd)?.into_owned())
+        };
+        let (own, common) = (
+            field(channels, self.seed)?,
+            field(1, self.seed.wrapping_add(1))?,
+        );
+        let plane = height * width;
+        let per = |list: Option<&Vec<f64>>, c: usize, none: f64| {
+            list.and_then(|l| l.get(c).or(l.first()))
+                .copied()
+                .unwrap_or(none)
+        };
+        let mut values = Vec::with_capacity(own.len());
+        for (i, own) in own.iter().enumerate() {
+            let (sample, c, at) = (i / (channels * plane), i / plane % channels, i % plane);
+            let common = f64::from(common[sample * plane + at]);
+            let normal = if channels == 1 {
+                f64::from(*own)
+            } else {
+                COMMON.sqrt() * common + (1.0 - COMMON).sqrt() * f64::from(*own)
+            };
+            let unit = (0.5 + 0.25 * normal).clamp(0.0, 1.0);
+            let value = match range {
+                Range::Unit => unit,
+                Range::Byte => (255.0 * unit).round(),
+            };
+            let value = match recipe {
+                Some(r) => {
+                    (value * r.scale - per(Some(&r.mean), c, 0.0)) / per(Some(&r.std), c, 1.0)
+                }
+                None => value,
+            };
+            values.push(value as f32);
+        }
+        let shape = vec![self.samples, channels, height, width];
+        let tensor = Tensor::from_floats(spec.dtype, shape, values).ok_or_else(odd)?;
+        let bytes = tensor.data().map(|d| d.to_vec()).ok_or_else(odd)?;
+        Ok(Array::new(dtype, tensor.dims().to_vec(), bytes)?)
+    }
+}
+
+/// Pixel values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Range {
+    /// 0 to 1.
+    Unit,
+    /// 0 to 255.
+    Byte,
+}
+
+fn median_deviation(map: &Tensor) -> f64 {
+    let (Some(values), [rows, channels, ..]) = (map.to_f32(), map.dims()) else {
+        return 1.0;
+    };
+    let plane = values.len() / (rows * channels).max(1);
+    let mut deviations: Vec<f64> = values
+        .chunks_exact(plane.max(1))
+        .map(|c| {
+            let n = c.len() as f64;
+            let mean = c.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+            (c.iter()
+                .map(|v| (f64::from(*v) - mean).powi(2))
+                .sum::<f64>()
+                / n)
+                .sqrt()
+        })
+        .collect();
+    deviations.sort_by(f64::total_cmp);
+    deviations.get(deviations.len() / 2).copied().unwrap_or(1.0)
+}
