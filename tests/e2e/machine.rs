@@ -70,7 +70,7 @@ fn the_man_page_is_generated() {
 #[test]
 fn help_and_version_succeed() {
     let help = sepconv(&["--help"]).ok();
-    for command in ["inspect", "compress", "compare", "eval", "run"] {
+    for command in ["inspect", "compress", "compare", "eval", "run", "bench"] {
         assert!(help.contains(command), "{command}");
         sepconv(&[command, "--help"]).ok();
     }

@@ -6,6 +6,7 @@
 mod support;
 
 mod agreement;
+mod bench;
 mod budgets;
 mod calibrating;
 mod comparing;

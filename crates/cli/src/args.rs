@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -7,6 +8,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sepconv::data::{ChannelOrder, Crop, Layout, Preprocess, Resize, parse_number, parse_numbers};
 use sepconv::passes::{Lowering, lowering};
+use sepconv::targets::{self, Target};
 use sepconv::{DataSource, Order, Pins};
 
 const STYLES: Styles = Styles::styled()
@@ -52,8 +54,10 @@ pub enum Command {
     Compare(CompareArgs),
     /// Measure a classifier's accuracy on labelled data
     Eval(EvalArgs),
-    /// Run a model with tract and write its outputs
+    /// Run a model and write its outputs
     Run(RunArgs),
+    /// Time models beside one another
+    Bench(BenchArgs),
     /// Print shell completions
     Completions(CompletionsArgs),
     /// Print the man page
@@ -163,6 +167,8 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
     pub shapes: ShapeArgs,
 }
 
@@ -174,6 +180,8 @@ pub struct EvalArgs {
     /// or a folder with one sub-folder of pictures per class
     #[arg(long)]
     pub data: PathBuf,
+    #[command(flatten)]
+    pub target: TargetArgs,
     #[command(flatten)]
     pub shapes: ShapeArgs,
     #[command(flatten)]
@@ -200,7 +208,83 @@ pub struct RunArgs {
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
     pub shapes: ShapeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// ONNX models; ratios are to the first
+    #[arg(required = true, value_name = "MODEL")]
+    pub models: Vec<PathBuf>,
+    /// Runtime: tract, onnxruntime, or all that are available (repeatable)
+    #[arg(long, value_name = "NAME", default_value = "tract")]
+    pub target: Vec<String>,
+    /// Numbers of threads [default: 1 and all cores]
+    #[arg(long, value_name = "N,M", value_delimiter = ',')]
+    pub threads: Vec<NonZeroUsize>,
+    /// Rounds, in each of which every model is timed once
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "30",
+        conflicts_with = "seconds"
+    )]
+    pub runs: NonZeroUsize,
+    /// Instead: rounds until every model has been timed so long
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<f64>,
+    /// Seed of the random inputs
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Also write the figures as JSON
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub library: LibraryArgs,
+    #[command(flatten)]
+    pub shapes: ShapeArgs,
+}
+
+/// The runtime that models run on.
+#[derive(Debug, Args)]
+pub struct TargetArgs {
+    /// Runtime: tract or onnxruntime
+    #[arg(long, value_name = "NAME", default_value = "tract")]
+    pub target: String,
+    #[command(flatten)]
+    pub library: LibraryArgs,
+}
+
+impl TargetArgs {
+    /// The target, if it is available.
+    pub fn find(&self) -> Result<&'static dyn Target> {
+        self.library.announce()?;
+        let target = targets::find(&self.target)?;
+        target.available()?;
+        Ok(target)
+    }
+}
+
+/// Shared libraries of runtimes.
+#[derive(Debug, Args)]
+pub struct LibraryArgs {
+    /// Shared library of ONNX Runtime [default: $SEPCONV_ONNXRUNTIME, the loader's path, or
+    /// the PyPI package in $VIRTUAL_ENV or ./.venv]
+    #[arg(long, value_name = "LIB")]
+    pub onnxruntime: Option<PathBuf>,
+}
+
+impl LibraryArgs {
+    /// Tells the target where its library is.
+    pub fn announce(&self) -> Result<()> {
+        let path = self.onnxruntime.as_ref();
+        Ok(path.map_or(Ok(()), |path| targets::use_onnxruntime(path))?)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => commands::compare::run(args, &out),
         Command::Eval(args) => commands::eval::run(args, &out),
         Command::Run(args) => commands::run::run(args, &out),
+        Command::Bench(args) => commands::bench::run(args, &out),
         Command::Completions(args) => commands::generate::completions(args, &out),
         Command::Man => commands::generate::man(&out),
     };

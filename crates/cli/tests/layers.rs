@@ -33,7 +33,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn arrows_point_one_way() {
-    let expected: [(&str, &[&str]); 9] = [
+    let expected: [(&str, &[&str]); 10] = [
         ("sepconv-ir", &[]),
         ("sepconv-factor", &[]),
         ("sepconv-data", &[]),
@@ -45,12 +45,24 @@ fn arrows_point_one_way() {
         ),
         ("sepconv-targets", &["sepconv-ir", "sepconv-onnx"]),
         (
+            "sepconv-latency",
+            &[
+                "sepconv-analysis",
+                "sepconv-factor",
+                "sepconv-ir",
+                "sepconv-onnx",
+                "sepconv-passes",
+                "sepconv-targets",
+            ],
+        ),
+        (
             "sepconv",
             &[
                 "sepconv-analysis",
                 "sepconv-data",
                 "sepconv-factor",
                 "sepconv-ir",
+                "sepconv-latency",
                 "sepconv-onnx",
                 "sepconv-passes",
                 "sepconv-targets",
@@ -84,6 +96,10 @@ fn foreign_packages_have_one_owner() {
         ("globset", "sepconv-passes"),
         ("image", "sepconv-data"),
         ("tract-onnx", "sepconv-targets"),
+        ("tract-linalg", "sepconv-targets"),
+        ("ort", "sepconv-targets"),
+        ("libloading", "sepconv-targets"),
+        ("etcetera", "sepconv-latency"),
         ("clap", "sepconv-cli"),
         ("anyhow", "sepconv-cli"),
         ("indicatif", "sepconv-cli"),

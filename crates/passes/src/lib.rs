@@ -29,6 +29,6 @@ pub use fold_batchnorm::fold_batchnorm;
 pub use lowering::{Lowering, lowering, lowerings};
 pub use plan::{Choice, LayerPlan, Plan, Planner};
 pub use select::Selection;
-pub use separate::{AppliedLayer, apply};
+pub use separate::{AppliedLayer, apply, replace};
 pub use site::{Kept, Site};
 pub use survey::{Candidate, Families, Order, Survey, Surveyed};

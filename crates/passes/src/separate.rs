@@ -10,6 +10,7 @@ use sepconv_ir::Graph;
 use crate::error::PassError;
 use crate::lowering::{Emitter, Lowering, choose};
 use crate::plan::{Choice, Plan};
+use crate::site::Site;
 use crate::survey::{Survey, Surveyed};
 
 /// What became of one layer of a plan.
@@ -54,20 +55,39 @@ pub fn apply(
             .as_ref()
             .map_err(|kept| misfit(&kept.to_string()))?;
         let chain = chain(layer, &candidate.family, candidate.rank)?;
-        let written = choose(lowering, &chain);
-        let original = graph
-            .operator(site.node)
-            .ok_or_else(|| misfit("rewritten twice"))?;
-        let output = original.output(0).ok_or_else(|| misfit("no output"))?;
-        let mut emitter = Emitter::new(site, original, output, chain.bias.clone());
-        written.emit(&chain, &mut emitter);
-        let patch = emitter.finish();
-        graph.apply(patch)?;
         applied.push(AppliedLayer {
             layer: entry.layer.clone(),
-            lowering: written.name(),
+            lowering: replace(graph, site, &chain, lowering)?,
         });
     }
     graph.verify()?;
     Ok(applied)
+}
+
+/// Replaces one convolution by a chain and returns the name of the lowering that wrote it:
+/// `lowering` where it applies, else the first that does.
+///
+/// # Errors
+/// [`PassError::Plan`] where the site's node is not the convolution any more,
+/// [`PassError::Graph`].
+pub fn replace(
+    graph: &mut Graph,
+    site: &Site,
+    chain: &Chain,
+    lowering: Option<&'static dyn Lowering>,
+) -> Result<&'static str, PassError> {
+    let misfit = |reason: &str| PassError::Plan {
+        layer: site.name.clone(),
+        reason: reason.to_owned(),
+    };
+    let written = choose(lowering, chain);
+    let original = graph
+        .operator(site.node)
+        .ok_or_else(|| misfit("rewritten twice"))?;
+    let output = original.output(0).ok_or_else(|| misfit("no output"))?;
+    let mut emitter = Emitter::new(site, original, output, chain.bias.clone());
+    written.emit(chain, &mut emitter);
+    let patch = emitter.finish();
+    graph.apply(patch)?;
+    Ok(written.name())
 }

@@ -17,9 +17,10 @@
 //!
 //! The steps are there to be used apart: [`Loaded`] reads a model and knows its shapes and
 //! cost, [`inspect`] lists what could be done, [`compress`] rewrites in memory, [`compare`]
-//! and [`evaluate`] run exported models on a target. The crates below (`sepconv_ir`,
+//! and [`evaluate`] run exported models on a target, [`bench()`] times them. The crates below (`sepconv_ir`,
 //! `sepconv_passes`, …) are re-exported for those who want the pass alone.
 
+mod bench;
 mod calibrate;
 mod compare;
 mod compress;
@@ -36,6 +37,7 @@ pub mod report;
 mod runner;
 mod search;
 
+pub use bench::{BenchRun, BenchSettings, ModelTiming, bench};
 pub use calibrate::{CalibrationSettings, LayerFit, Pictures, Schedule, Source};
 pub use compare::{Comparison, compare};
 pub use compress::{
@@ -56,6 +58,7 @@ pub use sepconv_analysis::Pins;
 pub use sepconv_data as data;
 pub use sepconv_factor as factor;
 pub use sepconv_ir as ir;
+pub use sepconv_latency as latency;
 pub use sepconv_onnx as onnx;
 pub use sepconv_passes as passes;
 pub use sepconv_passes::{Families, Order, Selection};

@@ -5,13 +5,18 @@
 //! file and one line in [`targets`].
 
 mod error;
+mod onnxruntime;
 mod panics;
+mod text;
 mod tract;
+
+use std::num::NonZeroUsize;
 
 use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Detached;
 
 pub use error::TargetError;
+pub use onnxruntime::use_library as use_onnxruntime;
 pub use panics::silence_caught_panics;
 
 /// A graph input as a session is loaded for it.
@@ -25,20 +30,79 @@ pub struct InputSpec {
     pub dims: Vec<usize>,
 }
 
+impl InputSpec {
+    /// Whether `tensor` is what the session was loaded for.
+    ///
+    /// # Errors
+    /// A phrase that names the input, what was found and what was expected.
+    fn check(&self, tensor: &Tensor) -> Result<(), String> {
+        if tensor.dims() == self.dims && tensor.dtype() == self.dtype {
+            return Ok(());
+        }
+        Err(format!(
+            "input '{}' is {}{:?}, expected {}{:?}",
+            self.name,
+            tensor.dtype(),
+            tensor.dims(),
+            self.dtype,
+            self.dims
+        ))
+    }
+}
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Threads that one run computes with. `None` is the target's choice for work on many
+    /// samples, where callers run a session from several threads.
+    pub threads: Option<NonZeroUsize>,
+}
+
 /// A runtime.
 pub trait Target: Send + Sync {
     /// Short name, as in `--target`.
     fn name(&self) -> &'static str;
 
-    /// Version of the runtime.
+    /// Version of the runtime; empty where it is not available.
     fn version(&self) -> String;
+
+    /// Whether the runtime can be used here.
+    ///
+    /// # Errors
+    /// [`TargetError::Unavailable`] says what is missing.
+    fn available(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// Channel counts that the runtime computes at full speed are multiples of this: ranks
+    /// that count channels are best planned in such steps.
+    fn channel_step(&self) -> usize {
+        1
+    }
 
     /// Loads a model for inputs of fixed shapes, in graph order.
     ///
     /// # Errors
-    /// [`TargetError`] where the runtime does not support the model.
-    fn load(&self, model: &Detached, inputs: &[InputSpec])
-    -> Result<Box<dyn Session>, TargetError>;
+    /// [`TargetError::Load`] where the runtime does not support the model,
+    /// [`TargetError::Unavailable`] where it is not there.
+    fn load_with(
+        &self,
+        model: &Detached,
+        inputs: &[InputSpec],
+        options: LoadOptions,
+    ) -> Result<Box<dyn Session>, TargetError>;
+
+    /// As [`Target::load_with`] with the defaults.
+    ///
+    /// # Errors
+    /// As [`Target::load_with`].
+    fn load(
+        &self,
+        model: &Detached,
+        inputs: &[InputSpec],
+    ) -> Result<Box<dyn Session>, TargetError> {
+        self.load_with(model, inputs, LoadOptions::default())
+    }
 }
 
 /// A loaded model.
@@ -49,14 +113,61 @@ pub trait Session: Send + Sync {
     /// # Errors
     /// [`TargetError`] where the runtime fails or the inputs don't fit.
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, TargetError>;
+
+    /// Hands inputs to the runtime once, to run the model on them many times.
+    ///
+    /// # Errors
+    /// [`TargetError`] where the inputs don't fit.
+    fn prepare<'a>(&'a self, inputs: &[Tensor]) -> Result<Box<dyn Prepared + 'a>, TargetError>;
+}
+
+/// A session with its inputs in place: what timings are taken of.
+pub trait Prepared {
+    /// Runs the model and drops its outputs. Copies neither inputs nor outputs.
+    ///
+    /// # Errors
+    /// [`TargetError`] where the runtime fails.
+    fn run(&mut self) -> Result<(), TargetError>;
 }
 
 /// All targets, in order of preference.
 pub fn targets() -> &'static [&'static dyn Target] {
-    &[&tract::Tract]
+    &[&tract::Tract, &onnxruntime::OnnxRuntime]
 }
 
-/// The target that accuracy is measured on.
+/// The target that accuracy is measured on unless another is named.
 pub fn reference() -> &'static dyn Target {
     &tract::Tract
+}
+
+/// The target of that name, whether or not it is available here.
+///
+/// # Errors
+/// [`TargetError::Unknown`] lists the names.
+pub fn find(name: &str) -> Result<&'static dyn Target, TargetError> {
+    let found = targets().iter().find(|t| t.name() == name).copied();
+    found.ok_or_else(|| TargetError::Unknown {
+        name: name.to_owned(),
+        known: targets()
+            .iter()
+            .map(|t| t.name())
+            .collect::<Vec<_>>()
+            .join(", "),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_found_by_their_own_name() {
+        for target in targets() {
+            assert_eq!(find(target.name()).map(|t| t.name()), Ok(target.name()));
+        }
+        assert_eq!(
+            find("gpu").map(|t| t.name()).map_err(|e| e.to_string()),
+            Err("no target 'gpu' (there are tract, onnxruntime)".into())
+        );
+    }
 }

@@ -1,4 +1,7 @@
-//! tract, in-process and on the CPU (one thread per session run).
+//! tract, in-process and on the CPU.
+//!
+//! A run takes one thread unless [`LoadOptions::threads`] asks for more; then matrix products
+//! (dense and pointwise convolutions) and element-wise operators share a pool of the session.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,6 +9,7 @@ use std::sync::Arc;
 use prost::Message;
 use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Detached;
+use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::data_resolver::ModelDataResolver;
 use tract_onnx::pb;
 use tract_onnx::prelude::{
@@ -15,7 +19,8 @@ use tract_onnx::tract_core::internal::{TractResult, bail};
 
 use crate::error::TargetError;
 use crate::panics::guarded;
-use crate::{InputSpec, Session, Target};
+use crate::text::one_line;
+use crate::{InputSpec, LoadOptions, Prepared, Session, Target};
 
 const NAME: &str = "tract";
 
@@ -31,10 +36,11 @@ impl Target for Tract {
         TRACT_VERSION.to_owned()
     }
 
-    fn load(
+    fn load_with(
         &self,
         model: &Detached,
         inputs: &[InputSpec],
+        options: LoadOptions,
     ) -> Result<Box<dyn Session>, TargetError> {
         let error = |reason: String| TargetError::Load {
             target: NAME,
@@ -53,6 +59,7 @@ impl Target for Tract {
         Ok(Box::new(TractSession {
             plan,
             inputs: inputs.to_vec(),
+            executor: guarded(|| executor(options)).map_err(error)?,
         }))
     }
 }
@@ -113,54 +120,77 @@ impl ModelDataResolver for Memory {
     }
 }
 
+fn executor(options: LoadOptions) -> Executor {
+    match options.threads {
+        Some(n) if n.get() > 1 => Executor::multithread(n.get()),
+        _ => Executor::SingleThread,
+    }
+}
+
 struct TractSession {
     plan: Arc<TypedRunnableModel>,
     inputs: Vec<InputSpec>,
+    executor: Executor,
+}
+
+fn failed(reason: String) -> TargetError {
+    TargetError::Run {
+        target: NAME,
+        reason: one_line(&reason),
+    }
+}
+
+impl TractSession {
+    fn values(&self, inputs: &[Tensor]) -> Result<TVec<TValue>, TargetError> {
+        let (found, expected) = (inputs.len(), self.inputs.len());
+        if found != expected {
+            let reason = format!("{found} inputs given, {expected} expected");
+            return Err(failed(reason));
+        }
+        let values = inputs.iter().zip(&self.inputs);
+        let values = values.map(|(tensor, spec)| value(tensor, spec));
+        values.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    fn outputs(&self, values: TVec<TValue>) -> Result<TVec<TValue>, TargetError> {
+        multithread_tract_scope(self.executor.clone(), || {
+            guarded(|| self.plan.run(values).map_err(|e| format!("{e:#}"))).and_then(|r| r)
+        })
+        .map_err(failed)
+    }
 }
 
 impl Session for TractSession {
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, TargetError> {
-        let error = |reason: String| TargetError::Run {
-            target: NAME,
-            reason: one_line(&reason),
-        };
-        if inputs.len() != self.inputs.len() {
-            return Err(error(format!(
-                "{} inputs given, {} expected",
-                inputs.len(),
-                self.inputs.len()
-            )));
-        }
-        let values = inputs
-            .iter()
-            .zip(&self.inputs)
-            .map(|(tensor, spec)| value(tensor, spec))
-            .collect::<Result<TVec<TValue>, String>>()
-            .map_err(error)?;
-        let outputs = guarded(|| self.plan.run(values).map_err(|e| format!("{e:#}")))
-            .and_then(|r| r)
-            .map_err(error)?;
-        let outputs = outputs.iter().map(|v| tensor(v).map_err(error));
+        let outputs = self.outputs(self.values(inputs)?)?;
+        let outputs = outputs.iter().map(|v| tensor(v).map_err(failed));
         outputs.collect()
+    }
+
+    fn prepare<'a>(&'a self, inputs: &[Tensor]) -> Result<Box<dyn Prepared + 'a>, TargetError> {
+        Ok(Box::new(TractPrepared {
+            session: self,
+            values: self.values(inputs)?,
+        }))
+    }
+}
+
+struct TractPrepared<'a> {
+    session: &'a TractSession,
+    values: TVec<TValue>,
+}
+
+impl Prepared for TractPrepared<'_> {
+    fn run(&mut self) -> Result<(), TargetError> {
+        self.session.outputs(self.values.clone()).map(drop)
     }
 }
 
 fn value(tensor: &Tensor, spec: &InputSpec) -> Result<TValue, String> {
-    let mismatch = || {
-        format!(
-            "input '{}' is {}{:?}, expected {}{:?}",
-            spec.name,
-            tensor.dtype(),
-            tensor.dims(),
-            spec.dtype,
-            spec.dims
-        )
-    };
-    if tensor.dims() != spec.dims || tensor.dtype() != spec.dtype {
-        return Err(mismatch());
-    }
-    let data = tensor.data().ok_or_else(mismatch)?;
-    let dtype = datum_type(tensor.dtype()).ok_or_else(mismatch)?;
+    spec.check(tensor)?;
+    let unsupported = || format!("input '{}' is of type {}", spec.name, spec.dtype);
+    let data = tensor.data().ok_or_else(unsupported)?;
+    let dtype = datum_type(tensor.dtype()).ok_or_else(unsupported)?;
     let mut out =
         tract_onnx::prelude::Tensor::zero_dt(dtype, tensor.dims()).map_err(|e| e.to_string())?;
     out.as_bytes_mut().copy_from_slice(data);
@@ -197,12 +227,4 @@ fn datum_type(dtype: DType) -> Option<DatumType> {
 fn dtype(datum: DatumType) -> Option<DType> {
     let plain = datum.unquantized();
     TYPES.iter().find(|t| t.1 == plain).map(|t| t.0)
-}
-
-fn one_line(text: &str) -> String {
-    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match joined.char_indices().nth(400) {
-        Some((cut, _)) => format!("{}…", &joined[..cut]),
-        None => joined,
-    }
 }

@@ -7,7 +7,7 @@ mod scratch;
 
 pub use command::{Finished, sepconv, sepconv_with};
 pub use models::{Model, digits, digits_eval, models, root, shared};
-pub use oracle::ask;
+pub use oracle::{ask, onnxruntime};
 pub use scratch::Scratch;
 
 use serde_json::Value;

@@ -35,9 +35,19 @@ pub fn ask(request: Value) -> Value {
     answer
 }
 
+fn python() -> PathBuf {
+    let named = std::env::var_os("SEPCONV_PYTHON").map(PathBuf::from);
+    named.unwrap_or_else(|| root().join(".venv/bin/python"))
+}
+
+/// The virtual environment of that Python, in which ONNX Runtime is installed.
+pub fn onnxruntime() -> String {
+    let environment = python().ancestors().nth(2).map(PathBuf::from);
+    environment.unwrap().to_str().unwrap().to_owned()
+}
+
 fn start() -> Oracle {
-    let python = std::env::var_os("SEPCONV_PYTHON").map(PathBuf::from);
-    let python = python.unwrap_or_else(|| root().join(".venv/bin/python"));
+    let python = python();
     let mut child = Command::new(&python)
         .arg(root().join("tests/check_onnx.py"))
         .stdin(Stdio::piped())

@@ -2,9 +2,7 @@
 
 use anyhow::{Result, bail};
 use sepconv::data::SyntheticKind;
-use sepconv::{
-    Comparison, Loaded, OutputComparison, compare, load_inputs, synthetic_inputs, targets,
-};
+use sepconv::{Comparison, Loaded, OutputComparison, compare, load_inputs, synthetic_inputs};
 
 use crate::args::CompareArgs;
 use crate::output::{Output, db};
@@ -13,6 +11,7 @@ pub fn run(args: &CompareArgs, out: &Output) -> Result<()> {
     if args.samples == 0 {
         bail!("--samples 0: at least one is needed");
     }
+    let target = args.target.find()?;
     let pins = args.shapes.pins()?;
     let a = Loaded::open(&args.a, &pins)?;
     let b = Loaded::open(&args.b, &pins)?;
@@ -21,7 +20,7 @@ pub fn run(args: &CompareArgs, out: &Output) -> Result<()> {
         None => synthetic_inputs(&a, args.samples, args.seed, SyntheticKind::Normal)?,
     };
     let progress = out.progress();
-    let comparison = compare(&a, &b, targets::reference(), &inputs, &progress)?;
+    let comparison = compare(&a, &b, target, &inputs, &progress)?;
     drop(progress);
     out.json(&comparison);
     out.line(format!(

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use sepconv::data::SyntheticKind;
-use sepconv::{Loaded, load_inputs, run_to_npz, synthetic_inputs, targets};
+use sepconv::{Loaded, load_inputs, run_to_npz, synthetic_inputs};
 
 use crate::args::RunArgs;
 use crate::output::Output;
@@ -14,19 +14,14 @@ pub fn run(args: &RunArgs, out: &Output) -> Result<()> {
             args.output.display()
         );
     }
+    let target = args.target.find()?;
     let model = Loaded::open(&args.model, &args.shapes.pins()?)?;
     let inputs = match &args.input {
         Some(path) => load_inputs(&model, path)?,
         None => synthetic_inputs(&model, args.samples, args.seed, SyntheticKind::Normal)?,
     };
     let progress = out.progress();
-    let written = run_to_npz(
-        &model,
-        targets::reference(),
-        &inputs,
-        &args.output,
-        &progress,
-    )?;
+    let written = run_to_npz(&model, target, &inputs, &args.output, &progress)?;
     drop(progress);
     let entries = written
         .iter()

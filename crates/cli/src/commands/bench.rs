@@ -1,0 +1,134 @@
+//! `sepconv bench`.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use sepconv::latency::Bench;
+use sepconv::onnx::write_atomic;
+use sepconv::targets::{self, Target};
+use sepconv::{BenchRun, BenchSettings, Loaded, ModelTiming, bench};
+
+use crate::args::BenchArgs;
+use crate::output::{Output, si};
+
+pub fn run(args: &BenchArgs, out: &Output) -> Result<()> {
+    args.library.announce()?;
+    let settings = BenchSettings {
+        targets: chosen(&args.target, out)?,
+        threads: threads(&args.threads),
+        bench: rounds(args)?,
+        seed: args.seed,
+    };
+    let output = args.output.as_ref();
+    if let Some(path) = output.filter(|p| !args.force && p.symlink_metadata().is_ok()) {
+        bail!(
+            "{}: exists already (use --force to replace it)",
+            path.display()
+        );
+    }
+    let pins = args.shapes.pins()?;
+    let models = args.models.iter().map(|path| Loaded::open(path, &pins));
+    let models = models.collect::<Result<Vec<_>, _>>()?;
+    let progress = out.progress();
+    let runs = bench(&models, &settings, &progress)?;
+    drop(progress);
+    if let Some(path) = output {
+        let text = format!("{}\n", serde_json::to_string_pretty(&runs)?);
+        write_atomic(path, args.force, text.as_bytes())?;
+    }
+    out.json(&runs);
+    runs.iter().for_each(|run| print(run, out));
+    Ok(())
+}
+
+/// The targets of these names, each once. `all` means those that are available.
+fn chosen(names: &[String], out: &Output) -> Result<Vec<&'static dyn Target>> {
+    let mut found: Vec<&'static dyn Target> = Vec::new();
+    for name in names {
+        if name == "all" {
+            for target in targets::targets() {
+                match target.available() {
+                    Ok(()) => found.push(*target),
+                    Err(reason) => out.note(format!("{reason}")),
+                }
+            }
+        } else {
+            let target = targets::find(name)?;
+            target.available()?;
+            found.push(target);
+        }
+    }
+    let mut seen = Vec::new();
+    found.retain(|t| {
+        let new = !seen.contains(&t.name());
+        seen.push(t.name());
+        new
+    });
+    Ok(found)
+}
+
+/// The numbers asked for, or one and that of all cores.
+fn threads(asked: &[NonZeroUsize]) -> Vec<NonZeroUsize> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let mut threads = match asked {
+        [] => vec![NonZeroUsize::MIN, cores],
+        asked => asked.to_vec(),
+    };
+    threads.dedup();
+    threads
+}
+
+fn rounds(args: &BenchArgs) -> Result<Bench> {
+    let runs = args.runs.get();
+    let fixed = Bench {
+        warm_up: Duration::from_millis(50),
+        sample: Duration::from_millis(1),
+        least_rounds: runs,
+        most_rounds: runs,
+        enough: Duration::ZERO,
+    };
+    let Some(seconds) = args.seconds else {
+        return Ok(fixed);
+    };
+    let enough = Duration::try_from_secs_f64(seconds).ok();
+    let Some(enough) = enough.filter(|d| !d.is_zero()) else {
+        bail!("--seconds {seconds}: a positive number is needed");
+    };
+    Ok(Bench {
+        least_rounds: 5,
+        most_rounds: usize::MAX,
+        enough,
+        ..fixed
+    })
+}
+
+fn print(run: &BenchRun, out: &Output) {
+    let rounds = run.models.first().map_or(0, |m| m.timing.samples);
+    out.line(format!(
+        "{} {}, {} thread{}, {rounds} rounds, {}",
+        run.target,
+        run.version,
+        run.threads,
+        if run.threads == 1 { "" } else { "s" },
+        run.machine
+    ));
+    let header = ["model", "MACs", "min", "median", "speed-up", "5 to 95 %"];
+    let rows: Vec<Vec<String>> = run.models.iter().map(row).collect();
+    out.table(&header, &rows);
+}
+
+fn row(m: &ModelTiming) -> Vec<String> {
+    vec![
+        m.file.clone(),
+        si(m.macs),
+        milliseconds(m.timing.min),
+        milliseconds(m.timing.median),
+        format!("{:.2}x", m.speed_up.median),
+        format!("{:.2} to {:.2}", m.speed_up.low, m.speed_up.high),
+    ]
+}
+
+fn milliseconds(seconds: f64) -> String {
+    format!("{:.3} ms", 1e3 * seconds)
+}

@@ -1,0 +1,233 @@
+//! Interleaved timing.
+
+use std::time::{Duration, Instant};
+
+use sepconv_targets::{Prepared, TargetError};
+use serde::{Deserialize, Serialize};
+
+/// How long and how often subjects are timed.
+///
+/// Subjects take turns: in every round each is sampled once, in an order that alternates. A
+/// sample is the mean of as many runs as fit into [`Bench::sample`], at least one. Before the
+/// first round each subject warms up for one run and [`Bench::warm_up`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bench {
+    /// Warm-up per subject.
+    pub warm_up: Duration,
+    /// Length of a sample at least.
+    pub sample: Duration,
+    /// Rounds at least.
+    pub least_rounds: usize,
+    /// Rounds at most.
+    pub most_rounds: usize,
+    /// Between the two, rounds go on until every subject has been timed this long.
+    pub enough: Duration,
+}
+
+impl Default for Bench {
+    /// 30 samples of 1 ms; fewer, at least 6, of what takes longer than 4 ms.
+    fn default() -> Self {
+        Self {
+            warm_up: Duration::from_millis(3),
+            sample: Duration::from_millis(1),
+            least_rounds: 6,
+            most_rounds: 30,
+            enough: Duration::from_millis(120),
+        }
+    }
+}
+
+impl Bench {
+    /// Three samples of 0.5 ms: enough to see what is out of the question.
+    pub fn quick() -> Self {
+        Self {
+            warm_up: Duration::from_micros(500),
+            sample: Duration::from_micros(500),
+            least_rounds: 3,
+            most_rounds: 3,
+            enough: Duration::ZERO,
+        }
+    }
+
+    /// Times the subjects, which take turns.
+    ///
+    /// # Errors
+    /// The first failure of a run.
+    pub fn time_interleaved(
+        &self,
+        subjects: &mut [Box<dyn Prepared + '_>],
+    ) -> Result<Vec<Samples>, TargetError> {
+        let mut repeats = Vec::with_capacity(subjects.len());
+        for subject in subjects.iter_mut() {
+            repeats.push(self.repeats(subject.as_mut())?);
+        }
+        let mut samples = vec![Samples::default(); subjects.len()];
+        let mut spent = vec![Duration::ZERO; subjects.len()];
+        for round in 0..self.most_rounds.max(1) {
+            if round >= self.least_rounds.max(1) && spent.iter().all(|s| *s >= self.enough) {
+                break;
+            }
+            let forward = round % 2 == 0;
+            for turn in 0..subjects.len() {
+                let i = if forward {
+                    turn
+                } else {
+                    subjects.len() - 1 - turn
+                };
+                let start = Instant::now();
+                for _ in 0..repeats[i] {
+                    subjects[i].run()?;
+                }
+                let elapsed = start.elapsed();
+                spent[i] += elapsed;
+                samples[i]
+                    .seconds
+                    .push(elapsed.as_secs_f64() / repeats[i] as f64);
+            }
+        }
+        Ok(samples)
+    }
+
+    /// Warms a subject up and returns how many of its runs make a sample.
+    fn repeats(&self, subject: &mut dyn Prepared) -> Result<usize, TargetError> {
+        subject.run()?;
+        let (mut runs, mut fastest) = (0_u32, Duration::MAX);
+        let start = Instant::now();
+        while runs == 0 || start.elapsed() < self.warm_up {
+            let run = Instant::now();
+            subject.run()?;
+            fastest = fastest.min(run.elapsed());
+            runs += 1;
+        }
+        let fit = self.sample.as_secs_f64() / fastest.as_secs_f64().max(1e-9);
+        Ok((fit.ceil() as usize).clamp(1, 100_000))
+    }
+}
+
+/// The samples of one subject, in the order of the rounds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Samples {
+    /// Seconds per run, one figure per round.
+    pub seconds: Vec<f64>,
+}
+
+/// A latency.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// The fastest sample, in seconds per run: the least disturbed one.
+    pub min: f64,
+    /// The median sample, in seconds per run.
+    pub median: f64,
+    /// Median absolute deviation of the samples from the median, in seconds.
+    pub mad: f64,
+    /// Number of samples.
+    pub samples: usize,
+}
+
+impl Timing {
+    /// The same on another scale.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        Self {
+            min: self.min * factor,
+            median: self.median * factor,
+            mad: self.mad * factor,
+            samples: self.samples,
+        }
+    }
+}
+
+/// How many times as fast one subject is as another.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ratio {
+    /// Median over the rounds of the ratio of the two samples of a round.
+    pub median: f64,
+    /// Its 5 % quantile over the rounds.
+    pub low: f64,
+    /// Its 95 % quantile.
+    pub high: f64,
+}
+
+impl Samples {
+    /// The summary; zeros where there is no sample.
+    pub fn timing(&self) -> Timing {
+        let median = quantile(&self.seconds, 0.5);
+        let deviations: Vec<f64> = self.seconds.iter().map(|s| (s - median).abs()).collect();
+        Timing {
+            min: quantile(&self.seconds, 0.0),
+            median,
+            mad: quantile(&deviations, 0.5),
+            samples: self.seconds.len(),
+        }
+    }
+
+    /// How many times as fast these runs are as those of `base`, timed in the same rounds.
+    pub fn speed_up_over(&self, base: &Self) -> Ratio {
+        let pairs = base.seconds.iter().zip(&self.seconds);
+        let ratios: Vec<f64> = pairs.map(|(base, own)| base / own.max(1e-12)).collect();
+        let [low, median, high] = [0.05, 0.5, 0.95].map(|q| quantile(&ratios, q));
+        Ratio { median, low, high }
+    }
+}
+
+/// A quantile with linear interpolation; 0 of nothing.
+fn quantile(values: &[f64], q: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return 0.0;
+    };
+    let at = q * last as f64;
+    let (below, above) = (at.floor() as usize, at.ceil() as usize);
+    sorted[below] + (sorted[above] - sorted[below]) * (at - below as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Counts its runs and notes its turns.
+    struct Probe<'a>(char, &'a RefCell<String>);
+
+    impl Prepared for Probe<'_> {
+        fn run(&mut self) -> Result<(), TargetError> {
+            self.1.borrow_mut().push(self.0);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn subjects_take_turns() {
+        let log = RefCell::new(String::new());
+        let bench = Bench {
+            warm_up: Duration::ZERO,
+            sample: Duration::ZERO,
+            least_rounds: 2,
+            most_rounds: 3,
+            enough: Duration::MAX,
+        };
+        let mut subjects: Vec<Box<dyn Prepared + '_>> =
+            vec![Box::new(Probe('a', &log)), Box::new(Probe('b', &log))];
+        let samples = bench.time_interleaved(&mut subjects).unwrap();
+        drop(subjects);
+        // Two runs each to warm up, then three rounds.
+        assert_eq!(log.into_inner(), "aabbabbaab");
+        assert!(samples.iter().all(|s| s.seconds.len() == 3));
+    }
+
+    #[test]
+    fn samples_are_summarised() {
+        let of = |seconds: &[f64]| Samples {
+            seconds: seconds.to_vec(),
+        };
+        let timing = of(&[4.0, 1.0, 3.0, 2.0, 10.0]).timing();
+        assert_eq!((timing.min, timing.median, timing.mad), (1.0, 3.0, 1.0));
+        assert_eq!(timing.samples, 5);
+        let ratio = of(&[1.0, 2.0, 1.0]).speed_up_over(&of(&[2.0, 4.0, 4.0]));
+        assert_eq!(ratio.median, 2.0);
+        assert!((ratio.low - 2.0).abs() < 1e-12 && (ratio.high - 3.8).abs() < 1e-12);
+        assert_eq!(Samples::default().timing().samples, 0);
+    }
+}

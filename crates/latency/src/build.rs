@@ -1,0 +1,225 @@
+//! Models of one block.
+
+use prost::Message;
+use sepconv_analysis::{Assumptions, Pins, Shapes};
+use sepconv_factor::{Chain, Stage, StageShape};
+use sepconv_ir::{DType, Tensor};
+use sepconv_onnx::Document;
+use sepconv_onnx::proto::attribute_proto::AttributeType;
+use sepconv_onnx::proto::tensor_shape_proto::{Dimension, dimension};
+use sepconv_onnx::proto::type_proto::{self, Value};
+use sepconv_onnx::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto,
+};
+use sepconv_passes::{Lowering, Site, lowering, replace};
+use sepconv_targets::InputSpec;
+
+use crate::block::{Block, Form, Geometry};
+use crate::error::LatencyError;
+
+/// A model of one block with random weights, written as real models are: the original is read
+/// from ONNX, and where the form is a chain, [`sepconv_passes::replace`] rewrites it.
+///
+/// Its one input is `x` `[N, Ci, spatial...]`, its one output `y`.
+///
+/// # Errors
+/// [`LatencyError::Form`] or [`LatencyError::Factor`] where the form does not apply.
+pub fn build(block: &Block) -> Result<Document, LatencyError> {
+    let model = model(&block.geometry)
+        .ok_or_else(|| block.misfit(format!("no weights of type {}", block.geometry.dtype)))?;
+    let mut document = Document::from_bytes(model.encode_to_vec().into())?;
+    let Form::Chain {
+        family,
+        rank,
+        lowering: name,
+    } = &block.form
+    else {
+        return Ok(document);
+    };
+    let chain = random_chain(family, *rank, block.stages()?);
+    let lowering = lowering(name).ok_or_else(|| block.misfit(format!("no lowering '{name}'")))?;
+    applicable(block, lowering, &chain)?;
+    let graph = &mut document.model.graph;
+    let site = Shapes::infer(graph, &Pins::default(), &Assumptions::default())
+        .ok()
+        .and_then(|shapes| {
+            let mut nodes = graph.operators().map(|(node, _)| node);
+            nodes.find_map(|node| Site::of(graph, node, &shapes)?.ok())
+        });
+    let site = site.ok_or_else(|| block.misfit("the convolution can't be read".into()))?;
+    replace(graph, &site, &chain, Some(lowering)).map_err(|source| LatencyError::Write {
+        block: block.to_string(),
+        source,
+    })?;
+    Ok(document)
+}
+
+fn applicable(block: &Block, lowering: &dyn Lowering, chain: &Chain) -> Result<(), LatencyError> {
+    let fits = lowering.applies(chain);
+    fits.map_err(|reason| block.misfit(format!("{}: {reason}", lowering.name())))
+}
+
+/// A chain without weights: lowerings look at its shape alone to say whether they apply.
+pub(crate) fn outline(rank: usize, stages: Vec<StageShape>) -> Chain {
+    let empty = |shape| Stage {
+        shape,
+        weight: Vec::new(),
+    };
+    Chain {
+        family: "",
+        rank,
+        stages: stages.into_iter().map(empty).collect(),
+        bias: None,
+    }
+}
+
+fn random_chain(family: &str, rank: usize, stages: Vec<StageShape>) -> Chain {
+    let mut chain = outline(rank, stages);
+    chain.family = sepconv_factor::family(family).map_or("", |f| f.name());
+    for (seed, stage) in (1..).zip(&mut chain.stages) {
+        let kernel = &stage.shape.kernel;
+        stage.weight = random(kernel.len(), kernel.group_in() * kernel.taps(), seed);
+    }
+    chain
+}
+
+/// The block's input, seeded noise.
+pub(crate) fn input(geometry: &Geometry) -> Option<(InputSpec, Tensor)> {
+    let dims = input_dims(geometry);
+    let values = random(dims.iter().product(), 1, 0);
+    let spec = InputSpec {
+        name: "x".into(),
+        dtype: geometry.dtype,
+        dims: dims.clone(),
+    };
+    Some((spec, Tensor::from_floats(geometry.dtype, dims, values)?))
+}
+
+fn input_dims(g: &Geometry) -> Vec<usize> {
+    [&[g.batch, g.kernel.in_channels], &*g.input].concat()
+}
+
+/// Numbers in `-1..1` times `1 / sqrt(fan_in)`, so that activations neither overflow nor become
+/// denormal, from a SplitMix64 stream.
+fn random(count: usize, fan_in: usize, seed: u64) -> Vec<f32> {
+    let scale = (1.0 / fan_in.max(1) as f64).sqrt();
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut next = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    (0..count).map(|_| (next() * scale) as f32).collect()
+}
+
+fn model(g: &Geometry) -> Option<ModelProto> {
+    let kernel = &g.kernel;
+    let weight_dims = [&[kernel.out_channels, kernel.group_in()], &*kernel.spatial].concat();
+    let weight = random(kernel.len(), kernel.group_in() * kernel.taps(), 1);
+    let mut initializer = vec![initializer("w", g.dtype, weight_dims, weight)?];
+    let mut input = vec!["x".to_owned(), "w".into()];
+    if g.bias {
+        let bias = random(kernel.out_channels, 1, 2);
+        initializer.push(self::initializer(
+            "b",
+            g.dtype,
+            vec![kernel.out_channels],
+            bias,
+        )?);
+        input.push("b".into());
+    }
+    let last = |op: bool| if op { "y" } else { "h" }.to_owned();
+    let mut node = vec![NodeProto {
+        name: Some("conv".into()),
+        op_type: Some("Conv".into()),
+        input,
+        output: vec![last(g.activation.is_none())],
+        attribute: vec![
+            ints("dilations", &g.dilations),
+            int("group", kernel.groups),
+            ints("kernel_shape", &kernel.spatial),
+            ints("pads", &g.pads),
+            ints("strides", &g.strides),
+        ],
+        ..Default::default()
+    }];
+    if let Some(activation) = g.activation {
+        node.push(NodeProto {
+            name: Some("activation".into()),
+            op_type: Some(activation.op_type().into()),
+            input: vec![last(false)],
+            output: vec![last(true)],
+            ..Default::default()
+        });
+    }
+    let output = [&[g.batch, kernel.out_channels], &*g.output()?].concat();
+    Some(ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![OperatorSetIdProto {
+            domain: None,
+            version: Some(17),
+        }],
+        graph: Some(GraphProto {
+            name: Some("block".into()),
+            node,
+            initializer,
+            input: vec![info("x", g.dtype, &input_dims(g))],
+            output: vec![info("y", g.dtype, &output)],
+            ..Default::default()
+        }),
+        ..Default::default()
+    })
+}
+
+fn initializer(
+    name: &str,
+    dtype: DType,
+    dims: Vec<usize>,
+    values: Vec<f32>,
+) -> Option<TensorProto> {
+    Some(TensorProto {
+        name: Some(name.into()),
+        dims: dims.iter().map(|d| *d as i64).collect(),
+        data_type: Some(dtype.code()),
+        raw_data: Tensor::from_floats(dtype, dims, values)?.data().cloned(),
+        ..Default::default()
+    })
+}
+
+fn ints(name: &str, values: &[usize]) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(AttributeType::Ints as i32),
+        ints: values.iter().map(|v| *v as i64).collect(),
+        ..Default::default()
+    }
+}
+
+fn int(name: &str, value: usize) -> AttributeProto {
+    AttributeProto {
+        name: Some(name.into()),
+        r#type: Some(AttributeType::Int as i32),
+        i: Some(value as i64),
+        ..Default::default()
+    }
+}
+
+fn info(name: &str, dtype: DType, dims: &[usize]) -> ValueInfoProto {
+    let dim = dims.iter().map(|d| Dimension {
+        value: Some(dimension::Value::DimValue(*d as i64)),
+        denotation: None,
+    });
+    ValueInfoProto {
+        name: Some(name.into()),
+        r#type: Some(TypeProto {
+            value: Some(Value::TensorType(type_proto::Tensor {
+                elem_type: Some(dtype.code()),
+                shape: Some(TensorShapeProto { dim: dim.collect() }),
+            })),
+            denotation: None,
+        }),
+        ..Default::default()
+    }
+}

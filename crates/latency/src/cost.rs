@@ -1,0 +1,154 @@
+//! What planners minimise.
+
+use sepconv_passes::{Lowering, lowerings};
+
+use crate::block::{Block, Geometry};
+use crate::build::outline;
+use crate::error::LatencyError;
+
+/// The cost of a convolution in one of its forms, in a unit of the model's choice. Costs of one
+/// model add up.
+pub trait CostModel: Send + Sync {
+    /// What a cost counts: `MACs`, `parameters` or `seconds`.
+    fn unit(&self) -> &'static str;
+
+    /// The cost of a block.
+    ///
+    /// # Errors
+    /// [`LatencyError`] where the form does not apply, or can't be measured.
+    fn cost(&self, block: &Block) -> Result<f64, LatencyError>;
+
+    /// The costs of many blocks, in their order; `progress` is told how many of how many are
+    /// known. `None` for a form that is out of the question: the target can't run it, or
+    /// another lowering of the same family is far faster.
+    ///
+    /// # Errors
+    /// As [`CostModel::cost`].
+    fn costs(
+        &self,
+        blocks: &[Block],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<Option<f64>>, LatencyError> {
+        progress(0, blocks.len());
+        let costs = blocks.iter().map(|b| self.cost(b).map(Some)).collect();
+        progress(blocks.len(), blocks.len());
+        costs
+    }
+
+    /// The lowering with which a family costs least at a rank, and that cost. Where all cost the
+    /// same, the first of [`lowerings`] that applies.
+    ///
+    /// # Errors
+    /// As [`CostModel::cost`]; [`LatencyError::Form`] where none can be run.
+    fn best_lowering(
+        &self,
+        geometry: &Geometry,
+        family: &str,
+        rank: usize,
+    ) -> Result<(&'static dyn Lowering, f64), LatencyError> {
+        let lowerings = lowerings_for(geometry, family, rank)?;
+        let named = lowerings.iter().map(|l| l.name());
+        let blocks: Vec<Block> = named
+            .map(|name| Block::chain(geometry.clone(), family, rank, name))
+            .collect();
+        let costs = self.costs(&blocks, &mut |_, _| {})?;
+        let known = lowerings.into_iter().zip(costs);
+        let known = known.filter_map(|(lowering, cost)| Some((lowering, cost?)));
+        let best = known.min_by(|a, b| a.1.total_cmp(&b.1));
+        best.ok_or_else(|| {
+            Block::chain(geometry.clone(), family, rank, "any")
+                .misfit("no lowering of it can be run".into())
+        })
+    }
+}
+
+/// The lowerings that write a family at a rank in different ways: at rank 1 all of them write
+/// the same operators, so that there the first stands for all.
+///
+/// # Errors
+/// [`LatencyError::Form`] or [`LatencyError::Factor`] where the family does not apply.
+pub fn lowerings_for(
+    geometry: &Geometry,
+    family: &str,
+    rank: usize,
+) -> Result<Vec<&'static dyn Lowering>, LatencyError> {
+    let block = Block::chain(geometry.clone(), family, rank, "any");
+    let chain = outline(rank, block.stages()?);
+    let found = lowerings().iter().copied();
+    let found = found.filter(|l| l.applies(&chain).is_ok());
+    Ok(found.take(if rank == 1 { 1 } else { usize::MAX }).collect())
+}
+
+/// Costs in multiply-accumulates. All lowerings cost the same.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Macs;
+
+impl CostModel for Macs {
+    fn unit(&self) -> &'static str {
+        "MACs"
+    }
+
+    fn cost(&self, block: &Block) -> Result<f64, LatencyError> {
+        Ok(block.macs()? as f64)
+    }
+}
+
+/// Costs in weights. All lowerings cost the same.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Params;
+
+impl CostModel for Params {
+    fn unit(&self) -> &'static str {
+        "parameters"
+    }
+
+    fn cost(&self, block: &Block) -> Result<f64, LatencyError> {
+        Ok(block.params()? as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::conv;
+
+    #[test]
+    fn macs_and_parameters_are_counted() {
+        let original = Block::original(conv(8));
+        let separable = Block::chain(conv(8), "dw-pw", 2, "concat");
+        // 8 channels, 3x3, on 6x6 positions.
+        assert_eq!(Params.cost(&original).unwrap(), 576.0);
+        assert_eq!(Macs.cost(&original).unwrap(), 576.0 * 36.0);
+        assert_eq!(Params.cost(&separable).unwrap(), 2.0 * (72.0 + 64.0));
+        assert_eq!(Macs.cost(&separable).unwrap(), 2.0 * (72.0 + 64.0) * 36.0);
+        let (lowering, cost) = Macs.best_lowering(&conv(8), "dw-pw", 2).unwrap();
+        assert_eq!((lowering.name(), cost), ("branches", 9792.0));
+    }
+
+    #[test]
+    fn lowerings_that_write_the_same_are_named_once() {
+        let names = |family, rank| -> Vec<&str> {
+            let found = lowerings_for(&conv(8), family, rank).unwrap();
+            found.iter().map(|l| l.name()).collect()
+        };
+        assert_eq!(names("dw-pw", 2), ["branches", "concat", "tiled", "fused"]);
+        assert_eq!(names("dw-pw", 1), ["branches"]);
+        assert_eq!(names("pw-dw", 3), ["branches", "fused"]);
+        assert_eq!(names("channel", 4), ["fused"]);
+    }
+
+    #[test]
+    fn forms_that_do_not_apply_are_errors_that_name_the_block() {
+        let wrong = [("wavelet", 1), ("dw-pw", 10)];
+        for (family, rank) in wrong {
+            let block = Block::chain(conv(8), family, rank, "branches");
+            let error = Macs.cost(&block).unwrap_err().to_string();
+            assert!(
+                error.contains("8x8x3x3") && error.contains(family),
+                "{error}"
+            );
+            assert!(Macs.best_lowering(&conv(8), family, rank).is_err());
+        }
+    }
+}

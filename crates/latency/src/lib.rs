@@ -1,0 +1,36 @@
+//! Measured latency of convolutions and of what could take their place.
+//!
+//! MACs are not time: which form of a convolution is fast depends on the runtime, the number
+//! of threads, the processor and the shape. This crate answers by measuring:
+//!
+//! - [`Bench`] times sessions interleaved, so that a disturbance of the machine hits all of
+//!   them;
+//! - a [`Block`] is one convolution with its bias and activation ([`Geometry`]) as it is or in
+//!   the form of a chain ([`Form`]), written by the lowerings that write real models;
+//! - a [`Cache`] keeps timings per runtime, version, threads and machine;
+//! - a [`CostModel`] is what planners ask: [`Macs`], [`Params`], or [`Measured`] seconds.
+//!
+//! The figures of one block include handing the data into and out of the runtime's own layout,
+//! which inside a network happens at its ends only. That part is the same for the original and
+//! for what replaces it: plan with *differences* of costs, and take a network's own time as
+//! the whole.
+
+mod bench;
+mod block;
+mod build;
+mod cache;
+mod cost;
+mod error;
+mod machine;
+mod measured;
+#[cfg(test)]
+mod testing;
+
+pub use bench::{Bench, Ratio, Samples, Timing};
+pub use block::{Activation, Block, Form, Geometry};
+pub use build::build;
+pub use cache::{Cache, Key};
+pub use cost::{CostModel, Macs, Params, lowerings_for};
+pub use error::LatencyError;
+pub use machine::machine;
+pub use measured::Measured;

@@ -1,0 +1,308 @@
+//! Latency as a cost.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sepconv_ir::Tensor;
+use sepconv_targets::{LoadOptions, Prepared, Session, Target, TargetError};
+
+use crate::bench::{Bench, Samples, Timing};
+use crate::block::{Block, Form, Geometry};
+use crate::build::{build, input};
+use crate::cache::{Cache, Key};
+use crate::cost::CostModel;
+use crate::error::LatencyError;
+
+/// Lowerings this many times slower than the best of their family at the same rank are ruled
+/// out for that family and geometry.
+const RULED_OUT: f64 = 1.5;
+/// Forms that are timed together with the original.
+const TOGETHER: usize = 8;
+
+/// Costs in seconds, measured on a target: the fastest sample of one run of the block.
+///
+/// Forms are timed interleaved with their original and kept on the scale of the original's
+/// first timing: `kept = measured * first original / this original`. Figures taken on a busy
+/// and on a quiet machine can thus be compared.
+pub struct Measured {
+    target: &'static dyn Target,
+    threads: NonZeroUsize,
+    bench: Bench,
+    cache: Mutex<Cache>,
+}
+
+impl Measured {
+    /// Measures on `target` with `threads` threads, and remembers in the default [`Cache`].
+    ///
+    /// # Errors
+    /// [`LatencyError::Target`] where the target is not available.
+    pub fn new(target: &'static dyn Target, threads: NonZeroUsize) -> Result<Self, LatencyError> {
+        target.available()?;
+        let key = Key::here(target.name(), &target.version(), threads.get());
+        Ok(Self {
+            target,
+            threads,
+            bench: Bench::default(),
+            cache: Mutex::new(Cache::open(key)),
+        })
+    }
+
+    /// The same with another cache.
+    #[must_use]
+    pub fn with_cache(self, cache: Cache) -> Self {
+        Self {
+            cache: Mutex::new(cache),
+            ..self
+        }
+    }
+
+    /// The same with other settings of the benchmark.
+    #[must_use]
+    pub fn with_bench(self, bench: Bench) -> Self {
+        Self { bench, ..self }
+    }
+
+    /// The target that is measured.
+    pub fn target(&self) -> &'static dyn Target {
+        self.target
+    }
+
+    /// Threads of one run.
+    pub fn threads(&self) -> usize {
+        self.threads.get()
+    }
+
+    /// Times every block that the cache doesn't know, geometry by geometry, and saves the cache
+    /// after each. `progress` is told how many of the blocks are settled.
+    ///
+    /// To keep many candidates affordable, every form of a chain is first timed for a moment;
+    /// a lowering found 1.5 times slower than the best one given for its family and rank is ruled
+    /// out, and not even loaded at the ranks after that. Those have no timing, as have forms
+    /// that the target can't load or run.
+    ///
+    /// # Errors
+    /// [`LatencyError::Form`] and [`LatencyError::Factor`] for forms that do not exist,
+    /// [`LatencyError::Block`] where the target can't run an original.
+    pub fn measure_all(
+        &self,
+        blocks: &[Block],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<Option<Timing>>, LatencyError> {
+        let mut cache = self.cache();
+        let mut geometries: Vec<&Geometry> = Vec::new();
+        let mut seen = HashSet::new();
+        for block in blocks {
+            if seen.insert(&block.geometry) {
+                geometries.push(&block.geometry);
+            }
+        }
+        let mut settled = 0;
+        for geometry in geometries {
+            progress(settled, blocks.len());
+            let wanted: Vec<&Block> = blocks.iter().filter(|b| b.geometry == *geometry).collect();
+            settled += wanted.len();
+            if wanted.iter().any(|b| cache.entry(b).is_none()) {
+                self.measure_geometry(geometry, &wanted, &mut cache)?;
+                // What can't be saved is measured again next time.
+                let _ = cache.save();
+            }
+        }
+        progress(settled, blocks.len());
+        Ok(blocks.iter().map(|b| cache.get(b)).collect())
+    }
+
+    fn measure_geometry(
+        &self,
+        geometry: &Geometry,
+        wanted: &[&Block],
+        cache: &mut Cache,
+    ) -> Result<(), LatencyError> {
+        let original = Block::original(geometry.clone());
+        let anchor = Loaded::new(self, &original)?.map_err(|source| LatencyError::Block {
+            block: original.to_string(),
+            source,
+        })?;
+        if cache.entry(&original).is_none() {
+            self.finish(&original, &anchor, &mut Vec::new(), cache)?;
+        }
+        let mut chains: Vec<&Block> = wanted.to_vec();
+        chains.retain(|b| b.form != Form::Original);
+        chains.sort_by(|a, b| a.form.cmp(&b.form));
+        chains.dedup();
+        let mut out = Ruled::default();
+        let mut pending = Vec::new();
+        for same_rank in chains.chunk_by(|a, b| family_and_rank(a) == family_and_rank(b)) {
+            pending.extend(self.shortlist(same_rank, &mut out, cache)?);
+            if pending.len() >= TOGETHER {
+                self.finish(&original, &anchor, &mut pending, cache)?;
+            }
+        }
+        if !pending.is_empty() {
+            self.finish(&original, &anchor, &mut pending, cache)?;
+        }
+        Ok(())
+    }
+
+    /// Loads the lowerings of one family at one rank that are neither known nor ruled out, and
+    /// rules out the slow ones.
+    fn shortlist<'b>(
+        &self,
+        same_rank: &[&'b Block],
+        out: &mut Ruled<'b>,
+        cache: &mut Cache,
+    ) -> Result<Vec<Loaded<'b>>, LatencyError> {
+        let mut loaded = Vec::new();
+        for block in same_rank {
+            match cache.entry(block) {
+                Some(entry) if entry.ruled_out => out.add(block),
+                Some(_) => {}
+                None if out.has(block) => {}
+                None => loaded.extend(Loaded::new(self, block)?),
+            }
+        }
+        if same_rank.len() < 2 || loaded.len() < 2 {
+            return Ok(loaded);
+        }
+        let samples = time(&Bench::quick(), &loaded)?;
+        let timings: Vec<Timing> = samples.iter().map(Samples::timing).collect();
+        let best = timings.iter().map(|t| t.min).fold(f64::INFINITY, f64::min);
+        let mut kept = Vec::new();
+        for (subject, timing) in loaded.into_iter().zip(timings) {
+            if timing.min > RULED_OUT * best {
+                out.add(subject.block);
+                cache.insert(subject.block, timing, true);
+            } else {
+                kept.push(subject);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Times what is pending beside the original and moves it into the cache.
+    fn finish<'b>(
+        &self,
+        original: &Block,
+        anchor: &Loaded<'_>,
+        pending: &mut Vec<Loaded<'b>>,
+        cache: &mut Cache,
+    ) -> Result<(), LatencyError> {
+        let forms = std::mem::take(pending);
+        let subjects: Vec<&Loaded<'_>> = std::iter::once(anchor).chain(&forms).collect();
+        let samples = time(&self.bench, subjects)?;
+        let timings: Vec<Timing> = samples.iter().map(Samples::timing).collect();
+        let Some((now, timings)) = timings.split_first() else {
+            return Ok(());
+        };
+        let first = cache.get(original).unwrap_or_else(|| {
+            cache.insert(original, *now, false);
+            *now
+        });
+        let scale = first.min / now.min.max(f64::MIN_POSITIVE);
+        for (form, timing) in forms.iter().zip(timings) {
+            cache.insert(form.block, timing.scaled(scale), false);
+        }
+        Ok(())
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CostModel for Measured {
+    fn unit(&self) -> &'static str {
+        "seconds"
+    }
+
+    fn cost(&self, block: &Block) -> Result<f64, LatencyError> {
+        let timings = self.measure_all(std::slice::from_ref(block), &mut |_, _| {})?;
+        let timing = timings.into_iter().next().flatten();
+        let unknown = || block.misfit(format!("{} can't run it", self.target.name()));
+        timing.map(|t| t.min).ok_or_else(unknown)
+    }
+
+    fn costs(
+        &self,
+        blocks: &[Block],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<Option<f64>>, LatencyError> {
+        let timings = self.measure_all(blocks, progress)?;
+        Ok(timings.into_iter().map(|t| t.map(|t| t.min)).collect())
+    }
+}
+
+/// Lowerings that are ruled out, by family.
+#[derive(Default)]
+struct Ruled<'b>(HashSet<(&'b str, &'b str)>);
+
+impl<'b> Ruled<'b> {
+    fn add(&mut self, block: &'b Block) {
+        self.0.extend(family_and_lowering(block));
+    }
+
+    fn has(&self, block: &'b Block) -> bool {
+        family_and_lowering(block).is_some_and(|key| self.0.contains(&key))
+    }
+}
+
+fn family_and_lowering(block: &Block) -> Option<(&str, &str)> {
+    match &block.form {
+        Form::Chain {
+            family, lowering, ..
+        } => Some((family, lowering)),
+        Form::Original => None,
+    }
+}
+
+fn family_and_rank(block: &Block) -> Option<(&str, usize)> {
+    match &block.form {
+        Form::Chain { family, rank, .. } => Some((family, *rank)),
+        Form::Original => None,
+    }
+}
+
+/// A block in a session.
+struct Loaded<'b> {
+    block: &'b Block,
+    session: Box<dyn Session>,
+    input: Tensor,
+}
+
+impl<'b> Loaded<'b> {
+    /// The outer error is about the block, the inner one the target's.
+    fn new(
+        measured: &Measured,
+        block: &'b Block,
+    ) -> Result<Result<Self, TargetError>, LatencyError> {
+        let document = build(block)?;
+        let no_input = || block.misfit(format!("no input of type {}", block.geometry.dtype));
+        let (spec, input) = input(&block.geometry).ok_or_else(no_input)?;
+        let options = LoadOptions {
+            threads: Some(measured.threads),
+        };
+        let model = document.detach();
+        let session = measured.target.load_with(&model, &[spec], options);
+        Ok(session.and_then(|session| {
+            // What can be loaded but not run is found here, before it is timed with others.
+            session.prepare(std::slice::from_ref(&input))?.run()?;
+            Ok(Self {
+                block,
+                session,
+                input,
+            })
+        }))
+    }
+}
+
+fn time<'a, 'b: 'a>(
+    bench: &Bench,
+    subjects: impl IntoIterator<Item = &'a Loaded<'b>>,
+) -> Result<Vec<Samples>, LatencyError> {
+    let mut prepared: Vec<Box<dyn Prepared + 'a>> = Vec::new();
+    for subject in subjects {
+        let input = std::slice::from_ref(&subject.input);
+        prepared.push(subject.session.prepare(input)?);
+    }
+    Ok(bench.time_interleaved(&mut prepared)?)
+}

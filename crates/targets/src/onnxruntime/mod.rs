@@ -1,0 +1,245 @@
+//! ONNX Runtime, on its CPU provider, from a shared library that is found at run time.
+//!
+//! Nothing of it is needed to build, and nothing but this target needs it to run. Sessions
+//! stop spinning when a run returns, so that the idle threads of one don't take the cores of
+//! another that is timed beside it.
+
+mod library;
+mod model;
+
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+
+use ort::logging::LogLevel;
+use ort::memory::Allocator;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session as OrtSession, SessionInputValue};
+use ort::value::{DynTensor, DynTensorValueType, DynValue, TensorElementType};
+use sepconv_ir::{DType, Tensor};
+use sepconv_onnx::Detached;
+use tempfile::TempDir;
+
+pub use library::use_library;
+
+use crate::error::TargetError;
+use crate::panics::guarded;
+use crate::text::one_line;
+use crate::{InputSpec, LoadOptions, Prepared, Session, Target};
+
+const NAME: &str = "onnxruntime";
+
+/// ONNX Runtime.
+pub(crate) struct OnnxRuntime;
+
+impl Target for OnnxRuntime {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> String {
+        library::library()
+            .map(|l| l.version.clone())
+            .unwrap_or_default()
+    }
+
+    fn available(&self) -> Result<(), TargetError> {
+        library::library().map(|_| ())
+    }
+
+    /// Its convolutions work on blocks of 16 channels where the processor has AVX-512, of 8
+    /// elsewhere.
+    fn channel_step(&self) -> usize {
+        16
+    }
+
+    fn load_with(
+        &self,
+        model: &Detached,
+        inputs: &[InputSpec],
+        options: LoadOptions,
+    ) -> Result<Box<dyn Session>, TargetError> {
+        let library = library::library()?;
+        let error = |reason: String| TargetError::Load {
+            target: NAME,
+            reason: one_line(&reason),
+        };
+        if let Some(odd) = inputs.iter().find(|i| element_type(i.dtype).is_none()) {
+            return Err(error(format!(
+                "input '{}' is of type {}",
+                odd.name, odd.dtype
+            )));
+        }
+        let source = model::attach(model, model::LARGEST_MESSAGE).map_err(error)?;
+        let session = guarded(|| open(&library.environment, &source, options))
+            .and_then(|result| result)
+            .map_err(error)?;
+        Ok(Box::new(Loaded {
+            session: Mutex::new(session),
+            inputs: inputs.to_vec(),
+            _weights: match source {
+                model::Source::Bytes(_) => None,
+                model::Source::File(_, folder) => Some(folder),
+            },
+        }))
+    }
+}
+
+fn open(
+    environment: &ort::environment::Environment,
+    source: &model::Source,
+    options: LoadOptions,
+) -> Result<OrtSession, String> {
+    let text = |e: ort::Error<ort::session::builder::SessionBuilder>| e.to_string();
+    // 0 means one thread per core: a session runs one sample at a time.
+    let threads = options.threads.map_or(0, usize::from);
+    let mut builder = OrtSession::builder(environment)
+        .map_err(|e| e.to_string())?
+        .with_intra_threads(threads)
+        .map_err(text)?
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(text)?
+        .with_config_entry("session.force_spinning_stop", "1")
+        .map_err(text)?
+        .with_log_level(LogLevel::Fatal)
+        .map_err(text)?;
+    match source {
+        model::Source::Bytes(bytes) => builder.commit_from_memory(bytes),
+        model::Source::File(path, _) => builder.commit_from_file(path),
+    }
+    .map_err(|e| e.to_string())
+}
+
+struct Loaded {
+    /// ONNX Runtime's bindings run one sample at a time.
+    session: Mutex<OrtSession>,
+    inputs: Vec<InputSpec>,
+    _weights: Option<TempDir>,
+}
+
+type Values = Vec<(String, DynTensor)>;
+
+impl Loaded {
+    fn values(&self, inputs: &[Tensor]) -> Result<Values, TargetError> {
+        let (found, expected) = (inputs.len(), self.inputs.len());
+        if found != expected {
+            return Err(failed(format!("{found} inputs given, {expected} expected")));
+        }
+        let values = inputs.iter().zip(&self.inputs);
+        values
+            .map(|(tensor, spec)| {
+                let value = guarded(|| value(tensor, spec)).and_then(|r| r);
+                Ok((spec.name.clone(), value.map_err(failed)?))
+            })
+            .collect()
+    }
+
+    fn outputs<T>(
+        &self,
+        values: &Values,
+        read: impl Fn(&DynValue) -> Result<T, String>,
+    ) -> Result<Vec<T>, TargetError> {
+        let feed: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = values
+            .iter()
+            .map(|(name, value)| (name.as_str().into(), value.into()))
+            .collect();
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        guarded(|| {
+            let outputs = session.run(feed).map_err(|e| e.to_string())?;
+            outputs.values().map(|output| read(&output)).collect()
+        })
+        .and_then(|result| result)
+        .map_err(failed)
+    }
+}
+
+impl Session for Loaded {
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, TargetError> {
+        self.outputs(&self.values(inputs)?, tensor)
+    }
+
+    fn prepare<'a>(&'a self, inputs: &[Tensor]) -> Result<Box<dyn Prepared + 'a>, TargetError> {
+        Ok(Box::new(InPlace {
+            session: self,
+            values: self.values(inputs)?,
+        }))
+    }
+}
+
+struct InPlace<'a> {
+    session: &'a Loaded,
+    values: Values,
+}
+
+impl Prepared for InPlace<'_> {
+    fn run(&mut self) -> Result<(), TargetError> {
+        self.session.outputs(&self.values, |_| Ok(())).map(drop)
+    }
+}
+
+fn failed(reason: String) -> TargetError {
+    TargetError::Run {
+        target: NAME,
+        reason: one_line(&reason),
+    }
+}
+
+fn value(tensor: &Tensor, spec: &InputSpec) -> Result<DynTensor, String> {
+    spec.check(tensor)?;
+    let unsupported = || format!("input '{}' is of type {}", spec.name, spec.dtype);
+    let ty = element_type(tensor.dtype()).ok_or_else(unsupported)?;
+    let data = tensor.data().ok_or_else(unsupported)?;
+    let mut value = DynTensor::new(&Allocator::default(), ty, tensor.dims().to_vec())
+        .map_err(|e| e.to_string())?;
+    if !data.is_empty() {
+        // SAFETY: the default allocator's memory is the CPU's; the tensor has as many elements
+        // of the same size as `data`, whose length `Tensor` guarantees.
+        unsafe {
+            let target = value.data_ptr_mut().cast::<u8>();
+            std::ptr::copy_nonoverlapping(data.as_ptr(), target, data.len());
+        }
+    }
+    Ok(value)
+}
+
+fn tensor(value: &DynValue) -> Result<Tensor, String> {
+    let unsupported = || format!("an output is of type {}", value.dtype());
+    let value = value
+        .view()
+        .downcast::<DynTensorValueType>()
+        .map_err(|_| unsupported())?;
+    let dtype = dtype(*value.data_type()).ok_or_else(unsupported)?;
+    let dims: Option<Vec<usize>> = value.shape().iter().map(|d| (*d).try_into().ok()).collect();
+    let dims = dims.ok_or_else(unsupported)?;
+    let count = dims.iter().product::<usize>() * dtype.size().ok_or_else(unsupported)?;
+    let data = match count {
+        0 => Vec::new(),
+        // SAFETY: the CPU provider's outputs lie in the CPU's memory, contiguous, with the
+        // number of elements that their shape says.
+        _ => unsafe { std::slice::from_raw_parts(value.data_ptr().cast::<u8>(), count) }.to_vec(),
+    };
+    Tensor::new(dtype, dims, data.into()).ok_or_else(unsupported)
+}
+
+const TYPES: [(DType, TensorElementType); 13] = [
+    (DType::F32, TensorElementType::Float32),
+    (DType::F64, TensorElementType::Float64),
+    (DType::F16, TensorElementType::Float16),
+    (DType::BF16, TensorElementType::Bfloat16),
+    (DType::U8, TensorElementType::Uint8),
+    (DType::I8, TensorElementType::Int8),
+    (DType::U16, TensorElementType::Uint16),
+    (DType::I16, TensorElementType::Int16),
+    (DType::U32, TensorElementType::Uint32),
+    (DType::I32, TensorElementType::Int32),
+    (DType::U64, TensorElementType::Uint64),
+    (DType::I64, TensorElementType::Int64),
+    (DType::Bool, TensorElementType::Bool),
+];
+
+fn element_type(dtype: DType) -> Option<TensorElementType> {
+    TYPES.iter().find(|t| t.0 == dtype).map(|t| t.1)
+}
+
+fn dtype(element: TensorElementType) -> Option<DType> {
+    TYPES.iter().find(|t| t.1 == element).map(|t| t.0)
+}
