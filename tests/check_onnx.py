@@ -8,7 +8,10 @@ questions share one import of onnxruntime:
     {"do": "inputs", "model": PATH, "out": NPZ, "free": {"N": 2}}   -> {"inputs": {"x": [2, 3, 32, 32]}}
     {"do": "agree", "model": PATH, "reference": PATH, "inputs": NPZ}-> {"error": {"y": 1e-6}, "snr_db": {"y": 91.2}}
     {"do": "outputs", "model": PATH, "inputs": NPZ, "outputs": NPZ} -> the same, for outputs computed elsewhere
-    {"do": "accuracy", "model": PATH, "data": NPZ, "scale": 0.1, "mean": [0], "std": [1]} -> {"correct": 1, "n": 2}
+    {"do": "accuracy", "model": PATH, "data": NPZ, "scale": 0.1, "mean": [0], "std": [1]} -> {"correct": 1, "in_five": 2, "n": 2}
+    {"do": "unlabelled", "data": NPZ, "out": NPZ, "count": 60}      -> {}
+    {"do": "relation", "original": PATH, "model": PATH, "data": NPZ, "scale": 0.1} -> {"same": 1, "kl": 0.1, "error": 0, "n": 2}
+    {"do": "restorer", "model": PATH, "other": PATH, "data": NPZ}   -> {"psnr": [20, 0.1], "ssim": [0.9, 0.01], "snr": 40}
     {"do": "convolutions", "model": PATH}                           -> [{"name": "c", "weight": [8, 3, 3, 3]}]
     {"do": "npz", "out": NPZ, "arrays": {"x": {"dtype": "float32", "shape": [1, 2]}}} -> {}
 
@@ -127,12 +130,65 @@ def accuracy(model, data, scale, mean, std):
     images, labels = arrays["images"], arrays["labels"]
     s = session(model)
     mean, std = (np.float32(v).reshape(1, -1, 1, 1) for v in (mean, std))
-    correct = 0
+    correct = in_five = 0
     for i in range(0, len(images), 64):
         x = (images[i : i + 64].astype(np.float32) * np.float32(scale) - mean) / std
         (logits,) = s.run(None, {s.get_inputs()[0].name: x})
         correct += int((logits.argmax(1) == labels[i : i + 64]).sum())
-    return {"correct": correct, "n": len(images)}
+        in_five += int((np.argsort(-logits, 1)[:, :5] == labels[i : i + 64, None]).sum())
+    return {"correct": correct, "in_five": in_five, "n": len(images)}
+
+
+def unlabelled(data, out, count=None):
+    np.savez(out, images=np.load(data)["images"][:count])
+    return {}
+
+
+def mean_and_error(values):
+    return [float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))]
+
+
+def relation(original, model, data, scale):
+    """How two classifiers of the same pictures differ: equal top classes, and KL(original || model) in nats."""
+    x = np.load(data)["images"].astype(np.float32) * np.float32(scale)
+    logs = []
+    for path in (original, model):
+        s = session(path)
+        (logits,) = s.run(None, {s.get_inputs()[0].name: x})
+        logits = logits.astype(np.float64)
+        logits -= logits.max(1, keepdims=True)
+        logs.append(logits - np.log(np.exp(logits).sum(1, keepdims=True)))
+    p, q = logs
+    kl, error = mean_and_error((np.exp(p) * (p - q)).sum(1))
+    return {"same": int((p.argmax(1) == q.argmax(1)).sum()), "kl": kl, "error": error, "n": len(x)}
+
+
+def restorer(model, other, data):
+    """Writes two image-to-image models and noisy pictures with a target; answers with what the first one makes of
+    them, by definition, and how far the second one is from it: mean and standard error, or a figure."""
+    rng = np.random.default_rng(SEED)
+    i, j = np.mgrid[:24, :20]
+    target = np.stack([0.5 + 0.4 * np.sin(i / (3 + k)) * np.cos(j / (2 + k)) for k in range(5)])[:, None]
+    noisy = target + 0.1 * rng.standard_normal(target.shape)
+    np.savez(data, input=noisy.astype(np.float32), target=target.astype(np.float32))
+    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    for path, factor in ((model, 1.0), (other, 1.01)):
+        w = onnx.numpy_helper.from_array((factor * kernel).astype(np.float32)[None, None], "w")
+        node = onnx.helper.make_node("Conv", ["input", "w"], ["restored"], "blur", pads=[1, 1, 1, 1])
+        value = lambda name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", 1, "H", "W"])
+        graph = onnx.helper.make_graph([node], "g", [value("input")], [value("restored")], [w])
+        onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8), path)
+    a = np.load(data)["target"].astype(np.float64)[:, 0]
+    b, c = (run(path, np.load(data))["restored"].astype(np.float64)[:, 0] for path in (model, other))
+    psnr = 10 * np.log10(1 / np.square(a - b).mean((1, 2)))
+    g = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    g = np.outer(g, g) / g.sum() ** 2
+    blur = lambda x: (np.lib.stride_tricks.sliding_window_view(x, (11, 11), (1, 2)) * g).sum((3, 4))
+    ma, mb = blur(a), blur(b)
+    va, vb, cov = blur(a * a) - ma**2, blur(b * b) - mb**2, blur(a * b) - ma * mb
+    ssim = (2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))
+    snr = 10 * math.log10(np.square(b).sum() / np.square(b - c).sum())
+    return {"psnr": mean_and_error(psnr), "ssim": mean_and_error(ssim.mean((1, 2))), "snr": snr}
 
 
 def convolutions(model):
@@ -148,7 +204,7 @@ def npz(out, arrays):
     return {}
 
 
-REQUESTS = (interface, inputs, agree, outputs, accuracy, convolutions, npz)
+REQUESTS = (interface, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, npz)
 
 
 def main():

@@ -36,7 +36,7 @@ fn compress(out: &str, options: &[&str], threads: &str) -> Value {
 }
 
 fn accuracy(report: &Value) -> f64 {
-    report["compressed"]["evaluation"]["value"]
+    report["compressed"]["evaluation"]["primary"]["value"]
         .as_f64()
         .unwrap()
 }

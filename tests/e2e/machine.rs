@@ -27,7 +27,7 @@ fn every_command_prints_json() {
         "eval", &model, "--data", &data, "--scale", "1/255", "--json",
     ])
     .json();
-    assert_eq!(seen["n"], 500);
+    assert_eq!(seen["primary"]["n"], 500);
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub enum Command {
     Compress(Box<CompressArgs>),
     /// Run two models on the same inputs and compare their outputs
     Compare(CompareArgs),
-    /// Measure a classifier's accuracy on labelled data
+    /// Measure a model on data: accuracy, PSNR, or how close it stays to the original
     Eval(EvalArgs),
     /// Run a model and write its outputs
     Run(RunArgs),
@@ -133,7 +133,8 @@ pub struct CompressArgs {
     /// Layers that share a pass over the data: 1 is most accurate, 0 means all
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub block: usize,
-    /// Labelled data on which the original and the result are evaluated
+    /// Data on which the original and the result are evaluated: by labels or a target where it
+    /// has them, and the result against the original
     #[arg(long, value_name = "DATA")]
     pub eval: Option<PathBuf>,
     /// Replace existing files
@@ -176,10 +177,14 @@ pub struct CompareArgs {
 pub struct EvalArgs {
     /// ONNX model
     pub model: PathBuf,
-    /// Labelled data: an .npz with `images` (or an array named like the input) and `labels`,
-    /// or a folder with one sub-folder of pictures per class
+    /// Data: an .npz with `images` (or an array named like the input) and `labels` or `target`,
+    /// a folder with one sub-folder of pictures per class, or ONNX test sets; with --original
+    /// also data without labels
     #[arg(long)]
     pub data: PathBuf,
+    /// The model that MODEL was made from: measures how close MODEL stays to it
+    #[arg(long, value_name = "MODEL")]
+    pub original: Option<PathBuf>,
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
@@ -342,6 +347,10 @@ pub struct DataArgs {
     /// At most this many samples, drawn with the seed (of the calibration data, in compress)
     #[arg(long, value_name = "N")]
     pub max_samples: Option<usize>,
+    /// Largest value of a picture, for PSNR and SSIM [default: 255 where the target is stored as
+    /// u8, else 1]
+    #[arg(long, value_name = "X")]
+    pub peak: Option<f64>,
 }
 
 impl DataArgs {
@@ -353,6 +362,7 @@ impl DataArgs {
             classes: self.classes.clone(),
             max_samples: self.max_samples,
             seed,
+            peak: self.peak,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use sepconv::Measure;
 use serde::Serialize;
 
 use crate::args::Global;
@@ -150,4 +151,22 @@ pub fn bytes(value: usize) -> String {
 /// A figure in dB, or what stands for none.
 pub fn db(value: Option<f64>, none: &str) -> String {
     value.map_or_else(|| none.to_owned(), |v| format!("{v:.1} dB"))
+}
+
+/// A measured value with its unit: `91.73 %`.
+pub fn quantity(measure: &Measure) -> String {
+    let number = match measure.value {
+        v if v.is_nan() => return "undefined".into(),
+        f64::INFINITY => "infinite".into(),
+        v => format!("{v:.*}", measure.metric.decimals()),
+    };
+    format!("{number} {}", measure.metric.unit())
+        .trim_end()
+        .to_owned()
+}
+
+/// The standard error of a measured value in its unit, without it.
+pub fn stderr(measure: &Measure) -> Option<String> {
+    let error = measure.stderr?;
+    Some(format!("{error:.*}", measure.metric.decimals()))
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::dtype::Dtype;
 use crate::error::DataError;
 use crate::feed::Feed;
 use crate::labels;
@@ -115,11 +116,12 @@ fn listing(names: &[String]) -> String {
 }
 
 fn checked_target(path: &Path, table: Table, rows: usize) -> Result<Table, DataError> {
-    if !table.dtype.is_float() || table.rows() != rows {
+    let fits = table.dtype.is_float() || table.dtype == Dtype::U8;
+    if !fits || table.rows() != rows {
         return Err(DataError::mismatch(
             path,
             &table.what,
-            format!("floats with a first axis of {rows}"),
+            format!("floats or u8 with a first axis of {rows}"),
             format!("{} {:?}", table.dtype, table.shape),
         ));
     }

@@ -1,7 +1,5 @@
 //! Batches and the iterator over them.
 
-use ndarray::ArrayD;
-
 use crate::array::Array;
 use crate::dataset::Dataset;
 use crate::error::DataError;
@@ -14,8 +12,9 @@ pub struct Batch {
     pub inputs: Vec<Array>,
     /// The labels of the `valid` samples, if the data set has labels.
     pub labels: Option<Vec<i64>>,
-    /// The wanted outputs of the `valid` samples, [valid, ...], if the data set has them.
-    pub target: Option<ArrayD<f32>>,
+    /// The wanted outputs of the `valid` samples, [valid, ...] each, in the order of the model's
+    /// outputs; fewer than those, or none, where the data set does not have them.
+    pub targets: Vec<Array>,
     /// The position of the first sample in the data set's selection.
     pub start: usize,
     /// How many rows are samples; the rows after them are padding.

@@ -5,12 +5,11 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ndarray::ArrayD;
-
 use crate::archive::{self, Found};
 use crate::array::Array;
 use crate::batch::{Batch, Batches};
 use crate::draw::draw;
+use crate::dtype::Dtype;
 use crate::error::DataError;
 use crate::feed::Feed;
 use crate::folder::Folder;
@@ -59,7 +58,8 @@ impl Dataset {
     /// The formats, told by content:
     /// - `.npz`: arrays named like the inputs; for a model of one input also
     ///   `images`, or the only array that is neither `labels` nor `target`.
-    ///   `labels` is `[n]` of any integer type, `target` is `[n, ...]` of floats.
+    ///   `labels` is `[n]` of any integer type, `target` is `[n, ...]` of floats or u8 and
+    ///   stands for the first output; it is never preprocessed.
     ///   The first axis counts the samples.
     /// - `.npy`: the array of the one input.
     /// - a directory of JPEG and PNG pictures in name order, hidden files
@@ -67,8 +67,8 @@ impl Dataset {
     ///   positions in the classes file, or without one the sorted positions.
     ///   A model of one channel gets luma.
     /// - an ONNX `test_data_set_*` directory, or a directory that holds
-    ///   several: `input_N.pb` in the order of the inputs, `output_0.pb` as
-    ///   the target. These tensors are never preprocessed.
+    ///   several: `input_N.pb` in the order of the inputs, `output_N.pb` as
+    ///   the targets in the order of the outputs. These tensors are never preprocessed.
     ///
     /// Every array header and every selected picture's header is read here,
     /// so that a wrong shape, dtype, count or label is found before the work
@@ -100,11 +100,9 @@ impl Dataset {
             labels::check_range(path, labels, class_count)?;
         }
         if request.labels == Labels::Required && found.is_none() && target.is_none() {
-            return Err(DataError::malformed(
-                path,
-                "labels or a target (an array 'labels' or 'target', class folders, output_0.pb)",
-                "neither",
-            ));
+            return Err(DataError::Unlabelled {
+                path: path.to_path_buf(),
+            });
         }
         let rows = draw(source.rows(), request.max_samples, request.seed);
         Ok(Self {
@@ -190,10 +188,20 @@ impl Dataset {
         self.labels.as_deref()
     }
 
-    /// Whether batches carry a target.
+    /// Whether batches carry targets.
     #[must_use]
     pub fn has_target(&self) -> bool {
         self.target.is_some()
+    }
+
+    /// The element type of the targets, if the data set has any: of an array `target`, as it is
+    /// stored; f32 for a test set, whose targets are floats.
+    #[must_use]
+    pub fn target_dtype(&self) -> Option<Dtype> {
+        self.target.as_ref().map(|target| match target {
+            Target::Table(table) => table.dtype,
+            Target::Sets => Dtype::F32,
+        })
     }
 
     /// The shape of a sample per input, without the batch axis; the free axes of the model filled in.
@@ -245,20 +253,18 @@ impl Dataset {
         Ok(Batch {
             inputs,
             labels: self.labels.as_ref().map(|l| l[range.clone()].to_vec()),
-            target: self.read_target(rows)?,
+            targets: self.read_targets(rows)?,
             start: range.start,
             valid: range.len(),
         })
     }
 
-    fn read_target(&self, rows: &[usize]) -> Result<Option<ArrayD<f32>>, DataError> {
-        let array = match (&self.target, &self.source) {
-            (None, _) => return Ok(None),
-            (Some(Target::Table(table)), _) => table.read(rows)?,
-            (Some(Target::Sets), Source::Sets(sets)) => sets.read_target(rows)?,
-            (Some(Target::Sets), _) => return Ok(None),
-        };
-        array.to_ndarray_f32().map(Some)
+    fn read_targets(&self, rows: &[usize]) -> Result<Vec<Array>, DataError> {
+        match (&self.target, &self.source) {
+            (Some(Target::Table(table)), _) => Ok(vec![table.read(rows)?]),
+            (Some(Target::Sets), Source::Sets(sets)) => sets.read_targets(rows),
+            (Some(Target::Sets) | None, _) => Ok(Vec::new()),
+        }
     }
 }
 
@@ -299,7 +305,7 @@ fn directory(path: &Path, request: &Request) -> Result<Opened, DataError> {
         return Ok((Source::Pictures(folder), labels, None));
     }
     let sets = TestSets::open(sets, request)?;
-    let target = sets.has_target.then_some(Target::Sets);
+    let target = (sets.targets > 0).then_some(Target::Sets);
     Ok((Source::Sets(sets), None, target))
 }
 

@@ -54,6 +54,16 @@ pub enum DataError {
         /// Where the samples were looked for.
         detail: String,
     },
+    /// The data set has neither labels nor a target, and one of them is required.
+    #[error(
+        "{}: expected labels or a target (an array 'labels' or 'target', class folders, \
+         output_0.pb), found neither",
+        show(path)
+    )]
+    Unlabelled {
+        /// The file or directory.
+        path: PathBuf,
+    },
     /// A preprocessing value, as a flag or as a key of a TOML file, makes no sense.
     #[error("{what}: expected {expected}, found {found}")]
     Value {

@@ -20,8 +20,8 @@ pub(crate) struct TestSets {
     inputs: Vec<InputSpec>,
     /// The shape of a sample per input.
     pub samples: Vec<Vec<usize>>,
-    /// Whether every set has an `output_0.pb` that serves as a target.
-    pub has_target: bool,
+    /// How many `output_N.pb`, from 0 on, serve as targets: every set has them, of one shape.
+    pub targets: usize,
 }
 
 /// The test sets at `path`: itself, or its `test_data_set_*` folders by number; empty if it has none.
@@ -50,9 +50,10 @@ impl TestSets {
             starts: vec![0],
             inputs: request.inputs.clone(),
             samples: Vec::new(),
-            has_target: request.labels != Labels::Ignore,
+            targets: 0,
         };
-        let mut target_shape = None;
+        // Shapes of the targets without the batch axis, as far as the sets agree.
+        let mut shapes: Option<Vec<Vec<usize>>> = (request.labels == Labels::Ignore).then(Vec::new);
         for set in &found.sets {
             let feeds = feeds(set, &found.inputs)?;
             let rows = feeds.first().map_or(0, |f| f.rows);
@@ -68,17 +69,18 @@ impl TestSets {
                 ));
             }
             found.starts.push(found.starts.last().unwrap_or(&0) + rows);
-            if found.has_target {
-                match target(set, rows) {
-                    Ok(array) => {
-                        let shape = array.shape()[1..].to_vec();
-                        found.has_target = *target_shape.get_or_insert(shape.clone()) == shape;
-                    }
+            if shapes.as_ref().is_none_or(|s| !s.is_empty()) {
+                let these = match target_shapes(set, rows) {
                     Err(error) if request.labels == Labels::Required => return Err(error),
-                    Err(_) => found.has_target = false,
-                }
+                    other => other.unwrap_or_default(),
+                };
+                let all = shapes.get_or_insert_with(|| these.clone());
+                let agree = all.iter().zip(&these).take_while(|(a, b)| a == b);
+                let agree = agree.count();
+                all.truncate(agree);
             }
         }
+        found.targets = shapes.map_or(0, |s| s.len());
         Ok(found)
     }
 
@@ -123,11 +125,16 @@ impl TestSets {
             .collect()
     }
 
-    /// The rows of `output_0.pb` for the given samples, f32.
-    pub(crate) fn read_target(&self, rows: &[usize]) -> Result<Array, DataError> {
+    /// The rows of every target for the given samples, f32.
+    pub(crate) fn read_targets(&self, rows: &[usize]) -> Result<Vec<Array>, DataError> {
+        let all = (0..self.targets).map(|output| self.read_target(output, rows));
+        all.collect()
+    }
+
+    fn read_target(&self, output: usize, rows: &[usize]) -> Result<Array, DataError> {
         let (mut values, mut shape) = (Vec::new(), vec![rows.len()]);
         self.by_set(rows, |set, count, local| {
-            let array = target(set, count)?;
+            let array = target(set, output, count)?;
             shape.truncate(1);
             shape.extend_from_slice(&array.shape()[1..]);
             for &row in local {
@@ -171,9 +178,19 @@ fn feeds(set: &Path, inputs: &[InputSpec]) -> Result<Vec<Feed>, DataError> {
     Ok(feeds)
 }
 
-/// `output_0.pb` of one set: floats with one row per sample.
-fn target(set: &Path, rows: usize) -> Result<Array, DataError> {
-    let path = set.join("output_0.pb");
+/// The shapes, without the batch axis, of `output_0.pb`, which has to be a target, and of the
+/// outputs after it up to the first that is none (integers, or no row per sample).
+fn target_shapes(set: &Path, rows: usize) -> Result<Vec<Vec<usize>>, DataError> {
+    let mut shapes = vec![target(set, 0, rows)?.shape()[1..].to_vec()];
+    while let Ok(array) = target(set, shapes.len(), rows) {
+        shapes.push(array.shape()[1..].to_vec());
+    }
+    Ok(shapes)
+}
+
+/// `output_N.pb` of one set: floats with one row per sample.
+fn target(set: &Path, output: usize, rows: usize) -> Result<Array, DataError> {
+    let path = set.join(format!("output_{output}.pb"));
     let array = tensor::read(&path)?;
     if !array.dtype().is_float() || array.shape().first() != Some(&rows) {
         return Err(DataError::mismatch(

@@ -94,7 +94,8 @@ fn npz_with_labels_and_target() {
     assert_eq!((last.valid, last.inputs[0].shape()), (1, &[1, 1, 2, 3][..]));
     assert_eq!(last.inputs[0].as_f32()[5], 29.0);
     assert_eq!(last.labels, Some(vec![0]));
-    assert_eq!(last.target.as_ref().unwrap()[[0, 1]], 9.0);
+    assert_eq!(&*last.targets[0].as_f32(), &[8.0, 9.0]);
+    assert_eq!(dataset.target_dtype(), Some(Dtype::F32));
 
     request.class_count = Some(4);
     refusal(
@@ -104,6 +105,21 @@ fn npz_with_labels_and_target() {
     request.labels = Labels::Ignore;
     let dataset = Dataset::open(&path, &request).unwrap();
     assert!(dataset.labels().is_none() && !dataset.has_target());
+    assert_eq!(dataset.target_dtype(), None);
+
+    request.labels = Labels::Required;
+    let bytes = Array::from_slice(&[5], &[0u8, 1, 2, 254, 255]).unwrap();
+    write_npz(&path, &[("images", &images), ("target", &bytes)]).unwrap();
+    let dataset = Dataset::open(&path, &request).unwrap();
+    assert_eq!(dataset.target_dtype(), Some(Dtype::U8));
+    let batch = dataset.batch(3..5).unwrap();
+    assert_eq!(&*batch.targets[0].as_f32(), &[254.0, 255.0]);
+    let words = Array::from_slice(&[5], &[0i32, 1, 2, 3, 4]).unwrap();
+    write_npz(&path, &[("images", &images), ("target", &words)]).unwrap();
+    refusal(
+        Dataset::open(&path, &request),
+        "expected floats or u8 with a first axis of 5, found i32",
+    );
 }
 
 #[test]
@@ -139,10 +155,10 @@ fn npz_refusals() {
         Dataset::open(&path, &one("a")),
         "expected shape [4], one label per sample",
     );
-    write_npz(&path, &[("a", &a), ("target", &a)]).unwrap();
+    write_npz(&path, &[("a", &a), ("target", &b)]).unwrap();
     refusal(
         Dataset::open(&path, &one("a")),
-        "expected floats with a first axis of 4, found u8",
+        "expected floats or u8 with a first axis of 4, found u8 [3, 3]",
     );
     write_npz(&path, &[]).unwrap();
     refusal(Dataset::open(&path, &one("a")), "found no arrays");
@@ -347,15 +363,27 @@ fn onnx_test_sets() {
     let dataset = Dataset::open(dir.path(), &request).unwrap();
     let batch = dataset.batch(0..3).unwrap();
     assert_eq!(&*batch.inputs[0].as_f32(), &[1., 2., 3., 4., 5., 6.]);
-    let target = batch.target.unwrap();
-    assert_eq!(target.shape(), [3, 1]);
-    assert_eq!(
-        target.iter().copied().collect::<Vec<_>>(),
-        [0.5, 0.25, 0.75]
-    );
+    assert_eq!(batch.targets.len(), 1);
+    assert_eq!(batch.targets[0].shape(), [3, 1]);
+    assert_eq!(&*batch.targets[0].as_f32(), &[0.5, 0.25, 0.75]);
     let batch = dataset.batch(2..3).unwrap();
     assert_eq!(&*batch.inputs[0].as_f32(), &[5., 6.]);
     assert_eq!(Dataset::open(&ten, &request).unwrap().len(), 2);
+
+    // A second output counts where every set has it, and in one shape.
+    let second = |set: &Path, dims: &[u8], values: &[f32]| {
+        tensor(&set.join("output_1.pb"), dims, 1, &f32s(values));
+    };
+    let targets = || {
+        let dataset = Dataset::open(dir.path(), &request).unwrap();
+        dataset.batch(0..3).unwrap().targets
+    };
+    second(&two, &[1, 2], &[1., 2.]);
+    assert_eq!(targets().len(), 1);
+    second(&ten, &[2, 1], &[3., 4.]);
+    assert_eq!(targets().len(), 1);
+    second(&ten, &[2, 2], &[3., 4., 5., 6.]);
+    assert_eq!(&*targets()[1].as_f32(), &[1., 2., 3., 4., 5., 6.]);
 
     fs::remove_file(ten.join("output_0.pb")).unwrap();
     refusal(Dataset::open(dir.path(), &request), "output_0.pb");

@@ -59,7 +59,8 @@ fn denoising() {
     );
     let batch = dataset.batch(0..7).unwrap();
     let noisy = batch.inputs[0].to_ndarray_f32().unwrap();
-    let error = (&noisy - &batch.target.unwrap()).mapv(|x| f64::from(x).powi(2));
+    let error =
+        (&noisy - &batch.targets[0].to_ndarray_f32().unwrap()).mapv(|x| f64::from(x).powi(2));
     let psnr = -10.0 * error.mean().unwrap().log10();
     assert!((psnr - 20.16).abs() < 0.1, "{psnr}");
     request.labels = Labels::IfPresent;

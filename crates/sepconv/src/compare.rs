@@ -95,8 +95,7 @@ pub fn compare(
     inputs: &[Vec<Tensor>],
     progress: &dyn Progress,
 ) -> Result<Comparison, Error> {
-    same(b, "inputs", &input_names(a), &input_names(b))?;
-    same(b, "outputs", &a.output_names(), &b.output_names())?;
+    same_interface(a, b)?;
     let left = run(a, target, inputs, progress)?;
     let right = run(b, target, inputs, progress)?;
     Ok(Comparison::of(
@@ -105,6 +104,12 @@ pub fn compare(
         &left,
         &right,
     ))
+}
+
+/// Refuses `b` where its inputs or outputs differ from those of `a` in name or number.
+pub(crate) fn same_interface(a: &Loaded, b: &Loaded) -> Result<(), Error> {
+    same(b, "inputs", &input_names(a), &input_names(b))?;
+    same(b, "outputs", &a.output_names(), &b.output_names())
 }
 
 fn input_names(model: &Loaded) -> Vec<String> {

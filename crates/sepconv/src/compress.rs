@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::calibrate::{CalibrationSettings, LayerFit, calibrate, score};
 use crate::compare::{Comparison, compare};
 use crate::error::Error;
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::{Evaluation, Evaluator};
 use crate::inputs::{DataSource, synthetic_inputs};
 use crate::loaded::Loaded;
 use crate::progress::{Event, Progress};
@@ -80,10 +80,23 @@ pub struct Settings {
     pub calibration: Option<CalibrationSettings>,
     /// What is done without such data.
     pub data_free: DataFree,
-    /// Labelled data that the original and the result are evaluated on.
+    /// Data that the original and the result are evaluated on: by labels or a target where it
+    /// has them, and the result against the original.
     pub eval: Option<DataSource>,
     /// The runtime that outputs are measured on.
     pub target: &'static dyn Target,
+}
+
+impl Settings {
+    /// Opens the evaluation data, where given, to measure models against `original`.
+    pub(crate) fn evaluator<'a>(
+        &self,
+        original: &'a Loaded,
+    ) -> Result<Option<Evaluator<'a>>, Error> {
+        let data = self.eval.as_ref();
+        data.map(|data| Evaluator::against(original, data, self.target))
+            .transpose()
+    }
 }
 
 impl Default for Settings {
@@ -131,7 +144,7 @@ pub struct Size {
     pub params: u64,
     /// File size in bytes, external data included.
     pub bytes: usize,
-    /// Accuracy, where labelled data was given.
+    /// What was measured on the evaluation data, where given.
     pub evaluation: Option<Evaluation>,
 }
 
@@ -468,6 +481,7 @@ pub fn compress_file(
     progress: &dyn Progress,
 ) -> Result<Outcome, Error> {
     let original = Loaded::open(input, &settings.pins)?;
+    let evaluator = settings.evaluator(&original)?;
     let compressed = compress(&original, settings, progress)?;
     let layers = layers(&original, &compressed);
     let (folded, assumed) = (compressed.folded, &original.shapes);
@@ -477,7 +491,7 @@ pub fn compress_file(
     drop(compressed);
     let written = Loaded::open(staged.path(), &settings.pins)?;
     let comparison = measure(&original, &written, settings, progress)?;
-    let sizes = [&original, &written].map(|model| size(model, settings, progress));
+    let sizes = [&original, &written].map(|model| size(model, evaluator.as_ref(), progress));
     let [before, after] = sizes;
     let (before, after) = (before?, after?);
     staged.commit()?;
@@ -495,11 +509,12 @@ pub fn compress_file(
     })
 }
 
-fn size(model: &Loaded, settings: &Settings, progress: &dyn Progress) -> Result<Size, Error> {
-    let evaluation = match &settings.eval {
-        Some(data) => Some(evaluate(model, settings.target, data, progress)?),
-        None => None,
-    };
+fn size(
+    model: &Loaded,
+    evaluator: Option<&Evaluator>,
+    progress: &dyn Progress,
+) -> Result<Size, Error> {
+    let evaluation = evaluator.map(|e| e.evaluate(model, progress)).transpose()?;
     Ok(Size {
         macs: model.cost.macs,
         params: model.cost.params,

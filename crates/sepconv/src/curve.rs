@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::compare::compare;
 use crate::compress::{Budget, Settings, compress, synthetic_runs};
 use crate::error::Error;
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::Evaluation;
 use crate::inputs::synthetic_inputs;
 use crate::loaded::Loaded;
 use crate::progress::Progress;
@@ -23,7 +23,7 @@ pub struct CurvePoint {
     /// Signal-to-noise ratio of the worst output in dB; `None` for no difference or where
     /// it was not run.
     pub snr_db: Option<f64>,
-    /// Accuracy, where labelled data was given.
+    /// What was measured on the evaluation data, where given.
     pub evaluation: Option<Evaluation>,
 }
 
@@ -43,6 +43,7 @@ pub fn curve(
         settings.seed,
         sepconv_data::SyntheticKind::Normal,
     );
+    let evaluator = settings.evaluator(model)?;
     let mut points = Vec::new();
     for rank in 1.. {
         let uniform = Settings {
@@ -70,10 +71,10 @@ pub fn curve(
                 .filter(|snr| snr.is_finite()),
             Err(_) => None,
         };
-        let evaluation = match &settings.eval {
-            Some(data) => Some(evaluate(&trial.model, settings.target, data, progress)?),
-            None => None,
-        };
+        let evaluation = evaluator
+            .as_ref()
+            .map(|e| e.evaluate(&trial.model, progress))
+            .transpose()?;
         points.push(CurvePoint {
             label: format!("rank {rank}"),
             macs: trial.model.cost.macs as f64 / model.cost.macs.max(1) as f64,

@@ -25,6 +25,9 @@ pub struct DataSource {
     pub max_samples: Option<usize>,
     /// Seed of the draw.
     pub seed: u64,
+    /// Largest value that a wanted picture can have, for PSNR and SSIM. `None`: 255 where the
+    /// target is stored as u8, else 1.
+    pub peak: Option<f64>,
 }
 
 impl DataSource {

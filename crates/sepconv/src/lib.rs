@@ -17,7 +17,8 @@
 //!
 //! The steps are there to be used apart: [`Loaded`] reads a model and knows its shapes and
 //! cost, [`inspect`] lists what could be done, [`compress`] rewrites in memory, [`compare`]
-//! and [`evaluate`] run exported models on a target, [`bench()`] times them. The crates below (`sepconv_ir`,
+//! and [`evaluate`] run exported models on a target, [`bench()`] times them, and an
+//! [`Evaluator`] measures many models on one data set. The crates below (`sepconv_ir`,
 //! `sepconv_passes`, …) are re-exported for those who want the pass alone.
 
 mod bench;
@@ -45,7 +46,7 @@ pub use compress::{
 };
 pub use curve::{CurvePoint, curve};
 pub use error::Error;
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Against, Evaluation, Evaluator, Measure, Metric, evaluate, evaluate_against};
 pub use inputs::{DataSource, data_specs, load_inputs, synthetic_inputs};
 pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use loaded::Loaded;

@@ -6,13 +6,13 @@ use anyhow::{Result, bail};
 use sepconv::factor::family;
 use sepconv::report::FILES;
 use sepconv::{
-    Budget, CalibrationSettings, DataFree, DataSource, Families, Layer, Outcome, Report, Schedule,
-    Selection, Settings, Size, compress_file, curve,
+    Against, Budget, CalibrationSettings, DataFree, DataSource, Families, Layer, Outcome, Report,
+    Schedule, Selection, Settings, Size, compress_file, curve,
 };
 
 use crate::args::{CompressArgs, DataFreeArg};
 use crate::commands::compare::print_outputs;
-use crate::output::{Output, bytes, db, si};
+use crate::output::{Output, bytes, db, quantity, si, stderr};
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     let settings = settings(args)?;
@@ -215,7 +215,7 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         bytes(b.bytes),
         ratio(a.bytes as f64, b.bytes as f64)
     ));
-    accuracy(a, b, out);
+    measures(a, b, out);
     match &o.comparison.not_run {
         Some(reason) => out.note(format!("not run: {reason}")),
         None => {
@@ -240,12 +240,28 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
     out.line(format!("wrote {}", o.output.display()));
 }
 
-fn accuracy(a: &Size, b: &Size, out: &Output) {
-    if let (Some(a), Some(b)) = (&a.evaluation, &b.evaluation) {
-        out.line(format!(
-            "  {:<10}  {:.2} % -> {:.2} %  (standard error {:.2}, n = {})",
-            a.metric, a.value, b.value, b.stderr, b.n
-        ));
+/// A line per measure; before and after, but after alone where it is held against the original.
+fn measures(before: &Size, after: &Size, out: &Output) {
+    let Some(evaluation) = &after.evaluation else {
+        return;
+    };
+    let all = &evaluation.measures;
+    let several = all.iter().any(|m| m.output != evaluation.primary.output);
+    for m in all {
+        let mut value = quantity(m);
+        let mut notes = Vec::new();
+        if m.against == Against::Original {
+            notes.push("against the original".to_owned());
+        } else if let Some(b) = before.evaluation.as_ref().and_then(|e| e.same(m)) {
+            value = format!("{} -> {value}", quantity(b));
+        }
+        if several {
+            notes.push(format!("output {}", m.output));
+        }
+        notes.extend(stderr(m).map(|e| format!("standard error {e}")));
+        notes.push(format!("n = {}", m.n));
+        let (name, notes) = (m.metric.name(), notes.join(", "));
+        out.line(format!("  {name:<10}  {value}  ({notes})"));
     }
 }
 

@@ -1,26 +1,43 @@
 //! `sepconv eval`.
 
 use anyhow::Result;
-use sepconv::{Loaded, evaluate};
+use sepconv::{Evaluator, Loaded};
 
 use crate::args::EvalArgs;
-use crate::output::Output;
+use crate::output::{Output, quantity, stderr};
 
 pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
     let target = args.target.find()?;
-    let model = Loaded::open(&args.model, &args.shapes.pins()?)?;
+    let pins = args.shapes.pins()?;
+    let model = Loaded::open(&args.model, &pins)?;
+    let original = args.original.as_ref();
+    let original = original.map(|path| Loaded::open(path, &pins)).transpose()?;
     let source = args.preprocess.source(&args.data, 0)?;
+    let evaluator = match &original {
+        Some(original) => Evaluator::against(original, &source, target)?,
+        None => Evaluator::new(&model, &source, target)?,
+    };
     let progress = out.progress();
-    let result = evaluate(&model, target, &source, &progress)?;
+    let result = evaluator.evaluate(&model, &progress)?;
     drop(progress);
     out.json(&result);
     out.line(format!(
-        "{}: {} {:.2} % (standard error {:.2} points, n = {})",
+        "{} on {} samples of {}, run by {}",
         model.file(),
-        result.metric,
-        result.value,
-        result.stderr,
-        result.n
+        evaluator.samples(),
+        args.data.display(),
+        target.name()
     ));
+    let header = ["measure", "value", "standard error", "against", "output"];
+    let rows = result.measures.iter().map(|m| {
+        vec![
+            m.metric.name().to_owned(),
+            quantity(m),
+            stderr(m).unwrap_or_else(|| "-".into()),
+            m.against.name().to_owned(),
+            m.output.clone(),
+        ]
+    });
+    out.table(&header, &rows.collect::<Vec<_>>());
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::curve_data::{Curve, Kind, Measure, Point};
+use super::curve_data::{Curve, Kind, Point};
 use super::escape::{escape, shorten};
 use super::marks::{CHARACTER, class, legend, mark, whisker};
 use super::place::{Placer, Rect};
@@ -59,7 +59,7 @@ pub(super) fn draw(curve: &Curve, frame: Frame, style: Option<&str>) -> String {
         h = h,
         size = size,
         font = frame.font,
-        title = curve.title(),
+        title = escape(&curve.title()),
         desc = escape(&curve.summary())
     );
     if let Some(style) = style {
@@ -96,11 +96,13 @@ impl Plot {
             let (a, b) = p.whisker().unwrap_or((p.y, p.y));
             [a, b]
         }));
-        let y_ticks = match curve.measure {
-            // At least one point wide, and within 0..100.
-            Measure::Accuracy { .. } if hi - lo < 1.0 => {
-                let lo = (f64::midpoint(lo, hi) - 0.5).clamp(0.0, 99.0);
-                ticks(lo, lo + 1.0, 1.0, frame.ticks)
+        let y_ticks = match curve.axis.least() {
+            // At least that long, and within what is possible.
+            Some(least) if hi - lo < least => {
+                let range = curve.axis.range();
+                let lo = f64::midpoint(lo, hi) - least / 2.0;
+                let lo = lo.max(range.0).min(range.1 - least);
+                ticks(lo, lo + least, least, frame.ticks)
             }
             _ => ticks(lo, hi, 1.0, frame.ticks),
         };

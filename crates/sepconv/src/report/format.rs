@@ -1,5 +1,7 @@
 //! Numbers for people.
 
+use crate::evaluate::{Against, Measure, Metric};
+
 /// Non-breaking space: a number and its unit stay on one line.
 const NBSP: char = '\u{a0}';
 
@@ -65,6 +67,47 @@ pub(super) fn percent(fraction: f64) -> String {
 /// Decibels: `21.3 dB`.
 pub(super) fn decibels(value: f64) -> String {
     format!("{}{NBSP}dB", fixed(value, 1))
+}
+
+/// A value of a metric with its unit: `91.73 %`.
+pub(super) fn quantity(metric: Metric, value: f64) -> String {
+    let number = match value {
+        v if v.is_nan() => return "–".into(),
+        v if v.is_infinite() && v > 0.0 => "∞".into(),
+        v if v.is_infinite() => "\u{2212}∞".into(),
+        v => fixed(v, metric.decimals()),
+    };
+    match metric.unit() {
+        "" => number,
+        unit => format!("{number}{NBSP}{unit}"),
+    }
+}
+
+/// A measured value with its standard error: `91.73 % ± 0.28`.
+pub(super) fn measured(measure: &Measure) -> String {
+    let value = quantity(measure.metric, measure.value);
+    match measure.stderr {
+        Some(error) => format!("{value} ±{NBSP}{}", fixed(error, measure.metric.decimals())),
+        None => value,
+    }
+}
+
+/// What a metric against something is called.
+pub(super) fn described(metric: Metric, against: Against) -> &'static str {
+    match (metric, against) {
+        (Metric::Agreement, _) => "agreement with the original",
+        (Metric::Snr, _) => "SNR of the worst output",
+        _ => metric.label(),
+    }
+}
+
+/// With a capital first letter.
+pub(super) fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    match chars.next() {
+        Some(first) => first.to_uppercase().chain(chars).collect(),
+        None => String::new(),
+    }
 }
 
 /// With `decimals` decimals and a true minus sign.
@@ -166,6 +209,16 @@ mod tests {
         assert_eq!(percent(1.2e-9), "1.2×10⁻⁷\u{a0}%");
         assert_eq!(decibels(-3.25), "\u{2212}3.2\u{a0}dB");
         assert_eq!(fixed(-0.001, 2), "0.00");
+    }
+
+    #[test]
+    fn quantities_have_their_unit_and_decimals() {
+        assert_eq!(quantity(Metric::Psnr, -3.256), "\u{2212}3.26\u{a0}dB");
+        assert_eq!(quantity(Metric::Snr, f64::INFINITY), "∞\u{a0}dB");
+        assert_eq!(quantity(Metric::Cosine, 0.5), "0.500000");
+        assert_eq!(quantity(Metric::Kl, f64::NAN), "–");
+        let one = Measure::share(Metric::TopOne, Against::Labels, "y", 1, 2);
+        assert_eq!(measured(&one), "50.00\u{a0}% ±\u{a0}35.36");
     }
 
     #[test]

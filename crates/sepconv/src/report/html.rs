@@ -4,7 +4,7 @@ use super::Report;
 use super::curve_chart::{NARROW, WIDE, draw};
 use super::curve_data::Curve;
 use super::escape::escape;
-use super::{layer_chart, summary, tables};
+use super::{layer_chart, measures, summary, tables};
 
 const STYLE: &str = include_str!("style.css");
 const CHART_STYLE: &str = include_str!("chart.css");
@@ -32,6 +32,7 @@ pub(super) fn page(report: &Report) -> String {
         summary::headline(report)
     );
     page.push_str(&summary::table(report));
+    page.push_str(&measures::table(report));
     section(&mut page, "Accuracy against compression", &curve(report));
     section(&mut page, "Layers", &layers(report));
     section(&mut page, "Outputs", &outputs(report));

@@ -9,6 +9,7 @@ mod format;
 mod html;
 mod layer_chart;
 mod marks;
+mod measures;
 mod place;
 mod scale;
 mod summary;

@@ -2,9 +2,9 @@
 
 use super::Report;
 use super::escape::escape;
-use super::format::{bytes, decibels, exact, fixed, ratio, si};
+use super::format::{bytes, capital, decibels, described, exact, measured, ratio, si};
 use super::table::{Cell, Table};
-use crate::evaluate::Evaluation;
+use crate::evaluate::Against;
 use crate::metrics::OutputComparison;
 
 /// The headline as HTML.
@@ -30,12 +30,15 @@ pub(super) fn headline(report: &Report) -> String {
             exact(after)
         ));
     }
-    if let (Some(before), Some(after)) = (&a.evaluation, &b.evaluation) {
+    if let Some(after) = b.evaluation.as_ref().map(|e| &e.primary) {
+        // An original agrees with itself: that is no news.
+        let before = a.evaluation.as_ref().map(|e| &e.primary);
+        let before = before.filter(|_| after.against != Against::Original);
+        let before = before.map_or(String::new(), |b| format!("{} → ", measured(b)));
         html.push_str(&format!(
-            "{} accuracy: {} → <b>{}</b> on {} samples. ",
-            escape(&capital(after.metric)),
-            figure(before),
-            figure(after),
+            "{}: {before}<b>{}</b> on {} samples. ",
+            escape(&capital(described(after.metric, after.against))),
+            measured(after),
             exact(after.n as u64)
         ));
     }
@@ -105,11 +108,11 @@ fn worst(outputs: &[OutputComparison]) -> Worst<'_> {
     worst
 }
 
-/// Sizes and accuracy before and after with all digits.
+/// Sizes before and after with all digits.
 pub(super) fn table(report: &Report) -> String {
     let head = ["Before", "After", "Ratio"].map(Cell::number);
     let head = [Cell::text("Figure")].into_iter().chain(head).collect();
-    let mut table = Table::new("sizes", "Size and accuracy before and after", head);
+    let mut table = Table::new("sizes", "Size before and after", head);
     let (a, b) = (&report.original, &report.compressed);
     let rows = [
         ("MACs", a.macs, b.macs),
@@ -124,39 +127,12 @@ pub(super) fn table(report: &Report) -> String {
             Cell::maybe(ratio(after, before)),
         ]);
     }
-    if let (Some(before), Some(after)) = (&a.evaluation, &b.evaluation) {
-        let cell = |e: &Evaluation| {
-            Cell::number(&figure(e)).titled(format!("{} ± {} on {}", e.value, e.stderr, e.n))
-        };
-        let change = after.value - before.value;
-        let sign = if change > 0.0 { "+" } else { "" };
-        table.row(vec![
-            Cell::text(&format!("{} accuracy", capital(after.metric))),
-            cell(before),
-            cell(after),
-            Cell::number(&format!("{sign}{} points", fixed(change, 2))),
-        ]);
-    }
     table.render()
-}
-
-/// `91.73 % ± 0.28`.
-pub(super) fn figure(evaluation: &Evaluation) -> String {
-    let value = fixed(evaluation.value, 2);
-    format!("{value}\u{a0}% ±\u{a0}{}", fixed(evaluation.stderr, 2))
-}
-
-fn capital(word: &str) -> String {
-    let mut chars = word.chars();
-    match chars.next() {
-        Some(first) => first.to_uppercase().chain(chars).collect(),
-        None => String::new(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{evaluated, hostile, not_run, snr_only};
+    use super::super::fixtures::{evaluated, hostile, not_run, related, restored, snr_only};
     use super::*;
 
     #[test]
@@ -172,6 +148,20 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn the_headline_names_the_metric() {
+        let text = headline(&restored());
+        let part =
+            "PSNR: 30.33\u{a0}dB ±\u{a0}0.30 → <b>29.91\u{a0}dB ±\u{a0}0.30</b> on 7 samples";
+        assert!(text.contains(part), "{text}");
+        // Without labels or a target, the original has nothing to say of itself.
+        let text = headline(&related());
+        assert!(
+            text.contains("Agreement with the original: <b>97.00\u{a0}% ±\u{a0}1.71</b> on 100"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The tables of the page.
 
 use super::Report;
-use super::format::{cosine, decibels, exact, percent, ratio, si, small};
-use super::summary::figure;
+use super::format::{
+    capital, cosine, decibels, described, exact, measured, percent, ratio, si, small,
+};
 use super::table::{Cell, Table};
 use crate::compress::{Budget, Layer};
+use crate::curve::CurvePoint;
 use crate::metrics::OutputComparison;
 
 /// The convolutions in graph order.
@@ -98,13 +100,16 @@ fn output_row(output: &OutputComparison) -> Vec<Cell> {
 
 /// The points of the curve, with the figures that any of them has.
 pub(super) fn points(report: &Report) -> String {
-    let accuracies = report.curve.iter().any(|p| p.evaluation.is_some());
+    let primary = |p: &CurvePoint| p.evaluation.as_ref().map(|e| e.primary.clone());
+    let evaluated = report.curve.iter().find_map(primary);
+    let judged = evaluated.as_ref();
+    let judged = judged.map_or(String::new(), |m| capital(described(m.metric, m.against)));
     let snrs = report.curve.iter().any(|p| p.snr_db.is_some());
     let head = [
         ("MACs", true),
         ("Parameters", true),
-        ("Accuracy", accuracies),
-        ("Worst SNR", snrs),
+        (judged.as_str(), evaluated.is_some()),
+        ("SNR on synthetic inputs", snrs),
     ];
     let head = head.iter().filter(|h| h.1).map(|h| Cell::number(h.0));
     let head = [Cell::text("Point")].into_iter().chain(head).collect();
@@ -116,8 +121,8 @@ pub(super) fn points(report: &Report) -> String {
             Cell::number(&small(point.macs)).titled(point.macs),
             Cell::number(&small(point.params)).titled(point.params),
         ];
-        if accuracies {
-            cells.push(Cell::maybe(point.evaluation.as_ref().map(figure)));
+        if evaluated.is_some() {
+            cells.push(Cell::maybe(primary(point).as_ref().map(measured)));
         }
         if snrs {
             cells.push(Cell::maybe(point.snr_db.map(decibels)));

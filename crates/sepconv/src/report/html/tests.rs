@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::super::fixtures::{all, evaluated, hostile, hundred_layers, not_run, snr_only};
+use super::super::fixtures::{
+    all, evaluated, hostile, hundred_layers, not_run, restored, snr_only,
+};
 use super::*;
 
 /// Names of elements in order, or what is wrong with their nesting.
@@ -92,8 +94,8 @@ fn pages_are_well_formed_and_load_nothing() {
 fn sections_tables_and_drawings() {
     let html = page(&evaluated());
     assert_eq!((count(&html, "h1"), count(&html, "h2")), (1, 4));
-    // Sizes, points, layers, outputs, settings.
-    assert_eq!((count(&html, "table"), count(&html, "caption")), (5, 5));
+    // Sizes, measures, points, layers, outputs, settings.
+    assert_eq!((count(&html, "table"), count(&html, "caption")), (6, 6));
     assert_eq!(html.matches("role=\"img\"").count(), 3);
     assert!(html.contains("<title>resnet20.onnx – sepconv report</title>"));
     assert!(html.contains(">--target-macs</span> <span class=\"word\">0.45</span> "));
@@ -102,7 +104,10 @@ fn sections_tables_and_drawings() {
     assert_eq!((count(&html, "polyline"), count(&html, "table")), (0, 4));
     assert_eq!(html.matches("role=\"img\"").count(), 1);
     assert!(html.contains("There is no curve to draw"));
-    assert_eq!(count(&page(&hundred_layers()), "tr"), 101 + 5 + 10 + 2 + 11);
+    assert_eq!(
+        count(&page(&hundred_layers()), "tr"),
+        101 + 4 + 5 + 10 + 2 + 11
+    );
 }
 
 #[test]
@@ -126,6 +131,8 @@ fn the_curve_stands_alone() {
         evaluated().curve.len() + 1
     );
     assert!(svg.contains(">top-1 accuracy (%)<") && svg.contains(">K=1<"));
+    let psnr = curve_svg(&restored()).unwrap();
+    assert!(psnr.contains(">PSNR (dB)<") && psnr.contains("class=\"whisker\""));
     let snr = curve_svg(&snr_only()).unwrap();
     assert!(snr.contains("(dB)<") && !snr.contains("class=\"whisker\""));
     assert_eq!(curve_svg(&not_run()), None);
@@ -136,8 +143,8 @@ fn equal_points_and_full_marks_can_be_drawn() {
     let mut report = evaluated();
     for point in &mut report.curve {
         point.macs = 0.5;
-        let evaluation = point.evaluation.as_mut().unwrap();
-        (evaluation.value, evaluation.stderr) = (100.0, 2.0);
+        let primary = &mut point.evaluation.as_mut().unwrap().primary;
+        (primary.value, primary.stderr) = (100.0, Some(2.0));
     }
     let svg = curve_svg(&report).unwrap();
     assert!(!svg.contains("NaN") && !svg.contains("inf"));

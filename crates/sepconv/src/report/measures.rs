@@ -1,0 +1,86 @@
+//! What was measured on the evaluation data, before and after.
+
+use super::Report;
+use super::format::{capital, exact, fixed, measured};
+use super::table::{Cell, Table};
+use crate::evaluate::{Against, Measure};
+
+/// A row per measure; empty where nothing was evaluated.
+pub(super) fn table(report: &Report) -> String {
+    let Some(after) = &report.compressed.evaluation else {
+        return String::new();
+    };
+    let mut head = ["Measure", "Output", "Against"].map(Cell::text).to_vec();
+    head.extend(["Before", "After", "Change", "Samples"].map(Cell::number));
+    let caption = "Measures on the evaluation data, with standard errors";
+    let mut table = Table::new("measures", caption, head);
+    for measure in &after.measures {
+        let before = report.original.evaluation.as_ref();
+        table.row(row(before.and_then(|e| e.same(measure)), measure));
+    }
+    table.render()
+}
+
+fn row(before: Option<&Measure>, after: &Measure) -> Vec<Cell> {
+    let cell = |m: &Measure| {
+        let error = m.stderr.map_or(String::new(), |e| format!(" ± {e}"));
+        let cell = Cell::number(&measured(m));
+        if m.value.is_finite() {
+            cell.titled(format!("{}{error}", m.value))
+        } else {
+            cell
+        }
+    };
+    let change = before.map(|b| after.value - b.value);
+    let change = change.filter(|c| c.is_finite()).map(|change| {
+        let sign = if change > 0.0 { "+" } else { "" };
+        format!("{sign}{}", fixed(change, after.metric.decimals()))
+    });
+    let against = match after.against {
+        Against::Labels => "labels",
+        Against::Target => "target",
+        Against::Original => "original's output",
+    };
+    vec![
+        Cell::text(&capital(after.metric.label())),
+        Cell::code(&after.output),
+        Cell::text(against),
+        before.map_or_else(|| Cell::maybe(None), cell),
+        cell(after),
+        Cell::maybe(change),
+        Cell::number(&exact(after.n as u64)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{evaluated, restored, snr_only};
+    use super::*;
+
+    #[test]
+    fn every_measure_has_a_row_with_its_change() {
+        let html = table(&evaluated());
+        assert_eq!(html.matches("<tr>").count(), 5);
+        for part in [
+            "scope=\"row\">Top-5 accuracy</th>",
+            "<code>logits</code>",
+            "91.73\u{a0}% ±\u{a0}0.28",
+            ">\u{2212}0.41<",
+            "0.02000\u{a0}nats ±\u{a0}0.01000",
+            ">10,000<",
+        ] {
+            assert!(html.contains(part), "{part} in {html}");
+        }
+        assert_eq!(table(&snr_only()), "");
+    }
+
+    #[test]
+    fn no_difference_is_infinite_and_has_no_change() {
+        let html = table(&restored());
+        assert!(
+            html.contains(">∞\u{a0}dB<") && !html.contains("inf"),
+            "{html}"
+        );
+        assert!(html.contains(">–<"), "{html}");
+    }
+}
