@@ -18,10 +18,16 @@ use sepconv_targets::InputSpec;
 use crate::block::{Block, Form, Geometry};
 use crate::error::LatencyError;
 
+/// Channels of the model's input and output where the block stands in a frame.
+const FRAME: usize = 16;
+
 /// A model of one block with random weights, written as real models are: the original is read
 /// from ONNX, and where the form is a chain, [`sepconv_passes::replace`] rewrites it.
 ///
-/// Its one input is `x` `[N, Ci, spatial...]`, its one output `y`.
+/// Its one input is `x`, its one output `y`. Sides of 16 channels and more are framed by a 1x1
+/// convolution from or to 16 channels, as inside a network: runtimes with a layout of their
+/// own then convert few channels at the ends, and a form that leaves the layout in its middle
+/// or at its end (ONNX Runtime: `Add` and `LeakyRelu` after branches) pays for that.
 ///
 /// # Errors
 /// [`LatencyError::Form`] or [`LatencyError::Factor`] where the form does not apply.
@@ -45,7 +51,8 @@ pub fn build(block: &Block) -> Result<Document, LatencyError> {
         .ok()
         .and_then(|shapes| {
             let mut nodes = graph.operators().map(|(node, _)| node);
-            nodes.find_map(|node| Site::of(graph, node, &shapes)?.ok())
+            let node = nodes.find(|node| graph.label(*node) == "conv")?;
+            Site::of(graph, node, &shapes)?.ok()
         });
     let site = site.ok_or_else(|| block.misfit("the convolution can't be read".into()))?;
     replace(graph, &site, &chain, Some(lowering)).map_err(|source| LatencyError::Write {
@@ -97,7 +104,13 @@ pub(crate) fn input(geometry: &Geometry) -> Option<(InputSpec, Tensor)> {
 }
 
 fn input_dims(g: &Geometry) -> Vec<usize> {
-    [&[g.batch, g.kernel.in_channels], &*g.input].concat()
+    let channels = frame(g.kernel.in_channels).unwrap_or(g.kernel.in_channels);
+    [&[g.batch, channels], &*g.input].concat()
+}
+
+/// Channels outside the frame of a side of so many, if it has one.
+fn frame(channels: usize) -> Option<usize> {
+    (channels >= FRAME).then_some(FRAME)
 }
 
 /// Numbers in `-1..1` times `1 / sqrt(fan_in)`, so that activations neither overflow nor become
@@ -115,46 +128,33 @@ fn random(count: usize, fan_in: usize, seed: u64) -> Vec<f32> {
 }
 
 fn model(g: &Geometry) -> Option<ModelProto> {
+    let mut nodes = Nodes::new(g.dtype);
     let kernel = &g.kernel;
-    let weight_dims = [&[kernel.out_channels, kernel.group_in()], &*kernel.spatial].concat();
-    let weight = random(kernel.len(), kernel.group_in() * kernel.taps(), 1);
-    let mut initializer = vec![initializer("w", g.dtype, weight_dims, weight)?];
-    let mut input = vec!["x".to_owned(), "w".into()];
-    if g.bias {
-        let bias = random(kernel.out_channels, 1, 2);
-        initializer.push(self::initializer(
-            "b",
-            g.dtype,
-            vec![kernel.out_channels],
-            bias,
-        )?);
-        input.push("b".into());
+    let ones = vec![1; g.input.len()];
+    if let Some(channels) = frame(kernel.in_channels) {
+        let dims = [&[kernel.in_channels, channels], &*ones].concat();
+        nodes.conv("head", dims, false, Vec::new())?;
     }
-    let last = |op: bool| if op { "y" } else { "h" }.to_owned();
-    let mut node = vec![NodeProto {
-        name: Some("conv".into()),
-        op_type: Some("Conv".into()),
-        input,
-        output: vec![last(g.activation.is_none())],
-        attribute: vec![
-            ints("dilations", &g.dilations),
-            int("group", kernel.groups),
-            ints("kernel_shape", &kernel.spatial),
-            ints("pads", &g.pads),
-            ints("strides", &g.strides),
-        ],
-        ..Default::default()
-    }];
+    let dims = [&[kernel.out_channels, kernel.group_in()], &*kernel.spatial];
+    let attributes = vec![
+        ints("dilations", &g.dilations),
+        int("group", kernel.groups),
+        ints("kernel_shape", &kernel.spatial),
+        ints("pads", &g.pads),
+        ints("strides", &g.strides),
+    ];
+    nodes.conv("conv", dims.concat(), g.bias, attributes)?;
     if let Some(activation) = g.activation {
-        node.push(NodeProto {
-            name: Some("activation".into()),
-            op_type: Some(activation.op_type().into()),
-            input: vec![last(false)],
-            output: vec![last(true)],
-            ..Default::default()
-        });
+        nodes.add("activation", activation.op_type(), Vec::new(), Vec::new());
     }
-    let output = [&[g.batch, kernel.out_channels], &*g.output()?].concat();
+    let mut channels = kernel.out_channels;
+    if let Some(outside) = frame(channels) {
+        let dims = [&[outside, channels], &*ones].concat();
+        nodes.conv("tail", dims, false, Vec::new())?;
+        channels = outside;
+    }
+    let output = [&[g.batch, channels], &*g.output()?].concat();
+    nodes.node.last_mut()?.output = vec!["y".into()];
     Some(ModelProto {
         ir_version: Some(8),
         opset_import: vec![OperatorSetIdProto {
@@ -163,14 +163,75 @@ fn model(g: &Geometry) -> Option<ModelProto> {
         }],
         graph: Some(GraphProto {
             name: Some("block".into()),
-            node,
-            initializer,
+            node: nodes.node,
+            initializer: nodes.initializer,
             input: vec![info("x", g.dtype, &input_dims(g))],
             output: vec![info("y", g.dtype, &output)],
             ..Default::default()
         }),
         ..Default::default()
     })
+}
+
+/// Operators one after another, from `x` on.
+struct Nodes {
+    dtype: DType,
+    node: Vec<NodeProto>,
+    initializer: Vec<TensorProto>,
+}
+
+impl Nodes {
+    fn new(dtype: DType) -> Self {
+        Self {
+            dtype,
+            node: Vec::new(),
+            initializer: Vec::new(),
+        }
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        op_type: &str,
+        weights: Vec<String>,
+        attribute: Vec<AttributeProto>,
+    ) {
+        let before = self.node.last().and_then(|n| n.output.first().cloned());
+        let input = before.unwrap_or_else(|| "x".into());
+        self.node.push(NodeProto {
+            name: Some(name.into()),
+            op_type: Some(op_type.into()),
+            input: [vec![input], weights].concat(),
+            output: vec![format!("{name}.out")],
+            attribute,
+            ..Default::default()
+        });
+    }
+
+    /// A convolution with a random weight of `dims` `[Co, Ci / groups, k...]`.
+    fn conv(
+        &mut self,
+        name: &str,
+        dims: Vec<usize>,
+        bias: bool,
+        attribute: Vec<AttributeProto>,
+    ) -> Option<()> {
+        let outputs = *dims.first()?;
+        let count = dims.iter().product::<usize>();
+        let seed = self.node.len() as u64 + 1;
+        let weight = random(count, count.checked_div(outputs)?, seed);
+        let mut weights = vec![format!("{name}.weight")];
+        let tensor = initializer(&weights[0], self.dtype, dims, weight)?;
+        self.initializer.push(tensor);
+        if bias {
+            let values = random(outputs, 1, seed + 1);
+            weights.push(format!("{name}.bias"));
+            let tensor = initializer(&weights[1], self.dtype, vec![outputs], values)?;
+            self.initializer.push(tensor);
+        }
+        self.add(name, "Conv", weights, attribute);
+        Some(())
+    }
 }
 
 fn initializer(

@@ -10,10 +10,9 @@
 //! - a [`Cache`] keeps timings per runtime, version, threads and machine;
 //! - a [`CostModel`] is what planners ask: [`Macs`], [`Params`], or [`Measured`] seconds.
 //!
-//! The figures of one block include handing the data into and out of the runtime's own layout,
-//! which inside a network happens at its ends only. That part is the same for the original and
-//! for what replaces it: plan with *differences* of costs, and take a network's own time as
-//! the whole.
+//! A block is timed in a frame of small 1x1 convolutions (see [`build()`]), whose time is in
+//! every figure and the same for the original and for what replaces it: plan with *differences*
+//! of costs, and take a network's own time as the whole.
 
 mod bench;
 mod block;

@@ -92,6 +92,22 @@ fn blocks_are_models_and_their_lowerings_agree() {
 }
 
 #[test]
+fn wide_blocks_stand_in_a_frame_and_only_they_are_rewritten() {
+    let operators = |block: &Block| -> Vec<String> {
+        let graph = build(block).unwrap().model.graph;
+        let nodes = graph.operators().map(|(id, _)| graph.label(id).to_owned());
+        nodes.collect()
+    };
+    let narrow = [8, 16].map(|channels| operators(&Block::original(geometry(channels))));
+    assert_eq!(narrow[0], ["conv", "activation"]);
+    assert_eq!(narrow[1], ["head", "conv", "activation", "tail"]);
+    let chain = Block::chain(geometry(16), "dw-pw", 1, "branches");
+    let expected = ["head", "conv/dw", "conv/pw", "activation", "tail"];
+    assert_eq!(operators(&chain), expected);
+    assert!(measured(reference()).cost(&chain).unwrap() > 0.0);
+}
+
+#[test]
 fn blocks_of_half_precision_and_without_bias_are_models() {
     let half = Geometry {
         dtype: DType::F16,
