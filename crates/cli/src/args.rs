@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sepconv::data::{ChannelOrder, Crop, Layout, Preprocess, Resize, parse_number, parse_numbers};
 use sepconv::passes::{Lowering, lowering};
 use sepconv::targets::{self, Target};
-use sepconv::{DataSource, Order, Pins};
+use sepconv::{DataSource, LatencyTarget, Order, Pins};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -88,10 +88,33 @@ pub struct CompressArgs {
     /// Fraction of the model's MACs to keep, in (0, 1)
     #[arg(long, value_name = "R", group = "budget")]
     pub target_macs: Option<f64>,
-    /// Without a budget: the largest saving whose outputs stay within this signal-to-noise
-    /// ratio (dB) of the original on synthetic inputs
-    #[arg(long, value_name = "DB", default_value_t = 30.0, group = "budget")]
-    pub min_snr: f64,
+    /// Fraction of the model's parameters to keep, in (0, 1)
+    #[arg(long, value_name = "R", group = "budget")]
+    pub target_params: Option<f64>,
+    /// Fraction of the file's bytes to keep, in (0, 1)
+    #[arg(long, value_name = "R", group = "budget")]
+    pub target_size: Option<f64>,
+    /// Fraction of the original's time on --target to keep, in (0, 1)
+    #[arg(long, value_name = "R", group = "budget")]
+    pub target_latency: Option<f64>,
+    /// The cheapest model that is at most this much worse: points or dB of the main metric on
+    /// --eval, else points of agreement with the original on held-out calibration data
+    /// [default with --calib: 1]
+    #[arg(long, value_name = "D", group = "budget")]
+    pub max_drop: Option<f64>,
+    /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
+    /// original, on held-out calibration data or on synthetic inputs [default without data: 30]
+    #[arg(long, value_name = "DB", group = "budget")]
+    pub min_snr: Option<f64>,
+    /// What the model is to be cheap on: macs, or a runtime (tract, onnxruntime) whose measured
+    /// time decides what is rewritten, and how
+    #[arg(long, value_name = "NAME", default_value = "macs")]
+    pub target: String,
+    /// Threads of one run on --target
+    #[arg(long, value_name = "N", default_value_t = std::num::NonZeroUsize::MIN)]
+    pub threads: std::num::NonZeroUsize,
+    #[command(flatten)]
+    pub library: LibraryArgs,
     /// Order of the depthwise and the pointwise convolution
     #[arg(long, value_enum, default_value_t = OrderArg::Best)]
     pub order: OrderArg,
@@ -121,7 +144,8 @@ pub struct CompressArgs {
         default_missing_value = "pictures"
     )]
     pub data_free: Option<DataFreeArg>,
-    /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw,pw-dw]
+    /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw and
+    /// pw-dw with --rank or --energy, else all]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub families: Vec<String>,
     /// Output positions per layer that are fitted to
@@ -263,6 +287,20 @@ pub struct TargetArgs {
     pub target: String,
     #[command(flatten)]
     pub library: LibraryArgs,
+}
+
+impl CompressArgs {
+    /// The runtime that the model is to be fast on, if it is one.
+    pub fn latency(&self) -> Result<Option<LatencyTarget>> {
+        self.library.announce()?;
+        if self.target == "macs" {
+            return Ok(None);
+        }
+        let target = targets::find(&self.target)?;
+        target.available()?;
+        let threads = self.threads;
+        Ok(Some(LatencyTarget { target, threads }))
+    }
 }
 
 impl TargetArgs {

@@ -14,6 +14,7 @@
 
 mod error;
 mod fold_batchnorm;
+pub mod knapsack;
 pub mod lowering;
 mod plan;
 pub mod planners;
@@ -26,6 +27,7 @@ mod testing;
 
 pub use error::PassError;
 pub use fold_batchnorm::fold_batchnorm;
+pub use knapsack::{Allocation, Item, allocate};
 pub use lowering::{Lowering, lowering, lowerings};
 pub use plan::{Choice, LayerPlan, Plan, Planner};
 pub use select::Selection;

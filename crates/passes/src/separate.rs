@@ -23,7 +23,7 @@ pub struct AppliedLayer {
 }
 
 /// Applies a plan to the graph that was surveyed. `lowering` is used where it applies, else
-/// the first that does. `chain` makes the weights of a layer; [`Surveyed::chain`] makes the
+/// the one planned, else the first that does. `chain` makes the weights of a layer; [`Surveyed::chain`] makes the
 /// data-free ones.
 ///
 /// # Errors

@@ -76,6 +76,10 @@ pub struct Candidate {
     pub energy: f64,
     /// Relative Frobenius error of the kernel.
     pub weight_error: f64,
+    /// The lowering that it is planned to be written by, where the plan knows better than
+    /// [`crate::lowering::choose`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowering: Option<String>,
 }
 
 impl Candidate {
@@ -247,6 +251,7 @@ fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described
                 params: chain_parameters(&stages),
                 energy: factored.spectrum().energy(rank),
                 weight_error: factored.spectrum().error(rank),
+                lowering: None,
             });
         }
         factors.push((family.name(), Arc::from(factored)));

@@ -1,26 +1,28 @@
 //! The pipeline: fold, survey, plan, apply, verify, write, measure.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use sepconv_analysis::Pins;
 use sepconv_data::{Preprocess, SyntheticKind};
-use sepconv_passes::planners::{EnergyThreshold, MacBudget, UniformRank};
 use sepconv_passes::{
-    AppliedLayer, Candidate, Choice, Families, Lowering, PassError, Plan, Planner, Selection,
-    Survey, apply, fold_batchnorm,
+    AppliedLayer, Choice, Families, Lowering, PassError, Plan, Planner, Selection, Survey, apply,
+    fold_batchnorm,
 };
 use sepconv_targets::Target;
 use serde::Serialize;
 
-use crate::calibrate::{CalibrationSettings, LayerFit, calibrate, score};
+use crate::bench::{BenchRun, BenchSettings};
+use crate::budget::meet;
+use crate::calibrate::{CalibrationSettings, LayerFit};
 use crate::compare::{Comparison, compare};
 use crate::error::Error;
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::inputs::{DataSource, synthetic_inputs};
 use crate::loaded::Loaded;
+use crate::planning::Solution;
 use crate::progress::{Event, Progress};
-use crate::search::search;
 
 /// How much to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -32,8 +34,18 @@ pub enum Budget {
     Energy(f64),
     /// The fraction of the model's MACs to keep, in `(0, 1)`.
     TargetMacs(f64),
-    /// The largest MAC saving whose outputs stay within this signal-to-noise ratio (dB) of
-    /// the original on synthetic inputs.
+    /// The fraction of the model's parameters to keep, in `(0, 1)`.
+    TargetParams(f64),
+    /// The fraction of the file's bytes to keep, in `(0, 1)`.
+    TargetSize(f64),
+    /// The fraction of the time that the original takes on [`Settings::latency`], in `(0, 1)`.
+    TargetLatency(f64),
+    /// The cheapest model whose main metric is at most this much worse than the original's:
+    /// percentage points or dB on [`Settings::eval`], else points of agreement with the
+    /// original on calibration data that was held out of the fits.
+    MaxDrop(f64),
+    /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
+    /// original's: on calibration data held out of the fits, else on synthetic inputs.
     MinSnr(f64),
 }
 
@@ -85,6 +97,18 @@ pub struct Settings {
     pub eval: Option<DataSource>,
     /// The runtime that outputs are measured on.
     pub target: &'static dyn Target,
+    /// The runtime that the model is to be fast on: lowerings and ranks are chosen by what
+    /// they measure there, and nothing is rewritten that is not faster. `None` counts MACs.
+    pub latency: Option<LatencyTarget>,
+}
+
+/// Where time is measured.
+#[derive(Clone, Copy)]
+pub struct LatencyTarget {
+    /// The runtime.
+    pub target: &'static dyn Target,
+    /// Threads of one run.
+    pub threads: NonZeroUsize,
 }
 
 impl Settings {
@@ -114,6 +138,7 @@ impl Default for Settings {
             data_free: DataFree::default(),
             eval: None,
             target: sepconv_targets::reference(),
+            latency: None,
         }
     }
 }
@@ -133,6 +158,8 @@ pub struct Compressed {
     pub fits: BTreeMap<String, LayerFit>,
     /// What the layers were fitted to; `None`: their weights alone.
     pub calibration: Option<CalibrationSettings>,
+    /// How the budget was solved, where one was allocated.
+    pub solution: Option<Solution>,
 }
 
 /// Size of a model.
@@ -188,6 +215,10 @@ pub struct Outcome {
     pub folded: usize,
     /// What the layers were fitted to; `None`: their weights alone.
     pub calibration: Option<CalibrationSettings>,
+    /// How the budget was solved, where one was allocated.
+    pub solution: Option<Solution>,
+    /// The written file against the original on [`Settings::latency`].
+    pub timing: Option<BenchRun>,
     /// The written file against the original, on synthetic inputs.
     pub comparison: Comparison,
     /// Extents assumed for free input dimensions.
@@ -282,6 +313,7 @@ impl Prepared {
             folded: self.norms,
             fits: BTreeMap::new(),
             calibration: None,
+            solution: None,
         })
     }
 }
@@ -296,6 +328,7 @@ pub fn compress(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    let settings = &widened(settings);
     let mut prepared = Prepared::new(model, settings, progress)?;
     let none_selected = prepared
         .survey
@@ -305,14 +338,7 @@ pub fn compress(
     if none_selected && !prepared.survey.layers.is_empty() {
         return Ok(untouched(model, &prepared));
     }
-    let calibration = match &settings.calibration {
-        Some(calibration) => Some(calibration.clone()),
-        None => without_data(&prepared, settings),
-    };
-    let compressed = match &calibration {
-        Some(calibration) => calibrated(model, &mut prepared, settings, calibration, progress),
-        None => data_free(model, &prepared, settings, progress),
-    };
+    let compressed = meet(model, &mut prepared, settings, progress);
     let compressed = match compressed {
         Err(Error::Pass {
             source: PassError::NothingToDo(why),
@@ -334,103 +360,16 @@ pub fn compress(
     Ok(compressed)
 }
 
-/// How the layers are fitted where there is no data; `None`: to the weights alone.
-fn without_data(prepared: &Prepared, settings: &Settings) -> Option<CalibrationSettings> {
-    let budget = matches!(settings.budget, Budget::Rank(_) | Budget::TargetMacs(_));
-    match &settings.data_free {
-        DataFree::Weights => None,
-        DataFree::Pictures(recipe) => {
-            CalibrationSettings::pictures(prepared, settings.seed, recipe.clone())
-        }
-        // Whoever lets layers become dearer wants to see exactness.
-        DataFree::Auto(recipe) if budget && !settings.costlier => {
-            CalibrationSettings::pictures(prepared, settings.seed, recipe.clone())
-                .filter(|c| c.is_cheap(prepared))
-        }
-        DataFree::Auto(_) => None,
+/// Budgets that are allocated have all families to choose from, unless some are named.
+fn widened(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    let one_rank = matches!(settings.budget, Budget::Rank(_) | Budget::Energy(_));
+    let search = matches!(settings.budget, Budget::MinSnr(_)) && settings.calibration.is_none();
+    if settings.families.names.is_empty() && !one_rank && !search {
+        let all = sepconv_factor::families().iter();
+        settings.families.names = all.map(|f| f.name().to_owned()).collect();
     }
-}
-
-/// Decomposes the weights alone.
-fn data_free(
-    model: &Loaded,
-    prepared: &Prepared,
-    settings: &Settings,
-    progress: &dyn Progress,
-) -> Result<Compressed, Error> {
-    match planner(settings) {
-        Ok(planner) => prepared.compress(&*planner, settings, model.cost.macs),
-        Err(floor) => search(model, prepared, settings, floor, progress),
-    }
-}
-
-/// Fits the layers to data. A uniform rank leaves each layer the choice of its order; other
-/// budgets are allocated by the output error of every candidate.
-fn calibrated(
-    model: &Loaded,
-    prepared: &mut Prepared,
-    settings: &Settings,
-    calibration: &CalibrationSettings,
-    progress: &dyn Progress,
-) -> Result<Compressed, Error> {
-    let failed = |source| Error::Pass {
-        file: model.file(),
-        source,
-    };
-    let admissible = if let Budget::Rank(rank) = settings.budget {
-        let planner = UniformRank {
-            rank,
-            costlier: settings.costlier,
-        };
-        planner.admissible(&prepared.survey).map_err(failed)?
-    } else {
-        let planner = planner(settings).map_err(|_| {
-            Error::Setting("calibration needs a budget (--rank, --energy or --target-macs)".into())
-        })?;
-        let scores = score(prepared, settings, calibration, progress)?;
-        for (layer, scores) in prepared.survey.layers.iter_mut().zip(&scores) {
-            if let Ok((_, candidates)) = &mut layer.site {
-                for (candidate, error) in candidates.iter_mut().zip(scores) {
-                    candidate.energy = (1.0 - error).clamp(0.0, 1.0);
-                }
-            }
-        }
-        let plan = planner
-            .plan(&prepared.survey, model.cost.macs)
-            .map_err(failed)?;
-        plan.layers
-            .iter()
-            .map(|layer| match &layer.choice {
-                Choice::Separate(candidate) => vec![candidate.clone()],
-                Choice::Keep(_) => Vec::<Candidate>::new(),
-            })
-            .collect()
-    };
-    let result = calibrate(prepared, &admissible, settings, calibration, progress)?;
-    Ok(Compressed {
-        model: prepared.folded.with(result.document)?,
-        plan: result.plan,
-        applied: result.applied,
-        folded: prepared.norms,
-        fits: result.fits,
-        calibration: Some(calibration.clone()),
-    })
-}
-
-/// The planner of a budget, or the floor of [`Budget::MinSnr`], which is searched.
-fn planner(settings: &Settings) -> Result<Box<dyn Planner>, f64> {
-    Ok(match settings.budget {
-        Budget::Rank(rank) => Box::new(UniformRank {
-            rank,
-            costlier: settings.costlier,
-        }),
-        Budget::Energy(energy) => Box::new(EnergyThreshold {
-            energy,
-            costlier: settings.costlier,
-        }),
-        Budget::TargetMacs(keep) => Box::new(MacBudget { keep }),
-        Budget::MinSnr(floor) => return Err(floor),
-    })
+    settings
 }
 
 /// The model as it came.
@@ -444,6 +383,7 @@ fn untouched(model: &Loaded, prepared: &Prepared) -> Compressed {
         folded: 0,
         fits: BTreeMap::new(),
         calibration: None,
+        solution: None,
     }
 }
 
@@ -485,7 +425,7 @@ pub fn compress_file(
     let compressed = compress(&original, settings, progress)?;
     let layers = layers(&original, &compressed);
     let (folded, assumed) = (compressed.folded, &original.shapes);
-    let calibration = compressed.calibration.clone();
+    let (calibration, solution) = (compressed.calibration.clone(), compressed.solution.clone());
     let assumed = assumed.assumed().iter().map(ToString::to_string).collect();
     let staged = compressed.model.document.stage(output, settings.force)?;
     drop(compressed);
@@ -494,6 +434,7 @@ pub fn compress_file(
     let sizes = [&original, &written].map(|model| size(model, evaluator.as_ref(), progress));
     let [before, after] = sizes;
     let (before, after) = (before?, after?);
+    let timing = time(&original, &written, settings, progress)?;
     staged.commit()?;
     Ok(Outcome {
         input: input.to_owned(),
@@ -503,6 +444,8 @@ pub fn compress_file(
         layers,
         folded,
         calibration,
+        solution,
+        timing,
         comparison,
         assumed,
         model: written,
@@ -521,6 +464,27 @@ fn size(
         bytes: model.document.source_size(),
         evaluation,
     })
+}
+
+/// The written model beside the original on the target that it is to be fast on.
+fn time(
+    original: &Loaded,
+    written: &Loaded,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Option<BenchRun>, Error> {
+    let Some(latency) = settings.latency else {
+        return Ok(None);
+    };
+    let bench = BenchSettings {
+        targets: vec![latency.target],
+        threads: vec![latency.threads],
+        bench: sepconv_latency::Bench::default(),
+        seed: settings.seed,
+    };
+    let models = [original.clone(), written.clone()];
+    let runs = crate::bench::bench(&models, &bench, progress)?;
+    Ok(runs.into_iter().next())
 }
 
 /// Runs per kind of synthetic input: fewer for large models.

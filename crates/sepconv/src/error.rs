@@ -30,6 +30,14 @@ pub enum Error {
         /// Why.
         source: TargetError,
     },
+    /// A layer could not be timed.
+    #[error("{file}: {source}")]
+    Latency {
+        /// The model.
+        file: String,
+        /// Why.
+        source: sepconv_latency::LatencyError,
+    },
     /// The shapes asked for don't fit the model.
     #[error("{file}: {reason}")]
     Shapes {

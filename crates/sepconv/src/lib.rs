@@ -22,6 +22,7 @@
 //! `sepconv_passes`, …) are re-exported for those who want the pass alone.
 
 mod bench;
+mod budget;
 mod calibrate;
 mod compare;
 mod compress;
@@ -31,8 +32,10 @@ mod evaluate;
 mod flow;
 mod inputs;
 mod inspect;
+mod judge;
 mod loaded;
 mod metrics;
+mod planning;
 mod progress;
 pub mod report;
 mod runner;
@@ -42,7 +45,8 @@ pub use bench::{BenchRun, BenchSettings, ModelTiming, bench};
 pub use calibrate::{CalibrationSettings, LayerFit, Pictures, Schedule, Source};
 pub use compare::{Comparison, compare};
 pub use compress::{
-    Budget, Compressed, DataFree, Layer, Outcome, Settings, Size, compress, compress_file,
+    Budget, Compressed, DataFree, LatencyTarget, Layer, Outcome, Settings, Size, compress,
+    compress_file,
 };
 pub use curve::{CurvePoint, curve};
 pub use error::Error;
@@ -51,6 +55,7 @@ pub use inputs::{DataSource, data_specs, load_inputs, synthetic_inputs};
 pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use loaded::Loaded;
 pub use metrics::OutputComparison;
+pub use planning::{Solution, Unit};
 pub use progress::{Event, Progress};
 pub use report::Report;
 pub use runner::{run, run_to_npz};

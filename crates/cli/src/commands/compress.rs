@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use sepconv::factor::family;
 use sepconv::report::FILES;
 use sepconv::{
-    Against, Budget, CalibrationSettings, DataFree, DataSource, Families, Layer, Outcome, Report,
-    Schedule, Selection, Settings, Size, compress_file, curve,
+    Against, BenchRun, Budget, CalibrationSettings, DataFree, DataSource, Families, Layer, Outcome,
+    Report, Schedule, Selection, Settings, Size, compress_file, curve,
 };
 
 use crate::args::{CompressArgs, DataFreeArg};
@@ -38,12 +38,8 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
 }
 
 fn settings(args: &CompressArgs) -> Result<Settings> {
-    let budget = match (args.rank, args.energy, args.target_macs) {
-        (Some(rank), _, _) => Budget::Rank(rank),
-        (_, Some(energy), _) => Budget::Energy(energy),
-        (_, _, Some(keep)) => Budget::TargetMacs(keep),
-        _ => Budget::MinSnr(args.min_snr),
-    };
+    let calibration = calibration(args)?;
+    let budget = budget(args, calibration.is_some());
     let eval = match &args.eval {
         Some(path) => Some(DataSource {
             max_samples: None,
@@ -54,7 +50,8 @@ fn settings(args: &CompressArgs) -> Result<Settings> {
     Ok(Settings {
         budget,
         families: families(args)?,
-        calibration: calibration(args)?,
+        calibration,
+        latency: args.latency()?,
         data_free: match args.data_free {
             None => DataFree::Auto(args.data.pixels()?),
             Some(DataFreeArg::Pictures) => DataFree::Pictures(args.data.pixels()?),
@@ -69,6 +66,26 @@ fn settings(args: &CompressArgs) -> Result<Settings> {
         eval,
         ..Settings::default()
     })
+}
+
+/// What was asked for, or the default: one point with data, 30 dB without.
+fn budget(args: &CompressArgs, calibrated: bool) -> Budget {
+    let asked = [
+        args.rank.map(Budget::Rank),
+        args.energy.map(Budget::Energy),
+        args.target_macs.map(Budget::TargetMacs),
+        args.target_params.map(Budget::TargetParams),
+        args.target_size.map(Budget::TargetSize),
+        args.target_latency.map(Budget::TargetLatency),
+        args.max_drop.map(Budget::MaxDrop),
+        args.min_snr.map(Budget::MinSnr),
+    ];
+    let default = if calibrated {
+        Budget::MaxDrop(1.0)
+    } else {
+        Budget::MinSnr(30.0)
+    };
+    asked.into_iter().flatten().next().unwrap_or(default)
 }
 
 fn families(args: &CompressArgs) -> Result<Families> {
@@ -160,6 +177,7 @@ fn command_line() -> String {
 
 fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
     if let Budget::MinSnr(floor) = settings.budget
+        && o.calibration.is_none()
         && !o.layers.iter().all(|l| l.form == "kept")
     {
         out.note(format!(
@@ -231,6 +249,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
             }
         }
     }
+    if let Some(timing) = &o.timing {
+        print_timing(timing, out);
+    }
     if let Some(folder) = &args.report {
         out.line(format!(
             "  report      {}",
@@ -262,6 +283,28 @@ fn measures(before: &Size, after: &Size, out: &Output) {
         notes.push(format!("n = {}", m.n));
         let (name, notes) = (m.metric.name(), notes.join(", "));
         out.line(format!("  {name:<10}  {value}  ({notes})"));
+    }
+}
+
+/// The measured time, and plainly if it is no gain.
+fn print_timing(timing: &BenchRun, out: &Output) {
+    let [before, after] = timing.models.as_slice() else {
+        return;
+    };
+    out.line(format!(
+        "  time        {:.3} ms -> {:.3} ms  ({:.2}x, {:.2} to {:.2}) on {} {}, {} thread{}",
+        before.timing.median * 1e3,
+        after.timing.median * 1e3,
+        after.speed_up.median,
+        after.speed_up.low,
+        after.speed_up.high,
+        timing.target,
+        timing.version,
+        timing.threads,
+        if timing.threads == 1 { "" } else { "s" },
+    ));
+    if after.speed_up.median <= 1.0 {
+        out.note("the result is not faster than the original here");
     }
 }
 

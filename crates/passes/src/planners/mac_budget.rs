@@ -173,6 +173,7 @@ mod tests {
             params: 0,
             energy,
             weight_error: (1.0 - energy).sqrt(),
+            lowering: None,
         }
     }
 

@@ -15,6 +15,9 @@ mod targets;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
 
 use sepconv_data::{Dataset, Labels};
 use sepconv_factor::{Calibration, Chain, Fit, FitOptions, SplitStatistics, family};
@@ -84,6 +87,8 @@ pub struct CalibrationSettings {
     pub fit: FitOptions,
     /// How many layers share a pass over the data.
     pub schedule: Schedule,
+    /// Whether the chosen chain is fitted again to all positions, held-out ones included.
+    pub refit: bool,
 }
 
 impl CalibrationSettings {
@@ -99,6 +104,7 @@ impl CalibrationSettings {
             held_out_every: 8,
             fit: Self::fit_options(),
             schedule: Schedule::Sequential,
+            refit: true,
         }
     }
 
@@ -238,14 +244,34 @@ pub(crate) fn calibrate(
     Ok(result)
 }
 
-/// Relative output error of every candidate of every layer when the layer alone is replaced:
-/// what a planner allocates by. One pass over the data for all layers, closed-form fits.
+/// What statistics say of one layer.
+#[derive(Debug, Default)]
+pub(crate) struct Score {
+    /// Relative squared output error of every candidate when the layer alone is replaced.
+    pub errors: Vec<f64>,
+    /// Chains to probe the outputs with: of a small and of a large error.
+    pub probes: Vec<Probe>,
+}
+
+/// A chain for one layer.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub candidate: Candidate,
+    pub error: f64,
+    pub chain: Chain,
+}
+
+/// Errors that probes should have, about.
+const PROBED: [f64; 2] = [0.02, 0.2];
+
+/// Scores every candidate of every layer: what a planner allocates by. One pass over the data
+/// for all layers, closed-form fits with one round of refinement.
 pub(crate) fn score(
     prepared: &Prepared,
     settings: &Settings,
     calibration: &CalibrationSettings,
     progress: &dyn Progress,
-) -> Result<Vec<Vec<f64>>, Error> {
+) -> Result<Vec<Score>, Error> {
     let model = &prepared.folded;
     let sites: Vec<&Site> = prepared.survey.sites().map(|(site, _)| site).collect();
     let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
@@ -262,29 +288,57 @@ pub(crate) fn score(
         ..calibration.clone()
     };
     let statistics = collector.collect(&model.document, (0, sites.len()))?;
-    let mut scores = Vec::new();
-    let mut next = statistics.iter().enumerate();
-    for layer in &prepared.survey.layers {
-        let Ok((site, candidates)) = &layer.site else {
-            scores.push(Vec::new());
-            continue;
+    let done = AtomicUsize::new(0);
+    let mut sites = statistics.into_iter();
+    let layers: Vec<_> = prepared.survey.layers.iter().collect();
+    let work: Vec<_> = layers
+        .iter()
+        .map(|layer| match &layer.site {
+            Ok((site, candidates)) => Some((site, candidates, sites.next()?)),
+            Err(_) => None,
+        })
+        .collect();
+    let scores = work.into_par_iter().zip(&layers).map(|(work, layer)| {
+        let Some((site, candidates, statistics)) = work else {
+            return Ok(Score::default());
         };
-        let Some((done, statistics)) = next.next() else {
-            break;
-        };
-        let errors = fits(model, site, candidates, statistics, &quick);
-        let errors = errors.map_err(|source| Error::Pass {
+        let fits = fits(model, site, candidates, &statistics, &quick);
+        let fits = fits.map_err(|source| Error::Pass {
             file: model.file(),
             source: sepconv_passes::PassError::Factor {
                 node: layer.name.clone(),
                 source,
             },
         })?;
-        scores.push(errors.iter().map(held_out).collect());
-        progress.on(Event::Step { done: done + 1 });
-    }
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        progress.on(Event::Step { done });
+        Ok(Score::of(candidates, fits))
+    });
+    let scores = scores.collect();
     progress.on(Event::End);
-    Ok(scores)
+    scores
+}
+
+impl Score {
+    fn of(candidates: &[Candidate], fits: Vec<Fit>) -> Self {
+        let errors: Vec<f64> = fits.iter().map(|f| held_out(f).max(0.0)).collect();
+        let nearest = |wanted: f64| {
+            let distance = |i: &usize| (errors[*i].max(1e-9) / wanted).ln().abs();
+            let all = (0..errors.len()).filter(|i| candidates[*i].saves());
+            all.min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        };
+        let mut chosen: Vec<usize> = PROBED.iter().filter_map(|e| nearest(*e)).collect();
+        chosen.dedup();
+        let probe = |i: usize| Probe {
+            candidate: candidates[i].clone(),
+            error: errors[i],
+            chain: fits[i].chain.clone(),
+        };
+        Self {
+            probes: chosen.into_iter().map(probe).collect(),
+            errors,
+        }
+    }
 }
 
 fn held_out(fit: &Fit) -> f64 {
@@ -344,7 +398,7 @@ fn refit(
     statistics: &SplitStatistics,
     settings: &CalibrationSettings,
 ) -> Result<Option<Chain>, sepconv_factor::FactorError> {
-    if statistics.held_out.count() == 0 {
+    if !settings.refit || statistics.held_out.count() == 0 {
         return Ok(None);
     }
     let whole = statistics.whole()?;

@@ -85,6 +85,12 @@ pub(super) fn relative(output: &str, pairs: &[ClassPair]) -> Vec<Measure> {
     ]
 }
 
+/// Divergence of one sample's classes in nats: `a` of the original, `b` of the other model.
+pub(crate) fn divergence_of(a: &[f64], b: &[f64]) -> f64 {
+    let pair = ClassPair::of(a, b);
+    pair.of_probabilities.unwrap_or(pair.of_scores)
+}
+
 /// `sum p (log p - log q)` of logarithms of probabilities, in nats. Rounding can't make it
 /// negative.
 fn divergence(p: &[f64], q: &[f64]) -> f64 {

@@ -21,6 +21,7 @@ use sepconv_data::Dataset;
 use sepconv_targets::{InputSpec, Target};
 use serde::Serialize;
 
+pub(crate) use classification::divergence_of;
 pub use evaluator::Evaluator;
 pub use measure::{Against, Measure, Metric};
 

@@ -171,6 +171,10 @@ fn budget(budget: Budget) -> String {
         Budget::Rank(rank) => format!("rank {rank} in every layer"),
         Budget::Energy(share) => format!("{share} of every kernel's energy kept"),
         Budget::TargetMacs(share) => format!("at most {share} of the MACs"),
+        Budget::TargetParams(share) => format!("at most {share} of the parameters"),
+        Budget::TargetSize(share) => format!("at most {share} of the bytes"),
+        Budget::TargetLatency(share) => format!("at most {share} of the time"),
+        Budget::MaxDrop(drop) => format!("at most {drop} points or dB worse"),
         Budget::MinSnr(db) => format!("output SNR of at least {db}\u{a0}dB"),
     }
 }

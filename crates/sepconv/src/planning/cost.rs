@@ -1,0 +1,187 @@
+//! What layers cost, in the unit of the budget.
+
+use std::num::NonZeroUsize;
+
+use sepconv_latency::{Block, CostModel, Geometry, LatencyError, Measured, lowerings_for};
+use sepconv_passes::{Candidate, Site};
+use sepconv_targets::Target;
+use serde::Serialize;
+
+use crate::compress::Prepared;
+use crate::error::Error;
+use crate::loaded::Loaded;
+use crate::progress::{Event, Progress};
+
+/// What a budget counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// Multiply-accumulates.
+    Macs,
+    /// Parameters.
+    Params,
+    /// Bytes of the file.
+    Size,
+    /// Time on a target.
+    Latency,
+}
+
+/// Costs of a model's layers and of what could take their place. Additive.
+pub(crate) struct Costs {
+    /// Of the whole model, batch norms folded.
+    pub total: f64,
+    /// Of the model as it came.
+    pub original: f64,
+    /// Per layer of the survey: of the convolution as it is; `None` where it is unknown.
+    pub kept: Vec<Option<f64>>,
+    /// Per layer and candidate: of the candidate, and the lowering that costs so; `None`
+    /// where it can't be run or is not cheaper.
+    pub candidates: Vec<Vec<Option<(f64, Option<&'static str>)>>>,
+}
+
+impl Costs {
+    /// Costs that are counted. `scored` says which candidates are in question.
+    pub fn counted(model: &Loaded, prepared: &Prepared, unit: Unit) -> Self {
+        let survey = &prepared.survey;
+        let mut costs = Self {
+            total: total(&prepared.folded, unit),
+            original: total(model, unit),
+            kept: Vec::new(),
+            candidates: Vec::new(),
+        };
+        for layer in &survey.layers {
+            let Ok((site, candidates)) = &layer.site else {
+                costs.kept.push(None);
+                costs.candidates.push(Vec::new());
+                continue;
+            };
+            let bytes = site.dtype.size().unwrap_or(4) as f64;
+            let kept = match unit {
+                Unit::Macs | Unit::Latency => site.macs.map(|m| m as f64),
+                Unit::Params => Some(site.kernel.len() as f64),
+                Unit::Size => Some(site.kernel.len() as f64 * bytes),
+            };
+            let of = |c: &Candidate| {
+                let cost = match unit {
+                    Unit::Macs | Unit::Latency => c.macs as f64,
+                    Unit::Params => c.params as f64,
+                    Unit::Size => c.params as f64 * bytes + NODES * (c.rank as f64 + 1.0),
+                };
+                kept.filter(|kept| cost < *kept).map(|_| (cost, None))
+            };
+            costs.kept.push(kept);
+            costs.candidates.push(candidates.iter().map(of).collect());
+        }
+        costs
+    }
+
+    /// Seconds on a target, measured. Only candidates for which `wanted` holds are timed.
+    pub fn measured(
+        model: &Loaded,
+        prepared: &Prepared,
+        seconds: (f64, f64),
+        measured: &Measured,
+        wanted: &dyn Fn(usize, usize) -> bool,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let failed = |source: LatencyError| Error::Latency {
+            file: model.file(),
+            source,
+        };
+        let (original, total) = seconds;
+        let layers = &prepared.survey.layers;
+        let mut costs = Self {
+            total,
+            original,
+            kept: vec![None; layers.len()],
+            candidates: Vec::new(),
+        };
+        let mut blocks = Vec::new();
+        let mut places = Vec::new();
+        for (i, layer) in layers.iter().enumerate() {
+            let known = layer.site.as_ref().ok();
+            costs
+                .candidates
+                .push(vec![None; known.map_or(0, |(_, c)| c.len())]);
+            let Some((site, candidates)) = known else {
+                continue;
+            };
+            let Some(geometry) = geometry(prepared, site) else {
+                continue;
+            };
+            blocks.push(Block::original(geometry.clone()));
+            places.push((i, None));
+            for (c, candidate) in candidates.iter().enumerate().filter(|(c, _)| wanted(i, *c)) {
+                let (family, rank) = (&candidate.family, candidate.rank);
+                for lowering in lowerings_for(&geometry, family, rank).map_err(failed)? {
+                    let name = lowering.name();
+                    blocks.push(Block::chain(geometry.clone(), family, rank, name));
+                    places.push((i, Some((c, name))));
+                }
+            }
+        }
+        progress.on(Event::Begin {
+            stage: "timing layers",
+            total: blocks.len(),
+        });
+        let seconds = measured.costs(&blocks, &mut |done, _| progress.on(Event::Step { done }));
+        progress.on(Event::End);
+        for ((layer, form), cost) in places.into_iter().zip(seconds.map_err(failed)?) {
+            let Some(cost) = cost else { continue };
+            let Some((candidate, lowering)) = form else {
+                costs.kept[layer] = Some(cost);
+                continue;
+            };
+            let best = &mut costs.candidates[layer][candidate];
+            let faster = costs.kept[layer].is_some_and(|kept| cost < PAYS * kept);
+            if faster && best.is_none_or(|(b, _)| cost < b) {
+                *best = Some((cost, Some(lowering)));
+            }
+        }
+        Ok(costs)
+    }
+
+    /// What the layers that are planned for may cost together, for the model to cost
+    /// `fraction` of the original.
+    pub fn room(&self, fraction: f64) -> f64 {
+        let planned: f64 = self.kept.iter().flatten().sum();
+        fraction * self.original - (self.total - planned)
+    }
+}
+
+/// A form must take less than this share of the original's time: less is within the noise.
+const PAYS: f64 = 0.97;
+
+/// Bytes of a node and its names, about.
+const NODES: f64 = 250.0;
+
+fn geometry(prepared: &Prepared, site: &Site) -> Option<Geometry> {
+    Geometry::of(prepared.folded.graph(), site)
+}
+
+fn total(model: &Loaded, unit: Unit) -> f64 {
+    match unit {
+        Unit::Macs | Unit::Latency => model.cost.macs as f64,
+        Unit::Params => model.cost.params as f64,
+        Unit::Size => model.document.encoded_size() as f64,
+    }
+}
+
+/// Seconds per run of models on a target, timed beside one another.
+pub(crate) fn seconds(
+    models: &[&Loaded],
+    target: &'static dyn Target,
+    threads: NonZeroUsize,
+    seed: u64,
+) -> Result<Vec<f64>, Error> {
+    let settings = crate::bench::BenchSettings {
+        targets: vec![target],
+        threads: vec![threads],
+        bench: sepconv_latency::Bench::default(),
+        seed,
+    };
+    let models: Vec<Loaded> = models.iter().map(|m| (*m).clone()).collect();
+    let runs = crate::bench::bench(&models, &settings, &())?;
+    let timings = runs.into_iter().flat_map(|r| r.models);
+    Ok(timings.map(|m| m.timing.median).collect())
+}

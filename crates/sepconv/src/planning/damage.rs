@@ -1,0 +1,125 @@
+//! Damage at the network's outputs by the error of one layer.
+
+use sepconv_ir::Tensor;
+
+use crate::evaluate::divergence_of;
+use crate::metrics::class_rows;
+
+/// Damage at the outputs as a function of a layer's relative squared output error, through
+/// measured points: straight lines in the logarithms of both.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DamageCurve {
+    points: Vec<(f64, f64)>,
+}
+
+/// Least and greatest slope that is believed beyond the points.
+const SLOPES: (f64, f64) = (0.5, 2.0);
+
+impl DamageCurve {
+    /// A curve through `(error, damage)` points. Those that are not positive are left out;
+    /// without any, damage is taken to be the error itself.
+    pub fn new(mut points: Vec<(f64, f64)>) -> Self {
+        points.retain(|(e, d)| *e > 1e-12 && *d > 0.0 && e.is_finite() && d.is_finite());
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points.dedup_by(|a, b| a.0 < b.0 * 1.05);
+        // More error does not repair anything: noise of the probes.
+        for i in 1..points.len() {
+            points[i].1 = points[i].1.max(points[i - 1].1);
+        }
+        Self { points }
+    }
+
+    /// The damage of an error.
+    pub fn at(&self, error: f64) -> f64 {
+        if error <= 0.0 {
+            return 0.0;
+        }
+        let Some(((e0, d0), rest)) = self.points.split_first() else {
+            return error;
+        };
+        if error <= *e0 {
+            // Small errors act linearly on the outputs, and damage is quadratic in them.
+            return d0 * error / e0;
+        }
+        let mut from = (*e0, *d0);
+        let mut slope = 1.0;
+        for (e, d) in rest {
+            slope = (d / from.1).ln() / (e / from.0).ln();
+            if error <= *e {
+                return from.1 * (error / from.0).powf(slope);
+            }
+            from = (*e, *d);
+        }
+        from.1 * (error / from.0).powf(slope.clamp(SLOPES.0, SLOPES.1))
+    }
+}
+
+/// How far the outputs of a batch are from the original's, summed over its rows: for classes
+/// the Kullback-Leibler divergence in nats, for other numbers the squared error over the
+/// squared values.
+pub(crate) fn damage(original: &[Tensor], other: &[Tensor], valid: usize) -> f64 {
+    let outputs = original.iter().zip(other);
+    outputs
+        .filter_map(|(a, b)| {
+            let (x, y) = (a.to_f32()?, b.to_f32()?);
+            let rows = *a.dims().first()?;
+            let wide = x.len().checked_div(rows)?;
+            if wide == 0 || x.len() != y.len() {
+                return None;
+            }
+            let classes = class_rows(a.dims()).is_some();
+            let rows = x.chunks_exact(wide).zip(y.chunks_exact(wide)).take(valid);
+            Some(rows.map(|(x, y)| row_damage(x, y, classes)).sum::<f64>())
+        })
+        .sum()
+}
+
+fn row_damage(x: &[f32], y: &[f32], classes: bool) -> f64 {
+    let wide = |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+    let (x, y) = (wide(x), wide(y));
+    let damage = if classes {
+        divergence_of(&x, &y)
+    } else {
+        let noise: f64 = x.iter().zip(&y).map(|(x, y)| (x - y).powi(2)).sum();
+        let signal: f64 = x.iter().map(|x| x * x).sum();
+        noise / signal.max(1e-30)
+    };
+    // What is no number is as bad as can be.
+    if damage.is_finite() { damage } else { 1e9 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curve_passes_its_points_and_never_falls() {
+        let curve = DamageCurve::new(vec![(0.4, 0.9), (0.1, 0.1), (0.2, 0.05)]);
+        assert!((curve.at(0.1) - 0.1).abs() < 1e-12);
+        assert!((curve.at(0.4) - 0.9).abs() < 1e-12);
+        assert!((curve.at(0.05) - 0.05).abs() < 1e-12);
+        let values: Vec<f64> = (0..100).map(|i| curve.at(f64::from(i) / 100.0)).collect();
+        assert!(values.is_sorted() && values[0] == 0.0);
+        assert!(curve.at(0.8) <= 0.9 * 4.0 + 1e-9);
+    }
+
+    #[test]
+    fn without_a_point_the_error_is_the_damage() {
+        let curve = DamageCurve::new(vec![(0.0, 0.0), (0.1, f64::NAN)]);
+        assert!((curve.at(0.3) - 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn classes_are_compared_by_divergence_and_maps_by_energy() {
+        let t = |dims: &[usize], v: &[f32]| Tensor::from_f32(dims.to_vec(), v.to_vec());
+        let (a, b) = (t(&[1, 2], &[0.0, 0.0]), t(&[1, 2], &[1.0, 1.0]));
+        // The same probabilities.
+        assert!(damage(&[a], &[b], 1).abs() < 1e-9);
+        let (a, b) = (
+            t(&[2, 1, 1, 2], &[3.0, 4.0, 9.0, 9.0]),
+            t(&[2, 1, 1, 2], &[3.0, 3.0, 0.0, 0.0]),
+        );
+        // The second row is padding.
+        assert!((damage(&[a], &[b], 1) - 1.0 / 25.0).abs() < 1e-9);
+    }
+}

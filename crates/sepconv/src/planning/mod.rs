@@ -1,0 +1,315 @@
+//! One budget for the whole model, allocated over its layers by what they do to the outputs.
+//!
+//! Every candidate of every layer has a relative output error, from one pass over the data. A
+//! few layers at a time are then replaced for a trial, which tells what an error at that layer
+//! does to the outputs; damages of layers are taken to add up. What a candidate costs is
+//! counted or measured. The rest is a multiple-choice knapsack ([`sepconv_passes::knapsack`]).
+
+mod cost;
+mod damage;
+mod probe;
+
+pub use cost::Unit;
+pub(crate) use cost::{Costs, seconds};
+pub(crate) use probe::Prober;
+
+use sepconv_latency::Measured;
+use sepconv_passes::{Candidate, Item, PassError, Plan, allocate};
+use serde::Serialize;
+
+use crate::calibrate::{CalibrationSettings, Probe, Score, score};
+use crate::compress::{Prepared, Settings};
+use crate::error::Error;
+use crate::loaded::Loaded;
+use crate::progress::{Event, Progress};
+use damage::DamageCurve;
+
+/// Candidates per family that are looked at, at most: ranks that count channels are many.
+const PER_FAMILY: usize = 12;
+
+/// A solved budget.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Solution {
+    /// Cost of the planned model as a fraction of the original's.
+    pub fraction: f64,
+    /// Predicted damage at the outputs: the mean divergence of classes in nats, or the
+    /// relative squared error of other outputs.
+    pub damage: f64,
+    /// No plan within the budget has less predicted damage.
+    pub bound: f64,
+    /// The candidate of every layer of the survey, none where it stays.
+    #[serde(skip)]
+    pub chosen: Vec<Option<Candidate>>,
+}
+
+/// What planning knows of a model: budgets are solved without running it again.
+pub(crate) struct Planning {
+    costs: Costs,
+    /// Per layer and candidate.
+    damages: Vec<Vec<f64>>,
+    candidates: Vec<Vec<Candidate>>,
+}
+
+impl Planning {
+    /// Collects statistics, scores and probes, and costs all candidates. Thins out the
+    /// candidates of `prepared`.
+    pub fn new(
+        model: &Loaded,
+        prepared: &mut Prepared,
+        settings: &Settings,
+        calibration: Option<&CalibrationSettings>,
+        unit: Unit,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        thin(prepared, settings);
+        let damages = match calibration {
+            Some(calibration) => {
+                let scores = score(prepared, settings, calibration, progress)?;
+                damages(prepared, settings, calibration, scores, progress)?
+            }
+            None => weight_damages(prepared),
+        };
+        let costs = match unit {
+            Unit::Latency => measured(model, prepared, settings, &damages, progress)?,
+            unit => Costs::counted(model, prepared, unit),
+        };
+        let layers = prepared.survey.layers.iter();
+        let candidates = layers.map(|layer| match &layer.site {
+            Ok((_, candidates)) => candidates.clone(),
+            Err(_) => Vec::new(),
+        });
+        Ok(Self {
+            costs,
+            damages,
+            candidates: candidates.collect(),
+        })
+    }
+
+    /// The plan with the least predicted damage whose cost is at most `fraction` of the
+    /// original's.
+    ///
+    /// # Errors
+    /// [`PassError::Unreachable`] with the least fraction that can be reached.
+    pub fn solve(&self, fraction: f64) -> Result<Solution, PassError> {
+        if !(fraction > 0.0 && fraction < 1.0) {
+            return Err(PassError::Budget(fraction));
+        }
+        // Item 0 of a group is the convolution as it is.
+        let mut groups = Vec::new();
+        let mut items: Vec<(usize, Vec<usize>)> = Vec::new();
+        for (layer, kept) in self.costs.kept.iter().enumerate() {
+            let Some(kept) = kept else { continue };
+            let mut group = vec![Item {
+                cost: *kept,
+                damage: 0.0,
+            }];
+            let mut indices = Vec::new();
+            for (i, cost) in self.costs.candidates[layer].iter().enumerate() {
+                if let Some((cost, _)) = cost {
+                    group.push(Item {
+                        cost: *cost,
+                        damage: self.damages[layer][i],
+                    });
+                    indices.push(i);
+                }
+            }
+            groups.push(group);
+            items.push((layer, indices));
+        }
+        let planned: f64 = self.costs.kept.iter().flatten().sum();
+        let of = |cost: f64| (self.costs.total - planned + cost) / self.costs.original;
+        let found = allocate(&groups, self.costs.room(fraction)).map_err(|least| {
+            PassError::Unreachable {
+                target: fraction,
+                least: of(least),
+            }
+        })?;
+        let mut chosen = vec![None; self.candidates.len()];
+        for ((layer, indices), item) in items.iter().zip(&found.chosen) {
+            if let Some(index) = item.checked_sub(1).and_then(|i| indices.get(i)) {
+                let mut candidate = self.candidates[*layer][*index].clone();
+                let cost = self.costs.candidates[*layer][*index];
+                candidate.lowering = cost.and_then(|(_, l)| l).map(str::to_owned);
+                chosen[*layer] = Some(candidate);
+            }
+        }
+        Ok(Solution {
+            fraction: of(found.cost),
+            damage: found.damage,
+            bound: found.bound,
+            chosen,
+        })
+    }
+
+    /// The least fraction of the original's cost that can be reached.
+    pub fn least(&self) -> f64 {
+        match self.solve(1e-9) {
+            Err(PassError::Unreachable { least, .. }) => least,
+            _ => 1e-9,
+        }
+    }
+
+    /// Predicted damage of a plan over the same layers; `None` for a candidate that is unknown.
+    pub fn predict(&self, plan: &Plan) -> Option<f64> {
+        let mut sum = 0.0;
+        for (layer, entry) in plan.layers.iter().enumerate() {
+            if let sepconv_passes::Choice::Separate(c) = &entry.choice {
+                let same = |k: &Candidate| k.family == c.family && k.rank == c.rank;
+                let i = self.candidates.get(layer)?.iter().position(same)?;
+                sum += self.damages[layer][i];
+            }
+        }
+        Some(sum)
+    }
+}
+
+/// Drops candidates that save nothing, and of families with many ranks all but some: those
+/// whose rank the target computes at full speed.
+fn thin(prepared: &mut Prepared, settings: &Settings) {
+    let step = settings
+        .latency
+        .as_ref()
+        .map_or(1, |l| l.target.channel_step());
+    for layer in &mut prepared.survey.layers {
+        let Ok((site, candidates)) = &mut layer.site else {
+            continue;
+        };
+        let counts_channels = |c: &Candidate| !matches!(c.family.as_str(), "dw-pw" | "pw-dw");
+        let wide = site.kernel.out_channels.min(site.kernel.in_channels) > step;
+        candidates.retain(|c| c.saves() && c.params < site.kernel.len() as u64 * 2);
+        candidates.retain(|c| !wide || !counts_channels(c) || c.rank % step == 0);
+        let mut kept: Vec<Candidate> = Vec::new();
+        for family in candidates.chunk_by(|a, b| a.family == b.family) {
+            let n = family.len();
+            if n <= PER_FAMILY {
+                kept.extend_from_slice(family);
+            } else {
+                let at = |i: usize| family[i * (n - 1) / (PER_FAMILY - 1)].clone();
+                kept.extend((0..PER_FAMILY).map(at));
+            }
+        }
+        *candidates = kept;
+    }
+}
+
+/// Without data: the loss of energy, so that damages multiply the kept energies (Zhang et al.
+/// 2015, arXiv 1505.06798, section 2.4).
+fn weight_damages(prepared: &Prepared) -> Vec<Vec<f64>> {
+    let layers = prepared.survey.layers.iter();
+    let of = |candidates: &[Candidate]| -> Vec<f64> {
+        let losses = candidates.iter().map(|c| -c.energy.max(1e-12).ln());
+        losses.map(|l| l.max(0.0)).collect()
+    };
+    layers
+        .map(|layer| layer.site.as_ref().map_or(Vec::new(), |(_, c)| of(c)))
+        .collect()
+}
+
+/// Errors at the layers turned into damage at the outputs.
+fn damages(
+    prepared: &Prepared,
+    settings: &Settings,
+    calibration: &CalibrationSettings,
+    scores: Vec<Score>,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<f64>>, Error> {
+    let model = &prepared.folded;
+    let probed = scores.iter().filter(|s| !s.probes.is_empty()).count();
+    let mut prober = Prober::new(model, settings.target, calibration, probed)?;
+    progress.on(Event::Begin {
+        stage: "probing",
+        total: probed,
+    });
+    let mut damages = Vec::new();
+    let mut done = 0;
+    for (layer, score) in prepared.survey.layers.iter().zip(scores) {
+        let mut points = Vec::new();
+        if let (Ok((site, _)), false) = (&layer.site, score.probes.is_empty()) {
+            let documents = score.probes.iter().map(|p| trial(prepared, &layer.name, p));
+            let documents = documents.collect::<Result<Vec<_>, Error>>()?;
+            let found = prober.damages(site.node, &documents)?;
+            points.extend(score.probes.iter().map(|p| p.error).zip(found));
+            done += 1;
+            progress.on(Event::Step { done });
+        }
+        let curve = DamageCurve::new(points);
+        damages.push(score.errors.iter().map(|e| curve.at(*e)).collect());
+    }
+    progress.on(Event::End);
+    Ok(damages)
+}
+
+/// The original with one layer replaced.
+fn trial(prepared: &Prepared, name: &str, probe: &Probe) -> Result<sepconv_onnx::Document, Error> {
+    let mut document = prepared.folded.document.clone();
+    let plan = Plan {
+        layers: vec![sepconv_passes::LayerPlan {
+            layer: name.to_owned(),
+            choice: sepconv_passes::Choice::Separate(probe.candidate.clone()),
+        }],
+    };
+    let graph = &mut document.model.graph;
+    let written = sepconv_passes::apply(graph, &prepared.survey, &plan, None, |_, _, _| {
+        Ok(probe.chain.clone())
+    });
+    written.map_err(|source| Error::Pass {
+        file: prepared.folded.file(),
+        source,
+    })?;
+    Ok(document)
+}
+
+/// Costs in seconds on the settings' target. Candidates that another one of their layer beats
+/// in MACs and in damage by far are not timed.
+fn measured(
+    model: &Loaded,
+    prepared: &Prepared,
+    settings: &Settings,
+    damages: &[Vec<f64>],
+    progress: &dyn Progress,
+) -> Result<Costs, Error> {
+    let hopeless = |layer: usize, candidate: usize| {
+        let Ok((_, all)) = &prepared.survey.layers[layer].site else {
+            return true;
+        };
+        let (own, damage) = (&all[candidate], damages[layer][candidate]);
+        let better = |(i, c): (usize, &Candidate)| {
+            c.macs as f64 * 1.5 < own.macs as f64 && damages[layer][i] <= damage
+        };
+        all.iter().enumerate().any(better)
+    };
+    let wanted = |layer, candidate| !hopeless(layer, candidate);
+    timed(model, prepared, settings, &wanted, progress)
+}
+
+/// Costs in seconds on the settings' target of the candidates for which `wanted` holds.
+pub(crate) fn timed(
+    model: &Loaded,
+    prepared: &Prepared,
+    settings: &Settings,
+    wanted: &dyn Fn(usize, usize) -> bool,
+    progress: &dyn Progress,
+) -> Result<Costs, Error> {
+    let latency = settings.latency.ok_or_else(|| {
+        Error::Setting("a latency budget needs a target (--target tract or onnxruntime)".into())
+    })?;
+    let models = [model, &prepared.folded];
+    let times = seconds(&models, latency.target, latency.threads, settings.seed)?;
+    let (original, folded) = match times[..] {
+        [original, folded] => (original, folded),
+        _ => (1.0, 1.0),
+    };
+    let cache = Measured::new(latency.target, latency.threads);
+    let cache = cache.map_err(|source| Error::Latency {
+        file: model.file(),
+        source,
+    })?;
+    Costs::measured(
+        model,
+        prepared,
+        (original, folded),
+        &cache,
+        wanted,
+        progress,
+    )
+}

@@ -1,0 +1,151 @@
+//! Sensitivity of the outputs, by replacing one layer at a time.
+
+use rayon::prelude::*;
+use sepconv_factor::is_held_out;
+use sepconv_ir::{NodeId, Tensor, ValueId};
+use sepconv_onnx::Document;
+use sepconv_targets::Target;
+
+use super::damage::damage;
+use crate::calibrate::CalibrationSettings;
+use crate::compare::Comparison;
+use crate::error::Error;
+use crate::flow::{Cuts, Frontier, Samples, Segment};
+use crate::loaded::Loaded;
+use crate::metrics::{argmax, class_rows};
+
+/// MACs that the probes of a model may take.
+const MOST: u64 = 400_000_000_000;
+
+/// Runs copies of a network in which one layer is replaced, on samples held out of the fits,
+/// each from that layer on.
+pub(crate) struct Prober<'a> {
+    original: &'a Loaded,
+    target: &'a dyn Target,
+    samples: Samples,
+    batches: Vec<usize>,
+    outputs: Vec<ValueId>,
+    reference: Vec<Vec<Tensor>>,
+    cuts: Cuts<'a>,
+    frontier: Frontier,
+}
+
+impl<'a> Prober<'a> {
+    /// `layers` is how many layers will be probed.
+    pub fn new(
+        original: &'a Loaded,
+        target: &'a dyn Target,
+        settings: &CalibrationSettings,
+        layers: usize,
+    ) -> Result<Self, Error> {
+        let samples = Samples::of(original, settings.source.open(original, target)?)?;
+        let (seed, every) = (settings.source.seed(), settings.held_out_every);
+        let held = |b: &usize| is_held_out(seed, samples.first(*b) as u64, every);
+        let mut batches: Vec<usize> = (0..samples.batches()).filter(held).collect();
+        if batches.is_empty() {
+            batches = (0..samples.batches()).collect();
+        }
+        let each = original
+            .cost
+            .macs
+            .max(1)
+            .saturating_mul(layers.max(1) as u64);
+        batches.truncate(((MOST / each) as usize).clamp(8, 256));
+        let outputs: Vec<ValueId> = original.graph().outputs().collect();
+        let mut prober = Self {
+            cuts: Cuts::new(original, &outputs),
+            original,
+            target,
+            samples,
+            batches,
+            outputs,
+            reference: Vec::new(),
+            frontier: Frontier::default(),
+        };
+        prober.reference = prober.run(&original.document, &prober.outputs)?;
+        Ok(prober)
+    }
+
+    /// Mean damage over the samples of each of `documents`, which differ from the original in
+    /// the layer at `node` alone. Call in the order of the network.
+    pub fn damages(&mut self, node: NodeId, documents: &[Document]) -> Result<Vec<f64>, Error> {
+        let cut = self.cuts.before(node);
+        let values = self.run(&self.original.document, &cut)?;
+        if values
+            .first()
+            .is_some_and(|v| Frontier::fits(v, self.batches.len()))
+        {
+            self.frontier = Frontier::of(&cut, values);
+        }
+        let damages = documents.iter().map(|document| {
+            let outputs = self.run(document, &self.outputs)?;
+            Ok(self.damage(&outputs))
+        });
+        damages.collect()
+    }
+
+    /// Percentage of samples whose greatest class is the original's in every output of
+    /// classes; `None` where there is no such output.
+    pub fn agreement(&self, document: &Document) -> Result<Option<f64>, Error> {
+        let outputs = self.run(document, &self.outputs)?;
+        let (mut same, mut rows) = (0_usize, 0_usize);
+        for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(&outputs) {
+            let valid = self.samples.valid(*batch);
+            for (a, b) in a.iter().zip(b) {
+                let Some((_, classes)) = class_rows(a.dims()) else {
+                    continue;
+                };
+                if let (Some(a), Some(b)) = (a.to_f32(), b.to_f32()) {
+                    let pairs = a.chunks_exact(classes).zip(b.chunks_exact(classes));
+                    same += pairs
+                        .take(valid)
+                        .filter(|(a, b)| argmax(a) == argmax(b))
+                        .count();
+                    rows += valid;
+                }
+            }
+        }
+        Ok((rows > 0).then(|| 100.0 * same as f64 / rows as f64))
+    }
+
+    /// Signal-to-noise ratio of the worst output over all samples, in dB.
+    pub fn snr(&self, document: &Document) -> Result<f64, Error> {
+        let outputs = self.run(document, &self.outputs)?;
+        let names: Vec<String> = (0..self.outputs.len()).map(|i| i.to_string()).collect();
+        let compared = Comparison::of(self.target.name(), &names, &self.reference, &outputs);
+        Ok(compared.worst_varying_snr().unwrap_or(f64::NEG_INFINITY))
+    }
+
+    fn damage(&self, outputs: &[Vec<Tensor>]) -> f64 {
+        let mut sum = 0.0;
+        let mut rows = 0;
+        for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(outputs) {
+            let valid = self.samples.valid(*batch);
+            sum += damage(a, b, valid);
+            rows += valid;
+        }
+        sum / rows.max(1) as f64
+    }
+
+    fn run(&self, document: &Document, wanted: &[ValueId]) -> Result<Vec<Vec<Tensor>>, Error> {
+        let segment = |frontier: &Frontier| {
+            let (original, target) = (self.original, self.target);
+            Segment::new(original, target, document, frontier, &self.samples, wanted)
+        };
+        let whole = Frontier::default();
+        let (segment, frontier) = match segment(&self.frontier) {
+            Ok(segment) => (segment, &self.frontier),
+            Err(_) => (segment(&whole)?, &whole),
+        };
+        let batches = self.batches.par_iter().enumerate();
+        batches
+            .map(|(i, batch)| {
+                let given = match frontier.values() {
+                    Some(_) => frontier.batch(&self.samples, i)?,
+                    None => self.samples.inputs(*batch)?,
+                };
+                segment.run(&given)
+            })
+            .collect()
+    }
+}
