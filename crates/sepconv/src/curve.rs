@@ -11,15 +11,39 @@ use crate::inputs::synthetic_inputs;
 use crate::loaded::Loaded;
 use crate::progress::Progress;
 
+/// How the models of a curve were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Series {
+    /// The model that was read.
+    Original,
+    /// The model that was written.
+    Result,
+    /// One budget allocated over all layers, by the settings.
+    Allocated,
+    /// The same rank in every layer, otherwise by the settings.
+    Uniform,
+    /// The paper's method: the same rank in every layer from the weights alone, DW->PW.
+    PaperDwPw,
+    /// The same, PW->DW.
+    PaperPwDw,
+    /// The paper's method with the same share of energy kept in every layer, DW->PW.
+    PaperEnergy,
+}
+
 /// A point of the curve.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CurvePoint {
+    /// How it was made.
+    pub series: Series,
     /// How it was made, such as `rank 2`, `original` or `result`.
     pub label: String,
     /// MACs as a fraction of the original's.
     pub macs: f64,
     /// Parameters as a fraction of the original's.
     pub params: f64,
+    /// Time per run as a fraction of the original's, where it was measured.
+    pub time: Option<f64>,
     /// Signal-to-noise ratio of the worst output in dB; `None` for no difference or where
     /// it was not run.
     pub snr_db: Option<f64>,
@@ -76,6 +100,8 @@ pub fn curve(
             .map(|e| e.evaluate(&trial.model, progress))
             .transpose()?;
         points.push(CurvePoint {
+            series: Series::Uniform,
+            time: None,
             label: format!("rank {rank}"),
             macs: trial.model.cost.macs as f64 / model.cost.macs.max(1) as f64,
             params: trial.model.cost.params as f64 / model.cost.params.max(1) as f64,

@@ -48,7 +48,7 @@ pub use compress::{
     Budget, Compressed, DataFree, LatencyTarget, Layer, Outcome, Settings, Size, compress,
     compress_file,
 };
-pub use curve::{CurvePoint, curve};
+pub use curve::{CurvePoint, Series, curve};
 pub use error::Error;
 pub use evaluate::{Against, Evaluation, Evaluator, Measure, Metric, evaluate, evaluate_against};
 pub use inputs::{DataSource, data_specs, load_inputs, synthetic_inputs};

@@ -2,7 +2,7 @@
 
 use super::{Report, ReportSettings, SCHEMA, Versions};
 use crate::compress::{Budget, Layer, Size};
-use crate::curve::CurvePoint;
+use crate::curve::{CurvePoint, Series};
 use crate::evaluate::{Against, Evaluation, Measure, Metric};
 use crate::metrics::OutputComparison;
 
@@ -94,6 +94,12 @@ pub(super) fn related() -> Report {
 /// A point of the curve.
 pub(super) fn point(label: &str, macs: f64, snr_db: Option<f64>, value: Option<f64>) -> CurvePoint {
     CurvePoint {
+        series: match label {
+            "original" => Series::Original,
+            "result" => Series::Result,
+            _ => Series::Uniform,
+        },
+        time: None,
         label: label.into(),
         macs,
         params: macs * 1.05,

@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use crate::calibrate::Source;
 use crate::compress::{Budget, Layer, Outcome, Settings, Size};
-use crate::curve::CurvePoint;
+use crate::curve::{CurvePoint, Series};
 use crate::error::Error;
 use crate::metrics::OutputComparison;
 
@@ -198,7 +198,10 @@ impl Report {
 /// The curve with the result and the original at its ends, by rising MACs.
 fn with_ends(outcome: &Outcome, mut points: Vec<CurvePoint>) -> Vec<CurvePoint> {
     let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
+    let timed = outcome.timing.as_ref().and_then(|t| t.models.last());
     points.push(CurvePoint {
+        series: Series::Result,
+        time: timed.map(|t| 1.0 / t.speed_up.median),
         label: "result".into(),
         macs: ratio(outcome.compressed.macs, outcome.original.macs),
         params: ratio(outcome.compressed.params, outcome.original.params),
@@ -206,6 +209,8 @@ fn with_ends(outcome: &Outcome, mut points: Vec<CurvePoint>) -> Vec<CurvePoint> 
         evaluation: outcome.compressed.evaluation.clone(),
     });
     points.push(CurvePoint {
+        series: Series::Original,
+        time: timed.map(|_| 1.0),
         label: "original".into(),
         macs: 1.0,
         params: 1.0,
