@@ -249,7 +249,7 @@ pub(crate) fn calibrate(
 pub(crate) struct Score {
     /// Relative squared output error of every candidate when the layer alone is replaced.
     pub errors: Vec<f64>,
-    /// Chains to probe the outputs with: of a small and of a large error.
+    /// Chains to probe the outputs with: of small and of large errors.
     pub probes: Vec<Probe>,
 }
 
@@ -262,7 +262,7 @@ pub(crate) struct Probe {
 }
 
 /// Errors that probes should have, about.
-const PROBED: [f64; 2] = [0.02, 0.2];
+const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
 
 /// Scores every candidate of every layer: what a planner allocates by. One pass over the data
 /// for all layers, closed-form fits with one round of refinement.

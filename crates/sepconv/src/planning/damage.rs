@@ -13,7 +13,7 @@ pub(crate) struct DamageCurve {
 }
 
 /// Least and greatest slope that is believed beyond the points.
-const SLOPES: (f64, f64) = (0.5, 2.0);
+const SLOPES: (f64, f64) = (1.0, 2.0);
 
 impl DamageCurve {
     /// A curve through `(error, damage)` points. Those that are not positive are left out;
