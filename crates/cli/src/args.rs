@@ -50,6 +50,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Replace convolutions by separable ones and write the smaller model
     Compress(Box<CompressArgs>),
+    /// Measure the whole curve: accuracy against MACs, parameters and time
+    Sweep(Box<SweepArgs>),
     /// Run two models on the same inputs and compare their outputs
     Compare(CompareArgs),
     /// Measure a model on data: accuracy, PSNR, or how close it stays to the original
@@ -106,6 +108,38 @@ pub struct CompressArgs {
     /// original, on held-out calibration data or on synthetic inputs [default without data: 30]
     #[arg(long, value_name = "DB", group = "budget")]
     pub min_snr: Option<f64>,
+    /// Rewrite even where it costs more MACs (to verify that full rank is exact)
+    #[arg(long)]
+    pub allow_costlier: bool,
+    #[command(flatten)]
+    pub fit: FitArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// ONNX model
+    pub model: PathBuf,
+    /// Fractions of the original's MACs (of its time, with --target) to plan for
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "0.9,0.8,0.7,0.6,0.55,0.5,0.45,0.4,0.35,0.3,0.25,0.2"
+    )]
+    pub fractions: Vec<f64>,
+    /// Leaves out the baselines: uniform ranks, and the paper's method
+    #[arg(long)]
+    pub no_baselines: bool,
+    /// Folder for the planned models
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    #[command(flatten)]
+    pub fit: FitArgs,
+}
+
+/// What layers are fitted to, and how.
+#[derive(Debug, Args)]
+pub struct FitArgs {
     /// What the model is to be cheap on: macs, or a runtime (tract, onnxruntime) whose measured
     /// time decides what is rewritten, and how
     #[arg(long, value_name = "NAME", default_value = "macs")]
@@ -164,9 +198,6 @@ pub struct CompressArgs {
     /// Replace existing files
     #[arg(long)]
     pub force: bool,
-    /// Rewrite even where it costs more MACs (to verify that full rank is exact)
-    #[arg(long)]
-    pub allow_costlier: bool,
     /// Seed of synthetic inputs
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -289,7 +320,7 @@ pub struct TargetArgs {
     pub library: LibraryArgs,
 }
 
-impl CompressArgs {
+impl FitArgs {
     /// The runtime that the model is to be fast on, if it is one.
     pub fn latency(&self) -> Result<Option<LatencyTarget>> {
         self.library.announce()?;

@@ -101,7 +101,10 @@ pub(crate) fn meet(
 }
 
 /// How the layers are fitted where there is no data; `None`: to the weights alone.
-fn without_data(prepared: &Prepared, settings: &Settings) -> Option<CalibrationSettings> {
+pub(crate) fn without_data(
+    prepared: &Prepared,
+    settings: &Settings,
+) -> Option<CalibrationSettings> {
     let budget = !matches!(
         settings.budget,
         Budget::Energy(_) | Budget::MinSnr(_) | Budget::MaxDrop(_)

@@ -361,7 +361,7 @@ pub fn compress(
 }
 
 /// Budgets that are allocated have all families to choose from, unless some are named.
-fn widened(settings: &Settings) -> Settings {
+pub(crate) fn widened(settings: &Settings) -> Settings {
     let mut settings = settings.clone();
     let one_rank = matches!(settings.budget, Budget::Rank(_) | Budget::Energy(_));
     let search = matches!(settings.budget, Budget::MinSnr(_)) && settings.calibration.is_none();

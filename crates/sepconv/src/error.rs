@@ -36,7 +36,7 @@ pub enum Error {
         /// The model.
         file: String,
         /// Why.
-        source: sepconv_latency::LatencyError,
+        source: Box<sepconv_latency::LatencyError>,
     },
     /// The shapes asked for don't fit the model.
     #[error("{file}: {reason}")]

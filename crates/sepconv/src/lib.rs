@@ -40,6 +40,7 @@ mod progress;
 pub mod report;
 mod runner;
 mod search;
+mod sweep;
 
 pub use bench::{BenchRun, BenchSettings, ModelTiming, bench};
 pub use calibrate::{CalibrationSettings, LayerFit, Pictures, Schedule, Source};
@@ -55,10 +56,11 @@ pub use inputs::{DataSource, data_specs, load_inputs, synthetic_inputs};
 pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use loaded::Loaded;
 pub use metrics::OutputComparison;
-pub use planning::{Solution, Unit};
+pub use planning::{Prediction, Solution, Unit, validate};
 pub use progress::{Event, Progress};
 pub use report::Report;
 pub use runner::{run, run_to_npz};
+pub use sweep::{Sweep, sweep};
 
 pub use sepconv_analysis::Pins;
 pub use sepconv_data as data;

@@ -3,24 +3,28 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use sepconv::factor::family;
 use sepconv::report::FILES;
 use sepconv::{
-    Against, BenchRun, Budget, CalibrationSettings, DataFree, DataSource, Families, Layer, Outcome,
-    Report, Schedule, Selection, Settings, Size, compress_file, curve,
+    Against, BenchRun, Budget, Layer, Outcome, Report, Settings, Size, compress_file, curve,
 };
 
-use crate::args::{CompressArgs, DataFreeArg};
+use crate::args::CompressArgs;
 use crate::commands::compare::print_outputs;
+use crate::commands::settings::{command_line, settings};
 use crate::output::{Output, bytes, db, quantity, si, stderr};
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
-    let settings = settings(args)?;
+    let fitted = settings(&args.fit)?;
+    let settings = Settings {
+        budget: budget(args, fitted.calibration.is_some()),
+        costlier: args.allow_costlier,
+        ..fitted
+    };
     let output = args.output.clone().unwrap_or_else(|| beside(&args.model));
     check_free(args, &output)?;
     let progress = out.progress();
     let outcome = compress_file(&args.model, &output, &settings, &progress)?;
-    let points = match &args.report {
+    let points = match &args.fit.report {
         Some(_) => {
             let original = sepconv::Loaded::open(&args.model, &settings.pins)?;
             curve(&original, &settings, &progress)?
@@ -29,43 +33,12 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     };
     drop(progress);
     let report = Report::new(&outcome, &settings, points, Some(command_line()));
-    if let Some(folder) = &args.report {
+    if let Some(folder) = &args.fit.report {
         report.write(folder, settings.force)?;
     }
     out.json(&report);
     print(args, &settings, &outcome, out);
     Ok(())
-}
-
-fn settings(args: &CompressArgs) -> Result<Settings> {
-    let calibration = calibration(args)?;
-    let budget = budget(args, calibration.is_some());
-    let eval = match &args.eval {
-        Some(path) => Some(DataSource {
-            max_samples: None,
-            ..args.data.source(path, args.seed)?
-        }),
-        None => None,
-    };
-    Ok(Settings {
-        budget,
-        families: families(args)?,
-        calibration,
-        latency: args.latency()?,
-        data_free: match args.data_free {
-            None => DataFree::Auto(args.data.pixels()?),
-            Some(DataFreeArg::Pictures) => DataFree::Pictures(args.data.pixels()?),
-            Some(DataFreeArg::Weights) => DataFree::Weights,
-        },
-        lowering: args.lowering.lowering(),
-        selection: Selection::new(&args.layers, &args.skip)?,
-        pins: args.shapes.pins()?,
-        seed: args.seed,
-        force: args.force,
-        costlier: args.allow_costlier,
-        eval,
-        ..Settings::default()
-    })
 }
 
 /// What was asked for, or the default: one point with data, 30 dB without.
@@ -88,40 +61,6 @@ fn budget(args: &CompressArgs, calibrated: bool) -> Budget {
     asked.into_iter().flatten().next().unwrap_or(default)
 }
 
-fn families(args: &CompressArgs) -> Result<Families> {
-    for name in &args.families {
-        if family(name).is_none() {
-            let known: Vec<&str> = sepconv::factor::families()
-                .iter()
-                .map(|f| f.name())
-                .collect();
-            bail!(
-                "--families: no family '{name}' (there are {})",
-                known.join(", ")
-            );
-        }
-    }
-    Ok(Families {
-        order: args.order.into(),
-        names: args.families.clone(),
-    })
-}
-
-fn calibration(args: &CompressArgs) -> Result<Option<CalibrationSettings>> {
-    let Some(path) = args.calib.as_ref().filter(|_| args.data_free.is_none()) else {
-        return Ok(None);
-    };
-    let mut settings = CalibrationSettings::new(args.data.source(path, args.seed)?);
-    settings.positions = args.positions;
-    settings.fit.rounds = args.rounds;
-    settings.schedule = match args.block {
-        0 => Schedule::Parallel,
-        1 => Schedule::Sequential,
-        n => Schedule::Blocks(n),
-    };
-    Ok(Some(settings))
-}
-
 /// `dir/model.onnx` -> `dir/model.sep.onnx`.
 fn beside(model: &Path) -> PathBuf {
     model.with_extension("sep.onnx")
@@ -129,17 +68,17 @@ fn beside(model: &Path) -> PathBuf {
 
 /// Refuses before the work rather than after it.
 fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
-    let report = args.report.iter();
+    let report = args.fit.report.iter();
     let files = report.flat_map(|d| FILES.map(|name| d.join(name)));
     for path in files.chain([output.to_owned()]) {
-        if !args.force && path.symlink_metadata().is_ok() {
+        if !args.fit.force && path.symlink_metadata().is_ok() {
             bail!(
                 "{}: exists already (use --force to replace it)",
                 path.display()
             );
         }
     }
-    if let Some(report) = &args.report {
+    if let Some(report) = &args.fit.report {
         // What exists of the path must be folders, or the report could not be written.
         if let Some(odd) = report
             .ancestors()
@@ -158,21 +97,6 @@ fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The command as typed, quoted where a shell would need it.
-fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,+:@%".contains(c);
-    let args = std::env::args().enumerate().map(|(i, arg)| {
-        if i == 0 {
-            "sepconv".to_owned()
-        } else if !arg.is_empty() && arg.chars().all(plain) {
-            arg
-        } else {
-            format!("'{}'", arg.replace('\'', r"'\''"))
-        }
-    });
-    args.collect::<Vec<_>>().join(" ")
 }
 
 fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
@@ -252,7 +176,7 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
     if let Some(timing) = &o.timing {
         print_timing(timing, out);
     }
-    if let Some(folder) = &args.report {
+    if let Some(folder) = &args.fit.report {
         out.line(format!(
             "  report      {}",
             folder.join("report.html").display()

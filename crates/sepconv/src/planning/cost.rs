@@ -26,6 +26,9 @@ pub enum Unit {
     Latency,
 }
 
+/// A cost, and the lowering that costs so where it was measured.
+pub(crate) type FormCost = (f64, Option<&'static str>);
+
 /// Costs of a model's layers and of what could take their place. Additive.
 pub(crate) struct Costs {
     /// Of the whole model, batch norms folded.
@@ -36,7 +39,7 @@ pub(crate) struct Costs {
     pub kept: Vec<Option<f64>>,
     /// Per layer and candidate: of the candidate, and the lowering that costs so; `None`
     /// where it can't be run or is not cheaper.
-    pub candidates: Vec<Vec<Option<(f64, Option<&'static str>)>>>,
+    pub candidates: Vec<Vec<Option<FormCost>>>,
 }
 
 impl Costs {
@@ -86,7 +89,7 @@ impl Costs {
     ) -> Result<Self, Error> {
         let failed = |source: LatencyError| Error::Latency {
             file: model.file(),
-            source,
+            source: source.into(),
         };
         let (original, total) = seconds;
         let layers = &prepared.survey.layers;

@@ -8,10 +8,12 @@
 mod cost;
 mod damage;
 mod probe;
+mod validate;
 
 pub use cost::Unit;
 pub(crate) use cost::{Costs, seconds};
 pub(crate) use probe::Prober;
+pub use validate::{Prediction, validate};
 
 use sepconv_latency::Measured;
 use sepconv_passes::{Candidate, Item, PassError, Plan, allocate};
@@ -149,17 +151,29 @@ impl Planning {
         }
     }
 
-    /// Predicted damage of a plan over the same layers; `None` for a candidate that is unknown.
-    pub fn predict(&self, plan: &Plan) -> Option<f64> {
-        let mut sum = 0.0;
-        for (layer, entry) in plan.layers.iter().enumerate() {
-            if let sepconv_passes::Choice::Separate(c) = &entry.choice {
-                let same = |k: &Candidate| k.family == c.family && k.rank == c.rank;
-                let i = self.candidates.get(layer)?.iter().position(same)?;
-                sum += self.damages[layer][i];
-            }
+    /// A plan that takes an arbitrary candidate of about half of the layers, with its
+    /// predicted damage: to compare with what it does.
+    fn arbitrary(&self, seed: u64) -> Solution {
+        let mut state = seed;
+        let mut draw = |n: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) as usize) % n.max(1)
+        };
+        let mut damage = 0.0;
+        let mut chosen = Vec::new();
+        for (candidates, damages) in self.candidates.iter().zip(&self.damages) {
+            let one = (!candidates.is_empty() && draw(2) == 0).then(|| draw(candidates.len()));
+            damage += one.map_or(0.0, |i| damages[i]);
+            chosen.push(one.map(|i| candidates[i].clone()));
         }
-        Some(sum)
+        Solution {
+            fraction: 1.0,
+            damage,
+            bound: damage,
+            chosen,
+        }
     }
 }
 
@@ -302,7 +316,7 @@ pub(crate) fn timed(
     let cache = Measured::new(latency.target, latency.threads);
     let cache = cache.map_err(|source| Error::Latency {
         file: model.file(),
-        source,
+        source: source.into(),
     })?;
     Costs::measured(
         model,

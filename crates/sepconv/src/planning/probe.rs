@@ -84,6 +84,11 @@ impl<'a> Prober<'a> {
         damages.collect()
     }
 
+    /// Mean damage over the samples of a rewritten network.
+    pub fn of(&self, document: &Document) -> Result<f64, Error> {
+        Ok(self.damage(&self.run(document, &self.outputs)?))
+    }
+
     /// Percentage of samples whose greatest class is the original's in every output of
     /// classes; `None` where there is no such output.
     pub fn agreement(&self, document: &Document) -> Result<Option<f64>, Error> {

@@ -1,0 +1,59 @@
+//! `sepconv sweep`.
+
+use anyhow::{Result, bail};
+use sepconv::{CurvePoint, Loaded, Sweep, sweep};
+
+use crate::args::SweepArgs;
+use crate::commands::settings::settings;
+use crate::output::{Output, quantity, stderr};
+
+pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
+    if args.fractions.iter().any(|f| !(*f > 0.0 && *f < 1.0)) {
+        bail!("--fractions: each must be above 0 and below 1");
+    }
+    let settings = settings(&args.fit)?;
+    let plan = Sweep {
+        fractions: args.fractions.clone(),
+        baselines: !args.no_baselines,
+        models: args.models.clone(),
+    };
+    let progress = out.progress();
+    let model = Loaded::open(&args.model, &settings.pins)?;
+    let points = sweep(&model, &settings, &plan, &progress)?;
+    drop(progress);
+    out.json(&points);
+    print(&points, out);
+    Ok(())
+}
+
+fn print(points: &[CurvePoint], out: &Output) {
+    let rows: Vec<Vec<String>> = points.iter().map(row).collect();
+    out.table(
+        &[
+            "point",
+            "MACs",
+            "parameters",
+            "time",
+            "metric",
+            "value",
+            "standard error",
+        ],
+        &rows,
+    );
+}
+
+fn row(point: &CurvePoint) -> Vec<String> {
+    let measure = point.evaluation.as_ref().map(|e| &e.primary);
+    vec![
+        point.label.clone(),
+        format!("{:.3}", point.macs),
+        format!("{:.3}", point.params),
+        point.time.map_or(String::new(), |t| format!("{t:.3}")),
+        measure.map_or("SNR".into(), |m| m.metric.label().to_owned()),
+        match measure {
+            Some(m) => quantity(m),
+            None => point.snr_db.map_or(String::new(), |s| format!("{s:.1} dB")),
+        },
+        measure.and_then(stderr).unwrap_or_default(),
+    ]
+}
