@@ -51,7 +51,7 @@ fn data_save_what_weights_alone_lose_and_the_bytes_are_reproducible() {
     compress(&two, &["--rank", "2", "--order", "dw-pw"], "2");
     assert!(std::fs::read(one).unwrap() == std::fs::read(two).unwrap());
     let free = scratch.path("free.onnx");
-    let options = ["--rank", "2", "--order", "dw-pw", "--data-free"];
+    let options = ["--rank", "2", "--order", "dw-pw", "--data-free=weights"];
     let weights_alone = compress(&free, &options, "2");
     assert!(accuracy(&weights_alone) < 50.0, "{weights_alone:#}");
 }
@@ -72,14 +72,41 @@ fn a_mac_budget_is_allocated_by_output_error() {
 }
 
 #[test]
-fn calibration_needs_a_budget_and_known_families() {
+fn without_data_pictures_that_nobody_took_beat_the_weights() {
+    let scratch = Scratch::new();
+    let options = ["--rank", "3", "--order", "dw-pw"];
+    let with = |kind: &str, out: &str, threads| {
+        let flag = format!("--data-free={kind}");
+        compress(
+            &scratch.path(out),
+            &[&options[..], &[&flag]].concat(),
+            threads,
+        )
+    };
+    let pictures = with("pictures", "pictures.onnx", "1");
+    let weights = with("weights", "weights.onnx", "2");
+    assert!(
+        accuracy(&pictures) > accuracy(&weights) + 20.0,
+        "{pictures:#}"
+    );
+    with("pictures", "again.onnx", "2");
+    let bytes = |name| std::fs::read(scratch.path(name)).unwrap();
+    assert!(bytes("pictures.onnx") == bytes("again.onnx"));
+}
+
+#[test]
+fn families_are_known_by_name_and_every_one_can_be_fitted() {
     let scratch = Scratch::new();
     let (model, out) = (digits().path, scratch.path("out.onnx"));
-    let calib = root().join("models/digits_calib.npz");
-    let calib = calib.to_str().unwrap();
-    let run = sepconv(&["compress", &model, "--calib", calib, "-o", &out]);
-    assert!(run.refused().contains("calibration needs a budget"));
     let run = sepconv(&["compress", &model, "--families", "dwpw", "-o", &out]);
     assert!(run.refused().contains("no family 'dwpw'"));
     assert!(scratch.names().is_empty());
+    for family in ["dw-pw", "pw-dw", "spatial", "channel", "tucker", "cp"] {
+        let out = scratch.path(&format!("{family}.onnx"));
+        let report = compress(&out, &["--target-macs", "0.6", "--families", family], "2");
+        assert!(accuracy(&report) > 90.0, "{family} {}", accuracy(&report));
+        let layers = report["layers"].as_array().unwrap().iter();
+        let mut forms = layers.filter(|l| l["form"] != "kept");
+        assert!(forms.all(|l| l["form"] == family), "{family}");
+    }
 }

@@ -12,6 +12,7 @@ mod calibrating;
 mod comparing;
 mod evaluating;
 mod machine;
+mod planning;
 mod prototype;
 mod refusals;
 mod round_trip;

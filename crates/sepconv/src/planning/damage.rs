@@ -39,7 +39,7 @@ impl DamageCurve {
         };
         if error <= *e0 {
             // Small errors act linearly on the outputs, and damage is quadratic in them.
-            return d0 * error / e0;
+            return d0 * (error / e0);
         }
         let mut from = (*e0, *d0);
         let mut slope = 1.0;

@@ -1,0 +1,136 @@
+//! Budgets that are allocated over the layers, by data.
+
+use serde_json::Value;
+
+use crate::support::{Scratch, digits, digits_eval, onnxruntime, root, sepconv, sepconv_with};
+
+/// Runs a command on the digits model with 64 calibration pictures and few positions.
+#[track_caller]
+fn on_digits(command: &str, options: &[&str], cache: &Scratch) -> Value {
+    let calib = root().join("models/digits_calib.npz");
+    let (model, calib) = (digits().path, calib.to_str().unwrap().to_owned());
+    let fixed = [command, &model, "--scale", "1/255", "--calib", &calib];
+    let few = [
+        "--max-samples",
+        "64",
+        "--positions",
+        "4000",
+        "--rounds",
+        "1",
+        "--json",
+    ];
+    let args = [&fixed[..], &few, options].concat();
+    sepconv_with(&args, &[("SEPCONV_CACHE", &cache.path("cache"))]).json()
+}
+
+fn figure(report: &Value, of: &str, key: &str) -> f64 {
+    report[of][key].as_f64().unwrap()
+}
+
+#[test]
+fn parameters_and_bytes_are_budgets_too() {
+    let scratch = Scratch::new();
+    for (flag, key) in [("--target-params", "params"), ("--target-size", "bytes")] {
+        let out = scratch.path(&format!("{key}.onnx"));
+        let report = on_digits("compress", &[flag, "0.5", "-o", &out], &scratch);
+        let kept = figure(&report, "compressed", key) / figure(&report, "original", key);
+        assert!(kept <= 0.5 && kept > 0.3, "{key} {kept}");
+    }
+    let written = std::fs::metadata(scratch.path("bytes.onnx")).unwrap().len() as f64;
+    let original = std::fs::metadata(digits().path).unwrap().len() as f64;
+    assert!(written <= 0.5 * original, "{written} {original}");
+}
+
+#[test]
+fn a_budget_out_of_reach_says_what_can_be_reached() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out.onnx");
+    let model = digits().path;
+    let args = ["compress", &model, "--target-macs", "0.001", "-o", &out];
+    let line = sepconv(&args).refused();
+    assert!(line.contains("0.001") || line.contains("0.1 %"), "{line}");
+    assert!(scratch.names().is_empty());
+}
+
+#[test]
+fn without_a_budget_data_keep_the_model_within_a_point_of_itself() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out.onnx");
+    let eval = digits_eval();
+    let report = on_digits("compress", &["-o", &out, "--eval", &eval], &scratch);
+    let macs = |of| figure(&report, of, "macs");
+    assert!(macs("compressed") < 0.6 * macs("original"), "{report:#}");
+    let top1 = |of: &str| {
+        report[of]["evaluation"]["primary"]["value"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(top1("compressed") >= top1("original") - 1.0, "{report:#}");
+    // The same on held-out calibration data alone.
+    let out = scratch.path("held.onnx");
+    let report = on_digits("compress", &["-o", &out, "--max-drop", "7"], &scratch);
+    assert!(figure(&report, "compressed", "macs") < 0.6 * figure(&report, "original", "macs"));
+}
+
+#[test]
+fn time_on_onnx_runtime_is_measured_and_chooses_the_form() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out.onnx");
+    let library = onnxruntime();
+    let options = [
+        "--rank",
+        "2",
+        "--target",
+        "onnxruntime",
+        "--onnxruntime",
+        &library,
+    ];
+    let options = [&options[..], &["-o", &out, "--order", "dw-pw"]].concat();
+    let report = on_digits("compress", &options, &scratch);
+    let timing = &report["timing"];
+    assert_eq!(timing["target"], "onnxruntime", "{report:#}");
+    assert!(timing["models"][1]["speed_up"]["median"].as_f64().unwrap() > 0.0);
+    assert!(
+        scratch.names().iter().any(|n| n == "cache"),
+        "timings are kept"
+    );
+}
+
+#[test]
+fn a_sweep_has_the_plans_and_the_paper_beside_them() {
+    let scratch = Scratch::new();
+    let models = scratch.path("models");
+    let options = [
+        "--fractions",
+        "0.5,0.3",
+        "--models",
+        &models,
+        "--eval",
+        &digits_eval(),
+    ];
+    let report = on_digits("sweep", &options, &scratch);
+    let points = report.get("curve").unwrap_or(&report).as_array().unwrap();
+    let of =
+        |series: &str| -> Vec<&Value> { points.iter().filter(|p| p["series"] == series).collect() };
+    let value = |p: &Value| p["evaluation"]["primary"]["value"].as_f64().unwrap();
+    assert_eq!((of("original").len(), of("allocated").len()), (1, 2));
+    for point in of("allocated") {
+        assert!(value(point) > 97.0, "{point:#}");
+        let macs = point["macs"].as_f64().unwrap();
+        let paper = points
+            .iter()
+            .filter(|p| p["series"].as_str().unwrap().starts_with("paper"));
+        let dearer = paper.filter(|p| p["macs"].as_f64().unwrap() <= macs);
+        for other in dearer {
+            assert!(value(point) >= value(other), "{point:#} {other:#}");
+        }
+    }
+    for series in ["uniform", "paper-dw-pw", "paper-pw-dw", "paper-energy"] {
+        assert!(!of(series).is_empty(), "{series}");
+    }
+    for name in ["0.5.onnx", "0.3.onnx"] {
+        let path = format!("{models}/{name}");
+        let seen = sepconv(&["inspect", &path, "--json"]).json();
+        assert!(seen["macs"].as_u64().is_some(), "{seen:#}");
+    }
+}
