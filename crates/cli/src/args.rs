@@ -69,6 +69,8 @@ pub struct InspectArgs {
     /// ONNX model
     pub model: PathBuf,
     #[command(flatten)]
+    pub report: ReportArgs,
+    #[command(flatten)]
     pub shapes: ShapeArgs,
 }
 
@@ -127,7 +129,7 @@ pub struct CompressArgs {
     /// All but the layers whose names match (repeatable)
     #[arg(long, value_name = "GLOB")]
     pub skip: Vec<String>,
-    /// Folder for report.json and report.html, with the measured curve
+    /// Folder for report.json, .csv, .md and .html and curve.svg, with the measured curve
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// Unlabelled data that the layers are fitted to: .npz, .npy, a folder of pictures, or ONNX
@@ -192,6 +194,8 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
+    pub report: ReportArgs,
+    #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
     pub shapes: ShapeArgs,
@@ -209,6 +213,8 @@ pub struct EvalArgs {
     /// The model that MODEL was made from: measures how close MODEL stays to it
     #[arg(long, value_name = "MODEL")]
     pub original: Option<PathBuf>,
+    #[command(flatten)]
+    pub report: ReportArgs,
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
@@ -270,13 +276,23 @@ pub struct BenchArgs {
     /// Also write the figures as JSON
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Replace an existing file
-    #[arg(long)]
-    pub force: bool,
+    #[command(flatten)]
+    pub report: ReportArgs,
     #[command(flatten)]
     pub library: LibraryArgs,
     #[command(flatten)]
     pub shapes: ShapeArgs,
+}
+
+/// A report of a command that writes no model.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folder for report.json, report.csv, report.md and report.html
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Replace existing files
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// The runtime that models run on.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use sepconv::factor::family;
-use sepconv::report::FILES;
 use sepconv::{
     Against, BenchRun, Budget, CalibrationSettings, DataFree, DataSource, Families, Layer, Outcome,
     Report, Schedule, Selection, Settings, Size, compress_file, curve,
@@ -12,6 +11,7 @@ use sepconv::{
 
 use crate::args::{CompressArgs, DataFreeArg};
 use crate::commands::compare::print_outputs;
+use crate::files::{self, command_line};
 use crate::output::{Output, bytes, db, quantity, si, stderr};
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
@@ -129,26 +129,8 @@ fn beside(model: &Path) -> PathBuf {
 
 /// Refuses before the work rather than after it.
 fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
-    let report = args.report.iter();
-    let files = report.flat_map(|d| FILES.map(|name| d.join(name)));
-    for path in files.chain([output.to_owned()]) {
-        if !args.force && path.symlink_metadata().is_ok() {
-            bail!(
-                "{}: exists already (use --force to replace it)",
-                path.display()
-            );
-        }
-    }
-    if let Some(report) = &args.report {
-        // What exists of the path must be folders, or the report could not be written.
-        if let Some(odd) = report
-            .ancestors()
-            .find(|p| p.exists())
-            .filter(|p| !p.is_dir())
-        {
-            bail!("{}: {} is not a folder", report.display(), odd.display());
-        }
-    }
+    files::check_free(output, args.force)?;
+    files::check_report(args.report.as_deref(), args.force)?;
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|f| !f.is_dir()) {
         bail!(
@@ -158,21 +140,6 @@ fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The command as typed, quoted where a shell would need it.
-fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,+:@%".contains(c);
-    let args = std::env::args().enumerate().map(|(i, arg)| {
-        if i == 0 {
-            "sepconv".to_owned()
-        } else if !arg.is_empty() && arg.chars().all(plain) {
-            arg
-        } else {
-            format!("'{}'", arg.replace('\'', r"'\''"))
-        }
-    });
-    args.collect::<Vec<_>>().join(" ")
 }
 
 fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
