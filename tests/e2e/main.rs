@@ -14,6 +14,7 @@ mod evaluating;
 mod machine;
 mod prototype;
 mod refusals;
+mod reporting;
 mod round_trip;
 mod selection;
 mod writing;

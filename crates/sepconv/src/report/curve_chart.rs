@@ -245,7 +245,8 @@ impl Plot {
             }
         }
         for (text, point) in wanted(curve) {
-            let width = text.chars().count() as f64 * font * CHARACTER;
+            // Short labels of wide characters (`K=9`) need more than the average.
+            let width = (text.chars().count() as f64 + 0.8) * font * CHARACTER;
             // A rank goes without rather than with a label that is far off or hard to read.
             let (gaps, limit): (&[f64], usize) = match point.series {
                 Series::Original | Series::Result => (&[9.0, 16.0, 23.0], 100),

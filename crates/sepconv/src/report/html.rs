@@ -70,4 +70,6 @@ fn words(command: &str) -> String {
 }
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod tests;
