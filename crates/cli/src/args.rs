@@ -11,6 +11,8 @@ use sepconv::passes::{Lowering, lowering};
 use sepconv::targets::{self, Target};
 use sepconv::{DataSource, LatencyTarget, Order, Pins};
 
+use crate::files::ReportArgs;
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -282,17 +284,6 @@ pub struct BenchArgs {
     pub library: LibraryArgs,
     #[command(flatten)]
     pub shapes: ShapeArgs,
-}
-
-/// A report of a command that writes no model.
-#[derive(Debug, Args)]
-pub struct ReportArgs {
-    /// Folder for report.json, report.csv, report.md and report.html
-    #[arg(long, value_name = "DIR")]
-    pub report: Option<PathBuf>,
-    /// Replace existing files
-    #[arg(long)]
-    pub force: bool,
 }
 
 /// The runtime that models run on.

@@ -1,11 +1,11 @@
 //! What commands write, and what they must not overwrite.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use clap::Args;
 use sepconv::report::{CommandReport, FILES};
 
-use crate::args::ReportArgs;
 use crate::output::Output;
 
 /// Refuses a file that exists.
@@ -36,6 +36,17 @@ pub fn check_report(folder: Option<&Path>, force: bool) -> Result<()> {
         bail!("{}: {} is not a folder", folder.display(), odd.display());
     }
     Ok(())
+}
+
+/// A report of a command that writes no model.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folder for report.json, report.csv, report.md and report.html
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Replace existing files
+    #[arg(long)]
+    pub force: bool,
 }
 
 impl ReportArgs {
