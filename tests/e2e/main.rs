@@ -15,6 +15,7 @@ mod machine;
 mod planning;
 mod prototype;
 mod refusals;
+mod reporting;
 mod round_trip;
 mod selection;
 mod writing;

@@ -11,6 +11,8 @@ use sepconv::passes::{Lowering, lowering};
 use sepconv::targets::{self, Target};
 use sepconv::{DataSource, LatencyTarget, Order, Pins};
 
+use crate::files::ReportArgs;
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -70,6 +72,8 @@ pub enum Command {
 pub struct InspectArgs {
     /// ONNX model
     pub model: PathBuf,
+    #[command(flatten)]
+    pub report: ReportArgs,
     #[command(flatten)]
     pub shapes: ShapeArgs,
 }
@@ -161,7 +165,7 @@ pub struct FitArgs {
     /// All but the layers whose names match (repeatable)
     #[arg(long, value_name = "GLOB")]
     pub skip: Vec<String>,
-    /// Folder for report.json and report.html, with the measured curve
+    /// Folder for report.json, .csv, .md and .html and curve.svg, with the measured curve
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// Unlabelled data that the layers are fitted to: .npz, .npy, a folder of pictures, or ONNX
@@ -223,6 +227,8 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
+    pub report: ReportArgs,
+    #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
     pub shapes: ShapeArgs,
@@ -240,6 +246,8 @@ pub struct EvalArgs {
     /// The model that MODEL was made from: measures how close MODEL stays to it
     #[arg(long, value_name = "MODEL")]
     pub original: Option<PathBuf>,
+    #[command(flatten)]
+    pub report: ReportArgs,
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
@@ -301,9 +309,8 @@ pub struct BenchArgs {
     /// Also write the figures as JSON
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Replace an existing file
-    #[arg(long)]
-    pub force: bool,
+    #[command(flatten)]
+    pub report: ReportArgs,
     #[command(flatten)]
     pub library: LibraryArgs,
     #[command(flatten)]

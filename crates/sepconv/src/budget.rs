@@ -147,6 +147,7 @@ fn fitted(
         fits: result.fits,
         calibration: Some(calibration.clone()),
         solution: None,
+        spectra: std::collections::BTreeMap::new(),
     })
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use sepconv_analysis::Pins;
 use sepconv_data::{Preprocess, SyntheticKind};
 use sepconv_passes::{
-    AppliedLayer, Choice, Families, Lowering, PassError, Plan, Planner, Selection, Survey, apply,
-    fold_batchnorm,
+    AppliedLayer, Candidate, Choice, Families, Lowering, PassError, Plan, Planner, Selection, Site,
+    Survey, apply, fold_batchnorm,
 };
 use sepconv_targets::Target;
 use serde::Serialize;
@@ -160,6 +160,9 @@ pub struct Compressed {
     pub calibration: Option<CalibrationSettings>,
     /// How the budget was solved, where one was allocated.
     pub solution: Option<Solution>,
+    /// Share of each kernel's energy kept by rank 1, 2, … of its first family that was surveyed,
+    /// before any data.
+    pub spectra: BTreeMap<String, Vec<f64>>,
 }
 
 /// Size of a model.
@@ -196,6 +199,13 @@ pub struct Layer {
     pub weight_error: f64,
     /// How well the layer was fitted, where there was data to fit to.
     pub fit: Option<LayerFit>,
+    /// Seconds that the convolution takes on [`Settings::latency`], where that was measured.
+    pub time_before: Option<f64>,
+    /// Seconds that what took its place takes.
+    pub time_after: Option<f64>,
+    /// Share of the kernel's squared norm that rank 1, 2, … of the data-free decomposition keeps;
+    /// empty where the layer can't be rewritten.
+    pub spectrum: Vec<f64>,
 }
 
 /// What [`compress_file`] did.
@@ -314,6 +324,7 @@ impl Prepared {
             fits: BTreeMap::new(),
             calibration: None,
             solution: None,
+            spectra: BTreeMap::new(),
         })
     }
 }
@@ -338,6 +349,7 @@ pub fn compress(
     if none_selected && !prepared.survey.layers.is_empty() {
         return Ok(untouched(model, &prepared));
     }
+    let spectra = spectra(&prepared.survey);
     let compressed = meet(model, &mut prepared, settings, progress);
     let compressed = match compressed {
         Err(Error::Pass {
@@ -357,7 +369,20 @@ pub fn compress(
             reason: format!("no convolution qualifies: {}", reasons(&compressed.plan)),
         });
     }
-    Ok(compressed)
+    Ok(Compressed {
+        spectra,
+        ..compressed
+    })
+}
+
+/// Energies by rank of every site, of the first family that was surveyed.
+fn spectra(survey: &Survey) -> BTreeMap<String, Vec<f64>> {
+    let spectrum = |(site, candidates): (&Site, &[Candidate])| {
+        let first = &candidates.first()?.family;
+        let same = candidates.iter().filter(|c| c.family == *first);
+        Some((site.name.clone(), same.map(|c| c.energy).collect()))
+    };
+    survey.sites().filter_map(spectrum).collect()
 }
 
 /// Budgets that are allocated have all families to choose from, unless some are named.
@@ -384,6 +409,7 @@ fn untouched(model: &Loaded, prepared: &Prepared) -> Compressed {
         fits: BTreeMap::new(),
         calibration: None,
         solution: None,
+        spectra: BTreeMap::new(),
     }
 }
 
@@ -523,6 +549,8 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
     for entry in &compressed.plan.layers {
         let before = known(&entry.layer);
         let applied = compressed.applied.iter().find(|a| a.layer == entry.layer);
+        let spectrum = compressed.spectra.get(&entry.layer);
+        let spectrum = spectrum.cloned().unwrap_or_default();
         layers.push(match &entry.choice {
             Choice::Keep(kept) => Layer {
                 name: entry.layer.clone(),
@@ -534,6 +562,9 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
                 macs_after: before,
                 weight_error: 0.0,
                 fit: None,
+                time_before: None,
+                time_after: None,
+                spectrum,
             },
             Choice::Separate(c) => Layer {
                 name: entry.layer.clone(),
@@ -545,6 +576,9 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
                 macs_after: before.map(|_| c.macs),
                 weight_error: c.weight_error,
                 fit: compressed.fits.get(&entry.layer).copied(),
+                time_before: None,
+                time_after: None,
+                spectrum,
             },
         });
     }

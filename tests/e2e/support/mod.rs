@@ -1,10 +1,12 @@
 //! What the tests share.
 
+mod browser;
 mod command;
 mod models;
 mod oracle;
 mod scratch;
 
+pub use browser::{Browser, skipped};
 pub use command::{Finished, sepconv, sepconv_with};
 pub use models::{Model, digits, digits_eval, models, root, shared};
 pub use oracle::{ask, onnxruntime};

@@ -6,10 +6,12 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use sepconv::latency::Bench;
 use sepconv::onnx::write_atomic;
+use sepconv::report::CommandReport;
 use sepconv::targets::{self, Target};
 use sepconv::{BenchRun, BenchSettings, Loaded, ModelTiming, bench};
 
 use crate::args::BenchArgs;
+use crate::files::check_free;
 use crate::output::{Output, si};
 
 pub fn run(args: &BenchArgs, out: &Output) -> Result<()> {
@@ -21,12 +23,10 @@ pub fn run(args: &BenchArgs, out: &Output) -> Result<()> {
         seed: args.seed,
     };
     let output = args.output.as_ref();
-    if let Some(path) = output.filter(|p| !args.force && p.symlink_metadata().is_ok()) {
-        bail!(
-            "{}: exists already (use --force to replace it)",
-            path.display()
-        );
+    if let Some(path) = output {
+        check_free(path, args.report.force)?;
     }
+    args.report.check()?;
     let pins = args.shapes.pins()?;
     let models = args.models.iter().map(|path| Loaded::open(path, &pins));
     let models = models.collect::<Result<Vec<_>, _>>()?;
@@ -35,11 +35,12 @@ pub fn run(args: &BenchArgs, out: &Output) -> Result<()> {
     drop(progress);
     if let Some(path) = output {
         let text = format!("{}\n", serde_json::to_string_pretty(&runs)?);
-        write_atomic(path, args.force, text.as_bytes())?;
+        write_atomic(path, args.report.force, text.as_bytes())?;
     }
     out.json(&runs);
     runs.iter().for_each(|run| print(run, out));
-    Ok(())
+    args.report
+        .write(out, |command| CommandReport::bench(&runs, command))
 }
 
 /// The targets of these names, each once. `all` means those that are available.

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use sepconv::data::SyntheticKind;
+use sepconv::report::CommandReport;
 use sepconv::{Comparison, Loaded, OutputComparison, compare, load_inputs, synthetic_inputs};
 
 use crate::args::CompareArgs;
@@ -11,6 +12,7 @@ pub fn run(args: &CompareArgs, out: &Output) -> Result<()> {
     if args.samples == 0 {
         bail!("--samples 0: at least one is needed");
     }
+    args.report.check()?;
     let target = args.target.find()?;
     let pins = args.shapes.pins()?;
     let a = Loaded::open(&args.a, &pins)?;
@@ -31,7 +33,10 @@ pub fn run(args: &CompareArgs, out: &Output) -> Result<()> {
         comparison.target
     ));
     print_outputs(&comparison, out);
-    Ok(())
+    let models = [a.file(), b.file()];
+    args.report.write(out, |command| {
+        CommandReport::compare([&models[0], &models[1]], &comparison, command)
+    })
 }
 
 /// The table of outputs.

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use sepconv::report::FILES;
 use sepconv::{
     Against, BenchRun, Budget, Layer, Outcome, Report, Settings, Size, compress_file, curve,
 };
 
 use crate::args::CompressArgs;
 use crate::commands::compare::print_outputs;
-use crate::commands::settings::{command_line, settings};
+use crate::commands::settings::settings;
+use crate::files::{self, command_line};
 use crate::output::{Output, bytes, db, quantity, si, stderr};
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
@@ -68,26 +68,8 @@ fn beside(model: &Path) -> PathBuf {
 
 /// Refuses before the work rather than after it.
 fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
-    let report = args.fit.report.iter();
-    let files = report.flat_map(|d| FILES.map(|name| d.join(name)));
-    for path in files.chain([output.to_owned()]) {
-        if !args.fit.force && path.symlink_metadata().is_ok() {
-            bail!(
-                "{}: exists already (use --force to replace it)",
-                path.display()
-            );
-        }
-    }
-    if let Some(report) = &args.fit.report {
-        // What exists of the path must be folders, or the report could not be written.
-        if let Some(odd) = report
-            .ancestors()
-            .find(|p| p.exists())
-            .filter(|p| !p.is_dir())
-        {
-            bail!("{}: {} is not a folder", report.display(), odd.display());
-        }
-    }
+    files::check_free(output, args.fit.force)?;
+    files::check_report(args.fit.report.as_deref(), args.fit.force)?;
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|f| !f.is_dir()) {
         bail!(

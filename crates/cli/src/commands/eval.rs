@@ -1,12 +1,14 @@
 //! `sepconv eval`.
 
 use anyhow::Result;
+use sepconv::report::CommandReport;
 use sepconv::{Evaluator, Loaded};
 
 use crate::args::EvalArgs;
 use crate::output::{Output, quantity, stderr};
 
 pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
+    args.report.check()?;
     let target = args.target.find()?;
     let pins = args.shapes.pins()?;
     let model = Loaded::open(&args.model, &pins)?;
@@ -39,5 +41,7 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
         ]
     });
     out.table(&header, &rows.collect::<Vec<_>>());
-    Ok(())
+    args.report.write(out, |command| {
+        CommandReport::eval(&model.file(), &args.data, target.name(), &result, command)
+    })
 }

@@ -1,6 +1,7 @@
 //! `sepconv inspect`.
 
 use anyhow::Result;
+use sepconv::report::CommandReport;
 use sepconv::{Inspection, LayerInspection, Loaded, inspect};
 
 use crate::args::InspectArgs;
@@ -10,6 +11,7 @@ use crate::output::{Output, bytes, si};
 const SHOWN: usize = 4;
 
 pub fn run(args: &InspectArgs, out: &Output) -> Result<()> {
+    args.report.check()?;
     let model = Loaded::open(&args.model, &args.shapes.pins()?)?;
     let progress = out.progress();
     let found = inspect(&model, &progress)?;
@@ -17,7 +19,8 @@ pub fn run(args: &InspectArgs, out: &Output) -> Result<()> {
     out.json(&found);
     summary(&found, out);
     layers(&found, out);
-    Ok(())
+    args.report
+        .write(out, |command| CommandReport::inspect(&found, command))
 }
 
 fn summary(m: &Inspection, out: &Output) {

@@ -67,18 +67,3 @@ fn calibration(args: &FitArgs) -> Result<Option<CalibrationSettings>> {
     };
     Ok(Some(settings))
 }
-
-/// The command as typed, quoted where a shell would need it.
-pub fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,+:@%".contains(c);
-    let args = std::env::args().enumerate().map(|(i, arg)| {
-        if i == 0 {
-            "sepconv".to_owned()
-        } else if !arg.is_empty() && arg.chars().all(plain) {
-            arg
-        } else {
-            format!("'{}'", arg.replace('\'', r"'\''"))
-        }
-    });
-    args.collect::<Vec<_>>().join(" ")
-}

@@ -1,16 +1,18 @@
 //! `sepconv sweep`.
 
 use anyhow::{Result, bail};
-use sepconv::{CurvePoint, Loaded, Sweep, sweep};
+use sepconv::{CurvePoint, Loaded, Report, Sweep, sweep};
 
 use crate::args::SweepArgs;
 use crate::commands::settings::settings;
+use crate::files::{self, command_line};
 use crate::output::{Output, quantity, stderr};
 
 pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
     if args.fractions.iter().any(|f| !(*f > 0.0 && *f < 1.0)) {
         bail!("--fractions: each must be above 0 and below 1");
     }
+    files::check_report(args.fit.report.as_deref(), args.fit.force)?;
     let settings = settings(&args.fit)?;
     let plan = Sweep {
         fractions: args.fractions.clone(),
@@ -21,8 +23,13 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
     let model = Loaded::open(&args.model, &settings.pins)?;
     let points = sweep(&model, &settings, &plan, &progress)?;
     drop(progress);
-    out.json(&points);
-    print(&points, out);
+    let report = Report::sweep(&model, &settings, points, Some(command_line()));
+    if let Some(folder) = &args.fit.report {
+        report.write(folder, args.fit.force)?;
+        out.line(format!("report  {}", folder.join("report.html").display()));
+    }
+    out.json(&report);
+    print(&report.curve, out);
     Ok(())
 }
 

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::curve_data::{Curve, Kind, Point};
+use super::curve_data::{Curve, Point};
 use super::escape::{escape, shorten};
 use super::marks::{CHARACTER, class, legend, mark, whisker};
 use super::place::{Placer, Rect};
 use super::scale::{Linear, Ticks, ticks};
+use crate::curve::Series;
 
 /// Size of a drawing. Text does not scale with the page, so that a narrow page has a drawing
 /// of its own.
@@ -18,6 +19,8 @@ pub(super) struct Frame {
     height: f64,
     font: f64,
     ticks: usize,
+    /// Radius of marks.
+    mark: f64,
 }
 
 /// For pages as wide as a desk's.
@@ -27,6 +30,7 @@ pub(super) const WIDE: Frame = Frame {
     height: 420.0,
     font: 13.0,
     ticks: 6,
+    mark: 5.0,
 };
 /// For phones.
 pub(super) const NARROW: Frame = Frame {
@@ -35,6 +39,7 @@ pub(super) const NARROW: Frame = Frame {
     height: 340.0,
     font: 12.0,
     ticks: 4,
+    mark: 4.5,
 };
 
 /// The chart. `style` goes into a drawing that stands alone.
@@ -44,16 +49,19 @@ pub(super) fn draw(curve: &Curve, frame: Frame, style: Option<&str>) -> String {
     // The page around a drawing has margins; one that stands alone brings its own.
     let margin = if style.is_some() { 12.0 } else { 0.0 };
     let (w, h) = (frame.width + 2.0 * margin, frame.height + 2.0 * margin);
+    let part = if curve.close { "-close" } else { "" };
+    let id = format!("curve-{}{part}-{}", curve.x.id(), frame.name);
     let size = style.map_or(String::new(), |_| format!(r#" width="{w}" height="{h}""#));
     let mut svg = format!(
         concat!(
             r#"<svg xmlns="http://www.w3.org/2000/svg" class="chart curve {name}" "#,
             r#"viewBox="{from} {from} {w} {h}"{size} font-size="{font}" role="img" "#,
-            r#"aria-labelledby="curve-{name}-title curve-{name}-desc">"#,
-            r#"<title id="curve-{name}-title">{title}</title>"#,
-            r#"<desc id="curve-{name}-desc">{desc}</desc>"#,
+            r#"aria-labelledby="{id}-title {id}-desc">"#,
+            r#"<title id="{id}-title">{title}</title>"#,
+            r#"<desc id="{id}-desc">{desc}</desc>"#,
         ),
         name = frame.name,
+        id = id,
         from = 0.0 - margin,
         w = w,
         h = h,
@@ -171,7 +179,7 @@ impl Plot {
             concat!(
                 r#"<path class="axis" d="M{:.1} {:.1}H{:.1}"/>"#,
                 r#"<text x="6" y="{:.1}">{}</text>"#,
-                r#"<text x="{:.1}" y="{:.1}" text-anchor="middle">MACs (fraction of the original)</text>"#,
+                r#"<text x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
             ),
             left,
             bottom,
@@ -179,7 +187,8 @@ impl Plot {
             top - font * 0.9,
             escape(&curve.y_label()),
             f64::midpoint(left, right),
-            bottom + font * 3.0
+            bottom + font * 3.0,
+            escape(&curve.x_label())
         );
     }
 
@@ -187,40 +196,31 @@ impl Plot {
         (self.x.at(point.x), self.y.at(point.y))
     }
 
-    fn uniform<'c>(&self, curve: &'c Curve) -> Vec<(usize, &'c Point)> {
-        let ranked = curve.points.iter().filter_map(|p| match p.kind {
-            Kind::Uniform(rank) => Some((rank, p)),
-            _ => None,
-        });
-        let mut ranked: Vec<(usize, &Point)> = ranked.collect();
-        ranked.sort_by_key(|r| r.0);
-        ranked
-    }
-
     fn points(&self, svg: &mut String, curve: &Curve) {
-        let line = self.uniform(curve);
-        if line.len() > 1 {
-            let places = line.iter().map(|(_, p)| {
+        for (series, line) in curve.lines().iter().filter(|(_, l)| l.len() > 1) {
+            let places = line.iter().map(|p| {
                 let (x, y) = self.at(p);
                 format!("{x:.1},{y:.1}")
             });
             let places: Vec<String> = places.collect();
             let _ = write!(
                 svg,
-                r#"<polyline class="path" points="{}"/>"#,
+                r#"<polyline class="line {}" points="{}"/>"#,
+                class(*series),
                 places.join(" ")
             );
         }
-        // The result lies on top.
-        let mut order: Vec<&Point> = curve.points.iter().collect();
-        order.sort_by_key(|p| p.kind == Kind::Result);
-        for point in order {
+        // In the order of the lines; the original and the result lie on top.
+        let lined = curve.lines().into_iter().flat_map(|(_, points)| points);
+        let of = |series: Series| curve.points.iter().filter(move |p| p.series == series);
+        for point in lined.chain(of(Series::Original)).chain(of(Series::Result)) {
             let (x, y) = self.at(point);
             let _ = write!(svg, "<g><title>{}</title>", escape(&curve.describe(point)));
             if let Some((lo, hi)) = point.whisker() {
-                svg.push_str(&whisker(x, self.y.at(hi), self.y.at(lo)));
+                let class = class(point.series);
+                svg.push_str(&whisker(class, x, self.y.at(hi), self.y.at(lo)));
             }
-            let _ = write!(svg, "{}</g>", mark(class(&point.kind), x, y, 5.0));
+            let _ = write!(svg, "{}</g>", mark(point.series, x, y, self.frame.mark));
         }
     }
 
@@ -239,16 +239,18 @@ impl Plot {
                 placer.avoid_line((x, self.y.at(lo)), (x, self.y.at(hi)));
             }
         }
-        let line = self.uniform(curve);
-        for pair in line.windows(2) {
-            placer.avoid_line(self.at(pair[0].1), self.at(pair[1].1));
+        for (_, line) in curve.lines() {
+            for pair in line.windows(2) {
+                placer.avoid_line(self.at(pair[0]), self.at(pair[1]));
+            }
         }
-        for (text, point) in wanted(curve, &line) {
-            let width = text.chars().count() as f64 * font * CHARACTER;
+        for (text, point) in wanted(curve) {
+            // Short labels of wide characters (`K=9`) need more than the average.
+            let width = (text.chars().count() as f64 + 0.8) * font * CHARACTER;
             // A rank goes without rather than with a label that is far off or hard to read.
-            let (gaps, limit): (&[f64], usize) = match point.kind {
-                Kind::Uniform(_) => (&[9.0], 5),
-                _ => (&[9.0, 16.0, 23.0], 100),
+            let (gaps, limit): (&[f64], usize) = match point.series {
+                Series::Original | Series::Result => (&[9.0, 16.0, 23.0], 100),
+                _ => (&[9.0], 5),
             };
             let size = (width, font * 1.15);
             let Some(spot) = placer.place(self.at(point), size, gaps, limit) else {
@@ -266,28 +268,26 @@ impl Plot {
 }
 
 /// Labels in the order in which they get a place: both ends of the line before its middle.
-fn wanted<'c>(curve: &'c Curve, line: &[(usize, &'c Point)]) -> Vec<(String, &'c Point)> {
-    let of = |kind: Kind| {
-        let points = curve.points.iter().filter(move |p| p.kind == kind);
+/// Where there are several lines, their points are too many to have labels of their own.
+fn wanted(curve: &Curve) -> Vec<(String, &Point)> {
+    let of = |series: Series| {
+        let points = curve.points.iter().filter(move |p| p.series == series);
         points.map(|p| (format!("{} {}", p.name(), curve.figure(p.y)), p))
     };
-    let mut labels: Vec<(String, &Point)> = of(Kind::Result).chain(of(Kind::Original)).collect();
+    let ends = of(Series::Result).chain(of(Series::Original));
+    let mut labels: Vec<(String, &Point)> = ends.collect();
+    let lines = curve.lines();
+    let [(_, line)] = lines.as_slice() else {
+        return labels;
+    };
     let last = line.len().saturating_sub(1);
-    let ends = line
+    let (ends, middle): (Vec<_>, Vec<_>) = line
         .iter()
         .enumerate()
-        .filter(|(i, _)| *i == 0 || *i == last);
-    let middle = line
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| *i != 0 && *i != last);
-    labels.extend(
-        ends.chain(middle)
-            .map(|(_, (rank, p))| (format!("K={rank}"), *p)),
-    );
-    labels.extend(curve.points.iter().filter_map(|p| match &p.kind {
-        Kind::Other(label) => Some((shorten(label, 20), p)),
-        _ => None,
+        .partition(|(i, _)| *i == 0 || *i == last);
+    labels.extend(ends.into_iter().chain(middle).map(|(_, p)| {
+        let rank = p.rank().map(|rank| format!("K={rank}"));
+        (rank.unwrap_or_else(|| shorten(&p.label, 20)), *p)
     }));
     labels
 }

@@ -1,85 +1,43 @@
 //! What the curve shows: the points that have a figure, and of which measure.
 
-use super::Report;
-use super::format::{capital, decibels, described, exact, fixed, quantity, small};
-use crate::evaluate::{Against, Measure, Metric};
+use super::axes::{Axis, X};
+use super::format::{capital, decibels, exact, fixed, quantity, small};
+use crate::curve::{CurvePoint, Series};
 
-/// What the y axis measures.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Axis {
-    /// What models are judged by on the evaluation data.
-    Primary {
-        metric: Metric,
-        against: Against,
-        /// Number of samples.
-        n: usize,
-    },
-    /// Signal-to-noise ratio of the worst output on synthetic inputs, in dB.
-    Snr,
-}
+/// Series whose points a line joins, the first drawn first.
+const LINES: [Series; 5] = [
+    Series::PaperEnergy,
+    Series::PaperPwDw,
+    Series::PaperDwPw,
+    Series::Uniform,
+    Series::Allocated,
+];
 
-impl Axis {
-    /// The figure that a measure has on this axis, with its standard error.
-    fn of(self, measure: &Measure) -> Option<(f64, Option<f64>)> {
-        let fits = match self {
-            Self::Primary {
-                metric, against, ..
-            } => (metric, against) == (measure.metric, measure.against),
-            Self::Snr => false,
-        };
-        fits.then_some((measure.value, measure.stderr))
+/// What a close-up shows: so many points below the best, and where the whole curve spans at
+/// least so many times that.
+const CLOSE: f64 = 10.0;
+const FAR: f64 = 3.0;
+
+/// What a series is called.
+pub(super) fn series_name(series: Series) -> &'static str {
+    match series {
+        Series::Original => "original",
+        Series::Result => "result",
+        Series::Allocated => "one budget over all layers",
+        Series::Uniform => "uniform rank K",
+        Series::PaperDwPw => "paper, rank K, DW→PW",
+        Series::PaperPwDw => "paper, rank K, PW→DW",
+        Series::PaperEnergy => "paper, same energy, DW→PW",
     }
-
-    /// The least and the greatest value that a figure can have.
-    pub fn range(self) -> (f64, f64) {
-        match self {
-            Self::Primary { metric, .. } => metric.range(),
-            Self::Snr => (f64::NEG_INFINITY, f64::INFINITY),
-        }
-    }
-
-    /// Unit of the figures.
-    fn unit(self) -> &'static str {
-        match self {
-            Self::Primary { metric, .. } => metric.unit(),
-            Self::Snr => "dB",
-        }
-    }
-
-    /// Name of the figures.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Primary {
-                metric, against, ..
-            } => described(metric, against),
-            Self::Snr => "SNR of the worst output",
-        }
-    }
-
-    /// The length that an axis has at least, where it has a range: one percent.
-    pub fn least(self) -> Option<f64> {
-        (self.unit() == "%").then_some(1.0)
-    }
-}
-
-/// How a point was made.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
-    /// The same rank in every layer.
-    Uniform(usize),
-    /// Some other setting.
-    Other(String),
-    /// The model that was written.
-    Result,
-    /// The model that was read.
-    Original,
 }
 
 /// A point with a figure.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Point {
-    pub kind: Kind,
-    /// MACs as a fraction of the original's.
+    pub series: Series,
+    /// What it is within its series, such as `rank 2`.
+    pub label: String,
+    /// A fraction of the original's.
     pub x: f64,
     /// In the unit of the axis.
     pub y: f64,
@@ -96,14 +54,18 @@ impl Point {
         Some(((self.y - error).max(least), (self.y + error).min(most)))
     }
 
-    /// What it is, such as `rank 2`.
+    /// What it is, such as `rank 2` or `paper, rank K, DW→PW, rank 2`.
     pub fn name(&self) -> String {
-        match &self.kind {
-            Kind::Uniform(rank) => format!("rank {rank}"),
-            Kind::Other(label) => label.clone(),
-            Kind::Result => "result".into(),
-            Kind::Original => "original".into(),
+        match self.series {
+            Series::Original | Series::Result => series_name(self.series).to_owned(),
+            Series::Uniform => self.label.clone(),
+            other => format!("{}, {}", series_name(other), self.label),
         }
+    }
+
+    /// The uniform rank, where its label tells one.
+    pub fn rank(&self) -> Option<usize> {
+        self.label.strip_prefix("rank ")?.parse().ok()
     }
 }
 
@@ -111,44 +73,37 @@ impl Point {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Curve {
     pub axis: Axis,
-    /// By rising MACs; at least two.
+    pub x: X,
+    /// By rising `x`; at least two.
     pub points: Vec<Point>,
+    /// Whether this is the upper part of a curve.
+    pub close: bool,
 }
 
 impl Curve {
-    /// The curve of a report; a sentence on why there is none where fewer than two points
+    /// The curve through points; a sentence on why there is none where fewer than two points
     /// have a figure. What models are judged by where any point was evaluated, else SNR.
-    pub fn of(report: &Report) -> Result<Self, String> {
-        let evaluated = report.curve.iter().find_map(|p| p.evaluation.as_ref());
-        let axis = match evaluated.map(|e| &e.primary) {
-            Some(primary) => Axis::Primary {
-                metric: primary.metric,
-                against: primary.against,
-                n: primary.n,
-            },
-            None => Axis::Snr,
-        };
-        let (least, most) = axis.range();
-        let mut points: Vec<Point> = report
-            .curve
-            .iter()
-            .filter_map(|p| {
-                let (y, error) = match axis {
-                    Axis::Primary { .. } => axis.of(&p.evaluation.as_ref()?.primary)?,
-                    Axis::Snr => (p.snr_db?, None),
-                };
-                let possible = y.is_finite() && (least..=most).contains(&y);
-                (possible && p.macs.is_finite() && p.macs >= 0.0).then(|| Point {
-                    kind: kind(&p.label),
-                    x: p.macs,
-                    y,
-                    error: error.filter(|e| e.is_finite() && *e > 0.0),
-                    range: (least, most),
-                })
+    pub fn of(points: &[CurvePoint], x: X) -> Result<Self, String> {
+        let axis = Axis::of_points(points);
+        let point = |p: &CurvePoint| {
+            let (y, error) = axis.of(p)?;
+            Some(Point {
+                series: p.series,
+                label: p.label.clone(),
+                x: x.of(p)?,
+                y,
+                error,
+                range: axis.range(),
             })
-            .collect();
+        };
+        let mut points: Vec<Point> = points.iter().filter_map(point).collect();
         points.sort_by(|a, b| a.x.total_cmp(&b.x));
-        let curve = Self { axis, points };
+        let curve = Self {
+            axis,
+            x,
+            points,
+            close: false,
+        };
         match curve.points.as_slice() {
             [] => Err("There is no curve to draw: no point was measured.".into()),
             [only] => Err(format!(
@@ -159,9 +114,48 @@ impl Curve {
         }
     }
 
+    /// The points close to the best, where the curve in percent reaches so far down that they
+    /// can't be told apart, and at least four are left.
+    pub fn close_up(&self) -> Option<Self> {
+        if self.axis.unit() != "%" {
+            return None;
+        }
+        let none = (f64::INFINITY, f64::NEG_INFINITY);
+        let bounds = |(lo, hi): (f64, f64), p: &Point| (lo.min(p.y), hi.max(p.y));
+        let (lo, hi) = self.points.iter().fold(none, bounds);
+        let close = self.points.iter().filter(|p| p.y >= hi - CLOSE);
+        let points: Vec<Point> = close.cloned().collect();
+        let useful = hi - lo >= FAR * CLOSE && points.len() >= 4;
+        useful.then(|| Self {
+            points,
+            close: true,
+            ..self.clone()
+        })
+    }
+
+    /// The series that a line joins and that have points, in drawing order.
+    pub fn lines(&self) -> Vec<(Series, Vec<&Point>)> {
+        let of = |series: Series| {
+            let points = self.points.iter().filter(move |p| p.series == series);
+            (series, points.collect::<Vec<_>>())
+        };
+        let lines = LINES.iter().map(|s| of(*s));
+        lines.filter(|(_, points)| !points.is_empty()).collect()
+    }
+
     /// Title of the chart.
     pub fn title(&self) -> String {
-        format!("{} against compression", capital(self.axis.name()))
+        let what = capital(self.axis.name());
+        let close = match self.close {
+            true => format!(", the upper {CLOSE} points"),
+            false => String::new(),
+        };
+        format!("{what} against {}{close}", self.x.name())
+    }
+
+    /// Label of the x axis.
+    pub fn x_label(&self) -> String {
+        format!("{} (fraction of the original's)", self.x.name())
     }
 
     /// Label of the y axis.
@@ -186,10 +180,11 @@ impl Curve {
             .error
             .map_or(String::new(), |e| format!(" ± {}", fixed(e, 2)));
         format!(
-            "{}: {}{error} at {} of the MACs",
+            "{}: {}{error} at {} of the {}",
             point.name(),
             self.figure(point.y),
-            small(point.x)
+            small(point.x),
+            self.x.name()
         )
     }
 
@@ -208,59 +203,51 @@ impl Curve {
         let ends = self
             .points
             .iter()
-            .filter(|p| matches!(p.kind, Kind::Result | Kind::Original));
+            .filter(|p| matches!(p.series, Series::Result | Series::Original));
         let ends: Vec<String> = ends.map(|p| self.describe(p)).collect();
         let ends = match ends.as_slice() {
             [] => String::new(),
             ends => format!(" {}.", ends.join("; ")),
         };
         format!(
-            "{} points of {what} against MACs as a fraction of the original's.{ends}",
-            self.points.len()
+            "{} points of {what} against {} as a fraction of the original's.{ends}",
+            self.points.len(),
+            self.x.name()
         )
-    }
-}
-
-fn kind(label: &str) -> Kind {
-    let rank = label.strip_prefix("rank ").and_then(|k| k.parse().ok());
-    match (label, rank) {
-        (_, Some(rank)) => Kind::Uniform(rank),
-        ("result", _) => Kind::Result,
-        ("original", _) => Kind::Original,
-        _ => Kind::Other(label.to_owned()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::fixtures::{evaluated, point, restored, snr_only};
+    use super::super::fixtures::{evaluated, point, restored, snr_only, swept};
     use super::*;
+    use crate::evaluate::Metric;
 
     #[test]
     fn points_without_a_figure_are_left_out() {
         let mut report = evaluated();
-        let all = Curve::of(&report).unwrap().points.len();
+        let all = Curve::of(&report.curve, X::Macs).unwrap().points.len();
         assert_eq!(all, report.curve.len());
         report.curve[1].evaluation = None;
         let evaluation = report.curve[2].evaluation.as_mut().unwrap();
         evaluation.primary.value = f64::NAN;
         report.curve[3].macs = f64::INFINITY;
-        let curve = Curve::of(&report).unwrap();
+        let curve = Curve::of(&report.curve, X::Macs).unwrap();
         assert_eq!(curve.points.len(), all - 3);
         assert!(curve.points.is_sorted_by(|a, b| a.x <= b.x));
     }
 
     #[test]
     fn without_labels_it_is_the_snr() {
-        let curve = Curve::of(&snr_only()).unwrap();
+        let curve = Curve::of(&snr_only().curve, X::Macs).unwrap();
         assert_eq!(curve.axis, Axis::Snr);
         // The original has none.
         assert!(
             curve
                 .points
                 .iter()
-                .all(|p| p.kind != Kind::Original && p.error.is_none())
+                .all(|p| p.series != Series::Original && p.error.is_none())
         );
     }
 
@@ -271,24 +258,28 @@ mod tests {
             point("rank 1", 0.3, Some(12.0), None),
             point("x", 0.5, None, None),
         ];
-        let why = Curve::of(&report).unwrap_err();
+        let why = Curve::of(&report.curve, X::Macs).unwrap_err();
         assert!(
             why.contains("only one point") && why.contains("12.0\u{a0}dB"),
             "{why}"
         );
         report.curve.clear();
-        assert!(Curve::of(&report).unwrap_err().contains("no point"));
+        assert!(
+            Curve::of(&report.curve, X::Macs)
+                .unwrap_err()
+                .contains("no point")
+        );
     }
 
     #[test]
     fn the_axis_is_what_models_are_judged_by() {
-        let curve = Curve::of(&evaluated()).unwrap();
+        let curve = Curve::of(&evaluated().curve, X::Macs).unwrap();
         assert_eq!(curve.y_label(), "top-1 accuracy (%)");
-        assert_eq!(curve.title(), "Top-1 accuracy against compression");
-        let curve = Curve::of(&restored()).unwrap();
+        assert_eq!(curve.title(), "Top-1 accuracy against MACs");
+        let curve = Curve::of(&restored().curve, X::Macs).unwrap();
         assert_eq!(curve.y_label(), "PSNR (dB)");
-        assert_eq!(curve.title(), "PSNR against compression");
-        let result = curve.points.iter().find(|p| p.kind == Kind::Result);
+        assert_eq!(curve.title(), "PSNR against MACs");
+        let result = curve.points.iter().find(|p| p.series == Series::Result);
         let result = result.unwrap();
         assert_eq!(curve.figure(result.y), "29.91\u{a0}dB");
         assert_eq!(result.whisker(), Some((29.61, 30.21)));
@@ -301,17 +292,54 @@ mod tests {
     }
 
     #[test]
+    fn lines_go_through_series_by_rising_x() {
+        let report = swept();
+        let curve = Curve::of(&report.curve, X::Params).unwrap();
+        let lines = curve.lines();
+        assert_eq!(lines.len(), 5);
+        assert_eq!(lines.last().unwrap().0, Series::Allocated);
+        for (series, points) in lines {
+            assert!(points.iter().all(|p| p.series == series));
+            assert!(points.is_sorted_by(|a, b| a.x <= b.x));
+        }
+        // Only some points were timed.
+        let timed = Curve::of(&report.curve, X::Time).unwrap();
+        assert!(timed.points.len() < curve.points.len());
+        assert_eq!(
+            timed.x_label(),
+            "measured time (fraction of the original's)"
+        );
+        assert!(Curve::of(&evaluated().curve, X::Time).is_err());
+    }
+
+    #[test]
+    fn a_close_up_where_baselines_collapse() {
+        let curve = Curve::of(&swept().curve, X::Macs).unwrap();
+        let close = curve.close_up().unwrap();
+        assert!(close.points.len() < curve.points.len());
+        assert!(close.points.iter().all(|p| p.y >= 81.0));
+        assert!(close.title().ends_with("the upper 10 points"));
+        assert_eq!(close.close_up(), None);
+        let decibels = Curve::of(&restored().curve, X::Macs).unwrap();
+        assert_eq!(decibels.close_up(), None);
+    }
+
+    #[test]
     fn what_differs_in_metric_is_left_out() {
         let mut report = evaluated();
         let all = report.curve.len();
         report.curve[3].evaluation.as_mut().unwrap().primary.metric = Metric::Agreement;
-        assert_eq!(Curve::of(&report).unwrap().points.len(), all - 1);
+        assert_eq!(
+            Curve::of(&report.curve, X::Macs).unwrap().points.len(),
+            all - 1
+        );
     }
 
     #[test]
     fn error_bars_stay_within_percent() {
         let point = |y, error| Point {
-            kind: Kind::Result,
+            series: Series::Result,
+            label: String::new(),
             x: 0.5,
             y,
             error,

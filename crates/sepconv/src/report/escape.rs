@@ -19,6 +19,51 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
+/// `text` for Markdown, on one line: what means something there is escaped, in tables too.
+pub(super) fn escape_markdown(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '&' | '~' => {
+                safe.push('\\');
+                safe.push(c);
+            }
+            c if c.is_control() => safe.push(' '),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// `text` as Markdown code on one line, between more backticks than it holds. A bar ends a
+/// table's cell even in code, and a name can't do without: it becomes the one of full width.
+pub(super) fn code(text: &str) -> String {
+    let clean: String = text
+        .chars()
+        .map(|c| match c {
+            '|' => '\u{ff5c}',
+            c if c.is_control() => ' ',
+            c => c,
+        })
+        .collect();
+    let runs = clean.split(|c| c != '`').map(str::len);
+    let fence = "`".repeat(1 + runs.max().unwrap_or(0));
+    match clean.as_str() {
+        "" => String::new(),
+        text if text.starts_with('`') || text.ends_with('`') => format!("{fence} {text} {fence}"),
+        text => format!("{fence}{text}{fence}"),
+    }
+}
+
+/// `text` as a field of a CSV file (RFC 4180).
+pub(super) fn csv_field(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
 /// `name` in at most `columns` columns of a fixed-pitch font, an ellipsis in place of its
 /// middle where it is longer: what tells layers apart stands at either end. Wide characters
 /// (CJK, emoji) count two columns.
@@ -75,6 +120,16 @@ mod tests {
             "é 層 \u{fffd}\u{fffd}\u{fffd}\u{fffd}\t"
         );
         assert_eq!(escape("&amp;"), "&amp;amp;");
+    }
+
+    #[test]
+    fn markdown_and_csv_keep_text_apart_from_markup() {
+        assert_eq!(escape_markdown("a_b|<c>\n"), r"a\_b\|\<c\> ");
+        assert_eq!(code("a|b"), "`a\u{ff5c}b`");
+        assert_eq!(code("``a"), "``` ``a ```");
+        assert_eq!(code(""), "");
+        assert_eq!(csv_field("plain text"), "plain text");
+        assert_eq!(csv_field("a,\"b\"\nc"), "\"a,\"\"b\"\"\nc\"");
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Reports made by hand, for tests.
 
-use super::{Report, ReportSettings, SCHEMA, Versions};
+use super::{
+    CalibrationReport, DataReport, Kind, LatencyReport, Report, ReportSettings, SCHEMA, Versions,
+};
+use crate::bench::{BenchRun, ModelTiming};
+use crate::calibrate::{LayerFit, Schedule};
 use crate::compress::{Budget, Layer, Size};
 use crate::curve::{CurvePoint, Series};
 use crate::evaluate::{Against, Evaluation, Measure, Metric};
@@ -18,6 +22,8 @@ pub(super) fn all() -> Vec<(&'static str, Report)> {
         ("hostile", hostile()),
         ("ranks", many_ranks()),
         ("empty", empty()),
+        ("calibrated", calibrated()),
+        ("swept", swept()),
     ]
 }
 
@@ -57,11 +63,15 @@ fn restoration(value: f64) -> Option<Evaluation> {
     })
 }
 
+fn after(report: &mut Report) -> &mut Size {
+    report.compressed.get_or_insert_default()
+}
+
 /// An image-to-image model, evaluated with a target.
 pub(super) fn restored() -> Report {
     let mut report = evaluated();
     report.original.evaluation = restoration(30.33);
-    report.compressed.evaluation = restoration(29.91);
+    after(&mut report).evaluation = restoration(29.91);
     for point in &mut report.curve {
         let value = match point.label.as_str() {
             "original" => 30.33,
@@ -84,7 +94,7 @@ pub(super) fn related() -> Report {
         })
     };
     report.original.evaluation = agreement(100);
-    report.compressed.evaluation = agreement(97);
+    after(&mut report).evaluation = agreement(97);
     for point in &mut report.curve {
         point.evaluation = agreement((100.0 * point.macs.min(1.0)) as usize);
     }
@@ -102,7 +112,7 @@ pub(super) fn point(label: &str, macs: f64, snr_db: Option<f64>, value: Option<f
         time: None,
         label: label.into(),
         macs,
-        params: macs * 1.05,
+        params: (macs * 1.05).min(1.0),
         snr_db,
         evaluation: value.and_then(accuracy),
     }
@@ -120,6 +130,9 @@ pub(super) fn layer(name: &str, before: Option<u64>, after: Option<u64>) -> Laye
         macs_after: after,
         weight_error: 0.1234,
         fit: None,
+        time_before: None,
+        time_after: None,
+        spectrum: Vec::new(),
     }
 }
 
@@ -151,10 +164,11 @@ fn output(name: &str) -> OutputComparison {
 pub(super) fn evaluated() -> Report {
     Report {
         schema: SCHEMA,
+        kind: Kind::Compress,
         model: "models/resnet20.onnx".into(),
-        output: "models/resnet20.sep.onnx".into(),
+        output: Some("models/resnet20.sep.onnx".into()),
         original: Size { macs: 40_551_040, params: 269_722, bytes: 1_082_112, evaluation: accuracy(91.73) },
-        compressed: Size { macs: 18_085_760, params: 121_410, bytes: 498_310, evaluation: accuracy(91.32) },
+        compressed: Some(Size { macs: 18_085_760, params: 121_410, bytes: 498_310, evaluation: accuracy(91.32) }),
         outputs: vec![output("logits")],
         not_run: None,
         layers: vec![
@@ -178,14 +192,17 @@ pub(super) fn evaluated() -> Report {
             families: Vec::new(),
             calibration: None,
             command: Some("sepconv compress models/resnet20.onnx --target-macs 0.45 --eval shared/cifar10-test.npz --report out".into()),
-            budget: Budget::TargetMacs(0.45),
+            budget: Some(Budget::TargetMacs(0.45)),
             order: sepconv_passes::Order::Best,
             lowering: "auto".into(),
             assumed: vec!["input: batch = 1".into()],
-            eval: Some("shared/cifar10-test.npz".into()),
+            eval: Some(DataReport { path: "shared/cifar10-test.npz".into(), samples: Some(10_000) }),
         },
         seed: 0,
-        versions: Versions { sepconv: "0.1.0", target: "tract", target_version: "0.23.9".into() },
+        solution: None,
+        timing: None,
+        versions: Versions { sepconv: "0.1.0", target: "tract", target_version: "0.23.9".into(), latency: None },
+        machine: "AMD EPYC, 2 cores".into(),
     }
 }
 
@@ -193,8 +210,9 @@ pub(super) fn evaluated() -> Report {
 pub(super) fn snr_only() -> Report {
     let mut report = evaluated();
     report.settings.eval = None;
-    report.settings.budget = Budget::MinSnr(20.0);
-    (report.original.evaluation, report.compressed.evaluation) = (None, None);
+    report.settings.budget = Some(Budget::MinSnr(20.0));
+    report.original.evaluation = None;
+    after(&mut report).evaluation = None;
     for point in &mut report.curve {
         point.evaluation = None;
     }
@@ -243,7 +261,7 @@ pub(super) fn hostile() -> Report {
     let script = r#"<script>alert("1")</script>"#;
     let mut report = snr_only();
     report.model = format!("dir/{script}&amp;'層\u{0}.onnx");
-    report.output = "a\"onload=\"x".into();
+    report.output = Some("a\"onload=\"x".into());
     report.layers = vec![
         layer(script, Some(1000), Some(400)),
         layer(
@@ -300,7 +318,130 @@ fn many_ranks() -> Report {
 fn empty() -> Report {
     let mut report = not_run();
     (report.layers, report.curve) = (Vec::new(), Vec::new());
-    (report.original, report.compressed) = (Size::default(), Size::default());
+    (report.original, report.compressed) = (Size::default(), Some(Size::default()));
     report.model = String::new();
+    report
+}
+
+/// A run of two models.
+pub(super) fn timing() -> BenchRun {
+    let model = |file: &str, macs, median, speed_up: [f64; 3]| ModelTiming {
+        file: file.into(),
+        macs,
+        inputs: vec![vec![1, 3, 32, 32]],
+        timing: sepconv_latency::Timing {
+            min: 0.9 * median,
+            median,
+            mad: 0.01 * median,
+            samples: 30,
+        },
+        speed_up: sepconv_latency::Ratio {
+            median: speed_up[0],
+            low: speed_up[1],
+            high: speed_up[2],
+        },
+    };
+    BenchRun {
+        target: "onnxruntime",
+        version: "1.27.0".into(),
+        threads: 1,
+        machine: "AMD EPYC, 2 cores".into(),
+        models: vec![
+            model("models/resnet20.onnx", 40_551_040, 2.5e-3, [1.0; 3]),
+            model(
+                "models/resnet20.sep.onnx",
+                18_085_760,
+                1.25e-3,
+                [2.0, 1.9, 2.1],
+            ),
+        ],
+    }
+}
+
+/// Fitted to data for a runtime, with all that is known of layers.
+pub(super) fn calibrated() -> Report {
+    let mut report = evaluated();
+    report.settings.families = vec!["dw-pw".into(), "tucker".into()];
+    report.settings.calibration = Some(CalibrationReport {
+        data: "shared/train.npz".into(),
+        samples: Some(2_000),
+        max_samples: Some(2_000),
+        positions: 60_000,
+        held_out_every: 10,
+        schedule: Schedule::Sequential,
+        fit: sepconv_factor::FitOptions::default(),
+    });
+    report.solution = Some(crate::Solution {
+        fraction: 0.4493,
+        damage: 0.012,
+        bound: 0.0119,
+        chosen: Vec::new(),
+    });
+    report.timing = Some(timing());
+    report.versions.latency = Some(LatencyReport {
+        target: "onnxruntime",
+        version: "1.27.0".into(),
+        threads: 1,
+    });
+    for layer in report.layers.iter_mut().filter(|l| l.rank.is_some()) {
+        (layer.time_before, layer.time_after) = (Some(1.25e-3), Some(0.61e-3));
+        layer.spectrum = vec![0.614, 0.84, 0.921, 0.956, 0.978, 0.989, 0.995, 0.998, 1.0];
+        layer.fit = Some(LayerFit {
+            output_error: 0.041,
+            held_out_error: Some(0.043),
+            rounds: 5,
+        });
+    }
+    for point in &mut report.curve {
+        point.time = match point.series {
+            Series::Original => Some(1.0),
+            Series::Result => Some(0.5),
+            _ => None,
+        };
+    }
+    report
+}
+
+/// Several series on 10,000 labelled samples.
+pub(super) fn swept() -> Report {
+    let mut report = evaluated();
+    (report.kind, report.output, report.compressed) = (Kind::Sweep, None, None);
+    (report.layers, report.outputs) = (Vec::new(), Vec::new());
+    report.model = "shared/models/resnet20-cifar10.onnx".into();
+    report.settings.budget = None;
+    report.settings.command = Some(
+        "sepconv sweep shared/models/resnet20-cifar10.onnx --calib shared/train.npz --eval \
+         shared/cifar10-test.npz --report out"
+            .into(),
+    );
+    let mut curve = vec![point("original", 1.0, None, Some(91.73))];
+    // How fast each series nears the original as MACs grow.
+    let series = [
+        (Series::Allocated, 14.0, 0.08),
+        (Series::Uniform, 9.0, 0.1),
+        (Series::PaperDwPw, 5.0, 0.13),
+        (Series::PaperPwDw, 4.3, 0.15),
+        (Series::PaperEnergy, 3.6, 0.17),
+    ];
+    for (series, speed, from) in series {
+        for k in 1..=7 {
+            let macs = from + 0.118 * f64::from(k - 1);
+            let value = 91.8 - 81.8 * (-speed * (macs - from + 0.04)).exp();
+            let label = match series {
+                Series::Allocated => format!("{:.0} % of the MACs", 100.0 * macs),
+                Series::PaperEnergy => format!("energy {:.2}", 0.6 + 0.05 * f64::from(k)),
+                _ => format!("rank {k}"),
+            };
+            let mut point = point(&label, macs, None, Some(value));
+            point.series = series;
+            point.params = 0.04 + 0.93 * macs;
+            point.time = (series == Series::Allocated || series == Series::PaperDwPw)
+                .then_some(0.25 + 0.8 * macs);
+            curve.push(point);
+        }
+    }
+    curve[0].time = Some(1.0);
+    curve.sort_by(|a, b| a.macs.total_cmp(&b.macs));
+    report.curve = curve;
     report
 }

@@ -69,6 +69,21 @@ pub(super) fn decibels(value: f64) -> String {
     format!("{}{NBSP}dB", fixed(value, 1))
 }
 
+/// A time with three digits: `1.25 ms`, `12.5 µs`.
+pub(super) fn seconds(value: f64) -> String {
+    let (scaled, unit) = match value {
+        v if !v.is_finite() => return "–".into(),
+        v if v >= 0.9995 => (v, "s"),
+        v if v >= 0.9995e-3 => (1e3 * v, "ms"),
+        v => (1e6 * v, "µs"),
+    };
+    let shown = match scaled {
+        v if v >= 1.0 => digits3(v),
+        v => fixed(v, 2),
+    };
+    format!("{shown}{NBSP}{unit}")
+}
+
 /// A value of a metric with its unit: `91.73 %`.
 pub(super) fn quantity(metric: Metric, value: f64) -> String {
     let number = match value {
@@ -209,6 +224,14 @@ mod tests {
         assert_eq!(percent(1.2e-9), "1.2×10⁻⁷\u{a0}%");
         assert_eq!(decibels(-3.25), "\u{2212}3.2\u{a0}dB");
         assert_eq!(fixed(-0.001, 2), "0.00");
+    }
+
+    #[test]
+    fn times_have_three_digits() {
+        let shown = [12.34, 0.9996, 1.25e-3, 123.4e-6, 2e-7].map(seconds);
+        let expected = ["12.3 s", "1.00 s", "1.25 ms", "123 µs", "0.20 µs"];
+        assert_eq!(shown, expected.map(|t| t.replace(' ', "\u{a0}")));
+        assert_eq!(seconds(f64::NAN), "–");
     }
 
     #[test]

@@ -16,8 +16,31 @@ const ROW: usize = 36;
 /// Columns of a name, so that it leaves room for the figures on a narrow phone.
 const NAME: usize = 27;
 
+/// All drawings under a caption that is their legend.
+pub(super) fn figure(layers: &[Layer]) -> String {
+    let key = |class: &str, text: &str| {
+        format!(
+            concat!(
+                "<svg class=\"chart key\" aria-hidden=\"true\"><rect class=\"{}\" width=\"100%\" ",
+                "height=\"100%\"/></svg>{}",
+            ),
+            class, text
+        )
+    };
+    format!(
+        concat!(
+            "<figure>\n<figcaption>MACs per convolution: {}, {}, {}.</figcaption>\n",
+            "<div class=\"bars\">\n{}</div>\n</figure>\n",
+        ),
+        key("before", "before"),
+        key("after", "after"),
+        key("kept", "kept as it was"),
+        draw(layers)
+    )
+}
+
 /// All drawings.
-pub(super) fn draw(layers: &[Layer]) -> String {
+fn draw(layers: &[Layer]) -> String {
     let longest = layers.iter().flat_map(|l| [l.macs_before, l.macs_after]);
     let longest = longest.flatten().max().unwrap_or(0);
     let charts = layers.len().div_ceil(ROWS).max(1);

@@ -1,52 +1,78 @@
-//! Reports of what was done and measured.
+//! Reports of what was done and measured: `report.json` for machines, `report.csv` for
+//! spreadsheets, `report.md` and `report.html` for people, and `curve.svg`.
+//!
+//! A [`Report`] or a [`CommandReport`] is turned into a page of sections, which every format
+//! renders in its own way.
 
+mod axes;
+mod command;
+mod contents;
+mod csv;
 mod curve_chart;
 mod curve_data;
+mod data;
 mod escape;
 #[cfg(test)]
 mod fixtures;
 mod format;
 mod html;
 mod layer_chart;
+mod layer_table;
+mod markdown;
 mod marks;
 mod measures;
+mod page;
 mod place;
+mod rich;
 mod scale;
+mod settings;
+mod spark;
 mod summary;
 mod table;
 mod tables;
 
-pub use html::curve_svg;
+pub use command::CommandReport;
+pub use data::{CalibrationReport, DataReport, Kind, LatencyReport, ReportSettings, Versions};
 
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::calibrate::Source;
-use crate::compress::{Budget, Layer, Outcome, Settings, Size};
+use crate::bench::BenchRun;
+use crate::compress::{Layer, Outcome, Settings, Size};
 use crate::curve::{CurvePoint, Series};
 use crate::error::Error;
+use crate::loaded::Loaded;
 use crate::metrics::OutputComparison;
+use crate::planning::Solution;
 
-/// Version of the layout of `report.json`.
-pub const SCHEMA: &str = "sepconv-report/1";
+/// Version of the layout of `report.json`, which `docs/report.md` describes.
+pub const SCHEMA: &str = "sepconv-report/2";
 
-/// Names of the files that [`Report::write`] writes.
-pub const FILES: [&str; 3] = ["report.json", "report.html", "curve.svg"];
+/// Names of the files that [`Report::write`] writes; a [`CommandReport`] has no curve.
+pub const FILES: [&str; 5] = [
+    "report.json",
+    "report.csv",
+    "report.md",
+    "report.html",
+    "curve.svg",
+];
 
-/// A report: the contents of `report.json`, from which `report.html` is drawn.
+/// A report: the contents of `report.json`, from which the other files are made.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// Layout, [`SCHEMA`].
     pub schema: &'static str,
+    /// What it is about.
+    pub kind: Kind,
     /// The input file.
     pub model: String,
-    /// The file written.
-    pub output: String,
+    /// The file written, where one was.
+    pub output: Option<String>,
     /// Size and accuracy before.
     pub original: Size,
-    /// Size and accuracy after.
-    pub compressed: Size,
+    /// Size and accuracy after, where a file was written.
+    pub compressed: Option<Size>,
     /// The written file against the original on seeded synthetic inputs.
     pub outputs: Vec<OutputComparison>,
     /// Why the models were not run, where they were not.
@@ -57,59 +83,16 @@ pub struct Report {
     pub curve: Vec<CurvePoint>,
     /// What was asked for.
     pub settings: ReportSettings,
-    /// Seed of synthetic inputs.
+    /// How the budget was solved, where one was allocated.
+    pub solution: Option<Solution>,
+    /// The written file timed beside the original, where time was asked for.
+    pub timing: Option<BenchRun>,
+    /// Seed of synthetic inputs and of what is drawn.
     pub seed: u64,
     /// Versions of what computed and measured.
     pub versions: Versions,
-}
-
-/// What was asked for.
-#[derive(Debug, Clone, Serialize)]
-pub struct ReportSettings {
-    /// The command line, where there was one.
-    pub command: Option<String>,
-    /// The budget.
-    pub budget: Budget,
-    /// Orders allowed.
-    pub order: sepconv_passes::Order,
-    /// Families allowed, where they were named.
-    pub families: Vec<String>,
-    /// Calibration, where there was data to fit to.
-    pub calibration: Option<CalibrationReport>,
-    /// Lowering asked for, `auto` where none was.
-    pub lowering: String,
-    /// Extents assumed for free input dimensions.
-    pub assumed: Vec<String>,
-    /// Evaluation data, where given.
-    pub eval: Option<String>,
-}
-
-/// What the layers were fitted to, and how.
-#[derive(Debug, Clone, Serialize)]
-pub struct CalibrationReport {
-    /// The data set.
-    pub data: String,
-    /// Cap on its samples, drawn with the seed.
-    pub max_samples: Option<usize>,
-    /// Output positions per layer.
-    pub positions: usize,
-    /// One of so many samples was held out.
-    pub held_out_every: u64,
-    /// How many layers shared a pass.
-    pub schedule: crate::calibrate::Schedule,
-    /// The least-squares fits.
-    pub fit: sepconv_factor::FitOptions,
-}
-
-/// Versions of what computed and measured.
-#[derive(Debug, Clone, Serialize)]
-pub struct Versions {
-    /// sepconv.
-    pub sepconv: &'static str,
-    /// Name of the runtime that measured.
-    pub target: &'static str,
-    /// Its version.
-    pub target_version: String,
+    /// Processor and cores.
+    pub machine: String,
 }
 
 impl Report {
@@ -120,79 +103,135 @@ impl Report {
         curve: Vec<CurvePoint>,
         command: Option<String>,
     ) -> Self {
+        let evaluated = outcome.compressed.evaluation.as_ref();
+        let calibration = outcome.calibration.as_ref();
+        let model = &outcome.model;
         Self {
             schema: SCHEMA,
+            kind: Kind::Compress,
             model: outcome.input.display().to_string(),
-            output: outcome.output.display().to_string(),
+            output: Some(outcome.output.display().to_string()),
             original: outcome.original.clone(),
-            compressed: outcome.compressed.clone(),
+            compressed: Some(outcome.compressed.clone()),
             outputs: outcome.comparison.outputs.clone(),
             not_run: outcome.comparison.not_run.clone(),
             layers: outcome.layers.clone(),
             curve: with_ends(outcome, curve),
             settings: ReportSettings {
-                command,
-                budget: settings.budget,
-                order: settings.families.order,
-                families: settings.families.names.clone(),
-                calibration: outcome.calibration.as_ref().map(|c| CalibrationReport {
-                    data: c.source.to_string(),
-                    max_samples: match &c.source {
-                        Source::Data(source) => source.max_samples,
-                        Source::Pictures(_) => None,
-                    },
-                    positions: c.positions,
-                    held_out_every: c.held_out_every,
-                    schedule: c.schedule,
-                    fit: c.fit,
-                }),
-                lowering: settings.lowering.map_or("auto", |l| l.name()).to_owned(),
+                budget: Some(settings.budget),
                 assumed: outcome.assumed.clone(),
-                eval: settings.eval.as_ref().map(|e| e.path.display().to_string()),
+                ..ReportSettings::new(model, settings, calibration, evaluated, command)
             },
+            solution: outcome.solution.clone(),
+            timing: outcome.timing.clone(),
             seed: settings.seed,
-            versions: Versions {
-                sepconv: crate::VERSION,
-                target: settings.target.name(),
-                target_version: settings.target.version(),
+            versions: Versions::new(settings),
+            machine: sepconv_latency::machine(),
+        }
+    }
+
+    /// A report of many models made from `model`, which is a point of the curve, in the series
+    /// [`Series::Original`], where it was evaluated.
+    pub fn sweep(
+        model: &Loaded,
+        settings: &Settings,
+        mut curve: Vec<CurvePoint>,
+        command: Option<String>,
+    ) -> Self {
+        if !curve.iter().any(|p| p.series == Series::Original) {
+            curve.push(original(None, None));
+        }
+        curve.sort_by(|a, b| a.macs.total_cmp(&b.macs));
+        let itself = curve.iter().find(|p| p.series == Series::Original);
+        let calibration = settings.calibration.as_ref();
+        let evaluated = data::evaluated(&curve);
+        Self {
+            schema: SCHEMA,
+            kind: Kind::Sweep,
+            model: model.file(),
+            output: None,
+            original: Size {
+                macs: model.cost.macs,
+                params: model.cost.params,
+                bytes: model.document.source_size(),
+                evaluation: itself.and_then(|p| p.evaluation.clone()),
             },
+            compressed: None,
+            outputs: Vec::new(),
+            not_run: None,
+            layers: Vec::new(),
+            settings: ReportSettings::new(model, settings, calibration, evaluated, command),
+            curve,
+            solution: None,
+            timing: None,
+            seed: settings.seed,
+            versions: Versions::new(settings),
+            machine: sepconv_latency::machine(),
         }
     }
 
     /// The report as JSON.
     pub fn json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
-        text.push('\n');
-        text
+        json(self)
+    }
+
+    /// The curve as CSV (RFC 4180), one row per point.
+    pub fn csv(&self) -> String {
+        csv::curve(&self.curve)
+    }
+
+    /// The report as Markdown.
+    pub fn markdown(&self) -> String {
+        markdown::render(&contents::page(self))
     }
 
     /// The report as one self-contained page.
     pub fn html(&self) -> String {
-        html::page(self)
+        html::render(&contents::page(self))
     }
 
-    /// Writes `report.json`, `report.html` and, where the curve has points, `curve.svg` into
-    /// `folder`, which is made if it is missing.
+    /// Accuracy against MACs as an SVG drawing that stands alone, light or dark as its viewer
+    /// prefers; `None` where fewer than two points have a figure.
+    pub fn curve_svg(&self) -> Option<String> {
+        contents::curve_svg(self)
+    }
+
+    /// Writes [`FILES`] into `folder`, which is made if it is missing; `curve.svg` only where
+    /// the curve has points.
     ///
     /// # Errors
     /// [`Error::Onnx`] where a file exists and `force` is not set, or can't be written.
     pub fn write(&self, folder: &Path, force: bool) -> Result<(), Error> {
-        std::fs::create_dir_all(folder).map_err(|source| sepconv_onnx::OnnxError::Io {
-            path: folder.to_owned(),
-            source,
-        })?;
-        let files = [
-            (FILES[0], Some(self.json())),
-            (FILES[1], Some(self.html())),
-            (FILES[2], curve_svg(self)),
+        let texts = [
+            Some(self.json()),
+            Some(self.csv()),
+            Some(self.markdown()),
+            Some(self.html()),
+            self.curve_svg(),
         ];
-        for (name, text) in files {
-            if let Some(text) = text {
-                sepconv_onnx::write_atomic(&folder.join(name), force, text.as_bytes())?;
-            }
-        }
-        Ok(())
+        write(folder, force, texts)
     }
+}
+
+/// As JSON for people too.
+fn json(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Writes the texts of [`FILES`], each of them at once or not at all.
+fn write(folder: &Path, force: bool, texts: [Option<String>; 5]) -> Result<(), Error> {
+    std::fs::create_dir_all(folder).map_err(|source| sepconv_onnx::OnnxError::Io {
+        path: folder.to_owned(),
+        source,
+    })?;
+    for (name, text) in FILES.iter().zip(texts) {
+        if let Some(text) = text {
+            sepconv_onnx::write_atomic(&folder.join(name), force, text.as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 /// The curve with the result and the original at its ends, by rising MACs.
@@ -208,15 +247,21 @@ fn with_ends(outcome: &Outcome, mut points: Vec<CurvePoint>) -> Vec<CurvePoint> 
         snr_db: outcome.comparison.worst_snr().filter(|s| s.is_finite()),
         evaluation: outcome.compressed.evaluation.clone(),
     });
-    points.push(CurvePoint {
+    let evaluation = outcome.original.evaluation.clone();
+    points.push(original(timed.map(|_| 1.0), evaluation));
+    points.sort_by(|a, b| a.macs.total_cmp(&b.macs));
+    points
+}
+
+/// The original as a point.
+fn original(time: Option<f64>, evaluation: Option<crate::Evaluation>) -> CurvePoint {
+    CurvePoint {
         series: Series::Original,
-        time: timed.map(|_| 1.0),
+        time,
         label: "original".into(),
         macs: 1.0,
         params: 1.0,
         snr_db: None,
-        evaluation: outcome.original.evaluation.clone(),
-    });
-    points.sort_by(|a, b| a.macs.total_cmp(&b.macs));
-    points
+        evaluation,
+    }
 }

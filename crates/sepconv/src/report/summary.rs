@@ -1,15 +1,26 @@
 //! What was done, in a sentence and a table.
 
 use super::Report;
-use super::escape::escape;
+use super::axes::{Axis, X};
+use super::curve_data::{Curve, Point};
 use super::format::{bytes, capital, decibels, described, exact, measured, ratio, si};
+use super::rich::Rich;
 use super::table::{Cell, Table};
+use crate::compress::Size;
+use crate::curve::Series;
 use crate::evaluate::Against;
 use crate::metrics::OutputComparison;
 
-/// The headline as HTML.
-pub(super) fn headline(report: &Report) -> String {
-    let (a, b) = (&report.original, &report.compressed);
+/// The headline.
+pub(super) fn headline(report: &Report) -> Rich {
+    match &report.compressed {
+        Some(compressed) => written(report, compressed),
+        None => swept(report),
+    }
+}
+
+fn written(report: &Report, b: &Size) -> Rich {
+    let a = &report.original;
     let sizes = [
         ("MACs", a.macs, b.macs, si(a.macs), si(b.macs)),
         ("Parameters", a.params, b.params, si(a.params), si(b.params)),
@@ -21,29 +32,73 @@ pub(super) fn headline(report: &Report) -> String {
             bytes(b.bytes),
         ),
     ];
-    let mut html = format!("{} ", rewritten(report));
+    let mut text = Rich::plain(format!("{} ", rewritten(report)));
     for (what, before, after, from, to) in sizes {
-        let ratio = ratio(after, before).map_or(String::new(), |r| format!(" (<b>{r}</b>)"));
-        html.push_str(&format!(
-            r#"{what}: <span title="{}">{from}</span> → <span title="{}">{to}</span>{ratio}. "#,
-            exact(before),
-            exact(after)
-        ));
+        text = text
+            .text(format!("{what}: "))
+            .titled(from, exact(before))
+            .text(" → ")
+            .titled(to, exact(after));
+        if let Some(ratio) = ratio(after, before) {
+            text = text.text(" (").strong(ratio).text(")");
+        }
+        text = text.text(". ");
     }
     if let Some(after) = b.evaluation.as_ref().map(|e| &e.primary) {
         // An original agrees with itself: that is no news.
         let before = a.evaluation.as_ref().map(|e| &e.primary);
         let before = before.filter(|_| after.against != Against::Original);
         let before = before.map_or(String::new(), |b| format!("{} → ", measured(b)));
-        html.push_str(&format!(
-            "{}: {before}<b>{}</b> on {} samples. ",
-            escape(&capital(described(after.metric, after.against))),
-            measured(after),
-            exact(after.n as u64)
-        ));
+        let what = capital(described(after.metric, after.against));
+        text = text
+            .text(format!("{what}: {before}"))
+            .strong(measured(after))
+            .text(format!(" on {} samples. ", exact(after.n as u64)));
     }
-    html.push_str(&outputs(report));
-    html
+    text.then(outputs(report))
+}
+
+fn swept(report: &Report) -> Rich {
+    let a = &report.original;
+    let made = report.curve.iter().filter(|p| p.series != Series::Original);
+    let mut text = Rich::plain(format!("{} models were made of one of ", made.count()))
+        .titled(si(a.macs), exact(a.macs))
+        .text(" MACs, ")
+        .titled(si(a.params), exact(a.params))
+        .text(" parameters and ")
+        .titled(bytes(a.bytes), exact(a.bytes as u64))
+        .text(". ");
+    if let Some(primary) = a.evaluation.as_ref().map(|e| &e.primary) {
+        let what = capital(described(primary.metric, primary.against));
+        text = text
+            .text(format!("{what} of the original: "))
+            .strong(measured(primary))
+            .text(format!(" on {} samples. ", exact(primary.n as u64)));
+    }
+    match Curve::of(&report.curve, X::Macs) {
+        Ok(curve) => text.then(cheapest(&curve)),
+        Err(_) => text,
+    }
+}
+
+/// The cheapest point within one point of the original, where figures are percentages.
+fn cheapest(curve: &Curve) -> Rich {
+    let percent = match curve.axis {
+        Axis::Primary { metric, .. } => metric.unit() == "%",
+        Axis::Snr => false,
+    };
+    let is_original = |p: &&Point| p.series == Series::Original;
+    let original = curve.points.iter().find(is_original);
+    let Some(original) = original.filter(|_| percent) else {
+        return Rich::default();
+    };
+    let near = |p: &&Point| !is_original(p) && p.y >= original.y - 1.0;
+    match curve.points.iter().find(near) {
+        Some(best) if best.x < original.x => Rich::plain("Fewest MACs within one point of it: ")
+            .strong(curve.describe(best))
+            .text("."),
+        _ => Rich::plain("No model with fewer MACs is within one point of it."),
+    }
 }
 
 fn rewritten(report: &Report) -> String {
@@ -61,24 +116,21 @@ fn rewritten(report: &Report) -> String {
 }
 
 /// How far the outputs moved.
-fn outputs(report: &Report) -> String {
+fn outputs(report: &Report) -> Rich {
     if let Some(why) = &report.not_run {
-        return format!("<strong>Not run:</strong> {}", escape(why));
+        return Rich::default().strong("Not run:").text(format!(" {why}"));
     }
     match worst(&report.outputs) {
-        Worst::None => "No output was compared.".into(),
-        Worst::Identical => "The outputs are unchanged on synthetic inputs.".into(),
-        Worst::Undefined(name) => {
-            format!(
-                "The SNR of output <code>{}</code> is not defined.",
-                escape(name)
-            )
-        }
-        Worst::Snr(db, name) => format!(
-            "Worst output SNR against the original: <b title=\"{db} dB\">{}</b> (<code>{}</code>).",
-            decibels(db),
-            escape(name)
-        ),
+        Worst::None => Rich::plain("No output was compared."),
+        Worst::Identical => Rich::plain("The outputs are unchanged on synthetic inputs."),
+        Worst::Undefined(name) => Rich::plain("The SNR of output ")
+            .code(name)
+            .text(" is not defined."),
+        Worst::Snr(db, name) => Rich::plain("Worst output SNR against the original: ")
+            .strong(decibels(db))
+            .text(" (")
+            .code(name)
+            .text(")."),
     }
 }
 
@@ -109,11 +161,11 @@ fn worst(outputs: &[OutputComparison]) -> Worst<'_> {
 }
 
 /// Sizes before and after with all digits.
-pub(super) fn table(report: &Report) -> String {
+pub(super) fn table(report: &Report) -> Option<Table> {
+    let (a, b) = (&report.original, report.compressed.as_ref()?);
     let head = ["Before", "After", "Ratio"].map(Cell::number);
     let head = [Cell::text("Figure")].into_iter().chain(head).collect();
     let mut table = Table::new("sizes", "Size before and after", head);
-    let (a, b) = (&report.original, &report.compressed);
     let rows = [
         ("MACs", a.macs, b.macs),
         ("Parameters", a.params, b.params),
@@ -127,17 +179,37 @@ pub(super) fn table(report: &Report) -> String {
             Cell::maybe(ratio(after, before)),
         ]);
     }
-    table.render()
+    Some(table)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{evaluated, hostile, not_run, related, restored, snr_only};
+    use super::super::fixtures::{
+        evaluated, hostile, not_run, related, restored, snr_only, swept as swept_report,
+    };
     use super::*;
+
+    fn html(report: &Report) -> String {
+        headline(report).html()
+    }
+
+    #[test]
+    fn a_sweep_says_which_is_cheapest_within_a_point() {
+        let text = headline(&swept_report()).markdown();
+        assert!(text.contains("of the original: **91.73"), "{text}");
+        assert!(
+            text.contains("Fewest MACs within one point of it: **one budget over all layers"),
+            "{text}"
+        );
+        let mut none = swept_report();
+        none.curve
+            .retain(|p| p.series == Series::Original || p.macs < 0.2);
+        assert!(html(&none).contains("No model with fewer MACs"));
+    }
 
     #[test]
     fn the_headline_has_the_figures() {
-        let text = headline(&evaluated());
+        let text = html(&evaluated());
         for part in [
             "3 of 4 convolutions were replaced",
             "title=\"40,551,040\">40.6\u{a0}M</span>",
@@ -152,12 +224,12 @@ mod tests {
 
     #[test]
     fn the_headline_names_the_metric() {
-        let text = headline(&restored());
+        let text = html(&restored());
         let part =
             "PSNR: 30.33\u{a0}dB ±\u{a0}0.30 → <b>29.91\u{a0}dB ±\u{a0}0.30</b> on 7 samples";
         assert!(text.contains(part), "{text}");
         // Without labels or a target, the original has nothing to say of itself.
-        let text = headline(&related());
+        let text = html(&related());
         assert!(
             text.contains("Agreement with the original: <b>97.00\u{a0}% ±\u{a0}1.71</b> on 100"),
             "{text}"
@@ -166,8 +238,8 @@ mod tests {
 
     #[test]
     fn not_run_says_why_and_is_escaped() {
-        assert!(headline(&not_run()).contains("<strong>Not run:</strong> tract can&#39;t run"));
-        assert!(!headline(&hostile()).contains("<script"));
+        assert!(html(&not_run()).contains("<b>Not run:</b> tract can&#39;t run"));
+        assert!(!html(&hostile()).contains("<script"));
     }
 
     #[test]
@@ -177,14 +249,18 @@ mod tests {
         worse.name = "worse".into();
         worse.snr_db = Some(-4.0);
         report.outputs.push(worse);
-        assert!(outputs(&report).contains("\u{2212}4.0\u{a0}dB</b> (<code>worse</code>)"));
+        assert!(
+            outputs(&report)
+                .html()
+                .contains("\u{2212}4.0\u{a0}dB</b> (<code>worse</code>)")
+        );
         report.outputs[0].snr_db = None;
         report.outputs[0].max_abs = None;
-        assert!(outputs(&report).contains("not defined"));
+        assert!(outputs(&report).html().contains("not defined"));
         for output in &mut report.outputs {
             output.max_abs = Some(0.0);
         }
-        assert!(outputs(&report).contains("unchanged"));
+        assert!(outputs(&report).html().contains("unchanged"));
     }
 
     #[test]

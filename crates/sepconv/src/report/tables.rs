@@ -1,70 +1,25 @@
-//! The tables of the page.
+//! Tables of measured figures.
 
 use super::Report;
+use super::curve_data::series_name;
 use super::format::{
-    capital, cosine, decibels, described, exact, measured, percent, ratio, si, small,
+    capital, cosine, decibels, described, fixed, measured, percent, seconds, si, small,
 };
 use super::table::{Cell, Table};
-use crate::compress::{Budget, Layer};
-use crate::curve::CurvePoint;
+use crate::bench::BenchRun;
+use crate::curve::{CurvePoint, Series};
 use crate::metrics::OutputComparison;
 
-/// The convolutions in graph order.
-pub(super) fn layers(report: &Report) -> String {
-    let mut head = ["Convolution", "Form", "Rank", "Lowering"]
-        .map(Cell::text)
-        .to_vec();
-    head.extend(["MACs before", "MACs after", "Ratio", "Weight error"].map(Cell::number));
-    head[2] = Cell::number("Rank");
-    let caption =
-        "Convolutions in graph order. Weight error: relative Frobenius error of the kernel";
-    let mut table = Table::new("convolutions", caption, head);
-    for layer in &report.layers {
-        table.row(layer_row(layer));
-    }
-    table.render()
-}
-
-fn layer_row(layer: &Layer) -> Vec<Cell> {
-    let macs = |macs: Option<u64>| match macs {
-        Some(macs) => Cell::number(&si(macs)).titled(exact(macs)),
-        None => Cell::maybe(None).titled("shape unknown"),
-    };
-    let mut cells = vec![Cell::code(&layer.name)];
-    let Some(rank) = layer.rank else {
-        let why = layer
-            .reason
-            .as_ref()
-            .map_or(String::new(), |r| format!(": {r}"));
-        cells.push(Cell::text(&format!("{}{why}", layer.form)).over(3));
-        cells.extend([macs(layer.macs_before), macs(layer.macs_after)]);
-        cells.extend([Cell::maybe(None), Cell::maybe(None)]);
-        return cells;
-    };
-    let saved = layer.macs_before.zip(layer.macs_after);
-    cells.extend([
-        Cell::text(&layer.form),
-        Cell::number(&rank.to_string()),
-        Cell::text(layer.lowering.as_deref().unwrap_or("–")),
-        macs(layer.macs_before),
-        macs(layer.macs_after),
-        Cell::maybe(saved.and_then(|(before, after)| ratio(after, before))),
-        Cell::number(&percent(layer.weight_error)).titled(layer.weight_error),
-    ]);
-    cells
-}
-
 /// The outputs against the original's.
-pub(super) fn outputs(report: &Report) -> String {
+pub(super) fn outputs(outputs: &[OutputComparison], caption: &str) -> Table {
     let mut head = vec![Cell::text("Output"), Cell::text("Shape")];
     let figures = ["Max. abs.", "Max. rel.", "SNR", "Cosine", "Top-1 agreement"];
     head.extend(figures.map(Cell::number));
-    let caption = "Differences from the original's outputs on synthetic inputs";
     let mut table = Table::new("outputs", caption, head);
-    for output in &report.outputs {
+    for output in outputs {
         table.row(output_row(output));
     }
-    table.render()
+    table
 }
 
 fn output_row(output: &OutputComparison) -> Vec<Cell> {
@@ -80,7 +35,7 @@ fn output_row(output: &OutputComparison) -> Vec<Cell> {
         return cells;
     }
     let number = |value: Option<f64>, show: fn(f64) -> String| match value {
-        Some(value) => Cell::number(&show(value)).titled(value),
+        Some(value) => Cell::number(&show(value)).exactly(value),
         None => Cell::maybe(None).titled("not finite or not defined"),
     };
     let same = output.max_abs == Some(0.0);
@@ -88,7 +43,7 @@ fn output_row(output: &OutputComparison) -> Vec<Cell> {
         number(output.max_abs, small),
         number(output.max_rel, small),
         if same {
-            Cell::number("∞").titled("no difference")
+            Cell::number("∞").titled("no difference").exactly("inf")
         } else {
             number(output.snr_db, decibels)
         },
@@ -98,29 +53,50 @@ fn output_row(output: &OutputComparison) -> Vec<Cell> {
     cells
 }
 
-/// The points of the curve, with the figures that any of them has.
-pub(super) fn points(report: &Report) -> String {
+/// The points of the curve by series, with the figures that any of them has.
+pub(super) fn points(report: &Report) -> Table {
+    let curve = &report.curve;
     let primary = |p: &CurvePoint| p.evaluation.as_ref().map(|e| e.primary.clone());
-    let evaluated = report.curve.iter().find_map(primary);
+    let evaluated = curve.iter().find_map(primary);
     let judged = evaluated.as_ref();
     let judged = judged.map_or(String::new(), |m| capital(described(m.metric, m.against)));
-    let snrs = report.curve.iter().any(|p| p.snr_db.is_some());
-    let head = [
+    let snrs = curve.iter().any(|p| p.snr_db.is_some());
+    let times = curve.iter().any(|p| p.time.is_some());
+    let ends = |s: Series| matches!(s, Series::Original | Series::Result);
+    let several = curve
+        .iter()
+        .any(|p| !ends(p.series) && p.series != Series::Uniform);
+    let mut head = vec![Cell::text("Point")];
+    if several {
+        head.push(Cell::text("Series"));
+    }
+    let numbers = [
         ("MACs", true),
         ("Parameters", true),
+        ("Time", times),
         (judged.as_str(), evaluated.is_some()),
         ("SNR on synthetic inputs", snrs),
     ];
-    let head = head.iter().filter(|h| h.1).map(|h| Cell::number(h.0));
-    let head = [Cell::text("Point")].into_iter().chain(head).collect();
-    let caption = "Points of the curve; MACs and parameters as fractions of the original's";
+    head.extend(numbers.iter().filter(|h| h.1).map(|h| Cell::number(h.0)));
+    let caption = match times {
+        true => "Points of the curve; MACs, parameters and time as fractions of the original's",
+        false => "Points of the curve; MACs and parameters as fractions of the original's",
+    };
     let mut table = Table::new("points", caption, head);
-    for point in &report.curve {
-        let mut cells = vec![
-            Cell::text(&point.label),
-            Cell::number(&small(point.macs)).titled(point.macs),
-            Cell::number(&small(point.params)).titled(point.params),
-        ];
+    let mut sorted: Vec<&CurvePoint> = curve.iter().collect();
+    if several {
+        sorted.sort_by_key(|p| p.series as usize);
+    }
+    let fraction = |f: f64| Cell::number(&small(f)).exactly(f);
+    for point in sorted {
+        let mut cells = vec![Cell::text(&point.label)];
+        if several {
+            cells.push(Cell::text(series_name(point.series)));
+        }
+        cells.extend([fraction(point.macs), fraction(point.params)]);
+        if times {
+            cells.push(point.time.map_or_else(|| Cell::maybe(None), fraction));
+        }
         if evaluated.is_some() {
             cells.push(Cell::maybe(primary(point).as_ref().map(measured)));
         }
@@ -129,107 +105,81 @@ pub(super) fn points(report: &Report) -> String {
         }
         table.row(cells);
     }
-    table.render()
+    table
 }
 
-/// What was asked for and with what.
-pub(super) fn settings(report: &Report) -> String {
-    let mut table = Table::new("settings", "Settings and versions", Vec::new());
-    let mut row = |name: &str, cell: Cell| table.row(vec![Cell::text(name), cell]);
-    let settings = &report.settings;
-    row("Model", Cell::code(&report.model));
-    row("Written to", Cell::code(&report.output));
-    row("Budget", Cell::text(&budget(settings.budget)));
-    row("Order", Cell::text(&name_of(&settings.order)));
-    row("Lowering", Cell::text(&settings.lowering));
-    row("Assumed extents", list(&settings.assumed));
-    let none = || Cell::text("none");
-    row(
-        "Evaluation data",
-        settings.eval.as_deref().map_or_else(none, Cell::code),
-    );
-    row("Seed", Cell::text(&report.seed.to_string()));
-    let versions = &report.versions;
-    row("sepconv", Cell::text(versions.sepconv));
-    row(
-        "Measured with",
-        Cell::text(&format!("{} {}", versions.target, versions.target_version)),
-    );
-    row("Layout of report.json", Cell::text(report.schema));
-    table.render()
-}
-
-fn list(items: &[String]) -> Cell {
-    match items {
-        [] => Cell::text("none"),
-        items => Cell::code(&items.join(", ")),
+/// Models timed beside one another.
+pub(super) fn timing(runs: &[BenchRun]) -> Table {
+    let mut head = ["Model", "Runtime", "Machine"].map(Cell::text).to_vec();
+    let figures = [
+        "Threads", "Rounds", "MACs", "Least", "Median", "Speed-up", "5 %", "95 %",
+    ];
+    head.extend(figures.map(Cell::number));
+    let caption = "Seconds per run, the models taking turns; speed-up: over the first model, \
+                   median and quantiles of the rounds";
+    let mut table = Table::new("timing", caption, head);
+    let time = |s: f64| Cell::number(&seconds(s)).exactly(s);
+    let times = |f: f64| Cell::number(&format!("{}×", fixed(f, 2))).exactly(f);
+    for run in runs {
+        for m in &run.models {
+            table.row(vec![
+                Cell::code(&m.file),
+                Cell::text(&format!("{} {}", run.target, run.version)),
+                Cell::text(&run.machine),
+                Cell::number(&run.threads.to_string()),
+                Cell::number(&m.timing.samples.to_string()),
+                Cell::number(&si(m.macs)).exactly(m.macs),
+                time(m.timing.min),
+                time(m.timing.median),
+                times(m.speed_up.median),
+                times(m.speed_up.low),
+                times(m.speed_up.high),
+            ]);
+        }
     }
-}
-
-fn budget(budget: Budget) -> String {
-    match budget {
-        Budget::Rank(rank) => format!("rank {rank} in every layer"),
-        Budget::Energy(share) => format!("{share} of every kernel's energy kept"),
-        Budget::TargetMacs(share) => format!("at most {share} of the MACs"),
-        Budget::TargetParams(share) => format!("at most {share} of the parameters"),
-        Budget::TargetSize(share) => format!("at most {share} of the bytes"),
-        Budget::TargetLatency(share) => format!("at most {share} of the time"),
-        Budget::MaxDrop(drop) => format!("at most {drop} points or dB worse"),
-        Budget::MinSnr(db) => format!("output SNR of at least {db}\u{a0}dB"),
-    }
-}
-
-/// The name under which a setting is serialised.
-fn name_of(setting: &impl serde::Serialize) -> String {
-    match serde_json::to_value(setting) {
-        Ok(serde_json::Value::String(name)) => name,
-        Ok(other) => other.to_string(),
-        Err(_) => String::new(),
-    }
+    table
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{evaluated, hostile, not_run, snr_only};
+    use super::super::fixtures::{evaluated, hostile, not_run, snr_only, swept, timing as run};
     use super::*;
 
     #[test]
-    fn layers_say_what_became_of_them() {
-        let html = layers(&evaluated());
-        assert_eq!(html.matches("<tr>").count(), 5);
-        assert!(html.contains(r#"<td colspan="3">kept: pointwise kernel</td>"#));
-        assert!(html.contains("<td>dw-pw</td><td class=\"number\">2</td><td>branches</td>"));
-        assert!(html.contains("title=\"0.1234\">12.34\u{a0}%"));
-    }
-
-    #[test]
-    fn every_row_of_layers_has_all_columns() {
-        let html = layers(&evaluated());
-        for row in html.split("<tr>").skip(1) {
-            let cells = row.matches("</td>").count() + row.matches("</th>").count();
-            let spanned = if row.contains("colspan=\"3\"") { 2 } else { 0 };
-            assert_eq!(cells + spanned, 8, "{row}");
-        }
-    }
-
-    #[test]
     fn outputs_without_figures() {
-        let html = outputs(&hostile());
+        let html = outputs(&hostile().outputs, "").html();
         assert!(html.contains("not compared: shapes differ"));
         assert!(html.contains("title=\"no difference\">∞"));
     }
 
     #[test]
     fn points_have_no_empty_columns() {
-        let columns = |report| points(&report).matches("scope=\"col\"").count();
+        let columns = |report| points(&report).html().matches("scope=\"col\"").count();
         assert_eq!(columns(evaluated()), 5);
         assert_eq!(columns(snr_only()), 4);
         assert_eq!(columns(not_run()), 3);
+        assert_eq!(columns(swept()), 6);
     }
 
     #[test]
-    fn settings_are_words() {
-        let html = settings(&evaluated());
-        assert!(html.contains("at most 0.45 of the MACs") && html.contains("<td>best</td>"));
+    fn points_of_several_series_are_told_apart() {
+        let report = swept();
+        let text = points(&report).markdown();
+        assert!(
+            text.contains("| rank 2 | paper, rank K, PW→DW | "),
+            "{text}"
+        );
+        let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("| ")).collect();
+        // The head and the rule.
+        assert_eq!(rows.len(), report.curve.len() + 2);
+        assert!(rows[2].contains("original"), "{}", rows[2]);
+    }
+
+    #[test]
+    fn times_have_units_and_exact_values() {
+        let table = timing(&[run()]);
+        assert!(table.html().contains("title=\"0.00125\">1.25\u{a0}ms<"));
+        let csv = table.csv();
+        assert!(csv.contains(",0.00125,2,1.9,2.1\r\n"), "{csv}");
     }
 }

@@ -2,10 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::super::Report;
 use super::super::fixtures::{
-    all, evaluated, hostile, hundred_layers, not_run, restored, snr_only,
+    all, calibrated, evaluated, hostile, hundred_layers, not_run, restored, snr_only, swept,
 };
-use super::*;
+
+fn page(report: &Report) -> String {
+    report.html()
+}
+
+fn curve_svg(report: &Report) -> Option<String> {
+    report.curve_svg()
+}
 
 /// Names of elements in order, or what is wrong with their nesting.
 fn elements(html: &str) -> Result<Vec<String>, String> {
@@ -96,17 +104,30 @@ fn sections_tables_and_drawings() {
     assert_eq!((count(&html, "h1"), count(&html, "h2")), (1, 4));
     // Sizes, measures, points, layers, outputs, settings.
     assert_eq!((count(&html, "table"), count(&html, "caption")), (6, 6));
-    assert_eq!(html.matches("role=\"img\"").count(), 3);
+    // Two axes in two widths, and the layers.
+    assert_eq!(html.matches("role=\"img\"").count(), 5);
     assert!(html.contains("<title>resnet20.onnx – sepconv report</title>"));
     assert!(html.contains(">--target-macs</span> <span class=\"word\">0.45</span> "));
     // No drawing of a curve, nor a table of outputs, where nothing was run.
+    let html = page(&calibrated());
+    assert_eq!((count(&html, "h2"), count(&html, "table")), (5, 7));
+    assert_eq!(html.matches("class=\"chart spark\"").count(), 3);
+    // Nothing of one written model, but a close-up and an axis of time.
+    let html = page(&swept());
+    assert_eq!((count(&html, "h2"), count(&html, "table")), (2, 2));
+    for id in ["macs", "macs-close", "params", "time"] {
+        for frame in ["wide", "narrow"] {
+            let id = format!("id=\"curve-{id}-{frame}-title\"");
+            assert_eq!(html.matches(&id).count(), 1, "{id}");
+        }
+    }
     let html = page(&not_run());
     assert_eq!((count(&html, "polyline"), count(&html, "table")), (0, 4));
     assert_eq!(html.matches("role=\"img\"").count(), 1);
     assert!(html.contains("There is no curve to draw"));
     assert_eq!(
         count(&page(&hundred_layers()), "tr"),
-        101 + 4 + 5 + 10 + 2 + 11
+        101 + 4 + 5 + 10 + 2 + 13
     );
 }
 
@@ -127,14 +148,14 @@ fn the_curve_stands_alone() {
     assert_eq!(count(&svg, "polyline"), 1);
     // An error bar for each point and one in the legend.
     assert_eq!(
-        svg.matches("class=\"whisker\"").count(),
+        svg.matches("class=\"whisker ").count(),
         evaluated().curve.len() + 1
     );
     assert!(svg.contains(">top-1 accuracy (%)<") && svg.contains(">K=1<"));
     let psnr = curve_svg(&restored()).unwrap();
-    assert!(psnr.contains(">PSNR (dB)<") && psnr.contains("class=\"whisker\""));
+    assert!(psnr.contains(">PSNR (dB)<") && psnr.contains("class=\"whisker "));
     let snr = curve_svg(&snr_only()).unwrap();
-    assert!(snr.contains("(dB)<") && !snr.contains("class=\"whisker\""));
+    assert!(snr.contains("(dB)<") && !snr.contains("class=\"whisker "));
     assert_eq!(curve_svg(&not_run()), None);
 }
 

@@ -1,0 +1,85 @@
+//! What commands write, and what they must not overwrite.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use sepconv::report::{CommandReport, FILES};
+
+use crate::output::Output;
+
+/// Refuses a file that exists.
+pub fn check_free(path: &Path, force: bool) -> Result<()> {
+    if !force && path.symlink_metadata().is_ok() {
+        bail!(
+            "{}: exists already (use --force to replace it)",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a folder in which a report exists, or that can't be one.
+pub fn check_report(folder: Option<&Path>, force: bool) -> Result<()> {
+    let Some(folder) = folder else {
+        return Ok(());
+    };
+    for name in FILES {
+        check_free(&folder.join(name), force)?;
+    }
+    // What exists of the path must be folders, or the report could not be written.
+    if let Some(odd) = folder
+        .ancestors()
+        .find(|p| p.exists())
+        .filter(|p| !p.is_dir())
+    {
+        bail!("{}: {} is not a folder", folder.display(), odd.display());
+    }
+    Ok(())
+}
+
+/// A report of a command that writes no model.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folder for report.json, report.csv, report.md and report.html
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Replace existing files
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl ReportArgs {
+    /// Refuses before the work rather than after it.
+    pub fn check(&self) -> Result<()> {
+        check_report(self.report.as_deref(), self.force)
+    }
+
+    /// Writes the report, where one is asked for.
+    pub fn write(
+        &self,
+        out: &Output,
+        report: impl FnOnce(Option<String>) -> CommandReport,
+    ) -> Result<()> {
+        if let Some(folder) = &self.report {
+            report(Some(command_line())).write(folder, self.force)?;
+            out.line(format!("report  {}", folder.join("report.html").display()));
+        }
+        Ok(())
+    }
+}
+
+/// The command as typed, quoted where a shell would need it.
+pub fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,+:@%".contains(c);
+    let args = std::env::args().enumerate().map(|(i, arg)| {
+        if i == 0 {
+            "sepconv".to_owned()
+        } else if !arg.is_empty() && arg.chars().all(plain) {
+            arg
+        } else {
+            format!("'{}'", arg.replace('\'', r"'\''"))
+        }
+    });
+    args.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,122 @@
+//! The page of a report.
+
+use super::curve_chart::{NARROW, WIDE, draw};
+use super::curve_data::Curve;
+use super::html::{CHART_STYLE, drawing};
+use super::page::{Block, Page, Section};
+use super::rich::Rich;
+use super::{FILES, Report, axes, layer_chart, layer_table, measures, settings, summary, tables};
+
+/// Everything there is to say.
+pub(super) fn page(report: &Report) -> Page {
+    let mut page = Page {
+        title: match file_name(&report.model) {
+            "" => "a model without a name".into(),
+            name => name.to_owned(),
+        },
+        lead: summary::headline(report),
+        sections: vec![Section {
+            heading: None,
+            blocks: [summary::table(report), measures::table(report)]
+                .into_iter()
+                .flatten()
+                .map(Block::Table)
+                .collect(),
+        }],
+    };
+    page.section("Accuracy against compression", curve(report));
+    if report.compressed.is_some() {
+        page.section("Layers", layers(report));
+        page.section("Outputs", outputs(report));
+    }
+    if let Some(timing) = &report.timing {
+        let table = tables::timing(std::slice::from_ref(timing));
+        page.section("Time", vec![Block::Table(table)]);
+    }
+    page.section("How it was made", origin(report));
+    page
+}
+
+/// See [`Report::curve_svg`].
+pub(super) fn curve_svg(report: &Report) -> Option<String> {
+    let curve = Curve::of(&report.curve, axes::X::Macs).ok()?;
+    Some(draw(&curve, WIDE, Some(CHART_STYLE)))
+}
+
+fn curve(report: &Report) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for x in axes::XS {
+        match Curve::of(&report.curve, x) {
+            Ok(curve) => {
+                blocks.push(Block::Drawing(figure(&curve)));
+                if x == axes::X::Macs {
+                    blocks.push(Block::Picture(FILES[4], curve.title()));
+                    let close = curve.close_up();
+                    blocks.extend(close.map(|c| Block::Drawing(figure(&c))));
+                }
+            }
+            // The other axes would say it again.
+            Err(why) if x == axes::X::Macs => blocks.push(Block::Text(Rich::plain(why))),
+            Err(_) => {}
+        }
+    }
+    if !report.curve.is_empty() {
+        blocks.push(Block::Table(tables::points(report)));
+    }
+    blocks
+}
+
+fn figure(curve: &Curve) -> String {
+    let svgs = [draw(curve, WIDE, None), draw(curve, NARROW, None)];
+    drawing("chart-box", &curve.title(), &svgs.concat())
+}
+
+fn layers(report: &Report) -> Vec<Block> {
+    if report.layers.is_empty() {
+        let none = Rich::plain("The model has no convolutions.");
+        return vec![Block::Text(none)];
+    }
+    vec![
+        Block::Drawing(layer_chart::figure(&report.layers)),
+        Block::Table(layer_table::table(&report.layers)),
+    ]
+}
+
+fn outputs(report: &Report) -> Vec<Block> {
+    let block = match &report.not_run {
+        Some(why) => Block::Text(Rich::plain(format!("The models were not run: {why}"))),
+        None if report.outputs.is_empty() => Block::Text(Rich::plain("No output was compared.")),
+        None => Block::Table(tables::outputs(
+            &report.outputs,
+            "Differences from the original's outputs on synthetic inputs",
+        )),
+    };
+    vec![block]
+}
+
+fn origin(report: &Report) -> Vec<Block> {
+    let mut blocks = command(report.settings.command.as_deref());
+    blocks.push(Block::Table(settings::table(report)));
+    blocks
+}
+
+/// What reproduces a page.
+pub(super) fn command(command: Option<&str>) -> Vec<Block> {
+    match command {
+        Some(command) => vec![
+            Block::Text(Rich::plain("The command line that reproduces it:")),
+            Block::Command(command.to_owned()),
+        ],
+        None => vec![Block::Text(Rich::plain(
+            "Made by a call of the library, not by a command line.",
+        ))],
+    }
+}
+
+/// What stands after the last separator of either kind.
+pub(super) fn file_name(path: &str) -> &str {
+    match path.rsplit(['/', '\\']).next() {
+        Some("") | None => path,
+        Some(name) => name,
+    }
+}
