@@ -139,7 +139,9 @@ impl<'a> Exporter<'a> {
                 GraphRecord::Node => {}
                 GraphRecord::Initializer(value) => self.initializer(*value, &mut out, substitute),
                 GraphRecord::About(value, raw) => {
-                    if self.graph.value(*value).is_some() {
+                    let value = self.graph.value(*value);
+                    // An input that lists an initializer is an input without it.
+                    if value.is_some_and(|v| self.needs(v.producer)) {
                         out.push(raw.clone());
                     }
                 }

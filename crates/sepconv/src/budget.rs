@@ -22,11 +22,28 @@ pub(crate) fn meet(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
-    let calibration = match &settings.calibration {
-        Some(calibration) => Some(calibration.clone()),
-        None => without_data(prepared, settings),
-    };
-    let calibration = calibration.as_ref();
+    if let Some(calibration) = &settings.calibration {
+        return meet_with(model, prepared, settings, Some(calibration), progress);
+    }
+    let pictures = without_data(prepared, settings);
+    match meet_with(model, prepared, settings, pictures.as_ref(), progress) {
+        // Nobody asked for a run: what a runtime can't run is decomposed by its weights.
+        Err(Error::Target { .. })
+            if pictures.is_some() && matches!(settings.data_free, DataFree::Auto(_)) =>
+        {
+            meet_with(model, prepared, settings, None, progress)
+        }
+        other => other,
+    }
+}
+
+fn meet_with(
+    model: &Loaded,
+    prepared: &mut Prepared,
+    settings: &Settings,
+    calibration: Option<&CalibrationSettings>,
+    progress: &dyn Progress,
+) -> Result<Compressed, Error> {
     let mut planned = |unit, fraction| {
         let planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
         to_fraction(

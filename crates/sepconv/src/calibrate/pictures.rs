@@ -8,7 +8,7 @@
 
 use sepconv_data::{Array, Dataset, InputSpec, Preprocess, SyntheticKind, synthetic};
 use sepconv_factor::FitOptions;
-use sepconv_ir::Tensor;
+use sepconv_ir::{DType, Tensor};
 use sepconv_targets::Target;
 
 use super::{CalibrationSettings, Schedule, Source};
@@ -83,6 +83,11 @@ impl CalibrationSettings {
         let Source::Pictures(pictures) = &self.source else {
             return false;
         };
+        // Runtimes emulate other types on most processors.
+        let specs = prepared.folded.input_specs().unwrap_or_default();
+        if specs.iter().any(|s| s.dtype != DType::F32) {
+            return false;
+        }
         let forward = 2.0 * pictures.samples as f64 * prepared.folded.cost.macs as f64;
         let gram = prepared.survey.sites().map(|(site, _)| {
             let d = (site.kernel.group_in() * site.kernel.taps()) as f64;
