@@ -9,7 +9,14 @@ use crate::support::{Model, Scratch, ask, digits, models, sepconv};
 fn report(options: &[&str]) -> Value {
     let scratch = Scratch::new();
     let (model, out) = (digits().path, scratch.path("out.onnx"));
-    let args = ["compress", &model, "-o", &out, "--json"];
+    let args = [
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--json",
+        "--data-free=weights",
+    ];
     sepconv(&[args.as_slice(), options].concat()).json()
 }
 

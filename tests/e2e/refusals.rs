@@ -98,11 +98,28 @@ fn an_output_that_cannot_be_written_is_named() {
         format!("{file}/out.onnx"),
     ] {
         says(
-            &sepconv(&["compress", &model, "-o", &out, "--rank", "2"]),
+            &sepconv(&[
+                "compress",
+                &model,
+                "-o",
+                &out,
+                "--rank",
+                "2",
+                "--data-free=weights",
+            ]),
             &[&out],
         );
         says(
-            &sepconv(&["compress", &model, "-o", &out, "--rank", "2", "--force"]),
+            &sepconv(&[
+                "compress",
+                &model,
+                "-o",
+                &out,
+                "--rank",
+                "2",
+                "--data-free=weights",
+                "--force",
+            ]),
             &[&out],
         );
         says(&sepconv(&["run", &model, "--output", &out]), &[&out]);
@@ -110,7 +127,15 @@ fn an_output_that_cannot_be_written_is_named() {
     let report = format!("{file}/report");
     let out = scratch.path("out.onnx");
     let args = [
-        "compress", &model, "-o", &out, "--rank", "2", "--report", &report,
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--rank",
+        "2",
+        "--data-free=weights",
+        "--report",
+        &report,
     ];
     says(&sepconv(&args), &[&report]);
     assert_eq!(scratch.names(), ["file", "folder"]);

@@ -13,7 +13,7 @@ fn copy() -> (Scratch, String) {
 #[test]
 fn the_output_stands_beside_the_model_by_default() {
     let (scratch, model) = copy();
-    let text = sepconv(&["compress", &model, "--rank", "2"]).ok();
+    let text = sepconv(&["compress", &model, "--rank", "2", "--data-free=weights"]).ok();
     assert_eq!(scratch.names(), ["m.onnx", "m.sep.onnx"]);
     assert!(text.contains("m.sep.onnx"), "{text}");
     assert_eq!(
@@ -26,16 +26,44 @@ fn the_output_stands_beside_the_model_by_default() {
 fn nothing_is_overwritten_without_force() {
     let (scratch, model) = copy();
     let out = scratch.write("out.onnx", b"precious");
-    let line = sepconv(&["compress", &model, "-o", &out, "--rank", "2"]).refused();
+    let line = sepconv(&[
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--rank",
+        "2",
+        "--data-free=weights",
+    ])
+    .refused();
     assert!(line.contains(&out) && line.contains("--force"), "{line}");
     assert_eq!(std::fs::read(&out).unwrap(), b"precious");
-    let line = sepconv(&["compress", &model, "-o", &model, "--rank", "2"]).refused();
+    let line = sepconv(&[
+        "compress",
+        &model,
+        "-o",
+        &model,
+        "--rank",
+        "2",
+        "--data-free=weights",
+    ])
+    .refused();
     assert!(line.contains(&model) && line.contains("--force"), "{line}");
     assert_eq!(
         std::fs::read(&model).unwrap(),
         std::fs::read(digits().path).unwrap()
     );
-    sepconv(&["compress", &model, "-o", &out, "--rank", "2", "--force"]).ok();
+    sepconv(&[
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--rank",
+        "2",
+        "--data-free=weights",
+        "--force",
+    ])
+    .ok();
     assert!(std::fs::read(&out).unwrap().len() > 100_000);
     assert_eq!(scratch.names(), ["m.onnx", "out.onnx"]);
 }
@@ -43,7 +71,17 @@ fn nothing_is_overwritten_without_force() {
 #[test]
 fn a_model_can_be_replaced_by_its_own_rewrite_with_force() {
     let (scratch, model) = copy();
-    sepconv(&["compress", &model, "-o", &model, "--rank", "2", "--force"]).ok();
+    sepconv(&[
+        "compress",
+        &model,
+        "-o",
+        &model,
+        "--rank",
+        "2",
+        "--data-free=weights",
+        "--force",
+    ])
+    .ok();
     assert_eq!(scratch.names(), ["m.onnx"]);
     let seen = ask(json!({"do": "interface", "original": digits().path, "rewritten": model}));
     assert_eq!(seen["problems"], json!([]));
@@ -56,7 +94,15 @@ fn an_existing_report_is_kept_and_then_no_model_is_written() {
     let report = scratch.write("report/report.json", b"precious");
     let (out, folder) = (scratch.path("out.onnx"), scratch.path("report"));
     let args = [
-        "compress", &model, "-o", &out, "--rank", "2", "--report", &folder,
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--rank",
+        "2",
+        "--data-free=weights",
+        "--report",
+        &folder,
     ];
     let line = sepconv(&args).refused();
     assert!(line.contains(&report) && line.contains("--force"), "{line}");
@@ -77,7 +123,7 @@ fn outputs_of_run_are_not_overwritten_without_force() {
 fn the_number_of_threads_does_not_change_a_byte() {
     let (scratch, model) = copy();
     let budgets: [&[&str]; 3] = [
-        &["--rank", "2"],
+        &["--rank", "2", "--data-free=weights"],
         &["--target-macs", "0.5"],
         &["--min-snr", "10"],
     ];
@@ -96,7 +142,16 @@ fn the_number_of_threads_does_not_change_a_byte() {
 fn the_report_holds_what_its_schema_promises() {
     let (scratch, model) = copy();
     let folder = scratch.path("new/report");
-    sepconv(&["compress", &model, "--rank", "2", "--report", &folder]).ok();
+    sepconv(&[
+        "compress",
+        &model,
+        "--rank",
+        "2",
+        "--data-free=weights",
+        "--report",
+        &folder,
+    ])
+    .ok();
     let text = std::fs::read_to_string(format!("{folder}/report.json")).unwrap();
     let report: Value = serde_json::from_str(&text).unwrap();
     for key in [
