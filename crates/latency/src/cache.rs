@@ -84,7 +84,7 @@ pub struct Cache {
 impl Cache {
     /// The cache in the default folder, or in memory where there is none.
     pub fn open(key: Key) -> Self {
-        match default_folder() {
+        match cache_folder() {
             Some(folder) => Self::open_in(&folder, key),
             None => Self::in_memory(key),
         }
@@ -169,7 +169,9 @@ fn write(path: &Path, file: &File) -> std::io::Result<()> {
     temporary.persist(path).map(drop).map_err(|e| e.error)
 }
 
-fn default_folder() -> Option<PathBuf> {
+/// The folder of everything that sepconv keeps: `$SEPCONV_CACHE`, or `sepconv` in the user's
+/// cache folder. `None` where neither is known.
+pub fn cache_folder() -> Option<PathBuf> {
     let named = std::env::var_os("SEPCONV_CACHE").filter(|v| !v.is_empty());
     named.map(PathBuf::from).or_else(|| {
         let platform = etcetera::base_strategy::choose_native_strategy().ok()?;

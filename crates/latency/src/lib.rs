@@ -28,7 +28,7 @@ mod testing;
 pub use bench::{Bench, Ratio, Samples, Timing};
 pub use block::{Activation, Block, Form, Geometry};
 pub use build::build;
-pub use cache::{Cache, Key};
+pub use cache::{Cache, Key, cache_folder};
 pub use cost::{CostModel, Macs, Params, lowerings_for};
 pub use error::LatencyError;
 pub use machine::machine;

@@ -7,6 +7,7 @@
 //! the original sum less the other value as it is now, so that the branch also makes up for
 //! the errors on the shortcut (He et al. 2017, arXiv 1707.06168, section 3.3).
 
+mod cache;
 mod collector;
 mod ends;
 mod layer;
@@ -15,6 +16,7 @@ mod targets;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -30,6 +32,7 @@ use serde::Serialize;
 
 pub use pictures::Pictures;
 
+use cache::StatisticsCache;
 use collector::Collector;
 
 use crate::compress::{Prepared, Settings};
@@ -89,6 +92,9 @@ pub struct CalibrationSettings {
     pub schedule: Schedule,
     /// Whether the chosen chain is fitted again to all positions, held-out ones included.
     pub refit: bool,
+    /// Folder in which the statistics of planning are kept, so that another budget for the
+    /// same model and data needs no pass over them; `None` keeps none.
+    pub cache: Option<PathBuf>,
 }
 
 impl CalibrationSettings {
@@ -105,6 +111,7 @@ impl CalibrationSettings {
             fit: Self::fit_options(),
             schedule: Schedule::Sequential,
             refit: true,
+            cache: None,
         }
     }
 
@@ -274,7 +281,6 @@ pub(crate) fn score(
 ) -> Result<Vec<Score>, Error> {
     let model = &prepared.folded;
     let sites: Vec<&Site> = prepared.survey.sites().map(|(site, _)| site).collect();
-    let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
     progress.on(Event::Begin {
         stage: "scoring",
         total: sites.len(),
@@ -287,7 +293,20 @@ pub(crate) fn score(
         },
         ..calibration.clone()
     };
-    let statistics = collector.collect(&model.document, (0, sites.len()))?;
+    let cache = StatisticsCache::open(model, &sites, calibration, settings.target);
+    let stored = cache.as_ref().and_then(|c| c.read(sites.len()));
+    let statistics = match stored {
+        Some(statistics) => statistics,
+        None => {
+            let all = (0, sites.len());
+            let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
+            let statistics = collector.collect(&model.document, all)?;
+            if let Some(cache) = &cache {
+                cache.write(&statistics);
+            }
+            statistics
+        }
+    };
     let done = AtomicUsize::new(0);
     let mut sites = statistics.into_iter();
     let layers: Vec<_> = prepared.survey.layers.iter().collect();

@@ -1,0 +1,135 @@
+//! Statistics kept between runs: another budget needs no pass over the data.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use sepconv_factor::{SplitStatistics, Statistics};
+use sepconv_passes::Site;
+use sepconv_targets::Target;
+
+use super::{CalibrationSettings, Source};
+use crate::loaded::Loaded;
+
+/// Most bytes that are stored for a model.
+const MOST: usize = 1 << 30;
+
+/// A file of the statistics of a model's layers.
+pub(crate) struct StatisticsCache {
+    path: PathBuf,
+}
+
+impl StatisticsCache {
+    /// The file for a model, its data and settings: named by a hash of the model's bytes, the
+    /// data (a file's contents; names, sizes and times of a folder's files), the settings that
+    /// statistics depend on, and the versions. `None` without a folder in the settings, for
+    /// data that can't be read, and for statistics that would be too large.
+    pub fn open(
+        model: &Loaded,
+        sites: &[&Site],
+        settings: &CalibrationSettings,
+        target: &dyn Target,
+    ) -> Option<Self> {
+        let folder = settings.cache.as_ref()?;
+        let bytes = sites.iter().map(|site| {
+            let d = site.kernel.group_in() * site.kernel.taps();
+            8 * site.kernel.groups * d * d
+        });
+        if bytes.sum::<usize>() > MOST {
+            return None;
+        }
+        let mut name = String::new();
+        for half in 0..2_u8 {
+            let mut hasher = DefaultHasher::new();
+            half.hash(&mut hasher);
+            crate::VERSION.hash(&mut hasher);
+            (target.name(), target.version()).hash(&mut hasher);
+            model.document.encode().to_bytes().hash(&mut hasher);
+            hash_source(&settings.source, &mut hasher)?;
+            (settings.positions, settings.held_out_every).hash(&mut hasher);
+            for site in sites {
+                site.name.hash(&mut hasher);
+            }
+            name.push_str(&format!("{:016x}", hasher.finish()));
+        }
+        Some(Self {
+            path: folder.join("statistics-v1").join(name),
+        })
+    }
+
+    /// The statistics of `layers` layers, if they are stored.
+    pub fn read(&self, layers: usize) -> Option<Vec<SplitStatistics>> {
+        let data = fs::read(&self.path).ok()?;
+        let mut rest = data.as_slice();
+        let mut next = || {
+            let (length, tail) = rest.split_first_chunk::<8>()?;
+            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+            let (part, tail) = tail.split_at_checked(length)?;
+            rest = tail;
+            Statistics::from_bytes(part).ok()
+        };
+        let found: Option<Vec<SplitStatistics>> = (0..layers)
+            .map(|_| {
+                let (fit, held_out) = (next()?, next()?);
+                Some(SplitStatistics { fit, held_out })
+            })
+            .collect();
+        found.filter(|_| rest.is_empty())
+    }
+
+    /// Stores statistics; what can't be stored is collected again next time.
+    pub fn write(&self, statistics: &[SplitStatistics]) {
+        let mut data = Vec::new();
+        for part in statistics.iter().flat_map(|s| [&s.fit, &s.held_out]) {
+            let bytes = part.to_bytes();
+            data.extend((bytes.len() as u64).to_le_bytes());
+            data.extend(bytes);
+        }
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        if fs::create_dir_all(folder).is_ok() {
+            let _ = sepconv_onnx::write_atomic(&self.path, true, &data);
+        }
+    }
+}
+
+fn hash_source(source: &Source, hasher: &mut DefaultHasher) -> Option<()> {
+    let source = match source {
+        Source::Pictures(pictures) => {
+            format!("{pictures:?}").hash(hasher);
+            return Some(());
+        }
+        Source::Data(source) => source,
+    };
+    format!(
+        "{:?}",
+        (&source.preprocess, source.max_samples, source.seed)
+    )
+    .hash(hasher);
+    hash_path(&source.path, hasher)?;
+    source
+        .classes
+        .as_ref()
+        .map_or(Some(()), |path| hash_path(path, hasher))
+}
+
+fn hash_path(path: &Path, hasher: &mut DefaultHasher) -> Option<()> {
+    if !path.is_dir() {
+        fs::read(path).ok()?.hash(hasher);
+        return Some(());
+    }
+    let mut entries: Vec<PathBuf> = fs::read_dir(path)
+        .ok()?
+        .map(|e| e.map(|e| e.path()).ok())
+        .collect::<Option<_>>()?;
+    entries.sort();
+    for entry in entries {
+        entry.hash(hasher);
+        if entry.is_dir() {
+            hash_path(&entry, hasher)?;
+        } else {
+            let about = entry.metadata().ok()?;
+            (about.len(), about.modified().ok()).hash(hasher);
+        }
+    }
+    Some(())
+}
