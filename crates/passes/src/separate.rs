@@ -23,8 +23,8 @@ pub struct AppliedLayer {
 }
 
 /// Applies a plan to the graph that was surveyed. `lowering` is used where it applies, else
-/// the one planned, else the first that does. `chain` makes the weights of a layer; [`Surveyed::chain`] makes the
-/// data-free ones.
+/// the one planned, else the first that does. `chain` makes the weights of a layer;
+/// [`Surveyed::chain`] makes the data-free ones.
 ///
 /// # Errors
 /// [`PassError::Plan`] where the plan is not one for this graph, and whatever `chain`
@@ -57,7 +57,12 @@ pub fn apply(
         let chain = chain(layer, &candidate.family, candidate.rank)?;
         applied.push(AppliedLayer {
             layer: entry.layer.clone(),
-            lowering: replace(graph, site, &chain, lowering)?,
+            lowering: replace(
+                graph,
+                site,
+                &chain,
+                lowering.or_else(|| candidate.planned()),
+            )?,
         });
     }
     graph.verify()?;
@@ -90,4 +95,37 @@ pub fn replace(
     let patch = emitter.finish();
     graph.apply(patch)?;
     Ok(written.name())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use sepconv_analysis::{Assumptions, Pins, Shapes};
+
+    use super::*;
+    use crate::lowering::lowering;
+    use crate::select::Selection;
+    use crate::testing::conv;
+
+    #[test]
+    fn what_was_planned_for_a_layer_is_written_unless_the_caller_wants_another() {
+        let graph = conv(8, 8, 1, 1);
+        let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+        let all = Selection::default();
+        let families = crate::Order::DwPw.into();
+        let survey = Survey::of(&graph, &shapes, &all, &families, &mut |_, _| {}).unwrap();
+        let plan = Plan::choosing(&survey, |_, candidates| {
+            let mut candidate = candidates[1].clone();
+            candidate.lowering = Some("concat".into());
+            Choice::Separate(candidate)
+        });
+        let written = |wanted: Option<&str>| {
+            let mut graph = graph.clone();
+            let wanted = wanted.and_then(lowering);
+            let chain = |layer: &Surveyed, family: &str, rank| layer.chain(family, rank);
+            apply(&mut graph, &survey, &plan, wanted, chain).unwrap()[0].lowering
+        };
+        assert_eq!(written(None), "concat");
+        assert_eq!(written(Some("fused")), "fused");
+    }
 }

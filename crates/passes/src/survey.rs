@@ -9,6 +9,7 @@ use sepconv_ir::{Graph, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PassError;
+use crate::lowering::{Lowering, lowering};
 use crate::select::Selection;
 use crate::site::{Kept, Site};
 
@@ -86,6 +87,11 @@ impl Candidate {
     /// Whether it costs fewer MACs than the convolution.
     pub fn saves(&self) -> bool {
         self.macs < self.macs_before
+    }
+
+    /// The lowering that it is planned to be written by.
+    pub fn planned(&self) -> Option<&'static dyn Lowering> {
+        self.lowering.as_deref().and_then(lowering)
     }
 }
 
