@@ -192,6 +192,10 @@ pub struct FitArgs {
     /// Rounds of alternating least squares at most
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub rounds: usize,
+    /// Steps towards what a layer's activation lets through at most; 0 fits to the outputs
+    /// before it
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub steps: usize,
     /// Layers that share a pass over the data: 1 is most accurate, 0 means all
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub block: usize,

@@ -11,6 +11,7 @@
 //! | `spectrum` | the approximation error at every rank |
 //! | `family`, [`families`](mod@families) | what a decomposition is, and each of them |
 //! | `patches`, `statistics` | what a convolution sees and what it should answer, in second order |
+//! | `activation` | what stands behind a convolution |
 //! | `fit` | chains fitted to statistics, for every family |
 //! | `metric` | data-free decompositions under an assumed correlation of the inputs |
 //! | `slice_svd` | the SVD of every input or output channel's slice |
@@ -35,6 +36,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod activation;
 mod chain;
 mod compose;
 mod error;
@@ -50,12 +52,13 @@ mod slice_svd;
 mod spectrum;
 mod statistics;
 
+pub use activation::Activation;
 pub use chain::{
     Chain, Role, Stage, StageShape, chain_macs, chain_parameters, kernel_macs, validate_stages,
 };
 pub use error::FactorError;
 pub use family::{Decomposition, Factored, RankRange, Skip, families, family};
-pub use fit::{Calibration, Fit, FitOptions, Fitter};
+pub use fit::{Behind, Calibration, Fit, FitOptions, Fitter, Positions};
 pub use kernel::Kernel;
 pub use metric::Metric;
 pub use patches::{ConvGeometry, gather_outputs, sample_positions};

@@ -60,6 +60,7 @@ fn calibration(args: &FitArgs) -> Result<Option<CalibrationSettings>> {
     let mut settings = CalibrationSettings::new(args.data.source(path, args.seed)?);
     settings.positions = args.positions;
     settings.fit.rounds = args.rounds;
+    settings.fit.steps = args.steps;
     settings.cache = sepconv::latency::cache_folder();
     settings.schedule = match args.block {
         0 => Schedule::Parallel,

@@ -1,7 +1,7 @@
 //! Alternation over the groups of a convolution, and what [`Fitter::fit`] promises.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use rayon::prelude::*;
 
@@ -34,7 +34,7 @@ pub(crate) trait GroupSolver: Send + Sync {
 pub(crate) struct Alternation<'a> {
     family: &'static dyn Decomposition,
     calibration: &'a Calibration<'a>,
-    factored: Box<dyn Factored>,
+    factored: OnceLock<Box<dyn Factored>>,
     solvers: Vec<Box<dyn GroupSolver + 'a>>,
     rounds: usize,
     done: Mutex<BTreeMap<usize, Fit>>,
@@ -69,7 +69,7 @@ impl<'a> Alternation<'a> {
         Ok(Self {
             family,
             calibration,
-            factored: family.factor(calibration.kernel())?,
+            factored: OnceLock::new(),
             solvers,
             rounds: if closed {
                 0
@@ -78,6 +78,15 @@ impl<'a> Alternation<'a> {
             },
             done: Mutex::new(BTreeMap::new()),
         })
+    }
+
+    /// The data-free decomposition, made where it is first asked for.
+    fn factored(&self) -> Result<&dyn Factored, FactorError> {
+        if let Some(found) = self.factored.get() {
+            return Ok(found.as_ref());
+        }
+        let made = self.family.factor(self.calibration.kernel())?;
+        Ok(self.factored.get_or_init(|| made).as_ref())
     }
 
     /// The chain of `weights`, balanced and rounded.
@@ -156,7 +165,7 @@ impl<'a> Alternation<'a> {
     fn fit_above(&self, rank: usize, lower: Option<&Fit>) -> Result<Fit, FactorError> {
         let start = self.each_group(|solver, _| solver.start(rank))?;
         let mut candidates = vec![self.alternate(rank, start)?];
-        let mut floors = vec![self.scored(self.factored.chain(rank)?, 0)?];
+        let mut floors = vec![self.scored(self.factored()?.chain(rank)?, 0)?];
         if let Some(lower) = lower {
             floors.push(self.at_rank(rank, &lower.chain)?);
         }
@@ -178,12 +187,18 @@ impl<'a> Alternation<'a> {
             .filter(keeps)
             .min_by(|a, b| a.error().total_cmp(&b.error()))
             .ok_or(FactorError::Statistics("an error is not a number"))?;
+        self.fit_of(best)
+    }
+
+    /// A chain that was chosen, with its best bias.
+    fn fit_of(&self, best: Candidate) -> Result<Fit, FactorError> {
         let mut chain = best.chain;
         chain.bias = best_bias(self.calibration.statistics(), &best.kernel)?;
         Ok(Fit {
             chain,
             error_fit: best.error_fit,
             error_held_out: best.error_held_out,
+            error_activated: None,
             rounds: best.rounds,
         })
     }
@@ -252,5 +267,15 @@ impl Fitter for Alternation<'_> {
             last = Some(fit);
         }
         last.ok_or(FactorError::Rank { rank, max: 0 })
+    }
+
+    fn resume(&self, chain: &Chain) -> Result<Fit, FactorError> {
+        check_rank(self.family, self.calibration.kernel().shape(), chain.rank)?;
+        let weights = if self.rounds == 0 {
+            self.each_group(|solver, _| solver.start(chain.rank))?
+        } else {
+            in_f64(chain)
+        };
+        self.fit_of(self.alternate(chain.rank, weights)?)
     }
 }

@@ -17,6 +17,7 @@
 //! | `per_output` | a rank-K problem per output channel | `pw-dw` |
 //! | `front` | a first stage that mixes features the same way at every outer tap | `spatial`, `tucker`, `cp` |
 //! | `reduced_rank` | two dense factors, in closed form | `channel`, `tucker` |
+//! | `activated` | the step behind an activation, by moving the targets | all |
 //! | `driver` | alternation, its end, and the guarantees of [`Fitter::fit`] | all |
 //!
 //! Seconds for one fit with the default options but for `monotone`, on a shared 2-core AMD EPYC
@@ -34,24 +35,28 @@
 //! Method: asymmetric reconstruction, Zhang et al. 2015 (arXiv 1505.06798), section 3.3, with
 //! alternating least squares.
 
+mod activated;
 mod balance;
 mod depthwise;
 mod driver;
 mod front;
 mod per_output;
+mod positions;
 mod problem;
 mod reduced_rank;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub use activated::Behind;
 pub(crate) use balance::balance;
 pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver};
 pub(crate) use driver::{Alternation, GroupSolver, Weights, rounded};
 pub(crate) use front::{Front, Whitening, feature_basis, slice_components};
 pub(crate) use per_output::PerOutputSolver;
+pub use positions::Positions;
 pub(crate) use problem::Problem;
 pub(crate) use reduced_rank::reduced_rank;
 
@@ -75,6 +80,9 @@ pub struct FitOptions {
     /// Also fits the lower ranks, so that the error never rises with the rank. Costs about as
     /// much again at K = 2, up to the number of lower ranks elsewhere.
     pub monotone: bool,
+    /// Steps towards what an activation lets through at most, see [`Behind`]; 0 fits to the
+    /// outputs themselves.
+    pub steps: usize,
 }
 
 impl Default for FitOptions {
@@ -84,6 +92,7 @@ impl Default for FitOptions {
             ridge: 1e-5,
             tolerance: 1e-3,
             monotone: true,
+            steps: 12,
         }
     }
 }
@@ -99,6 +108,9 @@ pub struct Fit {
     /// The same on the positions held out, with the bias of those fitted to; `None` where none
     /// were held out.
     pub error_held_out: Option<f64>,
+    /// Relative squared error behind the activation, see [`Behind::error`]; `None` where the fit
+    /// does not look at one.
+    pub error_activated: Option<f64>,
     /// Rounds of alternation behind the chain: 0 for a closed form or the data-free chain.
     pub rounds: usize,
 }
@@ -115,6 +127,13 @@ pub trait Fitter: Send + Sync {
     /// # Errors
     /// [`FactorError::Rank`]; [`FactorError::NonFinite`] where a weight overflows f32.
     fn fit(&self, rank: usize) -> Result<Fit, FactorError>;
+
+    /// A chain of the family, alternated on from where it is, with its best bias; in closed form
+    /// the fit at its rank. Without the promises of [`Fitter::fit`].
+    ///
+    /// # Errors
+    /// As [`Fitter::fit`].
+    fn resume(&self, chain: &Chain) -> Result<Fit, FactorError>;
 }
 
 /// What all fits of one convolution share, whatever the family: the regularised statistics and
@@ -123,6 +142,8 @@ pub struct Calibration<'a> {
     kernel: Kernel,
     statistics: &'a SplitStatistics,
     options: FitOptions,
+    /// Factors of `C + eps I` of every group.
+    factors: Arc<Vec<Cholesky>>,
     targets: Vec<Target>,
     by_tap: OnceLock<Vec<Problem>>,
     by_column: OnceLock<Vec<Problem>>,
@@ -159,42 +180,73 @@ impl<'a> Calibration<'a> {
                 "ridge or tolerance is not a number from 0",
             ));
         }
+        let d = statistics.fit.extents().1;
+        let factors = statistics.fit.groups.par_iter().map(|group| {
+            let mut matrix = group.covariance.clone();
+            let ridge = absolute_ridge(&group.covariance, d, options.ridge);
+            dense::add_to_diagonal(&mut matrix, d, ridge);
+            Cholesky::new(matrix, d).map_or_else(|| factored(&group.covariance, d), Ok)
+        });
+        let factors = factors.collect::<Result<Vec<_>, FactorError>>()?;
+        Ok(Self::with(kernel, statistics, options, Arc::new(factors)))
+    }
+
+    /// For statistics of the same patches with other targets.
+    pub(crate) fn aimed<'b>(&self, statistics: &'b SplitStatistics) -> Calibration<'b> {
+        let aimed = Calibration::with(
+            &self.kernel,
+            statistics,
+            self.options,
+            Arc::clone(&self.factors),
+        );
+        let targets = |problems: &[Problem]| {
+            let pairs = problems.iter().zip(&aimed.targets);
+            pairs.map(|(p, t)| p.aimed(&t.cross)).collect()
+        };
+        // What was arranged stays arranged.
+        for (from, to) in [
+            (&self.by_tap, &aimed.by_tap),
+            (&self.by_column, &aimed.by_column),
+        ] {
+            if let Some(problems) = from.get() {
+                to.get_or_init(|| targets(problems));
+            }
+        }
+        aimed
+    }
+
+    fn with(
+        kernel: &Kernel,
+        statistics: &'a SplitStatistics,
+        options: FitOptions,
+        factors: Arc<Vec<Cholesky>>,
+    ) -> Self {
         let (m, d) = statistics.fit.extents();
         let weights = kernel.data().par_chunks(m * d);
-        let targets = statistics
-            .fit
-            .groups
-            .par_iter()
-            .zip(weights)
-            .map(|(group, weight)| {
-                let ridge = absolute_ridge(&group.covariance, d, options.ridge);
-                let mut cross = group.cross.clone();
-                for (b, &w) in cross.iter_mut().zip(weight) {
-                    *b += ridge * f64::from(w);
-                }
-                let mut matrix = group.covariance.clone();
-                dense::add_to_diagonal(&mut matrix, d, ridge);
-                let factor = Cholesky::new(matrix, d);
-                let factor = match factor {
-                    Some(factor) => factor,
-                    None => factored(&group.covariance, d)?,
-                };
-                let mut optimum = cross.clone();
-                factor.solve(&mut optimum);
-                Ok(Target {
-                    ridge,
-                    cross,
-                    optimum,
-                })
-            });
-        Ok(Self {
-            targets: targets.collect::<Result<_, FactorError>>()?,
+        let groups = statistics.fit.groups.par_iter().zip(weights);
+        let targets = groups.zip(&*factors).map(|((group, weight), factor)| {
+            let ridge = absolute_ridge(&group.covariance, d, options.ridge);
+            let mut cross = group.cross.clone();
+            for (b, &w) in cross.iter_mut().zip(weight) {
+                *b += ridge * f64::from(w);
+            }
+            let mut optimum = cross.clone();
+            factor.solve(&mut optimum);
+            Target {
+                ridge,
+                cross,
+                optimum,
+            }
+        });
+        Self {
+            targets: targets.collect(),
+            factors,
             kernel: kernel.clone(),
             statistics,
             options,
             by_tap: OnceLock::new(),
             by_column: OnceLock::new(),
-        })
+        }
     }
 
     /// The convolution's weight.

@@ -1,5 +1,7 @@
 //! The least-squares problem of one group, arranged for solvers that treat outer taps alike.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::linalg::dense;
@@ -16,7 +18,7 @@ pub(crate) struct Problem {
     /// Outer taps.
     pub outer: usize,
     /// `C`, `[outer, outer, inner, inner]`: a matrix for every pair of outer taps.
-    pairs: Vec<f64>,
+    pairs: Arc<Vec<f64>>,
     /// `B`, `[outer, outputs, inner]`.
     cross: Vec<f64>,
 }
@@ -52,8 +54,17 @@ impl Problem {
             outputs,
             inner,
             outer,
-            pairs,
+            pairs: Arc::new(pairs),
             cross,
+        }
+    }
+
+    /// The same patches with another `B` `[outputs, d]`, in ONNX's order.
+    pub fn aimed(&self, cross: &[f64]) -> Self {
+        Self {
+            cross: dense::last_axis_first(cross, self.outputs, self.inner, self.outer),
+            pairs: Arc::clone(&self.pairs),
+            ..*self
         }
     }
 
@@ -138,7 +149,7 @@ impl Problem {
             outputs: self.outputs,
             inner: features,
             outer,
-            pairs,
+            pairs: Arc::new(pairs),
             cross,
         }
     }

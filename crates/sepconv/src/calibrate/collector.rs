@@ -1,7 +1,7 @@
 //! Collects statistics of convolutions by running both networks.
 
 use rayon::prelude::*;
-use sepconv_factor::{SplitStatistics, SplitStatisticsBuilder};
+use sepconv_factor::{Activation, Positions, SplitStatistics, SplitStatisticsBuilder, is_held_out};
 use sepconv_ir::{Tensor, ValueId};
 use sepconv_onnx::Document;
 use sepconv_passes::Site;
@@ -20,6 +20,9 @@ const WINDOW: usize = 16;
 /// Bytes of patches held between two accumulations, about.
 const PATCHES: usize = 256 << 20;
 
+/// Bytes of patches kept for the layers that are collected together, about.
+const KEPT: usize = 256 << 20;
+
 /// Collects statistics of convolutions in the order of the network.
 pub(crate) struct Collector<'a> {
     original: &'a Loaded,
@@ -30,6 +33,19 @@ pub(crate) struct Collector<'a> {
     cuts: Cuts<'a>,
     targets: Targets,
     frontier: Frontier,
+}
+
+/// What was seen of one convolution.
+pub(crate) struct Seen {
+    pub statistics: SplitStatistics,
+    /// What stands behind it, and the positions themselves, where they were asked for.
+    pub behind: Option<(Activation, Positions)>,
+}
+
+/// Positions of the layers that are collected together, kept as they are.
+struct Keeper {
+    layers: Vec<Option<(Activation, Positions)>>,
+    every: usize,
 }
 
 /// What one batch yields: the cut's values, and the samples of every layer.
@@ -63,12 +79,14 @@ impl<'a> Collector<'a> {
 
     /// Statistics of the layers `from..to`: inputs from `work`, a copy of the original in
     /// which layers before `from` may be rewritten, targets from the original. Call in
-    /// rising order: what lies before `from` is not run again.
+    /// rising order: what lies before `from` is not run again. `keep`: the positions of layers
+    /// with an activation behind them are kept.
     pub fn collect(
         &mut self,
         work: &Document,
         (from, to): (usize, usize),
-    ) -> Result<Vec<SplitStatistics>, Error> {
+        keep: bool,
+    ) -> Result<Vec<Seen>, Error> {
         let Self {
             original,
             target,
@@ -113,6 +131,7 @@ impl<'a> Collector<'a> {
         let mut builders: Vec<SplitStatisticsBuilder> = builders.collect::<Result<_, _>>()?;
         let mut next: Option<Vec<Vec<Tensor>>> = (wanted.len() > ends).then(Vec::new);
         let mut pending: Vec<Yield> = Vec::new();
+        let mut keeper = Keeper::new(taps, samples.len(), keep);
         let batches: Vec<usize> = (0..samples.batches()).collect();
         let per_batch: usize = taps.iter().map(Tap::patch_bytes).sum();
         let mut windows = batches.chunks((PATCHES / per_batch.max(1)).clamp(2, WINDOW));
@@ -124,6 +143,7 @@ impl<'a> Collector<'a> {
                 || push(&mut builders, taps, samples, &pending),
             );
             pushed?;
+            keeper.push(taps, samples, self.settings, &pending)?;
             let Some(yields) = yields else { break };
             pending = yields?;
             for (batch, cut, _) in &mut pending {
@@ -138,10 +158,54 @@ impl<'a> Collector<'a> {
         if let Some(batches) = next {
             self.frontier = Frontier::of(&wanted[ends..], batches);
         }
-        let statistics = builders.into_iter().zip(taps);
-        statistics
-            .map(|(builder, tap)| builder.finish().map_err(|e| tap.odd(e)))
-            .collect()
+        let seen = builders.into_iter().zip(taps).zip(keeper.layers);
+        let seen = seen.map(|((builder, tap), behind)| {
+            let enough = |(_, kept): &(_, Positions)| kept.len() >= 2 * tap.patch_len();
+            Ok(Seen {
+                statistics: builder.finish().map_err(|e| tap.odd(e))?,
+                behind: behind.filter(enough),
+            })
+        });
+        seen.collect()
+    }
+}
+
+impl Keeper {
+    fn new(taps: &[Tap<'_>], samples: usize, keep: bool) -> Self {
+        let behind = |tap: &Tap<'_>| tap.ends.activation.filter(|_| keep);
+        let wanted = taps.iter().filter(|tap| behind(tap).is_some());
+        let bytes: usize = wanted.map(|tap| tap.patch_bytes() * samples).sum();
+        let layers = taps
+            .iter()
+            .map(|tap| Some((behind(tap)?, Positions::new(&tap.site.kernel))));
+        Self {
+            layers: layers.collect(),
+            every: bytes.div_ceil(KEPT).max(1),
+        }
+    }
+
+    fn push(
+        &mut self,
+        taps: &[Tap<'_>],
+        samples: &Samples,
+        settings: &CalibrationSettings,
+        pending: &[Yield],
+    ) -> Result<(), Error> {
+        let (seed, every) = (settings.source.seed(), settings.held_out_every);
+        for (layer, (kept, tap)) in self.layers.iter_mut().zip(taps).enumerate() {
+            let Some((_, kept)) = kept else { continue };
+            for (batch, _, sampled) in pending {
+                for (row, seen) in sampled[layer].iter().enumerate() {
+                    let sample = samples.first(*batch) + row;
+                    let held = is_held_out(seed, sample as u64, every);
+                    let channels = tap.site.kernel.out_channels;
+                    let seen = seen.thinned(sample % self.every, self.every, channels);
+                    let pushed = kept.push(held, &seen.patches, &seen.outputs, &seen.others);
+                    pushed.map_err(|e| tap.odd(e))?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

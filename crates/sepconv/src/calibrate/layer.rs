@@ -25,6 +25,27 @@ pub(crate) struct Tap<'a> {
 pub(crate) struct Sampled {
     pub patches: Vec<Vec<f32>>,
     pub outputs: Vec<f32>,
+    /// What is added to the outputs, or nothing.
+    pub others: Vec<f32>,
+}
+
+impl Sampled {
+    /// One of every so many positions, from `first` on.
+    pub fn thinned(&self, first: usize, every: usize, channels: usize) -> Self {
+        let rows = self.outputs.len() / channels.max(1);
+        let thin = |values: &Vec<f32>| -> Vec<f32> {
+            if every == 1 || values.is_empty() {
+                return values.clone();
+            }
+            let kept = values.chunks_exact(values.len() / rows).skip(first);
+            kept.step_by(every).flatten().copied().collect()
+        };
+        Self {
+            patches: self.patches.iter().map(thin).collect(),
+            outputs: thin(&self.outputs),
+            others: thin(&self.others),
+        }
+    }
 }
 
 impl<'a> Tap<'a> {
@@ -84,12 +105,13 @@ impl<'a> Tap<'a> {
             .map(|(row, (x, target))| {
                 let patches = sampler.patches((first + row) as u64, x, &input);
                 let mut outputs = target.clone();
-                if let Some(other) = others.as_ref().and_then(|o| o.get(row)) {
-                    outputs.iter_mut().zip(other).for_each(|(y, s)| *y -= s);
-                }
+                let others = others.as_ref().and_then(|o| o.get(row)).cloned();
+                let others = others.unwrap_or_default();
+                outputs.iter_mut().zip(&others).for_each(|(y, s)| *y -= s);
                 Ok(Sampled {
                     patches: patches.map_err(|e| self.odd(e))?,
                     outputs,
+                    others,
                 })
             })
             .collect()
@@ -99,6 +121,12 @@ impl<'a> Tap<'a> {
     pub fn output_bytes(&self, samples: usize) -> usize {
         let positions = self.positions_per_sample();
         4 * samples * positions * self.site.kernel.out_channels
+    }
+
+    /// Length of a patch.
+    pub fn patch_len(&self) -> usize {
+        let kernel = &self.site.kernel;
+        kernel.in_channels / kernel.groups * kernel.taps()
     }
 
     /// Bytes of the patches of one sample, at most.

@@ -22,10 +22,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use sepconv_data::{Dataset, Labels};
-use sepconv_factor::{Calibration, Chain, Fit, FitOptions, SplitStatistics, family};
+use sepconv_factor::{
+    Behind, Calibration, Chain, FactorError, Fit, FitOptions, Kernel, SplitStatistics, family,
+};
 use sepconv_onnx::Document;
 use sepconv_passes::{
-    AppliedLayer, Candidate, Choice, Kept, LayerPlan, Plan, Site, Survey, Surveyed, apply,
+    AppliedLayer, Candidate, Choice, Kept, PassError, Plan, Site, Surveyed, replace,
 };
 use sepconv_targets::Target;
 use serde::Serialize;
@@ -33,7 +35,7 @@ use serde::Serialize;
 pub use pictures::Pictures;
 
 use cache::StatisticsCache;
-use collector::Collector;
+use collector::{Collector, Seen};
 
 use crate::compress::{Prepared, Settings};
 use crate::error::Error;
@@ -129,8 +131,8 @@ impl CalibrationSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
-    /// One pass per layer, each of which sees the errors of all layers before it. Costs half
-    /// the network per layer and sample, twice.
+    /// One pass per layer, each of which sees the errors of all layers before it. A pass runs
+    /// what lies between two layers, so that all passes together run the network once.
     Sequential,
     /// One pass for so many layers, which don't see each other's errors.
     Blocks(usize),
@@ -156,8 +158,23 @@ pub struct LayerFit {
     pub output_error: f64,
     /// The same on the positions held out.
     pub held_out_error: Option<f64>,
+    /// Relative error behind the activation that follows, `|f(y) - f(y^)| / |f(y)|`, on the
+    /// positions held out; `None` where the fit does not look at one.
+    pub activated_error: Option<f64>,
     /// Rounds of alternating least squares.
     pub rounds: usize,
+}
+
+impl LayerFit {
+    fn of(fit: &Fit) -> Self {
+        let root = |e: f64| e.max(0.0).sqrt();
+        Self {
+            output_error: root(fit.error_fit),
+            held_out_error: fit.error_held_out.map(root),
+            activated_error: fit.error_activated.map(root),
+            rounds: fit.rounds,
+        }
+    }
 }
 
 /// A calibrated model: the document, what was chosen, and how well it fits.
@@ -184,7 +201,7 @@ pub(crate) fn calibrate(
     };
     let mut result = Calibrated {
         document: model.document.clone(),
-        plan: kept(&prepared.survey),
+        plan: Plan::choosing(&prepared.survey, |_, _| Choice::Keep(Kept::Planned)),
         applied: Vec::new(),
         fits: BTreeMap::new(),
     };
@@ -204,51 +221,45 @@ pub(crate) fn calibrate(
     });
     let mut done = 0;
     for block in layers.chunks(calibration.schedule.layers().min(layers.len().max(1))) {
-        let statistics = collector.collect(&result.document, (done, done + block.len()))?;
-        for ((i, layer, site), statistics) in block.iter().zip(&statistics) {
-            let best = best_fit(model, site, &admissible[*i], statistics, calibration).map_err(
-                |source| Error::Pass {
-                    file: model.file(),
-                    source: sepconv_passes::PassError::Factor {
-                        node: layer.name.clone(),
-                        source,
-                    },
-                },
-            )?;
+        let range = (done, done + block.len());
+        let seen = collector.collect(&result.document, range, calibration.fit.steps > 0)?;
+        for ((i, layer, site), seen) in block.iter().zip(&seen) {
+            let best = best_fit(model, site, &admissible[*i], seen, calibration);
             done += 1;
-            let Some((candidate, fit)) = best else {
+            let Some((candidate, fit)) = best.map_err(|e| unfit(model, &layer.name, e))? else {
                 continue;
             };
-            result.plan.layers[*i].choice = Choice::Separate(candidate.clone());
-            let one = Plan {
-                layers: vec![result.plan.layers[*i].clone()],
-            };
-            result.fits.insert(
-                layer.name.clone(),
-                LayerFit {
-                    output_error: fit.error_fit.max(0.0).sqrt(),
-                    held_out_error: fit.error_held_out.map(|e| e.max(0.0).sqrt()),
-                    rounds: fit.rounds,
-                },
-            );
-            let mut chain = Some(fit.chain);
+            result.fits.insert(layer.name.clone(), LayerFit::of(&fit));
+            let lowering = settings.lowering.or_else(|| candidate.planned());
             let graph = &mut result.document.model.graph;
-            let written = apply(
-                graph,
-                &prepared.survey,
-                &one,
-                settings.lowering,
-                |layer, family, rank| match chain.take() {
-                    Some(chain) => Ok(chain),
-                    None => layer.chain(family, rank),
-                },
-            );
-            result.applied.extend(written.map_err(failed)?);
+            let written = replace(graph, site, &fit.chain, lowering).map_err(failed)?;
+            result.applied.push(AppliedLayer {
+                layer: layer.name.clone(),
+                lowering: written,
+            });
+            result.plan.layers[*i].choice = Choice::Separate(candidate);
             progress.on(Event::Step { done });
         }
     }
+    result
+        .document
+        .model
+        .graph
+        .verify()
+        .map_err(|e| failed(e.into()))?;
     progress.on(Event::End);
     Ok(result)
+}
+
+/// A fit that failed.
+fn unfit(model: &Loaded, node: &str, source: FactorError) -> Error {
+    Error::Pass {
+        file: model.file(),
+        source: PassError::Factor {
+            node: node.to_owned(),
+            source,
+        },
+    }
 }
 
 /// What statistics say of one layer.
@@ -263,7 +274,6 @@ pub(crate) struct Score {
 /// A chain for one layer.
 #[derive(Debug)]
 pub(crate) struct Probe {
-    pub candidate: Candidate,
     pub error: f64,
     pub chain: Chain,
 }
@@ -300,7 +310,8 @@ pub(crate) fn score(
         None => {
             let all = (0, sites.len());
             let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
-            let statistics = collector.collect(&model.document, all)?;
+            let seen = collector.collect(&model.document, all, false)?;
+            let statistics: Vec<_> = seen.into_iter().map(|s| s.statistics).collect();
             if let Some(cache) = &cache {
                 cache.write(&statistics);
             }
@@ -322,13 +333,7 @@ pub(crate) fn score(
             return Ok(Score::default());
         };
         let fits = fits(model, site, candidates, &statistics, &quick);
-        let fits = fits.map_err(|source| Error::Pass {
-            file: model.file(),
-            source: sepconv_passes::PassError::Factor {
-                node: layer.name.clone(),
-                source,
-            },
-        })?;
+        let fits = fits.map_err(|e| unfit(model, &layer.name, e))?;
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         progress.on(Event::Step { done });
         Ok(Score::of(candidates, fits))
@@ -349,7 +354,6 @@ impl Score {
         let mut chosen: Vec<usize> = PROBED.iter().filter_map(|e| nearest(*e)).collect();
         chosen.dedup();
         let probe = |i: usize| Probe {
-            candidate: candidates[i].clone(),
             error: errors[i],
             chain: fits[i].chain.clone(),
         };
@@ -370,10 +374,8 @@ fn fits(
     candidates: &[Candidate],
     statistics: &SplitStatistics,
     settings: &CalibrationSettings,
-) -> Result<Vec<Fit>, sepconv_factor::FactorError> {
-    let kernel = site
-        .weights(model.graph())
-        .map_err(|_| sepconv_factor::FactorError::Shape("the weight is gone"))?;
+) -> Result<Vec<Fit>, FactorError> {
+    let kernel = kernel(model, site)?;
     let calibration = Calibration::new(&kernel, statistics, settings.fit)?;
     let mut fitters = BTreeMap::new();
     for candidate in candidates {
@@ -389,22 +391,55 @@ fn fits(
         .collect()
 }
 
+fn kernel(model: &Loaded, site: &Site) -> Result<Kernel, FactorError> {
+    let weights = site.weights(model.graph());
+    weights.map_err(|_| FactorError::Shape("the weight is gone"))
+}
+
+/// The best candidate by what it leaves on the positions held out, behind the activation
+/// where there is one, fitted as well as can be.
 fn best_fit(
     model: &Loaded,
     site: &Site,
     candidates: &[Candidate],
-    statistics: &SplitStatistics,
+    seen: &Seen,
     settings: &CalibrationSettings,
-) -> Result<Option<(Candidate, Fit)>, sepconv_factor::FactorError> {
-    let fits = fits(model, site, candidates, statistics, settings)?;
-    let all = candidates.iter().cloned().zip(fits);
-    let best = all.min_by(|a, b| held_out(&a.1).total_cmp(&held_out(&b.1)));
-    let Some((candidate, mut fit)) = best else {
+) -> Result<Option<(Candidate, Fit)>, FactorError> {
+    let statistics = &seen.statistics;
+    let behind = seen.behind.as_ref().map(|(activation, positions)| Behind {
+        activation: *activation,
+        positions,
+    });
+    let mut best: Option<(f64, &Candidate, Fit)> = None;
+    for (candidate, fit) in candidates
+        .iter()
+        .zip(fits(model, site, candidates, statistics, settings)?)
+    {
+        let error = match &behind {
+            Some(behind) => behind.error(&fit.chain)?,
+            None => held_out(&fit),
+        };
+        if best.as_ref().is_none_or(|(least, ..)| error < *least) {
+            best = Some((error, candidate, fit));
+        }
+    }
+    let Some((_, candidate, mut fit)) = best else {
         return Ok(None);
     };
-    fit.chain =
-        refit(model, site, &candidate, fit.rounds, statistics, settings)?.unwrap_or(fit.chain);
-    Ok(Some((candidate, fit)))
+    if let (Some(behind), Some(family)) = (&behind, family(&candidate.family)) {
+        let kernel = kernel(model, site)?;
+        fit = behind.improve(
+            &kernel,
+            statistics,
+            family,
+            &fit,
+            settings.fit,
+            settings.refit,
+        )?;
+    } else if let Some(chain) = refit(model, site, candidate, fit.rounds, statistics, settings)? {
+        fit.chain = chain;
+    }
+    Ok(Some((candidate.clone(), fit)))
 }
 
 /// The chosen chain fitted again to all positions, with as many rounds as were best for the
@@ -416,40 +451,21 @@ fn refit(
     rounds: usize,
     statistics: &SplitStatistics,
     settings: &CalibrationSettings,
-) -> Result<Option<Chain>, sepconv_factor::FactorError> {
+) -> Result<Option<Chain>, FactorError> {
     if !settings.refit || statistics.held_out.count() == 0 {
         return Ok(None);
     }
     let whole = statistics.whole()?;
-    let options = FitOptions {
-        rounds,
-        tolerance: 0.0,
-        monotone: false,
-        ..settings.fit
-    };
     let settings = CalibrationSettings {
-        fit: options,
+        fit: FitOptions {
+            rounds,
+            tolerance: 0.0,
+            monotone: false,
+            ..settings.fit
+        },
         ..settings.clone()
     };
-    let fits = fits(
-        model,
-        site,
-        std::slice::from_ref(candidate),
-        &whole,
-        &settings,
-    )?;
+    let one = std::slice::from_ref(candidate);
+    let fits = fits(model, site, one, &whole, &settings)?;
     Ok(fits.into_iter().next().map(|fit| fit.chain))
-}
-
-fn kept(survey: &Survey) -> Plan {
-    let layers = survey.layers.iter().map(|layer| LayerPlan {
-        layer: layer.name.clone(),
-        choice: Choice::Keep(match &layer.site {
-            Ok(_) => Kept::Planned,
-            Err(kept) => kept.clone(),
-        }),
-    });
-    Plan {
-        layers: layers.collect(),
-    }
 }

@@ -15,11 +15,13 @@ pub(crate) use cost::{Costs, seconds};
 pub(crate) use probe::Prober;
 pub use validate::{Prediction, validate};
 
+use sepconv_factor::Chain;
 use sepconv_latency::Measured;
-use sepconv_passes::{Candidate, Item, PassError, Plan, allocate};
+use sepconv_onnx::Document;
+use sepconv_passes::{Candidate, Item, PassError, Site, allocate, replace};
 use serde::Serialize;
 
-use crate::calibrate::{CalibrationSettings, Probe, Score, score};
+use crate::calibrate::{CalibrationSettings, Score, score};
 use crate::compress::{Prepared, Settings};
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -239,7 +241,7 @@ fn damages(
     for (layer, score) in prepared.survey.layers.iter().zip(scores) {
         let mut points = Vec::new();
         if let (Ok((site, _)), false) = (&layer.site, score.probes.is_empty()) {
-            let documents = score.probes.iter().map(|p| trial(prepared, &layer.name, p));
+            let documents = score.probes.iter().map(|p| trial(prepared, site, &p.chain));
             let documents = documents.collect::<Result<Vec<_>, Error>>()?;
             let found = prober.damages(site.node, &documents)?;
             points.extend(score.probes.iter().map(|p| p.error).zip(found));
@@ -253,19 +255,10 @@ fn damages(
     Ok(damages)
 }
 
-/// The original with one layer replaced.
-fn trial(prepared: &Prepared, name: &str, probe: &Probe) -> Result<sepconv_onnx::Document, Error> {
+/// The original with one convolution replaced.
+fn trial(prepared: &Prepared, site: &Site, chain: &Chain) -> Result<Document, Error> {
     let mut document = prepared.folded.document.clone();
-    let plan = Plan {
-        layers: vec![sepconv_passes::LayerPlan {
-            layer: name.to_owned(),
-            choice: sepconv_passes::Choice::Separate(probe.candidate.clone()),
-        }],
-    };
-    let graph = &mut document.model.graph;
-    let written = sepconv_passes::apply(graph, &prepared.survey, &plan, None, |_, _, _| {
-        Ok(probe.chain.clone())
-    });
+    let written = replace(&mut document.model.graph, site, chain, None);
     written.map_err(|source| Error::Pass {
         file: prepared.folded.file(),
         source,

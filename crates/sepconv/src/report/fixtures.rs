@@ -389,6 +389,7 @@ pub(super) fn calibrated() -> Report {
         layer.fit = Some(LayerFit {
             output_error: 0.041,
             held_out_error: Some(0.043),
+            activated_error: None,
             rounds: 5,
         });
     }

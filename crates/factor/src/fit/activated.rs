@@ -1,0 +1,150 @@
+//! Fits to what a convolution's activation lets through.
+//!
+//! Behind a `Relu`, all outputs below zero are alike, so a fit that spends its few weights on
+//! them wastes them. Minimised is `|f(y + s) - f(y^ + s)|^2`, with `f` the activation and `s`
+//! what is added before it (a shortcut), by majorize-minimise: every step aims the outputs at
+//! [`Activation::aim`], which leaves the covariance of the patches as it is and moves their
+//! covariance with the outputs alone, and alternates least squares once more from where it is.
+//! The nonlinear case of Zhang et al. 2015 (arXiv 1505.06798), section 3.2, with an aim in
+//! closed form in place of their penalty and for all families, not only a low-rank one.
+
+use super::positions::{Positions, Rows};
+use super::{Calibration, Fit, FitOptions, best_bias, held_out_error};
+use crate::activation::Activation;
+use crate::chain::Chain;
+use crate::error::FactorError;
+use crate::family::Decomposition;
+use crate::kernel::Kernel;
+use crate::statistics::{SplitStatistics, Statistics, StatisticsBuilder};
+
+/// Rounds of alternating least squares of a step.
+const ROUNDS: usize = 2;
+/// Steps with the positions held out as well, at the end.
+const LAST: usize = 2;
+/// The steps end where one lowers the error by less than this share.
+const TOLERANCE: f64 = 4e-3;
+
+/// What stands behind a convolution, and what was seen there.
+#[derive(Debug, Clone, Copy)]
+pub struct Behind<'a> {
+    /// The activation.
+    pub activation: Activation,
+    /// Positions that were seen.
+    pub positions: &'a Positions,
+}
+
+impl Behind<'_> {
+    /// Relative squared error of a chain with its bias behind the activation,
+    /// `|f(y + s) - f(y^ + s)|^2 / |f(y + s)|^2`, on the positions held out where there are any,
+    /// else on those fitted to.
+    ///
+    /// # Errors
+    /// [`FactorError::Chain`], [`FactorError::NonFinite`] from [`Chain::compose`].
+    pub fn error(&self, chain: &Chain) -> Result<f64, FactorError> {
+        self.judged().error(chain, self.activation)
+    }
+
+    fn judged(&self) -> &Rows {
+        match self.positions.held_out.is_empty() {
+            true => &self.positions.fit,
+            false => &self.positions.held_out,
+        }
+    }
+
+    /// Improves a fit of `family` by what passes the activation; `whole`: in the end to all
+    /// positions, held-out ones included. The steps end where they don't lower the error on
+    /// the positions held out, at most [`FitOptions::steps`] of them. Where the data-free
+    /// chain is nearer than the fit, they begin there.
+    ///
+    /// # Errors
+    /// As of [`super::Fitter::fit`]; [`FactorError::Statistics`] where shapes differ.
+    pub fn improve(
+        &self,
+        kernel: &Kernel,
+        statistics: &SplitStatistics,
+        family: &dyn Decomposition,
+        fit: &Fit,
+        options: FitOptions,
+        whole: bool,
+    ) -> Result<Fit, FactorError> {
+        let shape = kernel.shape();
+        if *shape != self.positions.shape || *shape != statistics.fit.shape {
+            return Err(FactorError::Statistics("of a kernel of another shape"));
+        }
+        let options = FitOptions {
+            rounds: ROUNDS,
+            tolerance: 0.0,
+            monotone: false,
+            ..options
+        };
+        let nothing = StatisticsBuilder::new(shape)?.finish()?;
+        let part = |fit: Statistics| SplitStatistics {
+            fit,
+            held_out: nothing.clone(),
+        };
+        let fitted = part(statistics.fit.clone());
+        let calibration = Calibration::new(kernel, &fitted, options)?;
+        let mut best = self.start(kernel, statistics, family, fit)?;
+        let mut error = self.error(&best)?;
+        let mut now = best.clone();
+        for _ in 0..options.steps {
+            now = self.step(&now, &calibration, family, &[&self.positions.fit])?;
+            let (found, before) = (self.error(&now)?, error);
+            if found < error {
+                (best, error) = (now.clone(), found);
+            }
+            if before - found <= TOLERANCE * before {
+                break;
+            }
+        }
+        if whole && !self.positions.held_out.is_empty() {
+            let all = part(statistics.merged()?);
+            let calibration = Calibration::new(kernel, &all, options)?;
+            let rows = [&self.positions.fit, &self.positions.held_out];
+            for _ in 0..LAST.min(options.steps) {
+                best = self.step(&best, &calibration, family, &rows)?;
+            }
+        }
+        let kernel = best.compose()?;
+        Ok(Fit {
+            error_fit: statistics.fit.score_kernel(&kernel)?,
+            error_held_out: held_out_error(statistics, &kernel)?,
+            error_activated: Some(error),
+            chain: best,
+            rounds: fit.rounds,
+        })
+    }
+
+    /// The fit, or the data-free chain where that is nearer on the positions fitted to.
+    fn start(
+        &self,
+        kernel: &Kernel,
+        statistics: &SplitStatistics,
+        family: &dyn Decomposition,
+        fit: &Fit,
+    ) -> Result<Chain, FactorError> {
+        let mut free = family.factor(kernel)?.chain(fit.chain.rank)?;
+        free.bias = best_bias(statistics, &free.compose()?)?;
+        let error = |chain: &Chain| self.positions.fit.error(chain, self.activation);
+        if error(&free)? < error(&fit.chain)? {
+            return Ok(free);
+        }
+        Ok(fit.chain.clone())
+    }
+
+    /// One step of majorize-minimise on `rows`, whose statistics are those of `calibration`.
+    fn step(
+        &self,
+        chain: &Chain,
+        calibration: &Calibration<'_>,
+        family: &dyn Decomposition,
+        rows: &[&Rows],
+    ) -> Result<Chain, FactorError> {
+        let mut aimed = calibration.statistics().clone();
+        let moves = rows.iter().map(|r| r.moves(chain, self.activation));
+        let moves = moves.collect::<Result<Vec<_>, _>>()?;
+        super::positions::retarget(&mut aimed.fit, rows, &moves);
+        let calibration = calibration.aimed(&aimed);
+        Ok(family.fitter(&calibration)?.resume(chain)?.chain)
+    }
+}
