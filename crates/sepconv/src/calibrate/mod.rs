@@ -10,32 +10,28 @@
 mod cache;
 mod collector;
 mod ends;
+mod fits;
 mod layer;
 mod pictures;
+mod score;
 mod targets;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use rayon::prelude::*;
 
 use sepconv_data::{Dataset, Labels};
-use sepconv_factor::{
-    Behind, Calibration, Chain, FactorError, Fit, FitOptions, Kernel, SplitStatistics, family,
-};
+use sepconv_factor::{Fit, FitOptions};
 use sepconv_onnx::Document;
-use sepconv_passes::{
-    AppliedLayer, Candidate, Choice, Kept, PassError, Plan, Site, Surveyed, replace,
-};
+use sepconv_passes::{AppliedLayer, Candidate, Choice, Kept, Plan, Site, Surveyed, replace};
 use sepconv_targets::Target;
 use serde::Serialize;
 
 pub use pictures::Pictures;
+pub(crate) use score::{Score, score};
 
-use cache::StatisticsCache;
-use collector::{Collector, Seen};
+use collector::Collector;
+use fits::{best_fit, unfit};
 
 use crate::compress::{Prepared, Settings};
 use crate::error::Error;
@@ -249,223 +245,4 @@ pub(crate) fn calibrate(
         .map_err(|e| failed(e.into()))?;
     progress.on(Event::End);
     Ok(result)
-}
-
-/// A fit that failed.
-fn unfit(model: &Loaded, node: &str, source: FactorError) -> Error {
-    Error::Pass {
-        file: model.file(),
-        source: PassError::Factor {
-            node: node.to_owned(),
-            source,
-        },
-    }
-}
-
-/// What statistics say of one layer.
-#[derive(Debug, Default)]
-pub(crate) struct Score {
-    /// Relative squared output error of every candidate when the layer alone is replaced.
-    pub errors: Vec<f64>,
-    /// Chains to probe the outputs with: of small and of large errors.
-    pub probes: Vec<Probe>,
-}
-
-/// A chain for one layer.
-#[derive(Debug)]
-pub(crate) struct Probe {
-    pub error: f64,
-    pub chain: Chain,
-}
-
-/// Errors that probes should have, about.
-const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
-
-/// Scores every candidate of every layer: what a planner allocates by. One pass over the data
-/// for all layers, closed-form fits with one round of refinement.
-pub(crate) fn score(
-    prepared: &Prepared,
-    settings: &Settings,
-    calibration: &CalibrationSettings,
-    progress: &dyn Progress,
-) -> Result<Vec<Score>, Error> {
-    let model = &prepared.folded;
-    let sites: Vec<&Site> = prepared.survey.sites().map(|(site, _)| site).collect();
-    progress.on(Event::Begin {
-        stage: "scoring",
-        total: sites.len(),
-    });
-    let quick = CalibrationSettings {
-        fit: FitOptions {
-            rounds: 1,
-            monotone: false,
-            ..calibration.fit
-        },
-        ..calibration.clone()
-    };
-    let cache = StatisticsCache::open(model, &sites, calibration, settings.target);
-    let stored = cache.as_ref().and_then(|c| c.read(sites.len()));
-    let statistics = match stored {
-        Some(statistics) => statistics,
-        None => {
-            let all = (0, sites.len());
-            let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
-            let seen = collector.collect(&model.document, all, false)?;
-            let statistics: Vec<_> = seen.into_iter().map(|s| s.statistics).collect();
-            if let Some(cache) = &cache {
-                cache.write(&statistics);
-            }
-            statistics
-        }
-    };
-    let done = AtomicUsize::new(0);
-    let mut sites = statistics.into_iter();
-    let layers: Vec<_> = prepared.survey.layers.iter().collect();
-    let work: Vec<_> = layers
-        .iter()
-        .map(|layer| match &layer.site {
-            Ok((site, candidates)) => Some((site, candidates, sites.next()?)),
-            Err(_) => None,
-        })
-        .collect();
-    let scores = work.into_par_iter().zip(&layers).map(|(work, layer)| {
-        let Some((site, candidates, statistics)) = work else {
-            return Ok(Score::default());
-        };
-        let fits = fits(model, site, candidates, &statistics, &quick);
-        let fits = fits.map_err(|e| unfit(model, &layer.name, e))?;
-        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        progress.on(Event::Step { done });
-        Ok(Score::of(candidates, fits))
-    });
-    let scores = scores.collect();
-    progress.on(Event::End);
-    scores
-}
-
-impl Score {
-    fn of(candidates: &[Candidate], fits: Vec<Fit>) -> Self {
-        let errors: Vec<f64> = fits.iter().map(|f| held_out(f).max(0.0)).collect();
-        let nearest = |wanted: f64| {
-            let distance = |i: &usize| (errors[*i].max(1e-9) / wanted).ln().abs();
-            let all = (0..errors.len()).filter(|i| candidates[*i].saves());
-            all.min_by(|a, b| distance(a).total_cmp(&distance(b)))
-        };
-        let mut chosen: Vec<usize> = PROBED.iter().filter_map(|e| nearest(*e)).collect();
-        chosen.dedup();
-        let probe = |i: usize| Probe {
-            error: errors[i],
-            chain: fits[i].chain.clone(),
-        };
-        Self {
-            probes: chosen.into_iter().map(probe).collect(),
-            errors,
-        }
-    }
-}
-
-fn held_out(fit: &Fit) -> f64 {
-    fit.error_held_out.unwrap_or(fit.error_fit)
-}
-
-fn fits(
-    model: &Loaded,
-    site: &Site,
-    candidates: &[Candidate],
-    statistics: &SplitStatistics,
-    settings: &CalibrationSettings,
-) -> Result<Vec<Fit>, FactorError> {
-    let kernel = kernel(model, site)?;
-    let calibration = Calibration::new(&kernel, statistics, settings.fit)?;
-    let mut fitters = BTreeMap::new();
-    for candidate in candidates {
-        if let Some(found) = family(&candidate.family)
-            && !fitters.contains_key(found.name())
-        {
-            fitters.insert(found.name(), found.fitter(&calibration)?);
-        }
-    }
-    candidates
-        .iter()
-        .filter_map(|c| Some(fitters.get(c.family.as_str())?.fit(c.rank)))
-        .collect()
-}
-
-fn kernel(model: &Loaded, site: &Site) -> Result<Kernel, FactorError> {
-    let weights = site.weights(model.graph());
-    weights.map_err(|_| FactorError::Shape("the weight is gone"))
-}
-
-/// The best candidate by what it leaves on the positions held out, behind the activation
-/// where there is one, fitted as well as can be.
-fn best_fit(
-    model: &Loaded,
-    site: &Site,
-    candidates: &[Candidate],
-    seen: &Seen,
-    settings: &CalibrationSettings,
-) -> Result<Option<(Candidate, Fit)>, FactorError> {
-    let statistics = &seen.statistics;
-    let behind = seen.behind.as_ref().map(|(activation, positions)| Behind {
-        activation: *activation,
-        positions,
-    });
-    let mut best: Option<(f64, &Candidate, Fit)> = None;
-    for (candidate, fit) in candidates
-        .iter()
-        .zip(fits(model, site, candidates, statistics, settings)?)
-    {
-        let error = match &behind {
-            Some(behind) => behind.error(&fit.chain)?,
-            None => held_out(&fit),
-        };
-        if best.as_ref().is_none_or(|(least, ..)| error < *least) {
-            best = Some((error, candidate, fit));
-        }
-    }
-    let Some((_, candidate, mut fit)) = best else {
-        return Ok(None);
-    };
-    if let (Some(behind), Some(family)) = (&behind, family(&candidate.family)) {
-        let kernel = kernel(model, site)?;
-        fit = behind.improve(
-            &kernel,
-            statistics,
-            family,
-            &fit,
-            settings.fit,
-            settings.refit,
-        )?;
-    } else if let Some(chain) = refit(model, site, candidate, fit.rounds, statistics, settings)? {
-        fit.chain = chain;
-    }
-    Ok(Some((candidate.clone(), fit)))
-}
-
-/// The chosen chain fitted again to all positions, with as many rounds as were best for the
-/// positions held out. `None` where nothing was held out.
-fn refit(
-    model: &Loaded,
-    site: &Site,
-    candidate: &Candidate,
-    rounds: usize,
-    statistics: &SplitStatistics,
-    settings: &CalibrationSettings,
-) -> Result<Option<Chain>, FactorError> {
-    if !settings.refit || statistics.held_out.count() == 0 {
-        return Ok(None);
-    }
-    let whole = statistics.whole()?;
-    let settings = CalibrationSettings {
-        fit: FitOptions {
-            rounds,
-            tolerance: 0.0,
-            monotone: false,
-            ..settings.fit
-        },
-        ..settings.clone()
-    };
-    let one = std::slice::from_ref(candidate);
-    let fits = fits(model, site, one, &whole, &settings)?;
-    Ok(fits.into_iter().next().map(|fit| fit.chain))
 }

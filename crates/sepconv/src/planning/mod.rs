@@ -29,7 +29,9 @@ use crate::progress::{Event, Progress};
 use damage::DamageCurve;
 
 /// Candidates per family that are looked at, at most: ranks that count channels are many.
-const PER_FAMILY: usize = 12;
+const PER_FAMILY: usize = 40;
+/// The same where each of them is timed.
+const TIMED: usize = 12;
 
 /// A solved budget.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -186,6 +188,7 @@ fn thin(prepared: &mut Prepared, settings: &Settings) {
         .latency
         .as_ref()
         .map_or(1, |l| l.target.channel_step());
+    let most = settings.latency.map_or(PER_FAMILY, |_| TIMED);
     for layer in &mut prepared.survey.layers {
         let Ok((site, candidates)) = &mut layer.site else {
             continue;
@@ -197,11 +200,11 @@ fn thin(prepared: &mut Prepared, settings: &Settings) {
         let mut kept: Vec<Candidate> = Vec::new();
         for family in candidates.chunk_by(|a, b| a.family == b.family) {
             let n = family.len();
-            if n <= PER_FAMILY {
+            if n <= most {
                 kept.extend_from_slice(family);
             } else {
-                let at = |i: usize| family[i * (n - 1) / (PER_FAMILY - 1)].clone();
-                kept.extend((0..PER_FAMILY).map(at));
+                let at = |i: usize| family[i * (n - 1) / (most - 1)].clone();
+                kept.extend((0..most).map(at));
             }
         }
         *candidates = kept;

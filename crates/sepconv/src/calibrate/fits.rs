@@ -1,0 +1,132 @@
+//! The candidates of one layer, fitted.
+
+use std::collections::BTreeMap;
+
+use sepconv_factor::{
+    Behind, Calibration, Chain, FactorError, Fit, FitOptions, Kernel, SplitStatistics, family,
+};
+use sepconv_passes::{Candidate, PassError, Site};
+
+use super::CalibrationSettings;
+use super::collector::Seen;
+use crate::error::Error;
+use crate::loaded::Loaded;
+
+/// A fit that failed.
+pub(super) fn unfit(model: &Loaded, node: &str, source: FactorError) -> Error {
+    Error::Pass {
+        file: model.file(),
+        source: PassError::Factor {
+            node: node.to_owned(),
+            source,
+        },
+    }
+}
+
+/// What is left on the positions held out, where there are any.
+pub(super) fn held_out(fit: &Fit) -> f64 {
+    fit.error_held_out.unwrap_or(fit.error_fit)
+}
+
+/// A fit of every candidate.
+pub(super) fn fits(
+    model: &Loaded,
+    site: &Site,
+    candidates: &[Candidate],
+    statistics: &SplitStatistics,
+    settings: &CalibrationSettings,
+) -> Result<Vec<Fit>, FactorError> {
+    let kernel = kernel(model, site)?;
+    let calibration = Calibration::new(&kernel, statistics, settings.fit)?;
+    let mut fitters = BTreeMap::new();
+    for candidate in candidates {
+        if let Some(found) = family(&candidate.family)
+            && !fitters.contains_key(found.name())
+        {
+            fitters.insert(found.name(), found.fitter(&calibration)?);
+        }
+    }
+    candidates
+        .iter()
+        .filter_map(|c| Some(fitters.get(c.family.as_str())?.fit(c.rank)))
+        .collect()
+}
+
+fn kernel(model: &Loaded, site: &Site) -> Result<Kernel, FactorError> {
+    let weights = site.weights(model.graph());
+    weights.map_err(|_| FactorError::Shape("the weight is gone"))
+}
+
+/// The best candidate by what it leaves on the positions held out, behind the activation
+/// where there is one, fitted as well as can be.
+pub(super) fn best_fit(
+    model: &Loaded,
+    site: &Site,
+    candidates: &[Candidate],
+    seen: &Seen,
+    settings: &CalibrationSettings,
+) -> Result<Option<(Candidate, Fit)>, FactorError> {
+    let statistics = &seen.statistics;
+    let behind = seen.behind.as_ref().map(|(activation, positions)| Behind {
+        activation: *activation,
+        positions,
+    });
+    let mut best: Option<(f64, &Candidate, Fit)> = None;
+    for (candidate, fit) in candidates
+        .iter()
+        .zip(fits(model, site, candidates, statistics, settings)?)
+    {
+        let error = match &behind {
+            Some(behind) => behind.error(&fit.chain)?,
+            None => held_out(&fit),
+        };
+        if best.as_ref().is_none_or(|(least, ..)| error < *least) {
+            best = Some((error, candidate, fit));
+        }
+    }
+    let Some((_, candidate, mut fit)) = best else {
+        return Ok(None);
+    };
+    if let (Some(behind), Some(family)) = (&behind, family(&candidate.family)) {
+        let kernel = kernel(model, site)?;
+        fit = behind.improve(
+            &kernel,
+            statistics,
+            family,
+            &fit,
+            settings.fit,
+            settings.refit,
+        )?;
+    } else if let Some(chain) = refit(model, site, candidate, fit.rounds, statistics, settings)? {
+        fit.chain = chain;
+    }
+    Ok(Some((candidate.clone(), fit)))
+}
+
+/// The chosen chain fitted again to all positions, with as many rounds as were best for the
+/// positions held out. `None` where nothing was held out.
+fn refit(
+    model: &Loaded,
+    site: &Site,
+    candidate: &Candidate,
+    rounds: usize,
+    statistics: &SplitStatistics,
+    settings: &CalibrationSettings,
+) -> Result<Option<Chain>, FactorError> {
+    if !settings.refit || statistics.held_out.count() == 0 {
+        return Ok(None);
+    }
+    let whole = statistics.whole()?;
+    let settings = CalibrationSettings {
+        fit: FitOptions {
+            rounds,
+            tolerance: 0.0,
+            monotone: false,
+            ..settings.fit
+        },
+        ..settings.clone()
+    };
+    let one = std::slice::from_ref(candidate);
+    let fits = fits(model, site, one, &whole, &settings)?;
+    Ok(fits.into_iter().next().map(|fit| fit.chain))
+}

@@ -1,0 +1,208 @@
+//! Every candidate of every layer scored: what a planner allocates by.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use sepconv_factor::{Chain, Fit, FitOptions};
+use sepconv_passes::{Candidate, Site};
+
+use super::CalibrationSettings;
+use super::cache::StatisticsCache;
+use super::collector::Collector;
+use super::fits::{fits, held_out, unfit};
+use crate::compress::{Prepared, Settings};
+use crate::error::Error;
+use crate::progress::{Event, Progress};
+
+/// Ranks of a family that are fitted; the errors of those between follow from them.
+const FITTED: usize = 6;
+
+/// What statistics say of one layer.
+#[derive(Debug, Default)]
+pub(crate) struct Score {
+    /// Relative squared output error of every candidate when the layer alone is replaced.
+    pub errors: Vec<f64>,
+    /// Chains to probe the outputs with: of small and of large errors.
+    pub probes: Vec<Probe>,
+}
+
+/// A chain for one layer.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub error: f64,
+    pub chain: Chain,
+}
+
+/// Errors below are none.
+const LEAST: f64 = 1e-9;
+
+/// Errors that probes should have, about.
+const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
+
+/// Scores every candidate of every layer: what a planner allocates by. One pass over the data
+/// for all layers, closed-form fits with one round of refinement.
+pub(crate) fn score(
+    prepared: &Prepared,
+    settings: &Settings,
+    calibration: &CalibrationSettings,
+    progress: &dyn Progress,
+) -> Result<Vec<Score>, Error> {
+    let model = &prepared.folded;
+    let sites: Vec<&Site> = prepared.survey.sites().map(|(site, _)| site).collect();
+    progress.on(Event::Begin {
+        stage: "scoring",
+        total: sites.len(),
+    });
+    let quick = CalibrationSettings {
+        fit: FitOptions {
+            rounds: 1,
+            monotone: false,
+            ..calibration.fit
+        },
+        ..calibration.clone()
+    };
+    let cache = StatisticsCache::open(model, &sites, calibration, settings.target);
+    let stored = cache.as_ref().and_then(|c| c.read(sites.len()));
+    let statistics = match stored {
+        Some(statistics) => statistics,
+        None => {
+            let all = (0, sites.len());
+            let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
+            let seen = collector.collect(&model.document, all, false)?;
+            let statistics: Vec<_> = seen.into_iter().map(|s| s.statistics).collect();
+            if let Some(cache) = &cache {
+                cache.write(&statistics);
+            }
+            statistics
+        }
+    };
+    let done = AtomicUsize::new(0);
+    let mut sites = statistics.into_iter();
+    let layers: Vec<_> = prepared.survey.layers.iter().collect();
+    let work: Vec<_> = layers
+        .iter()
+        .map(|layer| match &layer.site {
+            Ok((site, candidates)) => Some((site, candidates, sites.next()?)),
+            Err(_) => None,
+        })
+        .collect();
+    let scores = work.into_par_iter().zip(&layers).map(|(work, layer)| {
+        let Some((site, candidates, statistics)) = work else {
+            return Ok(Score::default());
+        };
+        let chosen = spread(candidates);
+        let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();
+        let fits = fits(model, site, &some, &statistics, &quick);
+        let fits = fits.map_err(|e| unfit(model, &layer.name, e))?;
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        progress.on(Event::Step { done });
+        Ok(Score::of(candidates, &chosen, &fits))
+    });
+    let scores = scores.collect();
+    progress.on(Event::End);
+    scores
+}
+
+/// Candidates to fit: of every family some, spread over its ranks.
+fn spread(candidates: &[Candidate]) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    let mut first = 0;
+    for family in candidates.chunk_by(|a, b| a.family == b.family) {
+        let n = family.len();
+        let some = n.min(FITTED);
+        chosen.extend((0..some).map(|i| first + i * (n - 1) / (some - 1).max(1)));
+        first += n;
+    }
+    chosen
+}
+
+impl Score {
+    /// From the fits of the candidates `chosen`, rising.
+    fn of(candidates: &[Candidate], chosen: &[usize], fits: &[Fit]) -> Self {
+        let known: Vec<f64> = fits.iter().map(|f| held_out(f).max(0.0)).collect();
+        let nearest = |wanted: f64| {
+            let distance = |i: &usize| (known[*i].max(LEAST) / wanted).ln().abs();
+            let all = (0..known.len()).filter(|i| candidates[chosen[*i]].saves());
+            all.min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        };
+        let mut probed: Vec<usize> = PROBED.iter().filter_map(|e| nearest(*e)).collect();
+        probed.dedup();
+        let probe = |i: usize| Probe {
+            error: known[i],
+            chain: fits[i].chain.clone(),
+        };
+        let between = |i: usize| {
+            let after = chosen.partition_point(|c| *c < i);
+            match chosen.get(after) {
+                Some(c) if *c == i => known[after],
+                // The ends of a family are fitted: both neighbours are of the same one.
+                Some(_) if after > 0 => {
+                    let rank = |i: usize| candidates[i].rank as f64;
+                    let (low, high) = (rank(chosen[after - 1]), rank(chosen[after]));
+                    let share = (rank(i) - low) / (high - low).max(1.0);
+                    let log = |at: usize| known[at].max(LEAST).ln();
+                    (log(after - 1) + share * (log(after) - log(after - 1))).exp()
+                }
+                _ => f64::INFINITY,
+            }
+        };
+        Self {
+            probes: probed.into_iter().map(probe).collect(),
+            errors: (0..candidates.len()).map(between).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(family: &str, rank: usize) -> Candidate {
+        Candidate {
+            family: family.into(),
+            rank,
+            macs_before: 100,
+            macs: 1,
+            params: 1,
+            energy: 0.0,
+            weight_error: 0.0,
+            lowering: None,
+        }
+    }
+
+    #[test]
+    fn errors_of_ranks_that_are_not_fitted_lie_between() {
+        let all: Vec<Candidate> = (1..=3)
+            .map(|r| candidate("dw-pw", r))
+            .chain((1..=11).map(|r| candidate("spatial", 2 * r)))
+            .collect();
+        let chosen = spread(&all);
+        assert_eq!(chosen, [0, 1, 2, 3, 5, 7, 9, 11, 13]);
+        let fit = |error: f64| Fit {
+            chain: Chain {
+                family: "spatial",
+                rank: 1,
+                stages: Vec::new(),
+                bias: None,
+            },
+            error_fit: 1.0,
+            error_held_out: Some(error),
+            error_activated: None,
+            rounds: 0,
+        };
+        // e^-rank, which is a line in the logarithm.
+        let fits: Vec<Fit> = chosen
+            .iter()
+            .map(|i| fit((-(all[*i].rank as f64)).exp()))
+            .collect();
+        let score = Score::of(&all, &chosen, &fits);
+        for (candidate, error) in all.iter().zip(&score.errors) {
+            let expected = (-(candidate.rank as f64)).exp().max(LEAST);
+            assert!(
+                (error / expected - 1.0).abs() < 1e-9,
+                "{candidate:?} {error}"
+            );
+        }
+        assert_eq!(score.probes.len(), 2);
+    }
+}
