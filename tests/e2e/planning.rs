@@ -67,6 +67,26 @@ fn a_budget_out_of_reach_says_what_can_be_reached() {
 }
 
 #[test]
+fn without_a_budget_data_keep_the_model_within_a_point_of_itself() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out.onnx");
+    let eval = digits_eval();
+    let report = on_digits("compress", &["-o", &out, "--eval", &eval], &scratch);
+    let macs = |of| figure(&report, of, "macs");
+    assert!(macs("compressed") < 0.6 * macs("original"), "{report:#}");
+    let top1 = |of: &str| {
+        report[of]["evaluation"]["primary"]["value"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(top1("compressed") >= top1("original") - 1.0, "{report:#}");
+    // The same on held-out calibration data alone.
+    let out = scratch.path("held.onnx");
+    let report = on_digits("compress", &["-o", &out, "--max-drop", "7"], &scratch);
+    assert!(figure(&report, "compressed", "macs") < 0.6 * figure(&report, "original", "macs"));
+}
+
+#[test]
 fn time_on_onnx_runtime_is_measured_and_chooses_the_form() {
     let scratch = Scratch::new();
     let out = scratch.path("out.onnx");
@@ -83,6 +103,13 @@ fn time_on_onnx_runtime_is_measured_and_chooses_the_form() {
     let report = on_digits("compress", &options, &scratch);
     let timing = &report["timing"];
     assert_eq!(timing["target"], "onnxruntime", "{report:#}");
+    let layers = report["layers"].as_array().unwrap();
+    let mut rewritten = layers.iter().filter(|l| l["form"] != "kept").peekable();
+    assert!(rewritten.peek().is_some());
+    for layer in rewritten {
+        let seconds = |key: &str| layer[key].as_f64().unwrap();
+        assert!(seconds("time_after") < seconds("time_before"), "{layer:#}");
+    }
     assert!(timing["models"][1]["speed_up"]["median"].as_f64().unwrap() > 0.0);
     assert!(
         scratch.names().iter().any(|n| n == "cache"),

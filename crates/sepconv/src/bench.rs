@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::inputs::synthetic_inputs;
 use crate::loaded::Loaded;
 use crate::progress::{Event, Progress};
+use crate::settings::LatencyTarget;
 
 /// What [`bench()`] is to do.
 #[derive(Clone)]
@@ -55,6 +56,26 @@ pub struct ModelTiming {
     pub timing: Timing,
     /// How many times as fast as the first model it is, by rounds; exactly 1 for the first.
     pub speed_up: Ratio,
+}
+
+impl LatencyTarget {
+    /// Times two models beside one another.
+    pub(crate) fn time(
+        &self,
+        models: [&Loaded; 2],
+        seed: u64,
+        progress: &dyn Progress,
+    ) -> Result<BenchRun, Error> {
+        let settings = BenchSettings {
+            targets: vec![self.target],
+            threads: vec![self.threads],
+            bench: Bench::default(),
+            seed,
+        };
+        let runs = bench(&models.map(Clone::clone), &settings, progress)?;
+        let nothing = || Error::Setting("nothing was timed".into());
+        runs.into_iter().next().ok_or_else(nothing)
+    }
 }
 
 /// Times models on seeded synthetic inputs of the batch that they are costed for. On every

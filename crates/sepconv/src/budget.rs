@@ -4,13 +4,15 @@ use sepconv_passes::planners::{EnergyThreshold, UniformRank};
 use sepconv_passes::{Candidate, Choice, Kept, Plan, Planner};
 
 use crate::calibrate::{CalibrationSettings, calibrate, score};
-use crate::compress::{Budget, Compressed, DataFree, Prepared, Settings};
+use crate::compress::Compressed;
 use crate::error::Error;
 use crate::judge::Judge;
 use crate::loaded::Loaded;
-use crate::planning::{Planning, Solution, Unit, seconds, timed};
+use crate::planning::{Costs, Planning, Solution, Unit, timed};
+use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::search::search;
+use crate::settings::{Budget, DataFree, Settings};
 
 /// Tries that a bisection takes.
 const TRIES: usize = 6;
@@ -74,47 +76,82 @@ fn meet_with(
                 costlier: settings.costlier,
             };
             if calibration.is_none() && settings.latency.is_none() {
-                return prepared.compress(&planner, settings, model.cost.macs);
+                return prepared.by(&planner, settings, model.cost.macs);
             }
             let admissible = planner.admissible(&prepared.survey);
-            let mut admissible = admissible.map_err(|e| failed(prepared, e))?;
-            if settings.latency.is_some() {
-                keep_paying(model, prepared, settings, &mut admissible, progress)?;
-            }
-            match calibration {
-                Some(calibration) => fitted(prepared, &admissible, settings, calibration, progress),
-                None => prepared.compress(&Closest(&admissible), settings, 0),
-            }
+            let admissible = admissible.map_err(|e| prepared.failed(e))?;
+            best_of(model, prepared, settings, calibration, admissible, progress)
         }
         (Budget::Energy(energy), _) => {
             let planner = EnergyThreshold {
                 energy,
                 costlier: settings.costlier,
             };
-            let Some(calibration) = calibration else {
-                return prepared.compress(&planner, settings, model.cost.macs);
-            };
-            let scores = score(prepared, settings, calibration, progress)?;
-            for (layer, score) in prepared.survey.layers.iter_mut().zip(&scores) {
-                if let Ok((_, candidates)) = &mut layer.site {
-                    for (candidate, error) in candidates.iter_mut().zip(&score.errors) {
-                        candidate.energy = (1.0 - error).clamp(0.0, 1.0);
-                    }
-                }
+            if let Some(calibration) = calibration {
+                energies_on_data(prepared, settings, calibration, progress)?;
+            } else if settings.latency.is_none() {
+                return prepared.by(&planner, settings, model.cost.macs);
             }
             let plan = planner.plan(&prepared.survey, model.cost.macs);
-            let plan = plan.map_err(|e| failed(prepared, e))?;
-            let admissible: Vec<Vec<Candidate>> = plan
-                .layers
-                .iter()
-                .map(|layer| match &layer.choice {
-                    Choice::Separate(candidate) => vec![candidate.clone()],
-                    Choice::Keep(_) => Vec::new(),
-                })
-                .collect();
-            fitted(prepared, &admissible, settings, calibration, progress)
+            let plan = plan.map_err(|e| prepared.failed(e))?;
+            let of = |choice: Choice| match choice {
+                Choice::Separate(candidate) => vec![candidate],
+                Choice::Keep(_) => Vec::new(),
+            };
+            let admissible = plan.layers.into_iter().map(|l| of(l.choice)).collect();
+            best_of(model, prepared, settings, calibration, admissible, progress)
         }
     }
+}
+
+/// Every layer by the best of its admissible candidates: of those that pay, where time is
+/// measured.
+fn best_of(
+    model: &Loaded,
+    prepared: &Prepared,
+    settings: &Settings,
+    calibration: Option<&CalibrationSettings>,
+    mut admissible: Vec<Vec<Candidate>>,
+    progress: &dyn Progress,
+) -> Result<Compressed, Error> {
+    let timed = match settings.latency {
+        Some(_) => Some(keep_paying(
+            model,
+            prepared,
+            settings,
+            &mut admissible,
+            progress,
+        )?),
+        None => None,
+    };
+    let made = match calibration {
+        Some(calibration) => fitted(prepared, &admissible, settings, calibration, progress)?,
+        None => prepared.with(plan(prepared, |i| closest(&admissible[i])), settings)?,
+    };
+    let times = timed.map(|costs| costs.of_plan(prepared, &made.plan));
+    Ok(Compressed {
+        times: times.unwrap_or_default(),
+        ..made
+    })
+}
+
+/// The energies of candidates are the shares of the outputs that they keep on data, not of
+/// the kernels.
+fn energies_on_data(
+    prepared: &mut Prepared,
+    settings: &Settings,
+    calibration: &CalibrationSettings,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let scores = score(prepared, settings, calibration, progress)?;
+    for (layer, score) in prepared.survey.layers.iter_mut().zip(&scores) {
+        if let Ok((_, candidates)) = &mut layer.site {
+            for (candidate, error) in candidates.iter_mut().zip(&score.errors) {
+                candidate.energy = (1.0 - error).clamp(0.0, 1.0);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How the layers are fitted where there is no data; `None`: to the weights alone.
@@ -140,13 +177,6 @@ pub(crate) fn without_data(
     }
 }
 
-fn failed(prepared: &Prepared, source: sepconv_passes::PassError) -> Error {
-    Error::Pass {
-        file: prepared.folded.file(),
-        source,
-    }
-}
-
 /// Fits every layer to data with the best of its admissible candidates.
 fn fitted(
     prepared: &Prepared,
@@ -164,6 +194,7 @@ fn fitted(
         fits: result.fits,
         calibration: Some(calibration.clone()),
         solution: None,
+        times: std::collections::BTreeMap::new(),
         spectra: std::collections::BTreeMap::new(),
     })
 }
@@ -184,7 +215,7 @@ pub(crate) fn realised(
                 chosen.map(|c| c.iter().cloned().collect()).collect();
             fitted(prepared, &admissible, settings, calibration, progress)?
         }
-        None => prepared.compress(&Solved(&solution), settings, 0)?,
+        None => prepared.with(plan(prepared, |i| solution.chosen[i].clone()), settings)?,
     };
     Ok(Compressed {
         solution: Some(solution),
@@ -193,14 +224,14 @@ pub(crate) fn realised(
 }
 
 /// Leaves only candidates that are measured to be faster than the convolution, each in its
-/// fastest lowering.
+/// fastest lowering. What they cost.
 fn keep_paying(
     model: &Loaded,
     prepared: &Prepared,
     settings: &Settings,
     admissible: &mut [Vec<Candidate>],
     progress: &dyn Progress,
-) -> Result<(), Error> {
+) -> Result<Costs, Error> {
     let layers = &prepared.survey.layers;
     let known = |layer: usize| layers[layer].site.as_ref().map_or(&[][..], |(_, c)| c);
     let wanted =
@@ -217,48 +248,21 @@ fn keep_paying(
         });
         *admissible = paying.collect();
     }
-    Ok(())
+    Ok(costs)
 }
 
-/// The admissible candidates closest to their kernels, as a planner.
-struct Closest<'a>(&'a [Vec<Candidate>]);
-
-impl Planner for Closest<'_> {
-    fn name(&self) -> &'static str {
-        "closest"
-    }
-
-    fn plan(
-        &self,
-        survey: &sepconv_passes::Survey,
-        _: u64,
-    ) -> Result<Plan, sepconv_passes::PassError> {
-        Ok(Plan::choosing(survey, |i, _| {
-            let all = self.0.get(i).into_iter().flatten();
-            let best = all.min_by(|a, b| a.weight_error.total_cmp(&b.weight_error));
-            best.map_or(Choice::Keep(Kept::Planned), |c| Choice::Separate(c.clone()))
-        }))
-    }
+/// The plan that takes what `chosen` names for a layer of the survey.
+fn plan(prepared: &Prepared, mut chosen: impl FnMut(usize) -> Option<Candidate>) -> Plan {
+    Plan::choosing(&prepared.survey, |i, _| {
+        chosen(i).map_or(Choice::Keep(Kept::Planned), Choice::Separate)
+    })
 }
 
-/// A solution as a planner.
-struct Solved<'a>(&'a Solution);
-
-impl Planner for Solved<'_> {
-    fn name(&self) -> &'static str {
-        "budget"
-    }
-
-    fn plan(
-        &self,
-        survey: &sepconv_passes::Survey,
-        _: u64,
-    ) -> Result<Plan, sepconv_passes::PassError> {
-        Ok(Plan::choosing(survey, |i, _| {
-            let chosen = self.0.chosen.get(i).cloned().flatten();
-            chosen.map_or(Choice::Keep(Kept::Planned), Choice::Separate)
-        }))
-    }
+/// The admissible candidate closest to its kernel.
+fn closest(admissible: &[Candidate]) -> Option<Candidate> {
+    let all = admissible.iter();
+    let best = all.min_by(|a, b| a.weight_error.total_cmp(&b.weight_error));
+    best.cloned()
 }
 
 /// A model that costs at most `fraction` of the original. What is only estimated while
@@ -274,18 +278,16 @@ pub(crate) fn to_fraction(
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
     let mut aim = fraction;
-    let mut solution = planning.solve(aim).map_err(|e| failed(prepared, e))?;
+    let mut solution = planning.solve(aim).map_err(|e| prepared.failed(e))?;
     for _ in 0..TRIES {
+        let trial = || prepared.with(plan(prepared, |i| solution.chosen[i].clone()), settings);
         let measured = match (unit, settings.latency) {
             (Unit::Latency, Some(latency)) => {
-                let trial = prepared.compress(&Solved(&solution), settings, 0)?;
-                let models = [model, &trial.model];
-                let times = seconds(&models, latency.target, latency.threads, settings.seed)?;
-                times[1] / times[0]
+                let run = latency.time([model, &trial()?.model], settings.seed, &())?;
+                run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median)
             }
             (Unit::Size, _) => {
-                let trial = prepared.compress(&Solved(&solution), settings, 0)?;
-                let bytes = trial.model.document.encoded_size() as f64;
+                let bytes = trial()?.model.document.encoded_size() as f64;
                 bytes / model.document.encoded_size() as f64
             }
             _ => break,
@@ -294,7 +296,7 @@ pub(crate) fn to_fraction(
             break;
         }
         aim *= (fraction / measured).min(0.99);
-        solution = planning.solve(aim).map_err(|e| failed(prepared, e))?;
+        solution = planning.solve(aim).map_err(|e| prepared.failed(e))?;
     }
     if solution.chosen.iter().all(Option::is_none) {
         return Err(Error::Nothing {
@@ -302,7 +304,11 @@ pub(crate) fn to_fraction(
             reason: "no rewrite pays within this budget".into(),
         });
     }
-    realised(prepared, solution, settings, calibration, progress)
+    let made = realised(prepared, solution, settings, calibration, progress)?;
+    Ok(Compressed {
+        times: planning.times(prepared, &made.plan),
+        ..made
+    })
 }
 
 /// The cheapest model that is good enough, by bisection over the fraction that is kept. Each
@@ -342,7 +348,10 @@ fn within(
         let trial = realised(prepared, solution, settings, calibration, progress)?;
         let excess = judge.excess(&trial.model, progress)?;
         if excess <= 0.0 {
-            best = Some(trial);
+            best = Some(Compressed {
+                times: planning.times(prepared, &trial.plan),
+                ..trial
+            });
             high = reached.min(middle);
         } else {
             closest = closest.min(excess);

@@ -3,13 +3,13 @@
 use sepconv_passes::PassError;
 use serde::Serialize;
 
-use crate::compare::compare;
-use crate::compress::{Budget, Settings, compress, synthetic_runs};
+use crate::compress::{Compressed, compress};
 use crate::error::Error;
 use crate::evaluate::Evaluation;
-use crate::inputs::synthetic_inputs;
 use crate::loaded::Loaded;
+use crate::meter::Meter;
 use crate::progress::Progress;
+use crate::settings::{Budget, Settings};
 
 /// How the models of a curve were made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -61,54 +61,53 @@ pub fn curve(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Vec<CurvePoint>, Error> {
-    let inputs = synthetic_inputs(
-        model,
-        synthetic_runs(model.cost.macs, 1),
-        settings.seed,
-        sepconv_data::SyntheticKind::Normal,
-    );
-    let evaluator = settings.evaluator(model)?;
-    let mut points = Vec::new();
-    for rank in 1.. {
-        let uniform = Settings {
-            budget: Budget::Rank(rank),
-            costlier: false,
-            ..settings.clone()
-        };
-        let trial = match compress(model, &uniform, progress) {
-            Err(
-                Error::Nothing { .. }
-                | Error::Pass {
-                    source: PassError::Rank { .. },
-                    ..
-                },
-            ) => break,
-            other => other?,
-        };
-        if trial.model.cost.macs >= model.cost.macs {
-            break;
-        }
-        let snr = match &inputs {
-            Ok(inputs) => compare(model, &trial.model, settings.target, inputs, progress)
-                .ok()
-                .and_then(|c| c.worst_snr())
-                .filter(|snr| snr.is_finite()),
-            Err(_) => None,
-        };
-        let evaluation = evaluator
-            .as_ref()
-            .map(|e| e.evaluate(&trial.model, progress))
-            .transpose()?;
-        points.push(CurvePoint {
-            series: Series::Uniform,
-            time: None,
-            label: format!("rank {rank}"),
-            macs: trial.model.cost.macs as f64 / model.cost.macs.max(1) as f64,
-            params: trial.model.cost.params as f64 / model.cost.params.max(1) as f64,
-            snr_db: snr,
-            evaluation,
-        });
-    }
+    let uniform = Settings {
+        costlier: false,
+        ..settings.clone()
+    };
+    let meter = Meter::new(model, &uniform, None, progress)?;
+    let mut points = by_ranks(model, &uniform, &meter, (Series::Uniform, "rank"), progress)?;
     points.reverse();
     Ok(points)
+}
+
+/// Every uniform rank that saves MACs, rising.
+pub(crate) fn by_ranks(
+    model: &Loaded,
+    settings: &Settings,
+    meter: &Meter<'_>,
+    (series, name): (Series, &str),
+    progress: &dyn Progress,
+) -> Result<Vec<CurvePoint>, Error> {
+    let mut points = Vec::new();
+    for rank in 1.. {
+        let one = Settings {
+            budget: Budget::Rank(rank),
+            ..settings.clone()
+        };
+        let Some(made) = saving(model, &one, progress)? else {
+            break;
+        };
+        points.push(meter.point(series, format!("{name} {rank}"), &made.model)?);
+    }
+    Ok(points)
+}
+
+/// The compressed model, unless it saves nothing.
+pub(crate) fn saving(
+    model: &Loaded,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Option<Compressed>, Error> {
+    match compress(model, settings, progress) {
+        Err(
+            Error::Nothing { .. }
+            | Error::Pass {
+                source: PassError::Rank { .. },
+                ..
+            },
+        ) => Ok(None),
+        Err(other) => Err(other),
+        Ok(made) => Ok((made.model.cost.macs < model.cost.macs).then_some(made)),
+    }
 }

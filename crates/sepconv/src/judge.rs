@@ -3,12 +3,12 @@
 use std::fmt;
 
 use crate::calibrate::CalibrationSettings;
-use crate::compress::{Budget, Settings};
 use crate::error::Error;
 use crate::evaluate::{Evaluator, Metric};
 use crate::loaded::Loaded;
 use crate::planning::Prober;
 use crate::progress::Progress;
+use crate::settings::{Budget, Settings};
 
 /// Of so many calibration samples one is held out for the judge.
 const HELD_OUT_EVERY: u64 = 4;

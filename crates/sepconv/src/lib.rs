@@ -34,21 +34,23 @@ mod inputs;
 mod inspect;
 mod judge;
 mod loaded;
+mod meter;
 mod metrics;
+mod outcome;
 mod planning;
+mod prepared;
 mod progress;
+mod reference;
 pub mod report;
 mod runner;
 mod search;
+mod settings;
 mod sweep;
 
 pub use bench::{BenchRun, BenchSettings, ModelTiming, bench};
 pub use calibrate::{CalibrationSettings, LayerFit, Pictures, Schedule, Source};
 pub use compare::{Comparison, compare};
-pub use compress::{
-    Budget, Compressed, DataFree, LatencyTarget, Layer, Outcome, Settings, Size, compress,
-    compress_file,
-};
+pub use compress::{Compressed, compress};
 pub use curve::{CurvePoint, Series, curve};
 pub use error::Error;
 pub use evaluate::{Against, Evaluation, Evaluator, Measure, Metric, evaluate, evaluate_against};
@@ -56,10 +58,12 @@ pub use inputs::{DataSource, data_specs, load_inputs, synthetic_inputs};
 pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use loaded::Loaded;
 pub use metrics::OutputComparison;
+pub use outcome::{Layer, Outcome, Size, compress_file};
 pub use planning::{Prediction, Solution, Unit, validate};
 pub use progress::{Event, Progress};
 pub use report::Report;
 pub use runner::{run, run_to_npz};
+pub use settings::{Budget, DataFree, LatencyTarget, Settings};
 pub use sweep::{Sweep, sweep};
 
 pub use sepconv_analysis::Pins;

@@ -1,17 +1,17 @@
 //! The largest saving that keeps outputs within a signal-to-noise ratio.
 
 use sepconv_data::SyntheticKind;
-use sepconv_ir::Tensor;
 use sepconv_passes::planners::MacBudget;
 use sepconv_passes::{Candidate, Survey};
 
-use crate::compare::Comparison;
-use crate::compress::{Compressed, Prepared, Settings, synthetic_runs};
+use crate::compress::Compressed;
 use crate::error::Error;
-use crate::inputs::synthetic_inputs;
 use crate::loaded::Loaded;
+use crate::outcome::synthetic_runs;
+use crate::prepared::Prepared;
 use crate::progress::Progress;
-use crate::runner::run;
+use crate::reference::Reference;
+use crate::settings::Settings;
 
 /// Bisections of the budget: the result is within 1/2^7 of the range of the best.
 const ROUNDS: usize = 7;
@@ -22,12 +22,6 @@ const KINDS: [SyntheticKind; 3] = [
     SyntheticKind::Unit,
     SyntheticKind::Byte,
 ];
-
-/// The original's outputs on the inputs of one kind.
-struct Reference {
-    inputs: Vec<Vec<Tensor>>,
-    outputs: Vec<Vec<Tensor>>,
-}
 
 /// Bisects the MAC budget for the smallest whose outputs stay within `floor` dB of the
 /// original on seeded synthetic inputs. The signal is what varies between samples (an output
@@ -67,7 +61,7 @@ pub(crate) fn search(
         } else {
             0.5 * (low + high)
         };
-        let trial = prepared.compress(&MacBudget { keep }, settings, model.cost.macs)?;
+        let trial = prepared.by(&MacBudget { keep }, settings, model.cost.macs)?;
         let snr = worst_snr(&trial.model, settings, &references, progress)?;
         closest = closest.max(snr);
         if snr >= floor && !trial.applied.is_empty() {
@@ -105,11 +99,8 @@ fn references(
     progress: &dyn Progress,
 ) -> Result<Vec<Reference>, Error> {
     let runs = synthetic_runs(model.cost.macs, 2);
-    let references = KINDS.iter().map(|kind| {
-        let inputs = synthetic_inputs(model, runs, settings.seed, *kind)?;
-        let outputs = run(model, settings.target, &inputs, progress)?;
-        Ok(Reference { inputs, outputs })
-    });
+    let references = KINDS.iter();
+    let references = references.map(|k| Reference::new(model, settings, runs, *k, progress));
     references.collect()
 }
 
@@ -121,9 +112,7 @@ fn worst_snr(
 ) -> Result<f64, Error> {
     let mut worst = f64::INFINITY;
     for r in references {
-        let outputs = run(trial, settings.target, &r.inputs, progress)?;
-        let names = trial.output_names();
-        let compared = Comparison::of(settings.target.name(), &names, &r.outputs, &outputs);
+        let compared = r.compare(trial, settings, progress)?;
         worst = worst.min(compared.worst_varying_snr().unwrap_or(f64::NEG_INFINITY));
     }
     Ok(worst)

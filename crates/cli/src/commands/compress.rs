@@ -32,11 +32,13 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
         None => Vec::new(),
     };
     drop(progress);
-    let report = Report::new(&outcome, &settings, points, Some(command_line()));
-    if let Some(folder) = &args.fit.report {
-        report.write(folder, settings.force)?;
+    if args.fit.report.is_some() || out.is_json() {
+        let report = Report::new(&outcome, &settings, points, Some(command_line()));
+        if let Some(folder) = &args.fit.report {
+            report.write(folder, settings.force)?;
+        }
+        out.json(&report);
     }
-    out.json(&report);
     print(args, &settings, &outcome, out);
     Ok(())
 }

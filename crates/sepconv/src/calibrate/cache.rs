@@ -38,20 +38,16 @@ impl StatisticsCache {
         if bytes.sum::<usize>() > MOST {
             return None;
         }
-        let mut name = String::new();
-        for half in 0..2_u8 {
-            let mut hasher = DefaultHasher::new();
-            half.hash(&mut hasher);
-            crate::VERSION.hash(&mut hasher);
-            (target.name(), target.version()).hash(&mut hasher);
-            model.document.encode().to_bytes().hash(&mut hasher);
-            hash_source(&settings.source, &mut hasher)?;
-            (settings.positions, settings.held_out_every).hash(&mut hasher);
-            for site in sites {
-                site.name.hash(&mut hasher);
-            }
-            name.push_str(&format!("{:016x}", hasher.finish()));
+        let mut hasher = Twice::default();
+        crate::VERSION.hash(&mut hasher);
+        (target.name(), target.version()).hash(&mut hasher);
+        model.document.encode().to_bytes().hash(&mut hasher);
+        hash_source(&settings.source, &mut hasher)?;
+        (settings.positions, settings.held_out_every).hash(&mut hasher);
+        for site in sites {
+            site.name.hash(&mut hasher);
         }
+        let name = hasher.name();
         Some(Self {
             path: folder.join("statistics-v1").join(name),
         })
@@ -92,7 +88,35 @@ impl StatisticsCache {
     }
 }
 
-fn hash_source(source: &Source, hasher: &mut DefaultHasher) -> Option<()> {
+/// Two hashes at once, for names that are long enough never to meet.
+struct Twice([DefaultHasher; 2]);
+
+impl Default for Twice {
+    fn default() -> Self {
+        let mut halves = [DefaultHasher::new(), DefaultHasher::new()];
+        halves[1].write_u8(1);
+        Self(halves)
+    }
+}
+
+impl Hasher for Twice {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.iter_mut().for_each(|h| h.write(bytes));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0[0].finish()
+    }
+}
+
+impl Twice {
+    fn name(&self) -> String {
+        let [a, b] = &self.0;
+        format!("{:016x}{:016x}", a.finish(), b.finish())
+    }
+}
+
+fn hash_source(source: &Source, hasher: &mut Twice) -> Option<()> {
     let source = match source {
         Source::Pictures(pictures) => {
             format!("{pictures:?}").hash(hasher);
@@ -112,7 +136,7 @@ fn hash_source(source: &Source, hasher: &mut DefaultHasher) -> Option<()> {
         .map_or(Some(()), |path| hash_path(path, hasher))
 }
 
-fn hash_path(path: &Path, hasher: &mut DefaultHasher) -> Option<()> {
+fn hash_path(path: &Path, hasher: &mut Twice) -> Option<()> {
     if !path.is_dir() {
         fs::read(path).ok()?.hash(hasher);
         return Some(());

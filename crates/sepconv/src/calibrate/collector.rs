@@ -104,14 +104,9 @@ impl<'a> Collector<'a> {
         if to < layers.len() {
             wanted.extend(self.cuts.before(taps[0].site.node));
         }
-        let fresh = Frontier::default();
-        let segment =
-            |frontier: &Frontier| Segment::new(original, target, work, frontier, samples, &wanted);
-        let (segment, frontier) = match segment(&self.frontier) {
-            Ok(segment) => (segment, &self.frontier),
-            // What a runtime can't run in parts it may run as a whole.
-            Err(_) => (segment(&fresh)?, &fresh),
-        };
+        let frontier = &self.frontier;
+        let (segment, frontier) =
+            Segment::from_either(original, target, work, frontier, samples, &wanted)?;
         let targets = &self.targets;
         let run = |batch: usize| -> Result<Yield, Error> {
             let mut values = segment.run(&frontier.batch(samples, batch)?)?;

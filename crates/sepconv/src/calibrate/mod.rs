@@ -33,11 +33,12 @@ pub(crate) use score::{Score, score};
 use collector::Collector;
 use fits::{best_fit, unfit};
 
-use crate::compress::{Prepared, Settings};
 use crate::error::Error;
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
+use crate::prepared::Prepared;
 use crate::progress::{Event, Progress};
+use crate::settings::Settings;
 
 /// What layers are fitted to.
 #[derive(Debug, Clone)]

@@ -12,10 +12,10 @@ use sepconv_ir::{DType, Tensor};
 use sepconv_targets::Target;
 
 use super::{CalibrationSettings, Schedule, Source};
-use crate::compress::Prepared;
 use crate::error::Error;
 use crate::inputs::data_specs;
 use crate::loaded::Loaded;
+use crate::prepared::Prepared;
 use crate::runner::{to_data_type, to_tensor};
 
 /// Share of the variance that the channels of a picture have in common.
@@ -67,6 +67,8 @@ impl CalibrationSettings {
             positions: POSITIONS,
             fit: FitOptions {
                 ridge: RIDGE,
+                // What is active on pictures that nobody took need not be on real ones.
+                steps: 0,
                 ..Self::fit_options()
             },
             schedule: Schedule::Sequential,

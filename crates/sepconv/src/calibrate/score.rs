@@ -10,9 +10,10 @@ use super::CalibrationSettings;
 use super::cache::StatisticsCache;
 use super::collector::Collector;
 use super::fits::{fits, held_out, unfit};
-use crate::compress::{Prepared, Settings};
 use crate::error::Error;
+use crate::prepared::Prepared;
 use crate::progress::{Event, Progress};
+use crate::settings::Settings;
 
 /// Ranks of a family that are fitted; the errors of those between follow from them.
 const FITTED: usize = 6;

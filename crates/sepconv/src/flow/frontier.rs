@@ -21,7 +21,15 @@ struct Stored {
     batches: Vec<Vec<Tensor>>,
 }
 
+/// The graph's inputs.
+static INPUTS: Frontier = Frontier { stored: None };
+
 impl Frontier {
+    /// The graph's inputs.
+    pub fn inputs() -> &'static Self {
+        &INPUTS
+    }
+
     /// The values and their types; `None` where they are the graph's inputs.
     pub fn values(&self) -> Option<&[(ValueId, TensorType)]> {
         self.stored.as_ref().map(|s| s.values.as_slice())

@@ -21,7 +21,28 @@ enum Place {
 }
 
 impl Segment {
-    /// For `wanted` in `document`, which is `original` or a rewritten copy of it.
+    /// For `wanted` in `document`, which is `original` or a rewritten copy of it, from
+    /// `frontier`; from the graph's inputs where the runtime can't run that part, but the
+    /// whole. Comes with the frontier that it is run from.
+    ///
+    /// # Errors
+    /// [`Error::Target`] where the runtime can't run it.
+    pub fn from_either<'f>(
+        original: &Loaded,
+        target: &dyn Target,
+        document: &Document,
+        frontier: &'f Frontier,
+        samples: &Samples,
+        wanted: &[ValueId],
+    ) -> Result<(Self, &'f Frontier), Error> {
+        let from = |frontier: &'f Frontier| {
+            let made = Self::new(original, target, document, frontier, samples, wanted);
+            made.map(|segment| (segment, frontier))
+        };
+        from(frontier).or_else(|_| from(Frontier::inputs()))
+    }
+
+    /// For `wanted` in `document` from `frontier`.
     ///
     /// # Errors
     /// [`Error::Target`] where the runtime can't run the part.

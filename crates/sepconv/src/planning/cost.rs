@@ -1,15 +1,14 @@
 //! What layers cost, in the unit of the budget.
 
-use std::num::NonZeroUsize;
+use std::collections::BTreeMap;
 
 use sepconv_latency::{Block, CostModel, Geometry, LatencyError, Measured, lowerings_for};
-use sepconv_passes::{Candidate, Site};
-use sepconv_targets::Target;
+use sepconv_passes::{Candidate, Choice, LayerPlan, Plan, Site, Surveyed};
 use serde::Serialize;
 
-use crate::compress::Prepared;
 use crate::error::Error;
 use crate::loaded::Loaded;
+use crate::prepared::Prepared;
 use crate::progress::{Event, Progress};
 
 /// What a budget counts.
@@ -30,6 +29,7 @@ pub enum Unit {
 pub(crate) type FormCost = (f64, Option<&'static str>);
 
 /// Costs of a model's layers and of what could take their place. Additive.
+#[derive(Clone)]
 pub(crate) struct Costs {
     /// Of the whole model, batch norms folded.
     pub total: f64,
@@ -144,6 +144,29 @@ impl Costs {
         Ok(costs)
     }
 
+    /// Only what also pays by `timed`, in the lowering that is fastest there.
+    pub fn paying(mut self, timed: &Self) -> Self {
+        let layers = self.candidates.iter_mut().zip(&timed.candidates);
+        for (cost, time) in layers.flat_map(|(costs, times)| costs.iter_mut().zip(times)) {
+            *cost = cost.and_then(|(cost, _)| Some((cost, (*time)?.1)));
+        }
+        self
+    }
+
+    /// Of these costs, those of a plan's rewritten layers: before and after.
+    pub fn of_plan(&self, prepared: &Prepared, plan: &Plan) -> BTreeMap<String, (f64, f64)> {
+        let layers = plan.layers.iter().zip(&prepared.survey.layers).enumerate();
+        let of = |(i, (entry, layer)): (usize, (&LayerPlan, &Surveyed))| {
+            let (Choice::Separate(chosen), Ok((_, all))) = (&entry.choice, &layer.site) else {
+                return None;
+            };
+            let same = |c: &Candidate| c.family == chosen.family && c.rank == chosen.rank;
+            let (after, _) = self.candidates[i][all.iter().position(same)?]?;
+            Some((entry.layer.clone(), (self.kept[i]?, after)))
+        };
+        layers.filter_map(of).collect()
+    }
+
     /// What the layers that are planned for may cost together, for the model to cost
     /// `fraction` of the original.
     pub fn room(&self, fraction: f64) -> f64 {
@@ -168,23 +191,4 @@ fn total(model: &Loaded, unit: Unit) -> f64 {
         Unit::Params => model.cost.params as f64,
         Unit::Size => model.document.encoded_size() as f64,
     }
-}
-
-/// Seconds per run of models on a target, timed beside one another.
-pub(crate) fn seconds(
-    models: &[&Loaded],
-    target: &'static dyn Target,
-    threads: NonZeroUsize,
-    seed: u64,
-) -> Result<Vec<f64>, Error> {
-    let settings = crate::bench::BenchSettings {
-        targets: vec![target],
-        threads: vec![threads],
-        bench: sepconv_latency::Bench::default(),
-        seed,
-    };
-    let models: Vec<Loaded> = models.iter().map(|m| (*m).clone()).collect();
-    let runs = crate::bench::bench(&models, &settings, &())?;
-    let timings = runs.into_iter().flat_map(|r| r.models);
-    Ok(timings.map(|m| m.timing.median).collect())
 }

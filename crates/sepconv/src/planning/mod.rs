@@ -10,22 +10,25 @@ mod damage;
 mod probe;
 mod validate;
 
+pub(crate) use cost::Costs;
+use std::collections::BTreeMap;
+
 pub use cost::Unit;
-pub(crate) use cost::{Costs, seconds};
 pub(crate) use probe::Prober;
 pub use validate::{Prediction, validate};
 
 use sepconv_factor::Chain;
 use sepconv_latency::Measured;
 use sepconv_onnx::Document;
-use sepconv_passes::{Candidate, Item, PassError, Site, allocate, replace};
+use sepconv_passes::{Candidate, Item, PassError, Plan, Site, allocate, replace};
 use serde::Serialize;
 
 use crate::calibrate::{CalibrationSettings, Score, score};
-use crate::compress::{Prepared, Settings};
 use crate::error::Error;
 use crate::loaded::Loaded;
+use crate::prepared::Prepared;
 use crate::progress::{Event, Progress};
+use crate::settings::Settings;
 use damage::DamageCurve;
 
 /// Candidates per family that are looked at, at most: ranks that count channels are many.
@@ -51,6 +54,8 @@ pub struct Solution {
 /// What planning knows of a model: budgets are solved without running it again.
 pub(crate) struct Planning {
     costs: Costs,
+    /// Seconds on the settings' target, where there is one.
+    timed: Option<Costs>,
     /// Per layer and candidate.
     damages: Vec<Vec<f64>>,
     candidates: Vec<Vec<Candidate>>,
@@ -75,9 +80,14 @@ impl Planning {
             }
             None => weight_damages(prepared),
         };
-        let costs = match unit {
-            Unit::Latency => measured(model, prepared, settings, &damages, progress)?,
-            unit => Costs::counted(model, prepared, unit),
+        let timed = match settings.latency {
+            None if unit != Unit::Latency => None,
+            _ => Some(measured(model, prepared, settings, &damages, progress)?),
+        };
+        let costs = match (unit, &timed) {
+            (Unit::Latency, Some(timed)) => timed.clone(),
+            (unit, Some(timed)) => Costs::counted(model, prepared, unit).paying(timed),
+            (unit, None) => Costs::counted(model, prepared, unit),
         };
         let layers = prepared.survey.layers.iter();
         let candidates = layers.map(|layer| match &layer.site {
@@ -86,6 +96,7 @@ impl Planning {
         });
         Ok(Self {
             costs,
+            timed,
             damages,
             candidates: candidates.collect(),
         })
@@ -145,6 +156,12 @@ impl Planning {
             bound: found.bound,
             chosen,
         })
+    }
+
+    /// Seconds of a plan's rewritten layers before and after, where they were timed.
+    pub fn times(&self, prepared: &Prepared, plan: &Plan) -> BTreeMap<String, (f64, f64)> {
+        let timed = self.timed.as_ref();
+        timed.map_or_else(BTreeMap::new, |costs| costs.of_plan(prepared, plan))
     }
 
     /// The least fraction of the original's cost that can be reached.
@@ -303,12 +320,8 @@ pub(crate) fn timed(
     let latency = settings.latency.ok_or_else(|| {
         Error::Setting("a latency budget needs a target (--target tract or onnxruntime)".into())
     })?;
-    let models = [model, &prepared.folded];
-    let times = seconds(&models, latency.target, latency.threads, settings.seed)?;
-    let (original, folded) = match times[..] {
-        [original, folded] => (original, folded),
-        _ => (1.0, 1.0),
-    };
+    let run = latency.time([model, &prepared.folded], settings.seed, &())?;
+    let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.median);
     let cache = Measured::new(latency.target, latency.threads);
     let cache = cache.map_err(|source| Error::Latency {
         file: model.file(),
@@ -317,7 +330,7 @@ pub(crate) fn timed(
     Costs::measured(
         model,
         prepared,
-        (original, folded),
+        (seconds(0), seconds(1)),
         &cache,
         wanted,
         progress,

@@ -133,15 +133,9 @@ impl<'a> Prober<'a> {
     }
 
     fn run(&self, document: &Document, wanted: &[ValueId]) -> Result<Vec<Vec<Tensor>>, Error> {
-        let segment = |frontier: &Frontier| {
-            let (original, target) = (self.original, self.target);
-            Segment::new(original, target, document, frontier, &self.samples, wanted)
-        };
-        let whole = Frontier::default();
-        let (segment, frontier) = match segment(&self.frontier) {
-            Ok(segment) => (segment, &self.frontier),
-            Err(_) => (segment(&whole)?, &whole),
-        };
+        let (original, target, samples) = (self.original, self.target, &self.samples);
+        let (segment, frontier) =
+            Segment::from_either(original, target, document, &self.frontier, samples, wanted)?;
         let batches = self.batches.par_iter().enumerate();
         batches
             .map(|(i, batch)| {

@@ -3,11 +3,13 @@
 use serde::Serialize;
 
 use super::{Planning, Prober, Unit};
-use crate::budget::{realised, without_data};
-use crate::compress::{Prepared, Settings, widened};
+use crate::budget::realised;
+use crate::compress::widened;
 use crate::error::Error;
 use crate::loaded::Loaded;
+use crate::prepared::Prepared;
 use crate::progress::Progress;
+use crate::settings::Settings;
 
 /// A plan's damage at the outputs: the mean divergence of classes in nats, or the relative
 /// squared error of other outputs.
@@ -31,12 +33,8 @@ pub fn validate(
 ) -> Result<Vec<Prediction>, Error> {
     let settings = &widened(settings);
     let mut prepared = Prepared::new(model, settings, progress)?;
-    let calibration = match &settings.calibration {
-        Some(calibration) => Some(calibration.clone()),
-        None => without_data(&prepared, settings),
-    };
     let nothing = || Error::Setting("a prediction needs data to fit to (--calib)".into());
-    let mut calibration = calibration.ok_or_else(nothing)?;
+    let mut calibration = settings.fitted_to(&prepared).ok_or_else(nothing)?;
     calibration.refit = false;
     let (unit, fits) = (Unit::Macs, Some(&calibration));
     let planning = Planning::new(model, &mut prepared, settings, fits, unit, progress)?;

@@ -4,10 +4,10 @@ use sepconv_data::Labels;
 use serde::Serialize;
 
 use crate::calibrate::{Schedule, Source};
-use crate::compress::{Budget, Settings};
 use crate::curve::CurvePoint;
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
+use crate::settings::{Budget, Settings};
 use crate::{CalibrationSettings, Evaluation};
 
 /// What a report is about.

@@ -5,10 +5,11 @@ use super::{
 };
 use crate::bench::{BenchRun, ModelTiming};
 use crate::calibrate::{LayerFit, Schedule};
-use crate::compress::{Budget, Layer, Size};
 use crate::curve::{CurvePoint, Series};
 use crate::evaluate::{Against, Evaluation, Measure, Metric};
 use crate::metrics::OutputComparison;
+use crate::outcome::{Layer, Size};
+use crate::settings::Budget;
 
 /// Every report by name.
 pub(super) fn all() -> Vec<(&'static str, Report)> {

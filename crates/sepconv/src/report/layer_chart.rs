@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::escape::{escape, shorten};
 use super::format::{exact, si};
-use crate::compress::Layer;
+use crate::outcome::Layer;
 
 /// Most layers in one drawing.
 const ROWS: usize = 12;

@@ -3,7 +3,7 @@
 use super::format::{exact, percent, ratio, seconds, si};
 use super::spark;
 use super::table::{Cell, Table};
-use crate::compress::Layer;
+use crate::outcome::Layer;
 
 /// Columns that only some models have.
 #[derive(Clone, Copy)]

@@ -39,12 +39,13 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::bench::BenchRun;
-use crate::compress::{Layer, Outcome, Settings, Size};
 use crate::curve::{CurvePoint, Series};
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::metrics::OutputComparison;
+use crate::outcome::{Layer, Outcome, Size};
 use crate::planning::Solution;
+use crate::settings::Settings;
 
 /// Version of the layout of `report.json`, which `docs/report.md` describes.
 pub const SCHEMA: &str = "sepconv-report/2";

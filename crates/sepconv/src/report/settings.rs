@@ -3,7 +3,7 @@
 use super::format::exact;
 use super::table::{Cell, Table};
 use super::{CalibrationReport, DataReport, Report};
-use crate::compress::Budget;
+use crate::settings::Budget;
 
 /// What was asked for and with what.
 pub(super) fn table(report: &Report) -> Table {

@@ -6,10 +6,10 @@ use super::curve_data::{Curve, Point};
 use super::format::{bytes, capital, decibels, described, exact, measured, ratio, si};
 use super::rich::Rich;
 use super::table::{Cell, Table};
-use crate::compress::Size;
 use crate::curve::Series;
 use crate::evaluate::Against;
 use crate::metrics::OutputComparison;
+use crate::outcome::Size;
 
 /// The headline.
 pub(super) fn headline(report: &Report) -> Rich {

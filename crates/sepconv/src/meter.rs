@@ -1,0 +1,85 @@
+//! Measures the points of a curve.
+
+use crate::curve::{CurvePoint, Series};
+use crate::error::Error;
+use crate::evaluate::Evaluator;
+use crate::loaded::Loaded;
+use crate::outcome::synthetic_runs;
+use crate::progress::Progress;
+use crate::reference::Reference;
+use crate::settings::{LatencyTarget, Settings};
+
+/// Measures models against the original, which is run once.
+pub(crate) struct Meter<'a> {
+    original: &'a Loaded,
+    settings: &'a Settings,
+    /// Where points are timed, if at all.
+    latency: Option<LatencyTarget>,
+    evaluator: Option<Evaluator<'a>>,
+    reference: Option<Reference>,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> Meter<'a> {
+    pub fn new(
+        original: &'a Loaded,
+        settings: &'a Settings,
+        latency: Option<LatencyTarget>,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, Error> {
+        let runs = synthetic_runs(original.cost.macs, 1);
+        let kind = sepconv_data::SyntheticKind::Normal;
+        Ok(Self {
+            original,
+            settings,
+            latency,
+            evaluator: settings.evaluator(original)?,
+            reference: Reference::new(original, settings, runs, kind, progress).ok(),
+            progress,
+        })
+    }
+
+    pub fn point(
+        &self,
+        series: Series,
+        label: String,
+        model: &Loaded,
+    ) -> Result<CurvePoint, Error> {
+        let evaluation = self.evaluator.as_ref();
+        let evaluation = evaluation.map(|e| e.evaluate(model, self.progress));
+        let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
+        let cost = (&model.cost, &self.original.cost);
+        Ok(CurvePoint {
+            series,
+            label,
+            macs: ratio(cost.0.macs, cost.1.macs),
+            params: ratio(cost.0.params, cost.1.params),
+            time: self.time(series, model)?,
+            snr_db: self.snr(series, model),
+            evaluation: evaluation.transpose()?,
+        })
+    }
+
+    /// `None` for no difference, and where a runtime can't run it.
+    fn snr(&self, series: Series, model: &Loaded) -> Option<f64> {
+        if series == Series::Original {
+            return None;
+        }
+        let reference = self.reference.as_ref()?;
+        let compared = reference
+            .compare(model, self.settings, self.progress)
+            .ok()?;
+        compared.worst_snr().filter(|s| s.is_finite())
+    }
+
+    fn time(&self, series: Series, model: &Loaded) -> Result<Option<f64>, Error> {
+        let Some(latency) = &self.latency else {
+            return Ok(None);
+        };
+        if series == Series::Original {
+            return Ok(Some(1.0));
+        }
+        let run = latency.time([self.original, model], self.settings.seed, &())?;
+        Ok(run.models.last().map(|m| 1.0 / m.speed_up.median))
+    }
+}

@@ -1,0 +1,236 @@
+//! A model file in, a model file out, and what became of it.
+
+use std::path::{Path, PathBuf};
+
+use sepconv_data::SyntheticKind;
+use sepconv_passes::Choice;
+use serde::Serialize;
+
+use crate::bench::BenchRun;
+use crate::calibrate::{CalibrationSettings, LayerFit};
+use crate::compare::{Comparison, compare};
+use crate::compress::{Compressed, compress};
+use crate::error::Error;
+use crate::evaluate::{Evaluation, Evaluator};
+use crate::inputs::synthetic_inputs;
+use crate::loaded::Loaded;
+use crate::planning::Solution;
+use crate::progress::Progress;
+use crate::settings::Settings;
+
+/// Size of a model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Size {
+    /// MACs (batch 1 where the batch is free).
+    pub macs: u64,
+    /// Parameters.
+    pub params: u64,
+    /// File size in bytes, external data included.
+    pub bytes: usize,
+    /// What was measured on the evaluation data, where given.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// A convolution before and after.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Layer {
+    /// Name of the convolution.
+    pub name: String,
+    /// Family that took its place (`dw-pw`, `pw-dw`), or `kept`.
+    pub form: String,
+    /// Rank, where it was rewritten.
+    pub rank: Option<usize>,
+    /// Lowering, where it was rewritten.
+    pub lowering: Option<String>,
+    /// Why it was kept.
+    pub reason: Option<String>,
+    /// MACs before; `None` where the shape is unknown.
+    pub macs_before: Option<u64>,
+    /// MACs after.
+    pub macs_after: Option<u64>,
+    /// Relative Frobenius error of the best data-free kernel of that form and rank.
+    pub weight_error: f64,
+    /// How well the layer was fitted, where there was data to fit to.
+    pub fit: Option<LayerFit>,
+    /// Seconds that the convolution takes on [`Settings::latency`], where that was measured.
+    pub time_before: Option<f64>,
+    /// Seconds that what took its place takes.
+    pub time_after: Option<f64>,
+    /// Share of the kernel's squared norm that rank 1, 2, … of the data-free decomposition keeps;
+    /// empty where the layer can't be rewritten.
+    pub spectrum: Vec<f64>,
+}
+
+/// What [`compress_file`] did.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The input file.
+    pub input: PathBuf,
+    /// The file written.
+    pub output: PathBuf,
+    /// Size before.
+    pub original: Size,
+    /// Size after.
+    pub compressed: Size,
+    /// The convolutions in graph order.
+    pub layers: Vec<Layer>,
+    /// Batch normalisations folded.
+    pub folded: usize,
+    /// What the layers were fitted to; `None`: their weights alone.
+    pub calibration: Option<CalibrationSettings>,
+    /// How the budget was solved, where one was allocated.
+    pub solution: Option<Solution>,
+    /// The written file against the original on [`Settings::latency`].
+    pub timing: Option<BenchRun>,
+    /// The written file against the original, on synthetic inputs.
+    pub comparison: Comparison,
+    /// Extents assumed for free input dimensions.
+    pub assumed: Vec<String>,
+    /// The written model, read back.
+    pub model: Loaded,
+}
+
+/// Compresses a model file. The result is written beside `output`, read back, run against
+/// the original, and only then renamed into place. What the runtime can't run is reported in
+/// [`Comparison`], and the file is written all the same.
+///
+/// # Errors
+/// As [`compress`]; [`Error::Onnx`] where a file can't be read or written;
+/// [`Error::Data`] for the evaluation data.
+pub fn compress_file(
+    input: &Path,
+    output: &Path,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Outcome, Error> {
+    let original = Loaded::open(input, &settings.pins)?;
+    let evaluator = settings.evaluator(&original)?;
+    let compressed = compress(&original, settings, progress)?;
+    let layers = layers(&original, &compressed);
+    let (folded, assumed) = (compressed.folded, &original.shapes);
+    let (calibration, solution) = (compressed.calibration.clone(), compressed.solution.clone());
+    let assumed = assumed.assumed().iter().map(ToString::to_string).collect();
+    let staged = compressed.model.document.stage(output, settings.force)?;
+    drop(compressed);
+    let written = Loaded::open(staged.path(), &settings.pins)?;
+    let comparison = measure(&original, &written, settings, progress)?;
+    let sizes = [&original, &written].map(|model| size(model, evaluator.as_ref(), progress));
+    let [before, after] = sizes;
+    let (before, after) = (before?, after?);
+    let timing = time(&original, &written, settings, progress)?;
+    staged.commit()?;
+    Ok(Outcome {
+        input: input.to_owned(),
+        output: output.to_owned(),
+        original: before,
+        compressed: after,
+        layers,
+        folded,
+        calibration,
+        solution,
+        timing,
+        comparison,
+        assumed,
+        model: written,
+    })
+}
+
+fn size(
+    model: &Loaded,
+    evaluator: Option<&Evaluator>,
+    progress: &dyn Progress,
+) -> Result<Size, Error> {
+    let evaluation = evaluator.map(|e| e.evaluate(model, progress)).transpose()?;
+    Ok(Size {
+        macs: model.cost.macs,
+        params: model.cost.params,
+        bytes: model.document.source_size(),
+        evaluation,
+    })
+}
+
+/// The written model beside the original on the target that it is to be fast on.
+fn time(
+    original: &Loaded,
+    written: &Loaded,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Option<BenchRun>, Error> {
+    let Some(latency) = settings.latency else {
+        return Ok(None);
+    };
+    let run = latency.time([original, written], settings.seed, progress)?;
+    Ok(Some(run))
+}
+
+/// Runs per kind of synthetic input: fewer for large models.
+pub(crate) fn synthetic_runs(macs: u64, at_least: u64) -> usize {
+    (2_000_000_000 / macs.max(1)).clamp(at_least, 8) as usize
+}
+
+fn measure(
+    original: &Loaded,
+    written: &Loaded,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Comparison, Error> {
+    let target = settings.target;
+    let runs = synthetic_runs(original.cost.macs, 1);
+    let inputs = synthetic_inputs(original, runs, settings.seed, SyntheticKind::Normal);
+    let compared = inputs.and_then(|inputs| compare(original, written, target, &inputs, progress));
+    match compared {
+        Ok(comparison) => Ok(comparison),
+        Err(error @ (Error::Target { .. } | Error::Interface { .. } | Error::Data(_))) => {
+            Ok(Comparison::not_run(target.name(), error.to_string()))
+        }
+        Err(other) => Err(other),
+    }
+}
+
+fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
+    let graph = original.graph();
+    let known = |name: &str| {
+        let rows = &original.cost.nodes;
+        rows.iter()
+            .find(|r| graph.label(r.node) == name && r.op_type.starts_with("Conv"))
+            .and_then(|r| r.cost.macs)
+    };
+    let mut layers = Vec::new();
+    for entry in &compressed.plan.layers {
+        let before = known(&entry.layer);
+        let applied = compressed.applied.iter().find(|a| a.layer == entry.layer);
+        let spectrum = compressed.spectra.get(&entry.layer);
+        let spectrum = spectrum.cloned().unwrap_or_default();
+        layers.push(match &entry.choice {
+            Choice::Keep(kept) => Layer {
+                name: entry.layer.clone(),
+                form: "kept".into(),
+                rank: None,
+                lowering: None,
+                reason: Some(kept.to_string()),
+                macs_before: before,
+                macs_after: before,
+                weight_error: 0.0,
+                fit: None,
+                time_before: None,
+                time_after: None,
+                spectrum,
+            },
+            Choice::Separate(c) => Layer {
+                name: entry.layer.clone(),
+                form: c.family.clone(),
+                rank: Some(c.rank),
+                lowering: applied.map(|a| a.lowering.to_owned()),
+                reason: None,
+                macs_before: before,
+                macs_after: before.map(|_| c.macs),
+                weight_error: c.weight_error,
+                fit: compressed.fits.get(&entry.layer).copied(),
+                time_before: compressed.times.get(&entry.layer).map(|t| t.0),
+                time_after: compressed.times.get(&entry.layer).map(|t| t.1),
+                spectrum,
+            },
+        });
+    }
+    layers
+}

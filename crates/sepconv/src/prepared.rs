@@ -1,0 +1,113 @@
+//! What every budget starts from.
+
+use std::collections::BTreeMap;
+
+use sepconv_passes::{PassError, Plan, Planner, Survey, apply, fold_batchnorm};
+
+use crate::compress::Compressed;
+use crate::error::Error;
+use crate::loaded::Loaded;
+use crate::progress::{Event, Progress};
+use crate::settings::Settings;
+
+/// A model with its batch norms folded and its convolutions surveyed: what every budget
+/// starts from.
+pub(crate) struct Prepared {
+    pub folded: Loaded,
+    pub survey: Survey,
+    pub norms: usize,
+}
+
+impl Prepared {
+    pub fn new(
+        model: &Loaded,
+        settings: &Settings,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let failed = |source| Error::Pass {
+            file: model.file(),
+            source,
+        };
+        let graph = model.graph();
+        let names: Vec<&str> = graph
+            .operators()
+            .filter(|(_, op)| op.is("Conv") || op.is("ConvTranspose"))
+            .map(|(id, _)| graph.label(id))
+            .collect();
+        settings.selection.check(&names).map_err(failed)?;
+        let mut document = model.document.clone();
+        let norms =
+            fold_batchnorm(&mut document.model.graph, &settings.selection).map_err(failed)?;
+        let folded = if norms > 0 {
+            model.with(document)?
+        } else {
+            model.clone()
+        };
+        let survey = Survey::of(
+            folded.graph(),
+            &folded.shapes,
+            &settings.selection,
+            &settings.families,
+            &mut |done, total| {
+                progress.on(if done == 0 {
+                    Event::Begin {
+                        stage: "decomposing",
+                        total,
+                    }
+                } else {
+                    Event::Step { done }
+                });
+            },
+        )
+        .map_err(failed)?;
+        progress.on(Event::End);
+        Ok(Self {
+            folded,
+            survey,
+            norms,
+        })
+    }
+
+    /// Makes a plan and applies it with data-free weights.
+    pub fn by(
+        &self,
+        planner: &dyn Planner,
+        settings: &Settings,
+        total_macs: u64,
+    ) -> Result<Compressed, Error> {
+        let plan = planner.plan(&self.survey, total_macs);
+        self.with(plan.map_err(|e| self.failed(e))?, settings)
+    }
+
+    /// Applies a plan with data-free weights.
+    pub fn with(&self, plan: Plan, settings: &Settings) -> Result<Compressed, Error> {
+        let mut document = self.folded.document.clone();
+        let applied = apply(
+            &mut document.model.graph,
+            &self.survey,
+            &plan,
+            settings.lowering,
+            |layer, family, rank| layer.chain(family, rank),
+        )
+        .map_err(|e| self.failed(e))?;
+        Ok(Compressed {
+            model: self.folded.with(document)?,
+            plan,
+            applied,
+            folded: self.norms,
+            fits: BTreeMap::new(),
+            calibration: None,
+            solution: None,
+            times: BTreeMap::new(),
+            spectra: BTreeMap::new(),
+        })
+    }
+
+    /// An error of a pass over this model.
+    pub fn failed(&self, source: PassError) -> Error {
+        Error::Pass {
+            file: self.folded.file(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What is asked for.
+
+use std::num::NonZeroUsize;
+
+use sepconv_analysis::Pins;
+use sepconv_data::Preprocess;
+use sepconv_passes::{Families, Lowering, Selection};
+use sepconv_targets::Target;
+use serde::Serialize;
+
+use crate::budget::without_data;
+use crate::calibrate::CalibrationSettings;
+use crate::error::Error;
+use crate::evaluate::Evaluator;
+use crate::inputs::DataSource;
+use crate::loaded::Loaded;
+use crate::prepared::Prepared;
+
+/// How much to compress.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Budget {
+    /// The same rank in every layer.
+    Rank(usize),
+    /// The share of energy that every layer keeps, in `(0, 1]`.
+    Energy(f64),
+    /// The fraction of the model's MACs to keep, in `(0, 1)`.
+    TargetMacs(f64),
+    /// The fraction of the model's parameters to keep, in `(0, 1)`.
+    TargetParams(f64),
+    /// The fraction of the file's bytes to keep, in `(0, 1)`.
+    TargetSize(f64),
+    /// The fraction of the time that the original takes on [`Settings::latency`], in `(0, 1)`.
+    TargetLatency(f64),
+    /// The cheapest model whose main metric is at most this much worse than the original's:
+    /// percentage points or dB on [`Settings::eval`], else points of agreement with the
+    /// original on calibration data that was held out of the fits.
+    MaxDrop(f64),
+    /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
+    /// original's: on calibration data held out of the fits, else on synthetic inputs.
+    MinSnr(f64),
+}
+
+/// What layers are fitted to where there is no data.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DataFree {
+    /// [`DataFree::Pictures`] for a rank or a MAC budget, where the fit takes no more than
+    /// about a minute on two cores; else the weights alone.
+    Auto(Option<Preprocess>),
+    /// Synthetic pictures with the statistics of natural ones, preprocessed as the network
+    /// expects, or of a range that is guessed from the network. Where it takes no pictures,
+    /// the weights alone.
+    Pictures(Option<Preprocess>),
+    /// The weights alone: the method of the paper.
+    Weights,
+}
+
+impl Default for DataFree {
+    fn default() -> Self {
+        Self::Auto(None)
+    }
+}
+
+/// What [`compress`] is to do.
+#[derive(Clone)]
+pub struct Settings {
+    /// How much to compress.
+    pub budget: Budget,
+    /// Families of decompositions that are tried.
+    pub families: Families,
+    /// How chains are written; `None` chooses by itself.
+    pub lowering: Option<&'static dyn Lowering>,
+    /// Which convolutions are meant.
+    pub selection: Selection,
+    /// Input shapes fixed by the user.
+    pub pins: Pins,
+    /// Seed of synthetic inputs.
+    pub seed: u64,
+    /// Whether an existing output is replaced.
+    pub force: bool,
+    /// Whether layers are rewritten that then cost more MACs, to verify exactness.
+    pub costlier: bool,
+    /// Unlabelled data that the layers are fitted to.
+    pub calibration: Option<CalibrationSettings>,
+    /// What is done without such data.
+    pub data_free: DataFree,
+    /// Data that the original and the result are evaluated on: by labels or a target where it
+    /// has them, and the result against the original.
+    pub eval: Option<DataSource>,
+    /// The runtime that outputs are measured on.
+    pub target: &'static dyn Target,
+    /// The runtime that the model is to be fast on: lowerings and ranks are chosen by what
+    /// they measure there, and nothing is rewritten that is not faster. `None` counts MACs.
+    pub latency: Option<LatencyTarget>,
+}
+
+/// Where time is measured.
+#[derive(Clone, Copy)]
+pub struct LatencyTarget {
+    /// The runtime.
+    pub target: &'static dyn Target,
+    /// Threads of one run.
+    pub threads: NonZeroUsize,
+}
+
+impl Settings {
+    /// What the layers are fitted to: the data given, or what stands in for them; `None`: the
+    /// weights alone.
+    pub(crate) fn fitted_to(&self, prepared: &Prepared) -> Option<CalibrationSettings> {
+        let data = self.calibration.clone();
+        data.or_else(|| without_data(prepared, self))
+    }
+
+    /// Opens the evaluation data, where given, to measure models against `original`.
+    pub(crate) fn evaluator<'a>(
+        &self,
+        original: &'a Loaded,
+    ) -> Result<Option<Evaluator<'a>>, Error> {
+        let data = self.eval.as_ref();
+        data.map(|data| Evaluator::against(original, data, self.target))
+            .transpose()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            budget: Budget::MinSnr(30.0),
+            families: Families::default(),
+            lowering: None,
+            selection: Selection::default(),
+            pins: Pins::default(),
+            seed: 0,
+            force: false,
+            costlier: false,
+            calibration: None,
+            data_free: DataFree::default(),
+            eval: None,
+            target: sepconv_targets::reference(),
+            latency: None,
+        }
+    }
+}
