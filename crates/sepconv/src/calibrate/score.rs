@@ -191,14 +191,14 @@ mod tests {
             error_activated: None,
             rounds: 0,
         };
-        // e^-rank, which is a line in the logarithm.
+        // e^(-rank / 2), which is a line in the logarithm.
         let fits: Vec<Fit> = chosen
             .iter()
-            .map(|i| fit((-(all[*i].rank as f64)).exp()))
+            .map(|i| fit((-0.5 * all[*i].rank as f64).exp()))
             .collect();
         let score = Score::of(&all, &chosen, &fits);
         for (candidate, error) in all.iter().zip(&score.errors) {
-            let expected = (-(candidate.rank as f64)).exp().max(LEAST);
+            let expected = (-0.5 * candidate.rank as f64).exp();
             assert!(
                 (error / expected - 1.0).abs() < 1e-9,
                 "{candidate:?} {error}"
