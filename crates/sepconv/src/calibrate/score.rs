@@ -204,6 +204,6 @@ mod tests {
                 "{candidate:?} {error}"
             );
         }
-        assert_eq!(score.probes.len(), 2);
+        assert_eq!(score.probes.len(), 3);
     }
 }
