@@ -11,6 +11,7 @@ mod budgets;
 mod calibrating;
 mod comparing;
 mod evaluating;
+mod interrupting;
 mod machine;
 mod planning;
 mod prototype;

@@ -16,6 +16,7 @@ use output::Output;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     sepconv::targets::silence_caught_panics();
+    progress::end_on_interrupt();
     let out = Output::new(&cli.global);
     let result = match &cli.command {
         Command::Inspect(args) => commands::inspect::run(args, &out),
@@ -32,7 +33,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out.error(&error);
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(sepconv::Error::Cancelled) => ExitCode::from(progress::INTERRUPT as u8),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -1,7 +1,25 @@
-//! The library's progress as a bar.
+//! The library's progress as a bar, and its end on Ctrl-C.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sepconv::{Event, Progress};
+
+/// Whether Ctrl-C was pressed.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Makes Ctrl-C (and a polite kill) end the work at its next step, so that no temporary file
+/// stays; the second one ends it at once. Where no handler can be set, the system's stays.
+pub fn end_on_interrupt() {
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(INTERRUPT);
+        }
+    });
+}
+
+/// Exit code of a command that was interrupted, as shells give it.
+pub const INTERRUPT: i32 = 130;
 
 /// A progress bar on standard error, or nothing.
 pub struct Bar(Option<ProgressBar>);
@@ -31,6 +49,10 @@ impl Progress for Bar {
             Event::Step { done } => bar.set_position(done as u64),
             Event::End => bar.set_message(""),
         }
+    }
+
+    fn cancelled(&self) -> bool {
+        INTERRUPTED.load(Ordering::SeqCst)
     }
 }
 

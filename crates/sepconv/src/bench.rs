@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::inputs::synthetic_inputs;
 use crate::loaded::Loaded;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, step};
 use crate::settings::LatencyTarget;
 
 /// What [`bench()`] is to do.
@@ -106,7 +106,7 @@ pub fn bench(
     for target in &settings.targets {
         for threads in &settings.threads {
             runs.push(time(*target, *threads, &subjects, &settings.bench)?);
-            progress.on(Event::Step { done: runs.len() });
+            step(progress, runs.len())?;
         }
     }
     progress.on(Event::End);

@@ -62,6 +62,9 @@ pub enum Error {
         /// How.
         reason: String,
     },
+    /// The caller wanted an end, see [`crate::Progress::cancelled`].
+    #[error("interrupted; nothing was written")]
+    Cancelled,
     /// A setting is out of range.
     #[error("{0}")]
     Setting(String),

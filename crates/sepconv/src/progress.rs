@@ -1,5 +1,7 @@
 //! Progress of long work, told to the caller.
 
+use crate::error::Error;
+
 /// What a [`Progress`] is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -19,10 +21,25 @@ pub enum Event<'a> {
     End,
 }
 
-/// Listens to progress. `()` does not.
+/// Listens to progress, and may ask for an end. `()` does neither.
 pub trait Progress: Sync {
     /// Told of an event, possibly from several threads.
     fn on(&self, event: Event<'_>);
+
+    /// Whether the work is to end; asked after every step. It then fails with
+    /// [`Error::Cancelled`], and nothing is left half done.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Tells of a step that is done.
+pub(crate) fn step(progress: &dyn Progress, done: usize) -> Result<(), Error> {
+    progress.on(Event::Step { done });
+    match progress.cancelled() {
+        true => Err(Error::Cancelled),
+        false => Ok(()),
+    }
 }
 
 impl Progress for () {

@@ -9,7 +9,7 @@ use sepconv_targets::{InputSpec, Session, Target};
 
 use crate::error::Error;
 use crate::loaded::Loaded;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, step};
 
 /// Runs `model` on every set of inputs (one tensor per graph input). Outputs are in the order
 /// of the inputs, whatever the number of threads.
@@ -40,7 +40,7 @@ pub fn run(
         .map(|tensors| {
             let outputs = session.run(tensors).map_err(failed);
             let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-            progress.on(Event::Step { done });
+            step(progress, done)?;
             outputs
         })
         .collect();

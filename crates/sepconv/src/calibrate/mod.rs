@@ -37,7 +37,7 @@ use crate::error::Error;
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
 use crate::prepared::Prepared;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, step};
 use crate::settings::Settings;
 
 /// What layers are fitted to.
@@ -235,7 +235,7 @@ pub(crate) fn calibrate(
                 lowering: written,
             });
             result.plan.layers[*i].choice = Choice::Separate(candidate);
-            progress.on(Event::Step { done });
+            step(progress, done)?;
         }
     }
     result

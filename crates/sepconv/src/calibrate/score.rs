@@ -12,7 +12,7 @@ use super::collector::Collector;
 use super::fits::{fits, held_out, unfit};
 use crate::error::Error;
 use crate::prepared::Prepared;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, step};
 use crate::settings::Settings;
 
 /// Ranks of a family that are fitted; the errors of those between follow from them.
@@ -96,7 +96,7 @@ pub(crate) fn score(
         let fits = fits(model, site, &some, &statistics, &quick);
         let fits = fits.map_err(|e| unfit(model, &layer.name, e))?;
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        progress.on(Event::Step { done });
+        step(progress, done)?;
         Ok(Score::of(candidates, &chosen, &fits))
     });
     let scores = scores.collect();

@@ -16,7 +16,7 @@ use crate::compare::same_interface;
 use crate::error::Error;
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, step};
 use crate::runner::{load, to_tensor};
 
 /// Decoded inputs kept in memory, in bytes; more are read again for every model.
@@ -171,7 +171,7 @@ impl<'a> Evaluator<'a> {
         let scores = (0..self.batches()).into_par_iter().map(|i| {
             let scores = self.scores(i, model, session.as_deref())?;
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            progress.on(Event::Step { done });
+            step(progress, done)?;
             Ok(scores)
         });
         let scores = scores.collect::<Result<Vec<Scores>, Error>>()?;

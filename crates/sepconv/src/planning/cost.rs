@@ -129,6 +129,9 @@ impl Costs {
         });
         let seconds = measured.costs(&blocks, &mut |done, _| progress.on(Event::Step { done }));
         progress.on(Event::End);
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
         for ((layer, form), cost) in places.into_iter().zip(seconds.map_err(failed)?) {
             let Some(cost) = cost else { continue };
             let Some((candidate, lowering)) = form else {

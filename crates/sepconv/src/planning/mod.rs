@@ -27,7 +27,7 @@ use crate::calibrate::{CalibrationSettings, Score, score};
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::prepared::Prepared;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, step};
 use crate::settings::Settings;
 use damage::DamageCurve;
 
@@ -266,7 +266,7 @@ fn damages(
             let found = prober.damages(site.node, &documents)?;
             points.extend(score.probes.iter().map(|p| p.error).zip(found));
             done += 1;
-            progress.on(Event::Step { done });
+            step(progress, done)?;
         }
         let curve = DamageCurve::new(points);
         damages.push(score.errors.iter().map(|e| curve.at(*e)).collect());
