@@ -9,8 +9,9 @@ use crate::support::{Scratch, digits, root};
 
 /// Sends SIGINT.
 fn interrupt(child: u32) {
-    let status = Command::new("kill").args(["-INT", &child.to_string()]);
-    assert!({ status }.status().unwrap().success());
+    let mut kill = Command::new("kill");
+    let status = kill.args(["-INT", &child.to_string()]).status();
+    assert!(status.unwrap().success());
 }
 
 #[test]

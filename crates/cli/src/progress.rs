@@ -10,6 +10,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Makes Ctrl-C (and a polite kill) end the work at its next step, so that no temporary file
 /// stays; the second one ends it at once. Where no handler can be set, the system's stays.
+#[allow(clippy::exit)] // The second time, nobody wants to wait.
 pub fn end_on_interrupt() {
     let _ = ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {

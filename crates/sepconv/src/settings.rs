@@ -61,7 +61,7 @@ impl Default for DataFree {
     }
 }
 
-/// What [`compress`] is to do.
+/// What [`crate::compress()`] is to do.
 #[derive(Clone)]
 pub struct Settings {
     /// How much to compress.

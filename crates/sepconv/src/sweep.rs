@@ -35,7 +35,7 @@ const ENERGIES: [f64; 6] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 /// rising MACs, the original last.
 ///
 /// # Errors
-/// As [`compress`], [`Error::Onnx`] where a model can't be written.
+/// As [`crate::compress()`], [`Error::Onnx`] where a model can't be written.
 pub fn sweep(
     model: &Loaded,
     settings: &Settings,
