@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Scratch, digits, digits_eval, sepconv};
+use crate::support::{Scratch, compress, digits, digits_eval, sepconv};
 
 #[test]
 fn every_command_prints_json() {
@@ -16,17 +16,7 @@ fn every_command_prints_json() {
     assert_eq!(layers.len(), 10);
     assert_eq!(layers[1]["name"], "stem/conv2");
     assert!(layers[1].to_string().contains("energy"), "{}", layers[1]);
-    let seen = sepconv(&[
-        "compress",
-        &model,
-        "-o",
-        &a,
-        "--rank",
-        "2",
-        "--data-free=weights",
-        "--json",
-    ])
-    .json();
+    let seen = compress(&model, &a, &["--json"]).json();
     let size = |of: &str| seen[of]["macs"].as_u64().unwrap();
     assert!(size("compressed") < size("original"), "{seen}");
     let seen = sepconv(&["compare", &model, &a, "--json"]).json();
@@ -93,28 +83,10 @@ fn output_that_is_piped_has_no_colour_and_quiet_has_no_output() {
     let model = digits().path;
     let scratch = Scratch::new();
     let [a, b] = ["a.onnx", "b.onnx"].map(|name| scratch.path(name));
-    let text = sepconv(&[
-        "compress",
-        &model,
-        "-o",
-        &a,
-        "--rank",
-        "2",
-        "--data-free=weights",
-    ])
-    .ok();
+    let text = compress(&model, &a, &[]).ok();
     assert!(text.contains("MACs") && text.contains("a.onnx"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
-    let run = sepconv(&[
-        "compress",
-        &model,
-        "-o",
-        &b,
-        "--rank",
-        "2",
-        "--data-free=weights",
-        "--quiet",
-    ]);
+    let run = compress(&model, &b, &["--quiet"]);
     assert_eq!((run.ok().as_str(), run.stderr().as_str()), ("", ""));
     assert!(std::fs::read(a).unwrap() == std::fs::read(b).unwrap());
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Finished, Scratch, ask, digits, digits_eval, sepconv};
+use crate::support::{Finished, Scratch, ask, compress, digits, digits_eval, sepconv};
 
 /// The run was refused with a line that holds all of `words`.
 #[track_caller]
@@ -97,47 +97,13 @@ fn an_output_that_cannot_be_written_is_named() {
         folder,
         format!("{file}/out.onnx"),
     ] {
-        says(
-            &sepconv(&[
-                "compress",
-                &model,
-                "-o",
-                &out,
-                "--rank",
-                "2",
-                "--data-free=weights",
-            ]),
-            &[&out],
-        );
-        says(
-            &sepconv(&[
-                "compress",
-                &model,
-                "-o",
-                &out,
-                "--rank",
-                "2",
-                "--data-free=weights",
-                "--force",
-            ]),
-            &[&out],
-        );
+        says(&compress(&model, &out, &[]), &[&out]);
+        says(&compress(&model, &out, &["--force"]), &[&out]);
         says(&sepconv(&["run", &model, "--output", &out]), &[&out]);
     }
     let report = format!("{file}/report");
     let out = scratch.path("out.onnx");
-    let args = [
-        "compress",
-        &model,
-        "-o",
-        &out,
-        "--rank",
-        "2",
-        "--data-free=weights",
-        "--report",
-        &report,
-    ];
-    says(&sepconv(&args), &[&report]);
+    says(&compress(&model, &out, &["--report", &report]), &[&report]);
     assert_eq!(scratch.names(), ["file", "folder"]);
     assert_eq!(
         std::fs::read_dir(scratch.path("folder")).unwrap().count(),

@@ -1,6 +1,6 @@
 //! Files: where they go, what is never overwritten, and that runs repeat.
 
-use crate::support::{Scratch, ask, digits, sepconv, sepconv_with};
+use crate::support::{Scratch, ask, compress, digits, sepconv, sepconv_with};
 use serde_json::{Value, json};
 
 /// A copy of the shipped model in a folder of its own.
@@ -26,44 +26,16 @@ fn the_output_stands_beside_the_model_by_default() {
 fn nothing_is_overwritten_without_force() {
     let (scratch, model) = copy();
     let out = scratch.write("out.onnx", b"precious");
-    let line = sepconv(&[
-        "compress",
-        &model,
-        "-o",
-        &out,
-        "--rank",
-        "2",
-        "--data-free=weights",
-    ])
-    .refused();
+    let line = compress(&model, &out, &[]).refused();
     assert!(line.contains(&out) && line.contains("--force"), "{line}");
     assert_eq!(std::fs::read(&out).unwrap(), b"precious");
-    let line = sepconv(&[
-        "compress",
-        &model,
-        "-o",
-        &model,
-        "--rank",
-        "2",
-        "--data-free=weights",
-    ])
-    .refused();
+    let line = compress(&model, &model, &[]).refused();
     assert!(line.contains(&model) && line.contains("--force"), "{line}");
     assert_eq!(
         std::fs::read(&model).unwrap(),
         std::fs::read(digits().path).unwrap()
     );
-    sepconv(&[
-        "compress",
-        &model,
-        "-o",
-        &out,
-        "--rank",
-        "2",
-        "--data-free=weights",
-        "--force",
-    ])
-    .ok();
+    compress(&model, &out, &["--force"]).ok();
     assert!(std::fs::read(&out).unwrap().len() > 100_000);
     assert_eq!(scratch.names(), ["m.onnx", "out.onnx"]);
 }
@@ -71,17 +43,7 @@ fn nothing_is_overwritten_without_force() {
 #[test]
 fn a_model_can_be_replaced_by_its_own_rewrite_with_force() {
     let (scratch, model) = copy();
-    sepconv(&[
-        "compress",
-        &model,
-        "-o",
-        &model,
-        "--rank",
-        "2",
-        "--data-free=weights",
-        "--force",
-    ])
-    .ok();
+    compress(&model, &model, &["--force"]).ok();
     assert_eq!(scratch.names(), ["m.onnx"]);
     let seen = ask(json!({"do": "interface", "original": digits().path, "rewritten": model}));
     assert_eq!(seen["problems"], json!([]));
@@ -93,18 +55,7 @@ fn an_existing_report_is_kept_and_then_no_model_is_written() {
     std::fs::create_dir(scratch.path("report")).unwrap();
     let report = scratch.write("report/report.json", b"precious");
     let (out, folder) = (scratch.path("out.onnx"), scratch.path("report"));
-    let args = [
-        "compress",
-        &model,
-        "-o",
-        &out,
-        "--rank",
-        "2",
-        "--data-free=weights",
-        "--report",
-        &folder,
-    ];
-    let line = sepconv(&args).refused();
+    let line = compress(&model, &out, &["--report", &folder]).refused();
     assert!(line.contains(&report) && line.contains("--force"), "{line}");
     assert_eq!(std::fs::read(&report).unwrap(), b"precious");
     assert_eq!(scratch.names(), ["m.onnx", "report"]);

@@ -324,10 +324,7 @@ fn within(
     // What the judge looks at must be held out of the fits.
     let calibration = calibration.map(|c| judge.spares(c));
     let calibration = calibration.as_ref();
-    let unit = match settings.latency {
-        Some(_) => Unit::Latency,
-        None => Unit::Macs,
-    };
+    let unit = settings.unit();
     let planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
     let (mut low, mut high) = (planning.least(), 1.0);
     let mut best: Option<Compressed> = None;

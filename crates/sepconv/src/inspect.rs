@@ -1,11 +1,12 @@
 //! What a model is made of, and what could be done about it.
 
-use sepconv_passes::{Order, Selection, Survey, fold_batchnorm};
+use sepconv_passes::{Order, Selection, fold_batchnorm};
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::loaded::Loaded;
-use crate::progress::{Event, Progress};
+use crate::prepared::survey;
+use crate::progress::Progress;
 
 /// A model and its convolutions.
 #[derive(Debug, Clone, Serialize)]
@@ -89,27 +90,9 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
     let mut document = model.document.clone();
     fold_batchnorm(&mut document.model.graph, &Selection::default()).map_err(failed)?;
     let folded = model.with(document)?;
-    let graph = folded.graph();
     let mut layers = Vec::new();
     for order in [Order::DwPw, Order::PwDw] {
-        let survey = Survey::of(
-            graph,
-            &folded.shapes,
-            &Selection::default(),
-            &order.into(),
-            &mut |done, total| {
-                progress.on(if done == 0 {
-                    Event::Begin {
-                        stage: "decomposing",
-                        total,
-                    }
-                } else {
-                    Event::Step { done }
-                });
-            },
-        )
-        .map_err(failed)?;
-        progress.on(Event::End);
+        let survey = survey(&folded, &Selection::default(), &order.into(), progress)?;
         for (i, layer) in survey.layers.iter().enumerate() {
             if order == Order::DwPw {
                 layers.push(describe(&folded, layer));

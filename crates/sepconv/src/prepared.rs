@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sepconv_passes::{PassError, Plan, Planner, Survey, apply, fold_batchnorm};
+use sepconv_passes::{
+    Families, PassError, Plan, Planner, Selection, Survey, apply, fold_batchnorm,
+};
 
 use crate::compress::Compressed;
 use crate::error::Error;
@@ -43,24 +45,8 @@ impl Prepared {
         } else {
             model.clone()
         };
-        let survey = Survey::of(
-            folded.graph(),
-            &folded.shapes,
-            &settings.selection,
-            &settings.families,
-            &mut |done, total| {
-                progress.on(if done == 0 {
-                    Event::Begin {
-                        stage: "decomposing",
-                        total,
-                    }
-                } else {
-                    Event::Step { done }
-                });
-            },
-        )
-        .map_err(failed)?;
-        progress.on(Event::End);
+        let (selection, families) = (&settings.selection, &settings.families);
+        let survey = survey(&folded, selection, families, progress)?;
         Ok(Self {
             folded,
             survey,
@@ -110,4 +96,30 @@ impl Prepared {
             source,
         }
     }
+}
+
+/// Surveys the convolutions of a model.
+pub(crate) fn survey(
+    model: &Loaded,
+    selection: &Selection,
+    families: &Families,
+    progress: &dyn Progress,
+) -> Result<Survey, Error> {
+    let mut tell = |done, total| {
+        progress.on(if done == 0 {
+            Event::Begin {
+                stage: "decomposing",
+                total,
+            }
+        } else {
+            Event::Step { done }
+        });
+    };
+    let survey = Survey::of(model.graph(), &model.shapes, selection, families, &mut tell);
+    let survey = survey.map_err(|source| Error::Pass {
+        file: model.file(),
+        source,
+    })?;
+    progress.on(Event::End);
+    Ok(survey)
 }

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::evaluate::Evaluator;
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
+use crate::planning::Unit;
 use crate::prepared::Prepared;
 
 /// How much to compress.
@@ -109,6 +110,14 @@ impl Settings {
     pub(crate) fn fitted_to(&self, prepared: &Prepared) -> Option<CalibrationSettings> {
         let data = self.calibration.clone();
         data.or_else(|| without_data(prepared, self))
+    }
+
+    /// What a model is to be cheap in, where the budget does not say it.
+    pub(crate) fn unit(&self) -> Unit {
+        match self.latency {
+            Some(_) => Unit::Latency,
+            None => Unit::Macs,
+        }
     }
 
     /// Opens the evaluation data, where given, to measure models against `original`.

@@ -10,7 +10,7 @@ use crate::curve::{CurvePoint, Series, by_ranks, saving};
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::meter::Meter;
-use crate::planning::{Planning, Unit};
+use crate::planning::Planning;
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::settings::{Budget, DataFree, Settings};
@@ -49,10 +49,7 @@ pub fn sweep(
         budget: Budget::TargetMacs(0.5),
         ..settings.clone()
     };
-    let unit = match settings.latency {
-        Some(_) => Unit::Latency,
-        None => Unit::Macs,
-    };
+    let unit = settings.unit();
     let wide = widened(settings);
     let mut prepared = Prepared::new(model, &wide, progress)?;
     let calibration = wide.fitted_to(&prepared);

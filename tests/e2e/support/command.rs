@@ -23,6 +23,13 @@ pub fn sepconv_with(args: &[&str], variables: &[(&str, &str)]) -> Finished {
     }
 }
 
+/// The quickest compression, `compress MODEL -o OUT --rank 2 --data-free=weights`, with options
+/// added.
+pub fn compress(model: &str, out: &str, options: &[&str]) -> Finished {
+    let fixed = ["compress", model, "-o", out, "--rank", "2"];
+    sepconv(&[&fixed[..], &["--data-free=weights"], options].concat())
+}
+
 /// A run that has ended.
 pub struct Finished {
     command: String,

@@ -7,7 +7,7 @@ mod oracle;
 mod scratch;
 
 pub use browser::{Browser, skipped};
-pub use command::{Finished, sepconv, sepconv_with};
+pub use command::{Finished, compress, sepconv, sepconv_with};
 pub use models::{Model, digits, digits_eval, models, root, shared};
 pub use oracle::{ask, onnxruntime};
 pub use scratch::Scratch;
