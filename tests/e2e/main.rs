@@ -10,6 +10,7 @@ mod bench;
 mod budgets;
 mod calibrating;
 mod comparing;
+mod conformance;
 mod evaluating;
 mod interrupting;
 mod machine;

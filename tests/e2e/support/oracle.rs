@@ -35,7 +35,8 @@ pub fn ask(request: Value) -> Value {
     answer
 }
 
-fn python() -> PathBuf {
+/// The Python that has onnx and onnxruntime.
+pub fn python() -> PathBuf {
     let named = std::env::var_os("SEPCONV_PYTHON").map(PathBuf::from);
     named.unwrap_or_else(|| root().join(".venv/bin/python"))
 }
