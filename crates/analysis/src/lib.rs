@@ -31,6 +31,7 @@
 //! assert_eq!(cost.params, 108);
 //! ```
 
+pub mod constants;
 pub mod conv;
 pub mod cost;
 

@@ -143,11 +143,8 @@ impl Graph {
             reason,
         })?;
         self.modified = true;
-        let position = self
-            .order
-            .iter()
-            .position(|n| *n == patch.anchor)
-            .unwrap_or(self.order.len());
+        let before = self.order.iter().take_while(|n| **n != patch.anchor);
+        let position = before.filter(|n| !patch.removed.contains(n)).count();
         let readers = self.detach(&patch);
         let applied = self.attach(&patch, position, readers);
         Ok(applied)
@@ -422,6 +419,26 @@ mod tests {
             "patch 'drop' at node 'c' (Conv): 'y' is still read"
         );
         assert_eq!(g.to_string(), before, "a refused patch changes nothing");
+    }
+
+    #[test]
+    fn what_is_removed_before_the_anchor_moves_it_up() {
+        let mut b = Builder::new();
+        let x = b.input("x", None).unwrap();
+        let w = b
+            .operator(Operator::new("Constant", "k"), &[], &["w"])
+            .unwrap()[0];
+        let conv = Operator::new("Conv", "c");
+        let y = b.operator(conv, &[Some(x), Some(w)], &["y"]).unwrap()[0];
+        b.output(y).unwrap();
+        let mut g = b.finish().unwrap();
+        let mut p = Patch::replace("swap", self::conv(&g));
+        p.remove(g.producer(w).unwrap().0);
+        let relu = Operator::new("Relu", "r");
+        p.operator_into(relu, vec![Some(x.into())], y);
+        g.apply(p).unwrap();
+        g.verify().unwrap();
+        assert_eq!(g.to_string(), "input x\ny = Relu(x) # r\noutput y\n");
     }
 
     #[test]

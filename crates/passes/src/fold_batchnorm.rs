@@ -6,6 +6,7 @@
 //! Conditions: inference mode; all parameters constant; nothing else reads the convolution's
 //! output. Exact up to rounding, computed in f64. Terminates: every fold removes a node.
 
+use sepconv_analysis::constants;
 use sepconv_ir::{DType, Graph, NodeId, Operator, Patch, Tensor, ValueId};
 
 use crate::error::PassError;
@@ -42,7 +43,7 @@ fn fold(graph: &Graph, conv: NodeId) -> Option<Patch> {
     let bn = graph
         .operator(*norm)
         .filter(|n| is_inference(n) && n.input(0) == Some(output))?;
-    let weight = graph.constant(op.input(1)?)?;
+    let weight = constants::resolve(graph, op.input(1)?)?;
     let channels = *weight.dims().first()?;
     let dtype = weight.dtype();
     let values = weight.to_f32()?;
@@ -79,6 +80,12 @@ fn fold(graph: &Graph, conv: NodeId) -> Option<Patch> {
     }
     let mut patch = Patch::replace("fold-batchnorm", conv);
     patch.remove(*norm);
+    let parameters = op.inputs.iter().chain(&bn.inputs).flatten();
+    let unread: Vec<ValueId> = parameters.copied().collect();
+    let kept: Vec<ValueId> = op.input(0).into_iter().collect();
+    for node in constants::orphans(graph, &unread, &[conv, *norm], &kept) {
+        patch.remove(node);
+    }
     let label = graph.label(conv);
     let weight = Tensor::from_floats(dtype, weight.dims().to_vec(), folded)?;
     let w = patch.initializer(format!("{label}/folded.weight"), weight);
@@ -102,7 +109,7 @@ fn is_inference(op: &Operator) -> bool {
 }
 
 fn parameter(graph: &Graph, value: ValueId, channels: usize) -> Option<Vec<f64>> {
-    let tensor = graph.constant(value)?;
+    let tensor = constants::resolve(graph, value)?;
     if tensor.dims() != [channels] {
         return None;
     }

@@ -4,6 +4,7 @@
 //! the last of which produces `y`. Conditions: those of [`crate::Site`]. Terminates: every
 //! layer of the plan is visited once.
 
+use sepconv_analysis::constants;
 use sepconv_factor::Chain;
 use sepconv_ir::Graph;
 
@@ -92,7 +93,16 @@ pub fn replace(
     let output = original.output(0).ok_or_else(|| misfit("no output"))?;
     let mut emitter = Emitter::new(site, original, output, chain.bias.clone());
     written.emit(chain, &mut emitter);
-    let patch = emitter.finish();
+    let mut patch = emitter.finish();
+    // What made the weight goes with it; the new convolutions read the other values, except
+    // for a bias that the chain overrides.
+    let input = |slot| original.input(slot);
+    let bias = input(2).filter(|_| chain.bias.is_none());
+    let kept: Vec<_> = input(0).into_iter().chain(bias).collect();
+    let unread: Vec<_> = input(1).into_iter().chain(input(2)).collect();
+    for node in constants::orphans(graph, &unread, &[site.node], &kept) {
+        patch.remove(node);
+    }
     graph.apply(patch)?;
     Ok(written.name())
 }

@@ -1,6 +1,6 @@
 //! Convolutions of a graph, and why some of them stay as they are.
 
-use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes};
+use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes, constants};
 use sepconv_factor::{Kernel, KernelShape, Skip};
 use sepconv_ir::{DType, Graph, NodeId, Operator};
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,7 @@ impl Site {
     fn read(graph: &Graph, node: NodeId, op: &Operator, shapes: &Shapes) -> Result<Self, Kept> {
         let weight = op
             .input(1)
-            .and_then(|w| graph.constant(w))
+            .and_then(|w| constants::resolve(graph, w))
             .ok_or(Kept::NotConstant)?;
         if !weight.dtype().is_float() || weight.data().is_none() {
             return Err(Kept::Type(weight.dtype().to_string()));
@@ -116,7 +116,7 @@ impl Site {
         let tensor = graph
             .operator(self.node)
             .and_then(|op| op.input(1))
-            .and_then(|w| graph.constant(w))
+            .and_then(|w| constants::resolve(graph, w))
             .ok_or(Kept::NotConstant)?;
         let data = tensor
             .to_f32()

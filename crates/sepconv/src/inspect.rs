@@ -149,7 +149,7 @@ fn describe(model: &Loaded, layer: &sepconv_passes::Surveyed) -> LayerInspection
     let op = graph.operator(layer.node);
     let weight = op
         .and_then(|op| op.input(1))
-        .and_then(|w| graph.constant(w));
+        .and_then(|w| sepconv_analysis::constants::resolve(graph, w));
     let site = layer.site.as_ref().ok().map(|(site, _)| site);
     let row = model.cost.nodes.iter().find(|r| r.node == layer.node);
     LayerInspection {
