@@ -13,6 +13,8 @@ questions share one import of onnxruntime:
     {"do": "relation", "original": PATH, "model": PATH, "data": NPZ, "scale": 0.1} -> {"same": 1, "kl": 0.1, "error": 0, "n": 2}
     {"do": "restorer", "model": PATH, "other": PATH, "data": NPZ}   -> {"psnr": [20, 0.1], "ssim": [0.9, 0.01], "snr": 40}
     {"do": "convolutions", "model": PATH}                           -> [{"name": "c", "weight": [8, 3, 3, 3]}]
+    {"do": "cases"}                                                 -> ["transposed"]
+    {"do": "build", "case": "transposed", "out": PATH}              -> {}
     {"do": "npz", "out": NPZ, "arrays": {"x": {"dtype": "float32", "shape": [1, 2]}}} -> {}
 
 An error is max|a - b| / max|b| over the whole output. A request that fails is answered {"failure": TEXT}.
@@ -27,6 +29,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from cases import build, cases
+
 SEED = 7
 
 
@@ -34,6 +38,15 @@ def true_inputs(graph):
     """The graph's inputs less its initializers, which IR versions below 4 list as inputs too."""
     weights = {t.name for t in graph.initializer}
     return [v for v in graph.input if v.name not in weights]
+
+
+def made_of_constants(graph):
+    """The values that `Constant`, `Identity`, `Reshape` and `Transpose` make of constants alone."""
+    known = {t.name for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type in ("Constant", "Identity", "Reshape", "Transpose") and known.issuperset(node.input):
+            known.update(node.output)
+    return known
 
 
 def interface(original, rewritten):
@@ -54,10 +67,14 @@ def interface(original, rewritten):
     kept["outputs"] = (list(a.graph.output), list(b.graph.output))
     problems += [f"{name} was {old}, is {new}" for name, (old, new) in kept.items() if old != new]
 
-    # Only convolutions and the batch normalisations folded into them may change.
+    # Only convolutions and the batch normalisations folded into them may change, and what makes their
+    # weights may go.
     after = {n.output[0]: n for n in b.graph.node if n.output}
+    makers = made_of_constants(a.graph)
     for node in a.graph.node:
-        if node.op_type in ("Conv", "BatchNormalization"):
+        if node.op_type in ("Conv", "ConvTranspose", "BatchNormalization"):
+            continue
+        if node.output[0] in makers and node.output[0] not in after:
             continue
         now = after.get(node.output[0])
         if now is None:
@@ -204,7 +221,7 @@ def npz(out, arrays):
     return {}
 
 
-REQUESTS = (interface, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, npz)
+REQUESTS = (interface, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, npz, build, cases)
 
 
 def main():

@@ -12,6 +12,7 @@ mod calibrating;
 mod comparing;
 mod conformance;
 mod evaluating;
+mod forms;
 mod interrupting;
 mod machine;
 mod planning;

@@ -201,6 +201,25 @@ pub fn chain_macs(stages: &[StageShape], input_spatial: &[usize], output_spatial
     total
 }
 
+/// MACs of a chain in the place of a transposed convolution (ONNX `ConvTranspose`), batch of 1:
+/// as [`chain_macs`], but a stage that carries axes costs what its input's extents make it.
+pub fn transposed_chain_macs(
+    stages: &[StageShape],
+    input_spatial: &[usize],
+    output_spatial: &[usize],
+) -> u64 {
+    let mut extents = input_spatial.to_vec();
+    let mut total = 0_u64;
+    for stage in stages {
+        total = total.saturating_add(kernel_macs(&stage.kernel, &extents));
+        let carried = extents.iter_mut().zip(output_spatial).zip(&stage.axes);
+        for ((extent, &output), _) in carried.filter(|(_, axis)| **axis) {
+            *extent = output;
+        }
+    }
+    total
+}
+
 /// MACs of a single convolution, batch of 1: `prod(output_spatial) * Co * Ci / groups * taps`.
 /// Saturates at `u64::MAX`.
 pub fn kernel_macs(kernel: &KernelShape, output_spatial: &[usize]) -> u64 {
@@ -237,6 +256,13 @@ mod tests {
         let expected = 72 * 6 * 2 + 12 * 6 * 15;
         assert_eq!(chain_macs(&stages, &[8, 9], &[4, 3]), expected);
         assert_eq!(chain_parameters(&stages), 12 + 90);
+    }
+
+    #[test]
+    fn macs_of_a_transposed_chain_are_at_the_input_of_what_carries_the_stride() {
+        let stages = two_stages();
+        let expected = 12 * 6 * 2 + 12 * 6 * 15;
+        assert_eq!(transposed_chain_macs(&stages, &[4, 3], &[8, 9]), expected);
     }
 
     #[test]

@@ -54,7 +54,8 @@ mod statistics;
 
 pub use activation::Activation;
 pub use chain::{
-    Chain, Role, Stage, StageShape, chain_macs, chain_parameters, kernel_macs, validate_stages,
+    Chain, Role, Stage, StageShape, chain_macs, chain_parameters, kernel_macs,
+    transposed_chain_macs, validate_stages,
 };
 pub use error::FactorError;
 pub use family::{Decomposition, Factored, RankRange, Skip, families, family};

@@ -19,6 +19,9 @@ pub struct ConvGeometry {
     pub pads_begin: Vec<usize>,
     /// Second half of ONNX's `pads`: zeros behind the map.
     pub pads_end: Vec<usize>,
+    /// Where the convolution is transposed (ONNX `ConvTranspose`), its `output_padding`, and
+    /// the pads are what its output is cut by.
+    pub transposed: Option<Vec<usize>>,
 }
 
 impl ConvGeometry {
@@ -29,6 +32,7 @@ impl ConvGeometry {
             dilations: vec![1; axes],
             pads_begin: vec![0; axes],
             pads_end: vec![0; axes],
+            transposed: None,
         }
     }
 
@@ -49,7 +53,8 @@ impl ConvGeometry {
             &self.pads_begin,
             &self.pads_end,
         ];
-        if input.len() != axes || fields.iter().any(|f| f.len() != axes) {
+        let added = self.transposed.iter();
+        if input.len() != axes || fields.into_iter().chain(added).any(|f| f.len() != axes) {
             return Err(FactorError::Geometry("the number of spatial axes differs"));
         }
         if self.strides.contains(&0) || self.dilations.contains(&0) {
@@ -58,6 +63,9 @@ impl ConvGeometry {
         (0..axes)
             .map(|a| {
                 let window = (shape.spatial[a] - 1).checked_mul(self.dilations[a]);
+                if let Some(added) = &self.transposed {
+                    return self.transposed_extent(a, input[a], window, added[a]);
+                }
                 let padded = input[a]
                     .checked_add(self.pads_begin[a])
                     .and_then(|p| p.checked_add(self.pads_end[a]));
@@ -71,10 +79,44 @@ impl ConvGeometry {
             .collect()
     }
 
+    fn transposed_extent(
+        &self,
+        axis: usize,
+        input: usize,
+        window: Option<usize>,
+        added: usize,
+    ) -> Result<usize, FactorError> {
+        let spread = input.checked_sub(1);
+        let spread = spread.and_then(|n| n.checked_mul(self.strides[axis]));
+        let whole = spread.zip(window).and_then(|(spread, window)| {
+            spread
+                .checked_add(window)?
+                .checked_add(added)?
+                .checked_add(1)
+        });
+        let cut = self.pads_begin[axis].checked_add(self.pads_end[axis]);
+        let left = whole
+            .zip(cut)
+            .and_then(|(whole, cut)| whole.checked_sub(cut));
+        left.filter(|n| *n > 0)
+            .ok_or(FactorError::Geometry("the output is empty"))
+    }
+
+    /// Where tap `tap` of the window at output coordinate `at` reads along an axis.
+    fn source(&self, axis: usize, at: usize, tap: usize) -> Option<usize> {
+        let (stride, begin) = (self.strides[axis], self.pads_begin[axis]);
+        let offset = tap * self.dilations[axis];
+        if self.transposed.is_none() {
+            return (at * stride + offset).checked_sub(begin);
+        }
+        let spread = (at + begin).checked_sub(offset)?;
+        spread.is_multiple_of(stride).then_some(spread / stride)
+    }
+
     /// Appends the patches that `group` sees at `positions` (row-major indices into the output
     /// map) to `patches`: row-major `[positions, d]`, `d = Ci/g * taps` in the order of ONNX's
-    /// `W`, channel first, tap last. Outside the map there are zeros. `x` is one sample,
-    /// `[Ci, input...]`.
+    /// `W` of `Conv`, channel first, tap last. Outside the map, and between its elements where
+    /// the convolution is transposed, there are zeros. `x` is one sample, `[Ci, input...]`.
     ///
     /// # Errors
     /// [`FactorError::Geometry`] as [`ConvGeometry::output_spatial`], and where the length of
@@ -132,15 +174,12 @@ impl ConvGeometry {
         let mut rest = position;
         for axis in 0..input.len() {
             stride /= output[axis];
-            let origin = rest / stride * self.strides[axis];
+            let at = rest / stride;
             rest %= stride;
             let before = std::mem::take(offsets);
             for offset in before {
                 for tap in 0..shape.spatial[axis] {
-                    let padded = origin + tap * self.dilations[axis];
-                    let inside = padded
-                        .checked_sub(self.pads_begin[axis])
-                        .filter(|&at| at < input[axis]);
+                    let inside = self.source(axis, at, tap).filter(|&i| i < input[axis]);
                     offsets.push(match (offset, inside) {
                         (Some(offset), Some(at)) => Some(offset * input[axis] + at),
                         _ => None,
@@ -214,6 +253,7 @@ mod tests {
             dilations: vec![1, 2],
             pads_begin: vec![1, 0],
             pads_end: vec![0, 1],
+            transposed: None,
         };
         // Two planes a group of 3x3: plane c holds 10 c + 1 ..= 10 c + 9.
         let x: Vec<f32> = (0..36).map(|i| (i / 9 * 10 + i % 9 + 1) as f32).collect();
@@ -233,6 +273,33 @@ mod tests {
         let mut values = Vec::new();
         gather_outputs(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &[0, 2], &mut values).unwrap();
         assert_eq!(values, [1.0, 4.0, 3.0, 6.0]);
+    }
+
+    #[test]
+    fn patches_of_a_transposed_map_have_zeros_between_its_elements() {
+        let shape = KernelShape::new(1, 1, 1, [3]).unwrap();
+        let geometry = ConvGeometry {
+            strides: vec![2],
+            pads_begin: vec![1],
+            transposed: Some(vec![1]),
+            ..ConvGeometry::unit(1)
+        };
+        // y[2 i - 1 + t] += x[i] w[t], for an output of 2 * 2 + 3 + 1 - 1.
+        assert_eq!(geometry.output_spatial(&shape, &[3]).unwrap(), [7]);
+        let mut patches = Vec::new();
+        let all: Vec<usize> = (0..7).collect();
+        geometry
+            .gather(&shape, 0, &[1.0, 2.0, 3.0], &[3], &all, &mut patches)
+            .unwrap();
+        let w = [1.0, 10.0, 100.0];
+        let dot = |p: &[f32]| p.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
+        let y: Vec<f32> = patches.chunks_exact(3).map(dot).collect();
+        assert_eq!(y, [10.0, 102.0, 20.0, 203.0, 30.0, 300.0, 0.0]);
+        let cut = ConvGeometry {
+            pads_end: vec![7],
+            ..geometry
+        };
+        assert!(cut.output_spatial(&shape, &[3]).is_err());
     }
 
     #[test]

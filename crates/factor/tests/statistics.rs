@@ -205,6 +205,7 @@ fn measured(original: &Kernel, chain: &sepconv_factor::Chain, geometry: &ConvGeo
                     .map(|a| geometry.pads_begin[a] * axis(a))
                     .collect(),
                 pads_end: axes.map(|a| geometry.pads_end[a] * axis(a)).collect(),
+                transposed: None,
             };
             let kernel = &stage.shape.kernel;
             (z, extents) = convolve(kernel, &stage.weight, None, &own, &z, &extents);

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use sepconv_analysis::ConvAttributes;
-use sepconv_factor::{KernelShape, StageShape, chain_macs, chain_parameters, family, kernel_macs};
+use sepconv_factor::{
+    KernelShape, StageShape, chain_macs, chain_parameters, family, kernel_macs,
+    transposed_chain_macs,
+};
 use sepconv_ir::{DType, Graph};
 use sepconv_passes::Site;
 
@@ -53,6 +56,8 @@ pub struct Geometry {
     pub dilations: Vec<usize>,
     /// Padding in elements: all beginnings, then all ends.
     pub pads: Vec<usize>,
+    /// Where it is a transposed convolution, what is added at the end of its output.
+    pub transposed: Option<Vec<usize>>,
     /// Whether it has a bias.
     pub bias: bool,
     /// What follows it and nothing else reads its output.
@@ -75,6 +80,7 @@ impl Geometry {
             strides: sizes(&a.strides),
             dilations: sizes(&a.dilations),
             pads: sizes(&a.explicit_pads(&extents)?),
+            transposed: a.transposed.then(|| sizes(&a.output_padding)),
             bias: op.input(2).is_some(),
             activation: op.output(0).and_then(|y| activation(graph, y)),
         })
@@ -83,8 +89,9 @@ impl Geometry {
     /// Output extents along the spatial axes; `None` where the output is empty.
     pub fn output(&self) -> Option<Vec<usize>> {
         let numbers = |values: &[usize]| values.iter().map(|v| *v as u64).collect::<Vec<_>>();
+        let added = self.transposed.as_ref();
         let attributes = ConvAttributes {
-            transposed: false,
+            transposed: self.transposed.is_some(),
             in_channels: self.kernel.in_channels as u64,
             out_channels: self.kernel.out_channels as u64,
             group: self.kernel.groups as u64,
@@ -93,7 +100,7 @@ impl Geometry {
             dilations: numbers(&self.dilations),
             pads: numbers(&self.pads),
             auto_pad: sepconv_analysis::AutoPad::NotSet,
-            output_padding: vec![0; self.input.len()],
+            output_padding: numbers(added.unwrap_or(&vec![0; self.input.len()])),
             output_shape: None,
         };
         let output = attributes.output_spatial(&numbers(&self.input))?;
@@ -129,6 +136,9 @@ impl fmt::Display for Geometry {
             list(&self.dilations, ","),
             list(&self.pads, ","),
         )?;
+        if let Some(added) = &self.transposed {
+            write!(f, " transposed{}", list(added, ","))?;
+        }
         if self.bias {
             f.write_str(" bias")?;
         }
@@ -220,8 +230,13 @@ impl Block {
         let g = &self.geometry;
         let empty = || self.misfit("the output is empty".into());
         let output = g.output().ok_or_else(empty)?;
+        let transposed = g.transposed.is_some();
         let macs = match &self.form {
+            Form::Original if transposed => kernel_macs(&g.kernel, &g.input),
             Form::Original => kernel_macs(&g.kernel, &output),
+            Form::Chain { .. } if transposed => {
+                transposed_chain_macs(&self.stages()?, &g.input, &output)
+            }
             Form::Chain { .. } => chain_macs(&self.stages()?, &g.input, &output),
         };
         Ok(macs.saturating_mul(g.batch as u64))

@@ -135,15 +135,28 @@ fn model(g: &Geometry) -> Option<ModelProto> {
         let dims = [&[kernel.in_channels, channels], &*ones].concat();
         nodes.conv("head", dims, false, Vec::new())?;
     }
-    let dims = [&[kernel.out_channels, kernel.group_in()], &*kernel.spatial];
-    let attributes = vec![
+    let mut attributes = vec![
         ints("dilations", &g.dilations),
         int("group", kernel.groups),
         ints("kernel_shape", &kernel.spatial),
         ints("pads", &g.pads),
         ints("strides", &g.strides),
     ];
-    nodes.conv("conv", dims.concat(), g.bias, attributes)?;
+    if let Some(added) = &g.transposed {
+        attributes.push(ints("output_padding", added));
+        let dims = [&[kernel.in_channels, kernel.group_out()], &*kernel.spatial];
+        nodes.weighted(
+            "ConvTranspose",
+            "conv",
+            dims.concat(),
+            kernel.out_channels,
+            g.bias,
+            attributes,
+        )?;
+    } else {
+        let dims = [&[kernel.out_channels, kernel.group_in()], &*kernel.spatial];
+        nodes.conv("conv", dims.concat(), g.bias, attributes)?;
+    }
     if let Some(activation) = g.activation {
         nodes.add("activation", activation.op_type(), Vec::new(), Vec::new());
     }
@@ -217,6 +230,19 @@ impl Nodes {
         attribute: Vec<AttributeProto>,
     ) -> Option<()> {
         let outputs = *dims.first()?;
+        self.weighted("Conv", name, dims, outputs, bias, attribute)
+    }
+
+    /// An operator with a random weight of `dims` and, on demand, a bias of `outputs`.
+    fn weighted(
+        &mut self,
+        op_type: &str,
+        name: &str,
+        dims: Vec<usize>,
+        outputs: usize,
+        bias: bool,
+        attribute: Vec<AttributeProto>,
+    ) -> Option<()> {
         let count = dims.iter().product::<usize>();
         let seed = self.node.len() as u64 + 1;
         let weight = random(count, count.checked_div(outputs)?, seed);
@@ -229,7 +255,7 @@ impl Nodes {
             let tensor = initializer(&weights[1], self.dtype, vec![outputs], values)?;
             self.initializer.push(tensor);
         }
-        self.add(name, "Conv", weights, attribute);
+        self.add(name, op_type, weights, attribute);
         Some(())
     }
 }

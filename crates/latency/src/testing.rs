@@ -18,5 +18,6 @@ pub(crate) fn conv(channels: usize) -> Geometry {
         pads: vec![0; 4],
         bias: true,
         activation: None,
+        transposed: None,
     }
 }

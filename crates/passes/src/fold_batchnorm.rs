@@ -6,7 +6,7 @@
 //! Conditions: inference mode; all parameters constant; nothing else reads the convolution's
 //! output. Exact up to rounding, computed in f64. Terminates: every fold removes a node.
 
-use sepconv_analysis::constants;
+use sepconv_analysis::{ConvAttributes, constants};
 use sepconv_ir::{DType, Graph, NodeId, Operator, Patch, Tensor, ValueId};
 
 use crate::error::PassError;
@@ -20,7 +20,7 @@ use crate::select::Selection;
 pub fn fold_batchnorm(graph: &mut Graph, selection: &Selection) -> Result<usize, PassError> {
     let convs: Vec<NodeId> = graph
         .operators()
-        .filter(|(id, op)| op.is("Conv") && selection.includes(graph.label(*id)))
+        .filter(|(id, op)| is_convolution(op) && selection.includes(graph.label(*id)))
         .map(|(id, _)| id)
         .collect();
     let mut folded = 0;
@@ -44,7 +44,8 @@ fn fold(graph: &Graph, conv: NodeId) -> Option<Patch> {
         .operator(*norm)
         .filter(|n| is_inference(n) && n.input(0) == Some(output))?;
     let weight = constants::resolve(graph, op.input(1)?)?;
-    let channels = *weight.dims().first()?;
+    let attributes = ConvAttributes::read(op, weight.dims()).ok()?;
+    let channels = attributes.out_channels as usize;
     let dtype = weight.dtype();
     let values = weight.to_f32()?;
     let bias = match op.input(2) {
@@ -63,12 +64,9 @@ fn fold(graph: &Graph, conv: NodeId) -> Option<Patch> {
         .zip(&var)
         .map(|(s, v)| s / (v + epsilon).sqrt())
         .collect();
-    let per_channel = values.len().checked_div(channels)?;
-    let folded: Vec<f32> = values
-        .chunks_exact(per_channel.max(1))
-        .zip(&factor)
-        .flat_map(|(w, f)| w.iter().map(move |w| (f64::from(*w) * f) as f32))
-        .collect();
+    let channel = channel_of(&attributes);
+    let scaled = |(i, w): (usize, &f32)| (f64::from(*w) * factor[channel(i)]) as f32;
+    let folded: Vec<f32> = values.iter().enumerate().map(scaled).collect();
     let bias: Vec<f32> = (0..channels)
         .map(|o| {
             let b = bias.as_ref().map_or(0.0, |b| b[o]);
@@ -98,6 +96,28 @@ fn fold(graph: &Graph, conv: NodeId) -> Option<Patch> {
     let inputs = vec![op.input(0).map(Into::into), Some(w), Some(b)];
     patch.operator_into(fused, inputs, bn.output(0)?);
     Some(patch)
+}
+
+fn is_convolution(op: &Operator) -> bool {
+    op.is("Conv") || op.is("ConvTranspose")
+}
+
+/// The output channel that the weight at an index belongs to: `[Co, Ci / groups, k...]`, or
+/// `[Ci, Co / groups, k...]` where the convolution is transposed.
+fn channel_of(attributes: &ConvAttributes) -> impl Fn(usize) -> usize {
+    let taps = attributes.kernel.iter().product::<u64>() as usize;
+    let groups = attributes.group as usize;
+    let inputs = attributes.in_channels as usize / groups;
+    let outputs = attributes.out_channels as usize / groups;
+    let transposed = attributes.transposed;
+    move |index| {
+        let row = index / taps;
+        if transposed {
+            row / outputs / inputs * outputs + row % outputs
+        } else {
+            row / inputs
+        }
+    }
 }
 
 /// One output, constant statistics. `training_mode` is opset 14's, `spatial` opset 7's.

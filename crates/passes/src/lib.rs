@@ -24,6 +24,7 @@ mod site;
 mod survey;
 #[cfg(test)]
 mod testing;
+mod transposed;
 
 pub use error::PassError;
 pub use fold_batchnorm::fold_batchnorm;

@@ -1,9 +1,13 @@
 //! Convolutions of a graph, and why some of them stay as they are.
 
 use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes, constants};
-use sepconv_factor::{Kernel, KernelShape, Skip};
+use sepconv_factor::{
+    Kernel, KernelShape, Skip, StageShape, chain_macs, kernel_macs, transposed_chain_macs,
+};
 use sepconv_ir::{DType, Graph, NodeId, Operator};
 use serde::{Deserialize, Serialize};
+
+use crate::transposed::swap_channels;
 
 /// Why a convolution stays as it is; displays as a short phrase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -15,9 +19,9 @@ pub enum Kept {
     /// No family applies to its kernel.
     #[error("{0}")]
     Skip(Skip),
-    /// Its operator has no rewrite.
-    #[error("no rewrite for {0}")]
-    Operator(String),
+    /// The families and the order that are allowed leave none for it.
+    #[error("none of the allowed families can be written here")]
+    NoFamily,
     /// Its weight is computed, an input, or may be overridden by callers.
     #[error("weight is not a constant")]
     NotConstant,
@@ -68,10 +72,8 @@ impl Site {
     /// Describes the convolution on `node`. `None` if `node` is no convolution.
     pub fn of(graph: &Graph, node: NodeId, shapes: &Shapes) -> Option<Result<Self, Kept>> {
         let op = graph.operator(node)?;
-        if op.is("ConvTranspose") {
-            return Some(Err(Kept::Operator(op.op_type.clone())));
-        }
-        op.is("Conv").then(|| Self::read(graph, node, op, shapes))
+        let convolves = op.is("Conv") || op.is("ConvTranspose");
+        convolves.then(|| Self::read(graph, node, op, shapes))
     }
 
     fn read(graph: &Graph, node: NodeId, op: &Operator, shapes: &Shapes) -> Result<Self, Kept> {
@@ -86,7 +88,7 @@ impl Site {
             .map_err(|e| Kept::Malformed(e.reason.to_string()))?;
         let dims = weight.dims();
         let kernel = KernelShape::new(
-            dims[0],
+            attributes.out_channels as usize,
             attributes.in_channels as usize,
             attributes.group as usize,
             &dims[2..],
@@ -108,7 +110,8 @@ impl Site {
         })
     }
 
-    /// The kernel's weights.
+    /// The kernel's weights; those of a transposed convolution with their channels swapped
+    /// within the groups, as a `Conv` has them.
     ///
     /// # Errors
     /// [`Kept::NotFinite`] and other reasons why it can't be decomposed.
@@ -121,23 +124,43 @@ impl Site {
         let data = tensor
             .to_f32()
             .ok_or_else(|| Kept::Type(tensor.dtype().to_string()))?;
-        Kernel::new(self.kernel.clone(), &*data).map_err(|_| Kept::NotFinite)
+        let k = &self.kernel;
+        let kernel = if self.attributes.transposed {
+            let swapped = swap_channels(&data, (k.groups, k.group_in(), k.group_out()));
+            Kernel::new(k.clone(), swapped)
+        } else {
+            Kernel::new(k.clone(), &*data)
+        };
+        kernel.map_err(|_| Kept::NotFinite)
     }
 
     /// MACs of the convolution and of a chain in its place, for the known shapes or else for
     /// one output position.
-    pub fn chain_macs(&self, stages: &[sepconv_factor::StageShape]) -> (u64, u64) {
+    pub fn chain_macs(&self, stages: &[StageShape]) -> (u64, u64) {
         let (input, output) = match (&self.input_spatial, &self.output_spatial) {
             (Some(i), Some(o)) => (i.clone(), o.clone()),
             _ => {
                 let strides = self.attributes.strides.iter();
-                let input: Vec<usize> = strides.map(|s| *s as usize).collect();
-                let output = vec![1; input.len()];
-                (input, output)
+                let large: Vec<usize> = strides.map(|s| *s as usize).collect();
+                let small = vec![1; large.len()];
+                if self.attributes.transposed {
+                    (small, large)
+                } else {
+                    (large, small)
+                }
             }
         };
-        let before = sepconv_factor::kernel_macs(&self.kernel, &output);
-        let after = sepconv_factor::chain_macs(stages, &input, &output);
+        let (before, after) = if self.attributes.transposed {
+            (
+                kernel_macs(&self.kernel, &input),
+                transposed_chain_macs(stages, &input, &output),
+            )
+        } else {
+            (
+                kernel_macs(&self.kernel, &output),
+                chain_macs(stages, &input, &output),
+            )
+        };
         (
             before.saturating_mul(self.batch),
             after.saturating_mul(self.batch),
@@ -147,6 +170,13 @@ impl Site {
     /// Whether any stride is above 1.
     pub fn is_strided(&self) -> bool {
         self.attributes.strides.iter().any(|s| *s > 1)
+    }
+
+    /// Whether stages may share the axes: a transposed convolution whose output extents are
+    /// given (`output_shape`) gives them to the one stage that carries them all.
+    pub(crate) fn writes(&self, stages: &[StageShape]) -> bool {
+        self.attributes.output_shape.is_none()
+            || stages.iter().any(|s| s.axes.iter().all(|carried| *carried))
     }
 
     /// Whether padding is resolved by the runtime (`SAME_UPPER`, `SAME_LOWER`).

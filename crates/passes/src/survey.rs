@@ -42,8 +42,10 @@ impl Families {
         let named = self.names.iter().any(|n| n == family);
         let ordered = match (self.order, family) {
             (Order::DwPw, "pw-dw") | (Order::PwDw, "dw-pw") => false,
-            // The pointwise convolution would run at input resolution: several times dearer.
-            (Order::Best, "pw-dw") => !site.is_strided(),
+            // The pointwise convolution would run at the larger resolution: several times
+            // dearer.
+            (Order::Best, "pw-dw") => site.attributes.transposed || !site.is_strided(),
+            (Order::Best, "dw-pw") => !site.attributes.transposed || !site.is_strided(),
             _ => true,
         };
         ordered && (named || self.names.is_empty() && separable)
@@ -248,6 +250,9 @@ fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described
         let factored = family.factor(kernel).map_err(error)?;
         for rank in ranks.iter() {
             let stages = family.stages(&site.kernel, rank).map_err(error)?;
+            if !site.writes(&stages) {
+                continue;
+            }
             let (macs_before, macs) = site.chain_macs(&stages);
             found.push(Candidate {
                 family: family.name().to_owned(),
@@ -263,7 +268,7 @@ fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described
         factors.push((family.name(), Arc::from(factored)));
     }
     if found.is_empty() {
-        let kept = Kept::Skip(skipped.unwrap_or(Skip::InvalidShape));
+        let kept = skipped.map_or(Kept::NoFamily, Kept::Skip);
         return Ok((Err(kept), Vec::new()));
     }
     Ok((Ok((site, found)), factors))

@@ -5,6 +5,7 @@ use sepconv_factor::StageShape;
 use sepconv_ir::{AttributeValue, Operator, Patch, PatchValue, Tensor, ValueId};
 
 use crate::site::Site;
+use crate::transposed::swap_channels;
 
 /// Where an operator's output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl<'a> Emitter<'a> {
         self.bias.take()
     }
 
-    /// Adds a convolution.
+    /// Adds a convolution; a transposed one where the part carries axes of one.
     pub fn conv(
         &mut self,
         part: Part<'_>,
@@ -84,15 +85,20 @@ impl<'a> Emitter<'a> {
     ) -> Option<PatchValue> {
         let spatial = &part.stage.kernel.spatial;
         let taps: usize = spatial.iter().product();
-        let mut dims = vec![
-            part.channels,
-            part.weight.len() / (part.channels * taps).max(1),
-        ];
-        dims.extend(spatial);
+        let inner = part.weight.len() / (part.channels * taps).max(1);
+        let transposed = self.site.attributes.transposed && part.stage.axes.contains(&true);
+        let (op_type, channels, weight) = if transposed {
+            let outer = part.channels / part.groups.max(1);
+            let weight = swap_channels(&part.weight, (part.groups, outer, inner));
+            ("ConvTranspose", [inner * part.groups, outer], weight)
+        } else {
+            ("Conv", [part.channels, inner], part.weight)
+        };
         let name = format!("{}/{}", self.site.name, part.name);
-        let tensor = Tensor::from_floats(self.site.dtype, dims, part.weight)?;
+        let dims = [&channels, spatial.as_slice()].concat();
+        let tensor = Tensor::from_floats(self.site.dtype, dims, weight)?;
         let weight = self.patch.initializer(format!("{name}.weight"), tensor);
-        let mut op = Operator::new("Conv", &name);
+        let mut op = Operator::new(op_type, &name);
         op.doc_string.clone_from(&self.original.doc_string);
         op.metadata.clone_from(&self.original.metadata);
         for (key, value) in self.attributes(part.stage, part.groups) {
@@ -152,13 +158,22 @@ impl<'a> Emitter<'a> {
             _ => ("pads", AttributeValue::Ints(pick(&a.pads, 0))),
         };
         let kernel = stage.kernel.spatial.iter().map(|k| *k as i64).collect();
-        vec![
+        let mut attributes = vec![
             ("dilations", AttributeValue::Ints(pick(&a.dilations, 1))),
             ("group", AttributeValue::Int(groups as i64)),
             ("kernel_shape", AttributeValue::Ints(kernel)),
             padding,
             ("strides", AttributeValue::Ints(pick(&a.strides, 1))),
-        ]
+        ];
+        if carries && a.output_padding.iter().any(|p| *p > 0) {
+            let added = AttributeValue::Ints(pick(&a.output_padding, 0));
+            attributes.push(("output_padding", added));
+        }
+        if let Some(shape) = a.output_shape.as_ref().filter(|_| carries) {
+            let shape = AttributeValue::Ints(pick(shape, 1));
+            attributes.push(("output_shape", shape));
+        }
+        attributes
     }
 }
 

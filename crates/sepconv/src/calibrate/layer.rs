@@ -173,7 +173,7 @@ fn geometry(site: &Site, input: &[usize]) -> Option<ConvGeometry> {
     let a = &site.attributes;
     let size = |v: &[u64]| v.iter().map(|n| *n as usize).collect::<Vec<usize>>();
     let input: Vec<u64> = input.iter().map(|n| *n as u64).collect();
-    let pads = if a.auto_pad == AutoPad::NotSet {
+    let pads = if a.auto_pad == AutoPad::NotSet && a.output_shape.is_none() {
         a.pads.clone()
     } else {
         a.explicit_pads(&input)?
@@ -184,5 +184,6 @@ fn geometry(site: &Site, input: &[usize]) -> Option<ConvGeometry> {
         dilations: size(&a.dilations),
         pads_begin: size(begin),
         pads_end: size(end),
+        transposed: a.transposed.then(|| size(&a.output_padding)),
     })
 }

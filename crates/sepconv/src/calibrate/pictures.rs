@@ -151,7 +151,9 @@ impl Pictures {
         range: Range,
     ) -> Result<Vec<f64>, Error> {
         let graph = model.graph();
-        let convolutions = graph.operators().filter(|(_, op)| op.is("Conv"));
+        let convolutions = graph
+            .operators()
+            .filter(|(_, op)| op.is("Conv") || op.is("ConvTranspose"));
         let outputs: Vec<_> = convolutions.filter_map(|(_, op)| op.output(0)).collect();
         let array = self.draw(model, range, None)?;
         let batch = model.input_specs().map_or(1, |s| s[0].dims[0]).max(1);
