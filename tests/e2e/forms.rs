@@ -66,7 +66,10 @@ fn the_makers_of_a_weight_go_with_it() {
         added("behind"),
         json!({"Constant": -2, "Reshape": -1, "Transpose": -1, "Identity": -1, "Conv": 3, "Add": 1})
     );
-    assert_eq!(added("shared"), json!({"Identity": -1, "Conv": 6, "Add": 2}));
+    assert_eq!(
+        added("shared"),
+        json!({"Identity": -1, "Conv": 6, "Add": 2})
+    );
     assert_eq!(added("read-twice"), json!({"Conv": 3, "Add": 1}));
 }
 
