@@ -16,6 +16,7 @@ mod forms;
 mod interrupting;
 mod machine;
 mod planning;
+mod plans;
 mod prototype;
 mod refusals;
 mod reporting;

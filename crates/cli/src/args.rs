@@ -112,6 +112,22 @@ pub struct CompressArgs {
     /// original, on held-out calibration data or on synthetic inputs [default without data: 30]
     #[arg(long, value_name = "DB", group = "budget")]
     pub min_snr: Option<f64>,
+    /// Apply a plan that --save-plan wrote, in place of planning. It says all that --seed, --order,
+    /// --lowering, --layers, --skip, --families, --input-shape and the options of fits say; give
+    /// the same --calib, if it was made with one
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "budget",
+        conflicts_with_all = [
+            "allow_costlier", "order", "lowering", "layers", "skip", "data_free", "families",
+            "positions", "rounds", "steps", "block", "seed", "input_shape", "max_samples",
+        ]
+    )]
+    pub plan: Option<PathBuf>,
+    /// Also write the plan: layers, families, ranks and lowerings, as JSON for --plan
+    #[arg(long, value_name = "FILE")]
+    pub save_plan: Option<PathBuf>,
     /// Rewrite even where it costs more MACs (to verify that full rank is exact)
     #[arg(long)]
     pub allow_costlier: bool,
@@ -443,6 +459,7 @@ impl DataArgs {
             max_samples: self.max_samples,
             seed,
             peak: self.peak,
+            ..DataSource::default()
         })
     }
 

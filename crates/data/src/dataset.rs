@@ -15,8 +15,8 @@ use crate::feed::Feed;
 use crate::folder::Folder;
 use crate::labels;
 use crate::npy;
-use crate::preprocess::Preprocess;
 use crate::request::{InputSpec, Labels, Request};
+use crate::shared::SharedArray;
 use crate::table::Table;
 use crate::testsets::{self, TestSets};
 
@@ -121,8 +121,19 @@ impl Dataset {
     /// # Errors
     /// Those of [`Dataset::open`]; messages call the file `(memory)`.
     pub fn from_arrays(inputs: &[InputSpec], arrays: Vec<Array>) -> Result<Self, DataError> {
-        let fixed_batch = Request::new(inputs.to_vec()).validate()?;
+        let arrays: Vec<SharedArray> = arrays.into_iter().map(SharedArray::from).collect();
+        Self::in_memory(&Request::new(inputs.to_vec()), &arrays)
+    }
+
+    /// A data set of arrays at hand, one per input with the samples first, read where they lie.
+    /// There are no labels.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::open`]; messages call the file `(memory)`.
+    pub fn in_memory(request: &Request, arrays: &[SharedArray]) -> Result<Self, DataError> {
+        let fixed_batch = request.validate()?;
         let path = PathBuf::from("(memory)");
+        let inputs = &request.inputs;
         if inputs.len() != arrays.len() {
             return Err(DataError::mismatch(
                 &path,
@@ -133,8 +144,8 @@ impl Dataset {
         }
         let mut feeds: Vec<Feed> = Vec::new();
         for (spec, array) in inputs.iter().zip(arrays) {
-            let table = Table::from_array(&path, "array".into(), array)?;
-            feeds.push(Feed::new(&path, spec, &Preprocess::default(), table)?);
+            let table = Table::from_array(&path, "array".into(), array.clone())?;
+            feeds.push(Feed::new(&path, spec, &request.preprocess, table)?);
         }
         let rows = feeds[0].rows;
         if let Some(odd) = feeds.iter().position(|f| f.rows != rows) {
@@ -145,8 +156,11 @@ impl Dataset {
                 feeds[odd].rows,
             ));
         }
+        if request.labels == Labels::Required {
+            return Err(DataError::Unlabelled { path });
+        }
         let source = Source::Arrays(feeds);
-        let rows: Vec<usize> = (0..rows).collect();
+        let rows = draw(rows, request.max_samples, request.seed);
         Ok(Self {
             path,
             samples: source.samples(&rows)?,

@@ -114,7 +114,7 @@ impl Npz {
                 if bytes.len() as u64 != header.data_bytes {
                     return Err(bad(format!("{} bytes of data", bytes.len())));
                 }
-                Storage::Memory(Arc::new(bytes))
+                Storage::Memory(bytes.into())
             }
             _ => spill(&mut entry, &header).map_err(unread)?,
         };

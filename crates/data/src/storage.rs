@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// A file that several threads read at positions of their own.
 #[derive(Debug)]
 pub(crate) struct SharedFile {
@@ -53,7 +55,7 @@ pub(crate) enum Storage {
         len: u64,
     },
     /// Bytes at hand.
-    Memory(Arc<Vec<u8>>),
+    Memory(Bytes),
 }
 
 impl Storage {

@@ -1,12 +1,12 @@
 //! An array on disk or in memory whose rows (first axis) are read on demand.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::array::Array;
 use crate::dtype::Dtype;
 use crate::error::DataError;
 use crate::npy::Header;
+use crate::shared::SharedArray;
 use crate::storage::Storage;
 
 /// The most bytes of a Fortran-ordered array: it is turned to row-major order in memory.
@@ -56,7 +56,12 @@ impl Table {
     }
 
     /// A table over an array at hand; its first axis is the sample axis.
-    pub(crate) fn from_array(path: &Path, what: String, array: Array) -> Result<Self, DataError> {
+    pub(crate) fn from_array(
+        path: &Path,
+        what: String,
+        array: impl Into<SharedArray>,
+    ) -> Result<Self, DataError> {
+        let array = array.into();
         let header = Header {
             dtype: array.dtype(),
             big_endian: false,
@@ -65,7 +70,7 @@ impl Table {
             offset: 0,
             data_bytes: array.bytes().len() as u64,
         };
-        let storage = Storage::Memory(Arc::new(array.into_bytes()));
+        let storage = Storage::Memory(array.bytes().clone());
         Self::new(path, what, header, storage)
     }
 
@@ -143,7 +148,7 @@ impl Table {
                 index[axis] = 0;
             }
         }
-        Ok(Storage::Memory(Arc::new(out)))
+        Ok(Storage::Memory(out.into()))
     }
 }
 
@@ -160,7 +165,7 @@ mod tests {
             offset: 0,
             data_bytes: bytes.len() as u64,
         };
-        let storage = Storage::Memory(Arc::new(bytes));
+        let storage = Storage::Memory(bytes.into());
         Table::new(Path::new("a.npy"), "array 'a'".into(), header, storage).unwrap()
     }
 

@@ -120,6 +120,11 @@ impl Document {
         self.origin.size + self.external_size()
     }
 
+    /// Contents of the external data files, in the order of their first use.
+    pub fn external(&self) -> impl Iterator<Item = &[u8]> {
+        self.origin.data.iter().map(|(_, d)| d.as_ref())
+    }
+
     fn external_size(&self) -> usize {
         let files = self.origin.data.iter();
         files.map(|(_, d)| d.as_ref().len()).sum()

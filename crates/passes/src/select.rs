@@ -24,6 +24,12 @@ impl Selection {
         })
     }
 
+    /// The globs as given: of the layers that are meant, and of those that are not.
+    pub fn globs(&self) -> (Vec<String>, Vec<String>) {
+        let text = |globs: &[GlobMatcher]| globs.iter().map(|g| g.glob().glob().into()).collect();
+        (text(&self.layers), text(&self.skip))
+    }
+
     /// Whether a layer is selected.
     pub fn includes(&self, name: &str) -> bool {
         (self.layers.is_empty() || self.layers.iter().any(|g| g.is_match(name)))

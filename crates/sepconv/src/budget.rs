@@ -178,7 +178,7 @@ pub(crate) fn without_data(
 }
 
 /// Fits every layer to data with the best of its admissible candidates.
-fn fitted(
+pub(crate) fn fitted(
     prepared: &Prepared,
     admissible: &[Vec<Candidate>],
     settings: &Settings,

@@ -11,6 +11,7 @@ use crate::loaded::Loaded;
 use crate::planning::Solution;
 use crate::prepared::Prepared;
 use crate::progress::Progress;
+use crate::replay::replay;
 use crate::settings::{Budget, Settings};
 
 /// A rewritten model in memory.
@@ -37,7 +38,7 @@ pub struct Compressed {
     pub spectra: BTreeMap<String, Vec<f64>>,
 }
 
-/// Rewrites a model in memory.
+/// Rewrites a model in memory: by [`Settings::plan`] where there is one, else as planned here.
 ///
 /// # Errors
 /// [`Error::Pass`] where settings are out of range, a glob matches nothing or a budget can't
@@ -47,6 +48,9 @@ pub fn compress(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    if let Some(plan) = &settings.plan {
+        return replay(model, plan, settings, progress);
+    }
     let settings = &widened(settings);
     let mut prepared = Prepared::new(model, settings, progress)?;
     let none_selected = prepared
@@ -84,7 +88,7 @@ pub fn compress(
 }
 
 /// Energies by rank of every site, of the first family that was surveyed.
-fn spectra(survey: &Survey) -> BTreeMap<String, Vec<f64>> {
+pub(crate) fn spectra(survey: &Survey) -> BTreeMap<String, Vec<f64>> {
     let spectrum = |(site, candidates): (&Site, &[Candidate])| {
         let first = &candidates.first()?.family;
         let same = candidates.iter().filter(|c| c.family == *first);

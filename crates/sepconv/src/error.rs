@@ -38,6 +38,14 @@ pub enum Error {
         /// Why.
         source: Box<sepconv_latency::LatencyError>,
     },
+    /// A saved plan can't be read, or is for another model.
+    #[error("{file}: {reason}")]
+    Plan {
+        /// The plan file, or the model that it does not fit.
+        file: String,
+        /// Why.
+        reason: String,
+    },
     /// The shapes asked for don't fit the model.
     #[error("{file}: {reason}")]
     Shapes {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sepconv_data::{
-    Array, Dataset, InputSpec, Labels, Preprocess, Request, SyntheticKind, synthetic,
+    Array, Dataset, InputSpec, Labels, Preprocess, Request, SharedArray, SyntheticKind, synthetic,
 };
 use sepconv_ir::{Dim, Tensor};
 
@@ -17,6 +17,9 @@ use crate::runner::{to_data_type, to_tensor};
 pub struct DataSource {
     /// `.npz`, `.npy`, a folder of pictures, or an ONNX test set.
     pub path: PathBuf,
+    /// Arrays at hand in place of a file: one per graph input, in the order of the graph, samples
+    /// first.
+    pub arrays: Vec<SharedArray>,
     /// What is done to pictures.
     pub preprocess: Preprocess,
     /// File with the order of class folders.
@@ -39,6 +42,16 @@ impl DataSource {
         }
     }
 
+    /// Arrays at hand, one per graph input in the order of the graph, samples first; they are
+    /// read where they lie. Without labels, so to fit to or to compare with the original on.
+    pub fn memory(arrays: Vec<SharedArray>) -> Self {
+        Self {
+            path: "(memory)".into(),
+            arrays,
+            ..Self::default()
+        }
+    }
+
     /// Opens the data set for a model.
     ///
     /// # Errors
@@ -53,7 +66,10 @@ impl DataSource {
             labels,
             ..Request::new(data_specs(model)?)
         };
-        Ok(Dataset::open(&self.path, &request)?)
+        Ok(match self.arrays.as_slice() {
+            [] => Dataset::open(&self.path, &request)?,
+            arrays => Dataset::in_memory(&request, arrays)?,
+        })
     }
 }
 

@@ -34,6 +34,7 @@ mod inputs;
 mod inspect;
 mod judge;
 mod loaded;
+mod memory;
 mod meter;
 mod metrics;
 mod outcome;
@@ -41,8 +42,10 @@ mod planning;
 mod prepared;
 mod progress;
 mod reference;
+mod replay;
 pub mod report;
 mod runner;
+mod saved_plan;
 mod search;
 mod settings;
 mod sweep;
@@ -57,12 +60,14 @@ pub use evaluate::{Against, Evaluation, Evaluator, Measure, Metric, evaluate, ev
 pub use inputs::{DataSource, data_specs, load_inputs, synthetic_inputs};
 pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use loaded::Loaded;
+pub use memory::compress_bytes;
 pub use metrics::OutputComparison;
 pub use outcome::{Layer, Outcome, Size, compress_file};
 pub use planning::{Prediction, Solution, Unit, validate};
 pub use progress::{Event, Progress};
 pub use report::Report;
 pub use runner::{run, run_to_npz};
+pub use saved_plan::{PlannedFit, PlannedModel, PlannedSelection, PlannedSource, SavedPlan};
 pub use settings::{Budget, DataFree, LatencyTarget, Settings};
 pub use sweep::{Sweep, sweep};
 
@@ -75,6 +80,24 @@ pub use sepconv_onnx as onnx;
 pub use sepconv_passes as passes;
 pub use sepconv_passes::{Families, Order, Selection};
 pub use sepconv_targets as targets;
+
+/// What callers hand from thread to thread.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Compressed>();
+    is_shared::<Error>();
+    is_shared::<Loaded>();
+    is_shared::<Outcome>();
+    is_shared::<Report>();
+    is_shared::<SavedPlan>();
+    is_shared::<Settings>();
+    is_shared::<Sweep>();
+};
+
+/// The examples of `docs/library.md`, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/library.md")]
+struct Book;
 
 /// Version of sepconv.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

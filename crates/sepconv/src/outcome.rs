@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sepconv_data::SyntheticKind;
+use sepconv_onnx::Document;
 use sepconv_passes::Choice;
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ use crate::inputs::synthetic_inputs;
 use crate::loaded::Loaded;
 use crate::planning::Solution;
 use crate::progress::Progress;
+use crate::saved_plan::SavedPlan;
 use crate::settings::Settings;
 
 /// Size of a model.
@@ -86,6 +88,8 @@ pub struct Outcome {
     pub comparison: Comparison,
     /// Extents assumed for free input dimensions.
     pub assumed: Vec<String>,
+    /// The plan, to be saved and applied again.
+    pub plan: SavedPlan,
     /// The written model, read back.
     pub model: Loaded,
 }
@@ -103,25 +107,46 @@ pub fn compress_file(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Outcome, Error> {
+    let settings = &settings.planned()?;
     let original = Loaded::open(input, &settings.pins)?;
-    let evaluator = settings.evaluator(&original)?;
-    let compressed = compress(&original, settings, progress)?;
-    let layers = layers(&original, &compressed);
-    let (folded, assumed) = (compressed.folded, &original.shapes);
-    let (calibration, solution) = (compressed.calibration.clone(), compressed.solution.clone());
-    let assumed = assumed.assumed().iter().map(ToString::to_string).collect();
-    let staged = compressed.model.document.stage(output, settings.force)?;
-    drop(compressed);
-    let written = Loaded::open(staged.path(), &settings.pins)?;
-    let comparison = measure(&original, &written, settings, progress)?;
-    let sizes = [&original, &written].map(|model| size(model, evaluator.as_ref(), progress));
-    let [before, after] = sizes;
-    let (before, after) = (before?, after?);
-    let timing = time(&original, &written, settings, progress)?;
+    let (outcome, staged) = finished(&original, settings, progress, |compressed| {
+        let staged = compressed.document.stage(output, settings.force)?;
+        Ok((Document::open(staged.path())?, staged))
+    })?;
     staged.commit()?;
     Ok(Outcome {
         input: input.to_owned(),
         output: output.to_owned(),
+        ..outcome
+    })
+}
+
+/// Compresses `original`, has it written and read back by `write`, and measures what was
+/// written.
+pub(crate) fn finished<T>(
+    original: &Loaded,
+    settings: &Settings,
+    progress: &dyn Progress,
+    write: impl FnOnce(&Loaded) -> Result<(Document, T), Error>,
+) -> Result<(Outcome, T), Error> {
+    let evaluator = settings.evaluator(original)?;
+    let compressed = compress(original, settings, progress)?;
+    let layers = layers(original, &compressed);
+    let plan = SavedPlan::of(original, &compressed, settings);
+    let (folded, assumed) = (compressed.folded, &original.shapes);
+    let (calibration, solution) = (compressed.calibration.clone(), compressed.solution.clone());
+    let assumed = assumed.assumed().iter().map(ToString::to_string).collect();
+    let (written, staged) = write(&compressed.model)?;
+    drop(compressed);
+    let written = Loaded::new(written, &settings.pins)?;
+    let comparison = measure(original, &written, settings, progress)?;
+    let sizes = [original, &written].map(|model| size(model, evaluator.as_ref(), progress));
+    let [before, after] = sizes;
+    let (before, after) = (before?, after?);
+    let timing = time(original, &written, settings, progress)?;
+    let outcome = Outcome {
+        input: original.file().into(),
+        output: written.file().into(),
         original: before,
         compressed: after,
         layers,
@@ -131,8 +156,10 @@ pub fn compress_file(
         timing,
         comparison,
         assumed,
+        plan,
         model: written,
-    })
+    };
+    Ok((outcome, staged))
 }
 
 fn size(

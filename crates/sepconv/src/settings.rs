@@ -1,6 +1,7 @@
 //! What is asked for.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use sepconv_analysis::Pins;
 use sepconv_data::Preprocess;
@@ -16,6 +17,7 @@ use crate::inputs::DataSource;
 use crate::loaded::Loaded;
 use crate::planning::Unit;
 use crate::prepared::Prepared;
+use crate::saved_plan::SavedPlan;
 
 /// How much to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -67,6 +69,10 @@ impl Default for DataFree {
 pub struct Settings {
     /// How much to compress.
     pub budget: Budget,
+    /// A plan made earlier, which is applied in place of planning: what it decided
+    /// (the budget, shapes, selection, families, lowerings, the fit) is then not looked at here.
+    /// Where its weights are fitted to data, [`Settings::calibration`] brings the data.
+    pub plan: Option<Arc<SavedPlan>>,
     /// Families of decompositions that are tried.
     pub families: Families,
     /// How chains are written; `None` chooses by itself.
@@ -105,6 +111,17 @@ pub struct LatencyTarget {
 }
 
 impl Settings {
+    /// What holds: of a saved plan, where there is one.
+    ///
+    /// # Errors
+    /// As [`SavedPlan::settings`].
+    pub(crate) fn planned(&self) -> Result<Self, Error> {
+        match &self.plan {
+            Some(plan) => plan.settings(self),
+            None => Ok(self.clone()),
+        }
+    }
+
     /// What the layers are fitted to: the data given, or what stands in for them; `None`: the
     /// weights alone.
     pub(crate) fn fitted_to(&self, prepared: &Prepared) -> Option<CalibrationSettings> {
@@ -135,6 +152,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             budget: Budget::MinSnr(30.0),
+            plan: None,
             families: Families::default(),
             lowering: None,
             selection: Selection::default(),

@@ -1,10 +1,12 @@
 //! `sepconv compress`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use sepconv::{
-    Against, BenchRun, Budget, Layer, Outcome, Report, Settings, Size, compress_file, curve,
+    Against, BenchRun, Budget, Layer, Outcome, Report, SavedPlan, Settings, Size, compress_file,
+    curve,
 };
 
 use crate::args::CompressArgs;
@@ -15,15 +17,20 @@ use crate::output::{Output, bytes, db, quantity, si, stderr};
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     let fitted = settings(&args.fit)?;
+    let plan = args.plan.as_deref().map(SavedPlan::read).transpose()?;
     let settings = Settings {
         budget: budget(args, fitted.calibration.is_some()),
         costlier: args.allow_costlier,
+        plan: plan.map(Arc::new),
         ..fitted
     };
     let output = args.output.clone().unwrap_or_else(|| beside(&args.model));
     check_free(args, &output)?;
     let progress = out.progress();
     let outcome = compress_file(&args.model, &output, &settings, &progress)?;
+    if let Some(path) = &args.save_plan {
+        outcome.plan.write(path, settings.force)?;
+    }
     let points = match &args.fit.report {
         Some(_) => {
             let original = sepconv::Loaded::open(&args.model, &settings.pins)?;
@@ -71,12 +78,21 @@ fn beside(model: &Path) -> PathBuf {
 /// Refuses before the work rather than after it.
 fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
     files::check_free(output, args.fit.force)?;
+    if let Some(path) = &args.save_plan {
+        files::check_free(path, args.fit.force)?;
+        check_folder(path)?;
+    }
     files::check_report(args.fit.report.as_deref(), args.fit.force)?;
-    let folder = output.parent().filter(|p| !p.as_os_str().is_empty());
+    check_folder(output)
+}
+
+/// Refuses a file in a folder that is not there.
+fn check_folder(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|f| !f.is_dir()) {
         bail!(
             "{}: the folder {} does not exist",
-            output.display(),
+            file.display(),
             folder.display()
         );
     }
@@ -84,7 +100,7 @@ fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
 }
 
 fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
-    if let Budget::MinSnr(floor) = settings.budget
+    if let (Budget::MinSnr(floor), None) = (settings.budget, &settings.plan)
         && o.calibration.is_none()
         && !o.layers.iter().all(|l| l.form == "kept")
     {
@@ -165,6 +181,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
             "  report      {}",
             folder.join("report.html").display()
         ));
+    }
+    if let Some(path) = &args.save_plan {
+        out.line(format!("  plan        {}", path.display()));
     }
     out.line(format!("wrote {}", o.output.display()));
 }

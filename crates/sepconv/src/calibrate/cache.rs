@@ -129,7 +129,13 @@ fn hash_source(source: &Source, hasher: &mut Twice) -> Option<()> {
         (&source.preprocess, source.max_samples, source.seed)
     )
     .hash(hasher);
-    hash_path(&source.path, hasher)?;
+    if source.arrays.is_empty() {
+        hash_path(&source.path, hasher)?;
+    }
+    for array in &source.arrays {
+        format!("{array:?}").hash(hasher);
+        array.bytes().hash(hasher);
+    }
     source
         .classes
         .as_ref()

@@ -25,7 +25,7 @@ use sepconv_factor::{Fit, FitOptions};
 use sepconv_onnx::Document;
 use sepconv_passes::{AppliedLayer, Candidate, Choice, Kept, Plan, Site, Surveyed, replace};
 use sepconv_targets::Target;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use pictures::Pictures;
 pub(crate) use score::{Score, score};
@@ -125,7 +125,7 @@ impl CalibrationSettings {
 }
 
 /// How many layers share a pass over the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// One pass per layer, each of which sees the errors of all layers before it. A pass runs

@@ -119,7 +119,7 @@ impl Report {
             layers: outcome.layers.clone(),
             curve: with_ends(outcome, curve),
             settings: ReportSettings {
-                budget: Some(settings.budget),
+                budget: settings.plan.is_none().then_some(settings.budget),
                 assumed: outcome.assumed.clone(),
                 ..ReportSettings::new(model, settings, calibration, evaluated, command)
             },

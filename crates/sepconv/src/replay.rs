@@ -1,0 +1,85 @@
+//! A saved plan, applied.
+
+use sepconv_passes::{Candidate, Choice, PassError, Plan};
+
+use crate::budget::fitted;
+use crate::compress::{Compressed, spectra};
+use crate::error::Error;
+use crate::loaded::Loaded;
+use crate::prepared::Prepared;
+use crate::progress::Progress;
+use crate::saved_plan::SavedPlan;
+use crate::settings::Settings;
+
+/// Rewrites `model` as `plan` says.
+///
+/// # Errors
+/// [`Error::Plan`] where the plan is for another model; [`Error::Pass`] where it was edited and
+/// names a layer, family or rank that is not there; as [`crate::compress()`] for fits.
+pub(crate) fn replay(
+    model: &Loaded,
+    plan: &SavedPlan,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Compressed, Error> {
+    plan.check(model)?;
+    let settings = &plan.settings(settings)?;
+    let prepared = Prepared::new(model, settings, progress)?;
+    let plan = plan.plan();
+    let admissible = admissible(&prepared, &plan).map_err(|e| prepared.failed(e))?;
+    let spectra = spectra(&prepared.survey);
+    let compressed = match &settings.calibration {
+        Some(calibration) => fitted(&prepared, &admissible, settings, calibration, progress)?,
+        None => prepared.with(plan.clone(), settings)?,
+    };
+    Ok(Compressed {
+        plan,
+        spectra,
+        ..compressed
+    })
+}
+
+/// The one candidate of every layer that is rewritten, none of the others: parallel to the
+/// survey's layers.
+fn admissible(prepared: &Prepared, plan: &Plan) -> Result<Vec<Vec<Candidate>>, PassError> {
+    let layers = &prepared.survey.layers;
+    let mut admissible = vec![Vec::new(); layers.len()];
+    for (name, planned) in plan.rewritten() {
+        let misfit = |reason: String| PassError::Plan {
+            layer: name.to_owned(),
+            reason,
+        };
+        let place = layers.iter().position(|l| l.name == name);
+        let place = place.ok_or_else(|| misfit("no such convolution".into()))?;
+        let site = layers[place].site.as_ref();
+        let (_, candidates) = site.map_err(|kept| misfit(kept.to_string()))?;
+        let same = |c: &&Candidate| c.family == planned.family && c.rank == planned.rank;
+        let (family, rank) = (&planned.family, planned.rank);
+        if !candidates.iter().any(|c| same(&c)) {
+            return Err(misfit(format!("family '{family}' has no rank {rank} here")));
+        }
+        if let Some(lowering) = planned
+            .lowering
+            .as_ref()
+            .filter(|_| planned.planned().is_none())
+        {
+            return Err(misfit(format!("no lowering '{lowering}'")));
+        }
+        if !admissible[place].is_empty() {
+            return Err(misfit("planned twice".into()));
+        }
+        admissible[place].push(planned.clone());
+    }
+    let known = |name: &str| layers.iter().any(|l| l.name == name);
+    let kept = plan
+        .layers
+        .iter()
+        .filter(|l| matches!(l.choice, Choice::Keep(_)));
+    match kept.into_iter().find(|l| !known(&l.layer)) {
+        Some(odd) => Err(PassError::Plan {
+            layer: odd.layer.clone(),
+            reason: "no such convolution".into(),
+        }),
+        None => Ok(admissible),
+    }
+}

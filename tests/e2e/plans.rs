@@ -1,0 +1,176 @@
+//! Plans: saved by one run, applied by another.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Scratch, compress, digits, digits_eval, root, sepconv};
+
+/// Compresses the shipped model with `options` and saves the plan, applies the plan with `again`
+/// added, and checks that model and plan are the same bytes. The plan.
+#[track_caller]
+fn replayed(options: &[&str], again: &[&str]) -> Value {
+    let scratch = Scratch::new();
+    let [first, second] = ["a.onnx", "b.onnx"].map(|name| scratch.path(name));
+    let [plan, copy] = ["a.json", "b.json"].map(|name| scratch.path(name));
+    let model = digits().path;
+    let command = ["compress", &model, "-o", &first, "--save-plan", &plan];
+    sepconv(&[&command[..], options].concat()).ok();
+    let command = [
+        "compress",
+        &model,
+        "-o",
+        &second,
+        "--plan",
+        &plan,
+        "--save-plan",
+        &copy,
+    ];
+    sepconv(&[&command[..], again].concat()).ok();
+    let same = fs::read(&first).unwrap() == fs::read(&second).unwrap();
+    assert!(same, "the models differ");
+    let [plan, copy] = [plan, copy].map(|path| fs::read_to_string(path).unwrap());
+    assert_eq!(plan, copy);
+    assert_ne!(fs::read(&model).unwrap(), fs::read(&first).unwrap());
+    serde_json::from_str(&plan).unwrap()
+}
+
+#[test]
+fn a_plan_of_data_free_weights_gives_the_same_bytes() {
+    let plan = replayed(&["--target-macs", "0.5", "--data-free=weights"], &[]);
+    assert_eq!(plan["format"], "sepconv-plan/1");
+    assert_eq!(plan["model"]["file"], "digits.onnx");
+    assert_eq!(plan["fit"], Value::Null);
+    let layers = plan["layers"].as_array().unwrap();
+    let planned = layers.iter().find_map(|l| l["choice"].get("separate"));
+    let planned = planned.expect("a layer is rewritten");
+    assert!(planned["rank"].is_u64() && planned["family"].is_string());
+    assert!(planned["lowering"].is_string(), "{planned}");
+}
+
+#[test]
+fn a_plan_brings_its_selection_order_and_lowering() {
+    let options = [
+        "--rank",
+        "2",
+        "--data-free=weights",
+        "--order",
+        "pw-dw",
+        "--lowering",
+        "branches",
+        "--skip",
+        "stage1/*",
+        "--input-shape",
+        "input=2x1x32x32",
+    ];
+    let plan = replayed(&options, &[]);
+    assert_eq!(plan["selection"]["skip"][0], "stage1/*");
+    assert_eq!(plan["order"], "pw-dw");
+}
+
+#[test]
+fn a_plan_of_fits_to_pictures_brings_the_pictures() {
+    let plan = replayed(&["--rank", "2", "--seed", "7"], &[]);
+    assert_eq!(plan["fit"]["to"]["pictures"]["seed"], 7);
+}
+
+#[test]
+fn a_plan_of_fits_to_data_gives_the_same_bytes_with_the_same_data() {
+    let data = root().join("models/digits_calib.npz");
+    let calib = ["--calib", data.to_str().unwrap()];
+    // Numbers of seventeen digits have to survive the file.
+    let recipe = [
+        "--scale",
+        "0.0039215686274509803",
+        "--seed",
+        "3",
+        "--positions",
+        "5000",
+        "--max-samples",
+        "100",
+    ];
+    let options = [&calib[..], &recipe, &["--target-macs", "0.5"]].concat();
+    let plan = replayed(&options, &calib);
+    assert_eq!(plan["fit"]["to"]["data"]["max_samples"], 100);
+    // The judge of --max-drop holds samples out of the fits, which are not made again.
+    let options = [&calib[..], &recipe, &["--max-drop", "5"]].concat();
+    let plan = replayed(&options, &calib);
+    assert_eq!(plan["fit"]["held_out_every"], 4);
+}
+
+#[test]
+fn plans_that_do_not_fit_are_refused_in_one_line() {
+    let scratch = Scratch::new();
+    let [small, plan, out] = ["small.onnx", "plan.json", "out.onnx"].map(|n| scratch.path(n));
+    let model = digits().path;
+    compress(&model, &small, &["--save-plan", &plan]).ok();
+    let refused = |model: &str, plan: &str, options: &[&str]| {
+        let command = ["compress", model, "-o", &out, "--plan", plan];
+        sepconv(&[&command[..], options].concat()).refused()
+    };
+    let line = refused(&small, &plan, &[]);
+    assert!(
+        line.contains("small.onnx") && line.contains("made for another model"),
+        "{line}"
+    );
+    assert!(line.contains("'digits.onnx'"), "{line}");
+    let line = refused(&model, &plan, &["--calib", &digits_eval()]);
+    assert!(line.contains("leave out --calib"), "{line}");
+    let line = refused(&model, &model, &[]);
+    assert!(line.contains("digits.onnx"), "{line}");
+
+    let text = fs::read_to_string(&plan).unwrap();
+    let edited = |name: &str, edit: &dyn Fn(&mut Value)| {
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        edit(&mut value);
+        let path = scratch.path(name);
+        fs::write(&path, value.to_string()).unwrap();
+        path
+    };
+    let newer = edited("newer.json", &|v| v["format"] = "sepconv-plan/9".into());
+    let line = refused(&model, &newer, &[]);
+    assert!(
+        line.contains("newer.json") && line.contains("sepconv-plan/1"),
+        "{line}"
+    );
+    let odd = edited("odd.json", &|v| v["surplus"] = 1.into());
+    assert!(refused(&model, &odd, &[]).contains("surplus"));
+    let first = |v: &Value| {
+        let layers = v["layers"].as_array().unwrap();
+        layers
+            .iter()
+            .position(|l| l["choice"].get("separate").is_some())
+            .unwrap()
+    };
+    let rank = edited("rank.json", &|v| {
+        let i = first(v);
+        v["layers"][i]["choice"]["separate"]["rank"] = 999.into();
+    });
+    assert!(refused(&model, &rank, &[]).contains("has no rank 999"));
+    let gone = edited("gone.json", &|v| {
+        let i = first(v);
+        v["layers"][i]["layer"] = "nowhere".into();
+    });
+    let line = refused(&model, &gone, &[]);
+    assert!(
+        line.contains("'nowhere'") && line.contains("no such convolution"),
+        "{line}"
+    );
+    assert!(!std::path::Path::new(&out).exists());
+}
+
+#[test]
+fn an_edited_plan_is_what_is_written() {
+    let scratch = Scratch::new();
+    let [a, plan, b] = ["a.onnx", "plan.json", "b.onnx"].map(|n| scratch.path(n));
+    let model = digits().path;
+    compress(&model, &a, &["--save-plan", &plan]).ok();
+    let text = fs::read_to_string(&plan).unwrap();
+    fs::write(&plan, text.replacen("\"rank\": 2", "\"rank\": 1", 1)).unwrap();
+    let options = ["compress", &model, "-o", &b, "--plan", &plan, "--json"];
+    let report = sepconv(&options).json();
+    let ranks = report["layers"].as_array().unwrap().iter();
+    let ranks: Vec<u64> = ranks.filter_map(|l| l["rank"].as_u64()).collect();
+    assert!(ranks.contains(&1) && ranks.contains(&2), "{ranks:?}");
+    assert_eq!(report["settings"]["budget"], Value::Null);
+}
