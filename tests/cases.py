@@ -91,6 +91,53 @@ def normalised(op):
     return model(nodes, tensors)
 
 
+def padded(opset, kind):
+    """A `Pad` before two convolutions that pad as well."""
+    amounts = [0, 0, 2, 1, 0, 0, 0, 4]
+    tensors = {"w": array(6, 4, 3, 3), "zero": np.zeros((), np.float32), "amounts": np.array(amounts)}
+    if kind == "attribute":
+        pad = helper.make_node("Pad", ["x"], ["p"], name="pad", pads=amounts)
+        tensors = {"w": tensors["w"]}
+    elif kind == "axes":
+        tensors.update(amounts=np.array([1, 2, 4, 0]), axes=np.array([-1, 2]))
+        pad = helper.make_node("Pad", ["x", "amounts", "zero", "axes"], ["p"], name="pad")
+    else:
+        pad = helper.make_node("Pad", ["x", "amounts", "zero"], ["p"], name="pad")
+    nodes = [
+        pad,
+        conv(["p", "w"], "a", name="first", pads=[1, 0, 1, 2]),
+        conv(["p", "w"], "b", name="second", auto_pad="VALID", strides=[2, 1]),
+    ]
+    return model(nodes, tensors, outputs=("a", "b"), opset=opset)
+
+
+def normalised_before():
+    """Batch normalisation of a padded input, before a grouped and a strided convolution."""
+    parameters = {name: array(4) for name in ("scale", "shift", "mean")}
+    tensors = {"w": array(6, 2, 3, 3), "v": array(6, 4, 3, 3), "b": array(6), "var": np.abs(array(4)) + 1, **parameters}
+    nodes = [
+        helper.make_node("Pad", ["x", "amounts"], ["p"], name="pad"),
+        helper.make_node("BatchNormalization", ["p", "scale", "shift", "mean", "var"], ["n"], name="bn"),
+        conv(["n", "w", "b"], "a", name="first", group=2),
+        conv(["n", "v"], "b2", name="second", strides=[2, 2]),
+    ]
+    return model(nodes, {**tensors, "amounts": np.array([0, 0, 1, 1, 0, 0, 1, 1])}, outputs=("a", "b2"))
+
+
+def pointwise():
+    """1x1 convolutions: wide, strided with padding, grouped, transposed; and one of nine taps."""
+    tensors = {"a": array(16, 4, 1, 1), "b": array(12, 16, 1, 1), "c": array(12), "d": array(8, 6, 1, 1)}
+    tensors.update(e=array(8, 10, 1, 1), f=array(6, 10, 3, 3))
+    nodes = [
+        conv(["x", "a"], "p", name="wide"),
+        conv(["p", "b", "c"], "q", name="strided", strides=[2, 1], pads=[1, 0, 0, 1]),
+        conv(["q", "d"], "r", name="grouped", group=2),
+        conv(["r", "e"], "s", op="ConvTranspose", name="transposed", strides=[1, 2]),
+        conv(["s", "f"], name="taps"),
+    ]
+    return model(nodes, tensors)
+
+
 CASES = {
     "transposed": lambda: transposed(),
     "transposed-strided": lambda: transposed(strides=[2, 3], pads=[1, 0, 2, 1], output_padding=[1, 2]),
@@ -104,6 +151,11 @@ CASES = {
     "shared": shared,
     "read-twice": read_twice,
     "normalised": lambda: normalised("Conv"),
+    "padded-attribute": lambda: padded(10, "attribute"),
+    "padded-inputs": lambda: padded(13, "inputs"),
+    "padded-axes": lambda: padded(18, "axes"),
+    "normalised-before": normalised_before,
+    "pointwise": pointwise,
     "normalised-transposed": lambda: normalised("ConvTranspose"),
 }
 

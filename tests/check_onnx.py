@@ -67,8 +67,8 @@ def interface(original, rewritten):
     kept["outputs"] = (list(a.graph.output), list(b.graph.output))
     problems += [f"{name} was {old}, is {new}" for name, (old, new) in kept.items() if old != new]
 
-    # Only convolutions and the batch normalisations folded into them may change, and what makes their
-    # weights may go.
+    # Only convolutions and the batch normalisations folded into them may change; what makes their
+    # weights, and padding, may go.
     after = {n.output[0]: n for n in b.graph.node if n.output}
     makers = made_of_constants(a.graph)
     for node in a.graph.node:
@@ -77,6 +77,8 @@ def interface(original, rewritten):
         if node.output[0] in makers and node.output[0] not in after:
             continue
         now = after.get(node.output[0])
+        if now is None and node.op_type == "Pad":
+            continue
         if now is None:
             problems.append(f"{node.op_type} that makes '{node.output[0]}' is gone")
         elif now != node:

@@ -73,6 +73,39 @@ fn the_makers_of_a_weight_go_with_it() {
     assert_eq!(added("read-twice"), json!({"Conv": 3, "Add": 1}));
 }
 
+/// Padding and normalisation before convolutions go into them, unless one of them is to stay.
+#[test]
+fn what_comes_before_convolutions_is_folded() {
+    let scratch = Scratch::new();
+    for (case, folded, before) in [
+        ("padded-attribute", "1 pads folded", json!({"Pad": -1})),
+        ("padded-axes", "1 pads folded", json!({"Pad": -1})),
+        (
+            "normalised-before",
+            "1 batch norms folded, 1 pads folded",
+            json!({"BatchNormalization": -1, "Pad": -1}),
+        ),
+    ] {
+        let model = scratch.path(&format!("{case}.onnx"));
+        ask(json!({"do": "build", "case": case, "out": model}));
+        let added = |out: &str, options: &[&str]| {
+            let out = scratch.path(&format!("{case}.{out}"));
+            let said = compress(&model, &out, options).ok();
+            let seen = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+            assert_eq!(seen["problems"], json!([]), "{case}");
+            (said, seen["added"].clone())
+        };
+        let (said, mut both) = added("both.onnx", &[]);
+        assert!(said.contains(folded), "{said}");
+        let grown = both.as_object_mut().unwrap();
+        grown.retain(|op, _| matches!(op.as_str(), "Pad" | "BatchNormalization"));
+        assert_eq!(both, before, "{case}");
+        let (_, one) = added("one.onnx", &["--skip", "second"]);
+        assert_eq!(one["Pad"], json!(null), "{case}: {one}");
+        assert_eq!(one["BatchNormalization"], json!(null), "{case}: {one}");
+    }
+}
+
 /// The fit of a transposed convolution: on its own calibration data never worse than without.
 #[test]
 fn transposed_convolutions_are_calibrated() {
@@ -92,4 +125,41 @@ fn transposed_convolutions_are_calibrated() {
         let (free, fitted) = (snr(&["--data-free=weights"]), snr(&["--calib", &data]));
         assert!(fitted > free, "{case}: {fitted} dB, {free} dB data-free");
     }
+}
+
+/// 1x1 convolutions are cut to a lower rank where that is asked for, exactly at full rank, and
+/// better with data than without.
+#[test]
+fn pointwise_convolutions_are_cut_by_low_rank() {
+    let scratch = Scratch::new();
+    let [model, data] = ["model.onnx", "data.npz"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "pointwise", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data}));
+    let made = |options: &[&str]| {
+        let out = scratch.path("out.onnx");
+        let all = ["compress", &model, "-o", &out, "--force", "--json"];
+        let report = sepconv(&[&all, options].concat()).json();
+        let layers = report["layers"].as_array().unwrap().iter();
+        let forms = layers.map(|l| l["form"].as_str().unwrap().to_owned());
+        let found = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+        assert_eq!(found["problems"], json!([]), "{options:?}");
+        let found = ask(json!({"do": "agree", "model": out, "reference": model, "inputs": data}));
+        let snr = found["snr_db"]["y"].as_f64().unwrap();
+        (forms.collect::<Vec<_>>(), worst(&found["error"]), snr)
+    };
+    let weights = ["--data-free=weights"];
+    let (forms, ..) = made(&[&weights[..], &["--rank", "2"]].concat());
+    assert_eq!(forms[..4], ["kept"; 4]);
+    let full = ["--energy", "1", "--allow-costlier"];
+    let plus = ["--families", "+lowrank"];
+    let (forms, error, _) = made(&[&weights[..], &full, &plus].concat());
+    assert_eq!(forms[..4], ["lowrank"; 4]);
+    assert!(forms[4].contains("dw"), "{forms:?}");
+    assert!(error <= 1e-4, "{error:e}");
+    let one = ["--target-macs", "0.8", "--families", "lowrank"];
+    let (forms, _, free) = made(&[&weights[..], &one].concat());
+    assert!(forms.iter().any(|f| f == "lowrank"), "{forms:?}");
+    let (forms, _, fitted) = made(&[&["--calib", &data][..], &one].concat());
+    assert!(forms.iter().any(|f| f == "lowrank"), "{forms:?}");
+    assert!(fitted > free, "{fitted} dB, {free} dB data-free");
 }

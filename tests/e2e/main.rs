@@ -22,4 +22,5 @@ mod refusals;
 mod reporting;
 mod round_trip;
 mod selection;
+mod tuning;
 mod writing;

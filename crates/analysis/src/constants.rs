@@ -63,22 +63,23 @@ fn through(graph: &Graph, value: ValueId, depth: usize) -> Option<Cow<'_, Tensor
     }
 }
 
-/// What a `Constant` (1 to 24) holds, where it is a tensor or floats.
+/// What a `Constant` (1 to 24) holds, where it is a tensor or numbers (opset 12).
 fn literal(op: &Operator) -> Option<Cow<'_, Tensor>> {
-    if let Some(AttributeValue::Tensor(tensor)) = op.attribute("value") {
-        return Some(Cow::Borrowed(tensor));
-    }
-    let floats = |dims, values| Tensor::from_f32(dims, values);
-    Some(Cow::Owned(
-        match (op.attribute("value_floats"), op.attribute("value_float")) {
-            (Some(AttributeValue::Floats(v)), _) => floats(vec![v.len()], v.clone()),
-            (_, Some(AttributeValue::Float(v))) => floats(vec![], vec![*v]),
-            _ => match op.attribute("value_ints")? {
-                AttributeValue::Ints(v) => Tensor::from_i64(vec![v.len()], v),
-                _ => return None,
-            },
-        },
-    ))
+    let kinds = [
+        "value",
+        "value_int",
+        "value_ints",
+        "value_float",
+        "value_floats",
+    ];
+    Some(match kinds.iter().find_map(|kind| op.attribute(kind))? {
+        AttributeValue::Tensor(tensor) => Cow::Borrowed(tensor),
+        AttributeValue::Int(v) => Cow::Owned(Tensor::from_i64(vec![], &[*v])),
+        AttributeValue::Ints(v) => Cow::Owned(Tensor::from_i64(vec![v.len()], v)),
+        AttributeValue::Float(v) => Cow::Owned(Tensor::from_f32(vec![], vec![*v])),
+        AttributeValue::Floats(v) => Cow::Owned(Tensor::from_f32(vec![v.len()], v.clone())),
+        _ => return None,
+    })
 }
 
 /// `Reshape`: 0 keeps an extent (unless `allowzero`), -1 is what is left.
@@ -145,7 +146,7 @@ fn transpose(op: &Operator, tensor: &Tensor) -> Option<Tensor> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use sepconv_ir::Builder;
+    use sepconv_ir::{Builder, DType};
 
     use super::*;
 
@@ -189,5 +190,39 @@ mod tests {
         let broken = Operator::new("Transpose", "t").with("perm", perm);
         assert_eq!(of(broken, None), None);
         assert_eq!(of(Operator::new("Relu", "r"), None), None);
+    }
+
+    #[test]
+    fn every_kind_of_literal_is_read() {
+        let read = |kind: &str, value| {
+            let op = Operator::new("Constant", "c").with(kind, value);
+            let tensor = literal(&op)?.into_owned();
+            let numbers = tensor.to_i64().or_else(|| {
+                let floats = tensor.to_f32()?;
+                Some(floats.iter().map(|v| *v as i64).collect())
+            });
+            Some((tensor.dtype(), tensor.dims().to_vec(), numbers?))
+        };
+        let (int, float) = (DType::I64, DType::F32);
+        let ints = AttributeValue::Ints(vec![4, 5]);
+        let floats = AttributeValue::Floats(vec![6.0, 7.0]);
+        let tensor = AttributeValue::Tensor(Tensor::from_i64(vec![1], &[8]));
+        for (kind, value, expected) in [
+            ("value_int", AttributeValue::Int(3), (int, vec![], vec![3])),
+            ("value_ints", ints, (int, vec![2], vec![4, 5])),
+            (
+                "value_float",
+                AttributeValue::Float(3.0),
+                (float, vec![], vec![3]),
+            ),
+            ("value_floats", floats, (float, vec![2], vec![6, 7])),
+            ("value", tensor, (int, vec![1], vec![8])),
+        ] {
+            assert_eq!(read(kind, value), Some(expected), "{kind}");
+        }
+        assert_eq!(
+            read("value_string", AttributeValue::String("s".into())),
+            None
+        );
     }
 }

@@ -54,6 +54,8 @@ pub enum Command {
     Compress(Box<CompressArgs>),
     /// Measure the whole curve: accuracy against MACs, parameters and time
     Sweep(Box<SweepArgs>),
+    /// Train a compressed model towards the original on unlabelled data
+    Tune(Box<TuneArgs>),
     /// Run two models on the same inputs and compare their outputs
     Compare(CompareArgs),
     /// Measure a model on data: accuracy, PSNR, or how close it stays to the original
@@ -199,7 +201,8 @@ pub struct FitArgs {
     )]
     pub data_free: Option<DataFreeArg>,
     /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw and
-    /// pw-dw with --rank or --energy, else all]
+    /// pw-dw with --rank or --energy, else all of these]; +lowrank adds 1x1 convolutions by low
+    /// rank to the default, as + does for any name
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub families: Vec<String>,
     /// Output positions per layer that are fitted to
@@ -215,6 +218,16 @@ pub struct FitArgs {
     /// Layers that share a pass over the data: 1 is most accurate, 0 means all
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub block: usize,
+    /// Then train the result towards the original on --calib, without labels, for so many epochs
+    /// (`sepconv tune` has all options)
+    #[arg(
+        long,
+        value_name = "EPOCHS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "20"
+    )]
+    pub tune: Option<usize>,
     /// Data on which the original and the result are evaluated: by labels or a target where it
     /// has them, and the result against the original
     #[arg(long, value_name = "DATA")]
@@ -229,6 +242,89 @@ pub struct FitArgs {
     pub shapes: ShapeArgs,
     #[command(flatten)]
     pub data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct TuneArgs {
+    /// The original: the teacher
+    pub original: PathBuf,
+    /// The model that was made from it
+    pub model: PathBuf,
+    /// Where to write
+    #[arg(long, short, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Unlabelled data: .npz, .npy, a folder of pictures, or ONNX test sets
+    #[arg(long, value_name = "DATA")]
+    pub calib: PathBuf,
+    #[command(flatten)]
+    pub options: TuneOptions,
+    /// Data on which all three models are evaluated
+    #[arg(long, value_name = "DATA")]
+    pub eval: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(long)]
+    pub force: bool,
+    /// Seed of the order of samples, of augmentation and of what is held out
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub shapes: ShapeArgs,
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+/// How a model is trained.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tuning")]
+pub struct TuneOptions {
+    /// Passes over the data, at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub epochs: usize,
+    /// Samples of a step
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub batch: usize,
+    /// The first step's size, relative to what it moves; falls to 0 along a cosine
+    #[arg(long, value_name = "X", default_value_t = 0.0003)]
+    pub learning_rate: f64,
+    /// How outputs are compared: divergence of classes, squares or differences [auto: kl for
+    /// classes, l2 for anything else]
+    #[arg(long, value_enum, default_value_t = LossArg::Auto)]
+    pub loss: LossArg,
+    /// Temperature of the divergence
+    #[arg(long, value_name = "T", default_value_t = 2.0)]
+    pub temperature: f64,
+    /// Weight of the values behind rewritten layers beside that of the outputs; 0 leaves them out
+    #[arg(long, value_name = "W", default_value_t = 1.0)]
+    pub block_weight: f64,
+    /// Train one rewritten layer after the other: for models too large for the whole
+    #[arg(long)]
+    pub block_wise: bool,
+    /// Epochs without a gain on the held-out samples after which training ends
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    pub patience: usize,
+    /// Mirror half of the pictures
+    #[arg(long)]
+    pub flip: bool,
+    /// Shift pictures by up to N pixels
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub shift: usize,
+    /// Keep the state in this file after every epoch, and go on from it
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LossArg {
+    /// By what the outputs are
+    Auto,
+    /// Kullback-Leibler divergence
+    Kl,
+    /// Mean square
+    L2,
+    /// Mean absolute difference
+    L1,
 }
 
 #[derive(Debug, Args)]

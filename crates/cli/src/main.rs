@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args, &out),
         Command::Compress(args) => commands::compress::run(args, &out),
         Command::Sweep(args) => commands::sweep::run(args, &out),
+        Command::Tune(args) => commands::tune::run(args, &out),
         Command::Compare(args) => commands::compare::run(args, &out),
         Command::Eval(args) => commands::eval::run(args, &out),
         Command::Run(args) => commands::run::run(args, &out),

@@ -33,7 +33,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn arrows_point_one_way() {
-    let expected: [(&str, &[&str]); 10] = [
+    let expected: [(&str, &[&str]); 12] = [
         ("sepconv-ir", &[]),
         ("sepconv-factor", &[]),
         ("sepconv-data", &[]),
@@ -44,6 +44,7 @@ fn arrows_point_one_way() {
             &["sepconv-analysis", "sepconv-factor", "sepconv-ir"],
         ),
         ("sepconv-targets", &["sepconv-ir", "sepconv-onnx"]),
+        ("sepconv-tune", &["sepconv-analysis", "sepconv-ir"]),
         (
             "sepconv-latency",
             &[
@@ -66,9 +67,11 @@ fn arrows_point_one_way() {
                 "sepconv-onnx",
                 "sepconv-passes",
                 "sepconv-targets",
+                "sepconv-tune",
             ],
         ),
         ("sepconv-cli", &["sepconv"]),
+        ("sepconv-python", &["sepconv"]),
     ];
     let found = dependencies();
     assert_eq!(
@@ -92,7 +95,9 @@ fn foreign_packages_have_one_owner() {
         ("petgraph", "sepconv-ir"),
         ("memmap2", "sepconv-onnx"),
         ("nalgebra", "sepconv-factor"),
-        ("faer", "sepconv-factor"),
+        ("candle-core", "sepconv-tune"),
+        ("pyo3", "sepconv-python"),
+        ("numpy", "sepconv-python"),
         ("globset", "sepconv-passes"),
         ("image", "sepconv-data"),
         ("tract-onnx", "sepconv-targets"),

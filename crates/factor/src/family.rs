@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::{Chain, StageShape};
 use crate::error::FactorError;
-use crate::families::{Channel, Cp, DepthwiseFirst, PointwiseFirst, Spatial, Tucker};
+use crate::families::{Channel, Cp, DepthwiseFirst, LowRank, PointwiseFirst, Spatial, Tucker};
 use crate::fit::{Calibration, Fit, FitOptions, Fitter};
 use crate::kernel::Kernel;
 use crate::metric::{Metric, Unwhitened};
@@ -45,6 +45,8 @@ impl RankRange {
 pub enum Skip {
     /// One tap: there is no space to separate from the channels.
     Pointwise,
+    /// Several taps: the family is for 1x1 convolutions.
+    Spatial,
     /// Each output reads one input channel through one filter already.
     Depthwise,
     /// One output channel per group: DW->PW is the same convolution with more work.
@@ -61,6 +63,7 @@ impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pointwise => "pointwise kernel",
+            Self::Spatial => "not a pointwise kernel",
             Self::Depthwise => "depthwise already",
             Self::SingleOutput => "one output channel per group",
             Self::SingleInput => "one input channel per group",
@@ -100,6 +103,11 @@ pub trait Decomposition: Send + Sync {
     /// Frobenius norm, and not only close.
     fn is_optimal(&self) -> bool {
         true
+    }
+
+    /// Whether it is left out unless it is asked for by name.
+    fn is_optional(&self) -> bool {
+        false
     }
 
     /// Channels of one block between every two stages of a chain: channel `b * width + r` is
@@ -172,6 +180,7 @@ pub fn families() -> &'static [&'static dyn Decomposition] {
         &Channel,
         &Tucker,
         &Cp,
+        &LowRank,
     ]
 }
 

@@ -12,6 +12,7 @@ fn kernels() -> impl Strategy<Value = Kernel> {
     let spatial = prop::sample::select(vec![
         vec![3],
         vec![4],
+        vec![1, 1],
         vec![1, 3],
         vec![5, 1],
         vec![2, 2],
@@ -152,7 +153,7 @@ fn weights(len: usize) -> Vec<f32> {
 fn the_bytes_do_not_depend_on_the_threads() {
     let shape = KernelShape::new(70, 66, 2, [3, 3]).unwrap();
     let kernel = Kernel::new(shape.clone(), weights(shape.len())).unwrap();
-    for family in families() {
+    for family in families().iter().filter(|f| f.ranks(&shape).is_ok()) {
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build().unwrap().install(|| {
@@ -182,7 +183,7 @@ fn the_bytes_do_not_depend_on_the_threads() {
 fn a_zero_kernel_gives_a_zero_chain() {
     let shape = KernelShape::new(4, 6, 2, [3, 3]).unwrap();
     let kernel = Kernel::new(shape.clone(), vec![0.0; shape.len()]).unwrap();
-    for family in families() {
+    for family in families().iter().filter(|f| f.ranks(&shape).is_ok()) {
         let factored = family.factor(&kernel).unwrap();
         let spectrum = factored.spectrum();
         assert_eq!((spectrum.energy(1), spectrum.error(1)), (1.0, 0.0));
@@ -198,7 +199,7 @@ fn extreme_magnitudes_survive() {
     for scale in [1e-30_f32, 1e-20, 1e20, 1e37] {
         let data: Vec<f32> = weights(shape.len()).iter().map(|w| w * scale).collect();
         let kernel = Kernel::new(shape.clone(), data).unwrap();
-        for family in families() {
+        for family in families().iter().filter(|f| f.ranks(&shape).is_ok()) {
             let factored = family.factor(&kernel).unwrap();
             let chain = factored.chain(factored.spectrum().len()).unwrap();
             let error = distance(&kernel, &chain);

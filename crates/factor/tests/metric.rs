@@ -80,7 +80,7 @@ fn identity_is_the_plain_decomposition() {
     let shape = KernelShape::new(4, 5, 1, [3, 3]).unwrap();
     let kernel = kernel(&shape, 1);
     for metric in [Metric::identity(), Metric::correlated([0.0, 0.0]).unwrap()] {
-        for family in families() {
+        for family in families().iter().filter(|f| f.ranks(&shape).is_ok()) {
             let chain = family
                 .factor_with(&kernel, &metric)
                 .unwrap()

@@ -250,7 +250,7 @@ proptest! {
         let geometry = ConvGeometry { strides, dilations, ..same(&shape) };
         let split = statistics(&kernel, &geometry, &[9, 9], 6, usize::MAX, false);
         let all = split.merged().unwrap();
-        for family in families() {
+        for family in families().iter().filter(|f| f.ranks(&shape).is_ok()) {
             let factored = family.factor(&kernel).unwrap();
             for rank in [1, 2] {
                 let chain = factored.chain(rank).unwrap();

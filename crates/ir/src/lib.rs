@@ -23,6 +23,7 @@
 //! ```
 
 mod builder;
+mod constants;
 mod display;
 mod error;
 mod graph;

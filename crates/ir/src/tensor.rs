@@ -72,19 +72,33 @@ impl Tensor {
         if dims.iter().product::<usize>() != values.len() {
             return None;
         }
+        if dtype == DType::F32 {
+            return Some(Self::from_f32(dims, values));
+        }
+        let wide: Vec<f64> = values.into_iter().map(f64::from).collect();
+        Self::from_f64s(dtype, dims, &wide)
+    }
+
+    /// A tensor of a floating-point type from f64 values, rounded to nearest (half types by way
+    /// of f32: `half` drops the low bits of an f64 before it rounds).
+    /// `None` if `dtype` is not a floating-point type or the count does not fit `dims`.
+    pub fn from_f64s(dtype: DType, dims: Vec<usize>, values: &[f64]) -> Option<Self> {
+        if dims.iter().product::<usize>() != values.len() {
+            return None;
+        }
         let data: Bytes = match dtype {
-            DType::F32 => return Some(Self::from_f32(dims, values)),
-            DType::F64 => values
-                .iter()
-                .flat_map(|v| f64::from(*v).to_le_bytes())
-                .collect(),
+            DType::F32 => {
+                let values = values.iter().map(|v| *v as f32).collect();
+                return Some(Self::from_f32(dims, values));
+            }
+            DType::F64 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             DType::F16 => values
                 .iter()
-                .flat_map(|v| half::f16::from_f32(*v).to_le_bytes())
+                .flat_map(|v| half::f16::from_f32(*v as f32).to_le_bytes())
                 .collect(),
             DType::BF16 => values
                 .iter()
-                .flat_map(|v| half::bf16::from_f32(*v).to_le_bytes())
+                .flat_map(|v| half::bf16::from_f32(*v as f32).to_le_bytes())
                 .collect(),
             _ => return None,
         };
@@ -137,6 +151,15 @@ impl Tensor {
             DType::BF16 => decode(data, |b| half::bf16::from_le_bytes(b).to_f32()),
             _ => return None,
         })
+    }
+
+    /// The elements of a floating-point tensor as f64. `None` for other types.
+    pub fn to_f64(&self) -> Option<Vec<f64>> {
+        if self.dtype == DType::F64 {
+            let chunks = self.data.as_deref()?.as_chunks::<8>().0.iter();
+            return Some(chunks.map(|b| f64::from_le_bytes(*b)).collect());
+        }
+        Some(self.to_f32()?.iter().map(|v| f64::from(*v)).collect())
     }
 
     /// The elements of an integer or boolean tensor as i64. `None` for other types.
@@ -202,5 +225,16 @@ mod tests {
             assert_eq!(&*t.to_f32().unwrap(), &[1.0, -0.5, 2.0], "{dtype}");
             assert_eq!(t.data().unwrap().len(), 3 * dtype.size().unwrap());
         }
+    }
+
+    #[test]
+    fn doubles_keep_their_digits() {
+        let third = 1.0 / 3.0;
+        let t = Tensor::from_f64s(DType::F64, vec![1], &[third]).unwrap();
+        assert_eq!(t.to_f64().unwrap(), [third]);
+        let t = Tensor::from_f64s(DType::F32, vec![1], &[third]).unwrap();
+        assert_eq!(t.to_f64().unwrap(), [f64::from(third as f32)]);
+        assert!(Tensor::from_f64s(DType::I64, vec![1], &[third]).is_none());
+        assert!(Tensor::from_f64s(DType::F64, vec![2], &[third]).is_none());
     }
 }

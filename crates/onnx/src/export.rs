@@ -46,8 +46,13 @@ pub(crate) struct Part<'a> {
 /// Encodes a document, or a part of it, with its larger initializers apart.
 pub(crate) fn detach(document: &Document, part: Option<Part<'_>>) -> Detached {
     let mut tensors = Vec::new();
+    // Runtimes are not told where the model lies: what is external, but small, goes along.
+    let external = document.external().next().is_some();
     let skeleton = encode(document, part, &mut |name, tensor| {
-        let data = tensor.data().filter(|d| d.len() >= DETACH_FROM)?;
+        let data = tensor.data()?;
+        if data.len() < DETACH_FROM {
+            return external.then(|| encode::tensor(name, tensor));
+        }
         tensors.push(data.clone());
         Some(encode::detached(name, tensor, tensors.len() - 1))
     });

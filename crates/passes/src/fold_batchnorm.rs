@@ -7,9 +7,10 @@
 //! output. Exact up to rounding, computed in f64. Terminates: every fold removes a node.
 
 use sepconv_analysis::{ConvAttributes, constants};
-use sepconv_ir::{DType, Graph, NodeId, Operator, Patch, Tensor, ValueId};
+use sepconv_ir::{Graph, NodeId, Operator, Patch, ValueId};
 
 use crate::error::PassError;
+use crate::norm::{Norm, finite, is_inference, vector};
 use crate::select::Selection;
 
 /// Folds batch normalisation (ONNX `BatchNormalization`, opset 7 and later) into the
@@ -37,57 +38,44 @@ fn fold(graph: &Graph, conv: NodeId) -> Option<Patch> {
     let op = graph.operator(conv)?;
     let output = op.output(0)?;
     let readers = graph.readers(output);
-    let [(norm, _)] = readers.as_slice() else {
+    let [(node, _)] = readers.as_slice() else {
         return None;
     };
     let bn = graph
-        .operator(*norm)
+        .operator(*node)
         .filter(|n| is_inference(n) && n.input(0) == Some(output))?;
     let weight = constants::resolve(graph, op.input(1)?)?;
     let attributes = ConvAttributes::read(op, weight.dims()).ok()?;
     let channels = attributes.out_channels as usize;
-    let dtype = weight.dtype();
-    let values = weight.to_f32()?;
     let bias = match op.input(2) {
-        Some(b) => Some(parameter(graph, b, channels)?),
+        Some(b) => Some(vector(graph, b, channels)?),
         None => None,
     };
-    let [scale, shift, mean, var] = [
-        parameter(graph, bn.input(1)?, channels)?,
-        parameter(graph, bn.input(2)?, channels)?,
-        parameter(graph, bn.input(3)?, channels)?,
-        parameter(graph, bn.input(4)?, channels)?,
-    ];
-    let epsilon = f64::from(bn.float("epsilon", 1e-5));
-    let factor: Vec<f64> = scale
-        .iter()
-        .zip(&var)
-        .map(|(s, v)| s / (v + epsilon).sqrt())
-        .collect();
+    let norm = Norm::read(graph, bn, channels)?;
     let channel = channel_of(&attributes);
-    let scaled = |(i, w): (usize, &f32)| (f64::from(*w) * factor[channel(i)]) as f32;
-    let folded: Vec<f32> = values.iter().enumerate().map(scaled).collect();
-    let bias: Vec<f32> = (0..channels)
-        .map(|o| {
-            let b = bias.as_ref().map_or(0.0, |b| b[o]);
-            ((b - mean[o]) * factor[o] + shift[o]) as f32
-        })
+    let scaled = |(i, w): (usize, f64)| w * norm.factor[channel(i)];
+    let folded: Vec<f64> = weight
+        .to_f64()?
+        .into_iter()
+        .enumerate()
+        .map(scaled)
         .collect();
-    if folded.iter().chain(&bias).any(|v| !v.is_finite()) {
-        return None;
-    }
+    let bias: Vec<f64> = (0..channels)
+        .map(|o| norm.of(o, bias.as_ref().map_or(0.0, |b| b[o])))
+        .collect();
+    let dtype = weight.dtype();
+    let weight = finite(dtype, weight.dims().to_vec(), &folded)?;
+    let bias = finite(dtype, vec![channels], &bias)?;
     let mut patch = Patch::replace("fold-batchnorm", conv);
-    patch.remove(*norm);
+    patch.remove(*node);
     let parameters = op.inputs.iter().chain(&bn.inputs).flatten();
     let unread: Vec<ValueId> = parameters.copied().collect();
     let kept: Vec<ValueId> = op.input(0).into_iter().collect();
-    for node in constants::orphans(graph, &unread, &[conv, *norm], &kept) {
+    for node in constants::orphans(graph, &unread, &[conv, *node], &kept) {
         patch.remove(node);
     }
     let label = graph.label(conv);
-    let weight = Tensor::from_floats(dtype, weight.dims().to_vec(), folded)?;
     let w = patch.initializer(format!("{label}/folded.weight"), weight);
-    let bias = Tensor::from_floats(dtype, vec![channels], bias)?;
     let b = patch.initializer(format!("{label}/folded.bias"), bias);
     let fused = Operator {
         source: None,
@@ -120,34 +108,12 @@ fn channel_of(attributes: &ConvAttributes) -> impl Fn(usize) -> usize {
     }
 }
 
-/// One output, constant statistics. `training_mode` is opset 14's, `spatial` opset 7's.
-fn is_inference(op: &Operator) -> bool {
-    op.is("BatchNormalization")
-        && op.outputs.iter().flatten().count() == 1
-        && op.int("training_mode", 0) == 0
-        && op.int("spatial", 1) == 1
-}
-
-fn parameter(graph: &Graph, value: ValueId, channels: usize) -> Option<Vec<f64>> {
-    let tensor = constants::resolve(graph, value)?;
-    if tensor.dims() != [channels] {
-        return None;
-    }
-    if tensor.dtype() == DType::F64 {
-        let data = tensor.data()?;
-        let chunks = data.as_chunks::<8>().0.iter();
-        return Some(chunks.map(|b| f64::from_le_bytes(*b)).collect());
-    }
-    let values = tensor.to_f32()?;
-    Some(values.iter().map(|v| f64::from(*v)).collect())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::vector;
-    use sepconv_ir::{AttributeValue, Builder};
+    use sepconv_ir::{AttributeValue, Builder, Tensor};
 
     fn graph(conv_is_output: bool) -> Graph {
         let mut b = Builder::new();

@@ -32,14 +32,31 @@ pub struct Families {
     /// The order allowed among `dw-pw` and `pw-dw`.
     pub order: Order,
     /// Names of the families, see [`sepconv_factor::families()`]; where it is empty, `dw-pw` and
-    /// `pw-dw`.
+    /// `pw-dw`. A name with a `+` before it comes on top of what there would be without it.
     pub names: Vec<String>,
 }
 
 impl Families {
+    /// Whether the names, if any, come on top of a default.
+    pub fn is_default(&self) -> bool {
+        self.names.iter().all(|n| n.starts_with('+'))
+    }
+
+    /// Puts every family that is not optional in the place of the default.
+    pub fn widen(&mut self) {
+        let all = families().iter().filter(|f| !f.is_optional());
+        let added: Vec<String> = self.names.iter().map(|n| bare(n).to_owned()).collect();
+        self.names = all.map(|f| f.name().to_owned()).collect();
+        for name in added {
+            if !self.names.contains(&name) {
+                self.names.push(name);
+            }
+        }
+    }
+
     fn allow(&self, family: &str, site: &Site) -> bool {
         let separable = matches!(family, "dw-pw" | "pw-dw");
-        let named = self.names.iter().any(|n| n == family);
+        let named = self.names.iter().any(|n| bare(n) == family);
         let ordered = match (self.order, family) {
             (Order::DwPw, "pw-dw") | (Order::PwDw, "dw-pw") => false,
             // The pointwise convolution would run at the larger resolution: several times
@@ -48,8 +65,13 @@ impl Families {
             (Order::Best, "dw-pw") => !site.attributes.transposed || !site.is_strided(),
             _ => true,
         };
-        ordered && (named || self.names.is_empty() && separable)
+        ordered && (named || self.is_default() && separable)
     }
+}
+
+/// A name of [`Families::names`] without its `+`.
+fn bare(name: &str) -> &str {
+    name.strip_prefix('+').unwrap_or(name)
 }
 
 impl From<Order> for Families {
@@ -272,4 +294,34 @@ fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described
         return Ok((Err(kept), Vec::new()));
     }
     Ok((Ok((site, found)), factors))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::conv;
+    use sepconv_analysis::{Assumptions, Pins};
+
+    #[test]
+    fn names_with_a_plus_are_added_to_the_default() {
+        let graph = conv(4, 4, 1, 1);
+        let (node, _) = graph.operators().next().unwrap();
+        let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+        let site = Site::of(&graph, node, &shapes).unwrap().unwrap();
+        let allowed = |names: &[&str]| {
+            let names = names.iter().map(ToString::to_string).collect();
+            let order = Order::Best;
+            let chosen = Families { order, names };
+            let all = families().iter().map(|f| f.name());
+            all.filter(|f| chosen.allow(f, &site)).collect::<Vec<_>>()
+        };
+        assert_eq!(allowed(&[]), ["dw-pw", "pw-dw"]);
+        assert_eq!(allowed(&["+lowrank"]), ["dw-pw", "pw-dw", "lowrank"]);
+        assert_eq!(allowed(&["cp", "+lowrank"]), ["cp", "lowrank"]);
+        let mut wide = Families::default();
+        wide.widen();
+        assert!(wide.names.iter().any(|n| n == "cp"));
+        assert!(!wide.names.iter().any(|n| n == "lowrank"));
+    }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use sepconv::latency::{Bench, Block, Cache, CostModel, Geometry, Key, Measured};
 use sepconv::passes::planners::UniformRank;
-use sepconv::passes::{Planner, Survey, fold_batchnorm, lowering, replace};
+use sepconv::passes::{Planner, Survey, fold, lowering, replace};
 use sepconv::{BenchSettings, Families, Loaded, Pins, Selection, bench, targets};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let opened = Loaded::open(Path::new(path), &Pins::default())?;
     let mut document = opened.document.clone();
     let selection = Selection::default();
-    fold_batchnorm(&mut document.model.graph, &selection)?;
+    fold(&mut document.model.graph, &selection)?;
     let original = opened.with(document)?;
     let survey = Survey::of(
         original.graph(),

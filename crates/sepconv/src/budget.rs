@@ -196,6 +196,7 @@ pub(crate) fn fitted(
         solution: None,
         times: std::collections::BTreeMap::new(),
         spectra: std::collections::BTreeMap::new(),
+        tuning: None,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::replay::replay;
 use crate::settings::{Budget, Settings};
+use crate::tuning::{Tuning, tune};
 
 /// A rewritten model in memory.
 #[derive(Debug, Clone)]
@@ -36,14 +37,36 @@ pub struct Compressed {
     /// Share of each kernel's energy kept by rank 1, 2, … of its first family that was surveyed,
     /// before any data.
     pub spectra: BTreeMap<String, Vec<f64>>,
+    /// What tuning did, where [`Settings::tune`] asked for it.
+    pub tuning: Option<Tuning>,
 }
 
 /// Rewrites a model in memory: by [`Settings::plan`] where there is one, else as planned here.
 ///
 /// # Errors
 /// [`Error::Pass`] where settings are out of range, a glob matches nothing or a budget can't
-/// be met; [`Error::Nothing`] where no layer would be rewritten, unless none was selected.
+/// be met; [`Error::Nothing`] where no layer would be rewritten, unless none was selected; as
+/// [`crate::tune`] where the result is tuned.
 pub fn compress(
+    model: &Loaded,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Compressed, Error> {
+    let made = rewritten(model, settings, progress)?;
+    match &settings.tune {
+        Some(how) if !made.applied.is_empty() => {
+            let (tuned, tuning) = tune(model, &made.model, settings.target, how, progress)?;
+            Ok(Compressed {
+                model: tuned,
+                tuning: Some(tuning),
+                ..made
+            })
+        }
+        _ => Ok(made),
+    }
+}
+
+fn rewritten(
     model: &Loaded,
     settings: &Settings,
     progress: &dyn Progress,
@@ -97,14 +120,14 @@ pub(crate) fn spectra(survey: &Survey) -> BTreeMap<String, Vec<f64>> {
     survey.sites().filter_map(spectrum).collect()
 }
 
-/// Budgets that are allocated have all families to choose from, unless some are named.
+/// Budgets that are allocated have all families to choose from but the optional ones, unless
+/// some are named.
 pub(crate) fn widened(settings: &Settings) -> Settings {
     let mut settings = settings.clone();
     let one_rank = matches!(settings.budget, Budget::Rank(_) | Budget::Energy(_));
     let search = matches!(settings.budget, Budget::MinSnr(_)) && settings.calibration.is_none();
-    if settings.families.names.is_empty() && !one_rank && !search {
-        let all = sepconv_factor::families().iter();
-        settings.families.names = all.map(|f| f.name().to_owned()).collect();
+    if settings.families.is_default() && !one_rank && !search {
+        settings.families.widen();
     }
     settings
 }
@@ -123,6 +146,7 @@ fn untouched(model: &Loaded, prepared: &Prepared) -> Compressed {
         solution: None,
         times: BTreeMap::new(),
         spectra: BTreeMap::new(),
+        tuning: None,
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Series {
     Result,
     /// One budget allocated over all layers, by the settings.
     Allocated,
+    /// The same, tuned.
+    Tuned,
     /// The same rank in every layer, otherwise by the settings.
     Uniform,
     /// The paper's method: the same rank in every layer from the weights alone, DW->PW.
@@ -62,6 +64,7 @@ pub fn curve(
     progress: &dyn Progress,
 ) -> Result<Vec<CurvePoint>, Error> {
     let uniform = Settings {
+        tune: None,
         costlier: false,
         ..settings.clone()
     };

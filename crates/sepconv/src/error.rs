@@ -38,6 +38,14 @@ pub enum Error {
         /// Why.
         source: Box<sepconv_latency::LatencyError>,
     },
+    /// A model could not be tuned.
+    #[error("{file}: {source}")]
+    Tune {
+        /// The rewritten model.
+        file: String,
+        /// Why.
+        source: Box<sepconv_tune::TuneError>,
+    },
     /// A saved plan can't be read, or is for another model.
     #[error("{file}: {reason}")]
     Plan {

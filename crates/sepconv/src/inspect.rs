@@ -1,6 +1,6 @@
 //! What a model is made of, and what could be done about it.
 
-use sepconv_passes::{Order, Selection, fold_batchnorm};
+use sepconv_passes::{Order, Selection, fold};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -78,7 +78,7 @@ pub struct RankInspection {
 }
 
 /// Lists the convolutions of a model with what every rank of both orders would keep and cost,
-/// after batch-norm folding.
+/// after batch norms and padding are folded.
 ///
 /// # Errors
 /// [`Error::Pass`] where a kernel can't be factored.
@@ -88,7 +88,7 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
         source,
     };
     let mut document = model.document.clone();
-    fold_batchnorm(&mut document.model.graph, &Selection::default()).map_err(failed)?;
+    fold(&mut document.model.graph, &Selection::default()).map_err(failed)?;
     let folded = model.with(document)?;
     let mut layers = Vec::new();
     for order in [Order::DwPw, Order::PwDw] {

@@ -49,6 +49,7 @@ mod saved_plan;
 mod search;
 mod settings;
 mod sweep;
+mod tuning;
 
 pub use bench::{BenchRun, BenchSettings, ModelTiming, bench};
 pub use calibrate::{CalibrationSettings, LayerFit, Pictures, Schedule, Source};
@@ -70,6 +71,7 @@ pub use runner::{run, run_to_npz};
 pub use saved_plan::{PlannedFit, PlannedModel, PlannedSelection, PlannedSource, SavedPlan};
 pub use settings::{Budget, DataFree, LatencyTarget, Settings};
 pub use sweep::{Sweep, sweep};
+pub use tuning::{Augment, TuneMode, TuneSettings, Tuned, Tuning, tune, tune_file};
 
 pub use sepconv_analysis::Pins;
 pub use sepconv_data as data;
@@ -80,6 +82,7 @@ pub use sepconv_onnx as onnx;
 pub use sepconv_passes as passes;
 pub use sepconv_passes::{Families, Order, Selection};
 pub use sepconv_targets as targets;
+pub use sepconv_tune as training;
 
 /// What callers hand from thread to thread.
 const _: () = {
@@ -92,6 +95,7 @@ const _: () = {
     is_shared::<SavedPlan>();
     is_shared::<Settings>();
     is_shared::<Sweep>();
+    is_shared::<Tuning>();
 };
 
 /// The examples of `docs/library.md`, compiled.

@@ -19,6 +19,7 @@ use crate::planning::Solution;
 use crate::progress::Progress;
 use crate::saved_plan::SavedPlan;
 use crate::settings::Settings;
+use crate::tuning::Tuning;
 
 /// Size of a model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -78,10 +79,14 @@ pub struct Outcome {
     pub layers: Vec<Layer>,
     /// Batch normalisations folded.
     pub folded: usize,
+    /// `Pad`s folded.
+    pub pads: usize,
     /// What the layers were fitted to; `None`: their weights alone.
     pub calibration: Option<CalibrationSettings>,
     /// How the budget was solved, where one was allocated.
     pub solution: Option<Solution>,
+    /// What tuning did, where it was asked for.
+    pub tuning: Option<Tuning>,
     /// The written file against the original on [`Settings::latency`].
     pub timing: Option<BenchRun>,
     /// The written file against the original, on synthetic inputs.
@@ -134,7 +139,10 @@ pub(crate) fn finished<T>(
     let layers = layers(original, &compressed);
     let plan = SavedPlan::of(original, &compressed, settings);
     let (folded, assumed) = (compressed.folded, &original.shapes);
+    let [before, after] = [original, &compressed.model].map(pads);
+    let pads = before.saturating_sub(after);
     let (calibration, solution) = (compressed.calibration.clone(), compressed.solution.clone());
+    let tuning = compressed.tuning.clone();
     let assumed = assumed.assumed().iter().map(ToString::to_string).collect();
     let (written, staged) = write(&compressed.model)?;
     drop(compressed);
@@ -151,8 +159,10 @@ pub(crate) fn finished<T>(
         compressed: after,
         layers,
         folded,
+        pads,
         calibration,
         solution,
+        tuning,
         timing,
         comparison,
         assumed,
@@ -160,6 +170,12 @@ pub(crate) fn finished<T>(
         model: written,
     };
     Ok((outcome, staged))
+}
+
+/// `Pad`s of a model.
+fn pads(model: &Loaded) -> usize {
+    let operators = model.graph().operators();
+    operators.filter(|(_, op)| op.is("Pad")).count()
 }
 
 fn size(

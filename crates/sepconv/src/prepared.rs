@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sepconv_passes::{
-    Families, PassError, Plan, Planner, Selection, Survey, apply, fold_batchnorm,
-};
+use sepconv_passes::{Families, Folded, PassError, Plan, Planner, Selection, Survey, apply, fold};
 
 use crate::compress::Compressed;
 use crate::error::Error;
@@ -12,7 +10,7 @@ use crate::loaded::Loaded;
 use crate::progress::{Event, Progress};
 use crate::settings::Settings;
 
-/// A model with its batch norms folded and its convolutions surveyed: what every budget
+/// A model with its batch norms and padding folded and its convolutions surveyed: what every budget
 /// starts from.
 pub(crate) struct Prepared {
     pub folded: Loaded,
@@ -38,9 +36,8 @@ impl Prepared {
             .collect();
         settings.selection.check(&names).map_err(failed)?;
         let mut document = model.document.clone();
-        let norms =
-            fold_batchnorm(&mut document.model.graph, &settings.selection).map_err(failed)?;
-        let folded = if norms > 0 {
+        let done = fold(&mut document.model.graph, &settings.selection).map_err(failed)?;
+        let folded = if done != Folded::default() {
             model.with(document)?
         } else {
             model.clone()
@@ -50,7 +47,7 @@ impl Prepared {
         Ok(Self {
             folded,
             survey,
-            norms,
+            norms: done.norms,
         })
     }
 
@@ -86,6 +83,7 @@ impl Prepared {
             solution: None,
             times: BTreeMap::new(),
             spectra: BTreeMap::new(),
+            tuning: None,
         })
     }
 

@@ -18,6 +18,7 @@ use crate::loaded::Loaded;
 use crate::planning::Unit;
 use crate::prepared::Prepared;
 use crate::saved_plan::SavedPlan;
+use crate::tuning::TuneSettings;
 
 /// How much to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -94,6 +95,9 @@ pub struct Settings {
     /// Data that the original and the result are evaluated on: by labels or a target where it
     /// has them, and the result against the original.
     pub eval: Option<DataSource>,
+    /// How the result is tuned, where it is: see [`crate::tune`]. A budget that is judged is judged
+    /// before that.
+    pub tune: Option<TuneSettings>,
     /// The runtime that outputs are measured on.
     pub target: &'static dyn Target,
     /// The runtime that the model is to be fast on: lowerings and ranks are chosen by what
@@ -153,6 +157,7 @@ impl Default for Settings {
         Self {
             budget: Budget::MinSnr(30.0),
             plan: None,
+            tune: None,
             families: Families::default(),
             lowering: None,
             selection: Selection::default(),

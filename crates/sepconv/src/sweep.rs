@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sepconv_passes::{Families, Order, PassError};
 
 use crate::budget::realised;
-use crate::compress::{Compressed, widened};
+use crate::compress::widened;
 use crate::curve::{CurvePoint, Series, by_ranks, saving};
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -14,6 +14,7 @@ use crate::planning::Planning;
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::settings::{Budget, DataFree, Settings};
+use crate::tuning::tune;
 
 /// What [`sweep`] measures.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +24,8 @@ pub struct Sweep {
     pub fractions: Vec<f64>,
     /// Whether uniform ranks and the paper's method are measured too.
     pub baselines: bool,
-    /// Folder that the planned models are written to, as `0.45.onnx`.
+    /// Folder that the planned models are written to, as `0.45.onnx`, and the tuned ones, as
+    /// `0.45.tuned.onnx`.
     pub models: Option<PathBuf>,
 }
 
@@ -66,7 +68,14 @@ pub fn sweep(
         let made = realised(&prepared, solution, &wide, calibration, progress)?;
         points.push(meter.point(Series::Allocated, format!("budget {fraction}"), &made.model)?);
         if let Some(folder) = &plan.models {
-            write(&made, folder, *fraction, settings.force)?;
+            write(&made.model, folder, &format!("{fraction}"), settings.force)?;
+        }
+        if let Some(how) = settings.tune.as_ref().filter(|_| !made.applied.is_empty()) {
+            let (tuned, _) = tune(model, &made.model, settings.target, how, progress)?;
+            points.push(meter.point(Series::Tuned, format!("budget {fraction}"), &tuned)?);
+            if let Some(folder) = &plan.models {
+                write(&tuned, folder, &format!("{fraction}.tuned"), settings.force)?;
+            }
         }
     }
     if plan.baselines {
@@ -76,18 +85,13 @@ pub fn sweep(
     Ok(points)
 }
 
-fn write(
-    made: &Compressed,
-    folder: &std::path::Path,
-    fraction: f64,
-    force: bool,
-) -> Result<(), Error> {
+fn write(model: &Loaded, folder: &std::path::Path, name: &str, force: bool) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|source| sepconv_onnx::OnnxError::Io {
         path: folder.to_owned(),
         source,
     })?;
-    let path = folder.join(format!("{fraction}.onnx"));
-    made.model.document.stage(&path, force)?.commit()?;
+    let path = folder.join(format!("{name}.onnx"));
+    model.document.stage(&path, force)?.commit()?;
     Ok(())
 }
 
@@ -102,6 +106,7 @@ fn baselines(
     let uniform = Settings {
         families: Families::from(settings.families.order),
         latency: None,
+        tune: None,
         ..settings.clone()
     };
     let paper = |order| Settings {

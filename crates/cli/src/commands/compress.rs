@@ -122,13 +122,15 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
     let rewritten = o.layers.iter().filter(|l| l.form != "kept");
     let rewritten: Vec<&Layer> = rewritten.collect();
     out.heading(format!("{} -> {}", o.input.display(), o.output.display()));
-    let norms = match o.folded {
+    let folded = |count: usize, what: &str| match count {
         0 => String::new(),
-        n => format!(", {n} batch norms folded"),
+        n => format!(", {n} {what} folded"),
     };
+    let norms = folded(o.folded, "batch norms");
+    let pads = folded(o.pads, "pads");
     let forms = forms(&rewritten);
     out.line(format!(
-        "  layers      {} of {} rewritten{forms}{norms}",
+        "  layers      {} of {} rewritten{forms}{norms}{pads}",
         rewritten.len(),
         o.layers.len()
     ));
@@ -158,6 +160,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         ratio(a.bytes as f64, b.bytes as f64)
     ));
     measures(a, b, out);
+    if let Some(tuning) = &o.tuning {
+        super::tune::print(tuning, out);
+    }
     match &o.comparison.not_run {
         Some(reason) => out.note(format!("not run: {reason}")),
         None => {

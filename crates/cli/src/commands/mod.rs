@@ -9,3 +9,4 @@ pub mod inspect;
 pub mod run;
 mod settings;
 pub mod sweep;
+pub mod tune;

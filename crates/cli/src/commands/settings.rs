@@ -2,7 +2,10 @@
 
 use anyhow::{Result, bail};
 use sepconv::factor::family;
-use sepconv::{CalibrationSettings, DataFree, DataSource, Families, Schedule, Selection, Settings};
+use sepconv::{
+    CalibrationSettings, DataFree, DataSource, Families, Schedule, Selection, Settings,
+    TuneSettings,
+};
 
 use crate::args::{DataFreeArg, FitArgs};
 
@@ -15,9 +18,11 @@ pub fn settings(args: &FitArgs) -> Result<Settings> {
         }),
         None => None,
     };
+    let calibration = calibration(args)?;
     Ok(Settings {
+        tune: tuning(args, calibration.as_ref())?,
         families: families(args)?,
-        calibration: calibration(args)?,
+        calibration,
         data_free: match args.data_free {
             None => DataFree::Auto(args.data.pixels()?),
             Some(DataFreeArg::Pictures) => DataFree::Pictures(args.data.pixels()?),
@@ -34,9 +39,22 @@ pub fn settings(args: &FitArgs) -> Result<Settings> {
     })
 }
 
+/// Training on the calibration data.
+fn tuning(args: &FitArgs, data: Option<&CalibrationSettings>) -> Result<Option<TuneSettings>> {
+    let Some(epochs) = args.tune else {
+        return Ok(None);
+    };
+    let Some(data) = data else {
+        bail!("--tune needs data: --calib");
+    };
+    let mut settings = TuneSettings::new(data.source.clone());
+    settings.train.epochs = epochs;
+    Ok(Some(settings))
+}
+
 fn families(args: &FitArgs) -> Result<Families> {
     for name in &args.families {
-        if family(name).is_none() {
+        if family(name.strip_prefix('+').unwrap_or(name)).is_none() {
             let known: Vec<&str> = sepconv::factor::families()
                 .iter()
                 .map(|f| f.name())

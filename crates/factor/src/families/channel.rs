@@ -53,16 +53,8 @@ impl Decomposition for Channel {
 
     fn factor(&self, kernel: &Kernel) -> Result<Box<dyn Factored>, FactorError> {
         let outputs = kernel.shape().group_out();
-        let grouped = Grouped::new(&Self, kernel, |group, weight| {
-            // C = I: the leading left singular vectors.
-            let (first, second) = reduced_rank(weight, weight, outputs, outputs, group)?;
-            Ok(Rows {
-                outputs,
-                first,
-                second,
-            })
-        })?;
-        Ok(Box::new(grouped))
+        let rows = |group, weight: &[f64]| Rows::new(weight, outputs, group);
+        Ok(Box::new(Grouped::new(&Self, kernel, rows)?))
     }
 
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {
@@ -84,10 +76,23 @@ impl Decomposition for Channel {
 
 /// One group at the full rank, best component first: `first` `[Co/g, d]`, `second`
 /// `[Co/g, Co/g]`.
-struct Rows {
+pub(super) struct Rows {
     outputs: usize,
     first: Vec<f64>,
     second: Vec<f64>,
+}
+
+impl Rows {
+    /// The leading left singular vectors of a group's weight `[Co/g, d]`.
+    pub fn new(weight: &[f64], outputs: usize, group: usize) -> Result<Self, FactorError> {
+        // C = I.
+        let (first, second) = reduced_rank(weight, weight, outputs, outputs, group)?;
+        Ok(Self {
+            outputs,
+            first,
+            second,
+        })
+    }
 }
 
 impl Part for Rows {
@@ -104,10 +109,11 @@ impl Part for Rows {
     }
 }
 
-struct Solver(Rows);
+/// Reduced-rank regression of one group.
+pub(super) struct Solver(Rows);
 
 impl Solver {
-    fn new(target: &Target, outputs: usize, group: usize) -> Result<Self, FactorError> {
+    pub fn new(target: &Target, outputs: usize, group: usize) -> Result<Self, FactorError> {
         let (cross, optimum) = (&target.cross, &target.optimum);
         let (first, second) = reduced_rank(cross, optimum, outputs, outputs, group)?;
         Ok(Self(Rows {

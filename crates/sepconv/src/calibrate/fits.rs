@@ -11,6 +11,7 @@ use super::CalibrationSettings;
 use super::collector::Seen;
 use crate::error::Error;
 use crate::loaded::Loaded;
+use crate::progress::Progress;
 
 /// A fit that failed.
 pub(super) fn unfit(model: &Loaded, node: &str, source: FactorError) -> Error {
@@ -28,13 +29,14 @@ pub(super) fn held_out(fit: &Fit) -> f64 {
     fit.error_held_out.unwrap_or(fit.error_fit)
 }
 
-/// A fit of every candidate.
+/// A fit of every candidate; of some, where the work is cancelled.
 pub(super) fn fits(
     model: &Loaded,
     site: &Site,
     candidates: &[Candidate],
     statistics: &SplitStatistics,
     settings: &CalibrationSettings,
+    progress: &dyn Progress,
 ) -> Result<Vec<Fit>, FactorError> {
     let kernel = kernel(model, site)?;
     let calibration = Calibration::new(&kernel, statistics, settings.fit)?;
@@ -46,9 +48,8 @@ pub(super) fn fits(
             fitters.insert(found.name(), found.fitter(&calibration)?);
         }
     }
-    candidates
-        .iter()
-        .filter_map(|c| Some(fitters.get(c.family.as_str())?.fit(c.rank)))
+    let left = candidates.iter().take_while(|_| !progress.cancelled());
+    left.filter_map(|c| Some(fitters.get(c.family.as_str())?.fit(c.rank)))
         .collect()
 }
 
@@ -72,9 +73,10 @@ pub(super) fn best_fit(
         positions,
     });
     let mut best: Option<(f64, &Candidate, Fit)> = None;
-    for (candidate, fit) in candidates
-        .iter()
-        .zip(fits(model, site, candidates, statistics, settings)?)
+    for (candidate, fit) in
+        candidates
+            .iter()
+            .zip(fits(model, site, candidates, statistics, settings, &())?)
     {
         let error = match &behind {
             Some(behind) => behind.error(&fit.chain)?,
@@ -127,6 +129,6 @@ fn refit(
         ..settings.clone()
     };
     let one = std::slice::from_ref(candidate);
-    let fits = fits(model, site, one, &whole, &settings)?;
+    let fits = fits(model, site, one, &whole, &settings, &())?;
     Ok(fits.into_iter().next().map(|fit| fit.chain))
 }

@@ -29,6 +29,11 @@ pub(super) fn page(report: &Report) -> Page {
         page.section("Layers", layers(report));
         page.section("Outputs", outputs(report));
     }
+    if let Some(tuning) = &report.tuning {
+        let runs = tuning.epochs.iter();
+        let tables = runs.map(|run| Block::Table(tables::tuning(tuning, run)));
+        page.section("Tuning", tables.collect());
+    }
     if let Some(timing) = &report.timing {
         let table = tables::timing(std::slice::from_ref(timing));
         page.section("Time", vec![Block::Table(table)]);

@@ -57,6 +57,7 @@ fn series(series: Series) -> &'static str {
         Series::Original => "original",
         Series::Result => "result",
         Series::Allocated => "allocated",
+        Series::Tuned => "tuned",
         Series::Uniform => "uniform",
         Series::PaperDwPw => "paper-dw-pw",
         Series::PaperPwDw => "paper-pw-dw",

@@ -5,12 +5,13 @@ use super::format::{capital, decibels, exact, fixed, quantity, small};
 use crate::curve::{CurvePoint, Series};
 
 /// Series whose points a line joins, the first drawn first.
-const LINES: [Series; 5] = [
+const LINES: [Series; 6] = [
     Series::PaperEnergy,
     Series::PaperPwDw,
     Series::PaperDwPw,
     Series::Uniform,
     Series::Allocated,
+    Series::Tuned,
 ];
 
 /// What a close-up shows: so many points below the best, and where the whole curve spans at
@@ -24,6 +25,7 @@ pub(super) fn series_name(series: Series) -> &'static str {
         Series::Original => "original",
         Series::Result => "result",
         Series::Allocated => "one budget over all layers",
+        Series::Tuned => "the same, tuned",
         Series::Uniform => "uniform rank K",
         Series::PaperDwPw => "paper, rank K, DW→PW",
         Series::PaperPwDw => "paper, rank K, PW→DW",

@@ -201,6 +201,7 @@ pub(super) fn evaluated() -> Report {
         },
         seed: 0,
         solution: None,
+        tuning: None,
         timing: None,
         versions: Versions { sepconv: "0.1.0", target: "tract", target_version: "0.23.9".into(), latency: None },
         machine: "AMD EPYC, 2 cores".into(),

@@ -9,10 +9,11 @@ use crate::curve::Series;
 pub(super) const CHARACTER: f64 = 0.58;
 
 /// The order of a legend.
-const ORDER: [Series; 7] = [
+const ORDER: [Series; 8] = [
     Series::Original,
     Series::Result,
     Series::Allocated,
+    Series::Tuned,
     Series::Uniform,
     Series::PaperDwPw,
     Series::PaperPwDw,
@@ -104,6 +105,17 @@ pub(super) fn mark(series: Series, x: f64, y: f64, r: f64) -> String {
             y - r * 0.8,
             x - r * 1.1
         )),
+        // A plus: two bars, one path.
+        Series::Tuned => {
+            let (half, arm) = (r * 0.45, r * 1.2);
+            let (wide, long) = (2.0 * half, arm - half);
+            path(format!(
+                "M{:.1} {:.1}h{wide:.1}v{long:.1}h{long:.1}v{wide:.1}h-{long:.1}v{long:.1}\
+                 h-{wide:.1}v-{long:.1}h-{long:.1}v-{wide:.1}h{long:.1}z",
+                x - half,
+                y - arm,
+            ))
+        }
         Series::PaperEnergy => path(diamond(r * 1.2)),
     }
 }
@@ -139,6 +151,7 @@ pub(super) fn class(series: Series) -> &'static str {
         Series::Original => "ink",
         Series::Result => "result",
         Series::Allocated => "allocated",
+        Series::Tuned => "tuned",
         Series::Uniform => "uniform",
         Series::PaperDwPw => "paper-dw-pw",
         Series::PaperPwDw => "paper-pw-dw",

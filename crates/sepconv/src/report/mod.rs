@@ -46,6 +46,7 @@ use crate::metrics::OutputComparison;
 use crate::outcome::{Layer, Outcome, Size};
 use crate::planning::Solution;
 use crate::settings::Settings;
+use crate::tuning::Tuning;
 
 /// Version of the layout of `report.json`, which `docs/report.md` describes.
 pub const SCHEMA: &str = "sepconv-report/2";
@@ -86,6 +87,8 @@ pub struct Report {
     pub settings: ReportSettings,
     /// How the budget was solved, where one was allocated.
     pub solution: Option<Solution>,
+    /// What tuning did, where it was asked for.
+    pub tuning: Option<Tuning>,
     /// The written file timed beside the original, where time was asked for.
     pub timing: Option<BenchRun>,
     /// Seed of synthetic inputs and of what is drawn.
@@ -124,6 +127,7 @@ impl Report {
                 ..ReportSettings::new(model, settings, calibration, evaluated, command)
             },
             solution: outcome.solution.clone(),
+            tuning: outcome.tuning.clone(),
             timing: outcome.timing.clone(),
             seed: settings.seed,
             versions: Versions::new(settings),
@@ -164,6 +168,7 @@ impl Report {
             settings: ReportSettings::new(model, settings, calibration, evaluated, command),
             curve,
             solution: None,
+            tuning: None,
             timing: None,
             seed: settings.seed,
             versions: Versions::new(settings),

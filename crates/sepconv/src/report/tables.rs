@@ -9,6 +9,8 @@ use super::table::{Cell, Table};
 use crate::bench::BenchRun;
 use crate::curve::{CurvePoint, Series};
 use crate::metrics::OutputComparison;
+use crate::tuning::Tuning;
+use sepconv_tune::{Epoch, Loss};
 
 /// The outputs against the original's.
 pub(super) fn outputs(outputs: &[OutputComparison], caption: &str) -> Table {
@@ -51,6 +53,37 @@ fn output_row(output: &OutputComparison) -> Vec<Cell> {
         number(output.top1_agreement, percent),
     ]);
     cells
+}
+
+/// The epochs of a training.
+pub(super) fn tuning(tuning: &Tuning, run: &[Epoch]) -> Table {
+    let classes = tuning.losses.iter().any(|(_, l)| *l == Loss::Kl);
+    let agreement = match classes {
+        true => "Agreement on them (%)",
+        false => "SNR on them (dB)",
+    };
+    let head = [
+        "Epoch",
+        "Training loss",
+        "Loss on held-out samples",
+        agreement,
+        "Seconds",
+    ];
+    let caption = format!(
+        "{} numbers of {} rewritten layers trained on {} samples, {} of them held out",
+        tuning.parameters, tuning.blocks, tuning.samples, tuning.held_out
+    );
+    let mut table = Table::new("tuning", &caption, head.map(Cell::number).into());
+    for (i, epoch) in run.iter().enumerate() {
+        table.row(vec![
+            Cell::number(&i.to_string()),
+            Cell::number(&small(epoch.loss)).exactly(epoch.loss),
+            Cell::number(&small(epoch.held_out_loss)).exactly(epoch.held_out_loss),
+            Cell::number(&fixed(epoch.held_out_agreement, 2)).exactly(epoch.held_out_agreement),
+            Cell::number(&fixed(epoch.seconds, 1)).exactly(epoch.seconds),
+        ]);
+    }
+    table
 }
 
 /// The points of the curve by series, with the figures that any of them has.

@@ -1,0 +1,131 @@
+//! Calibration data as Python hands it over.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use sepconv::data::{Dtype, SharedArray};
+use sepconv::{DataSource, Loaded, data_specs};
+
+use crate::work::Failure;
+
+/// What layers are fitted to.
+pub enum Calibration {
+    /// A data set on disk.
+    Path(PathBuf),
+    /// Arrays with the names of the graph inputs, or one without a name for the only input.
+    Arrays(Vec<(Option<String>, SharedArray)>),
+}
+
+impl FromPyObject<'_, '_> for Calibration {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let Ok(items) = object.extract::<Vec<(Option<String>, Bound<'_, PyUntypedArray>)>>() else {
+            return Ok(Self::Path(object.extract()?));
+        };
+        let shared = |(name, array): (_, Bound<'_, _>)| Ok((name, share(&array)?));
+        Ok(Self::Arrays(
+            items.into_iter().map(shared).collect::<PyResult<_>>()?,
+        ))
+    }
+}
+
+impl Calibration {
+    /// As the library takes it: arrays in the order of the graph's inputs.
+    pub fn source(
+        self,
+        model: impl FnOnce() -> Result<Loaded, Failure>,
+    ) -> Result<DataSource, Failure> {
+        let arrays = match self {
+            Self::Path(path) => return Ok(DataSource::new(path)),
+            Self::Arrays(arrays) => arrays,
+        };
+        let mut arrays = match <[_; 1]>::try_from(arrays) {
+            Ok([(None, array)]) => return Ok(DataSource::memory(vec![array])),
+            Ok(one) => one.into(),
+            Err(arrays) => arrays,
+        };
+        let inputs: Vec<String> = data_specs(&model()?)?.into_iter().map(|s| s.name).collect();
+        let mut sorted = Vec::new();
+        for input in &inputs {
+            let found = arrays
+                .iter()
+                .position(|(name, _)| name.as_ref() == Some(input));
+            let found = found.ok_or_else(|| {
+                Failure::Argument(format!("calib: no array for the model's input '{input}'"))
+            })?;
+            sorted.push(arrays.swap_remove(found).1);
+        }
+        match arrays.first() {
+            Some((name, _)) => Err(Failure::Argument(format!(
+                "calib: the model has no input '{}' (inputs: {})",
+                name.as_deref().unwrap_or_default(),
+                inputs.join(", ")
+            ))),
+            None => Ok(DataSource::memory(sorted)),
+        }
+    }
+}
+
+/// The memory of an array that this keeps alive.
+struct Memory {
+    _array: Py<PyUntypedArray>,
+    start: *const u8,
+    length: usize,
+}
+
+// SAFETY: the pointer is to memory that `_array` owns, which is `Send`; this only reads.
+unsafe impl Send for Memory {}
+
+impl AsRef<[u8]> for Memory {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `share` took both from a contiguous array, which does not move its memory while
+        // it has more than one owner: NumPy then refuses to resize it. That nobody writes to the
+        // array meanwhile is asked of callers (docs/python.md); elements are plain numbers, of
+        // which any bits are one.
+        unsafe { std::slice::from_raw_parts(self.start, self.length) }
+    }
+}
+
+/// The array where it lies.
+fn share(array: &Bound<'_, PyUntypedArray>) -> PyResult<SharedArray> {
+    let dtype = array.dtype();
+    let kind = dtype.getattr("name")?.extract::<String>()?;
+    let native = dtype.is_native_byteorder() != Some(false) && !dtype.has_object();
+    let known = match kind.as_str() {
+        "float32" => Some(Dtype::F32),
+        "float64" => Some(Dtype::F64),
+        "float16" => Some(Dtype::F16),
+        "bfloat16" => Some(Dtype::Bf16),
+        "uint8" => Some(Dtype::U8),
+        "int8" => Some(Dtype::I8),
+        "uint16" => Some(Dtype::U16),
+        "int16" => Some(Dtype::I16),
+        "uint32" => Some(Dtype::U32),
+        "int32" => Some(Dtype::I32),
+        "uint64" => Some(Dtype::U64),
+        "int64" => Some(Dtype::I64),
+        "bool" => Some(Dtype::Bool),
+        _ => None,
+    };
+    let known = known.filter(|known| known.size() == dtype.itemsize() && native);
+    let Some(known) = known.filter(|_| array.is_c_contiguous()) else {
+        return Err(PyTypeError::new_err(format!(
+            "calib: expected a contiguous array of numbers, found {}",
+            kind.escape_debug()
+        )));
+    };
+    let memory = Memory {
+        _array: array.clone().unbind(),
+        // SAFETY: `array` is an array object, alive as long as it is borrowed here.
+        start: unsafe { (*array.as_array_ptr()).fields.data }
+            .cast_const()
+            .cast(),
+        length: array.len() * known.size(),
+    };
+    let shape = array.shape().to_vec();
+    SharedArray::new(known, shape, Bytes::from_owner(memory)).map_err(crate::refused)
+}

@@ -1,0 +1,98 @@
+//! The native half of the Python package `sepconv`. The other half, `python/sepconv`, knows what
+//! a `ModelProto` and a path are; this one takes bytes, file names and arrays.
+
+mod arrays;
+mod options;
+mod outcome;
+mod work;
+
+use pyo3::create_exception;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+create_exception!(
+    sepconv,
+    Error,
+    PyValueError,
+    "Why a model was not compressed, in one line."
+);
+
+/// The error of the library as Python's.
+fn refused(error: impl std::fmt::Display) -> PyErr {
+    Error::new_err(error.to_string())
+}
+
+/// The module as Python imports it.
+#[pymodule]
+mod _sepconv {
+    use std::path::PathBuf;
+
+    use bytes::Bytes;
+    use pyo3::prelude::*;
+    use pyo3::pybacked::PyBackedBytes;
+    use pyo3::types::PyBytes;
+    use sepconv::Loaded;
+    use sepconv::onnx::Document;
+
+    use crate::arrays::Calibration;
+    use crate::options::Options;
+    #[pymodule_export]
+    use crate::{Error, outcome::Outcome};
+    use crate::{refused, work};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        sepconv::targets::silence_caught_panics();
+        module.add("__version__", sepconv::VERSION)
+    }
+
+    /// Compresses an encoded `ModelProto`, which is read where it lies.
+    #[pyfunction]
+    fn compress_bytes<'py>(
+        py: Python<'py>,
+        model: PyBackedBytes,
+        calibration: Option<Calibration>,
+        options: Options,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<(Bound<'py, PyBytes>, Outcome)> {
+        let (small, outcome) = work::run(py, progress, move |progress| {
+            let model = Bytes::from_owner(model);
+            let original = || {
+                Ok(Loaded::new(
+                    Document::from_bytes(model.clone())?,
+                    &options.pins()?,
+                )?)
+            };
+            let settings = options.settings(calibration, original)?;
+            let (small, outcome) = sepconv::compress_bytes(model, &settings, progress)?;
+            Ok((small, Outcome::new(&outcome, &settings, false)))
+        })?;
+        Ok((PyBytes::new(py, &small), outcome))
+    }
+
+    /// Compresses a file. With `kept`, the written file is what the caller asked for; else it is
+    /// temporary, and the report does not name it.
+    #[pyfunction]
+    fn compress_file(
+        py: Python<'_>,
+        input: PathBuf,
+        output: PathBuf,
+        kept: bool,
+        calibration: Option<Calibration>,
+        options: Options,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Outcome> {
+        work::run(py, progress, move |progress| {
+            let original = || Ok(Loaded::open(&input, &options.pins()?)?);
+            let settings = options.settings(calibration, original)?;
+            let outcome = sepconv::compress_file(&input, &output, &settings, progress)?;
+            Ok(Outcome::new(&outcome, &settings, kept))
+        })
+    }
+
+    /// Names the shared library of ONNX Runtime, before the target `onnxruntime` is first used.
+    #[pyfunction]
+    fn use_onnxruntime(library: PathBuf) -> PyResult<()> {
+        sepconv::targets::use_onnxruntime(&library).map_err(refused)
+    }
+}

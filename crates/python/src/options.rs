@@ -1,0 +1,239 @@
+//! From keyword arguments to the library's settings. Names and defaults are the command line's.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pyo3::FromPyObject;
+use sepconv::data::Preprocess;
+use sepconv::factor::{families, family};
+use sepconv::passes::{Lowering, lowering, lowerings};
+use sepconv::{
+    Budget, CalibrationSettings, DataFree, DataSource, Families, LatencyTarget, Loaded, Order,
+    Pins, SavedPlan, Schedule, Selection, Settings, targets,
+};
+
+use crate::arrays::Calibration;
+use crate::work::Failure;
+
+/// The keyword arguments, all of them given; the package fills in the defaults.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct Options {
+    rank: Option<usize>,
+    energy: Option<f64>,
+    target_macs: Option<f64>,
+    target_params: Option<f64>,
+    target_size: Option<f64>,
+    target_latency: Option<f64>,
+    max_drop: Option<f64>,
+    min_snr: Option<f64>,
+    /// A plan as JSON, and what errors call it.
+    plan: Option<(String, String)>,
+    allow_costlier: bool,
+    families: Vec<String>,
+    order: String,
+    lowering: String,
+    layers: Vec<String>,
+    skip: Vec<String>,
+    input_shapes: Vec<(String, Vec<u64>)>,
+    target: String,
+    threads: usize,
+    data_free: Option<String>,
+    eval: Option<PathBuf>,
+    scale: f64,
+    mean: Vec<f64>,
+    std: Vec<f64>,
+    max_samples: Option<usize>,
+    positions: usize,
+    rounds: usize,
+    steps: usize,
+    block: usize,
+    seed: u64,
+    cache: bool,
+    force: bool,
+}
+
+impl Options {
+    /// The settings; `model` is read where the order of its inputs has to be known.
+    pub fn settings(
+        &self,
+        calibration: Option<Calibration>,
+        model: impl FnOnce() -> Result<Loaded, Failure>,
+    ) -> Result<Settings, Failure> {
+        let recipe = self.recipe()?;
+        let plan = self.plan.as_ref().map(|(name, json)| parse(name, json));
+        let calibration = calibration.filter(|_| self.data_free.is_none());
+        let calibration = calibration.map(|c| c.source(model)).transpose()?;
+        let pictures = (recipe != Preprocess::default()).then(|| recipe.clone());
+        Ok(Settings {
+            budget: self.budget(calibration.is_some())?,
+            plan: plan.transpose()?.map(Arc::new),
+            families: self.families()?,
+            lowering: self.lowering()?,
+            selection: Selection::new(&self.layers, &self.skip)
+                .map_err(|e| argument("layers or skip", e))?,
+            pins: self.pins()?,
+            seed: self.seed,
+            force: self.force,
+            costlier: self.allow_costlier,
+            calibration: calibration.map(|source| self.calibration(source, &recipe)),
+            data_free: match self.data_free.as_deref() {
+                None => DataFree::Auto(pictures),
+                Some("pictures") => DataFree::Pictures(pictures),
+                Some("weights") => DataFree::Weights,
+                Some(other) => return Err(unknown("data_free", other, &["pictures", "weights"])),
+            },
+            eval: self.eval.as_ref().map(|path| DataSource {
+                preprocess: recipe.clone(),
+                seed: self.seed,
+                ..DataSource::new(path)
+            }),
+            latency: self.latency()?,
+            ..Settings::default()
+        })
+    }
+
+    /// The shapes of `input_shapes`.
+    pub fn pins(&self) -> Result<Pins, Failure> {
+        let mut pins = Pins::default();
+        for (name, dims) in &self.input_shapes {
+            if dims.contains(&0) {
+                return Err(argument(
+                    "input_shapes",
+                    format!("'{name}' has an extent of 0"),
+                ));
+            }
+            pins.insert(name, dims.clone())
+                .map_err(|e| argument("input_shapes", e))?;
+        }
+        Ok(pins)
+    }
+
+    /// The one that is given, or the command line's default.
+    fn budget(&self, calibrated: bool) -> Result<Budget, Failure> {
+        let all = [
+            ("rank", self.rank.map(Budget::Rank)),
+            ("energy", self.energy.map(Budget::Energy)),
+            ("target_macs", self.target_macs.map(Budget::TargetMacs)),
+            (
+                "target_params",
+                self.target_params.map(Budget::TargetParams),
+            ),
+            ("target_size", self.target_size.map(Budget::TargetSize)),
+            (
+                "target_latency",
+                self.target_latency.map(Budget::TargetLatency),
+            ),
+            ("max_drop", self.max_drop.map(Budget::MaxDrop)),
+            ("min_snr", self.min_snr.map(Budget::MinSnr)),
+        ];
+        let given = all.into_iter().filter_map(|(name, b)| Some((name, b?)));
+        let given: Vec<(&str, Budget)> = given.collect();
+        let mut names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
+        names.extend(self.plan.as_ref().map(|_| "plan"));
+        match (names.as_slice(), given.first()) {
+            ([_, _, ..], _) => Err(Failure::Argument(format!(
+                "one budget at a time: {} are given",
+                names.join(" and ")
+            ))),
+            (_, Some((_, budget))) => Ok(*budget),
+            (_, None) if calibrated => Ok(Budget::MaxDrop(1.0)),
+            (_, None) => Ok(Budget::MinSnr(30.0)),
+        }
+    }
+
+    fn families(&self) -> Result<Families, Failure> {
+        if let Some(name) = self.families.iter().find(|n| family(n).is_none()) {
+            let known: Vec<&str> = families().iter().map(|f| f.name()).collect();
+            return Err(unknown("families", name, &known));
+        }
+        let order = match self.order.as_str() {
+            "best" => Order::Best,
+            "dw-pw" => Order::DwPw,
+            "pw-dw" => Order::PwDw,
+            other => return Err(unknown("order", other, &["best", "dw-pw", "pw-dw"])),
+        };
+        Ok(Families {
+            order,
+            names: self.families.clone(),
+        })
+    }
+
+    fn lowering(&self) -> Result<Option<&'static dyn Lowering>, Failure> {
+        let found = lowering(&self.lowering);
+        if found.is_none() && self.lowering != "auto" {
+            let known: Vec<&str> = lowerings().iter().map(|l| l.name()).collect();
+            return Err(unknown(
+                "lowering",
+                &self.lowering,
+                &[&["auto"], &known[..]].concat(),
+            ));
+        }
+        Ok(found)
+    }
+
+    fn latency(&self) -> Result<Option<LatencyTarget>, Failure> {
+        let threads = NonZeroUsize::new(self.threads);
+        let threads = threads.ok_or_else(|| argument("threads", "expected at least 1, found 0"))?;
+        if self.target == "macs" {
+            return Ok(None);
+        }
+        let failed = |e: targets::TargetError| argument("target", e);
+        let target = targets::find(&self.target).map_err(failed)?;
+        target.available().map_err(failed)?;
+        Ok(Some(LatencyTarget { target, threads }))
+    }
+
+    /// What is done to pixel values.
+    fn recipe(&self) -> Result<Preprocess, Failure> {
+        let recipe = Preprocess {
+            scale: self.scale,
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+            ..Preprocess::default()
+        };
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    fn calibration(&self, source: DataSource, recipe: &Preprocess) -> CalibrationSettings {
+        let mut settings = CalibrationSettings::new(DataSource {
+            preprocess: recipe.clone(),
+            max_samples: self.max_samples,
+            seed: self.seed,
+            ..source
+        });
+        settings.positions = self.positions;
+        settings.fit.rounds = self.rounds;
+        settings.fit.steps = self.steps;
+        settings.cache = sepconv::latency::cache_folder().filter(|_| self.cache);
+        settings.schedule = match self.block {
+            0 => Schedule::Parallel,
+            1 => Schedule::Sequential,
+            n => Schedule::Blocks(n),
+        };
+        settings
+    }
+}
+
+fn parse(name: &str, json: &str) -> Result<SavedPlan, Failure> {
+    SavedPlan::parse(json).map_err(|reason| {
+        Failure::Library(sepconv::Error::Plan {
+            file: name.to_owned(),
+            reason,
+        })
+    })
+}
+
+fn argument(name: &str, reason: impl std::fmt::Display) -> Failure {
+    Failure::Argument(format!("{name}: {reason}"))
+}
+
+fn unknown(argument: &str, found: &str, known: &[&str]) -> Failure {
+    let found = found.escape_debug();
+    Failure::Argument(format!(
+        "{argument}: there is no '{found}' (there are {})",
+        known.join(", ")
+    ))
+}

@@ -1,0 +1,126 @@
+//! Long work beside the interpreter: it runs on a thread of its own without the GIL, and the
+//! thread that called waits, passes progress on, and looks for signals.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use sepconv::{Event, Progress};
+
+use crate::refused;
+
+/// How long a signal may wait. Python handles signals on the main thread alone, between two
+/// instructions or where it is asked to.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Why work failed: as the library says it, or as a plain sentence.
+pub enum Failure {
+    Library(sepconv::Error),
+    Argument(String),
+}
+
+impl<E: Into<sepconv::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Library(error.into())
+    }
+}
+
+impl From<Failure> for PyErr {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Library(error) => refused(error),
+            Failure::Argument(text) => refused(text),
+        }
+    }
+}
+
+/// `stage`, steps done, steps in all.
+type Step = (String, usize, usize);
+
+/// What the work sees of the caller.
+struct Listener {
+    /// `None` where nobody wants to know; the work then only ends the channel.
+    stage: Option<Mutex<(String, usize)>>,
+    steps: Mutex<Sender<Step>>,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Progress for Listener {
+    fn on(&self, event: Event<'_>) {
+        let Some(current) = &self.stage else { return };
+        let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = match event {
+            Event::Begin { stage, total } => {
+                *current = (stage.to_owned(), total);
+                0
+            }
+            Event::Step { done } => done,
+            Event::End => return,
+        };
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever waits is gone only after the work.
+        let _ = steps.send((current.0.clone(), done, current.1));
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs `work` with the GIL released. `progress(stage, done, total)` is called on this thread.
+/// An exception that it raises, or that a signal handler raises, ends the work at its next
+/// step, and is then raised.
+pub fn run<T: Send + 'static>(
+    py: Python<'_>,
+    progress: Option<Py<PyAny>>,
+    work: impl FnOnce(&dyn Progress) -> Result<T, Failure> + Send + 'static,
+) -> PyResult<T> {
+    let (sender, mut steps) = channel();
+    let cancel = Arc::new(AtomicBool::new(false));
+    let listener = Listener {
+        stage: progress.as_ref().map(|_| Mutex::default()),
+        steps: Mutex::new(sender),
+        cancel: Arc::clone(&cancel),
+    };
+    let worker = thread::Builder::new()
+        .name("sepconv".into())
+        .spawn(move || work(&listener))
+        .map_err(|e| PyRuntimeError::new_err(format!("no thread could be started: {e}")))?;
+    let raised = attend(py, &mut steps, progress.as_ref(), &cancel);
+    let result = py.detach(|| worker.join());
+    let result = result.unwrap_or_else(|panic| resume_unwind(panic));
+    match raised {
+        // What was asked for last counts, even where the work was done by then.
+        Some(raised) => Err(raised),
+        None => Ok(result?),
+    }
+}
+
+/// Waits until the work ends. The exception that ended it, if one did.
+fn attend(
+    py: Python<'_>,
+    steps: &mut Receiver<Step>,
+    progress: Option<&Py<PyAny>>,
+    cancel: &AtomicBool,
+) -> Option<PyErr> {
+    let mut raised = None;
+    loop {
+        let waiting = &mut *steps;
+        let step = py.detach(move || waiting.recv_timeout(TICK));
+        let told = match (step, progress) {
+            (Err(RecvTimeoutError::Disconnected), _) => return raised,
+            (Ok(step), Some(progress)) if raised.is_none() => progress.call1(py, step).map(drop),
+            _ => Ok(()),
+        };
+        if let Err(error) = told.and_then(|()| py.check_signals()) {
+            cancel.store(true, Ordering::Relaxed);
+            raised.get_or_insert(error);
+        }
+    }
+}

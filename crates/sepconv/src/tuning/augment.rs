@@ -1,0 +1,94 @@
+//! Samples varied without a change of what they show.
+
+use sepconv_ir::Tensor;
+use sepconv_tune::Draw;
+use serde::{Deserialize, Serialize};
+
+/// How pictures are varied. The teacher sees what the pupil sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Augment {
+    /// Half of them are mirrored, left to right.
+    pub flip: bool,
+    /// They are shifted by up to so many elements along each axis; what comes in is the edge.
+    pub shift: usize,
+}
+
+impl Augment {
+    /// Varies the inputs of a sample that are maps, all alike: `[N, C, H, W]`.
+    pub(super) fn apply(self, inputs: Vec<Tensor>, draw: Option<Draw>) -> Vec<Tensor> {
+        let Some(mut draw) = draw.filter(|_| self != Self::default()) else {
+            return inputs;
+        };
+        let mirrored = self.flip && draw.below(2) == 1;
+        let mut offset = || draw.below(2 * self.shift + 1) as i64 - self.shift as i64;
+        let (down, right) = (offset(), offset());
+        let vary = |t: Tensor| varied(&t, mirrored, down, right).unwrap_or(t);
+        inputs.into_iter().map(vary).collect()
+    }
+}
+
+/// `None` where the tensor is no map of 32-bit numbers.
+fn varied(tensor: &Tensor, mirrored: bool, down: i64, right: i64) -> Option<Tensor> {
+    let &[_, _, height, width] = tensor.dims() else {
+        return None;
+    };
+    if tensor.dtype() != sepconv_ir::DType::F32 || height == 0 || width == 0 {
+        return None;
+    }
+    let values = tensor.to_f32()?;
+    let from =
+        |at: usize, by: i64, extent: usize| (at as i64 - by).clamp(0, extent as i64 - 1) as usize;
+    let mut moved = Vec::with_capacity(values.len());
+    for map in values.chunks_exact(height * width) {
+        for y in 0..height {
+            let row = &map[from(y, down, height) * width..][..width];
+            for x in 0..width {
+                let x = from(x, right, width);
+                moved.push(row[if mirrored { width - 1 - x } else { x }]);
+            }
+        }
+    }
+    Some(Tensor::from_f32(tensor.dims().to_vec(), moved))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn maps_are_mirrored_and_shifted_over_their_edge() {
+        let map = Tensor::from_f32(vec![1, 1, 2, 3], vec![1., 2., 3., 4., 5., 6.]);
+        let of = |m, d, r| {
+            varied(&map, m, d, r)
+                .unwrap()
+                .to_f32()
+                .unwrap()
+                .into_owned()
+        };
+        assert_eq!(of(false, 0, 0), [1., 2., 3., 4., 5., 6.]);
+        assert_eq!(of(true, 0, 0), [3., 2., 1., 6., 5., 4.]);
+        assert_eq!(of(false, 1, 0), [1., 2., 3., 1., 2., 3.]);
+        assert_eq!(of(false, 0, -1), [2., 3., 3., 5., 6., 6.]);
+        let row = Tensor::from_f32(vec![1, 3], vec![1., 2., 3.]);
+        assert!(varied(&row, true, 0, 0).is_none());
+    }
+
+    #[test]
+    fn nothing_asked_for_changes_nothing() {
+        let map = Tensor::from_f32(vec![1, 1, 1, 2], vec![1., 2.]);
+        for (augment, draw) in [
+            (Augment::default(), Some(Draw::new(1, 1))),
+            (
+                Augment {
+                    flip: true,
+                    shift: 3,
+                },
+                None,
+            ),
+        ] {
+            let same = augment.apply(vec![map.clone()], draw);
+            assert_eq!(&*same[0].to_f32().unwrap(), &[1., 2.]);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Recovery after compression: the rewritten model learns from the original, without labels.
+//!
+//! Knowledge distillation (Hinton et al. 2015, arXiv 1503.02531) with matched activations
+//! (Romero et al. 2015, arXiv 1412.6550): the original, run by the reference runtime, says what
+//! the outputs and the values behind every rewritten block are to be. Only weights of rewritten
+//! layers and biases move.
+
+mod augment;
+mod blocks;
+mod file;
+mod goals;
+mod pupil;
+mod run;
+
+use std::path::PathBuf;
+
+use sepconv_targets::Target;
+use sepconv_tune::{Epoch, Loss, TrainSettings};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use augment::Augment;
+pub use file::{Tuned, tune_file};
+
+use crate::calibrate::Source;
+use crate::error::Error;
+use crate::flow::Samples;
+use crate::loaded::Loaded;
+use crate::progress::Progress;
+use blocks::Block;
+use run::Work;
+
+/// What is trained at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TuneMode {
+    /// All rewritten layers together, by the outputs and the values behind every block.
+    #[default]
+    EndToEnd,
+    /// One rewritten block after the other, in the order of the network, each by the value
+    /// behind it: for models too large for the whole.
+    BlockWise,
+}
+
+/// How to tune.
+#[derive(Debug, Clone)]
+pub struct TuneSettings {
+    /// Unlabelled data.
+    pub source: Source,
+    /// What is trained at a time.
+    pub mode: TuneMode,
+    /// How outputs are compared; `None`: divergence of classes, mean squares of anything else.
+    pub loss: Option<Loss>,
+    /// How samples are varied.
+    pub augment: Augment,
+    /// The training.
+    pub train: TrainSettings,
+    /// File that keeps the state between epochs: a run that was interrupted goes on from there.
+    pub state: Option<PathBuf>,
+}
+
+impl TuneSettings {
+    /// Defaults for a data set.
+    pub fn new(source: Source) -> Self {
+        let train = TrainSettings {
+            seed: source.seed(),
+            ..TrainSettings::default()
+        };
+        Self {
+            source,
+            mode: TuneMode::default(),
+            loss: None,
+            augment: Augment::default(),
+            train,
+            state: None,
+        }
+    }
+}
+
+/// What tuning did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tuning {
+    /// What was trained at a time.
+    pub mode: TuneMode,
+    /// How each output was compared.
+    pub losses: Vec<(String, Loss)>,
+    /// Temperature of divergences.
+    pub temperature: f64,
+    /// Samples, the held-out ones included.
+    pub samples: usize,
+    /// The same that were not trained on, and that the weights were chosen by.
+    pub held_out: usize,
+    /// Rewritten blocks.
+    pub blocks: usize,
+    /// Numbers that moved.
+    pub parameters: usize,
+    /// Operators without a gradient.
+    pub without_gradient: Vec<String>,
+    /// Initializers that stayed because such an operator follows.
+    pub frozen: Vec<String>,
+    /// Figures of the outputs on the held-out samples before.
+    pub before: Epoch,
+    /// The same of the weights that were kept: never a greater loss.
+    pub after: Epoch,
+    /// What happened on the way: one list, or one per block.
+    pub epochs: Vec<Vec<Epoch>>,
+}
+
+impl Tuning {
+    /// Mean wall-clock seconds of an epoch.
+    pub fn seconds_per_epoch(&self) -> f64 {
+        let all = self.epochs.iter().flat_map(|run| run.iter().skip(1));
+        let seconds: Vec<f64> = all.map(|e| e.seconds).collect();
+        seconds.iter().sum::<f64>() / seconds.len().max(1) as f64
+    }
+}
+
+/// Trains the weights of `compressed`'s rewritten layers, and its biases, towards what
+/// `original` computes of the same data, run on `target`. The weights that are best on held-out
+/// samples are kept, the start among them.
+///
+/// # Errors
+/// [`Error::Tune`] where nothing can be trained or the training fails, [`Error::Interface`]
+/// where the models do not belong together, [`Error::Data`] for the data, [`Error::Target`]
+/// where the runtime can't run a model, [`Error::Cancelled`].
+pub fn tune(
+    original: &Loaded,
+    compressed: &Loaded,
+    target: &dyn Target,
+    settings: &TuneSettings,
+    progress: &dyn Progress,
+) -> Result<(Loaded, Tuning), Error> {
+    check(settings)?;
+    let samples = Samples::of(original, settings.source.open(original, target)?)?;
+    let blocks = blocks::of(original, compressed);
+    if blocks.is_empty() {
+        return Err(Error::Interface {
+            file: compressed.file(),
+            reason: format!("no layer of it was rewritten from {}", original.file()),
+        });
+    }
+    let work = Work {
+        original,
+        target,
+        samples: &samples,
+        settings,
+        progress,
+    };
+    let key = key(original, compressed, settings);
+    let whole = work.whole(compressed, &blocks)?;
+    let before = whole.held_out()?;
+    let mut tuning = whole.describe(&blocks, before);
+    let tuned = match settings.mode {
+        TuneMode::EndToEnd => {
+            let trained = whole.train(settings.state.clone(), key)?;
+            tuning.after = trained.epochs.get(trained.best).copied().unwrap_or(before);
+            tuning.epochs.push(trained.epochs);
+            whole.written(compressed)?
+        }
+        TuneMode::BlockWise => {
+            let mut now = compressed.clone();
+            for (i, block) in blocks.iter().enumerate() {
+                let state = settings.state.as_ref().map(|p| numbered(p, i));
+                now = block_by_block(
+                    &work,
+                    now,
+                    block,
+                    (state, format!("{key} {i}")),
+                    &mut tuning,
+                )?;
+            }
+            tuning.after = work.whole(&now, &blocks)?.held_out()?;
+            if tuning.after.held_out_loss < before.held_out_loss {
+                now
+            } else {
+                tuning.after = before;
+                compressed.clone()
+            }
+        }
+    };
+    if let Some(path) = settings
+        .state
+        .as_ref()
+        .filter(|_| settings.mode == TuneMode::EndToEnd)
+    {
+        // What is done needs no state to go on from.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok((tuned, tuning))
+}
+
+fn block_by_block(
+    work: &Work<'_>,
+    now: Loaded,
+    block: &Block,
+    (state, key): (Option<PathBuf>, String),
+    tuning: &mut Tuning,
+) -> Result<Loaded, Error> {
+    let part = match work.block(&now, block) {
+        // What has no gradient stays as it is; the whole has said so.
+        Err(Error::Tune { source, .. })
+            if matches!(*source, sepconv_tune::TuneError::Nothing(_)) =>
+        {
+            return Ok(now);
+        }
+        other => other?,
+    };
+    let trained = part.train(state, key)?;
+    tuning.epochs.push(trained.epochs);
+    part.written(&now)
+}
+
+/// `state` -> `state.3`.
+fn numbered(path: &std::path::Path, i: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{i}"));
+    name.into()
+}
+
+fn check(settings: &TuneSettings) -> Result<(), Error> {
+    let train = &settings.train;
+    let wrong = |what: &str| Err(Error::Setting(what.into()));
+    if !(train.learning_rate > 0.0 && train.learning_rate < 1.0) {
+        return wrong("the learning rate must be above 0 and below 1");
+    }
+    if !(train.temperature > 0.0 && train.temperature.is_finite()) {
+        return wrong("the temperature must be above 0");
+    }
+    if !(train.blocks >= 0.0 && train.blocks.is_finite()) {
+        return wrong("the weight of blocks must not be negative");
+    }
+    match train.batch {
+        0 => wrong("a batch needs a sample"),
+        _ => Ok(()),
+    }
+}
+
+/// What a saved state belongs to.
+fn key(original: &Loaded, compressed: &Loaded, settings: &TuneSettings) -> String {
+    let mut hash = Sha256::new();
+    for model in [original, compressed] {
+        hash.update(model.document.encode().to_bytes());
+        model.document.external().for_each(|data| hash.update(data));
+    }
+    let train = TrainSettings {
+        state: None,
+        ..settings.train.clone()
+    };
+    let rest = (
+        &settings.source,
+        settings.mode,
+        settings.loss,
+        &settings.augment,
+        train,
+    );
+    hash.update(format!("{} {rest:?}", crate::VERSION));
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,130 @@
+//! Samples with what the original makes of them.
+
+use std::sync::Mutex;
+
+use sepconv_ir::{Tensor, ValueId};
+use sepconv_targets::Session;
+use sepconv_tune::{Draw, Epoch, Example, Examples, Values};
+
+use super::augment::Augment;
+use crate::error::Error;
+use crate::flow::Samples;
+use crate::loaded::Loaded;
+use crate::progress::{Event, Progress, step};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Examples of a network that is to do as the original does.
+pub(super) struct Pupil<'a> {
+    pub samples: &'a Samples,
+    pub file: String,
+    /// The original: gives the targets.
+    pub teacher: Box<dyn Session>,
+    /// The rewritten model as it was: gives what the network is handed, where that is not a
+    /// graph input.
+    pub prefix: Option<Box<dyn Session>>,
+    /// Where the values come from that the network is handed.
+    pub places: Vec<Place>,
+    pub augment: Augment,
+    pub progress: &'a dyn Progress,
+    /// Whether a stage has begun.
+    pub begun: Mutex<bool>,
+    pub stage: String,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    Input(usize),
+    Prefix(usize),
+}
+
+impl Pupil<'_> {
+    fn make(&self, index: usize, draw: Option<Draw>) -> Result<Example, Error> {
+        let inputs = self.augment.apply(self.samples.inputs(index)?, draw);
+        let run = |session: &dyn Session| {
+            let outputs = session.run(&inputs);
+            outputs.map_err(|source| Error::Target {
+                file: self.file.clone(),
+                source,
+            })
+        };
+        let targets = run(self.teacher.as_ref())?;
+        let computed = match &self.prefix {
+            Some(session) => run(session.as_ref())?,
+            None => Vec::new(),
+        };
+        let given = self.places.iter().filter_map(|place| match place {
+            Place::Input(i) => inputs.get(*i),
+            Place::Prefix(i) => computed.get(*i),
+        });
+        let numbers = |t: &Tensor| self.numbers(t);
+        Ok(Example {
+            given: given.map(numbers).collect::<Result<_, _>>()?,
+            targets: targets.iter().map(numbers).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn numbers(&self, tensor: &Tensor) -> Result<Values, Error> {
+        let elements = match tensor.to_f32() {
+            Some(values) => values.into_owned(),
+            None => {
+                let integers = tensor.to_i64().ok_or_else(|| Error::Interface {
+                    file: self.file.clone(),
+                    reason: format!("a value of type {} can't be trained with", tensor.dtype()),
+                })?;
+                integers.into_iter().map(|i| i as f32).collect()
+            }
+        };
+        Ok(Values {
+            dims: tensor.dims().to_vec(),
+            elements,
+        })
+    }
+}
+
+impl Examples for Pupil<'_> {
+    fn len(&self) -> usize {
+        self.samples.batches()
+    }
+
+    fn example(&self, index: usize, draw: Option<Draw>) -> Result<Example, Failure> {
+        Ok(self.make(index, draw)?)
+    }
+
+    fn on_epoch(&self, _: &Epoch) -> Result<(), Failure> {
+        self.progress.on(Event::End);
+        if let Ok(mut begun) = self.begun.lock() {
+            *begun = false;
+        }
+        Ok(())
+    }
+
+    fn on_batch(&self, done: usize, total: usize) -> Result<(), Failure> {
+        if let Ok(mut begun) = self.begun.lock()
+            && !std::mem::replace(&mut *begun, true)
+        {
+            self.progress.on(Event::Begin {
+                stage: &self.stage,
+                total,
+            });
+        }
+        Ok(step(self.progress, done)?)
+    }
+}
+
+/// Where a network's given values come from, and which of them have to be computed.
+pub(super) fn places(model: &Loaded, given: &[ValueId]) -> (Vec<Place>, Vec<ValueId>) {
+    let inputs: Vec<ValueId> = model.graph().inputs().collect();
+    let mut computed = Vec::new();
+    let places = given
+        .iter()
+        .map(|value| match inputs.iter().position(|i| i == value) {
+            Some(i) => Place::Input(i),
+            None => {
+                computed.push(*value);
+                Place::Prefix(computed.len() - 1)
+            }
+        });
+    (places.collect(), computed)
+}

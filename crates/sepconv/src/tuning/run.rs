@@ -1,0 +1,275 @@
+//! A network, its teacher and its samples.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use sepconv_ir::{Tensor, ValueId};
+use sepconv_targets::{Session, Target};
+use sepconv_tune::{
+    Epoch, Examples, Goal, Loss, Network, TrainSettings, Trained, TuneError, held_out, train,
+};
+
+use super::blocks::{Block, biases};
+use super::goals::{of_block, of_output};
+use super::pupil::{Pupil, places};
+use super::{TuneSettings, Tuning};
+use crate::error::Error;
+use crate::flow::Samples;
+use crate::loaded::Loaded;
+use crate::progress::Progress;
+
+/// Largest difference between the runtime's outputs and the network's, relative to their size:
+/// beyond it the network is not the model.
+const TOLERANCE: f64 = 1e-2;
+
+/// What all networks have in common.
+pub(super) struct Work<'a> {
+    pub original: &'a Loaded,
+    pub target: &'a dyn Target,
+    pub samples: &'a Samples,
+    pub settings: &'a TuneSettings,
+    pub progress: &'a dyn Progress,
+}
+
+/// A network with its goals and samples.
+pub(super) struct Part<'a> {
+    file: String,
+    network: Network,
+    goals: Vec<Goal>,
+    pupil: Pupil<'a>,
+    settings: &'a TuneSettings,
+}
+
+impl<'a> Work<'a> {
+    /// The whole model, by its outputs and the values behind its blocks.
+    pub fn whole(&self, model: &Loaded, blocks: &[Block]) -> Result<Part<'a>, Error> {
+        let (old, new) = (self.original.graph(), model.graph());
+        let float = |v: &ValueId| {
+            let dtype = self.original.shapes.get(*v).and_then(|s| s.dtype);
+            dtype.is_none_or(|t| t.is_float())
+        };
+        let mut pairs: Vec<(ValueId, ValueId, bool)> = Vec::new();
+        for output in old.outputs().filter(float) {
+            let own = new.outputs().find(|v| new.name(*v) == old.name(output));
+            let own = own.ok_or_else(|| Error::Interface {
+                file: model.file(),
+                reason: format!("it has no output '{}'", old.name(output)),
+            })?;
+            pairs.push((own, output, true));
+        }
+        if pairs.is_empty() {
+            return Err(Error::Interface {
+                file: model.file(),
+                reason: "it has no output of real numbers".into(),
+            });
+        }
+        if self.settings.train.blocks > 0.0 {
+            let inner = blocks.iter().map(|b| (b.output, b.target, false));
+            let inner: Vec<_> = inner.filter(|p| pairs.iter().all(|q| q.0 != p.0)).collect();
+            pairs.extend(inner);
+        }
+        let mut movable: Vec<ValueId> = blocks.iter().flat_map(|b| b.movable.clone()).collect();
+        movable.extend(biases(new));
+        movable.sort_unstable();
+        movable.dedup();
+        self.part(model, &[], &pairs, &movable, "tuning".into())
+    }
+
+    /// One block, by the value behind it.
+    pub fn block(&self, model: &Loaded, block: &Block) -> Result<Part<'a>, Error> {
+        let pairs = [(block.output, block.target, false)];
+        let name = model.graph().name(block.output);
+        let stage = format!("tuning {name}");
+        self.part(model, &[block.input], &pairs, &block.movable, stage)
+    }
+
+    fn part(
+        &self,
+        model: &Loaded,
+        given: &[ValueId],
+        pairs: &[(ValueId, ValueId, bool)],
+        movable: &[ValueId],
+        stage: String,
+    ) -> Result<Part<'a>, Error> {
+        let wanted: Vec<ValueId> = pairs.iter().map(|p| p.0).collect();
+        let targets: Vec<ValueId> = pairs.iter().map(|p| p.1).collect();
+        let opset = model.document.model.opset();
+        let network = Network::new(model.graph(), &model.shapes, opset, given, &wanted, movable);
+        let network = network.map_err(|e| failed(model, e))?;
+        let teacher = self.session(self.original, &targets)?;
+        let (places, computed) = places(model, network.given());
+        let prefix = match computed.as_slice() {
+            [] => None,
+            computed => Some(self.session(model, computed)?),
+        };
+        let pupil = Pupil {
+            samples: self.samples,
+            file: model.file(),
+            teacher,
+            prefix,
+            places,
+            augment: self.settings.augment,
+            progress: self.progress,
+            begun: Mutex::new(false),
+            stage,
+        };
+        let first = pupil
+            .example(0, None)
+            .map_err(|e| failed(model, TuneError::Caller(e)))?;
+        let goals = pairs
+            .iter()
+            .zip(&first.targets)
+            .map(|((_, target, output), seen)| {
+                let graph = self.original.graph();
+                match output {
+                    true => of_output(graph, *target, seen, self.settings.loss),
+                    false => of_block(graph, *target),
+                }
+            });
+        let goals = goals.collect();
+        let part = Part {
+            file: model.file(),
+            network,
+            goals,
+            pupil,
+            settings: self.settings,
+        };
+        part.check(self, model, &wanted)?;
+        Ok(part)
+    }
+
+    fn session(&self, model: &Loaded, values: &[ValueId]) -> Result<Box<dyn Session>, Error> {
+        let loaded = self
+            .target
+            .load(&model.document.probe(values), self.samples.specs());
+        loaded.map_err(|source| Error::Target {
+            file: model.file(),
+            source,
+        })
+    }
+}
+
+impl Part<'_> {
+    /// That the network computes what the runtime does.
+    fn check(&self, work: &Work<'_>, model: &Loaded, wanted: &[ValueId]) -> Result<(), Error> {
+        let inputs = work.samples.inputs(0)?;
+        let expected = work.session(model, wanted)?.run(&inputs);
+        let expected = expected.map_err(|source| Error::Target {
+            file: model.file(),
+            source,
+        })?;
+        let first = self
+            .pupil
+            .example(0, None)
+            .map_err(|e| failed(model, TuneError::Caller(e)))?;
+        let found = self
+            .network
+            .values(&first.given)
+            .map_err(|e| failed(model, e))?;
+        for ((found, expected), goal) in found.iter().zip(&expected).zip(&self.goals) {
+            let expected = expected.to_f32().unwrap_or_default();
+            let pairs = || found.elements.iter().zip(expected.iter());
+            let size = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let off = pairs().fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+            let close = f64::from(off) <= TOLERANCE * f64::from(size.max(1e-6));
+            if found.elements.len() != expected.len() || !close {
+                return Err(Error::Interface {
+                    file: self.file.clone(),
+                    reason: format!(
+                        "value '{}' of the differentiable graph is {off} away from that of {}: \
+                         it is not tuned",
+                        goal.name,
+                        work.target.name()
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Figures on the held-out samples as the weights are.
+    pub fn held_out(&self) -> Result<Epoch, Error> {
+        let outputs = held_out(
+            &self.network,
+            &self.goals,
+            &self.pupil,
+            &self.settings.train,
+        );
+        outputs.map_err(|e| self.failed(e))
+    }
+
+    pub fn train(&self, state: Option<PathBuf>, key: String) -> Result<Trained, Error> {
+        let settings = TrainSettings {
+            state,
+            key,
+            ..self.settings.train.clone()
+        };
+        let trained = train(&self.network, &self.goals, &self.pupil, &settings);
+        trained.map_err(|e| self.failed(e))
+    }
+
+    /// The model with the weights as they are now.
+    pub fn written(&self, model: &Loaded) -> Result<Loaded, Error> {
+        let mut document = model.document.clone();
+        let graph = &mut document.model.graph;
+        for parameter in self.network.parameters() {
+            let elements = parameter.elements().map_err(|e| self.failed(e))?;
+            let tensor = Tensor::from_floats(parameter.dtype, parameter.dims().to_vec(), elements);
+            let set = tensor.map(|t| graph.set_constant(parameter.value, t));
+            if let Some(Err(source)) = set {
+                return Err(Error::Pass {
+                    file: model.file(),
+                    source: source.into(),
+                });
+            }
+        }
+        model.with(document)
+    }
+
+    pub fn describe(&self, blocks: &[Block], before: Epoch) -> Tuning {
+        let settings = self.settings;
+        let n = self.pupil.len();
+        let outputs = self.goals.iter().filter(|g| g.output);
+        let losses: Vec<(String, Loss)> = outputs.map(|g| (g.name.clone(), g.loss)).collect();
+        let parameters = self.network.parameters().iter();
+        Tuning {
+            mode: settings.mode,
+            losses,
+            temperature: settings.train.temperature,
+            samples: n,
+            held_out: n.div_ceil(settings.train.held_out_every.max(2)).min(n / 2),
+            blocks: blocks.len(),
+            parameters: parameters.map(|p| p.dims().iter().product::<usize>()).sum(),
+            without_gradient: self.network.without_gradient().to_vec(),
+            frozen: self.network.frozen().to_vec(),
+            before,
+            after: before,
+            epochs: Vec::new(),
+        }
+    }
+
+    fn failed(&self, error: TuneError) -> Error {
+        unwrapped(self.file.clone(), error)
+    }
+}
+
+fn failed(model: &Loaded, error: TuneError) -> Error {
+    unwrapped(model.file(), error)
+}
+
+/// An error of ours that went through the training comes out as it was.
+fn unwrapped(file: String, error: TuneError) -> Error {
+    match error {
+        TuneError::Caller(inner) => match inner.downcast::<Error>() {
+            Ok(own) => *own,
+            Err(other) => Error::Interface {
+                file,
+                reason: other.to_string(),
+            },
+        },
+        source => Error::Tune {
+            file,
+            source: Box::new(source),
+        },
+    }
+}

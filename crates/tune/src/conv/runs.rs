@@ -1,0 +1,167 @@
+//! The multiplications of a convolution's window, as runs along the last spatial axis.
+
+/// A window over a map, one number per spatial axis: ONNX `Conv`'s attributes, `auto_pad`
+/// resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Window {
+    pub kernel: Vec<usize>,
+    pub strides: Vec<usize>,
+    pub dilations: Vec<usize>,
+    /// Zeros before the map.
+    pub begins: Vec<usize>,
+    /// Zeros behind the map.
+    pub ends: Vec<usize>,
+}
+
+/// `count` output elements from `output` on, each of which reads, for tap `tap`, every
+/// `stride`-th input element from `input` on. What lies in the padding is in no run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub tap: usize,
+    pub output: usize,
+    pub input: usize,
+    pub count: usize,
+}
+
+/// All runs of a window over a map of given extents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Runs {
+    /// In the order of taps, then of rows.
+    pub runs: Vec<Run>,
+    /// Input elements between the neighbours of a run.
+    pub stride: usize,
+    /// Taps of the window.
+    pub taps: usize,
+    /// Extents of the output.
+    pub output: Vec<usize>,
+    /// Elements of the input map.
+    pub inputs: usize,
+}
+
+impl Runs {
+    /// `None` where the window does not fit the map.
+    pub fn new(window: &Window, input: &[usize]) -> Option<Self> {
+        let axes = input.len();
+        if axes == 0 || window.kernel.len() != axes {
+            return None;
+        }
+        let output = (0..axes)
+            .map(|a| window.extent(a, input[a]))
+            .collect::<Option<Vec<_>>>()?;
+        let last = axes - 1;
+        let rows: usize = output[..last].iter().product();
+        let taps: usize = window.kernel.iter().product();
+        let mut runs = Vec::new();
+        for tap in 0..taps {
+            let at = unravel(tap, &window.kernel);
+            let Some((first, count, start)) =
+                window.span(last, at[last], input[last], output[last])
+            else {
+                continue;
+            };
+            for row in 0..rows {
+                let place = unravel(row, &output[..last]);
+                let source = (0..last).try_fold(0, |index, a| {
+                    let i = (place[a] * window.strides[a] + at[a] * window.dilations[a])
+                        .checked_sub(window.begins[a])?;
+                    (i < input[a]).then_some(index * input[a] + i)
+                });
+                if let Some(source) = source {
+                    runs.push(Run {
+                        tap,
+                        output: row * output[last] + first,
+                        input: source * input[last] + start,
+                        count,
+                    });
+                }
+            }
+        }
+        Some(Self {
+            runs,
+            stride: window.strides[last],
+            taps,
+            output,
+            inputs: input.iter().product(),
+        })
+    }
+
+    /// Elements of the output map.
+    pub fn outputs(&self) -> usize {
+        self.output.iter().product()
+    }
+}
+
+impl Window {
+    /// Whether output element `i` reads input element `i` and no other.
+    pub fn is_pointwise(&self) -> bool {
+        let ones = self.kernel.iter().chain(&self.strides).all(|n| *n == 1);
+        ones && self.begins.iter().chain(&self.ends).all(|n| *n == 0)
+    }
+
+    fn extent(&self, axis: usize, input: usize) -> Option<usize> {
+        let reach = (self.kernel[axis].checked_sub(1)?).checked_mul(self.dilations[axis])?;
+        let padded = input
+            .checked_add(self.begins[axis])?
+            .checked_add(self.ends[axis])?;
+        Some(padded.checked_sub(reach + 1)? / self.strides[axis] + 1)
+    }
+
+    /// The first output coordinate of a tap that lies in the map, how many there are, and the
+    /// input coordinate of the first.
+    fn span(
+        &self,
+        axis: usize,
+        tap: usize,
+        input: usize,
+        output: usize,
+    ) -> Option<(usize, usize, usize)> {
+        let (stride, begin) = (self.strides[axis], self.begins[axis]);
+        let offset = tap * self.dilations[axis];
+        let first = begin.saturating_sub(offset).div_ceil(stride);
+        let start = (first * stride + offset).checked_sub(begin)?;
+        let inside = input.checked_sub(start)?.div_ceil(stride);
+        let count = inside.min(output.checked_sub(first)?);
+        (count > 0).then_some((first, count, start))
+    }
+}
+
+/// Coordinates of a row-major index.
+fn unravel(mut index: usize, extents: &[usize]) -> Vec<usize> {
+    let mut at = vec![0; extents.len()];
+    for (axis, extent) in extents.iter().enumerate().rev() {
+        at[axis] = index % extent;
+        index /= extent;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn runs_skip_the_padding() {
+        let window = Window {
+            kernel: vec![3],
+            strides: vec![2],
+            dilations: vec![2],
+            begins: vec![1],
+            ends: vec![2],
+        };
+        // Outputs at -1, 1, 3, .. of 5 elements; 8 padded elements hold (8 - 5) / 2 + 1 windows.
+        let runs = Runs::new(&window, &[5]).unwrap();
+        let run = |tap, output, input, count| Run {
+            tap,
+            output,
+            input,
+            count,
+        };
+        assert_eq!(runs.output, [2]);
+        assert_eq!(
+            runs.runs,
+            [run(0, 1, 1, 1), run(1, 0, 1, 2), run(2, 0, 3, 1)]
+        );
+        assert_eq!(Runs::new(&window, &[1]), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! Models as differentiable graphs, and their recovery by label-free distillation.
+//!
+//! A [`Network`] is the part of an ONNX graph that computes wanted values, compiled to
+//! operations with gradients (candle). [`train`] moves its parameters until those values are
+//! close to targets: what another network, the teacher, computes of the same data (Hinton et
+//! al. 2015, arXiv 1503.02531; matched activations: Romero et al. 2015, arXiv 1412.6550).
+//!
+//! Samples are independent of one another: a batch is computed in shards, whose gradients are
+//! added in their order, so that results do not depend on the number of threads.
+
+mod adam;
+#[cfg(test)]
+mod checks;
+mod conv;
+mod draw;
+mod error;
+mod loss;
+mod network;
+mod ops;
+mod pool;
+mod state;
+mod train;
+
+pub use draw::Draw;
+pub use error::TuneError;
+pub use loss::{Goal, Loss, Nature};
+pub use network::{Network, Parameter};
+pub use train::{Epoch, Example, Examples, TrainSettings, Trained, Values, held_out, train};

@@ -1,0 +1,241 @@
+//! Operators that move elements.
+
+use candle_core::{Error, Result, Tensor};
+
+use super::{Rule, Site};
+
+pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {
+    match site.op.op_type.as_str() {
+        "Flatten" => (site.op.int("axis", 1) == 1).then(|| site.unary(|x| x.flatten_from(1)))?,
+        "Reshape" => reshape(site),
+        "Squeeze" | "Unsqueeze" => {
+            let rest = site.extents(site.op.output(0))?.split_off(1);
+            let axes = site.ints("axes", 1)?;
+            axes.iter().all(|a| *a != 0).then_some(())?;
+            // Extents of one come and go: the rest is what it was.
+            site.unary(move |x| to_rows(x, &rest))
+        }
+        "Transpose" => {
+            let perm = site.op.ints("perm")?;
+            (perm.first() == Some(&0)).then_some(())?;
+            let perm: Vec<usize> = perm
+                .iter()
+                .map(|p| usize::try_from(*p).ok())
+                .collect::<Option<_>>()?;
+            site.unary(move |x| x.permute(perm.clone())?.contiguous())
+        }
+        "Concat" => {
+            let axis = site.axis(site.op.int("axis", 1), site.rank(0)?)?;
+            let slots: Vec<usize> = (0..site.op.inputs.len()).collect();
+            site.of(&slots, move |x| Tensor::cat(x, axis))
+        }
+        "Split" => split(site),
+        "Slice" => slice(site),
+        "Pad" => pad(site),
+        "Resize" | "Upsample" => upsample(site),
+        "DepthToSpace" => depth_to_space(site),
+        _ => None,
+    }
+}
+
+/// `x` with its rows in other extents.
+fn to_rows(x: &Tensor, rest: &[usize]) -> Result<Tensor> {
+    let rows = x.dim(0)?;
+    x.reshape([&[rows], rest].concat())
+}
+
+/// `Reshape` (5 to 25) that leaves the batch alone.
+fn reshape(site: &Site<'_>) -> Option<Rule> {
+    let (before, after) = (
+        site.extents(site.input(0))?,
+        site.extents(site.op.output(0))?,
+    );
+    if before.first() != after.first() || site.op.int("allowzero", 0) != 0 {
+        return None;
+    }
+    let known = after.get(1..)?.to_vec();
+    let target = site.ints("shape", 1).filter(|t| t.len() == after.len());
+    let Some(target) = target.filter(|t| t[1..].iter().any(|n| *n <= 0)) else {
+        return site.unary(move |x| to_rows(x, &known));
+    };
+    site.unary(move |x| {
+        let mut rest = Vec::new();
+        for (axis, n) in target.iter().enumerate().skip(1) {
+            rest.push(match *n {
+                0 => x.dim(axis)?,
+                -1 => 1,
+                n => n as usize,
+            });
+        }
+        if let Some(free) = target[1..].iter().position(|n| *n == -1) {
+            let row = x.elem_count() / x.dim(0)?.max(1);
+            rest[free] = row / rest.iter().product::<usize>().max(1);
+        }
+        to_rows(x, &rest)
+    })
+}
+
+/// `Split` (2 to 18).
+fn split(site: &Site<'_>) -> Option<Rule> {
+    let axis = site.axis(site.op.int("axis", 0), site.rank(0)?)?;
+    let sizes = site
+        .op
+        .outputs
+        .iter()
+        .map(|v| Some(site.extents(*v)?[axis]));
+    let sizes: Vec<usize> = sizes.collect::<Option<_>>()?;
+    Some(Rule {
+        operands: vec![site.input(0)?],
+        forward: Box::new(move |x| {
+            let mut from = 0;
+            let mut parts = Vec::new();
+            for size in &sizes {
+                parts.push(x[0].narrow(axis, from, *size)?);
+                from += size;
+            }
+            Ok(parts)
+        }),
+    })
+}
+
+/// `Slice` (1 to 13) forwards.
+fn slice(site: &Site<'_>) -> Option<Rule> {
+    let (starts, ends) = (site.ints("starts", 1)?, site.ints("ends", 2)?);
+    let has = |name: &str, slot: usize| site.op.ints(name).is_some() || site.input(slot).is_some();
+    let axes = match has("axes", 3) {
+        true => site.ints("axes", 3)?,
+        false => (0..starts.len() as i64).collect(),
+    };
+    let steps = match has("steps", 4) {
+        true => site.ints("steps", 4)?,
+        false => vec![1; starts.len()],
+    };
+    let rank = site.rank(0)?;
+    let mut cuts = Vec::new();
+    for (i, axis) in axes.iter().enumerate() {
+        let step = usize::try_from(*steps.get(i)?).ok().filter(|s| *s > 0)?;
+        let (start, end) = (*starts.get(i)?, *ends.get(i)?);
+        let whole = start == 0 && step == 1 && end >= i64::from(i32::MAX);
+        // All of the batch is a slice too.
+        match site.axis(*axis, rank) {
+            Some(axis) => cuts.push((axis, start, end, step)),
+            None if whole && *axis == 0 => {}
+            None => return None,
+        }
+    }
+    site.unary(move |x| {
+        let mut y = x.clone();
+        for (axis, start, end, step) in &cuts {
+            let extent = y.dim(*axis)? as i64;
+            let place = |at: i64| {
+                if at < 0 {
+                    at.saturating_add(extent)
+                } else {
+                    at
+                }
+                .clamp(0, extent)
+            };
+            let (start, end) = (place(*start), place(*end));
+            if *step == 1 {
+                y = y.narrow(*axis, start as usize, (end - start).max(0) as usize)?;
+            } else {
+                let at: Vec<u32> = (start..end).step_by(*step).map(|i| i as u32).collect();
+                let count = at.len();
+                let at = Tensor::from_vec(at, count, y.device())?;
+                y = y.contiguous()?.index_select(&at, *axis)?;
+            }
+        }
+        Ok(y)
+    })
+}
+
+/// `Pad` (2 to 25) with zeros.
+fn pad(site: &Site<'_>) -> Option<Rule> {
+    let op = site.op;
+    let zero = match site.input(2) {
+        Some(_) => site.floats(2)?.iter().all(|v| *v == 0.0),
+        None => op.float("value", 0.0) == 0.0,
+    };
+    let constant = op.string("mode").is_none_or(|m| m == "constant");
+    if !zero || !constant || site.input(3).is_some() {
+        return None;
+    }
+    let pads = site.ints("pads", 1)?;
+    let pads: Vec<usize> = pads
+        .iter()
+        .map(|p| usize::try_from(*p).ok())
+        .collect::<Option<_>>()?;
+    let (begins, ends) = pads.split_at(pads.len() / 2);
+    if begins.first() != Some(&0) || ends.first() != Some(&0) {
+        return None;
+    }
+    let pairs: Vec<(usize, usize)> = begins.iter().copied().zip(ends.iter().copied()).collect();
+    site.unary(move |x| {
+        let padded = pairs.iter().enumerate().filter(|(_, p)| **p != (0, 0));
+        padded
+            .into_iter()
+            .try_fold(x.clone(), |x, (axis, (begin, end))| {
+                x.pad_with_zeros(axis, *begin, *end)
+            })
+    })
+}
+
+/// `Resize` (10 to 19) and `Upsample` (7 to 9): each element repeated.
+fn upsample(site: &Site<'_>) -> Option<Rule> {
+    let op = site.op;
+    let coordinates = op
+        .string("coordinate_transformation_mode")
+        .unwrap_or("half_pixel");
+    let rounding = op.string("nearest_mode").unwrap_or("round_prefer_floor");
+    let asymmetric =
+        op.is("Upsample") || site.opset < 11 || coordinates == "asymmetric" && rounding == "floor";
+    let repeats = asymmetric || coordinates == "half_pixel" && rounding == "round_prefer_floor";
+    if op.string("mode").unwrap_or("nearest") != "nearest" || !repeats {
+        return None;
+    }
+    let (before, after) = (site.extents(site.input(0))?, site.extents(op.output(0))?);
+    let whole = before.iter().zip(&after).all(|(b, a)| *b > 0 && a % b == 0);
+    if before.len() != after.len() || !whole || before[0] != after[0] {
+        return None;
+    }
+    let factors: Vec<usize> = before.iter().zip(&after).map(|(b, a)| a / b).collect();
+    site.unary(move |x| {
+        let pairs = || x.dims().iter().zip(&factors);
+        let apart: Vec<usize> = pairs().flat_map(|(n, _)| [*n, 1]).collect();
+        let wide: Vec<usize> = pairs().flat_map(|(n, f)| [*n, *f]).collect();
+        let joined: Vec<usize> = pairs().map(|(n, f)| n * f).collect();
+        x.contiguous()?
+            .reshape(apart)?
+            .broadcast_as(wide)?
+            .contiguous()?
+            .reshape(joined)
+    })
+}
+
+/// `DepthToSpace` (1 to 13).
+fn depth_to_space(site: &Site<'_>) -> Option<Rule> {
+    let block = usize::try_from(site.op.int("blocksize", 1))
+        .ok()
+        .filter(|b| *b > 0)?;
+    let by_column = match site.op.string("mode").unwrap_or("DCR") {
+        "DCR" => false,
+        "CRD" => true,
+        _ => return None,
+    };
+    site.unary(move |x| {
+        let &[n, c, h, w] = x.dims() else {
+            return Err(Error::Msg("DepthToSpace wants four axes".into()));
+        };
+        let depth = c / (block * block);
+        let (apart, order) = if by_column {
+            ([n, depth, block, block, h, w], [0, 1, 4, 2, 5, 3])
+        } else {
+            ([n, block, block, depth, h, w], [0, 3, 4, 1, 5, 2])
+        };
+        let moved = x
+            .reshape(apart.to_vec())?
+            .permute(order.to_vec())?
+            .contiguous()?;
+        moved.reshape((n, depth, h * block, w * block))
+    })
+}

@@ -1,0 +1,480 @@
+//! The training loop.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::adam::Adam;
+use crate::draw::Draw;
+use crate::error::TuneError;
+use crate::loss::{Agreement, Goal};
+use crate::network::Network;
+use crate::state::State;
+
+/// Examples that are computed together; the rest of a batch runs beside them.
+const SHARD: usize = 4;
+
+/// Elements of a value, in row-major order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Values {
+    /// Extents, batch first.
+    pub dims: Vec<usize>,
+    /// The elements.
+    pub elements: Vec<f32>,
+}
+
+/// One sample: what the network is given, and what its wanted values are to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    /// One per given value of the network.
+    pub given: Vec<Values>,
+    /// One per goal.
+    pub targets: Vec<Values>,
+}
+
+/// Where examples come from, and who hears of progress.
+pub trait Examples: Sync {
+    /// Number of examples.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// An example. `draw` decides how it is augmented; `None`: not at all.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being made.
+    fn example(
+        &self,
+        index: usize,
+        draw: Option<Draw>,
+    ) -> Result<Example, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Told of every epoch, the start (epoch 0) included.
+    ///
+    /// # Errors
+    /// An error ends the training.
+    fn on_epoch(&self, epoch: &Epoch) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Told after every batch: how many of an epoch's are done.
+    ///
+    /// # Errors
+    /// An error ends the training.
+    fn on_batch(
+        &self,
+        done: usize,
+        total: usize,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainSettings {
+    /// Passes over the examples, at most.
+    pub epochs: usize,
+    /// Examples of a step.
+    pub batch: usize,
+    /// The first step's size, relative to the root mean square of what it moves; falls to 0
+    /// along a cosine.
+    pub learning_rate: f64,
+    /// Norm that gradients are clipped to. The loss begins at about 1.
+    pub clip: f64,
+    /// Temperature of divergences.
+    pub temperature: f64,
+    /// Weight of values on the way beside that of outputs.
+    pub blocks: f64,
+    /// Epochs without a better one on the held-out examples after which training ends.
+    pub patience: usize,
+    /// One of so many examples is held out.
+    pub held_out_every: usize,
+    /// Seed of order and augmentation.
+    pub seed: u64,
+    /// File that the state is kept in between epochs, and read from at the start.
+    pub state: Option<PathBuf>,
+    /// What the state belongs to; another key is refused.
+    pub key: String,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            batch: 32,
+            learning_rate: 0.0003,
+            clip: 1.0,
+            temperature: 2.0,
+            blocks: 1.0,
+            patience: 6,
+            held_out_every: 10,
+            seed: 0,
+            state: None,
+            key: String::new(),
+        }
+    }
+}
+
+/// An epoch's figures. Epoch 0 is the start.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Epoch {
+    /// Loss of the outputs on the held-out examples: nats times the squared temperature, a mean
+    /// square or a mean difference.
+    pub held_out_loss: f64,
+    /// Percent of held-out rows whose class is the target's, or the signal-to-noise ratio, dB.
+    pub held_out_agreement: f64,
+    /// Mean of the training loss, relative to the start; 1 at the start.
+    pub loss: f64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+impl Epoch {
+    pub(crate) fn numbers(&self) -> [f64; 4] {
+        [
+            self.held_out_loss,
+            self.held_out_agreement,
+            self.loss,
+            self.seconds,
+        ]
+    }
+
+    pub(crate) fn of(numbers: &[f64]) -> Option<Self> {
+        let &[held_out_loss, held_out_agreement, loss, seconds] = numbers else {
+            return None;
+        };
+        Some(Self {
+            held_out_loss,
+            held_out_agreement,
+            loss,
+            seconds,
+        })
+    }
+}
+
+/// What became of a training. The network's parameters are those of the best epoch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trained {
+    /// All epochs, the start first.
+    pub epochs: Vec<Epoch>,
+    /// The one whose parameters were kept: that with the least held-out loss.
+    pub best: usize,
+}
+
+/// Moves a network's parameters towards `goals`, one per wanted value. The parameters of the
+/// epoch with the least loss on held-out examples are kept, the start among them: they are
+/// never worse there than they were.
+///
+/// # Errors
+/// [`TuneError`].
+pub fn train(
+    network: &Network,
+    goals: &[Goal],
+    examples: &dyn Examples,
+    settings: &TrainSettings,
+) -> Result<Trained, TuneError> {
+    let (held_out, shown) = parted(examples.len(), settings)?;
+    let run = Run {
+        network,
+        goals,
+        examples,
+        settings,
+    };
+    let parameters = network.parameters();
+    // The scale of losses is that of the start, also of a run that goes on.
+    let start = run.measure(&held_out)?;
+    let scales: Vec<f64> = start.losses.iter().map(|l| 1.0 / l.max(1e-12)).collect();
+    let saved = match &settings.state {
+        Some(path) => State::load(path, &settings.key, parameters)?,
+        None => None,
+    };
+    let mut state = match saved {
+        Some(state) => state,
+        None => {
+            let first = start.epoch(goals, 1.0, 0.0);
+            examples.on_epoch(&first).map_err(TuneError::Caller)?;
+            State {
+                adam: Adam::new(parameters)?,
+                best: parameters
+                    .iter()
+                    .map(|p| p.var.as_detached_tensor().copy())
+                    .collect::<Result<_, _>>()?,
+                epochs: vec![first],
+            }
+        }
+    };
+    let batches = shown.len().div_ceil(settings.batch.max(1));
+    let total = (batches * settings.epochs).max(1);
+    while state.epochs.len() <= settings.epochs {
+        let best = best(&state.epochs);
+        if state.epochs.len() - best > settings.patience {
+            break;
+        }
+        let began = Instant::now();
+        let epoch = state.epochs.len();
+        let mut list = shown.clone();
+        Draw::new(settings.seed, epoch as u64).shuffle(&mut list);
+        let mut sum = 0.0;
+        for (i, batch) in list.chunks(settings.batch.max(1)).enumerate() {
+            let (loss, gradients) = run.gradients(batch, &scales, epoch)?;
+            if !loss.is_finite() {
+                return Err(TuneError::Diverged(epoch));
+            }
+            let done = ((epoch - 1) * batches + i) as f64 / total as f64;
+            let rate = settings.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+            state
+                .adam
+                .step(parameters, &gradients, rate, settings.clip)?;
+            sum += loss * batch.len() as f64;
+            examples
+                .on_batch(i + 1, batches)
+                .map_err(TuneError::Caller)?;
+        }
+        let weights = 1.0
+            + if goals.iter().all(|g| g.output) {
+                0.0
+            } else {
+                settings.blocks
+            };
+        let mean = sum / (shown.len() as f64 * weights);
+        let now = run
+            .measure(&held_out)?
+            .epoch(goals, mean, began.elapsed().as_secs_f64());
+        if !now.held_out_loss.is_finite() {
+            return Err(TuneError::Diverged(epoch));
+        }
+        if now.held_out_loss < state.epochs[best].held_out_loss {
+            let copies = parameters.iter().map(|p| p.var.as_detached_tensor().copy());
+            state.best = copies.collect::<Result<_, _>>()?;
+        }
+        state.epochs.push(now);
+        if let Some(path) = &settings.state {
+            state.save(path, &settings.key, parameters)?;
+        }
+        examples.on_epoch(&now).map_err(TuneError::Caller)?;
+    }
+    for (parameter, best) in parameters.iter().zip(&state.best) {
+        parameter.var.set(best)?;
+    }
+    Ok(Trained {
+        best: best(&state.epochs),
+        epochs: state.epochs,
+    })
+}
+
+/// What a network has of the examples that [`train`] holds out, as it is.
+///
+/// # Errors
+/// [`TuneError`].
+pub fn held_out(
+    network: &Network,
+    goals: &[Goal],
+    examples: &dyn Examples,
+    settings: &TrainSettings,
+) -> Result<Epoch, TuneError> {
+    let (held_out, _) = parted(examples.len(), settings)?;
+    let run = Run {
+        network,
+        goals,
+        examples,
+        settings,
+    };
+    Ok(run.measure(&held_out)?.epoch(goals, 1.0, 0.0))
+}
+
+/// The examples that are held out, and the others.
+fn parted(n: usize, settings: &TrainSettings) -> Result<(Vec<usize>, Vec<usize>), TuneError> {
+    let mut order: Vec<usize> = (0..n).collect();
+    Draw::new(settings.seed, 0).shuffle(&mut order);
+    let held = n.div_ceil(settings.held_out_every.max(2)).min(n / 2);
+    if held == 0 {
+        return Err(TuneError::Samples(n));
+    }
+    let mut shown = order.split_off(held);
+    shown.sort_unstable();
+    Ok((order, shown))
+}
+
+/// The first epoch with the least held-out loss.
+fn best(epochs: &[Epoch]) -> usize {
+    let mut best = 0;
+    for (i, epoch) in epochs.iter().enumerate() {
+        if epoch.held_out_loss < epochs[best].held_out_loss {
+            best = i;
+        }
+    }
+    best
+}
+
+struct Run<'a> {
+    network: &'a Network,
+    goals: &'a [Goal],
+    examples: &'a dyn Examples,
+    settings: &'a TrainSettings,
+}
+
+/// Losses of all goals, per row.
+struct Measured {
+    losses: Vec<f64>,
+    agreement: f64,
+}
+
+impl Measured {
+    fn epoch(&self, goals: &[Goal], loss: f64, seconds: f64) -> Epoch {
+        let outputs = goals.iter().zip(&self.losses).filter(|(g, _)| g.output);
+        let counted: Vec<f64> = match goals.iter().any(|g| g.output) {
+            true => outputs.map(|(_, l)| *l).collect(),
+            false => self.losses.clone(),
+        };
+        Epoch {
+            held_out_loss: counted.iter().sum::<f64>() / counted.len().max(1) as f64,
+            held_out_agreement: self.agreement,
+            loss,
+            seconds,
+        }
+    }
+}
+
+impl Run<'_> {
+    /// A shard's given values and targets.
+    fn shard(
+        &self,
+        shard: &[usize],
+        epoch: Option<usize>,
+    ) -> Result<(Vec<Tensor>, Vec<Tensor>), TuneError> {
+        let mut made = Vec::new();
+        for index in shard {
+            let draw = epoch.map(|e| {
+                Draw::new(
+                    self.settings.seed ^ 0x5eed,
+                    (e as u64) << 32 | *index as u64,
+                )
+            });
+            made.push(
+                self.examples
+                    .example(*index, draw)
+                    .map_err(TuneError::Caller)?,
+            );
+        }
+        let join = |of: fn(&Example) -> &Vec<Values>, n: usize| -> Result<Vec<Tensor>, TuneError> {
+            (0..n)
+                .map(|i| rows(made.iter().filter_map(|e| of(e).get(i))))
+                .collect()
+        };
+        let given = join(|e| &e.given, self.network.given().len())?;
+        Ok((given, join(|e| &e.targets, self.goals.len())?))
+    }
+
+    /// The mean loss of a batch, and its gradients.
+    fn gradients(
+        &self,
+        batch: &[usize],
+        scales: &[f64],
+        epoch: usize,
+    ) -> Result<(f64, Vec<Tensor>), TuneError> {
+        let parameters = self.network.parameters();
+        let outputs = self.goals.iter().filter(|g| g.output).count().max(1) as f64;
+        let inner = self.goals.iter().filter(|g| !g.output).count().max(1) as f64;
+        let shards: Vec<(f64, Vec<Tensor>)> = batch
+            .par_chunks(SHARD)
+            .map(|shard| -> Result<(f64, Vec<Tensor>), TuneError> {
+                let (given, targets) = self.shard(shard, Some(epoch))?;
+                let values = self.network.run(&given, true)?;
+                let rows = targets
+                    .first()
+                    .and_then(|t| t.dims().first())
+                    .copied()
+                    .unwrap_or(1);
+                let share = shard.len() as f64 / (batch.len() * rows) as f64;
+                let mut loss = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
+                for (i, goal) in self.goals.iter().enumerate() {
+                    let weight = if goal.output {
+                        1.0 / outputs
+                    } else {
+                        self.settings.blocks / inner
+                    };
+                    let own = goal.sum(&values[i], &targets[i], self.settings.temperature)?;
+                    loss = (loss + (own * (weight * scales[i] * share))?)?;
+                }
+                let store = loss.backward()?;
+                let gradient = |p: &crate::network::Parameter| match store.get(&p.var) {
+                    Some(gradient) => Ok(gradient.clone()),
+                    None => p.var.zeros_like(),
+                };
+                let gradients = parameters
+                    .iter()
+                    .map(gradient)
+                    .collect::<Result<Vec<_>, _>>()?;
+                Ok((f64::from(loss.to_scalar::<f32>()?), gradients))
+            })
+            .collect::<Result<_, _>>()?;
+        let mut shards = shards.into_iter();
+        let (mut loss, mut sum) = shards.next().unwrap_or_default();
+        for (own, gradients) in shards {
+            loss += own;
+            for (sum, gradient) in sum.iter_mut().zip(gradients) {
+                *sum = (&*sum + gradient)?;
+            }
+        }
+        Ok((loss, sum))
+    }
+
+    fn measure(&self, list: &[usize]) -> Result<Measured, TuneError> {
+        let shards: Vec<(Vec<f64>, Agreement, usize)> = list
+            .par_chunks(SHARD)
+            .map(|shard| -> Result<_, TuneError> {
+                let (given, targets) = self.shard(shard, None)?;
+                let values = self.network.run(&given, false)?;
+                let mut losses = Vec::new();
+                let mut agreement = Agreement::default();
+                let judged = self.goals.iter().any(|g| g.output);
+                for (i, goal) in self.goals.iter().enumerate() {
+                    let own = goal.sum(&values[i], &targets[i], self.settings.temperature)?;
+                    losses.push(f64::from(own.to_scalar::<f32>()?));
+                    if goal.output || !judged {
+                        agreement.add(goal.agreement(&values[i], &targets[i])?);
+                    }
+                }
+                let rows = targets
+                    .first()
+                    .and_then(|t| t.dims().first())
+                    .copied()
+                    .unwrap_or(1);
+                Ok((losses, agreement, rows))
+            })
+            .collect::<Result<_, _>>()?;
+        let mut losses = vec![0.0; self.goals.len()];
+        let mut agreement = Agreement::default();
+        let mut rows = 0;
+        for (own, agrees, count) in shards {
+            losses.iter_mut().zip(own).for_each(|(l, o)| *l += o);
+            agreement.add(agrees);
+            rows += count;
+        }
+        losses.iter_mut().for_each(|l| *l /= rows.max(1) as f64);
+        Ok(Measured {
+            losses,
+            agreement: agreement.value(),
+        })
+    }
+}
+
+/// The rows of several values of the same extents.
+fn rows<'a>(values: impl Iterator<Item = &'a Values>) -> Result<Tensor, TuneError> {
+    let mut elements: Vec<f32> = Vec::new();
+    let mut dims: Vec<usize> = Vec::new();
+    for value in values {
+        if dims.is_empty() {
+            dims.clone_from(&value.dims);
+        } else if dims.get(1..) == value.dims.get(1..) {
+            dims[0] += value.dims[0];
+        } else {
+            return Err(TuneError::Library("samples are of different shapes".into()));
+        }
+        elements.extend_from_slice(&value.elements);
+    }
+    Ok(Tensor::from_vec(elements, dims, &Device::Cpu)?)
+}
