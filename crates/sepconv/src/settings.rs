@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::evaluate::Evaluator;
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
+use crate::metrics::class_rows;
 use crate::planning::Unit;
 use crate::prepared::Prepared;
 use crate::saved_plan::SavedPlan;
@@ -43,6 +44,25 @@ pub enum Budget {
     /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
     /// original's: on calibration data held out of the fits, else on synthetic inputs.
     MinSnr(f64),
+}
+
+impl Budget {
+    /// What is meant where none is given: a drop of one point where there is labelled data, or
+    /// calibration data whose outputs are classes; else outputs within 30 dB of the original's.
+    pub fn usual(model: &Loaded, calibrated: bool, evaluated: bool) -> Self {
+        let graph = model.graph();
+        // An output of unknown extents may be one of classes: running the model tells.
+        let classes = |value| {
+            model.shapes.extents(value).is_none_or(|dims| {
+                let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
+                class_rows(&dims).is_some()
+            })
+        };
+        match calibrated && (evaluated || graph.outputs().any(classes)) {
+            true => Self::MaxDrop(1.0),
+            false => Self::MinSnr(30.0),
+        }
+    }
 }
 
 /// What layers are fitted to where there is no data.
