@@ -193,3 +193,30 @@ impl Default for Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use sepconv_analysis::Pins;
+
+    use super::*;
+
+    #[test]
+    fn without_a_budget_classes_are_judged_by_agreement_and_other_outputs_by_their_noise() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let digits = Loaded::open(&root.join("models/digits.onnx"), &Pins::default()).unwrap();
+        let usual = |calibrated, evaluated| Budget::usual(&digits, calibrated, evaluated);
+        assert_eq!(usual(true, false), Budget::MaxDrop(1.0));
+        assert_eq!(usual(false, false), Budget::MinSnr(30.0));
+        // The same network with maps as its only output.
+        let graph = digits.graph();
+        let map = graph.operators().find(|(_, op)| op.is("Relu")).unwrap().1;
+        let probe = digits.document.probe(&[map.output(0).unwrap()]);
+        let proto = sepconv_onnx::Document::from_bytes(probe.skeleton.clone());
+        let maps = Loaded::new(proto.unwrap(), &Pins::default()).unwrap();
+        assert_eq!(Budget::usual(&maps, true, false), Budget::MinSnr(30.0));
+        assert_eq!(Budget::usual(&maps, true, true), Budget::MaxDrop(1.0));
+    }
+}

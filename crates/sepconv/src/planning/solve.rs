@@ -134,3 +134,79 @@ impl Planning {
         seconds.unwrap_or(0.0) / timed.original
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::planning::Costs;
+
+    fn candidate(family: &str) -> Candidate {
+        Candidate {
+            family: family.into(),
+            rank: 1,
+            macs_before: 50,
+            macs: 20,
+            params: 1,
+            energy: 1.0,
+            weight_error: 0.0,
+            lowering: None,
+        }
+    }
+
+    /// Two layers of 50 MACs and 5 s. Of the same MACs, 'slow' forms save no time and 'fast' ones
+    /// four fifths of it, at `dearer` times the damage.
+    fn planning(dearer: f64) -> Planning {
+        let both = |cost: f64, slow: f64, fast: f64| Costs {
+            total: 2.0 * cost,
+            original: 2.0 * cost,
+            kept: vec![Some(cost); 2],
+            candidates: vec![vec![Some((slow, Some("branches"))), Some((fast, Some("concat")))]; 2],
+        };
+        Planning {
+            costs: both(50.0, 20.0, 20.0),
+            timed: Some(both(5.0, 4.9, 1.0)),
+            damages: vec![vec![0.1, 0.1 * dearer]; 2],
+            candidates: vec![vec![candidate("slow"), candidate("fast")]; 2],
+        }
+    }
+
+    fn families(solution: &Solution) -> Vec<&str> {
+        let chosen = solution.chosen.iter().flatten();
+        chosen.map(|c| c.family.as_str()).collect()
+    }
+
+    #[test]
+    fn a_budget_of_macs_buys_time_too() {
+        let plain = planning(1.5).solve(0.4, 0.0).unwrap();
+        assert_eq!(families(&plain), ["slow", "slow"]);
+        assert!((plain.time.unwrap() - 0.98).abs() < 1e-9);
+        let solved = planning(1.5).solve(0.4, SHARE).unwrap();
+        assert_eq!(families(&solved), ["fast", "fast"]);
+        assert!((solved.time.unwrap() - 0.2).abs() < 1e-9);
+        assert!((solved.fraction - 0.4).abs() < 1e-9 && (solved.damage - 0.3).abs() < 1e-9);
+        // The bound is that of the plan that may ignore time.
+        assert!(solved.bound <= plain.damage + 1e-9);
+    }
+
+    #[test]
+    fn time_is_not_bought_at_any_price() {
+        // Two fast layers would do 2.5 times the damage, one does 1.75 times.
+        let solved = planning(2.5).solve(0.4, SHARE).unwrap();
+        assert!(solved.damage <= DEAREST * 0.2, "{solved:?}");
+        assert!(!families(&solved).is_empty());
+        let solved = planning(40.0).solve(0.4, SHARE).unwrap();
+        assert_eq!(families(&solved), ["slow", "slow"]);
+    }
+
+    #[test]
+    fn what_was_not_timed_is_planned_by_cost_alone() {
+        let mut planning = planning(1.5);
+        planning.timed = None;
+        let solved = planning.solve(0.4, SHARE).unwrap();
+        assert_eq!(
+            (families(&solved), solved.time),
+            (vec!["slow", "slow"], None)
+        );
+    }
+}
