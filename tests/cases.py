@@ -14,13 +14,14 @@ def array(*dims):
 
 
 def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17):
-    """A model of these nodes, from `x` to outputs of any shape."""
+    """A model of these nodes, from `x` to outputs of any shape, or of the shapes in a dict."""
     inputs = inputs or {"x": INPUT}
+    outputs = outputs if isinstance(outputs, dict) else dict.fromkeys(outputs)
     graph = helper.make_graph(
         nodes,
         "case",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )
     opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(f.domain, 1) for f in functions)]
@@ -138,6 +139,118 @@ def pointwise():
     return model(nodes, tensors)
 
 
+def body(name, nodes, outputs, inputs=(), tensors=None, kind=TensorProto.FLOAT):
+    """A graph for an attribute; inputs and outputs are names, or pairs of a name and dimensions."""
+
+    def infos(values):
+        pairs = [(v, None) if isinstance(v, str) else v for v in values]
+        return [v if not isinstance(v, tuple) else helper.make_tensor_value_info(v[0], kind, v[1]) for v in pairs]
+
+    weights = [numpy_helper.from_array(value, key) for key, value in (tensors or {}).items()]
+    return helper.make_graph(nodes, name, infos(inputs), infos(outputs), weights)
+
+
+def choice(suffix):
+    """The branches of an `If`: one captures the input, a weight and a normalisation of the graph around it, the
+    other has a weight of its own, one in a `Constant`, and one of the outermost graph in an `If` within it."""
+    then = [
+        conv(["x", "w", "b"], f"t{suffix}", name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", [f"t{suffix}", "scale", "shift", "mean", "var"], [f"then{suffix}"]),
+    ]
+    inner = [
+        body("inner", [conv(["x", weight], f"{name}{suffix}", name="conv", pads=[1, 1, 1, 1])], [f"{name}{suffix}"])
+        for weight, name in (("w", "yes"), ("made", "no"))
+    ]
+    other = [
+        constant(array(6, 6, 1, 3), f"c{suffix}"),
+        conv(["x", f"v{suffix}"], f"e{suffix}", name="conv", pads=[1, 1, 1, 1]),
+        conv([f"e{suffix}", f"c{suffix}"], f"f{suffix}", name="", pads=[0, 1, 0, 1]),
+        helper.make_node("If", ["flag"], [f"g{suffix}"], name="inner", then_branch=inner[0], else_branch=inner[1]),
+        helper.make_node("Add", [f"f{suffix}", f"g{suffix}"], [f"else{suffix}"], name="add"),
+    ]
+    return {
+        "then_branch": body("then", then, [f"then{suffix}"]),
+        "else_branch": body("else", other, [f"else{suffix}"], tensors={f"v{suffix}": array(6, 4, 3, 3)}),
+    }
+
+
+def choosing():
+    """Two `If`s of opposite conditions, and a convolution of the name of those within."""
+    parameters = {name: array(6) for name in ("b", "scale", "shift", "mean")}
+    tensors = {"w": array(6, 4, 3, 3), "u": array(6, 4, 3, 3), "var": np.abs(array(6)) + 1, **parameters}
+    nodes = [
+        constant(array(24, 9), "flat"),
+        helper.make_node("Reshape", ["flat", "shape"], ["made"], name="reshape"),
+        helper.make_node("ReduceSum", ["x"], ["sum"], name="sum", keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["flag"], name="greater"),
+        helper.make_node("Not", ["flag"], ["unflag"], name="not"),
+        helper.make_node("If", ["flag"], ["a"], name="if", **choice("1")),
+        helper.make_node("If", ["unflag"], ["b2"], name="unless", **choice("2")),
+        conv(["x", "u"], "c", name="conv", pads=[1, 1, 1, 1]),
+    ]
+    tensors.update(zero=np.zeros((), np.float32), shape=np.array([6, 4, 3, 3]))
+    return model(nodes, tensors, outputs=("a", "b2", "c"))
+
+
+def repeating():
+    """A `Loop` that convolves its state three times, and a `Scan` over the batch."""
+    flag = helper.make_tensor_value_info("going", TensorProto.BOOL, [])
+    on = helper.make_tensor_value_info("on", TensorProto.BOOL, [])
+    count = helper.make_tensor_value_info("i", TensorProto.INT64, [])
+    loop = [
+        conv(["state", "w"], "h", name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["h", "x"], ["next"], name="add"),
+        helper.make_node("Identity", ["going"], ["on"], name="again"),
+    ]
+    scan = [
+        helper.make_node("Unsqueeze", ["row", "first"], ["one"], name="unsqueeze"),
+        conv(["one", "v"], "k", name="conv", strides=[2, 1]),
+        helper.make_node("Squeeze", ["k", "first"], ["made"], name="squeeze"),
+    ]
+    over = {"body": body("over", scan, ["made"], [("row", INPUT[1:])], {"v": array(6, 4, 3, 3)}), "num_scan_inputs": 1}
+    nodes = [
+        helper.make_node(
+            "Loop", ["three", "true", "x"], ["a"], name="loop", body=body("again", loop, [on, "next"], [count, flag, ("state", INPUT)])
+        ),
+        helper.make_node("Scan", ["x"], ["b"], name="scan", **over),
+    ]
+    tensors = {"w": array(4, 4, 3, 3), "three": np.array(3), "true": np.array(True), "first": np.array([0])}
+    return model(nodes, tensors, outputs={"a": INPUT, "b": (2, 6, 4, 6)})
+
+
+def called():
+    """A local function that is called twice: a convolution and its norm, one whose stride the caller gives, and one in
+    an `If`."""
+    names = ("scale", "shift", "mean")
+    inner = [
+        body(name, [conv(["x", "w"], name, name="conv", pads=[1, 1, 1, 1])], [name]) for name in ("yes", "no")
+    ]
+    given = conv(["h", "v"], "k", name="given", pads=[1, 1, 1, 1])
+    given.attribute.add(name="strides", ref_attr_name="steps", type=onnx.AttributeProto.INTS)
+    nodes = [
+        constant(array(4, 4, 3, 3), "w"),
+        constant(array(4, 4, 3, 3), "v"),
+        constant(np.abs(array(4)) + 1, "var"),
+        *(constant(array(4), name) for name in names),
+        conv(["x", "w"], "raw", name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["raw", *names, "var"], ["h"], name="bn"),
+        given,
+        helper.make_node("If", ["flag"], ["g"], name="if", then_branch=inner[0], else_branch=inner[1]),
+        helper.make_node("Add", ["k", "g"], ["y"], name="add"),
+    ]
+    opsets = [helper.make_opsetid("", 17)]
+    block = helper.make_function("local", "Block", ["x", "flag"], ["y"], nodes, opsets, attributes=["steps"])
+    call = lambda a, flag, b: helper.make_node("Block", [a, flag], [b], name=b, domain="local", steps=[1, 1])
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], name="sum", keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["flag"], name="greater"),
+        helper.make_node("Not", ["flag"], ["unflag"], name="not"),
+        call("x", "flag", "once"),
+        call("once", "unflag", "y"),
+    ]
+    return model(nodes, {"zero": np.zeros((), np.float32)}, functions=[block])
+
+
 CASES = {
     "transposed": lambda: transposed(),
     "transposed-strided": lambda: transposed(strides=[2, 3], pads=[1, 0, 2, 1], output_padding=[1, 2]),
@@ -157,6 +270,9 @@ CASES = {
     "normalised-before": normalised_before,
     "pointwise": pointwise,
     "normalised-transposed": lambda: normalised("ConvTranspose"),
+    "choosing": choosing,
+    "repeating": repeating,
+    "called": called,
 }
 
 

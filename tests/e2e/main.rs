@@ -22,5 +22,6 @@ mod refusals;
 mod reporting;
 mod round_trip;
 mod selection;
+mod subgraphs;
 mod tuning;
 mod writing;

@@ -50,7 +50,8 @@ fn through(graph: &Graph, value: ValueId, depth: usize) -> Option<Cow<'_, Tensor
     if op.is("Constant") {
         return literal(op);
     }
-    let depth = depth.checked_sub(1)?;
+    // In a local function, what an attribute refers to is known to its callers alone.
+    let depth = depth.checked_sub(1).filter(|_| op.is_literal())?;
     let input = |slot| through(graph, op.input(slot)?, depth);
     if op.is("Identity") {
         input(0)

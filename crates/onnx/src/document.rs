@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use sepconv_ir::{DType, Model, ValueId};
 
-use crate::error::OnnxError;
+use crate::body::{Body, bodies};
+use crate::error::{Malformed, OnnxError};
 use crate::export::{Detached, Part, detach, export};
 use crate::external::DataFiles;
 use crate::file::{Mapping, Staged, map, write_atomic};
@@ -21,6 +22,7 @@ pub struct Document {
     /// The model. Passes edit its graph through patches.
     pub model: Model,
     pub(crate) envelope: Envelope,
+    pub(crate) bodies: Vec<Body>,
     origin: Origin,
 }
 
@@ -93,10 +95,8 @@ impl Document {
 
     fn read(data: Bytes, files: DataFiles, path: Option<&Path>) -> Result<Self, OnnxError> {
         let size = data.len();
-        let (model, envelope) = import(&data, &files).map_err(|reason| OnnxError::Malformed {
-            file: path.map_or("<bytes>".into(), |p| p.display().to_string()),
-            reason,
-        })?;
+        let (model, envelope) = import(&data, &files).map_err(|reason| malformed(path, reason))?;
+        let bodies = bodies(&model, &envelope.model, &files);
         let origin = Origin {
             path: path.map(Path::to_owned),
             size,
@@ -106,8 +106,13 @@ impl Document {
         Ok(Self {
             model,
             envelope,
+            bodies,
             origin,
         })
+    }
+
+    pub(crate) fn malformed(&self, reason: Malformed) -> OnnxError {
+        malformed(self.path(), reason)
     }
 
     /// The file that the document was read from.
@@ -201,5 +206,12 @@ impl Document {
         };
         let source = self.origin.path.as_deref().and_then(folder);
         source.is_some() && source == folder(path)
+    }
+}
+
+fn malformed(path: Option<&Path>, reason: Malformed) -> OnnxError {
+    OnnxError::Malformed {
+        file: path.map_or("<bytes>".into(), |p| p.display().to_string()),
+        reason,
     }
 }

@@ -68,7 +68,7 @@ fn amounts(graph: &Graph, op: &Operator, rank: usize) -> Option<Vec<i64>> {
             .all(|byte| *byte == 0),
         None => op.float("value", 0.0).to_bits() == 0,
     };
-    if !constant || !zero {
+    if !constant || !zero || !op.is_literal() {
         return None;
     }
     // Inputs since opset 11, `axes` among them since opset 18.

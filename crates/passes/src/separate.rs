@@ -6,7 +6,7 @@
 
 use sepconv_analysis::constants;
 use sepconv_factor::Chain;
-use sepconv_ir::Graph;
+use sepconv_ir::{Graph, Patch, ValueId};
 
 use crate::error::PassError;
 use crate::lowering::{Emitter, Lowering, choose};
@@ -68,6 +68,25 @@ pub fn apply(
     }
     graph.verify()?;
     Ok(applied)
+}
+
+/// Removes the operators that make constants which nothing reads any more: those that make
+/// `values`, and what only they read.
+///
+/// Before: `w = Constant()`, `v = Reshape(w, s)`, read by nothing. After: neither. Terminates:
+/// operators only go.
+///
+/// # Errors
+/// [`PassError::Graph`] where the patch does not fit: a fault of this pass.
+pub fn drop_unread(graph: &mut Graph, values: &[ValueId]) -> Result<(), PassError> {
+    let mut unread = constants::orphans(graph, values, &[], &[]).into_iter();
+    let Some(first) = unread.next() else {
+        return Ok(());
+    };
+    let mut patch = Patch::replace("unread-constant", first);
+    unread.for_each(|node| patch.remove(node));
+    graph.apply(patch)?;
+    Ok(())
 }
 
 /// Replaces one convolution by a chain and returns the name of the lowering that wrote it:

@@ -22,6 +22,12 @@ pub enum Kept {
     /// The families and the order that are allowed leave none for it.
     #[error("none of the allowed families can be written here")]
     NoFamily,
+    /// It is in a subgraph or a local function, whose calls are not counted.
+    #[error("in a subgraph: only --rank and --energy (without --target) reach it")]
+    InSubgraph,
+    /// It is in a local function, and an attribute is given where that is called.
+    #[error("an attribute is given by the function's caller")]
+    Reference,
     /// Its weight is computed, an input, or may be overridden by callers.
     #[error("weight is not a constant")]
     NotConstant,
@@ -43,6 +49,25 @@ pub enum Kept {
     /// Its input shape is unknown, so that a MAC budget can't count it.
     #[error("input shape unknown (pin it with --input-shape)")]
     UnknownShape,
+}
+
+impl Kept {
+    /// One line that counts reasons, such as "3 pointwise kernel, 1 not selected".
+    pub fn count<'a>(reasons: impl Iterator<Item = &'a Self>) -> String {
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for kept in reasons {
+            let text = kept.to_string();
+            match counts.iter_mut().find(|(t, _)| *t == text) {
+                Some((_, n)) => *n += 1,
+                None => counts.push((text, 1)),
+            }
+        }
+        if counts.is_empty() {
+            return "there is none".into();
+        }
+        let parts: Vec<String> = counts.iter().map(|(t, n)| format!("{n} {t}")).collect();
+        parts.join(", ")
+    }
 }
 
 /// A convolution that can be rewritten.
@@ -72,8 +97,12 @@ impl Site {
     /// Describes the convolution on `node`. `None` if `node` is no convolution.
     pub fn of(graph: &Graph, node: NodeId, shapes: &Shapes) -> Option<Result<Self, Kept>> {
         let op = graph.operator(node)?;
-        let convolves = op.is("Conv") || op.is("ConvTranspose");
-        convolves.then(|| Self::read(graph, node, op, shapes))
+        Self::is_convolution(op).then(|| Self::read(graph, node, op, shapes))
+    }
+
+    /// Whether an operator is one that is surveyed.
+    pub fn is_convolution(op: &Operator) -> bool {
+        op.is("Conv") || op.is("ConvTranspose")
     }
 
     fn read(graph: &Graph, node: NodeId, op: &Operator, shapes: &Shapes) -> Result<Self, Kept> {
@@ -83,6 +112,9 @@ impl Site {
             .ok_or(Kept::NotConstant)?;
         if !weight.dtype().is_float() || weight.data().is_none() {
             return Err(Kept::Type(weight.dtype().to_string()));
+        }
+        if !op.is_literal() {
+            return Err(Kept::Reference);
         }
         let attributes = ConvAttributes::read(op, weight.dims())
             .map_err(|e| Kept::Malformed(e.reason.to_string()))?;

@@ -1,7 +1,7 @@
 //! Meets a budget.
 
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
-use sepconv_passes::{Candidate, Choice, Kept, Plan, Planner};
+use sepconv_passes::{Candidate, Choice, Kept, PassError, Plan, Planner};
 
 use crate::calibrate::{CalibrationSettings, calibrate, score};
 use crate::compress::Compressed;
@@ -24,6 +24,10 @@ pub(crate) fn meet(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    let per_layer = matches!(settings.budget, Budget::Rank(_) | Budget::Energy(_));
+    if per_layer && prepared.only_in_bodies() {
+        return meet_with(model, prepared, settings, None, progress);
+    }
     if let Some(calibration) = &settings.calibration {
         return meet_with(model, prepared, settings, Some(calibration), progress);
     }
@@ -72,7 +76,7 @@ fn meet_with(
         (Budget::MinSnr(floor), None) => search(model, prepared, settings, floor, progress),
         (Budget::Rank(rank), _) => {
             let planner = UniformRank {
-                rank,
+                rank: offered(prepared, rank).map_err(|e| prepared.failed(e))?,
                 costlier: settings.costlier,
             };
             if calibration.is_none() && settings.latency.is_none() {
@@ -101,6 +105,19 @@ fn meet_with(
             let admissible = plan.layers.into_iter().map(|l| of(l.choice)).collect();
             best_of(model, prepared, settings, calibration, admissible, progress)
         }
+    }
+}
+
+/// `rank`, or the largest that the main graph offers where a body offers as much.
+///
+/// # Errors
+/// [`PassError::Rank`] where only bodies offer ranks, and none of them that one.
+fn offered(prepared: &Prepared, rank: usize) -> Result<usize, PassError> {
+    let largest = UniformRank::largest(&prepared.survey);
+    match (largest, prepared.bodies.largest_rank()) {
+        (Some(here), Some(inner)) if rank <= inner => Ok(rank.min(here)),
+        (None, Some(max)) if rank > max => Err(PassError::Rank { rank, max }),
+        _ => Ok(rank),
     }
 }
 
@@ -196,6 +213,7 @@ pub(crate) fn fitted(
         solution: None,
         times: std::collections::BTreeMap::new(),
         spectra: std::collections::BTreeMap::new(),
+        body_macs: std::collections::BTreeMap::new(),
         tuning: None,
     })
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sepconv_data::SyntheticKind;
+use sepconv_ir::Graph;
 use sepconv_onnx::Document;
 use sepconv_passes::Choice;
 use serde::Serialize;
@@ -174,7 +175,8 @@ pub(crate) fn finished<T>(
 
 /// `Pad`s of a model.
 fn pads(model: &Loaded) -> usize {
-    let operators = model.graph().operators();
+    let bodies = model.document.bodies().iter().map(|b| &b.graph);
+    let operators = bodies.chain([model.graph()]).flat_map(Graph::operators);
     operators.filter(|(_, op)| op.is("Pad")).count()
 }
 
@@ -237,6 +239,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
         rows.iter()
             .find(|r| graph.label(r.node) == name && r.op_type.starts_with("Conv"))
             .and_then(|r| r.cost.macs)
+            .or_else(|| compressed.body_macs.get(name).copied())
     };
     let mut layers = Vec::new();
     for entry in &compressed.plan.layers {

@@ -41,7 +41,7 @@ pub(crate) fn search(
     let least = least_fraction(&prepared.survey, model.cost.macs).ok_or_else(|| {
         nothing(format!(
             "no convolution qualifies: {}",
-            prepared.survey.reasons()
+            prepared.reasons()
         ))
     })?;
     let references = references(model, settings, progress).map_err(|e| match e {
