@@ -127,7 +127,11 @@ fn subgraphs(
                 let Some((inner, captures, layout)) = read else {
                     continue;
                 };
-                let which = if i == 0 { String::new() } else { format!("_{i}") };
+                let which = if i == 0 {
+                    String::new()
+                } else {
+                    format!("_{i}")
+                };
                 let scope = format!("{prefix}{}/{}{which}", graph.label(node), a.name);
                 let index = found.len();
                 found.push(Body {
@@ -177,7 +181,10 @@ fn body(around: &Graph, message: &Bytes, files: &DataFiles) -> Option<Read> {
 /// Reads the `FunctionProto` of a record of `ModelProto`.
 fn function(raw: &Bytes, files: &DataFiles) -> Option<(String, Graph, Vec<GraphRecord>)> {
     let record = records(raw).ok()?.into_iter().next()?;
-    let message = record.payload().ok().filter(|_| record.number == FUNCTIONS)?;
+    let message = record
+        .payload()
+        .ok()
+        .filter(|_| record.number == FUNCTIONS)?;
     let mut importer = Importer::within(files);
     let layout = importer.function(message).ok()?;
     let graph = importer.builder.finish().ok()?;

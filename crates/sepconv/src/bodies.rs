@@ -228,6 +228,7 @@ impl Bodies {
         }
         made.plan.layers.extend(plan.layers);
         if !any {
+        made.in_bodies.extend(self.names());
             return Ok(made);
         }
         document.set_bodies(bodies, &mut |graph, unread| tidy(graph, unread))?;

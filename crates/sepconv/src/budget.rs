@@ -28,6 +28,13 @@ pub(crate) fn meet(
     if per_layer && prepared.only_in_bodies() {
         return meet_with(model, prepared, settings, None, progress);
     }
+    let in_bodies = prepared.bodies.names().next().is_some();
+    if !per_layer && in_bodies && prepared.survey.sites().next().is_none() {
+        return Err(Error::Nothing {
+            file: model.file(),
+            reason: format!("no convolution can be rewritten: {}", prepared.reasons()),
+        });
+    }
     if let Some(calibration) = &settings.calibration {
         return meet_with(model, prepared, settings, Some(calibration), progress);
     }
@@ -214,6 +221,7 @@ pub(crate) fn fitted(
         times: std::collections::BTreeMap::new(),
         spectra: std::collections::BTreeMap::new(),
         body_macs: std::collections::BTreeMap::new(),
+        in_bodies: std::collections::BTreeSet::new(),
         tuning: None,
     })
 }

@@ -39,6 +39,8 @@ pub struct Compressed {
     pub spectra: BTreeMap<String, Vec<f64>>,
     /// MACs of convolutions in subgraphs and functions, for one run of the body, where known.
     pub body_macs: BTreeMap<String, u64>,
+    /// The layers that are in subgraphs and functions.
+    pub in_bodies: BTreeSet<String>,
     /// What tuning did, where [`Settings::tune`] asked for it.
     pub tuning: Option<Tuning>,
 }
@@ -158,6 +160,7 @@ fn untouched(
         calibration: None,
         solution: None,
         times: BTreeMap::new(),
+        in_bodies: BTreeSet::new(),
         spectra: BTreeMap::new(),
         body_macs: BTreeMap::new(),
         tuning: None,

@@ -40,6 +40,9 @@ pub struct Size {
 pub struct Layer {
     /// Name of the convolution.
     pub name: String,
+    /// Whether it is in a subgraph or a local function. Its MACs are then those of one run of the
+    /// body, and no part of the model's.
+    pub in_subgraph: bool,
     /// Family that took its place (`dw-pw`, `pw-dw`), or `kept`.
     pub form: String,
     /// Rank, where it was rewritten.
@@ -250,6 +253,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
         layers.push(match &entry.choice {
             Choice::Keep(kept) => Layer {
                 name: entry.layer.clone(),
+                in_subgraph: compressed.in_bodies.contains(&entry.layer),
                 form: "kept".into(),
                 rank: None,
                 lowering: None,
@@ -264,6 +268,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
             },
             Choice::Separate(c) => Layer {
                 name: entry.layer.clone(),
+                in_subgraph: compressed.in_bodies.contains(&entry.layer),
                 form: c.family.clone(),
                 rank: Some(c.rank),
                 lowering: applied.map(|a| a.lowering.to_owned()),

@@ -91,6 +91,7 @@ impl Prepared {
             times: BTreeMap::new(),
             spectra: BTreeMap::new(),
             body_macs: BTreeMap::new(),
+            in_bodies: BTreeSet::new(),
             tuning: None,
         })
     }
