@@ -1,6 +1,7 @@
 //! Which convolutions the user means.
 
 use globset::{Glob, GlobMatcher};
+use sepconv_analysis::constants::Sight;
 
 use crate::error::PassError;
 
@@ -10,6 +11,7 @@ use crate::error::PassError;
 pub struct Selection {
     /// What stands before the labels of the graph's operators in the names of layers.
     scope: String,
+    sight: Sight,
     layers: Vec<GlobMatcher>,
     skip: Vec<GlobMatcher>,
 }
@@ -22,6 +24,7 @@ impl Selection {
     pub fn new<S: AsRef<str>>(layers: &[S], skip: &[S]) -> Result<Self, PassError> {
         Ok(Self {
             scope: String::new(),
+            sight: Sight::Plain,
             layers: compile(layers)?,
             skip: compile(skip)?,
         })
@@ -41,6 +44,18 @@ impl Selection {
             scope: format!("{scope}/"),
             ..self.clone()
         }
+    }
+
+    /// The same layers, those of quantised weights among them or not.
+    #[must_use]
+    pub fn quantized(self, too: bool) -> Self {
+        let sight = if too { Sight::Quantized } else { Sight::Plain };
+        Self { sight, ..self }
+    }
+
+    /// What weights are seen through.
+    pub fn sight(&self) -> Sight {
+        self.sight
     }
 
     /// The name of the layer of an operator's label.

@@ -1,6 +1,7 @@
 //! Convolutions of a graph, and why some of them stay as they are.
 
-use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes, constants};
+use sepconv_analysis::constants::Sight;
+use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes};
 use sepconv_factor::{
     Kernel, KernelShape, Skip, StageShape, chain_macs, kernel_macs, transposed_chain_macs,
 };
@@ -31,6 +32,9 @@ pub enum Kept {
     /// Its weight is computed, an input, or may be overridden by callers.
     #[error("weight is not a constant")]
     NotConstant,
+    /// Its weight is quantised, and that was not to be looked through.
+    #[error("weight is quantised (--quantized looks through it)")]
+    Quantized,
     /// Its weight is of a type that is not decomposed.
     #[error("weight of type {0}")]
     Type(String),
@@ -83,6 +87,8 @@ pub struct Site {
     pub kernel: KernelShape,
     /// Element type of the weight; the rewritten weights have the same.
     pub dtype: DType,
+    /// What the weight is seen through.
+    pub sight: Sight,
     /// Input extents along the spatial axes, where known.
     pub input_spatial: Option<Vec<usize>>,
     /// Output extents along the spatial axes, where known.
@@ -95,9 +101,14 @@ pub struct Site {
 
 impl Site {
     /// Describes the convolution on `node`. `None` if `node` is no convolution.
-    pub fn of(graph: &Graph, node: NodeId, shapes: &Shapes) -> Option<Result<Self, Kept>> {
+    pub fn of(
+        graph: &Graph,
+        node: NodeId,
+        shapes: &Shapes,
+        sight: Sight,
+    ) -> Option<Result<Self, Kept>> {
         let op = graph.operator(node)?;
-        Self::is_convolution(op).then(|| Self::read(graph, node, op, shapes))
+        Self::is_convolution(op).then(|| Self::read(graph, node, op, shapes, sight))
     }
 
     /// Whether an operator is one that is surveyed.
@@ -105,11 +116,20 @@ impl Site {
         op.is("Conv") || op.is("ConvTranspose")
     }
 
-    fn read(graph: &Graph, node: NodeId, op: &Operator, shapes: &Shapes) -> Result<Self, Kept> {
-        let weight = op
-            .input(1)
-            .and_then(|w| constants::resolve(graph, w))
-            .ok_or(Kept::NotConstant)?;
+    fn read(
+        graph: &Graph,
+        node: NodeId,
+        op: &Operator,
+        shapes: &Shapes,
+        sight: Sight,
+    ) -> Result<Self, Kept> {
+        let input = op.input(1).ok_or(Kept::NotConstant)?;
+        let weight = sight.resolve(graph, input).ok_or_else(|| {
+            match Sight::Quantized.resolve(graph, input) {
+                Some(_) => Kept::Quantized,
+                None => Kept::NotConstant,
+            }
+        })?;
         if !weight.dtype().is_float() || weight.data().is_none() {
             return Err(Kept::Type(weight.dtype().to_string()));
         }
@@ -133,6 +153,7 @@ impl Site {
             node,
             name: graph.label(node).to_owned(),
             dtype: weight.dtype(),
+            sight,
             input_spatial: input.and_then(|d| spatial(&d, attributes.axes())),
             output_spatial: output.and_then(|d| spatial(&d, attributes.axes())),
             attributes,
@@ -151,7 +172,7 @@ impl Site {
         let tensor = graph
             .operator(self.node)
             .and_then(|op| op.input(1))
-            .and_then(|w| constants::resolve(graph, w))
+            .and_then(|w| self.sight.resolve(graph, w))
             .ok_or(Kept::NotConstant)?;
         let data = tensor
             .to_f32()

@@ -153,7 +153,7 @@ impl Survey {
         let total = all.len();
         let mut layers = Vec::with_capacity(total);
         for (done, (node, label)) in all.into_iter().enumerate() {
-            let Some(site) = Site::of(graph, node, shapes) else {
+            let Some(site) = Site::of(graph, node, shapes, selection.sight()) else {
                 continue;
             };
             progress(done, total);
@@ -301,6 +301,7 @@ fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use sepconv_analysis::constants::Sight;
     use super::*;
     use crate::testing::conv;
     use sepconv_analysis::{Assumptions, Pins};
@@ -310,7 +311,9 @@ mod tests {
         let graph = conv(4, 4, 1, 1);
         let (node, _) = graph.operators().next().unwrap();
         let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
-        let site = Site::of(&graph, node, &shapes).unwrap().unwrap();
+        let site = Site::of(&graph, node, &shapes, Sight::Plain)
+            .unwrap()
+            .unwrap();
         let allowed = |names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
             let order = Order::Best;

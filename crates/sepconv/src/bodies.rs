@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use sepconv_analysis::{Assumptions, NodeCost, Pins, Shapes, constants, cost};
+use sepconv_analysis::constants::Sight;
+use sepconv_analysis::{Assumptions, NodeCost, Pins, Shapes, cost};
 use sepconv_ir::{Graph, IrError, ValueId};
 use sepconv_onnx::{Body, Document};
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
@@ -56,7 +57,8 @@ impl Bodies {
                 Some(parent) => &all[parent].graph,
                 None => model.graph(),
             };
-            let graph = with_constants(body, around).map_err(|e| failed(model, e.into()))?;
+            let graph = with_constants(body, around, selection.sight())
+                .map_err(|e| failed(model, e.into()))?;
             let labels = convolutions(&graph).into_iter().map(|(_, label)| label);
             let labels: Vec<String> = labels.collect();
             let selection = selection.within(&free_scope(body.scope(), &labels, &names));
@@ -231,7 +233,11 @@ impl Bodies {
         made.in_bodies.extend(self.names());
             return Ok(made);
         }
-        document.set_bodies(bodies, &mut |graph, unread| tidy(graph, unread))?;
+        let sight = self
+            .all
+            .first()
+            .map_or(Sight::Plain, |b| b.selection.sight());
+        document.set_bodies(bodies, &mut |graph, unread| tidy(graph, sight, unread))?;
         made.model = model.with(document)?;
         Ok(made)
     }
@@ -256,8 +262,8 @@ pub(crate) fn parameters(document: &Document) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
 
-fn tidy(graph: &mut Graph, unread: &[ValueId]) -> Result<(), IrError> {
-    drop_unread(graph, unread).map_err(|e| match e {
+fn tidy(graph: &mut Graph, sight: Sight, unread: &[ValueId]) -> Result<(), IrError> {
+    drop_unread(graph, sight, unread).map_err(|e| match e {
         PassError::Graph(e) => e,
         other => IrError::Inconsistent(other.to_string()),
     })
@@ -294,11 +300,11 @@ fn free_scope(scope: &str, labels: &[String], taken: &HashSet<String>) -> String
 }
 
 /// The graph of a body in which constants of the graph around it are constants.
-fn with_constants(body: &Body, around: &Graph) -> Result<Graph, IrError> {
+fn with_constants(body: &Body, around: &Graph, sight: Sight) -> Result<Graph, IrError> {
     let mut graph = body.graph.clone();
     for value in body.captures() {
         let outer = around.find(graph.name(*value));
-        let tensor = outer.and_then(|v| constants::resolve(around, v));
+        let tensor = outer.and_then(|v| sight.resolve(around, v));
         if let Some(tensor) = tensor {
             graph.fix_input(*value, tensor.into_owned())?;
         }

@@ -1,6 +1,7 @@
 //! What a model is made of, and what could be done about it.
 
-use sepconv_analysis::{NodeCost, Shapes, constants};
+use sepconv_analysis::constants::Sight;
+use sepconv_analysis::{NodeCost, Shapes};
 use sepconv_ir::Graph;
 use sepconv_passes::{Order, Selection, Surveyed, convolutions, fold};
 use serde::Serialize;
@@ -162,7 +163,7 @@ fn describe(graph: &Graph, shapes: &Shapes, layer: &Surveyed) -> LayerInspection
     let op = graph.operator(layer.node);
     let weight = op
         .and_then(|op| op.input(1))
-        .and_then(|w| constants::resolve(graph, w));
+        .and_then(|w| Sight::Quantized.resolve(graph, w));
     let site = layer.site.as_ref().ok().map(|(site, _)| site);
     let cost = NodeCost::of(graph, layer.node, shapes);
     LayerInspection {

@@ -35,7 +35,8 @@ impl Prepared {
         };
         let all = convolutions(model.graph()).into_iter();
         let mut names: Vec<String> = all.map(|(_, label)| label).collect();
-        let mut bodies = Bodies::new(model, &settings.selection, &names)?;
+        let selection = &settings.selection.clone().quantized(settings.quantized);
+        let mut bodies = Bodies::new(model, selection, &names)?;
         names.extend(bodies.names());
         settings.selection.check(&names).map_err(failed)?;
         if reaches(settings) || settings.plan.is_some() {
