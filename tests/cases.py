@@ -1,5 +1,7 @@
 """Small models of the forms that a convolution and its weight take, for the end-to-end tests."""
 
+import os
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -13,7 +15,7 @@ def array(*dims):
     return (values / np.sqrt(np.prod(dims[1:]))).astype(np.float32)
 
 
-def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17):
+def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17, domains=()):
     """A model of these nodes, from `x` to outputs of any shape, or of the shapes in a dict."""
     inputs = inputs or {"x": INPUT}
     outputs = outputs if isinstance(outputs, dict) else dict.fromkeys(outputs)
@@ -25,6 +27,7 @@ def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17):
         [numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )
     opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(f.domain, 1) for f in functions)]
+    opsets += [helper.make_opsetid(domain, 1) for domain in domains]
     made = helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=list(functions))
     return onnx.shape_inference.infer_shapes(made)
 
@@ -251,6 +254,63 @@ def called():
     return model(nodes, {"zero": np.zeros((), np.float32)}, functions=[block])
 
 
+def quantized():
+    """Weights of 8 bits with one scale per output channel, and with one scale and zero point for all."""
+    rng = np.random.default_rng(3)
+    tensors = {
+        "q": rng.integers(-127, 128, (6, 4, 3, 3)).astype(np.int8),
+        "qs": np.abs(array(6)) / 50,
+        "qz": np.zeros(6, np.int8),
+        "b": rng.integers(-99, 100, 6).astype(np.int32),
+        "u": rng.integers(0, 256, (5, 6, 3, 3)).astype(np.uint8),
+        "us": np.array(0.004, np.float32),
+        "uz": np.array(131, np.uint8),
+        "bs": np.array([0.01], np.float32),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "us", "uz"], ["xq"], name="quantize"),
+        helper.make_node("DequantizeLinear", ["xq", "us", "uz"], ["xd"], name="x.d"),
+        helper.make_node("DequantizeLinear", ["q", "qs", "qz"], ["w"], name="w.d", axis=0),
+        helper.make_node("DequantizeLinear", ["b", "bs"], ["bias"], name="b.d"),
+        helper.make_node("DequantizeLinear", ["u", "us", "uz"], ["v"], name="v.d"),
+        conv(["xd", "w", "bias"], "h", name="first", pads=[1, 1, 1, 1]),
+        conv(["h", "v"], name="second"),
+    ]
+    return model(nodes, tensors)
+
+
+# Extents of the initializer of `huge`, 2.2 GB.
+HUGE = (550, 1_000_000)
+
+
+def huge():
+    """A convolution, and an operator nobody knows that reads a tensor of 2.2 GB; see `huge_data`."""
+    nodes = [
+        conv(["x", "w"], pads=[1, 1, 1, 1]),
+        helper.make_node("Look", ["x", "big"], ["z"], name="look", domain="com.example"),
+    ]
+    w = array(6, 4, 3, 3)
+    made = model(nodes, {"w": w}, outputs={"y": (2, 6, 9, 8), "z": (1,)}, domains=["com.example"])
+    big = made.graph.initializer.add(name="big", data_type=TensorProto.FLOAT, dims=HUGE)
+    made.graph.initializer[0].ClearField("raw_data")
+    size = int(np.prod(HUGE)) * 4
+    for tensor, offset, length in ((big, 0, size), (made.graph.initializer[0], size, w.nbytes)):
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", "weights.bin"), ("offset", offset), ("length", length)):
+            tensor.external_data.add(key=key, value=str(value))
+    return made
+
+
+def huge_data(folder):
+    """The file of `huge`'s weights: a hole, and the weight of the convolution behind it."""
+    with open(os.path.join(folder, "weights.bin"), "wb") as file:
+        file.seek(int(np.prod(HUGE)) * 4)
+        file.write(array(6, 4, 3, 3).tobytes())
+
+
+# Those that a test asks for by name.
+OTHERS = {"quantized": quantized, "huge": huge}
+
 CASES = {
     "transposed": lambda: transposed(),
     "transposed-strided": lambda: transposed(strides=[2, 3], pads=[1, 0, 2, 1], output_padding=[1, 2]),
@@ -277,8 +337,10 @@ CASES = {
 
 
 def build(case, out):
-    """Writes a model of CASES."""
-    onnx.save(CASES[case](), out)
+    """Writes a model of CASES or OTHERS."""
+    onnx.save({**CASES, **OTHERS}[case](), out)
+    if case == "huge":
+        huge_data(os.path.dirname(out))
     return {}
 
 

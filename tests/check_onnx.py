@@ -13,6 +13,9 @@ questions share one import of onnxruntime:
     {"do": "relation", "original": PATH, "model": PATH, "data": NPZ, "scale": 0.1} -> {"same": 1, "kl": 0.1, "error": 0, "n": 2}
     {"do": "restorer", "model": PATH, "other": PATH, "data": NPZ}   -> {"psnr": [20, 0.1], "ssim": [0.9, 0.01], "snr": 40}
     {"do": "convolutions", "model": PATH}                           -> [{"name": "c", "weight": [8, 3, 3, 3]}]
+    {"do": "room", "folder": PATH}                                  -> {"free": 1000}
+    {"do": "peak", "command": ["sepconv", "inspect"]}               -> {"code": 0, "stdout": "", "stderr": "", "memory": 1000}
+    {"do": "external", "model": PATH, "data": PATH}                 -> {"places": {"w": {}}, "size": 10, "allocated": 10}
     {"do": "cases"}                                                 -> ["transposed"]
     {"do": "build", "case": "transposed", "out": PATH}              -> {}
     {"do": "npz", "out": NPZ, "arrays": {"x": {"dtype": "float32", "shape": [1, 2]}}} -> {}
@@ -22,6 +25,10 @@ An error is max|a - b| / max|b| over the whole output. A request that fails is a
 
 import json
 import math
+import os
+import resource
+import shutil
+import subprocess
 import sys
 from collections import Counter
 
@@ -265,12 +272,34 @@ def convolutions(model):
     ]
 
 
+def room(folder):
+    """Free bytes of the disk that a folder is on."""
+    return {"free": shutil.disk_usage(folder).free}
+
+
+def peak(command):
+    """Runs a command; how it ended, and the most memory that it held, in bytes."""
+    ended = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return {"code": ended.returncode, "stdout": ended.stdout, "stderr": ended.stderr, "memory": memory}
+
+
+def external(model, data):
+    """What the checker makes of a model with external data, where its initializers lie, and the file's sizes."""
+    onnx.checker.check_model(model, full_check=True)
+    tensors = onnx.load(model, load_external_data=False).graph.initializer
+    places = {t.name: {e.key: e.value for e in t.external_data} for t in tensors}
+    status = os.stat(data)
+    return {"places": places, "size": status.st_size, "allocated": status.st_blocks * 512}
+
+
 def npz(out, arrays):
     np.savez(out, **{name: np.zeros(a["shape"], a["dtype"]) for name, a in arrays.items()})
     return {}
 
 
-REQUESTS = (interface, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, npz, build, cases)
+REQUESTS = (interface, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, room, peak, external)
+REQUESTS += (npz, build, cases)
 
 
 def main():

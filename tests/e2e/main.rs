@@ -14,6 +14,7 @@ mod conformance;
 mod evaluating;
 mod forms;
 mod interrupting;
+mod large;
 mod machine;
 mod planning;
 mod plans;

@@ -91,28 +91,6 @@ pub fn orphans(
     gone.split_off(known)
 }
 
-fn through(graph: &Graph, value: ValueId, depth: usize) -> Option<Cow<'_, Tensor>> {
-    if let Some(tensor) = graph.constant(value) {
-        return Some(Cow::Borrowed(tensor));
-    }
-    let (_, op) = graph.producer(value)?;
-    if op.is("Constant") {
-        return literal(op);
-    }
-    // In a local function, what an attribute refers to is known to its callers alone.
-    let depth = depth.checked_sub(1).filter(|_| op.is_literal())?;
-    let input = |slot| through(graph, op.input(slot)?, depth);
-    if op.is("Identity") {
-        input(0)
-    } else if op.is("Reshape") {
-        reshape(op, &*input(0)?, &input(1)?.to_i64()?).map(Cow::Owned)
-    } else if op.is("Transpose") {
-        transpose(op, &*input(0)?).map(Cow::Owned)
-    } else {
-        None
-    }
-}
-
 /// What a `Constant` (1 to 24) holds, where it is a tensor or numbers (opset 12).
 fn literal(op: &Operator) -> Option<Cow<'_, Tensor>> {
     let kinds = [

@@ -9,7 +9,7 @@ use crate::body::{Body, bodies};
 use crate::error::{Malformed, OnnxError};
 use crate::export::{Detached, Part, detach, export};
 use crate::external::DataFiles;
-use crate::file::{Mapping, Staged, map, write_atomic};
+use crate::file::{Mapping, Staged, map};
 use crate::import::import;
 use crate::rope::Rope;
 
@@ -125,9 +125,19 @@ impl Document {
         self.origin.size + self.external_size()
     }
 
-    /// Contents of the external data files, in the order of their first use.
+    /// Contents of the external data files, in the order of their names.
     pub fn external(&self) -> impl Iterator<Item = &[u8]> {
         self.origin.data.iter().map(|(_, d)| d.as_ref())
+    }
+
+    /// Hands out [`Document::external`] in parts, of which only one is in memory at a time.
+    pub fn visit_external(&self, f: &mut dyn FnMut(&[u8])) {
+        for (_, map) in &self.origin.data {
+            let Ok(()) = map.visit::<std::convert::Infallible>(&mut |part| {
+                f(part);
+                Ok(())
+            });
+        }
     }
 
     fn external_size(&self) -> usize {
@@ -184,11 +194,8 @@ impl Document {
         }
         if !self.beside_source(path) {
             for (location, data) in &self.origin.data {
-                write_atomic(
-                    &path.with_file_name("").join(location),
-                    force,
-                    data.as_ref(),
-                )?;
+                let beside = path.with_file_name("").join(location);
+                Staged::copy(&beside, force, data)?.commit()?;
             }
         }
         Ok(staged)

@@ -127,7 +127,10 @@ mod tests {
         assert!(!s.within("if/then_branch").includes("conv"));
         assert!(s.within("if/else_branch").includes("conv"));
         assert!(s.includes("conv"));
-        assert_eq!(s.within("if/else_branch").layer("conv"), "if/else_branch/conv");
+        assert_eq!(
+            s.within("if/else_branch").layer("conv"),
+            "if/else_branch/conv"
+        );
     }
 
     #[test]

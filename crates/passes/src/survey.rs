@@ -225,9 +225,7 @@ impl Surveyed {
 /// The convolutions of a graph in order, each with a label of its own.
 pub fn convolutions(graph: &Graph) -> Vec<(NodeId, String)> {
     let mut names = HashSet::new();
-    let all = graph
-        .operators()
-        .filter(|(_, op)| Site::is_convolution(op));
+    let all = graph.operators().filter(|(_, op)| Site::is_convolution(op));
     all.map(|(node, _)| (node, unique_name(graph, node, &mut names)))
         .collect()
 }
@@ -301,9 +299,9 @@ fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use sepconv_analysis::constants::Sight;
     use super::*;
     use crate::testing::conv;
+    use sepconv_analysis::constants::Sight;
     use sepconv_analysis::{Assumptions, Pins};
 
     #[test]

@@ -228,9 +228,9 @@ impl Bodies {
             made.applied.extend(applied.map_err(pass)?);
             bodies[index].graph = graph;
         }
+        made.in_bodies.extend(self.names());
         made.plan.layers.extend(plan.layers);
         if !any {
-        made.in_bodies.extend(self.names());
             return Ok(made);
         }
         let sight = self
@@ -289,7 +289,11 @@ fn is_in_function(bodies: &[Body], index: usize) -> bool {
 
 /// `scope`, or the first of `scope_1`, `scope_2`, … under which no label is a name of `taken`.
 fn free_scope(scope: &str, labels: &[String], taken: &HashSet<String>) -> String {
-    let is_free = |scope: &str| !labels.iter().any(|l| taken.contains(&format!("{scope}/{l}")));
+    let is_free = |scope: &str| {
+        !labels
+            .iter()
+            .any(|l| taken.contains(&format!("{scope}/{l}")))
+    };
     let mut free = scope.to_owned();
     let mut count = 0;
     while !is_free(&free) {

@@ -1,6 +1,6 @@
 //! The pipeline in memory: fold, survey, plan, fit, apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sepconv_passes::{AppliedLayer, Candidate, Choice, Kept, PassError, Plan, Site, Survey};
 
@@ -151,18 +151,16 @@ fn untouched(
 ) -> Result<Compressed, Error> {
     let made = Compressed {
         model: model.clone(),
-        plan: Plan::choosing(&prepared.survey, |_, _| {
-            Choice::Keep(Kept::NotSelected)
-        }),
+        plan: Plan::choosing(&prepared.survey, |_, _| Choice::Keep(Kept::NotSelected)),
         applied: Vec::new(),
         folded: 0,
         fits: BTreeMap::new(),
         calibration: None,
         solution: None,
         times: BTreeMap::new(),
-        in_bodies: BTreeSet::new(),
         spectra: BTreeMap::new(),
         body_macs: BTreeMap::new(),
+        in_bodies: BTreeSet::new(),
         tuning: None,
     };
     let inner = prepared.bodies.plan(settings);

@@ -1,6 +1,6 @@
 //! What every budget starts from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sepconv_passes::{
     Families, Folded, Kept, PassError, Plan, Planner, Selection, Survey, apply, convolutions, fold,
@@ -38,19 +38,18 @@ impl Prepared {
         let selection = &settings.selection.clone().quantized(settings.quantized);
         let mut bodies = Bodies::new(model, selection, &names)?;
         names.extend(bodies.names());
-        settings.selection.check(&names).map_err(failed)?;
+        selection.check(&names).map_err(failed)?;
         if reaches(settings) || settings.plan.is_some() {
             bodies.survey(model, &settings.families)?;
         }
         let mut document = model.document.clone();
-        let done = fold(&mut document.model.graph, &settings.selection).map_err(failed)?;
+        let done = fold(&mut document.model.graph, selection).map_err(failed)?;
         let folded = if done != Folded::default() {
             model.with(document)?
         } else {
             model.clone()
         };
-        let (selection, families) = (&settings.selection, &settings.families);
-        let survey = survey(&folded, selection, families, progress)?;
+        let survey = survey(&folded, selection, &settings.families, progress)?;
         Ok(Self {
             folded,
             survey,

@@ -51,7 +51,7 @@ pub struct PlannedModel {
     pub file: String,
     /// Size in bytes, external data included.
     pub bytes: usize,
-    /// SHA-256 of the file, followed by its external data files in the order of their first use.
+    /// SHA-256 of the file, followed by its external data files in the order of their names.
     pub sha256: String,
 }
 
@@ -270,9 +270,7 @@ impl PlannedModel {
         for segment in document.encode().segments() {
             hash.update(segment);
         }
-        for data in document.external() {
-            hash.update(data);
-        }
+        document.visit_external(&mut |part| hash.update(part));
         let name = document.path().and_then(Path::file_name);
         let hex = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         Self {
