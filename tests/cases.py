@@ -15,15 +15,15 @@ def array(*dims):
     return (values / np.sqrt(np.prod(dims[1:]))).astype(np.float32)
 
 
-def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17, domains=()):
+def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17, domains=(), kind=TensorProto.FLOAT):
     """A model of these nodes, from `x` to outputs of any shape, or of the shapes in a dict."""
     inputs = inputs or {"x": INPUT}
     outputs = outputs if isinstance(outputs, dict) else dict.fromkeys(outputs)
     graph = helper.make_graph(
         nodes,
         "case",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in outputs.items()],
+        [helper.make_tensor_value_info(name, kind, dims) for name, dims in inputs.items()],
+        [helper.make_tensor_value_info(name, kind, dims) for name, dims in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )
     opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(f.domain, 1) for f in functions)]
@@ -308,8 +308,21 @@ def huge_data(folder):
         file.write(array(6, 4, 3, 3).tobytes())
 
 
+def double():
+    """Weights of 64 bits, of a grouped convolution with a norm and of a strided one."""
+    rng = np.random.default_rng(5)
+    parameters = {name: rng.standard_normal(6) for name in ("scale", "shift", "mean")}
+    tensors = {"w": rng.standard_normal((6, 2, 3, 3)), "v": rng.standard_normal((5, 6, 3, 3)), "var": rng.random(6) + 1}
+    nodes = [
+        conv(["x", "w"], "h", name="first", group=2, pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["h", "scale", "shift", "mean", "var"], ["n"], name="bn"),
+        conv(["n", "v"], name="second", strides=[2, 1]),
+    ]
+    return model(nodes, {**tensors, **parameters}, kind=TensorProto.DOUBLE)
+
+
 # Those that a test asks for by name.
-OTHERS = {"quantized": quantized, "huge": huge}
+OTHERS = {"quantized": quantized, "huge": huge, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

@@ -7,6 +7,7 @@ questions share one import of onnxruntime:
     {"do": "interface", "original": PATH, "rewritten": PATH}        -> {"problems": [...], "added": {"Conv": 3}}
     {"do": "inputs", "model": PATH, "out": NPZ, "free": {"N": 2}}   -> {"inputs": {"x": [2, 3, 32, 32]}}
     {"do": "agree", "model": PATH, "reference": PATH, "inputs": NPZ}-> {"error": {"y": 1e-6}, "snr_db": {"y": 91.2}}
+    {"do": "reference", "model": PATH, "reference": PATH, "inputs": NPZ} -> the same, by ONNX's reference implementation
     {"do": "outputs", "model": PATH, "inputs": NPZ, "outputs": NPZ} -> the same, for outputs computed elsewhere
     {"do": "accuracy", "model": PATH, "data": NPZ, "scale": 0.1, "mean": [0], "std": [1]} -> {"correct": 1, "in_five": 2, "n": 2}
     {"do": "unlabelled", "data": NPZ, "out": NPZ, "count": 60}      -> {}
@@ -34,6 +35,7 @@ from collections import Counter
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnxruntime
 
 from cases import build, cases
@@ -193,6 +195,16 @@ def agree(model, reference, inputs):
     return differences(run(model, feed), run(reference, feed))
 
 
+def reference(model, reference, inputs):
+    """As `agree`, by ONNX's reference implementation, which computes in the model's own type."""
+    feed = dict(np.load(inputs))
+    results = []
+    for path in (model, reference):
+        evaluator = onnx.reference.ReferenceEvaluator(path)
+        results.append(dict(zip(evaluator.output_names, evaluator.run(None, feed))))
+    return differences(*results)
+
+
 def outputs(model, inputs, outputs):
     return differences(dict(np.load(outputs)), run(model, np.load(inputs)))
 
@@ -299,7 +311,7 @@ def npz(out, arrays):
 
 
 REQUESTS = (interface, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, room, peak, external)
-REQUESTS += (npz, build, cases)
+REQUESTS += (npz, build, cases, reference)
 
 
 def main():

@@ -212,3 +212,32 @@ fn quantised_weights_are_rewritten_where_that_is_asked_for() {
         "{names:?}"
     );
 }
+
+/// What is stored in f64 is decomposed and written in f64.
+#[test]
+fn weights_of_64_bits_keep_their_digits() {
+    let scratch = Scratch::new();
+    let [model, out, data] = ["model.onnx", "out.onnx", "data.npz"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "double", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data}));
+    for form in [
+        "--order dw-pw --lowering branches",
+        "--order dw-pw --lowering concat",
+        "--order pw-dw --lowering fused",
+        "--families spatial",
+        "--families channel",
+        "--families tucker",
+    ] {
+        let mut options = vec!["compress", &model, "-o", &out, "--energy", "1", "--force"];
+        options.extend(["--allow-costlier", "--data-free=weights", "--json"]);
+        options.extend(form.split(' '));
+        let report = sepconv(&options).json();
+        let layers = report["layers"].as_array().unwrap();
+        assert!(layers.iter().all(|l| l["form"] != "kept"), "{form}: {layers:?}");
+        let seen = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+        assert_eq!(seen["problems"], json!([]), "{form}");
+        let both = json!({"do": "reference", "model": out, "reference": model, "inputs": data});
+        let error = worst(&ask(both)["error"]);
+        assert!(error > 0.0 && error <= 1e-9, "{form}: {error:e}");
+    }
+}

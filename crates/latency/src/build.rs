@@ -87,7 +87,8 @@ fn random_chain(family: &str, rank: usize, stages: Vec<StageShape>) -> Chain {
     chain.family = sepconv_factor::family(family).map_or("", |f| f.name());
     for (seed, stage) in (1..).zip(&mut chain.stages) {
         let kernel = &stage.shape.kernel;
-        stage.weight = random(kernel.len(), kernel.group_in() * kernel.taps(), seed);
+        let weight = random(kernel.len(), kernel.group_in() * kernel.taps(), seed);
+        stage.weight = weight.into_iter().map(f64::from).collect();
     }
     chain
 }

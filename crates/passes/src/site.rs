@@ -175,14 +175,14 @@ impl Site {
             .and_then(|w| self.sight.resolve(graph, w))
             .ok_or(Kept::NotConstant)?;
         let data = tensor
-            .to_f32()
+            .to_f64()
             .ok_or_else(|| Kept::Type(tensor.dtype().to_string()))?;
         let k = &self.kernel;
         let kernel = if self.attributes.transposed {
             let swapped = swap_channels(&data, (k.groups, k.group_in(), k.group_out()));
             Kernel::new(k.clone(), swapped)
         } else {
-            Kernel::new(k.clone(), &*data)
+            Kernel::new(k.clone(), data)
         };
         kernel.map_err(|_| Kept::NotFinite)
     }
