@@ -233,7 +233,10 @@ fn weights_of_64_bits_keep_their_digits() {
         options.extend(form.split(' '));
         let report = sepconv(&options).json();
         let layers = report["layers"].as_array().unwrap();
-        assert!(layers.iter().all(|l| l["form"] != "kept"), "{form}: {layers:?}");
+        assert!(
+            layers.iter().all(|l| l["form"] != "kept"),
+            "{form}: {layers:?}"
+        );
         let seen = ask(json!({"do": "interface", "original": model, "rewritten": out}));
         assert_eq!(seen["problems"], json!([]), "{form}");
         let both = json!({"do": "reference", "model": out, "reference": model, "inputs": data});

@@ -85,7 +85,7 @@ fn apply(stage: &Stage, channels: &[Channel], extents: &[usize]) -> (Vec<Channel
                     let target = &mut weight[(input - inputs.start) * taps..][..taps];
                     for (&shift, &w) in after.iter().zip(filter) {
                         for (&tap, &x) in before.iter().zip(row) {
-                            target[tap + shift] += f64::from(w) * x;
+                            target[tap + shift] += w * x;
                         }
                     }
                 }

@@ -35,6 +35,9 @@ pub struct Body {
     layout: Vec<GraphRecord>,
 }
 
+/// Is told of values of a graph that the bodies of an operator read no more.
+pub type Tidy<'a> = &'a mut dyn FnMut(&mut Graph, &[ValueId]) -> Result<(), IrError>;
+
 /// Where a body is encoded.
 #[derive(Debug, Clone, Copy)]
 enum Place {
@@ -209,11 +212,7 @@ impl Document {
     /// # Errors
     /// [`OnnxError::Malformed`] where a body is not one of this document, or reads what is not
     /// there; what `tidy` returns.
-    pub fn set_bodies(
-        &mut self,
-        mut bodies: Vec<Body>,
-        tidy: &mut dyn FnMut(&mut Graph, &[ValueId]) -> Result<(), IrError>,
-    ) -> Result<(), OnnxError> {
+    pub fn set_bodies(&mut self, mut bodies: Vec<Body>, tidy: Tidy<'_>) -> Result<(), OnnxError> {
         for index in (0..bodies.len()).rev() {
             if !bodies[index].graph.is_modified() {
                 continue;
@@ -245,12 +244,7 @@ impl Document {
 }
 
 /// Puts an encoded body into the attribute of an operator of `graph`.
-fn put(
-    graph: &mut Graph,
-    place: Place,
-    encoded: Rope,
-    tidy: &mut dyn FnMut(&mut Graph, &[ValueId]) -> Result<(), IrError>,
-) -> Result<(), Malformed> {
+fn put(graph: &mut Graph, place: Place, encoded: Rope, tidy: Tidy<'_>) -> Result<(), Malformed> {
     let lost = || Malformed::from(IrError::Inconsistent("a body lost its place".into()));
     let Place::Attribute {
         node,

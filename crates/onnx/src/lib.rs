@@ -26,7 +26,7 @@ mod scope;
 mod tensor;
 mod wire;
 
-pub use body::Body;
+pub use body::{Body, Tidy};
 pub use document::{Document, TensorType};
 pub use error::OnnxError;
 pub use export::Detached;
