@@ -343,3 +343,35 @@ fn macs(within: &Within) -> BTreeMap<String, u64> {
     });
     known.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_layers_are_free() {
+        let labels = ["conv".to_owned(), "other".to_owned()];
+        let taken = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        assert_eq!(free_scope("if/body", &labels, &taken(&["conv"])), "if/body");
+        let twice = taken(&["if/body/other", "if/body_1/conv"]);
+        assert_eq!(free_scope("if/body", &labels, &twice), "if/body_2");
+    }
+
+    #[test]
+    fn budgets_that_hold_per_layer_reach_bodies() {
+        let of = |budget| Settings {
+            budget,
+            ..Settings::default()
+        };
+        assert!(reaches(&of(Budget::Rank(1))) && reaches(&of(Budget::Energy(0.9))));
+        assert!(!reaches(&of(Budget::TargetMacs(0.5))) && !reaches(&Settings::default()));
+        let timed = Settings {
+            latency: Some(crate::settings::LatencyTarget {
+                target: sepconv_targets::reference(),
+                threads: std::num::NonZeroUsize::MIN,
+            }),
+            ..of(Budget::Rank(1))
+        };
+        assert!(!reaches(&timed));
+    }
+}
