@@ -1,5 +1,7 @@
 """Small models of the forms that a convolution and its weight take, for the end-to-end tests."""
 
+import os
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -13,17 +15,19 @@ def array(*dims):
     return (values / np.sqrt(np.prod(dims[1:]))).astype(np.float32)
 
 
-def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17):
-    """A model of these nodes, from `x` to outputs of any shape."""
+def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17, domains=(), kind=TensorProto.FLOAT):
+    """A model of these nodes, from `x` to outputs of any shape, or of the shapes in a dict."""
     inputs = inputs or {"x": INPUT}
+    outputs = outputs if isinstance(outputs, dict) else dict.fromkeys(outputs)
     graph = helper.make_graph(
         nodes,
         "case",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [helper.make_tensor_value_info(name, kind, dims) for name, dims in inputs.items()],
+        [helper.make_tensor_value_info(name, kind, dims) for name, dims in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )
     opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(f.domain, 1) for f in functions)]
+    opsets += [helper.make_opsetid(domain, 1) for domain in domains]
     made = helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=list(functions))
     return onnx.shape_inference.infer_shapes(made)
 
@@ -138,6 +142,188 @@ def pointwise():
     return model(nodes, tensors)
 
 
+def body(name, nodes, outputs, inputs=(), tensors=None, kind=TensorProto.FLOAT):
+    """A graph for an attribute; inputs and outputs are names, or pairs of a name and dimensions."""
+
+    def infos(values):
+        pairs = [(v, None) if isinstance(v, str) else v for v in values]
+        return [v if not isinstance(v, tuple) else helper.make_tensor_value_info(v[0], kind, v[1]) for v in pairs]
+
+    weights = [numpy_helper.from_array(value, key) for key, value in (tensors or {}).items()]
+    return helper.make_graph(nodes, name, infos(inputs), infos(outputs), weights)
+
+
+def choice(suffix):
+    """The branches of an `If`: one captures the input, a weight and a normalisation of the graph around it, the
+    other has a weight of its own, one in a `Constant`, and one of the outermost graph in an `If` within it."""
+    then = [
+        conv(["x", "w", "b"], f"t{suffix}", name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", [f"t{suffix}", "scale", "shift", "mean", "var"], [f"then{suffix}"]),
+    ]
+    inner = [
+        body("inner", [conv(["x", weight], f"{name}{suffix}", name="conv", pads=[1, 1, 1, 1])], [f"{name}{suffix}"])
+        for weight, name in (("w", "yes"), ("made", "no"))
+    ]
+    other = [
+        constant(array(6, 6, 1, 3), f"c{suffix}"),
+        conv(["x", f"v{suffix}"], f"e{suffix}", name="conv", pads=[1, 1, 1, 1]),
+        conv([f"e{suffix}", f"c{suffix}"], f"f{suffix}", name="", pads=[0, 1, 0, 1]),
+        helper.make_node("If", ["flag"], [f"g{suffix}"], name="inner", then_branch=inner[0], else_branch=inner[1]),
+        helper.make_node("Add", [f"f{suffix}", f"g{suffix}"], [f"else{suffix}"], name="add"),
+    ]
+    return {
+        "then_branch": body("then", then, [f"then{suffix}"]),
+        "else_branch": body("else", other, [f"else{suffix}"], tensors={f"v{suffix}": array(6, 4, 3, 3)}),
+    }
+
+
+def choosing():
+    """Two `If`s of opposite conditions, and a convolution of the name of those within."""
+    parameters = {name: array(6) for name in ("b", "scale", "shift", "mean")}
+    tensors = {"w": array(6, 4, 3, 3), "u": array(6, 4, 3, 3), "var": np.abs(array(6)) + 1, **parameters}
+    nodes = [
+        constant(array(24, 9), "flat"),
+        helper.make_node("Reshape", ["flat", "shape"], ["made"], name="reshape"),
+        helper.make_node("ReduceSum", ["x"], ["sum"], name="sum", keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["flag"], name="greater"),
+        helper.make_node("Not", ["flag"], ["unflag"], name="not"),
+        helper.make_node("If", ["flag"], ["a"], name="if", **choice("1")),
+        helper.make_node("If", ["unflag"], ["b2"], name="unless", **choice("2")),
+        conv(["x", "u"], "c", name="conv", pads=[1, 1, 1, 1]),
+    ]
+    tensors.update(zero=np.zeros((), np.float32), shape=np.array([6, 4, 3, 3]))
+    return model(nodes, tensors, outputs=("a", "b2", "c"))
+
+
+def repeating():
+    """A `Loop` that convolves its state three times, and a `Scan` over the batch."""
+    flag = helper.make_tensor_value_info("going", TensorProto.BOOL, [])
+    on = helper.make_tensor_value_info("on", TensorProto.BOOL, [])
+    count = helper.make_tensor_value_info("i", TensorProto.INT64, [])
+    loop = [
+        conv(["state", "w"], "h", name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["h", "x"], ["next"], name="add"),
+        helper.make_node("Identity", ["going"], ["on"], name="again"),
+    ]
+    scan = [
+        helper.make_node("Unsqueeze", ["row", "first"], ["one"], name="unsqueeze"),
+        conv(["one", "v"], "k", name="conv", strides=[2, 1]),
+        helper.make_node("Squeeze", ["k", "first"], ["made"], name="squeeze"),
+    ]
+    over = {"body": body("over", scan, ["made"], [("row", INPUT[1:])], {"v": array(6, 4, 3, 3)}), "num_scan_inputs": 1}
+    nodes = [
+        helper.make_node(
+            "Loop", ["three", "true", "x"], ["a"], name="loop", body=body("again", loop, [on, "next"], [count, flag, ("state", INPUT)])
+        ),
+        helper.make_node("Scan", ["x"], ["b"], name="scan", **over),
+    ]
+    tensors = {"w": array(4, 4, 3, 3), "three": np.array(3), "true": np.array(True), "first": np.array([0])}
+    return model(nodes, tensors, outputs={"a": INPUT, "b": (2, 6, 4, 6)})
+
+
+def called():
+    """A local function that is called twice: a convolution and its norm, one whose stride the caller gives, and one in
+    an `If`."""
+    names = ("scale", "shift", "mean")
+    inner = [
+        body(name, [conv(["x", "w"], name, name="conv", pads=[1, 1, 1, 1])], [name]) for name in ("yes", "no")
+    ]
+    given = conv(["h", "v"], "k", name="given", pads=[1, 1, 1, 1])
+    given.attribute.add(name="strides", ref_attr_name="steps", type=onnx.AttributeProto.INTS)
+    nodes = [
+        constant(array(4, 4, 3, 3), "w"),
+        constant(array(4, 4, 3, 3), "v"),
+        constant(np.abs(array(4)) + 1, "var"),
+        *(constant(array(4), name) for name in names),
+        conv(["x", "w"], "raw", name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["raw", *names, "var"], ["h"], name="bn"),
+        given,
+        helper.make_node("If", ["flag"], ["g"], name="if", then_branch=inner[0], else_branch=inner[1]),
+        helper.make_node("Add", ["k", "g"], ["y"], name="add"),
+    ]
+    opsets = [helper.make_opsetid("", 17)]
+    block = helper.make_function("local", "Block", ["x", "flag"], ["y"], nodes, opsets, attributes=["steps"])
+    call = lambda a, flag, b: helper.make_node("Block", [a, flag], [b], name=b, domain="local", steps=[1, 1])
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], name="sum", keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["flag"], name="greater"),
+        helper.make_node("Not", ["flag"], ["unflag"], name="not"),
+        call("x", "flag", "once"),
+        call("once", "unflag", "y"),
+    ]
+    return model(nodes, {"zero": np.zeros((), np.float32)}, functions=[block])
+
+
+def quantized():
+    """Weights of 8 bits with one scale per output channel, and with one scale and zero point for all."""
+    rng = np.random.default_rng(3)
+    tensors = {
+        "q": rng.integers(-127, 128, (6, 4, 3, 3)).astype(np.int8),
+        "qs": np.abs(array(6)) / 50,
+        "qz": np.zeros(6, np.int8),
+        "b": rng.integers(-99, 100, 6).astype(np.int32),
+        "u": rng.integers(0, 256, (5, 6, 3, 3)).astype(np.uint8),
+        "us": np.array(0.004, np.float32),
+        "uz": np.array(131, np.uint8),
+        "bs": np.array([0.01], np.float32),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "us", "uz"], ["xq"], name="quantize"),
+        helper.make_node("DequantizeLinear", ["xq", "us", "uz"], ["xd"], name="x.d"),
+        helper.make_node("DequantizeLinear", ["q", "qs", "qz"], ["w"], name="w.d", axis=0),
+        helper.make_node("DequantizeLinear", ["b", "bs"], ["bias"], name="b.d"),
+        helper.make_node("DequantizeLinear", ["u", "us", "uz"], ["v"], name="v.d"),
+        conv(["xd", "w", "bias"], "h", name="first", pads=[1, 1, 1, 1]),
+        conv(["h", "v"], name="second"),
+    ]
+    return model(nodes, tensors)
+
+
+# Extents of the initializer of `huge`, 2.2 GB.
+HUGE = (550, 1_000_000)
+
+
+def huge():
+    """A convolution, and an operator nobody knows that reads a tensor of 2.2 GB; see `huge_data`."""
+    nodes = [
+        conv(["x", "w"], pads=[1, 1, 1, 1]),
+        helper.make_node("Look", ["x", "big"], ["z"], name="look", domain="com.example"),
+    ]
+    w = array(6, 4, 3, 3)
+    made = model(nodes, {"w": w}, outputs={"y": (2, 6, 9, 8), "z": (1,)}, domains=["com.example"])
+    big = made.graph.initializer.add(name="big", data_type=TensorProto.FLOAT, dims=HUGE)
+    made.graph.initializer[0].ClearField("raw_data")
+    size = int(np.prod(HUGE)) * 4
+    for tensor, offset, length in ((big, 0, size), (made.graph.initializer[0], size, w.nbytes)):
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", "weights.bin"), ("offset", offset), ("length", length)):
+            tensor.external_data.add(key=key, value=str(value))
+    return made
+
+
+def huge_data(folder):
+    """The file of `huge`'s weights: a hole, and the weight of the convolution behind it."""
+    with open(os.path.join(folder, "weights.bin"), "wb") as file:
+        file.seek(int(np.prod(HUGE)) * 4)
+        file.write(array(6, 4, 3, 3).tobytes())
+
+
+def double():
+    """Weights of 64 bits, of a grouped convolution with a norm and of a strided one."""
+    rng = np.random.default_rng(5)
+    parameters = {name: rng.standard_normal(6) for name in ("scale", "shift", "mean")}
+    tensors = {"w": rng.standard_normal((6, 2, 3, 3)), "v": rng.standard_normal((5, 6, 3, 3)), "var": rng.random(6) + 1}
+    nodes = [
+        conv(["x", "w"], "h", name="first", group=2, pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["h", "scale", "shift", "mean", "var"], ["n"], name="bn"),
+        conv(["n", "v"], name="second", strides=[2, 1]),
+    ]
+    return model(nodes, {**tensors, **parameters}, kind=TensorProto.DOUBLE)
+
+
+# Those that a test asks for by name.
+OTHERS = {"quantized": quantized, "huge": huge, "double": double}
+
 CASES = {
     "transposed": lambda: transposed(),
     "transposed-strided": lambda: transposed(strides=[2, 3], pads=[1, 0, 2, 1], output_padding=[1, 2]),
@@ -157,12 +343,17 @@ CASES = {
     "normalised-before": normalised_before,
     "pointwise": pointwise,
     "normalised-transposed": lambda: normalised("ConvTranspose"),
+    "choosing": choosing,
+    "repeating": repeating,
+    "called": called,
 }
 
 
 def build(case, out):
-    """Writes a model of CASES."""
-    onnx.save(CASES[case](), out)
+    """Writes a model of CASES or OTHERS."""
+    onnx.save({**CASES, **OTHERS}[case](), out)
+    if case == "huge":
+        huge_data(os.path.dirname(out))
     return {}
 
 

@@ -7,12 +7,16 @@ questions share one import of onnxruntime:
     {"do": "interface", "original": PATH, "rewritten": PATH}        -> {"problems": [...], "added": {"Conv": 3}}
     {"do": "inputs", "model": PATH, "out": NPZ, "free": {"N": 2}}   -> {"inputs": {"x": [2, 3, 32, 32]}}
     {"do": "agree", "model": PATH, "reference": PATH, "inputs": NPZ}-> {"error": {"y": 1e-6}, "snr_db": {"y": 91.2}}
+    {"do": "reference", "model": PATH, "reference": PATH, "inputs": NPZ} -> the same, by ONNX's reference implementation
     {"do": "outputs", "model": PATH, "inputs": NPZ, "outputs": NPZ} -> the same, for outputs computed elsewhere
     {"do": "accuracy", "model": PATH, "data": NPZ, "scale": 0.1, "mean": [0], "std": [1]} -> {"correct": 1, "in_five": 2, "n": 2}
     {"do": "unlabelled", "data": NPZ, "out": NPZ, "count": 60}      -> {}
     {"do": "relation", "original": PATH, "model": PATH, "data": NPZ, "scale": 0.1} -> {"same": 1, "kl": 0.1, "error": 0, "n": 2}
     {"do": "restorer", "model": PATH, "other": PATH, "data": NPZ}   -> {"psnr": [20, 0.1], "ssim": [0.9, 0.01], "snr": 40}
     {"do": "convolutions", "model": PATH}                           -> [{"name": "c", "weight": [8, 3, 3, 3]}]
+    {"do": "room", "folder": PATH}                                  -> {"free": 1000}
+    {"do": "peak", "command": ["sepconv", "inspect"]}               -> {"code": 0, "stdout": "", "stderr": "", "memory": 1000}
+    {"do": "external", "model": PATH, "data": PATH}                 -> {"places": {"w": {}}, "size": 10, "allocated": 10}
     {"do": "cases"}                                                 -> ["transposed"]
     {"do": "build", "case": "transposed", "out": PATH}              -> {}
     {"do": "npz", "out": NPZ, "arrays": {"x": {"dtype": "float32", "shape": [1, 2]}}} -> {}
@@ -22,11 +26,16 @@ An error is max|a - b| / max|b| over the whole output. A request that fails is a
 
 import json
 import math
+import os
+import resource
+import shutil
+import subprocess
 import sys
 from collections import Counter
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnxruntime
 
 from cases import build, cases
@@ -40,9 +49,9 @@ def true_inputs(graph):
     return [v for v in graph.input if v.name not in weights]
 
 
-def made_of_constants(graph):
-    """The values that `Constant`, `Identity`, `Reshape` and `Transpose` make of constants alone."""
-    known = {t.name for t in graph.initializer}
+def made_of_constants(graph, outer=()):
+    """The values that `Constant`, `Identity`, `Reshape` and `Transpose` make of constants alone, and of `outer`."""
+    known = set(outer) | {t.name for t in getattr(graph, "initializer", [])}
     for node in graph.node:
         if node.op_type in ("Constant", "Identity", "Reshape", "Transpose") and known.issuperset(node.input):
             known.update(node.output)
@@ -58,7 +67,7 @@ def interface(original, rewritten):
         field: (getattr(a, field), getattr(b, field))
         for field in ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
     }
-    for field in ("opset_import", "metadata_props", "functions"):
+    for field in ("opset_import", "metadata_props"):
         kept[field] = (list(getattr(a, field)), list(getattr(b, field)))
     for field in ("name", "doc_string"):
         kept[f"graph.{field}"] = (getattr(a.graph, field), getattr(b.graph, field))
@@ -67,27 +76,74 @@ def interface(original, rewritten):
     kept["outputs"] = (list(a.graph.output), list(b.graph.output))
     problems += [f"{name} was {old}, is {new}" for name, (old, new) in kept.items() if old != new]
 
-    # Only convolutions and the batch normalisations folded into them may change; what makes their
-    # weights, and padding, may go.
-    after = {n.output[0]: n for n in b.graph.node if n.output}
-    makers = made_of_constants(a.graph)
-    for node in a.graph.node:
+    problems += changes(a.graph, b.graph, made_of_constants(a.graph), defined(b.graph))
+    if len(a.functions) != len(b.functions):
+        problems.append("functions came or went")
+    for old, new in zip(a.functions, b.functions):
+        problems += changes(old, new, made_of_constants(old), defined(new))
+        for function in (old, new):
+            del function.node[:]
+        if old != new:
+            problems.append(f"function '{old.name}' changed: {new}")
+    a, b = onnx.load(original), onnx.load(rewritten)
+    added = Counter(n.op_type for n in all_nodes(b))
+    added.subtract(n.op_type for n in all_nodes(a))
+    return {
+        "problems": problems,
+        "added": {op: n for op, n in added.items() if n},
+        "initializers": [t.name for t in b.graph.initializer],
+    }
+
+
+def subgraphs(node):
+    """The graphs in a node's attributes, each with the name of its attribute."""
+    return [(a.name, g) for a in node.attribute for g in ([a.g] if a.HasField("g") else []) + list(a.graphs)]
+
+
+def all_nodes(holder):
+    """The nodes of a model, a graph or a function, those of graphs within them included."""
+    if isinstance(holder, onnx.ModelProto):
+        return [n for part in (holder.graph, *holder.functions) for n in all_nodes(part)]
+    return [m for n in holder.node for m in [n, *(m for _, g in subgraphs(n) for m in all_nodes(g))]]
+
+
+def defined(graph):
+    """The names of values that a graph or a function defines."""
+    names = {o for n in graph.node for o in n.output if o}
+    if isinstance(graph, onnx.FunctionProto):
+        return names | set(graph.input)
+    return names | {t.name for t in graph.initializer} | {v.name for v in graph.input}
+
+
+def changes(a, b, constants, outer):
+    """What changed between two graphs, or two functions, besides what may: convolutions and the batch normalisations
+    folded into them; what makes their weights, and padding, may go. `constants` are values of `a` and of the graphs
+    around it that are made of constants, `outer` the names that are defined in `b` and around it."""
+    problems = []
+    after = {n.output[0]: n for n in b.node if n.output}
+    for node in a.node:
         if node.op_type in ("Conv", "ConvTranspose", "BatchNormalization"):
             continue
-        if node.output[0] in makers and node.output[0] not in after:
-            continue
         now = after.get(node.output[0])
-        if now is None and node.op_type == "Pad":
+        if now is None and (node.output[0] in constants or node.op_type == "Pad"):
             continue
         if now is None:
             problems.append(f"{node.op_type} that makes '{node.output[0]}' is gone")
-        elif now != node:
+            continue
+        for (name, old), (_, new) in zip(subgraphs(node), subgraphs(now)):
+            problems += [f"'{v}' of {name} is defined outside too" for v in defined(new) & outer]
+            problems += changes(old, new, constants | made_of_constants(old, constants), outer | defined(new))
+            if list(old.output) != list(new.output) or list(old.input) != list(new.input):
+                problems.append(f"the interface of {name} changed")
+            for graph in (old, new):
+                graph.Clear()
+        if now != node:
             problems.append(f"{node.op_type} that makes '{node.output[0]}' changed: {now}")
-    added = Counter(n.op_type for n in b.graph.node)
-    added.subtract(n.op_type for n in a.graph.node)
-    names = [n.name for n in b.graph.node if n.name]
-    problems += [f"{count} nodes are named '{name}'" for name, count in Counter(names).items() if count > 1]
-    return {"problems": problems, "added": {op: n for op, n in added.items() if n}}
+    names = [n.name for n in b.node if n.name]
+    before = Counter(n.name for n in a.node)
+    counts = Counter(names).items()
+    problems += [f"{n} nodes are named '{name}'" for name, n in counts if n > max(1, before[name])]
+    return problems
 
 
 def session(path):
@@ -137,6 +193,16 @@ def differences(got, expected):
 def agree(model, reference, inputs):
     feed = np.load(inputs)
     return differences(run(model, feed), run(reference, feed))
+
+
+def reference(model, reference, inputs):
+    """As `agree`, by ONNX's reference implementation, which computes in the model's own type."""
+    feed = dict(np.load(inputs))
+    results = []
+    for path in (model, reference):
+        evaluator = onnx.reference.ReferenceEvaluator(path)
+        results.append(dict(zip(evaluator.output_names, evaluator.run(None, feed))))
+    return differences(*results)
 
 
 def outputs(model, inputs, outputs):
@@ -218,12 +284,34 @@ def convolutions(model):
     ]
 
 
+def room(folder):
+    """Free bytes of the disk that a folder is on."""
+    return {"free": shutil.disk_usage(folder).free}
+
+
+def peak(command):
+    """Runs a command; how it ended, and the most memory that it held, in bytes."""
+    ended = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return {"code": ended.returncode, "stdout": ended.stdout, "stderr": ended.stderr, "memory": memory}
+
+
+def external(model, data):
+    """What the checker makes of a model with external data, where its initializers lie, and the file's sizes."""
+    onnx.checker.check_model(model, full_check=True)
+    tensors = onnx.load(model, load_external_data=False).graph.initializer
+    places = {t.name: {e.key: e.value for e in t.external_data} for t in tensors}
+    status = os.stat(data)
+    return {"places": places, "size": status.st_size, "allocated": status.st_blocks * 512}
+
+
 def npz(out, arrays):
     np.savez(out, **{name: np.zeros(a["shape"], a["dtype"]) for name, a in arrays.items()})
     return {}
 
 
-REQUESTS = (interface, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, npz, build, cases)
+REQUESTS = (interface, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, room, peak, external)
+REQUESTS += (npz, build, cases, reference)
 
 
 def main():

@@ -163,3 +163,84 @@ fn pointwise_convolutions_are_cut_by_low_rank() {
     assert!(forms.iter().any(|f| f == "lowrank"), "{forms:?}");
     assert!(fitted > free, "{fitted} dB, {free} dB data-free");
 }
+
+/// Quantised weights stay as they are, to the byte, unless they are to be looked through: then
+/// the model equals the original at full rank, with floats in the place of what it rewrote.
+#[test]
+fn quantised_weights_are_rewritten_where_that_is_asked_for() {
+    let scratch = Scratch::new();
+    let [model, out, plan, data] =
+        ["model.onnx", "out.onnx", "plan.json", "data.npz"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "quantized", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data}));
+    let line = compress(&model, &out, &[]).refused();
+    let reason = "2 x weight is quantised (--quantized looks through it)";
+    assert!(line.contains(reason), "{line}");
+    let full = [
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--energy",
+        "1",
+        "--allow-costlier",
+    ];
+    let plain = ["--data-free=weights", "--save-plan", &plan];
+    let made = |options: &[&str]| {
+        let report = sepconv(&[&full[..], &plain, options, &["--json", "--force"]].concat()).json();
+        let forms = report["layers"].as_array().unwrap().iter();
+        let kept = forms.filter(|l| l["form"] == "kept").count();
+        let seen = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+        let found = ask(json!({"do": "agree", "model": out, "reference": model, "inputs": data}));
+        (kept, seen, worst(&found["error"]))
+    };
+    let (kept, seen, error) = made(&["--quantized"]);
+    assert_eq!(kept, 0);
+    assert!(error <= 1e-4, "{error:e}");
+    let gone = ["w", "v"].map(|v| format!("DequantizeLinear that makes '{v}' is gone"));
+    assert_eq!(seen["problems"], json!(gone), "those of the weights alone");
+    let again = scratch.path("again.onnx");
+    sepconv(&["compress", &model, "-o", &again, "--plan", &plan]).ok();
+    assert!(std::fs::read(&out).unwrap() == std::fs::read(&again).unwrap());
+    let (kept, seen, error) = made(&["--quantized", "--skip", "second"]);
+    assert_eq!(kept, 1);
+    assert!(error <= 1e-4, "{error:e}");
+    assert_eq!(seen["problems"], json!([gone[0]]));
+    let names = seen["initializers"].as_array().unwrap();
+    assert!(
+        names.contains(&json!("u")) && !names.contains(&json!("q")),
+        "{names:?}"
+    );
+}
+
+/// What is stored in f64 is decomposed and written in f64.
+#[test]
+fn weights_of_64_bits_keep_their_digits() {
+    let scratch = Scratch::new();
+    let [model, out, data] = ["model.onnx", "out.onnx", "data.npz"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "double", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data}));
+    for form in [
+        "--order dw-pw --lowering branches",
+        "--order dw-pw --lowering concat",
+        "--order pw-dw --lowering fused",
+        "--families spatial",
+        "--families channel",
+        "--families tucker",
+    ] {
+        let mut options = vec!["compress", &model, "-o", &out, "--energy", "1", "--force"];
+        options.extend(["--allow-costlier", "--data-free=weights", "--json"]);
+        options.extend(form.split(' '));
+        let report = sepconv(&options).json();
+        let layers = report["layers"].as_array().unwrap();
+        assert!(
+            layers.iter().all(|l| l["form"] != "kept"),
+            "{form}: {layers:?}"
+        );
+        let seen = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+        assert_eq!(seen["problems"], json!([]), "{form}");
+        let both = json!({"do": "reference", "model": out, "reference": model, "inputs": data});
+        let error = worst(&ask(both)["error"]);
+        assert!(error > 0.0 && error <= 1e-9, "{form}: {error:e}");
+    }
+}

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use sepconv_ir::{AttributeValue, Graph, NodeId, Operator, Tensor, ValueId};
 
+use crate::dequantize::dequantize;
+
 /// Operators between a constant and its reader that are followed: beyond that a chain is
 /// taken for one that is not constant.
 const MAX_DEPTH: usize = 32;
@@ -13,14 +15,61 @@ const MAX_DEPTH: usize = 32;
 /// `Transpose`. `None` for everything else, `DequantizeLinear` of a constant among it: a
 /// quantised weight stays as it is.
 pub fn resolve(graph: &Graph, value: ValueId) -> Option<Cow<'_, Tensor>> {
-    through(graph, value, MAX_DEPTH)
+    Sight::Plain.resolve(graph, value)
+}
+
+/// What a constant is seen through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sight {
+    /// As [`resolve`] does.
+    #[default]
+    Plain,
+    /// `DequantizeLinear` (10 to 24) as well: a quantised weight is the floats that it stands
+    /// for.
+    Quantized,
+}
+
+impl Sight {
+    /// As [`resolve`], as far as this sees.
+    pub fn resolve(self, graph: &Graph, value: ValueId) -> Option<Cow<'_, Tensor>> {
+        self.through(graph, value, MAX_DEPTH)
+    }
+
+    fn through(self, graph: &Graph, value: ValueId, depth: usize) -> Option<Cow<'_, Tensor>> {
+        if let Some(tensor) = graph.constant(value) {
+            return Some(Cow::Borrowed(tensor));
+        }
+        let (_, op) = graph.producer(value)?;
+        if op.is("Constant") {
+            return literal(op);
+        }
+        // In a local function, what an attribute refers to is known to its callers alone.
+        let depth = depth.checked_sub(1).filter(|_| op.is_literal())?;
+        let input = |slot| self.through(graph, op.input(slot)?, depth);
+        if op.is("Identity") {
+            input(0)
+        } else if op.is("Reshape") {
+            reshape(op, &*input(0)?, &input(1)?.to_i64()?).map(Cow::Owned)
+        } else if op.is("Transpose") {
+            transpose(op, &*input(0)?).map(Cow::Owned)
+        } else if op.is("DequantizeLinear") && self == Self::Quantized {
+            let zero = match op.input(2) {
+                Some(_) => Some(input(2)?),
+                None => None,
+            };
+            dequantize(op, &*input(0)?, &*input(1)?, zero.as_deref()).map(Cow::Owned)
+        } else {
+            None
+        }
+    }
 }
 
 /// The operators that make `values` out of constants, and that nothing but `gone` and one
 /// another read: they go with `gone`, except for what makes a value of `kept`. Values that
-/// [`resolve`] does not find constant are left alone.
+/// `sight` does not find constant are left alone.
 pub fn orphans(
     graph: &Graph,
+    sight: Sight,
     values: &[ValueId],
     gone: &[NodeId],
     kept: &[ValueId],
@@ -33,34 +82,13 @@ pub fn orphans(
         let Some((node, op)) = graph.producer(value) else {
             continue;
         };
-        let goes = !kept.contains(&value) && resolve(graph, value).is_some();
+        let goes = !kept.contains(&value) && sight.resolve(graph, value).is_some();
         if goes && !gone.contains(&node) && graph.readers(value).iter().all(read) {
             gone.push(node);
             open.extend(op.inputs.iter().flatten());
         }
     }
     gone.split_off(known)
-}
-
-fn through(graph: &Graph, value: ValueId, depth: usize) -> Option<Cow<'_, Tensor>> {
-    if let Some(tensor) = graph.constant(value) {
-        return Some(Cow::Borrowed(tensor));
-    }
-    let (_, op) = graph.producer(value)?;
-    if op.is("Constant") {
-        return literal(op);
-    }
-    let depth = depth.checked_sub(1)?;
-    let input = |slot| through(graph, op.input(slot)?, depth);
-    if op.is("Identity") {
-        input(0)
-    } else if op.is("Reshape") {
-        reshape(op, &*input(0)?, &input(1)?.to_i64()?).map(Cow::Owned)
-    } else if op.is("Transpose") {
-        transpose(op, &*input(0)?).map(Cow::Owned)
-    } else {
-        None
-    }
 }
 
 /// What a `Constant` (1 to 24) holds, where it is a tensor or numbers (opset 12).

@@ -73,7 +73,7 @@ impl ModelCost {
     pub fn of(model: &Model, shapes: &Shapes) -> Self {
         let graph = &model.graph;
         let mut total = Self {
-            params: all_params(graph),
+            params: parameters(graph),
             ..Self::default()
         };
         for (node, op) in graph.operators() {
@@ -237,7 +237,8 @@ fn constant(op: &Operator) -> Option<&Tensor> {
     }
 }
 
-fn all_params(graph: &Graph) -> u64 {
+/// Elements of all floating-point constants of a graph, each counted once.
+pub fn parameters(graph: &Graph) -> u64 {
     let constants = graph.operators().filter_map(|(_, op)| constant(op));
     graph
         .initializers()

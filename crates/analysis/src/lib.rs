@@ -37,6 +37,7 @@ pub mod cost;
 
 mod assume;
 mod data;
+mod dequantize;
 mod engine;
 mod fact;
 mod order;

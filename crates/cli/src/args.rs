@@ -122,7 +122,7 @@ pub struct CompressArgs {
         value_name = "FILE",
         group = "budget",
         conflicts_with_all = [
-            "allow_costlier", "order", "lowering", "layers", "skip", "data_free", "families",
+            "allow_costlier", "order", "lowering", "layers", "skip", "quantized", "data_free", "families",
             "positions", "rounds", "steps", "block", "seed", "input_shape", "max_samples",
         ]
     )]
@@ -183,6 +183,9 @@ pub struct FitArgs {
     /// All but the layers whose names match (repeatable)
     #[arg(long, value_name = "GLOB")]
     pub skip: Vec<String>,
+    /// Rewrite convolutions of quantised weights (behind DequantizeLinear) too, with floats
+    #[arg(long)]
+    pub quantized: bool,
     /// Folder for report.json, .csv, .md and .html and curve.svg, with the measured curve
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,

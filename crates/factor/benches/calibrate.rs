@@ -40,8 +40,9 @@ fn positions(kernel: &Kernel, n: usize, seed: u64) -> (Vec<f32>, Vec<f32>) {
             *value = last;
         }
     }
-    let y = DMatrix::from_column_slice(d, co, kernel.data()).transpose()
-        * DMatrix::from_column_slice(d, n, &x);
+    let w: Vec<f32> = kernel.data().iter().map(|w| *w as f32).collect();
+    let y =
+        DMatrix::from_column_slice(d, co, &w).transpose() * DMatrix::from_column_slice(d, n, &x);
     let y = y.as_slice().to_vec();
     (x, y)
 }

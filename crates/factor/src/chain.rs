@@ -80,8 +80,9 @@ impl StageShape {
 pub struct Stage {
     /// Geometry.
     pub shape: StageShape,
-    /// Row-major `[Co, Ci / groups, spatial...]` (ONNX `Conv`, input `W`).
-    pub weight: Vec<f32>,
+    /// Row-major `[Co, Ci / groups, spatial...]` (ONNX `Conv`, input `W`), not yet rounded to the
+    /// model's type.
+    pub weight: Vec<f64>,
 }
 
 /// A kernel written as grouped convolutions applied one after another, nothing in between.
@@ -131,7 +132,7 @@ impl Chain {
     ///
     /// # Errors
     /// [`FactorError::Chain`] where the stages do not fit together, [`FactorError::NonFinite`]
-    /// where the product overflows f32.
+    /// where the product overflows.
     pub fn compose(&self) -> Result<Kernel, FactorError> {
         self.validate()?;
         crate::compose::compose(&self.stages)

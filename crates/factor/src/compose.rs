@@ -46,11 +46,11 @@ pub(crate) fn compose(stages: &[Stage]) -> Result<Kernel, FactorError> {
 
     let shape = KernelShape::new(channels.len(), in_channels, groups, extents)?;
     let (taps, group_in, group_out) = (shape.taps(), shape.group_in(), shape.group_out());
-    let mut data = vec![0.0_f32; shape.len()];
+    let mut data = vec![0.0; shape.len()];
     for (out, (row, channel)) in data.chunks_mut(group_in * taps).zip(&channels).enumerate() {
         let begin = (channel.inputs.start - out / group_out * group_in) * taps;
         for (target, &weight) in row[begin..].iter_mut().zip(&channel.weight) {
-            *target = weight as f32;
+            *target = weight;
         }
     }
     Kernel::new(shape, data)
@@ -85,7 +85,7 @@ fn apply(stage: &Stage, channels: &[Channel], extents: &[usize]) -> (Vec<Channel
                     let target = &mut weight[(input - inputs.start) * taps..][..taps];
                     for (&shift, &w) in after.iter().zip(filter) {
                         for (&tap, &x) in before.iter().zip(row) {
-                            target[tap + shift] += f64::from(w) * x;
+                            target[tap + shift] += w * x;
                         }
                     }
                 }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::chain::{Chain, Role, StageShape};
 
-    fn stage(role: Role, kernel: KernelShape, axes: [bool; 2], weight: Vec<f32>) -> Stage {
+    fn stage(role: Role, kernel: KernelShape, axes: [bool; 2], weight: Vec<f64>) -> Stage {
         let shape = StageShape {
             role,
             kernel,
@@ -170,7 +170,7 @@ mod tests {
                     Role::Depthwise,
                     KernelShape::new(4, 4, 4, [1, 2]).unwrap(),
                     [true, true],
-                    (1..=8).map(|w| w as f32).collect(),
+                    (1..=8).map(f64::from).collect(),
                 ),
                 stage(
                     Role::Pointwise,

@@ -6,22 +6,25 @@ use crate::error::FactorError;
 use crate::shape::KernelShape;
 
 /// The weight of a convolution: ONNX `Conv`, input `W`, row-major
-/// `[Co, Ci / groups, spatial...]`, all values finite. Cloning shares the data.
+/// `[Co, Ci / groups, spatial...]`, all values finite, in f64 whatever the model's type. Cloning
+/// shares the data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
     shape: KernelShape,
-    data: Arc<[f32]>,
+    data: Arc<[f64]>,
 }
 
 impl Kernel {
-    /// Joins a shape and its row-major weights (a `Vec<f32>`, a slice, or a shared `Arc<[f32]>`,
-    /// which is not copied).
+    /// Joins a shape and its row-major weights, f32 or f64.
     ///
     /// # Errors
     /// [`FactorError::Shape`], [`FactorError::Length`] or [`FactorError::NonFinite`].
-    pub fn new(shape: KernelShape, data: impl Into<Arc<[f32]>>) -> Result<Self, FactorError> {
+    pub fn new<W: Copy + Into<f64>>(
+        shape: KernelShape,
+        data: impl AsRef<[W]>,
+    ) -> Result<Self, FactorError> {
         shape.validate()?;
-        let data = data.into();
+        let data: Arc<[f64]> = data.as_ref().iter().map(|w| (*w).into()).collect();
         if data.len() != shape.len() {
             return Err(FactorError::Length {
                 shape: shape.to_string(),
@@ -41,17 +44,13 @@ impl Kernel {
     }
 
     /// The weights, row-major `[Co, Ci / groups, spatial...]`.
-    pub fn data(&self) -> &[f32] {
+    pub fn data(&self) -> &[f64] {
         &self.data
     }
 
-    /// Frobenius norm `|W|`, accumulated in f64.
+    /// Frobenius norm `|W|`.
     pub fn norm(&self) -> f64 {
-        self.data
-            .iter()
-            .map(|&w| f64::from(w) * f64::from(w))
-            .sum::<f64>()
-            .sqrt()
+        self.data.iter().map(|&w| w * w).sum::<f64>().sqrt()
     }
 
     /// Relative Frobenius distance `|W - other| / |W|`; the absolute one where `W` is zero.
@@ -70,7 +69,7 @@ impl Kernel {
             .data
             .iter()
             .zip(other.data.iter())
-            .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
+            .map(|(&a, &b)| (a - b).powi(2))
             .sum::<f64>()
             .sqrt();
         let norm = self.norm();

@@ -67,16 +67,13 @@ impl Metric {
     /// The kernel `W L`, whose Frobenius norm is that of `W` under this metric.
     pub(crate) fn whitened(&self, kernel: &Kernel) -> Result<Kernel, FactorError> {
         let shape = kernel.shape();
-        let mut weight: Vec<f64> = kernel.data().iter().map(|&w| f64::from(w)).collect();
+        let mut weight = kernel.data().to_vec();
         for (axis, factor) in self.factors(&shape.spatial)?.iter().enumerate() {
             along(&mut weight, &shape.spatial, axis, |row| {
                 factor.multiply(row)
             });
         }
-        Kernel::new(
-            shape.clone(),
-            weight.iter().map(|&w| w as f32).collect::<Vec<f32>>(),
-        )
+        Kernel::new(shape.clone(), weight)
     }
 }
 
@@ -122,14 +119,12 @@ impl Factored for Unwhitened {
     fn chain(&self, rank: usize) -> Result<Chain, FactorError> {
         let mut chain = self.inner.chain(rank)?;
         for stage in &mut chain.stages {
-            let mut weight: Vec<f64> = stage.weight.iter().map(|&w| f64::from(w)).collect();
             for (axis, factor) in self.factors.iter().enumerate() {
                 if stage.shape.axes[axis] {
                     let spatial = &stage.shape.kernel.spatial;
-                    along(&mut weight, spatial, axis, |row| factor.divide(row));
+                    along(&mut stage.weight, spatial, axis, |row| factor.divide(row));
                 }
             }
-            stage.weight = weight.iter().map(|&w| w as f32).collect();
         }
         Ok(chain)
     }

@@ -8,7 +8,7 @@
 //!    singular or its small eigenvalues are noise.
 //! 3. The other factor is the slice times `Q`, computed when a rank is asked for. So the product
 //!    is exact at full rank whatever the condition: squaring it costs accuracy only in singular
-//!    values below `1e-8` of the largest, which no f32 kernel resolves.
+//!    values below `1e-8` of the largest, which no f32 kernel resolves; at full rank nothing.
 //!
 //! Only `Q` is stored, `n^2` f64 per slice; the kernel is shared, not copied.
 //!
@@ -38,7 +38,7 @@ use crate::spectrum::Spectrum;
 
 /// Slices that one task takes, neighbours in memory: their rows share cache lines.
 const BLOCK: usize = 16;
-/// Rows that are converted to f64 at a time.
+/// Rows that are gathered at a time.
 const TILE: usize = 32;
 
 /// What the slices of a kernel are indexed by.
@@ -101,7 +101,7 @@ impl Layout {
         }
     }
 
-    fn row<'a>(&self, data: &'a [f32], slice: usize, row: usize) -> &'a [f32] {
+    fn row<'a>(&self, data: &'a [f64], slice: usize, row: usize) -> &'a [f64] {
         &data[self.offset(slice) + row * self.row_stride..][..self.taps]
     }
 }
@@ -171,7 +171,7 @@ impl SliceSvd {
     }
 
     /// Spatial filters `[slice, component < rank, taps]`.
-    pub(crate) fn filters(&self, rank: usize) -> Vec<f32> {
+    pub(crate) fn filters(&self, rank: usize) -> Vec<f64> {
         let taps = self.layout.taps;
         let mut filters = vec![0.0; self.layout.count * rank * taps];
         filters
@@ -189,7 +189,7 @@ impl SliceSvd {
                         inverse(scale)
                     };
                     for (out, f) in out.iter_mut().zip(filter.iter()) {
-                        *out = (f * factor) as f32;
+                        *out = f * factor;
                     }
                 }
             });
@@ -197,7 +197,7 @@ impl SliceSvd {
     }
 
     /// Channel-mixing factors `[slice, component < rank, row]`.
-    pub(crate) fn mixing_by_slice(&self, rank: usize) -> Vec<f32> {
+    pub(crate) fn mixing_by_slice(&self, rank: usize) -> Vec<f64> {
         let rows = self.layout.rows;
         let mut mixing = vec![0.0; self.layout.count * rank * rows];
         let slices = mixing.par_chunks_mut(rank * rows).enumerate();
@@ -211,7 +211,7 @@ impl SliceSvd {
 
     /// Channel-mixing factors of slices by input channel, `[output, input of its group,
     /// component < rank]`.
-    pub(crate) fn mixing_by_row(&self, rank: usize) -> Vec<f32> {
+    pub(crate) fn mixing_by_row(&self, rank: usize) -> Vec<f64> {
         let (group_in, group_out) = (self.layout.group_in, self.layout.group_out);
         let outputs = self.kernel.shape().out_channels;
         let mut mixing = vec![0.0; outputs * group_in * rank];
@@ -226,17 +226,16 @@ impl SliceSvd {
     }
 
     /// The entries of the first components' channel-mixing factors at one row of a slice.
-    fn mix<'a>(&self, slice: usize, row: usize, out: impl Iterator<Item = &'a mut f32>) {
+    fn mix<'a>(&self, slice: usize, row: usize, out: impl Iterator<Item = &'a mut f64>) {
         let weights = self.layout.row(self.kernel.data(), slice, row);
         for (component, out) in out.enumerate() {
             let (basis, scale) = self.component(slice, component);
-            let value = if self.layout.over_taps() {
-                let products = weights.iter().zip(basis).map(|(&w, b)| f64::from(w) * b);
+            *out = if self.layout.over_taps() {
+                let products = weights.iter().zip(basis).map(|(w, b)| w * b);
                 products.sum::<f64>() * inverse(scale)
             } else {
                 basis[row] * scale
             };
-            *out = value as f32;
         }
     }
 
@@ -251,7 +250,7 @@ impl SliceSvd {
 /// Factors the slices from `first` on: `bases` `[slices, n, n]`, `energies` `[slices, n]`.
 fn factor_block(
     layout: &Layout,
-    data: &[f32],
+    data: &[f64],
     first: usize,
     bases: &mut [f64],
     energies: &mut [f64],
@@ -290,7 +289,7 @@ fn factor_block(
 /// Upper triangles of the Gram matrices `[slices, n, n]` of the slices from `first` on.
 fn gram_matrices(
     layout: &Layout,
-    data: &[f32],
+    data: &[f64],
     first: usize,
     grams: &mut [f64],
     tile: &mut Vec<f64>,
@@ -304,12 +303,12 @@ fn gram_matrices(
             tile.clear();
             if layout.over_taps() {
                 for row in begin..end {
-                    tile.extend(layout.row(data, slice, row).iter().map(|&w| f64::from(w)));
+                    tile.extend_from_slice(layout.row(data, slice, row));
                 }
             } else {
                 for tap in begin..end {
                     let rows = 0..layout.rows;
-                    tile.extend(rows.map(|r| f64::from(layout.row(data, slice, r)[tap])));
+                    tile.extend(rows.map(|r| layout.row(data, slice, r)[tap]));
                 }
             }
             gram::accumulate(gram, tile, n);
@@ -318,12 +317,12 @@ fn gram_matrices(
 }
 
 /// The rows of a slice weighted by `basis` and summed: an unscaled spatial filter `[taps]`.
-fn combine_rows(layout: &Layout, data: &[f32], slice: usize, basis: &[f64], filter: &mut Vec<f64>) {
+fn combine_rows(layout: &Layout, data: &[f64], slice: usize, basis: &[f64], filter: &mut Vec<f64>) {
     filter.clear();
     filter.resize(layout.taps, 0.0);
     for (row, &b) in basis.iter().enumerate() {
         for (f, &w) in filter.iter_mut().zip(layout.row(data, slice, row)) {
-            *f += b * f64::from(w);
+            *f += b * w;
         }
     }
 }

@@ -240,12 +240,12 @@ fn the_closed_form_is_the_optimum() {
     let mut noise = Noise(9);
     for step in 0..40 {
         let mut chain = fit.chain.clone();
-        let amplitude = 10_f32.powi(-1 - step % 4);
+        let amplitude = 10_f64.powi(-1 - step % 4);
         for stage in &mut chain.stages {
             stage
                 .weight
                 .iter_mut()
-                .for_each(|w| *w += amplitude * noise.next());
+                .for_each(|w| *w += amplitude * f64::from(noise.next()));
         }
         assert!(residual(&split, &chain) >= fit.error_fit - 1e-7);
     }
@@ -271,13 +271,13 @@ fn the_bytes_do_not_depend_on_the_threads() {
             let bits = |family: &&'static dyn sepconv_factor::Decomposition| {
                 let fit = family.fitter(&calibration).unwrap().fit(4).unwrap();
                 let weights = fit.chain.stages.iter().flat_map(|s| &s.weight);
-                let bits = weights
-                    .chain(fit.chain.bias.iter().flatten())
-                    .map(|w| w.to_bits());
+                let bias = fit.chain.bias.iter().flatten();
+                let bias = bias.map(|b| f64::from(*b));
+                let bits = weights.copied().chain(bias).map(f64::to_bits);
                 (
                     fit.error_fit.to_bits(),
                     fit.rounds,
-                    bits.collect::<Vec<u32>>(),
+                    bits.collect::<Vec<u64>>(),
                 )
             };
             let apply = families().iter().filter(|f| f.ranks(&shape).is_ok());
@@ -332,7 +332,7 @@ fn constant_inputs_and_outputs_do_not_break_it() {
             let bias = fit.chain.bias.clone().unwrap();
             let composed = fit.chain.compose().unwrap();
             for (row, b) in composed.data().chunks(12).zip(&bias) {
-                let y = row.iter().sum::<f32>() * input + b;
+                let y = row.iter().sum::<f64>() as f32 * input + b;
                 assert!((y - output).abs() < 1e-4, "{} {y}", family.name());
             }
         }

@@ -122,7 +122,7 @@ fn spectrum_agrees_with_a_thin_svd() {
 }
 
 /// `(mixing, filter)` vectors of component `r` of slice `s`.
-fn component(kernel: &Kernel, name: &str, s: usize, r: usize) -> (Vec<f32>, Vec<f32>) {
+fn component(kernel: &Kernel, name: &str, s: usize, r: usize) -> (Vec<f64>, Vec<f64>) {
     let factored = family(name).unwrap().factor(kernel).unwrap();
     let rank = factored.spectrum().len();
     let chain = factored.chain(rank).unwrap();
@@ -141,7 +141,7 @@ fn component(kernel: &Kernel, name: &str, s: usize, r: usize) -> (Vec<f32>, Vec<
 
 #[test]
 fn scale_is_split_evenly_and_the_leading_tap_is_positive() {
-    let norm = |v: &[f32]| v.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    let norm = |v: &[f64]| v.iter().map(|x| x.powi(2)).sum::<f64>().sqrt();
     for (name, _, kernel) in cases() {
         for (r, sigma) in [3.0_f64, 2.0, 1.0, 0.5].into_iter().enumerate() {
             let (mixing, filter) = component(&kernel, name, 0, r);

@@ -90,8 +90,8 @@ proptest! {
     #[test]
     fn no_other_chain_is_closer(
         kernel in kernels(),
-        noise in prop::collection::vec(-1.0_f32..1.0, 97),
-        amplitude in prop::sample::select(vec![0.01_f32, 0.1, 1.0]),
+        noise in prop::collection::vec(-1.0..1.0_f64, 97),
+        amplitude in prop::sample::select(vec![0.01, 0.1, 1.0]),
         pick in 0.0..1.0_f64,
         keep in any::<bool>(),
     ) {
@@ -104,7 +104,7 @@ proptest! {
             let mut chain = factored.chain(rank).unwrap();
             let optimum = distance(&kernel, &chain);
             for stage in &mut chain.stages {
-                let largest = stage.weight.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
+                let largest = stage.weight.iter().fold(0.0_f64, |m, w| m.max(w.abs()));
                 for (w, x) in stage.weight.iter_mut().zip(noise.iter().cycle()) {
                     *w = if keep { *w } else { 0.0 } + amplitude * largest * x;
                 }
@@ -164,7 +164,7 @@ fn the_bytes_do_not_depend_on_the_threads() {
             })
         };
         let one = run(1);
-        let bits = |chain: &Chain| -> Vec<u32> {
+        let bits = |chain: &Chain| -> Vec<u64> {
             let stages = chain.stages.iter();
             stages
                 .flat_map(|s| s.weight.iter().map(|w| w.to_bits()))

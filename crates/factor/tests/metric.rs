@@ -27,11 +27,11 @@ fn error(kernel: &Kernel, chain: &Chain, rho: &[f64]) -> f64 {
         })
         .sum()
     };
-    let wide: Vec<f64> = kernel.data().iter().map(|&w| f64::from(w)).collect();
+    let wide = kernel.data().to_vec();
     let left: Vec<f64> = wide
         .iter()
         .zip(composed.data())
-        .map(|(a, &b)| a - f64::from(b))
+        .map(|(a, b)| a - b)
         .collect();
     (energy(&left).max(0.0) / energy(&wide)).sqrt()
 }
@@ -67,7 +67,7 @@ proptest! {
                 prop_assert!(found <= other + 1e-5, "{name} {rank}: {found} {other}");
                 let mut moved = chain;
                 for stage in &mut moved.stages {
-                    stage.weight.iter_mut().for_each(|w| *w += 0.02 * noise.next());
+                    stage.weight.iter_mut().for_each(|w| *w += 0.02 * f64::from(noise.next()));
                 }
                 prop_assert!(error(&kernel, &moved, rho) >= found - 1e-5, "{name} {rank}");
             }

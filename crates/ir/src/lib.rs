@@ -30,6 +30,7 @@ mod graph;
 mod names;
 mod node;
 mod patch;
+mod subgraphs;
 mod tensor;
 mod types;
 mod verify;

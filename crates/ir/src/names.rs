@@ -12,6 +12,11 @@ impl Names {
         self.0.insert(name.to_owned())
     }
 
+    /// Marks all names of `other` as used.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().cloned());
+    }
+
     /// Frees `name`.
     pub(crate) fn remove(&mut self, name: &str) {
         self.0.remove(name);

@@ -98,6 +98,13 @@ impl Operator {
             .map(|a| &a.value)
     }
 
+    /// Whether the values of all attributes are known: none is a reference to an attribute of
+    /// the local function around it, and none is a graph.
+    pub fn is_literal(&self) -> bool {
+        let opaque = |a: &Attribute| matches!(a.value, AttributeValue::Opaque);
+        !self.attributes.iter().any(opaque)
+    }
+
     /// An integer attribute, or `default` where it is absent or of another type.
     pub fn int(&self, name: &str, default: i64) -> i64 {
         match self.attribute(name) {

@@ -264,7 +264,7 @@ impl Graph {
         }
     }
 
-    fn drop_unread_initializer(&mut self, id: ValueId, used: &HashSet<ValueId>) {
+    pub(crate) fn drop_unread_initializer(&mut self, id: ValueId, used: &HashSet<ValueId>) {
         if self.keep_initializers || used.contains(&id) || !self.readers(id).is_empty() {
             return;
         }

@@ -1,6 +1,7 @@
 //! Models of one block.
 
 use prost::Message;
+use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{Assumptions, Pins, Shapes};
 use sepconv_factor::{Chain, Stage, StageShape};
 use sepconv_ir::{DType, Tensor};
@@ -52,7 +53,7 @@ pub fn build(block: &Block) -> Result<Document, LatencyError> {
         .and_then(|shapes| {
             let mut nodes = graph.operators().map(|(node, _)| node);
             let node = nodes.find(|node| graph.label(*node) == "conv")?;
-            Site::of(graph, node, &shapes)?.ok()
+            Site::of(graph, node, &shapes, Sight::Plain)?.ok()
         });
     let site = site.ok_or_else(|| block.misfit("the convolution can't be read".into()))?;
     replace(graph, &site, &chain, Some(lowering)).map_err(|source| LatencyError::Write {
@@ -86,7 +87,8 @@ fn random_chain(family: &str, rank: usize, stages: Vec<StageShape>) -> Chain {
     chain.family = sepconv_factor::family(family).map_or("", |f| f.name());
     for (seed, stage) in (1..).zip(&mut chain.stages) {
         let kernel = &stage.shape.kernel;
-        stage.weight = random(kernel.len(), kernel.group_in() * kernel.taps(), seed);
+        let weight = random(kernel.len(), kernel.group_in() * kernel.taps(), seed);
+        stage.weight = weight.into_iter().map(f64::from).collect();
     }
     chain
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use sepconv_ir::{DType, Model, ValueId};
 
-use crate::error::OnnxError;
+use crate::body::{Body, bodies};
+use crate::error::{Malformed, OnnxError};
 use crate::export::{Detached, Part, detach, export};
 use crate::external::DataFiles;
-use crate::file::{Mapping, Staged, map, write_atomic};
+use crate::file::{Mapping, Staged, map};
 use crate::import::import;
 use crate::rope::Rope;
 
@@ -21,6 +22,7 @@ pub struct Document {
     /// The model. Passes edit its graph through patches.
     pub model: Model,
     pub(crate) envelope: Envelope,
+    pub(crate) bodies: Vec<Body>,
     origin: Origin,
 }
 
@@ -93,10 +95,8 @@ impl Document {
 
     fn read(data: Bytes, files: DataFiles, path: Option<&Path>) -> Result<Self, OnnxError> {
         let size = data.len();
-        let (model, envelope) = import(&data, &files).map_err(|reason| OnnxError::Malformed {
-            file: path.map_or("<bytes>".into(), |p| p.display().to_string()),
-            reason,
-        })?;
+        let (model, envelope) = import(&data, &files).map_err(|reason| malformed(path, reason))?;
+        let bodies = bodies(&model, &envelope.model, &files);
         let origin = Origin {
             path: path.map(Path::to_owned),
             size,
@@ -106,8 +106,13 @@ impl Document {
         Ok(Self {
             model,
             envelope,
+            bodies,
             origin,
         })
+    }
+
+    pub(crate) fn malformed(&self, reason: Malformed) -> OnnxError {
+        malformed(self.path(), reason)
     }
 
     /// The file that the document was read from.
@@ -120,9 +125,19 @@ impl Document {
         self.origin.size + self.external_size()
     }
 
-    /// Contents of the external data files, in the order of their first use.
+    /// Contents of the external data files, in the order of their names.
     pub fn external(&self) -> impl Iterator<Item = &[u8]> {
         self.origin.data.iter().map(|(_, d)| d.as_ref())
+    }
+
+    /// Hands out [`Document::external`] in parts, of which only one is in memory at a time.
+    pub fn visit_external(&self, f: &mut dyn FnMut(&[u8])) {
+        for (_, map) in &self.origin.data {
+            let Ok(()) = map.visit::<std::convert::Infallible>(&mut |part| {
+                f(part);
+                Ok(())
+            });
+        }
     }
 
     fn external_size(&self) -> usize {
@@ -179,11 +194,8 @@ impl Document {
         }
         if !self.beside_source(path) {
             for (location, data) in &self.origin.data {
-                write_atomic(
-                    &path.with_file_name("").join(location),
-                    force,
-                    data.as_ref(),
-                )?;
+                let beside = path.with_file_name("").join(location);
+                Staged::copy(&beside, force, data)?.commit()?;
             }
         }
         Ok(staged)
@@ -201,5 +213,12 @@ impl Document {
         };
         let source = self.origin.path.as_deref().and_then(folder);
         source.is_some() && source == folder(path)
+    }
+}
+
+fn malformed(path: Option<&Path>, reason: Malformed) -> OnnxError {
+    OnnxError::Malformed {
+        file: path.map_or("<bytes>".into(), |p| p.display().to_string()),
+        reason,
     }
 }

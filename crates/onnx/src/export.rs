@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use sepconv_ir::{Graph, NodeId, Tensor, ValueId};
+use sepconv_ir::{Attribute, AttributeValue, Graph, NodeId, Operator, Tensor, ValueId};
 
 use crate::document::{Document, GraphRecord, ModelRecord, TensorType};
 use crate::encode;
@@ -99,10 +99,52 @@ impl Part<'_> {
     }
 }
 
+/// How constants that passes made are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Constants {
+    Initializers,
+    /// With an input of the same name: before IR version 4 every initializer had one.
+    Listed,
+    /// Functions have no initializers.
+    Nodes,
+}
+
+/// Encodes a graph within another, or a function: `node` is the number of its nodes' field.
+/// `captured` are values of the graphs around it.
+pub(crate) fn within(
+    graph: &Graph,
+    layout: &[GraphRecord],
+    captured: &[ValueId],
+    (node, constants): (u32, Constants),
+) -> Rope {
+    let exporter = Exporter {
+        graph,
+        layout,
+        node,
+        constants,
+        new_initializers: added(graph, layout, captured),
+        part: None,
+        needed: None,
+    };
+    exporter.graph(&mut |_, _| None)
+}
+
+/// The initializers that are not in the file.
+fn added(graph: &Graph, layout: &[GraphRecord], captured: &[ValueId]) -> Vec<ValueId> {
+    let known = layout.iter().filter_map(|r| match r {
+        GraphRecord::Initializer(v) => Some(v),
+        _ => None,
+    });
+    let known: HashSet<ValueId> = known.chain(captured).copied().collect();
+    let all = graph.initializers().map(|i| i.value);
+    all.filter(|v| !known.contains(v)).collect()
+}
+
 struct Exporter<'a> {
     graph: &'a Graph,
     layout: &'a [GraphRecord],
-    lists_initializers: bool,
+    node: u32,
+    constants: Constants,
     new_initializers: Vec<ValueId>,
     part: Option<Part<'a>>,
     needed: Option<HashSet<NodeId>>,
@@ -111,22 +153,17 @@ struct Exporter<'a> {
 impl<'a> Exporter<'a> {
     fn new(document: &'a Document, part: Option<Part<'a>>) -> Self {
         let graph = &document.model.graph;
-        let known: HashSet<ValueId> = document
-            .envelope
-            .graph
-            .iter()
-            .filter_map(|r| match r {
-                GraphRecord::Initializer(v) => Some(*v),
-                _ => None,
-            })
-            .collect();
-        let all = graph.initializers().map(|i| i.value);
+        let layout = &document.envelope.graph;
         Self {
             graph,
-            layout: &document.envelope.graph,
-            // Before IR version 4 every initializer had to be a graph input too.
-            lists_initializers: document.model.ir_version < 4,
-            new_initializers: all.filter(|v| !known.contains(v)).collect(),
+            layout,
+            node: 1,
+            constants: if document.model.ir_version < 4 {
+                Constants::Listed
+            } else {
+                Constants::Initializers
+            },
+            new_initializers: added(graph, layout, &[]),
             part,
             needed: part.map(|part| graph.between(&part.given(), part.wanted)),
         }
@@ -199,12 +236,33 @@ impl<'a> Exporter<'a> {
     }
 
     fn nodes(&self, out: &mut Rope) {
+        if self.constants == Constants::Nodes {
+            for value in &self.new_initializers {
+                if let Some(tensor) = self.graph.constant(*value) {
+                    out.push_field(self.node, self.constant(*value, tensor));
+                }
+            }
+        }
         for (_, op) in self.graph.operators().filter(|(id, _)| self.needs(*id)) {
             match &op.source {
                 Some(raw) => out.push(raw.clone()),
-                None => out.push_field(1, encode::operator(self.graph, op)),
+                None => out.push_field(self.node, encode::operator(self.graph, op)),
             }
         }
+    }
+
+    /// A `Constant` node, which may stand before all others.
+    fn constant(&self, value: ValueId, tensor: &Tensor) -> Rope {
+        let op = Operator {
+            attributes: vec![Attribute {
+                name: "value".into(),
+                value: AttributeValue::Tensor(tensor.clone()),
+                source: None,
+            }],
+            outputs: vec![Some(value)],
+            ..Operator::new("Constant", self.graph.name(value))
+        };
+        encode::operator(self.graph, &op)
     }
 
     fn initializer(&self, value: ValueId, out: &mut Rope, substitute: Substitute<'_>) {
@@ -228,13 +286,16 @@ impl<'a> Exporter<'a> {
     }
 
     fn added(&self, out: &mut Rope, substitute: Substitute<'_>) {
+        if self.constants == Constants::Nodes {
+            return;
+        }
         for value in &self.new_initializers {
             self.initializer(*value, out, substitute);
         }
     }
 
     fn listed(&self, out: &mut Rope) {
-        if !self.lists_initializers {
+        if self.constants != Constants::Listed {
             return;
         }
         for value in &self.new_initializers {

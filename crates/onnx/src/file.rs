@@ -1,7 +1,7 @@
 //! Mapping files, and writing them whole or not at all.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,9 @@ use memmap2::Mmap;
 use tempfile::NamedTempFile;
 
 use crate::error::OnnxError;
+
+/// Bytes of a mapping that are looked at before they are released.
+const PART: usize = 1 << 26;
 
 /// A file mapped for reading.
 #[derive(Debug, Clone)]
@@ -25,6 +28,15 @@ impl Mapping {
     /// The whole file, sharing the mapping.
     pub fn bytes(&self) -> Bytes {
         Bytes::from_owner(self.clone())
+    }
+
+    /// Hands out the file in order, in parts of which each is released before the next.
+    pub fn visit<E>(&self, f: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        for part in self.as_ref().chunks(PART) {
+            f(part)?;
+            self.release(part);
+        }
+        Ok(())
     }
 
     /// Tells the system that `part` of the mapping won't be needed for a while, so that it
@@ -94,6 +106,20 @@ impl Staged {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Self, OnnxError> {
         let io = |source| io_error(path, source);
+        let temp = Self::beside(path, force)?;
+        let mut out = BufWriter::with_capacity(1 << 20, temp);
+        write(&mut out).map_err(io)?;
+        let temp = out.into_inner().map_err(|e| io(e.into_error()))?;
+        Ok(Self {
+            temp,
+            path: path.to_owned(),
+            force,
+        })
+    }
+
+    /// A temporary file beside `path`.
+    fn beside(path: &Path, force: bool) -> Result<NamedTempFile, OnnxError> {
+        let io = |source| io_error(path, source);
         if path.is_dir() {
             return Err(io(io::ErrorKind::IsADirectory.into()));
         }
@@ -114,12 +140,30 @@ impl Staged {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         // tempfile's error names its own temporary path, which says nothing to the user.
-        let temp = builder
+        builder
             .tempfile_in(folder)
-            .map_err(|e| io(e.raw_os_error().map_or(e, io::Error::from_raw_os_error)))?;
-        let mut out = BufWriter::with_capacity(1 << 20, temp);
-        write(&mut out).map_err(io)?;
-        let temp = out.into_inner().map_err(|e| io(e.into_error()))?;
+            .map_err(|e| io(e.raw_os_error().map_or(e, io::Error::from_raw_os_error)))
+    }
+
+    /// Copies a mapped file beside `path`. Blocks of zeros become holes where the file system has
+    /// them, and no more than a part of the mapping is in memory at a time.
+    pub(crate) fn copy(path: &Path, force: bool, map: &Mapping) -> Result<Self, OnnxError> {
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        let io = |source| io_error(path, source);
+        let mut temp = Self::beside(path, force)?;
+        let file = temp.as_file_mut();
+        map.visit(&mut |part| {
+            for block in part.chunks(ZEROS.len()) {
+                if *block == ZEROS[..block.len()] {
+                    file.seek_relative(block.len() as i64)?;
+                } else {
+                    file.write_all(block)?;
+                }
+            }
+            Ok(())
+        })
+        .map_err(io)?;
+        file.set_len(map.as_ref().len() as u64).map_err(io)?;
         Ok(Self {
             temp,
             path: path.to_owned(),

@@ -76,10 +76,12 @@ fn opset(r: &Record) -> Result<Opset, String> {
     })
 }
 
-struct Importer<'a> {
-    builder: Builder,
+pub(crate) struct Importer<'a> {
+    pub builder: Builder,
     files: &'a DataFiles,
     ir_version: i64,
+    /// Whether initializers that are inputs too may be a habit of the exporter.
+    habits: bool,
     pending: Vec<Pending>,
 }
 
@@ -96,11 +98,54 @@ impl<'a> Importer<'a> {
             builder: Builder::new(),
             files,
             ir_version,
+            habits: true,
             pending: Vec::new(),
         }
     }
 
-    fn graph(&mut self, message: &Bytes) -> Result<Vec<GraphRecord>, Malformed> {
+    /// For a graph within another: its initializers that are inputs too are defaults.
+    pub fn within(files: &'a DataFiles) -> Self {
+        Self {
+            habits: false,
+            ..Self::new(files, i64::MAX)
+        }
+    }
+
+    /// Reads a `FunctionProto`.
+    pub fn function(&mut self, message: &Bytes) -> Result<Vec<GraphRecord>, Malformed> {
+        let part = |e: String| Malformed::part("function", e);
+        let all = records(message).map_err(part)?;
+        for r in all.iter().filter(|r| r.number == 4) {
+            self.builder.input(r.text().map_err(part)?, None)?;
+        }
+        for r in all.iter().filter(|r| r.number == 7) {
+            self.node(r)?;
+        }
+        self.connect()?;
+        let infos = value_infos(&all, 12, "value_info")?;
+        self.types(&infos);
+        let outputs = all.iter().filter(|r| r.number == 5);
+        let outputs = outputs.map(|r| {
+            let name = r.text().map_err(part)?.to_owned();
+            Ok(Info { name, ty: None })
+        });
+        self.outputs(&outputs.collect::<Result<Vec<_>, Malformed>>()?)?;
+        let mut infos = infos.into_iter();
+        let layout = all.into_iter().map(|r| match r.number {
+            4 => GraphRecord::Input(r.raw),
+            5 => GraphRecord::Output(r.raw),
+            7 => GraphRecord::Node,
+            12 => match infos.next().and_then(|v| self.builder.find(&v.name)) {
+                Some(value) => GraphRecord::About(value, r.raw),
+                None => GraphRecord::Verbatim(r.raw),
+            },
+            _ => GraphRecord::Verbatim(r.raw),
+        });
+        Ok(layout.collect())
+    }
+
+    /// Reads a `GraphProto`.
+    pub fn graph(&mut self, message: &Bytes) -> Result<Vec<GraphRecord>, Malformed> {
         let all = records(message).map_err(|e| Malformed::part("graph", e))?;
         let inputs = value_infos(&all, 11, "input")?;
         let listed: BTreeSet<&str> = inputs.iter().map(|v| v.name.as_str()).collect();
@@ -143,12 +188,13 @@ impl<'a> Importer<'a> {
         let mut found = HashMap::new();
         // Exporters that list every initializer kept the habit of IR version 3; only one that
         // lists some of them means that those may be overridden.
-        let by_habit = self.ir_version < OVERRIDABLE_SINCE
-            || all
+        let all_listed = self.habits
+            && all
                 .iter()
                 .filter(|r| r.number == 5)
                 .filter_map(|r| tensor_name(r.payload().ok()?))
                 .all(|name| listed.contains(name.as_str()));
+        let by_habit = self.ir_version < OVERRIDABLE_SINCE || all_listed;
         for (i, r) in all
             .iter()
             .filter(|r| r.number == 5 || r.number == 15)

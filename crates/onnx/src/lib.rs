@@ -10,6 +10,7 @@
 //! The message types in [`proto`] are generated from ONNX's own `onnx-ml.proto` (1.23).
 
 mod attribute;
+mod body;
 mod document;
 mod encode;
 mod error;
@@ -25,6 +26,7 @@ mod scope;
 mod tensor;
 mod wire;
 
+pub use body::{Body, Tidy};
 pub use document::{Document, TensorType};
 pub use error::OnnxError;
 pub use export::Detached;

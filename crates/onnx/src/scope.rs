@@ -23,7 +23,8 @@ impl Scope {
         }
     }
 
-    fn of(graph: &GraphProto) -> Self {
+    /// Names of one graph.
+    pub fn of(graph: &GraphProto) -> Self {
         let mut scope = Self::default();
         let mut here = BTreeSet::new();
         here.extend(graph.input.iter().map(|v| v.name().to_owned()));

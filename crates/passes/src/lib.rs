@@ -39,6 +39,6 @@ pub use knapsack::{Allocation, Item, allocate};
 pub use lowering::{Lowering, lowering, lowerings};
 pub use plan::{Choice, LayerPlan, Plan, Planner};
 pub use select::Selection;
-pub use separate::{AppliedLayer, apply, replace};
+pub use separate::{AppliedLayer, apply, drop_unread, replace};
 pub use site::{Kept, Site};
-pub use survey::{Candidate, Families, Order, Survey, Surveyed};
+pub use survey::{Candidate, Families, Order, Survey, Surveyed, convolutions};

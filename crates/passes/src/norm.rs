@@ -36,6 +36,7 @@ impl Norm {
 /// (`training_mode` is opset 14's, `spatial` opset 7's).
 pub(crate) fn is_inference(op: &Operator) -> bool {
     op.is("BatchNormalization")
+        && op.is_literal()
         && op.outputs.iter().flatten().count() == 1
         && op.int("training_mode", 0) == 0
         && op.int("spatial", 1) == 1

@@ -1,6 +1,7 @@
 //! Which convolutions the user means.
 
 use globset::{Glob, GlobMatcher};
+use sepconv_analysis::constants::Sight;
 
 use crate::error::PassError;
 
@@ -8,6 +9,9 @@ use crate::error::PassError;
 /// `skip`. `*` matches any characters, `/` included.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
+    /// What stands before the labels of the graph's operators in the names of layers.
+    scope: String,
+    sight: Sight,
     layers: Vec<GlobMatcher>,
     skip: Vec<GlobMatcher>,
 }
@@ -19,6 +23,8 @@ impl Selection {
     /// [`PassError::Glob`] names the glob that is not valid.
     pub fn new<S: AsRef<str>>(layers: &[S], skip: &[S]) -> Result<Self, PassError> {
         Ok(Self {
+            scope: String::new(),
+            sight: Sight::Plain,
             layers: compile(layers)?,
             skip: compile(skip)?,
         })
@@ -30,8 +36,36 @@ impl Selection {
         (text(&self.layers), text(&self.skip))
     }
 
-    /// Whether a layer is selected.
-    pub fn includes(&self, name: &str) -> bool {
+    /// The same globs for a graph within the model: the layers of its convolutions are called
+    /// `<scope>/<label>`.
+    #[must_use]
+    pub fn within(&self, scope: &str) -> Self {
+        Self {
+            scope: format!("{scope}/"),
+            ..self.clone()
+        }
+    }
+
+    /// The same layers, those of quantised weights among them or not.
+    #[must_use]
+    pub fn quantized(self, too: bool) -> Self {
+        let sight = if too { Sight::Quantized } else { Sight::Plain };
+        Self { sight, ..self }
+    }
+
+    /// What weights are seen through.
+    pub fn sight(&self) -> Sight {
+        self.sight
+    }
+
+    /// The name of the layer of an operator's label.
+    pub fn layer(&self, label: &str) -> String {
+        format!("{}{label}", self.scope)
+    }
+
+    /// Whether the layer of an operator's label is selected.
+    pub fn includes(&self, label: &str) -> bool {
+        let name = &self.layer(label);
         (self.layers.is_empty() || self.layers.iter().any(|g| g.is_match(name)))
             && !self.skip.iter().any(|g| g.is_match(name))
     }
@@ -41,19 +75,19 @@ impl Selection {
     ///
     /// # Errors
     /// [`PassError::NoMatch`] names the first that matches nothing.
-    pub fn check(&self, names: &[&str]) -> Result<(), PassError> {
+    pub fn check<S: AsRef<str>>(&self, names: &[S]) -> Result<(), PassError> {
         let dead = self
             .layers
             .iter()
             .chain(&self.skip)
-            .find(|g| g.glob().glob() != "*" && !names.iter().any(|n| g.is_match(n)));
+            .find(|g| g.glob().glob() != "*" && !names.iter().any(|n| g.is_match(n.as_ref())));
         dead.map_or(Ok(()), |g| {
             Err(PassError::NoMatch {
                 glob: g.glob().glob().to_owned(),
                 convolutions: names.len(),
                 example: names
                     .first()
-                    .map_or(String::new(), |n| format!(" (such as '{n}')")),
+                    .map_or(String::new(), |n| format!(" (such as '{}')", n.as_ref())),
             })
         })
     }
@@ -85,6 +119,18 @@ mod tests {
         assert!(!s.includes("stage1/conv1"));
         assert!(!s.includes("head"));
         assert!(Selection::default().includes("anything"));
+    }
+
+    #[test]
+    fn globs_see_where_a_layer_is() {
+        let s = Selection::new(&[], &["if/then*"]).unwrap();
+        assert!(!s.within("if/then_branch").includes("conv"));
+        assert!(s.within("if/else_branch").includes("conv"));
+        assert!(s.includes("conv"));
+        assert_eq!(
+            s.within("if/else_branch").layer("conv"),
+            "if/else_branch/conv"
+        );
     }
 
     #[test]

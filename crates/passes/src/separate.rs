@@ -4,9 +4,9 @@
 //! the last of which produces `y`. Conditions: those of [`crate::Site`]. Terminates: every
 //! layer of the plan is visited once.
 
-use sepconv_analysis::constants;
+use sepconv_analysis::constants::{self, Sight};
 use sepconv_factor::Chain;
-use sepconv_ir::Graph;
+use sepconv_ir::{Graph, Patch, ValueId};
 
 use crate::error::PassError;
 use crate::lowering::{Emitter, Lowering, choose};
@@ -70,6 +70,25 @@ pub fn apply(
     Ok(applied)
 }
 
+/// Removes the operators that make constants which nothing reads any more: those that make
+/// `values`, and what only they read.
+///
+/// Before: `w = Constant()`, `v = Reshape(w, s)`, read by nothing. After: neither. Terminates:
+/// operators only go.
+///
+/// # Errors
+/// [`PassError::Graph`] where the patch does not fit: a fault of this pass.
+pub fn drop_unread(graph: &mut Graph, sight: Sight, values: &[ValueId]) -> Result<(), PassError> {
+    let mut unread = constants::orphans(graph, sight, values, &[], &[]).into_iter();
+    let Some(first) = unread.next() else {
+        return Ok(());
+    };
+    let mut patch = Patch::replace("unread-constant", first);
+    unread.for_each(|node| patch.remove(node));
+    graph.apply(patch)?;
+    Ok(())
+}
+
 /// Replaces one convolution by a chain and returns the name of the lowering that wrote it:
 /// `lowering` where it applies, else the first that does.
 ///
@@ -100,7 +119,7 @@ pub fn replace(
     let bias = input(2).filter(|_| chain.bias.is_none());
     let kept: Vec<_> = input(0).into_iter().chain(bias).collect();
     let unread: Vec<_> = input(1).into_iter().chain(input(2)).collect();
-    for node in constants::orphans(graph, &unread, &[site.node], &kept) {
+    for node in constants::orphans(graph, site.sight, &unread, &[site.node], &kept) {
         patch.remove(node);
     }
     graph.apply(patch)?;

@@ -1,6 +1,7 @@
 //! Convolutions of a graph, and why some of them stay as they are.
 
-use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes, constants};
+use sepconv_analysis::constants::Sight;
+use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes};
 use sepconv_factor::{
     Kernel, KernelShape, Skip, StageShape, chain_macs, kernel_macs, transposed_chain_macs,
 };
@@ -22,9 +23,18 @@ pub enum Kept {
     /// The families and the order that are allowed leave none for it.
     #[error("none of the allowed families can be written here")]
     NoFamily,
+    /// It is in a subgraph or a local function, whose calls are not counted.
+    #[error("in a subgraph: only --rank and --energy (without --target) reach it")]
+    InSubgraph,
+    /// It is in a local function, and an attribute is given where that is called.
+    #[error("an attribute is given by the function's caller")]
+    Reference,
     /// Its weight is computed, an input, or may be overridden by callers.
     #[error("weight is not a constant")]
     NotConstant,
+    /// Its weight is quantised, and that was not to be looked through.
+    #[error("weight is quantised (--quantized looks through it)")]
+    Quantized,
     /// Its weight is of a type that is not decomposed.
     #[error("weight of type {0}")]
     Type(String),
@@ -45,6 +55,25 @@ pub enum Kept {
     UnknownShape,
 }
 
+impl Kept {
+    /// One line that counts reasons, such as "3 pointwise kernel, 1 not selected".
+    pub fn count<'a>(reasons: impl Iterator<Item = &'a Self>) -> String {
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for kept in reasons {
+            let text = kept.to_string();
+            match counts.iter_mut().find(|(t, _)| *t == text) {
+                Some((_, n)) => *n += 1,
+                None => counts.push((text, 1)),
+            }
+        }
+        if counts.is_empty() {
+            return "there is none".into();
+        }
+        let parts: Vec<String> = counts.iter().map(|(t, n)| format!("{n} {t}")).collect();
+        parts.join(", ")
+    }
+}
+
 /// A convolution that can be rewritten.
 #[derive(Debug, Clone)]
 pub struct Site {
@@ -58,6 +87,8 @@ pub struct Site {
     pub kernel: KernelShape,
     /// Element type of the weight; the rewritten weights have the same.
     pub dtype: DType,
+    /// What the weight is seen through.
+    pub sight: Sight,
     /// Input extents along the spatial axes, where known.
     pub input_spatial: Option<Vec<usize>>,
     /// Output extents along the spatial axes, where known.
@@ -70,19 +101,40 @@ pub struct Site {
 
 impl Site {
     /// Describes the convolution on `node`. `None` if `node` is no convolution.
-    pub fn of(graph: &Graph, node: NodeId, shapes: &Shapes) -> Option<Result<Self, Kept>> {
+    pub fn of(
+        graph: &Graph,
+        node: NodeId,
+        shapes: &Shapes,
+        sight: Sight,
+    ) -> Option<Result<Self, Kept>> {
         let op = graph.operator(node)?;
-        let convolves = op.is("Conv") || op.is("ConvTranspose");
-        convolves.then(|| Self::read(graph, node, op, shapes))
+        Self::is_convolution(op).then(|| Self::read(graph, node, op, shapes, sight))
     }
 
-    fn read(graph: &Graph, node: NodeId, op: &Operator, shapes: &Shapes) -> Result<Self, Kept> {
-        let weight = op
-            .input(1)
-            .and_then(|w| constants::resolve(graph, w))
-            .ok_or(Kept::NotConstant)?;
+    /// Whether an operator is one that is surveyed.
+    pub fn is_convolution(op: &Operator) -> bool {
+        op.is("Conv") || op.is("ConvTranspose")
+    }
+
+    fn read(
+        graph: &Graph,
+        node: NodeId,
+        op: &Operator,
+        shapes: &Shapes,
+        sight: Sight,
+    ) -> Result<Self, Kept> {
+        let input = op.input(1).ok_or(Kept::NotConstant)?;
+        let weight = sight.resolve(graph, input).ok_or_else(|| {
+            match Sight::Quantized.resolve(graph, input) {
+                Some(_) => Kept::Quantized,
+                None => Kept::NotConstant,
+            }
+        })?;
         if !weight.dtype().is_float() || weight.data().is_none() {
             return Err(Kept::Type(weight.dtype().to_string()));
+        }
+        if !op.is_literal() {
+            return Err(Kept::Reference);
         }
         let attributes = ConvAttributes::read(op, weight.dims())
             .map_err(|e| Kept::Malformed(e.reason.to_string()))?;
@@ -101,6 +153,7 @@ impl Site {
             node,
             name: graph.label(node).to_owned(),
             dtype: weight.dtype(),
+            sight,
             input_spatial: input.and_then(|d| spatial(&d, attributes.axes())),
             output_spatial: output.and_then(|d| spatial(&d, attributes.axes())),
             attributes,
@@ -119,17 +172,17 @@ impl Site {
         let tensor = graph
             .operator(self.node)
             .and_then(|op| op.input(1))
-            .and_then(|w| constants::resolve(graph, w))
+            .and_then(|w| self.sight.resolve(graph, w))
             .ok_or(Kept::NotConstant)?;
         let data = tensor
-            .to_f32()
+            .to_f64()
             .ok_or_else(|| Kept::Type(tensor.dtype().to_string()))?;
         let k = &self.kernel;
         let kernel = if self.attributes.transposed {
             let swapped = swap_channels(&data, (k.groups, k.group_in(), k.group_out()));
             Kernel::new(k.clone(), swapped)
         } else {
-            Kernel::new(k.clone(), &*data)
+            Kernel::new(k.clone(), data)
         };
         kernel.map_err(|_| Kept::NotFinite)
     }

@@ -149,17 +149,16 @@ impl Survey {
         allowed: &Families,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, PassError> {
-        let sites: Vec<_> = graph
-            .operators()
-            .filter_map(|(node, _)| Some((node, Site::of(graph, node, shapes)?)))
-            .collect();
-        let total = sites.len();
-        let mut names = HashSet::new();
+        let all = convolutions(graph);
+        let total = all.len();
         let mut layers = Vec::with_capacity(total);
-        for (done, (node, site)) in sites.into_iter().enumerate() {
+        for (done, (node, label)) in all.into_iter().enumerate() {
+            let Some(site) = Site::of(graph, node, shapes, selection.sight()) else {
+                continue;
+            };
             progress(done, total);
-            let name = unique_name(graph, node, &mut names);
-            let site = if selection.includes(&name) {
+            let name = selection.layer(&label);
+            let site = if selection.includes(&label) {
                 site
             } else {
                 Err(Kept::NotSelected)
@@ -194,21 +193,14 @@ impl Survey {
             .map(|(site, candidates)| (site, candidates.as_slice()))
     }
 
+    /// Why layers stay.
+    pub fn kept(&self) -> impl Iterator<Item = &Kept> {
+        self.layers.iter().filter_map(|l| l.site.as_ref().err())
+    }
+
     /// One line that counts why layers stay, such as "3 pointwise kernel, 1 not selected".
     pub fn reasons(&self) -> String {
-        let mut counts: Vec<(String, usize)> = Vec::new();
-        for kept in self.layers.iter().filter_map(|l| l.site.as_ref().err()) {
-            let text = kept.to_string();
-            match counts.iter_mut().find(|(t, _)| *t == text) {
-                Some((_, n)) => *n += 1,
-                None => counts.push((text, 1)),
-            }
-        }
-        if counts.is_empty() {
-            return "there is none".into();
-        }
-        let parts: Vec<String> = counts.iter().map(|(t, n)| format!("{n} {t}")).collect();
-        parts.join(", ")
+        Kept::count(self.kept())
     }
 }
 
@@ -228,6 +220,14 @@ impl Surveyed {
             source,
         })
     }
+}
+
+/// The convolutions of a graph in order, each with a label of its own.
+pub fn convolutions(graph: &Graph) -> Vec<(NodeId, String)> {
+    let mut names = HashSet::new();
+    let all = graph.operators().filter(|(_, op)| Site::is_convolution(op));
+    all.map(|(node, _)| (node, unique_name(graph, node, &mut names)))
+        .collect()
 }
 
 /// The node's label; ONNX allows several nodes of one name, then that of its output.
@@ -301,6 +301,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::conv;
+    use sepconv_analysis::constants::Sight;
     use sepconv_analysis::{Assumptions, Pins};
 
     #[test]
@@ -308,7 +309,9 @@ mod tests {
         let graph = conv(4, 4, 1, 1);
         let (node, _) = graph.operators().next().unwrap();
         let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
-        let site = Site::of(&graph, node, &shapes).unwrap().unwrap();
+        let site = Site::of(&graph, node, &shapes, Sight::Plain)
+            .unwrap()
+            .unwrap();
         let allowed = |names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
             let order = Order::Best;

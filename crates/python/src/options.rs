@@ -36,6 +36,7 @@ pub struct Options {
     lowering: String,
     layers: Vec<String>,
     skip: Vec<String>,
+    quantized: bool,
     input_shapes: Vec<(String, Vec<u64>)>,
     target: String,
     threads: usize,
@@ -76,6 +77,7 @@ impl Options {
             lowering: self.lowering()?,
             selection: Selection::new(&self.layers, &self.skip)
                 .map_err(|e| argument("layers or skip", e))?,
+            quantized: self.quantized,
             pins: self.pins()?,
             seed: self.seed,
             force: self.force,

@@ -1,7 +1,7 @@
 //! Meets a budget.
 
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
-use sepconv_passes::{Candidate, Choice, Kept, Plan, Planner};
+use sepconv_passes::{Candidate, Choice, Kept, PassError, Plan, Planner};
 
 use crate::calibrate::{CalibrationSettings, calibrate, score};
 use crate::compress::Compressed;
@@ -24,6 +24,17 @@ pub(crate) fn meet(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    let per_layer = matches!(settings.budget, Budget::Rank(_) | Budget::Energy(_));
+    if per_layer && prepared.only_in_bodies() {
+        return meet_with(model, prepared, settings, None, progress);
+    }
+    let in_bodies = prepared.bodies.names().next().is_some();
+    if !per_layer && in_bodies && prepared.survey.sites().next().is_none() {
+        return Err(Error::Nothing {
+            file: model.file(),
+            reason: format!("no convolution can be rewritten: {}", prepared.reasons()),
+        });
+    }
     if let Some(calibration) = &settings.calibration {
         return meet_with(model, prepared, settings, Some(calibration), progress);
     }
@@ -72,7 +83,7 @@ fn meet_with(
         (Budget::MinSnr(floor), None) => search(model, prepared, settings, floor, progress),
         (Budget::Rank(rank), _) => {
             let planner = UniformRank {
-                rank,
+                rank: offered(prepared, rank).map_err(|e| prepared.failed(e))?,
                 costlier: settings.costlier,
             };
             if calibration.is_none() && settings.latency.is_none() {
@@ -101,6 +112,19 @@ fn meet_with(
             let admissible = plan.layers.into_iter().map(|l| of(l.choice)).collect();
             best_of(model, prepared, settings, calibration, admissible, progress)
         }
+    }
+}
+
+/// `rank`, or the largest that the main graph offers where a body offers as much.
+///
+/// # Errors
+/// [`PassError::Rank`] where only bodies offer ranks, and none of them that one.
+fn offered(prepared: &Prepared, rank: usize) -> Result<usize, PassError> {
+    let largest = UniformRank::largest(&prepared.survey);
+    match (largest, prepared.bodies.largest_rank()) {
+        (Some(here), Some(inner)) if rank <= inner => Ok(rank.min(here)),
+        (None, Some(max)) if rank > max => Err(PassError::Rank { rank, max }),
+        _ => Ok(rank),
     }
 }
 
@@ -196,6 +220,8 @@ pub(crate) fn fitted(
         solution: None,
         times: std::collections::BTreeMap::new(),
         spectra: std::collections::BTreeMap::new(),
+        body_macs: std::collections::BTreeMap::new(),
+        in_bodies: std::collections::BTreeSet::new(),
         tuning: None,
     })
 }

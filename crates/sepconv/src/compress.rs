@@ -1,8 +1,8 @@
 //! The pipeline in memory: fold, survey, plan, fit, apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sepconv_passes::{AppliedLayer, Candidate, Choice, PassError, Plan, Site, Survey};
+use sepconv_passes::{AppliedLayer, Candidate, Choice, Kept, PassError, Plan, Site, Survey};
 
 use crate::budget::meet;
 use crate::calibrate::{CalibrationSettings, LayerFit};
@@ -37,6 +37,10 @@ pub struct Compressed {
     /// Share of each kernel's energy kept by rank 1, 2, … of its first family that was surveyed,
     /// before any data.
     pub spectra: BTreeMap<String, Vec<f64>>,
+    /// MACs of convolutions in subgraphs and functions, for one run of the body, where known.
+    pub body_macs: BTreeMap<String, u64>,
+    /// The layers that are in subgraphs and functions.
+    pub in_bodies: BTreeSet<String>,
     /// What tuning did, where [`Settings::tune`] asked for it.
     pub tuning: Option<Tuning>,
 }
@@ -76,38 +80,45 @@ fn rewritten(
     }
     let settings = &widened(settings);
     let mut prepared = Prepared::new(model, settings, progress)?;
-    let none_selected = prepared
-        .survey
-        .layers
-        .iter()
-        .all(|l| matches!(l.site, Err(sepconv_passes::Kept::NotSelected)));
-    if none_selected && !prepared.survey.layers.is_empty() {
-        return Ok(untouched(model, &prepared));
+    let inner = prepared.bodies.names().count();
+    let passed_over = prepared.bodies.kept();
+    let passed_over = passed_over.iter().filter(|k| **k == Kept::NotSelected);
+    let none_selected = passed_over.count() == inner
+        && prepared
+            .survey
+            .layers
+            .iter()
+            .all(|l| matches!(l.site, Err(Kept::NotSelected)));
+    if none_selected && prepared.survey.layers.len() + inner > 0 {
+        return untouched(model, &prepared, settings);
     }
     let spectra = spectra(&prepared.survey);
     let compressed = meet(model, &mut prepared, settings, progress);
     let compressed = match compressed {
         Err(Error::Pass {
-            source: PassError::NothingToDo(why),
+            source: PassError::NothingToDo(_),
             file,
         }) => {
             return Err(Error::Nothing {
                 file,
-                reason: format!("no convolution can be rewritten: {why}"),
+                reason: format!("no convolution can be rewritten: {}", prepared.reasons()),
             });
         }
         other => other?,
     };
+    let inner = prepared.bodies.plan(settings);
+    let inner = inner.map_err(|e| prepared.failed(e))?;
+    let bodies = &prepared.bodies;
+    let compressed = bodies.rewrite(model, compressed, inner, settings)?;
     if compressed.applied.is_empty() {
         return Err(Error::Nothing {
             file: model.file(),
             reason: format!("no convolution qualifies: {}", reasons(&compressed.plan)),
         });
     }
-    Ok(Compressed {
-        spectra,
-        ..compressed
-    })
+    let mut compressed = compressed;
+    compressed.spectra.extend(spectra);
+    Ok(compressed)
 }
 
 /// Energies by rank of every site, of the first family that was surveyed.
@@ -133,12 +144,14 @@ pub(crate) fn widened(settings: &Settings) -> Settings {
 }
 
 /// The model as it came.
-fn untouched(model: &Loaded, prepared: &Prepared) -> Compressed {
-    Compressed {
+fn untouched(
+    model: &Loaded,
+    prepared: &Prepared,
+    settings: &Settings,
+) -> Result<Compressed, Error> {
+    let made = Compressed {
         model: model.clone(),
-        plan: Plan::choosing(&prepared.survey, |_, _| {
-            Choice::Keep(sepconv_passes::Kept::NotSelected)
-        }),
+        plan: Plan::choosing(&prepared.survey, |_, _| Choice::Keep(Kept::NotSelected)),
         applied: Vec::new(),
         folded: 0,
         fits: BTreeMap::new(),
@@ -146,8 +159,13 @@ fn untouched(model: &Loaded, prepared: &Prepared) -> Compressed {
         solution: None,
         times: BTreeMap::new(),
         spectra: BTreeMap::new(),
+        body_macs: BTreeMap::new(),
+        in_bodies: BTreeSet::new(),
         tuning: None,
-    }
+    };
+    let inner = prepared.bodies.plan(settings);
+    let inner = inner.map_err(|e| prepared.failed(e))?;
+    prepared.bodies.rewrite(model, made, inner, settings)
 }
 
 /// Counts why layers were kept: "3 pointwise kernel, 1 no candidate saves MACs".

@@ -1,8 +1,12 @@
 //! What a model is made of, and what could be done about it.
 
-use sepconv_passes::{Order, Selection, fold};
+use sepconv_analysis::constants::Sight;
+use sepconv_analysis::{NodeCost, Shapes};
+use sepconv_ir::Graph;
+use sepconv_passes::{Order, Selection, Surveyed, convolutions, fold};
 use serde::Serialize;
 
+use crate::bodies::Bodies;
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::prepared::survey;
@@ -35,7 +39,7 @@ pub struct Inspection {
     pub params: u64,
     /// Contradictions that shape inference found.
     pub warnings: Vec<String>,
-    /// The convolutions, in graph order.
+    /// The convolutions, in graph order; those in subgraphs and functions after the others.
     pub layers: Vec<LayerInspection>,
 }
 
@@ -90,12 +94,23 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
     let mut document = model.document.clone();
     fold(&mut document.model.graph, &Selection::default()).map_err(failed)?;
     let folded = model.with(document)?;
+    let names = convolutions(model.graph()).into_iter();
+    let names: Vec<String> = names.map(|(_, label)| label).collect();
+    let all = Selection::default();
+    let mut bodies = Bodies::new(model, &all, &names)?;
     let mut layers = Vec::new();
     for order in [Order::DwPw, Order::PwDw] {
-        let survey = survey(&folded, &Selection::default(), &order.into(), progress)?;
-        for (i, layer) in survey.layers.iter().enumerate() {
+        let survey = survey(&folded, &all, &order.into(), progress)?;
+        bodies.survey(model, &order.into())?;
+        let main = survey.layers.iter();
+        let main = main.map(|layer| (folded.graph(), &folded.shapes, layer));
+        let inner = bodies.surveyed().flat_map(|b| {
+            let layers = b.survey.layers.iter();
+            layers.map(|layer| (&b.graph, &b.shapes, layer))
+        });
+        for (i, (graph, shapes, layer)) in main.chain(inner).enumerate() {
             if order == Order::DwPw {
-                layers.push(describe(&folded, layer));
+                layers.push(describe(graph, shapes, layer));
             }
             let entry: &mut LayerInspection = &mut layers[i];
             if let Ok((_, candidates)) = &layer.site {
@@ -144,14 +159,13 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
     })
 }
 
-fn describe(model: &Loaded, layer: &sepconv_passes::Surveyed) -> LayerInspection {
-    let graph = model.graph();
+fn describe(graph: &Graph, shapes: &Shapes, layer: &Surveyed) -> LayerInspection {
     let op = graph.operator(layer.node);
     let weight = op
         .and_then(|op| op.input(1))
-        .and_then(|w| sepconv_analysis::constants::resolve(graph, w));
+        .and_then(|w| Sight::Quantized.resolve(graph, w));
     let site = layer.site.as_ref().ok().map(|(site, _)| site);
-    let row = model.cost.nodes.iter().find(|r| r.node == layer.node);
+    let cost = NodeCost::of(graph, layer.node, shapes);
     LayerInspection {
         name: layer.name.clone(),
         kernel: weight.map_or(Vec::new(), |w| w.dims().to_vec()),
@@ -159,9 +173,9 @@ fn describe(model: &Loaded, layer: &sepconv_passes::Surveyed) -> LayerInspection
         strides: site.map_or_else(Vec::new, |s| s.attributes.strides.clone()),
         output: op
             .and_then(|op| op.output(0))
-            .and_then(|v| model.shapes.extents(v)),
-        macs: row.and_then(|r| r.cost.macs),
-        params: row.map_or(0, |r| r.cost.params),
+            .and_then(|v| shapes.extents(v)),
+        macs: cost.macs,
+        params: cost.params,
         kept: layer.site.as_ref().err().map(ToString::to_string),
         ranks: Vec::new(),
     }

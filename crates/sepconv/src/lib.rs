@@ -22,6 +22,7 @@
 //! `sepconv_passes`, …) are re-exported for those who want the pass alone.
 
 mod bench;
+mod bodies;
 mod budget;
 mod calibrate;
 mod compare;

@@ -7,6 +7,7 @@ use sepconv_ir::{Graph, ValueId};
 use sepconv_onnx::Document;
 use sepconv_targets::InputSpec;
 
+use crate::bodies::parameters;
 use crate::error::Error;
 
 /// A model, its shapes and its cost.
@@ -16,7 +17,7 @@ pub struct Loaded {
     pub document: Document,
     /// Shapes of all values, as far as they could be inferred.
     pub shapes: Shapes,
-    /// MACs and parameters.
+    /// MACs of the main graph, and parameters of all of the model.
     pub cost: ModelCost,
     pins: Pins,
 }
@@ -41,7 +42,8 @@ impl Loaded {
             reason,
         };
         let shapes = infer(&document.model.graph, pins).map_err(wrong)?;
-        let cost = ModelCost::of(&document.model, &shapes);
+        let mut cost = ModelCost::of(&document.model, &shapes);
+        cost.params = cost.params.saturating_add(parameters(&document));
         Ok(Self {
             document,
             shapes,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sepconv_data::SyntheticKind;
+use sepconv_ir::Graph;
 use sepconv_onnx::Document;
 use sepconv_passes::Choice;
 use serde::Serialize;
@@ -39,6 +40,9 @@ pub struct Size {
 pub struct Layer {
     /// Name of the convolution.
     pub name: String,
+    /// Whether it is in a subgraph or a local function. Its MACs are then those of one run of the
+    /// body, and no part of the model's.
+    pub in_subgraph: bool,
     /// Family that took its place (`dw-pw`, `pw-dw`), or `kept`.
     pub form: String,
     /// Rank, where it was rewritten.
@@ -174,7 +178,8 @@ pub(crate) fn finished<T>(
 
 /// `Pad`s of a model.
 fn pads(model: &Loaded) -> usize {
-    let operators = model.graph().operators();
+    let bodies = model.document.bodies().iter().map(|b| &b.graph);
+    let operators = bodies.chain([model.graph()]).flat_map(Graph::operators);
     operators.filter(|(_, op)| op.is("Pad")).count()
 }
 
@@ -237,6 +242,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
         rows.iter()
             .find(|r| graph.label(r.node) == name && r.op_type.starts_with("Conv"))
             .and_then(|r| r.cost.macs)
+            .or_else(|| compressed.body_macs.get(name).copied())
     };
     let mut layers = Vec::new();
     for entry in &compressed.plan.layers {
@@ -247,6 +253,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
         layers.push(match &entry.choice {
             Choice::Keep(kept) => Layer {
                 name: entry.layer.clone(),
+                in_subgraph: compressed.in_bodies.contains(&entry.layer),
                 form: "kept".into(),
                 rank: None,
                 lowering: None,
@@ -261,6 +268,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
             },
             Choice::Separate(c) => Layer {
                 name: entry.layer.clone(),
+                in_subgraph: compressed.in_bodies.contains(&entry.layer),
                 form: c.family.clone(),
                 rank: Some(c.rank),
                 lowering: applied.map(|a| a.lowering.to_owned()),

@@ -1,9 +1,12 @@
 //! What every budget starts from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sepconv_passes::{Families, Folded, PassError, Plan, Planner, Selection, Survey, apply, fold};
+use sepconv_passes::{
+    Families, Folded, Kept, PassError, Plan, Planner, Selection, Survey, apply, convolutions, fold,
+};
 
+use crate::bodies::{Bodies, reaches};
 use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -15,6 +18,8 @@ use crate::settings::Settings;
 pub(crate) struct Prepared {
     pub folded: Loaded,
     pub survey: Survey,
+    /// What is in its subgraphs and functions, surveyed where the budget reaches it.
+    pub bodies: Bodies,
     pub norms: usize,
 }
 
@@ -28,25 +33,27 @@ impl Prepared {
             file: model.file(),
             source,
         };
-        let graph = model.graph();
-        let names: Vec<&str> = graph
-            .operators()
-            .filter(|(_, op)| op.is("Conv") || op.is("ConvTranspose"))
-            .map(|(id, _)| graph.label(id))
-            .collect();
-        settings.selection.check(&names).map_err(failed)?;
+        let all = convolutions(model.graph()).into_iter();
+        let mut names: Vec<String> = all.map(|(_, label)| label).collect();
+        let selection = &settings.selection.clone().quantized(settings.quantized);
+        let mut bodies = Bodies::new(model, selection, &names)?;
+        names.extend(bodies.names());
+        selection.check(&names).map_err(failed)?;
+        if reaches(settings) || settings.plan.is_some() {
+            bodies.survey(model, &settings.families)?;
+        }
         let mut document = model.document.clone();
-        let done = fold(&mut document.model.graph, &settings.selection).map_err(failed)?;
+        let done = fold(&mut document.model.graph, selection).map_err(failed)?;
         let folded = if done != Folded::default() {
             model.with(document)?
         } else {
             model.clone()
         };
-        let (selection, families) = (&settings.selection, &settings.families);
-        let survey = survey(&folded, selection, families, progress)?;
+        let survey = survey(&folded, selection, &settings.families, progress)?;
         Ok(Self {
             folded,
             survey,
+            bodies,
             norms: done.norms,
         })
     }
@@ -83,8 +90,21 @@ impl Prepared {
             solution: None,
             times: BTreeMap::new(),
             spectra: BTreeMap::new(),
+            body_macs: BTreeMap::new(),
+            in_bodies: BTreeSet::new(),
             tuning: None,
         })
+    }
+
+    /// Whether all that can be rewritten is in subgraphs and functions.
+    pub fn only_in_bodies(&self) -> bool {
+        self.survey.sites().next().is_none() && self.bodies.has_sites()
+    }
+
+    /// Why convolutions stay, as [`Survey::reasons`], those in bodies among them.
+    pub fn reasons(&self) -> String {
+        let inner = self.bodies.kept();
+        Kept::count(self.survey.kept().chain(&inner))
     }
 
     /// An error of a pass over this model.

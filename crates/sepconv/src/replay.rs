@@ -25,18 +25,20 @@ pub(crate) fn replay(
     plan.check(model)?;
     let settings = &plan.settings(settings)?;
     let prepared = Prepared::new(model, settings, progress)?;
-    let plan = plan.plan();
+    let mut plan = plan.plan();
+    let inner = prepared.bodies.split(&mut plan);
     let admissible = admissible(&prepared, &plan).map_err(|e| prepared.failed(e))?;
     let spectra = spectra(&prepared.survey);
     let compressed = match &settings.calibration {
         Some(calibration) => fitted(&prepared, &admissible, settings, calibration, progress)?,
         None => prepared.with(plan.clone(), settings)?,
     };
-    Ok(Compressed {
+    let compressed = Compressed {
         plan,
         spectra,
         ..compressed
-    })
+    };
+    prepared.bodies.rewrite(model, compressed, inner, settings)
 }
 
 /// The one candidate of every layer that is rewritten, none of the others: parallel to the

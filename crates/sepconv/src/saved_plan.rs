@@ -51,7 +51,7 @@ pub struct PlannedModel {
     pub file: String,
     /// Size in bytes, external data included.
     pub bytes: usize,
-    /// SHA-256 of the file, followed by its external data files in the order of their first use.
+    /// SHA-256 of the file, followed by its external data files in the order of their names.
     pub sha256: String,
 }
 
@@ -63,6 +63,9 @@ pub struct PlannedSelection {
     pub layers: Vec<String>,
     /// Layers that are not.
     pub skip: Vec<String>,
+    /// Whether quantised weights were looked through, see [`Settings::quantized`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quantized: bool,
 }
 
 /// How layers are fitted, see [`CalibrationSettings`].
@@ -123,7 +126,11 @@ impl SavedPlan {
             sepconv: crate::VERSION.to_owned(),
             model: PlannedModel::of(original),
             input_shapes: settings.pins.clone(),
-            selection: PlannedSelection { layers: only, skip },
+            selection: PlannedSelection {
+                layers: only,
+                skip,
+                quantized: settings.quantized,
+            },
             order: settings.families.order,
             fit: compressed.calibration.as_ref().map(PlannedFit::of),
             layers,
@@ -217,7 +224,11 @@ impl SavedPlan {
     /// [`Error::Pass`] for a glob that is not valid; [`Error::Setting`] where the plan was
     /// fitted to data and none is given, or the other way round.
     pub(crate) fn settings(&self, given: &Settings) -> Result<Settings, Error> {
-        let PlannedSelection { layers, skip } = &self.selection;
+        let PlannedSelection {
+            layers,
+            skip,
+            quantized,
+        } = &self.selection;
         let selection = Selection::new(layers, skip).map_err(|source| Error::Pass {
             file: self.model.file.clone(),
             source,
@@ -243,6 +254,7 @@ impl SavedPlan {
             },
             lowering: None,
             selection,
+            quantized: *quantized,
             pins: self.input_shapes.clone(),
             seed: calibration.as_ref().map_or(given.seed, |c| c.source.seed()),
             calibration,
@@ -258,9 +270,7 @@ impl PlannedModel {
         for segment in document.encode().segments() {
             hash.update(segment);
         }
-        for data in document.external() {
-            hash.update(data);
-        }
+        document.visit_external(&mut |part| hash.update(part));
         let name = document.path().and_then(Path::file_name);
         let hex = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         Self {

@@ -38,12 +38,8 @@ pub(crate) fn search(
         file: model.file(),
         reason,
     };
-    let least = least_fraction(&prepared.survey, model.cost.macs).ok_or_else(|| {
-        nothing(format!(
-            "no convolution qualifies: {}",
-            prepared.survey.reasons()
-        ))
-    })?;
+    let least = least_fraction(&prepared.survey, model.cost.macs)
+        .ok_or_else(|| nothing(format!("no convolution qualifies: {}", prepared.reasons())))?;
     let references = references(model, settings, progress).map_err(|e| match e {
         Error::Target { source, .. } => nothing(format!(
             "its outputs can't be checked ({source}); give a budget (--rank, --energy or \

@@ -100,6 +100,10 @@ pub struct Settings {
     pub lowering: Option<&'static dyn Lowering>,
     /// Which convolutions are meant.
     pub selection: Selection,
+    /// Whether convolutions whose weights are behind `DequantizeLinear` are rewritten too, with
+    /// weights of the scale's type: such a model computes with other numbers than one that stays
+    /// quantised, and may be larger.
+    pub quantized: bool,
     /// Input shapes fixed by the user.
     pub pins: Pins,
     /// Seed of synthetic inputs.
@@ -181,6 +185,7 @@ impl Default for Settings {
             families: Families::default(),
             lowering: None,
             selection: Selection::default(),
+            quantized: false,
             pins: Pins::default(),
             seed: 0,
             force: false,

@@ -149,6 +149,15 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         si(b.macs),
         ratio(a.macs as f64, b.macs as f64)
     ));
+    let inner = o.layers.iter().filter(|l| l.in_subgraph);
+    let inner: Vec<&Layer> = inner.collect();
+    if !inner.is_empty() {
+        let made = inner.iter().filter(|l| l.form != "kept").count();
+        out.line(format!(
+            "  subgraphs   {made} of {} layers rewritten, whose MACs are not among these",
+            inner.len()
+        ));
+    }
     out.line(format!(
         "  parameters  {} -> {}  {}",
         si(a.params),

@@ -31,6 +31,7 @@ pub fn settings(args: &FitArgs) -> Result<Settings> {
         latency: args.latency()?,
         lowering: args.lowering.lowering(),
         selection: Selection::new(&args.layers, &args.skip)?,
+        quantized: args.quantized,
         pins: args.shapes.pins()?,
         seed: args.seed,
         force: args.force,

@@ -86,9 +86,7 @@ fn layer(c: &mut Criterion) {
     let kernel = kernel(ci, co);
     let mut group = c.benchmark_group("vgg16_512x512x3x3");
     let slice = |input: usize| {
-        DMatrix::from_fn(co, taps, |o, t| {
-            f64::from(kernel.data()[(o * ci + input) * taps + t])
-        })
+        DMatrix::from_fn(co, taps, |o, t| kernel.data()[(o * ci + input) * taps + t])
     };
     group.bench_function("thin_svd_nalgebra_1_thread", |b| {
         b.iter(|| {

@@ -3,7 +3,7 @@
 use crate::chain::Chain;
 use crate::error::FactorError;
 use crate::family::{Decomposition, Factored};
-use crate::fit::{Weights, balance, rounded};
+use crate::fit::{Weights, assembled, balance};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
 use crate::spectrum::Spectrum;
@@ -34,7 +34,7 @@ impl<P: Part> Grouped<P> {
     ) -> Result<Self, FactorError> {
         let shape = kernel.shape();
         let max = family.ranks(shape)?.max;
-        let weights: Vec<f64> = kernel.data().iter().map(|&w| f64::from(w)).collect();
+        let weights = kernel.data();
         let groups = weights
             .chunks_exact(weights.len() / shape.groups)
             .enumerate();
@@ -68,7 +68,7 @@ impl<P: Part> Factored for Grouped<P> {
         let stage = |s: usize| parts.iter().flat_map(|p| p[s].iter().copied()).collect();
         let mut weights: Weights = (0..shapes.len()).map(stage).collect();
         balance(&shapes, &mut weights);
-        Ok(rounded(self.family.name(), rank, shapes, &weights))
+        Ok(assembled(self.family.name(), rank, shapes, &weights))
     }
 }
 

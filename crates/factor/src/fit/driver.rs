@@ -96,7 +96,7 @@ impl<'a> Alternation<'a> {
             .stages(self.calibration.kernel().shape(), rank)?;
         let mut weights = weights.clone();
         balance(&shapes, &mut weights);
-        Ok(rounded(self.family.name(), rank, shapes, &weights))
+        Ok(assembled(self.family.name(), rank, shapes, &weights))
     }
 
     fn scored(&self, chain: Chain, rounds: usize) -> Result<Candidate, FactorError> {
@@ -212,7 +212,7 @@ impl<'a> Alternation<'a> {
             self.family.widths(shape, rank),
         );
         let weights = widened(&in_f64(lower), (&lower.shapes(), &shapes), &from, &to);
-        self.scored(rounded(self.family.name(), rank, shapes, &weights), 0)
+        self.scored(assembled(self.family.name(), rank, shapes, &weights), 0)
     }
 
     fn remembered(&self, rank: usize) -> Option<Fit> {
@@ -220,8 +220,8 @@ impl<'a> Alternation<'a> {
     }
 }
 
-/// The chain of `weights` `[stage]`, in f32.
-pub(crate) fn rounded(
+/// The chain of `weights` `[stage]`.
+pub(crate) fn assembled(
     family: &'static str,
     rank: usize,
     shapes: Vec<StageShape>,
@@ -230,7 +230,7 @@ pub(crate) fn rounded(
     let stages = shapes.into_iter().zip(weights);
     let stages = stages.map(|(shape, weight)| Stage {
         shape,
-        weight: weight.iter().map(|&w| w as f32).collect(),
+        weight: weight.clone(),
     });
     Chain {
         family,
@@ -242,8 +242,7 @@ pub(crate) fn rounded(
 
 /// The weights of a chain.
 fn in_f64(chain: &Chain) -> Weights {
-    let wide = |s: &Stage| s.weight.iter().map(|&w| f64::from(w)).collect();
-    chain.stages.iter().map(wide).collect()
+    chain.stages.iter().map(|s| s.weight.clone()).collect()
 }
 
 impl Fitter for Alternation<'_> {

@@ -53,7 +53,7 @@ use serde::{Deserialize, Serialize};
 pub use activated::Behind;
 pub(crate) use balance::balance;
 pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver};
-pub(crate) use driver::{Alternation, GroupSolver, Weights, rounded};
+pub(crate) use driver::{Alternation, GroupSolver, Weights, assembled};
 pub(crate) use front::{Front, Whitening, feature_basis, slice_components};
 pub(crate) use per_output::PerOutputSolver;
 pub use positions::Positions;
@@ -125,7 +125,7 @@ pub trait Fitter: Send + Sync {
     /// fitted before and on how many threads.
     ///
     /// # Errors
-    /// [`FactorError::Rank`]; [`FactorError::NonFinite`] where a weight overflows f32.
+    /// [`FactorError::Rank`]; [`FactorError::NonFinite`] where a weight overflows.
     fn fit(&self, rank: usize) -> Result<Fit, FactorError>;
 
     /// A chain of the family, alternated on from where it is, with its best bias; in closed form
@@ -228,7 +228,7 @@ impl<'a> Calibration<'a> {
             let ridge = absolute_ridge(&group.covariance, d, options.ridge);
             let mut cross = group.cross.clone();
             for (b, &w) in cross.iter_mut().zip(weight) {
-                *b += ridge * f64::from(w);
+                *b += ridge * w;
             }
             let mut optimum = cross.clone();
             factor.solve(&mut optimum);
@@ -263,10 +263,10 @@ impl<'a> Calibration<'a> {
     /// shape, `W*`: what no chain can beat (but for the regularisation).
     ///
     /// # Errors
-    /// [`FactorError::NonFinite`] where a weight overflows f32.
+    /// [`FactorError::NonFinite`] where a weight overflows.
     pub fn error_of_optimum(&self) -> Result<f64, FactorError> {
         let optimum = self.targets.iter().flat_map(|t| &t.optimum);
-        let data: Vec<f32> = optimum.map(|&w| w as f32).collect();
+        let data: Vec<f64> = optimum.copied().collect();
         let kernel = Kernel::new(self.kernel.shape().clone(), data)?;
         self.statistics.fit.score_kernel(&kernel)
     }

@@ -106,6 +106,7 @@ impl Rows {
     fn answers(&self, chain: &Chain) -> Result<Vec<f32>, FactorError> {
         let kernel: Kernel = chain.compose()?;
         let shape = kernel.shape();
+        let weights: Vec<f32> = kernel.data().iter().map(|w| *w as f32).collect();
         let (co, m) = (shape.out_channels, shape.group_out());
         let d = shape.group_in() * shape.taps();
         let mut out = vec![0.0; self.outputs.len()];
@@ -120,7 +121,7 @@ impl Rows {
                 for (group, patches) in self.patches.iter().enumerate() {
                     let x = &patches[block * BLOCK * d..][..n * d];
                     let x = MatRef::from_row_major_slice(x, n, d);
-                    let w = &kernel.data()[group * m * d..][..m * d];
+                    let w = &weights[group * m * d..][..m * d];
                     let w = MatRef::from_row_major_slice(w, m, d);
                     let out = MatMut::from_row_major_slice_mut(&mut *out, n, co);
                     let out = out.subcols_mut(group * m, m);

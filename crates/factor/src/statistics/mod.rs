@@ -191,9 +191,8 @@ impl Statistics {
             return Err(FactorError::Statistics("of a kernel of another shape"));
         }
         let (m, d) = self.extents();
-        let weights: Vec<f64> = kernel.data().iter().map(|&w| f64::from(w)).collect();
         let mut residuals = self.variance_y.clone();
-        let parts = self.groups.iter().zip(weights.chunks_exact(m * d));
+        let parts = self.groups.iter().zip(kernel.data().chunks_exact(m * d));
         for ((group, we), out) in parts.zip(residuals.chunks_exact_mut(m)) {
             for (o, out) in out.iter_mut().enumerate() {
                 *out -= 2.0 * dense::dot(&we[o * d..][..d], &group.cross[o * d..][..d]);
@@ -216,7 +215,7 @@ impl Statistics {
         let rows = kernel.data().chunks_exact(d).zip(&self.mean_y).enumerate();
         let bias = rows.map(|(o, (row, mean))| {
             let inputs = row.iter().zip(&self.groups[o / m].mean_x);
-            mean - inputs.map(|(&w, x)| f64::from(w) * x).sum::<f64>()
+            mean - inputs.map(|(w, x)| w * x).sum::<f64>()
         });
         Ok(bias.collect())
     }

@@ -61,7 +61,7 @@ pub fn indices(extents: &[usize]) -> Vec<Vec<usize>> {
 /// The grouped convolution of one sample `[Ci, input...]`, term by term.
 pub fn convolve(
     shape: &KernelShape,
-    weight: &[f32],
+    weight: &[f64],
     bias: Option<&[f32]>,
     geometry: &ConvGeometry,
     x: &[f32],
@@ -87,7 +87,7 @@ pub fn convolve(
                     }
                     if let Some(offset) = offset {
                         let w = weight[(o * group_in + i) * taps.len() + t];
-                        sum += f64::from(w) * f64::from(x[channel * plane + offset]);
+                        sum += w * f64::from(x[channel * plane + offset]);
                     }
                 }
             }

@@ -27,7 +27,7 @@ pub struct Part<'a> {
     /// Groups.
     pub groups: usize,
     /// Row-major weights `[channels, ...]`.
-    pub weight: Vec<f32>,
+    pub weight: Vec<f64>,
 }
 
 /// Adds operators in the place of one convolution.
@@ -96,7 +96,7 @@ impl<'a> Emitter<'a> {
         };
         let name = format!("{}/{}", self.site.name, part.name);
         let dims = [&channels, spatial.as_slice()].concat();
-        let tensor = Tensor::from_floats(self.site.dtype, dims, weight)?;
+        let tensor = Tensor::from_f64s(self.site.dtype, dims, &weight)?;
         let weight = self.patch.initializer(format!("{name}.weight"), tensor);
         let mut op = Operator::new(op_type, &name);
         op.doc_string.clone_from(&self.original.doc_string);
@@ -190,7 +190,7 @@ pub(crate) fn numbered(base: &str, r: usize) -> String {
 }
 
 /// Rows `r, r + rank, r + 2 rank, …` of a matrix with rows of `width`.
-pub(crate) fn every(rank: usize, r: usize, width: usize, weight: &[f32]) -> Vec<f32> {
+pub(crate) fn every(rank: usize, r: usize, width: usize, weight: &[f64]) -> Vec<f64> {
     weight
         .chunks_exact(width.max(1))
         .skip(r)
@@ -201,7 +201,7 @@ pub(crate) fn every(rank: usize, r: usize, width: usize, weight: &[f32]) -> Vec<
 }
 
 /// All rows grouped by branch: those of branch 0, then of branch 1, …
-pub(crate) fn by_branch(rank: usize, width: usize, weight: &[f32]) -> Vec<f32> {
+pub(crate) fn by_branch(rank: usize, width: usize, weight: &[f64]) -> Vec<f64> {
     (0..rank)
         .flat_map(|r| every(rank, r, width, weight))
         .collect()

@@ -64,9 +64,14 @@ impl UniformRank {
         Ok(layers.collect())
     }
 
-    fn check(&self, survey: &Survey) -> Result<(), PassError> {
+    /// The largest rank that a layer of the survey offers; `None` where none offers any.
+    pub fn largest(survey: &Survey) -> Option<usize> {
         let candidates = survey.sites().flat_map(|(_, c)| c);
-        let max = candidates.filter(|c| is_separable(c)).map(|c| c.rank).max();
+        candidates.filter(|c| is_separable(c)).map(|c| c.rank).max()
+    }
+
+    fn check(&self, survey: &Survey) -> Result<(), PassError> {
+        let max = Self::largest(survey);
         if self.rank == 0 || max.is_some_and(|max| self.rank > max) {
             return Err(PassError::Rank {
                 rank: self.rank,

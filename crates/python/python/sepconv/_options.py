@@ -39,6 +39,8 @@ class Options(TypedDict, total=False):
     """Only layers whose names match one of these globs."""
     skip: str | Iterable[str]
     """All but the layers whose names match one of these globs."""
+    quantized: bool
+    """Rewrite convolutions of quantised weights (behind `DequantizeLinear`) too, with floats."""
     families: str | Iterable[str]
     """Families of decompositions: dw-pw, pw-dw, spatial, channel, tucker, cp."""
     order: Literal["best", "dw-pw", "pw-dw"]
@@ -83,6 +85,7 @@ _DEFAULTS: dict[str, object] = {
     **dict.fromkeys(("data_free", "eval", "max_samples")),
     **dict.fromkeys(("layers", "skip", "families", "mean", "std", "input_shapes"), ()),
     "allow_costlier": False,
+    "quantized": False,
     "order": "best",
     "lowering": "auto",
     "target": "macs",

@@ -123,6 +123,7 @@ pub(super) fn point(label: &str, macs: f64, snr_db: Option<f64>, value: Option<f
 pub(super) fn layer(name: &str, before: Option<u64>, after: Option<u64>) -> Layer {
     Layer {
         name: name.into(),
+        in_subgraph: false,
         form: "dw-pw".into(),
         rank: Some(2),
         lowering: Some("branches".into()),

@@ -11,6 +11,7 @@ struct Optional {
     fits: bool,
     times: bool,
     spectra: bool,
+    inner: bool,
 }
 
 /// The convolutions in graph order.
@@ -19,6 +20,7 @@ pub(super) fn table(layers: &[Layer]) -> Table {
         fits: layers.iter().any(|l| l.fit.is_some()),
         times: layers.iter().any(|l| l.time_before.is_some()),
         spectra: layers.iter().any(|l| !l.spectrum.is_empty()),
+        inner: layers.iter().any(|l| l.in_subgraph),
     };
     let mut head = vec![
         Cell::text("Convolution"),
@@ -46,6 +48,12 @@ pub(super) fn table(layers: &[Layer]) -> Table {
 
 fn caption(has: Optional) -> String {
     let mut text = "Convolutions in graph order.".to_owned();
+    if has.inner {
+        text.push_str(
+            " Those of subgraphs and functions come last; their MACs are those of one run of the \
+             body, and not among the model's.",
+        );
+    }
     if has.fits {
         text.push_str(
             " Output error: of the layer's output, relative, on data held out of the fit.",

@@ -1,0 +1,293 @@
+//! Graphs within a model: the bodies of `If`, `Loop`, `Scan` and their like, and local functions.
+//!
+//! A body is a [`Graph`] of its own. What it reads of the graphs around it by name is an input
+//! of it. An edited body is encoded anew and takes the place of the old one in the attribute
+//! (or the `FunctionProto`) that it came from; one that nobody edited stays as its bytes are.
+
+use bytes::Bytes;
+use prost::Message;
+use sepconv_ir::{Attribute, AttributeValue, Graph, IrError, Model, NodeId, ValueId};
+
+use crate::document::{Document, GraphRecord, ModelRecord};
+use crate::error::{Malformed, OnnxError};
+use crate::export::{self, Constants};
+use crate::external::DataFiles;
+use crate::import::Importer;
+use crate::proto::{AttributeProto, GraphProto};
+use crate::rope::Rope;
+use crate::scope::Scope;
+use crate::wire::records;
+
+/// Fields of `AttributeProto` that hold graphs: `g` and `graphs`.
+const GRAPHS: [u32; 2] = [6, 11];
+/// Field of `ModelProto` that holds the local functions.
+const FUNCTIONS: u32 = 25;
+
+/// A graph within a model.
+#[derive(Debug, Clone)]
+pub struct Body {
+    /// The graph. Passes edit it through patches; [`Document::set_bodies`] writes it.
+    pub graph: Graph,
+    scope: String,
+    parent: Option<usize>,
+    place: Place,
+    captures: Vec<ValueId>,
+    layout: Vec<GraphRecord>,
+}
+
+/// Is told of values of a graph that the bodies of an operator read no more.
+pub type Tidy<'a> = &'a mut dyn FnMut(&mut Graph, &[ValueId]) -> Result<(), IrError>;
+
+/// Where a body is encoded.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// In an attribute of an operator of the graph around it: the attribute's number, and that
+    /// of the record in it.
+    Attribute {
+        node: NodeId,
+        attribute: usize,
+        record: usize,
+    },
+    /// In a record of the model.
+    Function { record: usize },
+}
+
+impl Body {
+    /// Where it is, for people: `<operator>/<attribute>` of the graph around it, with the scope of
+    /// that before it (`if1/then_branch`), or `<domain>.<name>` of a function.
+    pub fn scope(&self) -> &str {
+        &self.scope
+    }
+
+    /// Number of the body around it; `None` in the main graph and for functions.
+    pub fn parent(&self) -> Option<usize> {
+        self.parent
+    }
+
+    /// Whether it is a local function.
+    pub fn is_function(&self) -> bool {
+        matches!(self.place, Place::Function { .. })
+    }
+
+    /// Its values that stand for those of the same name in the graph around it.
+    pub fn captures(&self) -> &[ValueId] {
+        &self.captures
+    }
+
+    fn encode(&self, ir_version: i64) -> Rope {
+        let form = match self.place {
+            Place::Function { .. } => (7, Constants::Nodes),
+            // A subgraph has as many inputs as its operator says, and no more.
+            Place::Attribute { .. } if ir_version < 4 => (1, Constants::Nodes),
+            Place::Attribute { .. } => (1, Constants::Initializers),
+        };
+        export::within(&self.graph, &self.layout, &self.captures, form)
+    }
+}
+
+/// The bodies of a model, each before those within it. One that can't be read is left out, and
+/// with it those within it: it is carried through as it is.
+pub(crate) fn bodies(model: &Model, records: &[ModelRecord], files: &DataFiles) -> Vec<Body> {
+    let mut found = Vec::new();
+    subgraphs(&model.graph, None, "", files, &mut found);
+    for (number, record) in records.iter().enumerate() {
+        let ModelRecord::Verbatim(raw) = record else {
+            continue;
+        };
+        if let Some((scope, graph, layout)) = function(raw, files) {
+            let index = found.len();
+            found.push(Body {
+                graph: graph.clone(),
+                scope: scope.clone(),
+                parent: None,
+                place: Place::Function { record: number },
+                captures: Vec::new(),
+                layout,
+            });
+            subgraphs(&graph, Some(index), &format!("{scope}/"), files, &mut found);
+        }
+    }
+    found
+}
+
+/// Adds the bodies of the operators of `graph`, and those within them.
+fn subgraphs(
+    graph: &Graph,
+    parent: Option<usize>,
+    prefix: &str,
+    files: &DataFiles,
+    found: &mut Vec<Body>,
+) {
+    for (node, op) in graph.operators() {
+        for (attribute, a) in op.attributes.iter().enumerate() {
+            let Some(all) = a.source.as_ref().and_then(message).filter(|_| opaque(a)) else {
+                continue;
+            };
+            let graphs = all.iter().enumerate();
+            let graphs = graphs.filter(|(_, r)| GRAPHS.contains(&r.number));
+            for (i, (record, r)) in graphs.enumerate() {
+                let read = r.payload().ok().and_then(|m| body(graph, m, files));
+                let Some((inner, captures, layout)) = read else {
+                    continue;
+                };
+                let which = if i == 0 {
+                    String::new()
+                } else {
+                    format!("_{i}")
+                };
+                let scope = format!("{prefix}{}/{}{which}", graph.label(node), a.name);
+                let index = found.len();
+                found.push(Body {
+                    graph: inner.clone(),
+                    scope: scope.clone(),
+                    parent,
+                    place: Place::Attribute {
+                        node,
+                        attribute,
+                        record,
+                    },
+                    captures,
+                    layout,
+                });
+                subgraphs(&inner, Some(index), &format!("{scope}/"), files, found);
+            }
+        }
+    }
+}
+
+fn opaque(attribute: &Attribute) -> bool {
+    matches!(attribute.value, AttributeValue::Opaque)
+}
+
+/// The records of the message in an encoded field.
+fn message(field: &Bytes) -> Option<Vec<crate::wire::Record>> {
+    let only = records(field).ok()?.into_iter().next()?;
+    records(only.payload().ok()?).ok()
+}
+
+type Read = (Graph, Vec<ValueId>, Vec<GraphRecord>);
+
+/// Reads a `GraphProto` that is within `around`.
+fn body(around: &Graph, message: &Bytes, files: &DataFiles) -> Option<Read> {
+    let names = Scope::of(&GraphProto::decode(message.clone()).ok()?);
+    let mut importer = Importer::within(files);
+    let mut captures = Vec::new();
+    for name in &names.free {
+        let outer = around.find(name).and_then(|v| around.value(v))?;
+        captures.push(importer.builder.input(name, outer.ty.clone()).ok()?);
+    }
+    let layout = importer.graph(message).ok()?;
+    let graph = importer.builder.finish().ok()?;
+    Some((graph, captures, layout))
+}
+
+/// Reads the `FunctionProto` of a record of `ModelProto`.
+fn function(raw: &Bytes, files: &DataFiles) -> Option<(String, Graph, Vec<GraphRecord>)> {
+    let record = records(raw).ok()?.into_iter().next()?;
+    let message = record
+        .payload()
+        .ok()
+        .filter(|_| record.number == FUNCTIONS)?;
+    let mut importer = Importer::within(files);
+    let layout = importer.function(message).ok()?;
+    let graph = importer.builder.finish().ok()?;
+    let all = records(message).ok()?;
+    let text = |number| all.iter().rfind(|r| r.number == number)?.text().ok();
+    let parts = [text(10), text(1), text(13)].into_iter().flatten();
+    let parts: Vec<&str> = parts.filter(|p| !p.is_empty()).collect();
+    Some((parts.join("."), graph, layout))
+}
+
+impl Document {
+    /// The graphs within the model, each before those within it. One that can't be read is not
+    /// among them, and is carried through as it is.
+    pub fn bodies(&self) -> &[Body] {
+        &self.bodies
+    }
+
+    /// Takes back bodies of [`Document::bodies`] of which some were edited, and puts those in the
+    /// place of the old ones. `tidy` is told which values of a graph around an edited body that
+    /// body read and reads no more; initializers among them that nothing reads have left already.
+    ///
+    /// # Errors
+    /// [`OnnxError::Malformed`] where a body is not one of this document, or reads what is not
+    /// there; what `tidy` returns.
+    pub fn set_bodies(&mut self, mut bodies: Vec<Body>, tidy: Tidy<'_>) -> Result<(), OnnxError> {
+        for index in (0..bodies.len()).rev() {
+            if !bodies[index].graph.is_modified() {
+                continue;
+            }
+            let encoded = bodies[index].encode(self.model.ir_version);
+            let put = match (bodies[index].place, bodies[index].parent) {
+                (Place::Function { record }, _) => self.put_function(record, encoded),
+                (place, Some(parent)) => match bodies.get_mut(parent) {
+                    Some(parent) => put(&mut parent.graph, place, encoded, tidy),
+                    None => Err(IrError::Inconsistent("a body lost its place".into()).into()),
+                },
+                (place, None) => put(&mut self.model.graph, place, encoded, tidy),
+            };
+            put.map_err(|reason| self.malformed(reason))?;
+        }
+        self.bodies = bodies;
+        Ok(())
+    }
+
+    fn put_function(&mut self, record: usize, encoded: Rope) -> Result<(), Malformed> {
+        let mut field = Rope::default();
+        field.push_field(FUNCTIONS, encoded);
+        match self.envelope.model.get_mut(record) {
+            Some(slot) => *slot = ModelRecord::Verbatim(field.to_bytes()),
+            None => return Err(IrError::Inconsistent("a function lost its place".into()).into()),
+        }
+        Ok(())
+    }
+}
+
+/// Puts an encoded body into the attribute of an operator of `graph`.
+fn put(graph: &mut Graph, place: Place, encoded: Rope, tidy: Tidy<'_>) -> Result<(), Malformed> {
+    let lost = || Malformed::from(IrError::Inconsistent("a body lost its place".into()));
+    let Place::Attribute {
+        node,
+        attribute,
+        record,
+    } = place
+    else {
+        return Err(lost());
+    };
+    let op = graph.operator(node).ok_or_else(lost)?;
+    let old = op.attributes.get(attribute).ok_or_else(lost)?;
+    let all = old.source.as_ref().and_then(message).ok_or_else(lost)?;
+    let mut inner = Rope::default();
+    let mut body = Some(encoded);
+    for (i, r) in all.into_iter().enumerate() {
+        match body.take_if(|_| i == record) {
+            Some(body) => inner.push_field(r.number, body),
+            None => inner.push(r.raw),
+        }
+    }
+    let mut field = Rope::default();
+    field.push_field(5, inner);
+    let new = Attribute {
+        source: Some(field.to_bytes()),
+        ..old.clone()
+    };
+    let others = op.attributes.iter().enumerate();
+    let others = others.filter(|(i, _)| *i != attribute).map(|(_, a)| a);
+    let mut scope = Scope::default();
+    for a in others.chain([&new]).filter(|a| opaque(a)) {
+        if let Some(source) = &a.source {
+            scope.add(&decode(source).ok_or_else(lost)?);
+        }
+    }
+    let captures = scope.free.iter().map(|name| graph.find(name));
+    let captures = captures.collect::<Option<Vec<_>>>().ok_or_else(lost)?;
+    let unread = graph.set_subgraphs(node, attribute, new, captures)?;
+    tidy(graph, &unread)?;
+    Ok(())
+}
+
+/// The `AttributeProto` of an encoded field.
+fn decode(field: &Bytes) -> Option<AttributeProto> {
+    let only = records(field).ok()?.into_iter().next()?;
+    AttributeProto::decode(only.payload().ok()?.clone()).ok()
+}

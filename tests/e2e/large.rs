@@ -1,0 +1,58 @@
+//! Models whose weights are larger than protobuf allows, in a file beside them.
+#![cfg(unix)]
+
+use serde_json::json;
+
+use crate::support::{Scratch, ask};
+
+/// Disk that may be needed where the file system has no holes.
+const ROOM: u64 = 8_000_000_000;
+
+/// 2.2 GB of external data are mapped, never held; they are copied with the model, holes and all,
+/// unless it stays beside them.
+#[test]
+fn external_data_above_two_gigabytes() {
+    let scratch = Scratch::new();
+    let folder = scratch.path("");
+    let free = ask(json!({"do": "room", "folder": folder}))["free"].as_u64();
+    if free.unwrap() < ROOM {
+        eprintln!("skipped: {folder} has less than 8 GB free");
+        return;
+    }
+    std::fs::create_dir(scratch.path("away")).unwrap();
+    let [model, data] = ["model.onnx", "weights.bin"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "huge", "out": model}));
+    let before = ask(json!({"do": "external", "model": model, "data": data}));
+    for (out, copy) in [
+        ("out.onnx", "weights.bin"),
+        ("away/out.onnx", "away/weights.bin"),
+    ] {
+        let [out, copy] = [out, copy].map(|n| scratch.path(n));
+        let made = ask(json!({"do": "peak", "command": [
+            env!("CARGO_BIN_EXE_sepconv"), "compress", model, "-o", out, "--rank", "2",
+            "--data-free=weights",
+        ]}));
+        assert_eq!(made["code"], json!(0), "{made}");
+        let said = made["stdout"].as_str().unwrap();
+        assert!(said.contains("1 of 1 rewritten"), "{said}");
+        let memory = made["memory"].as_u64().unwrap();
+        assert!(memory < 500_000_000, "{memory} bytes in memory");
+        let after = ask(json!({"do": "external", "model": out, "data": copy}));
+        assert_eq!(after["places"]["big"], before["places"]["big"]);
+        assert_eq!(after["places"].get("w"), None);
+        assert_eq!(after["size"], before["size"]);
+        let [was, is] = [&before, &after].map(|a| a["allocated"].as_u64().unwrap());
+        assert!(is <= was + 1_000_000, "{is} bytes on disk, {was} before");
+    }
+    // The end of the file is no hole.
+    let end = |path: &str| {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut file = std::fs::File::open(path).unwrap();
+        file.seek(SeekFrom::End(-864)).unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    let copied = end(&scratch.path("away/weights.bin"));
+    assert!(copied == end(&data) && copied.iter().any(|b| *b != 0));
+}

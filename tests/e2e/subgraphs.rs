@@ -1,0 +1,171 @@
+//! Convolutions in the bodies of `If`, `Loop` and `Scan` and in local functions. That every form of
+//! them is exact at full rank, `forms` shows; the models are of tests/cases.py.
+
+use serde_json::{Value, json};
+
+use crate::support::{Scratch, ask, compress, sepconv, worst};
+
+/// Name, form and reason of every layer.
+fn layers(report: &Value) -> Vec<[String; 3]> {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let layers = report["layers"].as_array().unwrap().iter();
+    layers
+        .map(|l| ["name", "form", "reason"].map(|key| text(&l[key])))
+        .collect()
+}
+
+fn built(case: &str) -> (Scratch, String, String) {
+    let scratch = Scratch::new();
+    let [model, out] = ["model.onnx", "out.onnx"].map(|name| scratch.path(name));
+    ask(json!({"do": "build", "case": case, "out": model}));
+    (scratch, model, out)
+}
+
+/// How far `out` is from `model` for ONNX Runtime, once it is found to keep what it has to.
+#[track_caller]
+fn judged(scratch: &Scratch, model: &str, out: &str) -> (Value, f64) {
+    let inputs = scratch.path("inputs.npz");
+    ask(json!({"do": "inputs", "model": model, "out": inputs}));
+    let seen = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+    assert_eq!(seen["problems"], json!([]));
+    let found = ask(json!({"do": "agree", "model": out, "reference": model, "inputs": inputs}));
+    (seen, worst(&found["error"]))
+}
+
+const FULL: [&str; 6] = [
+    "--data-free=weights",
+    "--energy",
+    "1",
+    "--allow-costlier",
+    "--json",
+    "--force",
+];
+
+/// Both branches of an `If` and one within another: weights of their own, of the graphs around
+/// them and in `Constant`s; names that are the same everywhere.
+#[test]
+fn branches_are_rewritten() {
+    let (scratch, model, out) = built("choosing");
+    let options = [&["compress", &model, "-o", &out][..], &FULL].concat();
+    let report = sepconv(&options).json();
+    let found = layers(&report);
+    let names: Vec<&str> = found.iter().map(|l| l[0].as_str()).collect();
+    assert_eq!(names[0], "conv");
+    let deep = "unless/else_branch/inner/then_branch/conv";
+    for name in ["if/then_branch/conv", "if/else_branch/f1", deep] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert_eq!(names.len(), 11);
+    assert!(found.iter().all(|l| l[1] != "kept"), "{found:?}");
+    let (seen, error) = judged(&scratch, &model, &out);
+    assert!(error <= 1e-4, "{error:e}");
+    // The batch norms of both branches went into their convolutions; what is read no more left.
+    assert_eq!(seen["added"]["BatchNormalization"], json!(-2));
+    let kept = seen["initializers"].as_array().unwrap();
+    assert!(!kept.contains(&json!("w")), "{kept:?}");
+    assert!(!kept.contains(&json!("shape")), "{kept:?}");
+    assert_eq!(seen["added"]["Reshape"], json!(-1));
+    // Shapes are those of the outer graph: MACs per run of the branch.
+    let mut layers = report["layers"].as_array().unwrap().iter();
+    let layer = layers.find(|l| l["name"] == deep).unwrap();
+    assert_eq!(layer["macs_before"], json!(2 * 6 * 4 * 9 * 9 * 8));
+    assert_eq!(layer["in_subgraph"], json!(true));
+}
+
+/// Loops run the rewritten body every time; a function is rewritten for all its callers, but for
+/// what they decide.
+#[test]
+fn loops_scans_and_functions_are_rewritten() {
+    let (scratch, model, out) = built("repeating");
+    let report = sepconv(&[&["compress", &model, "-o", &out][..], &FULL].concat()).json();
+    let found = layers(&report);
+    let names: Vec<&str> = found.iter().map(|l| l[0].as_str()).collect();
+    assert_eq!(names, ["loop/body/conv", "scan/body/conv"]);
+    assert!(found.iter().all(|l| l[1] != "kept"), "{found:?}");
+    let (seen, error) = judged(&scratch, &model, &out);
+    assert!(error <= 1e-4, "{error:e}");
+    assert!(
+        !seen["initializers"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("w"))
+    );
+
+    let (scratch, model, out) = built("called");
+    let report = sepconv(&[&["compress", &model, "-o", &out][..], &FULL].concat()).json();
+    let found = layers(&report);
+    let names: Vec<&str> = found.iter().map(|l| l[0].as_str()).collect();
+    let within = |name: &str| format!("local.Block/{name}");
+    let expected = [
+        "conv",
+        "given",
+        "if/else_branch/conv",
+        "if/then_branch/conv",
+    ]
+    .map(within);
+    assert_eq!(names, expected);
+    let given = "an attribute is given by the function's caller";
+    assert_eq!(found[1], [&within("given"), "kept", given]);
+    assert!(
+        [0, 2, 3].iter().all(|i| found[*i][1] != "kept"),
+        "{found:?}"
+    );
+    let (seen, error) = judged(&scratch, &model, &out);
+    assert!(error <= 1e-4, "{error:e}");
+    assert_eq!(seen["added"]["BatchNormalization"], json!(-1));
+    let text = sepconv(&["inspect", &model]).ok();
+    assert!(text.contains("local.Block/conv"), "{text}");
+}
+
+/// Layers are selected by the names that the table shows; a body of which nothing is meant stays.
+#[test]
+fn bodies_are_selected_by_name() {
+    let (scratch, model, out) = built("choosing");
+    let only = ["--layers", "unless/then_branch/*", "--json"];
+    let report = compress(&model, &out, &only).json();
+    let found = layers(&report);
+    let made = found.iter().filter(|l| l[1] != "kept");
+    let made: Vec<&str> = made.map(|l| l[0].as_str()).collect();
+    assert_eq!(made, ["unless/then_branch/conv"]);
+    let (seen, error) = judged(&scratch, &model, &out);
+    assert!(error > 0.0 && error < 1.0, "{error:e}");
+    assert_eq!(seen["added"]["BatchNormalization"], json!(-1));
+    let odd = compress(&model, &out, &["--skip", "if/nowhere/*", "--force"]).refused();
+    assert!(odd.contains("matches none of the 11 convolutions"), "{odd}");
+}
+
+/// Budgets over the whole model don't count what runs an unknown number of times, and say so.
+#[test]
+fn budgets_over_the_model_leave_bodies_alone() {
+    let (scratch, model, out) = built("choosing");
+    let options = ["--target-macs", "0.9", "--data-free=weights", "--json"];
+    let report = sepconv(&[&["compress", &model, "-o", &out][..], &options].concat()).json();
+    let found = layers(&report);
+    assert_ne!(found[0][1], "kept");
+    let why = "in a subgraph: only --rank and --energy (without --target) reach it";
+    assert!(
+        found[1..].iter().all(|l| l[1] == "kept" && l[2] == why),
+        "{found:?}"
+    );
+    let (seen, _) = judged(&scratch, &model, &out);
+    assert_eq!(seen["added"]["BatchNormalization"], json!(null));
+    let (_scratch, model, out) = built("repeating");
+    let line = sepconv(&["compress", &model, "-o", &out, "--target-macs", "0.9"]).refused();
+    assert!(line.contains(why), "{line}");
+    let line = sepconv(&["compress", &model, "-o", &out, "--rank", "99"]).refused();
+    assert!(line.contains("rank 99 is outside 1..="), "{line}");
+}
+
+/// A plan holds what was decided for bodies, and gives the same bytes again.
+#[test]
+fn plans_reach_into_bodies() {
+    for case in ["choosing", "repeating", "called"] {
+        let (scratch, model, out) = built(case);
+        let [plan, again] = ["plan.json", "again.onnx"].map(|name| scratch.path(name));
+        compress(&model, &out, &["--save-plan", &plan]).ok();
+        sepconv(&["compress", &model, "-o", &again, "--plan", &plan]).ok();
+        let [first, second] = [&out, &again].map(|path| std::fs::read(path).unwrap());
+        assert!(first == second, "{case}");
+        assert!(first != std::fs::read(&model).unwrap(), "{case}");
+    }
+}
