@@ -114,7 +114,7 @@ impl SavedPlan {
         for layer in &mut layers {
             let applied = compressed.applied.iter().find(|a| a.layer == layer.layer);
             if let (Choice::Separate(candidate), Some(applied)) = (&mut layer.choice, applied) {
-                candidate.lowering = Some(applied.lowering.to_owned());
+                candidate.lowering = Some(applied.lowering.clone());
             }
         }
         let (only, skip) = settings.selection.globs();

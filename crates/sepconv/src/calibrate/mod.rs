@@ -23,7 +23,9 @@ use std::path::PathBuf;
 use sepconv_data::{Dataset, Labels};
 use sepconv_factor::{Fit, FitOptions};
 use sepconv_onnx::Document;
-use sepconv_passes::{AppliedLayer, Candidate, Choice, Kept, Plan, Site, Surveyed, replace};
+use sepconv_passes::{
+    AppliedLayer, Candidate, Choice, Kept, PassError, Plan, Site, Surveyed, replace,
+};
 use sepconv_targets::Target;
 use serde::{Deserialize, Serialize};
 
@@ -232,18 +234,14 @@ pub(crate) fn calibrate(
             let written = replace(graph, site, &fit.chain, lowering).map_err(failed)?;
             result.applied.push(AppliedLayer {
                 layer: layer.name.clone(),
-                lowering: written,
+                lowering: written.to_owned(),
             });
             result.plan.layers[*i].choice = Choice::Separate(candidate);
             step(progress, done)?;
         }
     }
-    result
-        .document
-        .model
-        .graph
-        .verify()
-        .map_err(|e| failed(e.into()))?;
+    let written = result.document.model.graph.verify();
+    written.map_err(|e| failed(PassError::of("separate-conv")(e)))?;
     progress.on(Event::End);
     Ok(result)
 }
