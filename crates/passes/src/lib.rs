@@ -34,7 +34,8 @@
 //! ```
 //!
 //! A new lowering or planner is one file and one line in its list; a new family lives in
-//! `sepconv-factor` and needs nothing here.
+//! `sepconv-factor` and needs nothing here, or in a crate of anybody's and is handed to
+//! [`Families::with`].
 
 mod error;
 mod fold;
@@ -67,4 +68,4 @@ pub use plan::{Choice, LayerPlan, Plan, Planner};
 pub use select::Selection;
 pub use separate::{AppliedLayer, ApplyPlan, Chains, SeparateConvs, apply, replace};
 pub use site::{Kept, Site};
-pub use survey::{Candidate, Families, Order, Survey, Surveyed};
+pub use survey::{Candidate, Families, Order, Own, Survey, Surveyed};

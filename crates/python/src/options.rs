@@ -157,6 +157,7 @@ impl Options {
         Ok(Families {
             order,
             names: self.families.clone(),
+            ..Families::default()
         })
     }
 

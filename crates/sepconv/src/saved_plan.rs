@@ -240,6 +240,7 @@ impl SavedPlan {
             families: Families {
                 order: self.order,
                 names,
+                own: given.families.own.clone(),
             },
             lowering: None,
             selection,

@@ -223,7 +223,8 @@ pub(crate) fn calibrate(
         let range = (done, done + block.len());
         let seen = collector.collect(&result.document, range, calibration.fit.steps > 0)?;
         for ((i, layer, site), seen) in block.iter().zip(&seen) {
-            let best = best_fit(model, site, &admissible[*i], seen, calibration);
+            let how = (&settings.families, calibration);
+            let best = best_fit(model, site, &admissible[*i], seen, how);
             done += 1;
             let Some((candidate, fit)) = best.map_err(|e| unfit(model, &layer.name, e))? else {
                 continue;
