@@ -33,7 +33,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn arrows_point_one_way() {
-    let expected: [(&str, &[&str]); 12] = [
+    let expected: [(&str, &[&str]); 13] = [
         ("sepconv-ir", &[]),
         ("sepconv-factor", &[]),
         ("sepconv-data", &[]),
@@ -44,6 +44,7 @@ fn arrows_point_one_way() {
             &["sepconv-analysis", "sepconv-factor", "sepconv-ir"],
         ),
         ("sepconv-targets", &["sepconv-ir", "sepconv-onnx"]),
+        ("sepconv-tract", &["sepconv-factor", "sepconv-passes"]),
         ("sepconv-tune", &["sepconv-analysis", "sepconv-ir"]),
         (
             "sepconv-latency",
@@ -100,7 +101,9 @@ fn foreign_packages_have_one_owner() {
         ("numpy", "sepconv-python"),
         ("globset", "sepconv-passes"),
         ("image", "sepconv-data"),
+        // tract has two users: the runtime reads files, the transform knows tract's models alone.
         ("tract-onnx", "sepconv-targets"),
+        ("tract-core", "sepconv-tract"),
         ("tract-linalg", "sepconv-targets"),
         ("ort", "sepconv-targets"),
         ("libloading", "sepconv-targets"),
@@ -115,4 +118,21 @@ fn foreign_packages_have_one_owner() {
         let users: Vec<&str> = users.map(|(name, _)| name.as_str()).collect();
         assert_eq!(users, [owner], "{package}");
     }
+}
+
+/// Whoever embeds the pass never builds a runtime.
+#[test]
+fn the_pass_needs_no_runtime() {
+    let found = dependencies();
+    let mut seen = BTreeSet::new();
+    let mut next = vec!["sepconv-onnx".to_owned(), "sepconv-passes".to_owned()];
+    while let Some(name) = next.pop() {
+        if let (true, Some(needed)) = (seen.insert(name.clone()), found.get(&name)) {
+            next.extend(needed.iter().cloned());
+        }
+    }
+    assert!(seen.contains("sepconv-factor") && seen.contains("petgraph"));
+    let runtimes = ["sepconv-targets", "sepconv-tract", "sepconv-tune", "ort"];
+    let heavy = |name: &&String| name.starts_with("tract") || runtimes.contains(&name.as_str());
+    assert_eq!(seen.iter().find(heavy), None);
 }
