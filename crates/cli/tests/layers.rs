@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -118,6 +119,47 @@ fn foreign_packages_have_one_owner() {
         let users: Vec<&str> = users.map(|(name, _)| name.as_str()).collect();
         assert_eq!(users, [owner], "{package}");
     }
+}
+
+/// Libraries keep no state of the process but what docs/library.md names.
+#[test]
+fn statics_are_those_that_are_told() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found = Vec::new();
+    let mut folders = vec![crates.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let inside = path.strip_prefix(&crates).unwrap().to_str().unwrap();
+            let program = ["cli", "python"].contains(&inside);
+            if path.is_dir() && !program && !inside.ends_with("target") {
+                folders.push(path);
+            } else if inside.contains("/src/") && inside.ends_with(".rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let statics = text.lines().filter_map(|line| {
+                    let words = line.split_whitespace();
+                    let mut words = words.skip_while(|w| w.starts_with("pub"));
+                    let named = words.next() == Some("static");
+                    let name = words.next().filter(|_| named)?;
+                    Some(format!("{inside} {}", name.trim_end_matches(':')))
+                });
+                found.extend(statics);
+            }
+        }
+    }
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            // What stands for no stored values; never changes.
+            "sepconv/src/flow/frontier.rs INPUTS",
+            // ONNX Runtime's library.
+            "targets/src/onnxruntime/library.rs GIVEN",
+            "targets/src/onnxruntime/library.rs LIBRARY",
+            // Of one thread: whether a runtime's panic is caught.
+            "targets/src/panics.rs GUARDED",
+        ]
+    );
 }
 
 /// Whoever embeds the pass never builds a runtime.
