@@ -107,11 +107,11 @@ pub struct CompressArgs {
     pub target_latency: Option<f64>,
     /// The cheapest model that is at most this much worse: points or dB of the main metric on
     /// --eval, else points of agreement with the original on held-out calibration data
-    /// [default with --calib: 1]
+    /// [default with --calib: 1, where outputs are classes or there is --eval]
     #[arg(long, value_name = "D", group = "budget")]
     pub max_drop: Option<f64>,
     /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
-    /// original, on held-out calibration data or on synthetic inputs [default without data: 30]
+    /// original, on held-out calibration data or on synthetic inputs [default otherwise: 30]
     #[arg(long, value_name = "DB", group = "budget")]
     pub min_snr: Option<f64>,
     /// Apply a plan that --save-plan wrote, in place of planning. It says all that --seed, --order,

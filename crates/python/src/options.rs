@@ -59,15 +59,18 @@ impl Options {
     pub fn settings(
         &self,
         calibration: Option<Calibration>,
-        model: impl FnOnce() -> Result<Loaded, Failure>,
+        model: impl Fn() -> Result<Loaded, Failure>,
     ) -> Result<Settings, Failure> {
         let recipe = self.recipe()?;
         let plan = self.plan.as_ref().map(|(name, json)| parse(name, json));
         let calibration = calibration.filter(|_| self.data_free.is_none());
-        let calibration = calibration.map(|c| c.source(model)).transpose()?;
+        let calibration = calibration.map(|c| c.source(&model)).transpose()?;
         let pictures = (recipe != Preprocess::default()).then(|| recipe.clone());
         Ok(Settings {
-            budget: self.budget(calibration.is_some())?,
+            budget: match self.budget()? {
+                Some(budget) => budget,
+                None => Budget::usual(&model()?, calibration.is_some(), self.eval.is_some()),
+            },
             plan: plan.transpose()?.map(Arc::new),
             families: self.families()?,
             lowering: self.lowering()?,
@@ -110,8 +113,8 @@ impl Options {
         Ok(pins)
     }
 
-    /// The one that is given, or the command line's default.
-    fn budget(&self, calibrated: bool) -> Result<Budget, Failure> {
+    /// The one that is given, if one is.
+    fn budget(&self) -> Result<Option<Budget>, Failure> {
         let all = [
             ("rank", self.rank.map(Budget::Rank)),
             ("energy", self.energy.map(Budget::Energy)),
@@ -137,9 +140,7 @@ impl Options {
                 "one budget at a time: {} are given",
                 names.join(" and ")
             ))),
-            (_, Some((_, budget))) => Ok(*budget),
-            (_, None) if calibrated => Ok(Budget::MaxDrop(1.0)),
-            (_, None) => Ok(Budget::MinSnr(30.0)),
+            (_, given) => Ok(given.map(|(_, budget)| *budget)),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::compress::Compressed;
 use crate::error::Error;
 use crate::judge::Judge;
 use crate::loaded::Loaded;
-use crate::planning::{Costs, Planning, Solution, Unit, timed};
+use crate::planning::{Costs, Planning, SHARE, Solution, Unit, timed};
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::search::search;
@@ -295,26 +295,22 @@ pub(crate) fn to_fraction(
     fraction: f64,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
-    let mut aim = fraction;
-    let mut solution = planning.solve(aim).map_err(|e| prepared.failed(e))?;
+    let (mut aim, mut share) = (fraction, SHARE);
+    let mut solution = planning.solve(aim, share).map_err(|e| prepared.failed(e))?;
     for _ in 0..TRIES {
-        let trial = || prepared.with(plan(prepared, |i| solution.chosen[i].clone()), settings);
-        let measured = match (unit, settings.latency) {
-            (Unit::Latency, Some(latency)) => {
-                let run = latency.time([model, &trial()?.model], settings.seed, &())?;
-                run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median)
-            }
-            (Unit::Size, _) => {
-                let bytes = trial()?.model.document.encoded_size() as f64;
-                bytes / model.document.encoded_size() as f64
-            }
-            _ => break,
-        };
-        if measured <= fraction {
+        let trial = trial(model, prepared, settings, &solution, unit)?;
+        if trial.cost > fraction {
+            aim *= (fraction / trial.cost).min(0.99);
+        } else if trial.share < SHARE {
+            share *= (SHARE / trial.share.max(0.1)).clamp(1.02, 1.3);
+        } else {
             break;
         }
-        aim *= (fraction / measured).min(0.99);
-        solution = planning.solve(aim).map_err(|e| prepared.failed(e))?;
+        let next = planning.solve(aim, share).map_err(|e| prepared.failed(e))?;
+        if next.chosen == solution.chosen {
+            break;
+        }
+        solution = next;
     }
     if solution.chosen.iter().all(Option::is_none) {
         return Err(Error::Nothing {
@@ -326,6 +322,46 @@ pub(crate) fn to_fraction(
     Ok(Compressed {
         times: planning.times(prepared, &made.plan),
         ..made
+    })
+}
+
+/// What a planned model measures with unfitted weights.
+struct Trial {
+    /// Fraction of the original's cost.
+    cost: f64,
+    /// Share of the saved cost that is saved time; enough where time is no matter.
+    share: f64,
+}
+
+fn trial(
+    model: &Loaded,
+    prepared: &Prepared,
+    settings: &Settings,
+    solution: &Solution,
+    unit: Unit,
+) -> Result<Trial, Error> {
+    let made = || prepared.with(plan(prepared, |i| solution.chosen[i].clone()), settings);
+    let bytes = |m: &Loaded| m.document.encoded_size() as f64;
+    let cost = match unit {
+        Unit::Size => bytes(&made()?.model) / bytes(model),
+        // Counted exactly: what was planned holds.
+        _ => solution.fraction,
+    };
+    let enough = Trial { cost, share: SHARE };
+    let Some(latency) = settings.latency else {
+        return Ok(enough);
+    };
+    let run = latency.time([model, &made()?.model], settings.seed, &())?;
+    let time = run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median);
+    Ok(match unit {
+        Unit::Latency => Trial {
+            cost: time,
+            ..enough
+        },
+        _ => Trial {
+            cost,
+            share: (1.0 - time) / (1.0 - cost).max(1e-9),
+        },
     })
 }
 
@@ -352,7 +388,7 @@ fn within(
         if high - middle < 0.01 {
             break;
         }
-        let Ok(solution) = planning.solve(middle) else {
+        let Ok(solution) = planning.solve(middle, SHARE) else {
             low = middle;
             continue;
         };

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::evaluate::{Evaluator, OwnMetric};
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
+use crate::metrics::class_rows;
 use crate::planning::Unit;
 use crate::prepared::Prepared;
 use crate::saved_plan::SavedPlan;
@@ -47,6 +48,25 @@ pub enum Budget {
     /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
     /// original's: on calibration data held out of the fits, else on synthetic inputs.
     MinSnr(f64),
+}
+
+impl Budget {
+    /// What is meant where none is given: a drop of one point where there is labelled data, or
+    /// calibration data whose outputs are classes; else outputs within 30 dB of the original's.
+    pub fn usual(model: &Loaded, calibrated: bool, evaluated: bool) -> Self {
+        let graph = model.graph();
+        // An output of unknown extents may be one of classes: running the model tells.
+        let classes = |value| {
+            model.shapes.extents(value).is_none_or(|dims| {
+                let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
+                class_rows(&dims).is_some()
+            })
+        };
+        match calibrated && (evaluated || graph.outputs().any(classes)) {
+            true => Self::MaxDrop(1.0),
+            false => Self::MinSnr(30.0),
+        }
+    }
 }
 
 /// What layers are fitted to where there is no data.
@@ -198,5 +218,32 @@ impl Default for Settings {
             metric: None,
             planner: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use sepconv_analysis::Pins;
+
+    use super::*;
+
+    #[test]
+    fn without_a_budget_classes_are_judged_by_agreement_and_other_outputs_by_their_noise() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let digits = Loaded::open(&root.join("models/digits.onnx"), &Pins::default()).unwrap();
+        let usual = |calibrated, evaluated| Budget::usual(&digits, calibrated, evaluated);
+        assert_eq!(usual(true, false), Budget::MaxDrop(1.0));
+        assert_eq!(usual(false, false), Budget::MinSnr(30.0));
+        // The same network with maps as its only output.
+        let graph = digits.graph();
+        let map = graph.operators().find(|(_, op)| op.is("Relu")).unwrap().1;
+        let probe = digits.document.probe(&[map.output(0).unwrap()]);
+        let proto = sepconv_onnx::Document::from_bytes(probe.skeleton.clone());
+        let maps = Loaded::new(proto.unwrap(), &Pins::default()).unwrap();
+        assert_eq!(Budget::usual(&maps, true, false), Budget::MinSnr(30.0));
+        assert_eq!(Budget::usual(&maps, true, true), Budget::MaxDrop(1.0));
     }
 }

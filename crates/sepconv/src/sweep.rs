@@ -10,7 +10,7 @@ use crate::curve::{CurvePoint, Series, by_ranks, saving};
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::meter::Meter;
-use crate::planning::Planning;
+use crate::planning::{Planning, SHARE};
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::settings::{Budget, DataFree, Settings};
@@ -59,7 +59,7 @@ pub fn sweep(
     let calibration = calibration.as_ref();
     let planning = Planning::new(model, &mut prepared, &wide, calibration, unit, progress)?;
     for fraction in &plan.fractions {
-        let solution = match planning.solve(*fraction) {
+        let solution = match planning.solve(*fraction, SHARE) {
             Err(PassError::Unreachable { .. }) => continue,
             other => other.map_err(|source| Error::Pass {
                 file: model.file(),

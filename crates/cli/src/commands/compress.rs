@@ -19,7 +19,7 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     let fitted = settings(&args.fit)?;
     let plan = args.plan.as_deref().map(SavedPlan::read).transpose()?;
     let settings = Settings {
-        budget: budget(args, fitted.calibration.is_some()),
+        budget: budget(args, &fitted)?,
         costlier: args.allow_costlier,
         plan: plan.map(Arc::new),
         ..fitted
@@ -50,8 +50,8 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     Ok(())
 }
 
-/// What was asked for, or the default: one point with data, 30 dB without.
-fn budget(args: &CompressArgs, calibrated: bool) -> Budget {
+/// What was asked for, or what is usual for the model and the data.
+fn budget(args: &CompressArgs, settings: &Settings) -> Result<Budget> {
     let asked = [
         args.rank.map(Budget::Rank),
         args.energy.map(Budget::Energy),
@@ -62,12 +62,14 @@ fn budget(args: &CompressArgs, calibrated: bool) -> Budget {
         args.max_drop.map(Budget::MaxDrop),
         args.min_snr.map(Budget::MinSnr),
     ];
-    let default = if calibrated {
-        Budget::MaxDrop(1.0)
-    } else {
-        Budget::MinSnr(30.0)
-    };
-    asked.into_iter().flatten().next().unwrap_or(default)
+    let (calibrated, evaluated) = (settings.calibration.is_some(), settings.eval.is_some());
+    Ok(match asked.into_iter().flatten().next() {
+        Some(budget) => budget,
+        None => {
+            let model = sepconv::Loaded::open(&args.model, &settings.pins)?;
+            Budget::usual(&model, calibrated, evaluated)
+        }
+    })
 }
 
 /// `dir/model.onnx` -> `dir/model.sep.onnx`.

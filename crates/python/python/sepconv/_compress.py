@@ -40,7 +40,8 @@ def compress(
     they lie and must not be written to meanwhile.
 
     Of `options`, see `sepconv.Options`, at most one is a budget: `target_macs=0.5` keeps half of the
-    multiply-accumulates. The default is `max_drop=1.0` with data and `min_snr=30.0` without.
+    multiply-accumulates. The default is `max_drop=1.0` with data
+    where the outputs are classes or `eval` is given, else `min_snr=30.0`.
 
     `progress(stage, done, total)` is called on this thread. An exception that it raises ends the
     work, as Ctrl-C does.

@@ -8,6 +8,7 @@
 mod cost;
 mod damage;
 mod probe;
+mod solve;
 mod validate;
 
 pub(crate) use cost::Costs;
@@ -15,12 +16,13 @@ use std::collections::BTreeMap;
 
 pub use cost::Unit;
 pub(crate) use probe::Prober;
+pub(crate) use solve::SHARE;
 pub use validate::{Prediction, validate};
 
 use sepconv_factor::Chain;
 use sepconv_latency::Measured;
 use sepconv_onnx::Document;
-use sepconv_passes::{Candidate, Item, PassError, Plan, Site, allocate, replace};
+use sepconv_passes::{Candidate, PassError, Plan, Site, replace};
 use serde::Serialize;
 
 use crate::calibrate::{CalibrationSettings, Score, score};
@@ -46,6 +48,8 @@ pub struct Solution {
     pub damage: f64,
     /// No plan within the budget has less predicted damage.
     pub bound: f64,
+    /// Predicted time as a fraction of the original's, where layers were timed.
+    pub time: Option<f64>,
     /// The candidate of every layer of the survey, none where it stays.
     #[serde(skip)]
     pub chosen: Vec<Option<Candidate>>,
@@ -106,62 +110,6 @@ impl Planning {
         })
     }
 
-    /// The plan with the least predicted damage whose cost is at most `fraction` of the
-    /// original's.
-    ///
-    /// # Errors
-    /// [`PassError::Unreachable`] with the least fraction that can be reached.
-    pub fn solve(&self, fraction: f64) -> Result<Solution, PassError> {
-        if !(fraction > 0.0 && fraction < 1.0) {
-            return Err(PassError::Budget(fraction));
-        }
-        // Item 0 of a group is the convolution as it is.
-        let mut groups = Vec::new();
-        let mut items: Vec<(usize, Vec<usize>)> = Vec::new();
-        for (layer, kept) in self.costs.kept.iter().enumerate() {
-            let Some(kept) = kept else { continue };
-            let mut group = vec![Item {
-                cost: *kept,
-                damage: 0.0,
-            }];
-            let mut indices = Vec::new();
-            for (i, cost) in self.costs.candidates[layer].iter().enumerate() {
-                if let Some((cost, _)) = cost {
-                    group.push(Item {
-                        cost: *cost,
-                        damage: self.damages[layer][i],
-                    });
-                    indices.push(i);
-                }
-            }
-            groups.push(group);
-            items.push((layer, indices));
-        }
-        let planned: f64 = self.costs.kept.iter().flatten().sum();
-        let of = |cost: f64| (self.costs.total - planned + cost) / self.costs.original;
-        let found = allocate(&groups, self.costs.room(fraction)).map_err(|least| {
-            PassError::Unreachable {
-                target: fraction,
-                least: of(least),
-            }
-        })?;
-        let mut chosen = vec![None; self.candidates.len()];
-        for ((layer, indices), item) in items.iter().zip(&found.chosen) {
-            if let Some(index) = item.checked_sub(1).and_then(|i| indices.get(i)) {
-                let mut candidate = self.candidates[*layer][*index].clone();
-                let cost = self.costs.candidates[*layer][*index];
-                candidate.lowering = cost.and_then(|(_, l)| l).map(str::to_owned);
-                chosen[*layer] = Some(candidate);
-            }
-        }
-        Ok(Solution {
-            fraction: of(found.cost),
-            damage: found.damage,
-            bound: found.bound,
-            chosen,
-        })
-    }
-
     /// Seconds of a plan's rewritten layers before and after, where they were timed.
     pub fn times(&self, prepared: &Prepared, plan: &Plan) -> BTreeMap<String, (f64, f64)> {
         let timed = self.timed.as_ref();
@@ -170,7 +118,7 @@ impl Planning {
 
     /// The least fraction of the original's cost that can be reached.
     pub fn least(&self) -> f64 {
-        match self.solve(1e-9) {
+        match self.solve(1e-9, 0.0) {
             Err(PassError::Unreachable { least, .. }) => least,
             _ => 1e-9,
         }
@@ -197,6 +145,7 @@ impl Planning {
             fraction: 1.0,
             damage,
             bound: damage,
+            time: None,
             chosen,
         }
     }

@@ -377,6 +377,7 @@ pub(super) fn calibrated() -> Report {
         fraction: 0.4493,
         damage: 0.012,
         bound: 0.0119,
+        time: Some(0.581),
         chosen: Vec::new(),
     });
     report.timing = Some(timing());

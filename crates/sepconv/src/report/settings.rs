@@ -18,8 +18,11 @@ pub(super) fn table(report: &Report) -> Table {
         row("Budget", Cell::text(&budget(asked)));
     }
     if let Some(s) = &report.solution {
+        let time = s
+            .time
+            .map_or_else(String::new, |t| format!(" in {t:.4} of the time"));
         let text = format!(
-            "{:.4} of the cost planned, predicted damage {:.3e} (no plan has less than {:.3e})",
+            "{:.4} of the cost planned{time}, predicted damage {:.3e} (no plan has less than {:.3e})",
             s.fraction, s.damage, s.bound
         );
         row("Allocation", Cell::text(&text));

@@ -1,0 +1,212 @@
+//! Plans: the least damage within a budget, in forms that also save time.
+//!
+//! Two constraints, one of them soft. The budget is met exactly by the knapsack. Where layers were
+//! timed and the budget counts something else, a share of what it saves is to become time as
+//! well: time gets a price, which is added to the damage (a Lagrange multiplier), and the least
+//! price is taken at which the plan saves enough of it. What time may cost is bounded, since on
+//! some models no form is fast enough.
+
+use sepconv_passes::{Candidate, Item, PassError, allocate};
+
+use super::{Planning, Solution};
+
+/// Share of the saved cost that is to become saved time: of 50 % fewer MACs, 33 % less time.
+pub(crate) const SHARE: f64 = 2.0 / 3.0;
+
+/// Damage that saving time may do, as a multiple of that of the plan which ignores it.
+const DEAREST: f64 = 2.0;
+
+/// Steps of the bisection over prices, between these multiples of the damage.
+const STEPS: usize = 16;
+const PRICES: (f64, f64) = (1e-3, 1e3);
+
+impl Planning {
+    /// The plan with the least predicted damage whose cost is at most `fraction` of the
+    /// original's and, where layers were timed, at least `share` of whose saving is time (as
+    /// nearly as damage of at most [`DEAREST`] allows).
+    ///
+    /// # Errors
+    /// [`PassError::Unreachable`] with the least fraction that can be reached.
+    pub fn solve(&self, fraction: f64, share: f64) -> Result<Solution, PassError> {
+        if !(fraction > 0.0 && fraction < 1.0) {
+            return Err(PassError::Budget(fraction));
+        }
+        let plain = self.priced(fraction, 0.0)?;
+        let fast = |s: &Solution| s.time.is_none_or(|t| 1.0 - t >= share * (1.0 - s.fraction));
+        if fast(&plain) {
+            return Ok(plain);
+        }
+        let most = DEAREST * plain.damage;
+        let scale = plain.damage.max(1e-12);
+        let mut best: Option<Solution> = None;
+        let (mut low, mut high) = (PRICES.0.ln(), PRICES.1.ln());
+        for _ in 0..STEPS {
+            let middle = 0.5 * (low + high);
+            let solution = self.priced(fraction, scale * middle.exp())?;
+            let allowed = solution.damage <= most;
+            if allowed && !fast(&solution) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+            let better = |best: &Solution| match (fast(best), fast(&solution)) {
+                (true, true) => solution.damage < best.damage,
+                (false, false) => solution.time < best.time,
+                (before, now) => now && !before,
+            };
+            if allowed && best.as_ref().is_none_or(better) {
+                best = Some(solution);
+            }
+        }
+        let bound = plain.bound;
+        let faster = best.filter(|best| best.time < plain.time);
+        Ok(Solution {
+            bound,
+            ..faster.unwrap_or(plain)
+        })
+    }
+
+    /// The plan with the least sum of damage and of the time it takes at a price for the
+    /// original's time.
+    fn priced(&self, fraction: f64, price: f64) -> Result<Solution, PassError> {
+        // Item 0 of a group is the convolution as it is.
+        let mut groups = Vec::new();
+        let mut items: Vec<(usize, Vec<usize>)> = Vec::new();
+        for (layer, kept) in self.costs.kept.iter().enumerate() {
+            let Some(kept) = kept else { continue };
+            let mut group = vec![Item {
+                cost: *kept,
+                damage: price * self.time_of(layer, None),
+            }];
+            let mut indices = Vec::new();
+            for (i, cost) in self.costs.candidates[layer].iter().enumerate() {
+                if let Some((cost, _)) = cost {
+                    group.push(Item {
+                        cost: *cost,
+                        damage: self.damages[layer][i] + price * self.time_of(layer, Some(i)),
+                    });
+                    indices.push(i);
+                }
+            }
+            groups.push(group);
+            items.push((layer, indices));
+        }
+        let planned: f64 = self.costs.kept.iter().flatten().sum();
+        let of = |cost: f64| (self.costs.total - planned + cost) / self.costs.original;
+        let found = allocate(&groups, self.costs.room(fraction)).map_err(|least| {
+            PassError::Unreachable {
+                target: fraction,
+                least: of(least),
+            }
+        })?;
+        let mut chosen: Vec<Option<Candidate>> = vec![None; self.candidates.len()];
+        let mut damage = 0.0;
+        let mut saved = 0.0;
+        for ((layer, indices), item) in items.iter().zip(&found.chosen) {
+            let Some(index) = item.checked_sub(1).and_then(|i| indices.get(i)) else {
+                continue;
+            };
+            let mut candidate = self.candidates[*layer][*index].clone();
+            let cost = self.costs.candidates[*layer][*index];
+            candidate.lowering = cost.and_then(|(_, l)| l).map(str::to_owned);
+            chosen[*layer] = Some(candidate);
+            damage += self.damages[*layer][*index];
+            saved += self.time_of(*layer, None) - self.time_of(*layer, Some(*index));
+        }
+        let timed = self.timed.as_ref();
+        Ok(Solution {
+            fraction: of(found.cost),
+            damage,
+            bound: found.bound,
+            time: timed.map(|t| t.total / t.original - saved),
+            chosen,
+        })
+    }
+
+    /// Time of a layer as it is, or of a candidate in its place, as a share of the original's
+    /// whole time; 0 where it was not measured.
+    fn time_of(&self, layer: usize, candidate: Option<usize>) -> f64 {
+        let Some(timed) = &self.timed else { return 0.0 };
+        let seconds = match candidate {
+            None => timed.kept[layer],
+            Some(i) => timed.candidates[layer][i].map(|(seconds, _)| seconds),
+        };
+        seconds.unwrap_or(0.0) / timed.original
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::planning::Costs;
+
+    fn candidate(family: &str) -> Candidate {
+        Candidate {
+            family: family.into(),
+            rank: 1,
+            macs_before: 50,
+            macs: 20,
+            params: 1,
+            energy: 1.0,
+            weight_error: 0.0,
+            lowering: None,
+        }
+    }
+
+    /// Two layers of 50 MACs and 5 s. Of the same MACs, 'slow' forms save no time and 'fast' ones
+    /// four fifths of it, at `dearer` times the damage.
+    fn planning(dearer: f64) -> Planning {
+        let both = |cost: f64, slow: f64, fast: f64| Costs {
+            total: 2.0 * cost,
+            original: 2.0 * cost,
+            kept: vec![Some(cost); 2],
+            candidates: vec![vec![Some((slow, Some("branches"))), Some((fast, Some("concat")))]; 2],
+        };
+        Planning {
+            costs: both(50.0, 20.0, 20.0),
+            timed: Some(both(5.0, 4.9, 1.0)),
+            damages: vec![vec![0.1, 0.1 * dearer]; 2],
+            candidates: vec![vec![candidate("slow"), candidate("fast")]; 2],
+        }
+    }
+
+    fn families(solution: &Solution) -> Vec<&str> {
+        let chosen = solution.chosen.iter().flatten();
+        chosen.map(|c| c.family.as_str()).collect()
+    }
+
+    #[test]
+    fn a_budget_of_macs_buys_time_too() {
+        let plain = planning(1.5).solve(0.4, 0.0).unwrap();
+        assert_eq!(families(&plain), ["slow", "slow"]);
+        assert!((plain.time.unwrap() - 0.98).abs() < 1e-9);
+        let solved = planning(1.5).solve(0.4, SHARE).unwrap();
+        assert_eq!(families(&solved), ["fast", "fast"]);
+        assert!((solved.time.unwrap() - 0.2).abs() < 1e-9);
+        assert!((solved.fraction - 0.4).abs() < 1e-9 && (solved.damage - 0.3).abs() < 1e-9);
+        // The bound is that of the plan that may ignore time.
+        assert!(solved.bound <= plain.damage + 1e-9);
+    }
+
+    #[test]
+    fn time_is_not_bought_at_any_price() {
+        // Two fast layers would do 2.5 times the damage, one does 1.75 times.
+        let solved = planning(2.5).solve(0.4, SHARE).unwrap();
+        assert!(solved.damage <= DEAREST * 0.2, "{solved:?}");
+        assert!(!families(&solved).is_empty());
+        let solved = planning(40.0).solve(0.4, SHARE).unwrap();
+        assert_eq!(families(&solved), ["slow", "slow"]);
+    }
+
+    #[test]
+    fn what_was_not_timed_is_planned_by_cost_alone() {
+        let mut planning = planning(1.5);
+        planning.timed = None;
+        let solved = planning.solve(0.4, SHARE).unwrap();
+        assert_eq!(
+            (families(&solved), solved.time),
+            (vec!["slow", "slow"], None)
+        );
+    }
+}
