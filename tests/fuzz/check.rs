@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sepconv_analysis::{Assumptions, ModelCost, Pins, Shapes};
 use sepconv_onnx::Document;
 use sepconv_passes::planners::UniformRank;
-use sepconv_passes::{Families, Planner, Selection, Survey, Surveyed, apply, fold_batchnorm};
+use sepconv_passes::{Families, Planner, Selection, Survey, Surveyed, apply, fold};
 
 /// Reads `data`. What is refused is refused with an error; what is read is written back as the
 /// same bytes, and its batch norms and convolutions are rewritten, or refused with an error,
@@ -24,7 +24,7 @@ pub fn check(data: &[u8]) {
 /// Rewrites every convolution at rank 1, by its weights. `None` where something is refused.
 fn rewrite(mut document: Document) -> Option<()> {
     let (all, pins) = (Selection::default(), Pins::default());
-    fold_batchnorm(&mut document.model.graph, &all).ok()?;
+    fold(&mut document.model.graph, &all).ok()?;
     let shapes = Shapes::infer(&document.model.graph, &pins, &Assumptions::default()).ok()?;
     let macs = ModelCost::of(&document.model, &shapes).macs;
     let graph = &document.model.graph;

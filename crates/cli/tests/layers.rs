@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -33,7 +34,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn arrows_point_one_way() {
-    let expected: [(&str, &[&str]); 12] = [
+    let expected: [(&str, &[&str]); 13] = [
         ("sepconv-ir", &[]),
         ("sepconv-factor", &[]),
         ("sepconv-data", &[]),
@@ -44,6 +45,7 @@ fn arrows_point_one_way() {
             &["sepconv-analysis", "sepconv-factor", "sepconv-ir"],
         ),
         ("sepconv-targets", &["sepconv-ir", "sepconv-onnx"]),
+        ("sepconv-tract", &["sepconv-factor", "sepconv-passes"]),
         ("sepconv-tune", &["sepconv-analysis", "sepconv-ir"]),
         (
             "sepconv-latency",
@@ -100,7 +102,9 @@ fn foreign_packages_have_one_owner() {
         ("numpy", "sepconv-python"),
         ("globset", "sepconv-passes"),
         ("image", "sepconv-data"),
+        // tract has two users: the runtime reads files, the transform knows tract's models alone.
         ("tract-onnx", "sepconv-targets"),
+        ("tract-core", "sepconv-tract"),
         ("tract-linalg", "sepconv-targets"),
         ("ort", "sepconv-targets"),
         ("libloading", "sepconv-targets"),
@@ -115,4 +119,62 @@ fn foreign_packages_have_one_owner() {
         let users: Vec<&str> = users.map(|(name, _)| name.as_str()).collect();
         assert_eq!(users, [owner], "{package}");
     }
+}
+
+/// Libraries keep no state of the process but what docs/library.md names.
+#[test]
+fn statics_are_those_that_are_told() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found = Vec::new();
+    let mut folders = vec![crates.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let inside = path.strip_prefix(&crates).unwrap().to_str().unwrap();
+            let program = ["cli", "python"].contains(&inside);
+            if path.is_dir() && !program && !inside.ends_with("target") {
+                folders.push(path);
+            } else if inside.contains("/src/") && inside.ends_with(".rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let statics = text.lines().filter_map(|line| {
+                    let words = line.split_whitespace();
+                    let mut words = words.skip_while(|w| w.starts_with("pub"));
+                    let named = words.next() == Some("static");
+                    let name = words.next().filter(|_| named)?;
+                    Some(format!("{inside} {}", name.trim_end_matches(':')))
+                });
+                found.extend(statics);
+            }
+        }
+    }
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            // What stands for no stored values; never changes.
+            "sepconv/src/flow/frontier.rs INPUTS",
+            // ONNX Runtime's library.
+            "targets/src/onnxruntime/library.rs GIVEN",
+            "targets/src/onnxruntime/library.rs LIBRARY",
+            // Of one thread: whether a runtime's panic is caught.
+            "targets/src/panics.rs GUARDED",
+        ]
+    );
+}
+
+/// Whoever embeds the pass never builds a runtime.
+#[test]
+fn the_pass_needs_no_runtime() {
+    let found = dependencies();
+    let mut seen = BTreeSet::new();
+    let mut next = vec!["sepconv-onnx".to_owned(), "sepconv-passes".to_owned()];
+    while let Some(name) = next.pop() {
+        if let (true, Some(needed)) = (seen.insert(name.clone()), found.get(&name)) {
+            next.extend(needed.iter().cloned());
+        }
+    }
+    assert!(seen.contains("sepconv-factor") && seen.contains("petgraph"));
+    let runtimes = ["sepconv-targets", "sepconv-tract", "sepconv-tune", "ort"];
+    let heavy = |name: &&String| name.starts_with("tract") || runtimes.contains(&name.as_str());
+    assert_eq!(seen.iter().find(heavy), None);
 }

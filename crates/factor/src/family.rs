@@ -1,6 +1,9 @@
 //! What a family of decompositions is, and the list of them.
 //!
-//! To add a family: (1) write `families/<name>.rs` with a unit struct that implements
+//! A family of another crate implements [`Decomposition`] and is handed to whoever plans (in
+//! `sepconv-passes`, `Families::with`); nothing is registered here.
+//!
+//! To add a family to this crate: (1) write `families/<name>.rs` with a unit struct that implements
 //! [`Decomposition`]; (2) add one line to the slice in [`families()`]. The tests in
 //! `tests/families.rs` then hold for it without an edit.
 
@@ -11,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain::{Chain, StageShape};
 use crate::error::FactorError;
 use crate::families::{Channel, Cp, DepthwiseFirst, LowRank, PointwiseFirst, Spatial, Tucker};
-use crate::fit::{Calibration, Fit, FitOptions, Fitter};
+use crate::fit::{Calibration, Fit, FitOptions, Fitter, LastStage};
 use crate::kernel::Kernel;
 use crate::metric::{Metric, Unwhitened};
 use crate::shape::KernelShape;
@@ -57,6 +60,8 @@ pub enum Skip {
     NotPlanar,
     /// The shape itself is invalid, see [`KernelShape::validate`].
     InvalidShape,
+    /// Any other reason, for families of other crates.
+    Unsuitable,
 }
 
 impl fmt::Display for Skip {
@@ -69,6 +74,7 @@ impl fmt::Display for Skip {
             Self::SingleInput => "one input channel per group",
             Self::NotPlanar => "not a two-dimensional kernel",
             Self::InvalidShape => "invalid kernel shape",
+            Self::Unsuitable => "kernel shape does not suit the family",
         })
     }
 }
@@ -114,14 +120,20 @@ pub trait Decomposition: Send + Sync {
     /// component `r` of block `b` (an input channel, an output channel or a group).
     fn widths(&self, shape: &KernelShape, rank: usize) -> Vec<usize>;
 
-    /// Prepares fits to data, for many ranks.
+    /// Prepares fits to data, for many ranks. A family that brings none of its own is fitted by
+    /// its last stage where that only mixes channels, in closed form behind the stages that the
+    /// weights alone give, and else by its bias; such fits keep to the first promise of
+    /// [`Fitter::fit`], not to that of [`FitOptions::monotone`].
     ///
     /// # Errors
     /// [`FactorError::Skipped`], [`FactorError::NoConvergence`] or [`FactorError::Singular`].
     fn fitter<'a>(
         &self,
         calibration: &'a Calibration<'a>,
-    ) -> Result<Box<dyn Fitter + 'a>, FactorError>;
+    ) -> Result<Box<dyn Fitter + 'a>, FactorError> {
+        let factored = self.factor(calibration.kernel())?;
+        Ok(Box::new(LastStage::new(factored, calibration)))
+    }
 
     /// Factors a kernel from its weights and an assumed correlation of the taps: as
     /// [`Decomposition::factor`], but close in the norm of the output on such data. The spectrum

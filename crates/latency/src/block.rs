@@ -4,7 +4,7 @@ use std::fmt;
 
 use sepconv_analysis::ConvAttributes;
 use sepconv_factor::{
-    KernelShape, StageShape, chain_macs, chain_parameters, family, kernel_macs,
+    Decomposition, KernelShape, StageShape, chain_macs, chain_parameters, family, kernel_macs,
     transposed_chain_macs,
 };
 use sepconv_ir::{DType, Graph};
@@ -176,30 +176,72 @@ impl fmt::Display for Form {
     }
 }
 
-/// A convolution in one of its forms.
+/// A convolution in one of its forms. Displays as `geometry | form`, and after it the kernels of
+/// the stages where the family is none of [`sepconv_factor::families()`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Block {
     /// The convolution.
     pub geometry: Geometry,
     /// How it is computed.
     pub form: Form,
+    /// Stages of a family that [`family`] does not know, or knows otherwise.
+    own: Option<Vec<StageShape>>,
 }
 
 impl Block {
     /// The convolution as it is.
     pub fn original(geometry: Geometry) -> Self {
-        let form = Form::Original;
-        Self { geometry, form }
+        let (form, own) = (Form::Original, None);
+        Self {
+            geometry,
+            form,
+            own,
+        }
     }
 
-    /// The convolution as a chain.
+    /// The convolution as a chain of one of [`sepconv_factor::families()`].
     pub fn chain(geometry: Geometry, family: &str, rank: usize, lowering: &str) -> Self {
         let form = Form::Chain {
             family: family.to_owned(),
             rank,
             lowering: lowering.to_owned(),
         };
-        Self { geometry, form }
+        Self {
+            geometry,
+            form,
+            own: None,
+        }
+    }
+
+    /// The convolution as a chain of any family.
+    ///
+    /// # Errors
+    /// [`LatencyError::Factor`] where the family does not apply or has no such rank.
+    pub fn of(
+        geometry: Geometry,
+        family: &dyn Decomposition,
+        rank: usize,
+        lowering: &str,
+    ) -> Result<Self, LatencyError> {
+        let mut block = Self::chain(geometry, family.name(), rank, lowering);
+        let stages = family.stages(&block.geometry.kernel, rank);
+        let stages = stages.map_err(|source| LatencyError::Factor {
+            block: block.to_string(),
+            source,
+        })?;
+        let known = block.stages().is_ok_and(|known| known == stages);
+        block.own = (!known).then_some(stages);
+        Ok(block)
+    }
+
+    /// The same chain, written by another lowering.
+    #[must_use]
+    pub fn written_by(&self, name: &str) -> Self {
+        let mut block = self.clone();
+        if let Form::Chain { lowering, .. } = &mut block.form {
+            name.clone_into(lowering);
+        }
+        block
     }
 
     /// The stages of its chain, none for the original.
@@ -214,6 +256,9 @@ impl Block {
         else {
             return Ok(Vec::new());
         };
+        if let Some(own) = &self.own {
+            return Ok(own.clone());
+        }
         let family = family(name).ok_or_else(|| self.misfit(format!("no family '{name}'")))?;
         let stages = family.stages(&self.geometry.kernel, *rank);
         stages.map_err(|source| LatencyError::Factor {
@@ -263,6 +308,8 @@ impl Block {
 
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} | {}", self.geometry, self.form)
+        write!(f, "{} | {}", self.geometry, self.form)?;
+        let own = self.own.iter().flatten();
+        own.map(|s| &s.kernel).try_for_each(|k| write!(f, " {k}"))
     }
 }

@@ -2,7 +2,7 @@
 
 use sepconv_passes::{Lowering, lowerings};
 
-use crate::block::{Block, Geometry};
+use crate::block::{Block, Form, Geometry};
 use crate::build::outline;
 use crate::error::LatencyError;
 
@@ -72,11 +72,23 @@ pub fn lowerings_for(
     family: &str,
     rank: usize,
 ) -> Result<Vec<&'static dyn Lowering>, LatencyError> {
-    let block = Block::chain(geometry.clone(), family, rank, "any");
-    let chain = outline(rank, block.stages()?);
-    let found = lowerings().iter().copied();
-    let found = found.filter(|l| l.applies(&chain).is_ok());
-    Ok(found.take(if rank == 1 { 1 } else { usize::MAX }).collect())
+    Block::chain(geometry.clone(), family, rank, "any").lowerings()
+}
+
+impl Block {
+    /// As [`lowerings_for`], of this block's chain; none for the original.
+    ///
+    /// # Errors
+    /// As [`lowerings_for`].
+    pub fn lowerings(&self) -> Result<Vec<&'static dyn Lowering>, LatencyError> {
+        let Form::Chain { rank, .. } = self.form else {
+            return Ok(Vec::new());
+        };
+        let chain = outline(rank, self.stages()?);
+        let found = lowerings().iter().copied();
+        let found = found.filter(|l| l.applies(&chain).is_ok());
+        Ok(found.take(if rank == 1 { 1 } else { usize::MAX }).collect())
+    }
 }
 
 /// Costs in multiply-accumulates. All lowerings cost the same.
@@ -112,6 +124,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::conv;
+    use sepconv_factor::families::PointwiseFirst;
+    use sepconv_factor::{
+        Decomposition, FactorError, Factored, Kernel, KernelShape, RankRange, Skip, StageShape,
+    };
 
     #[test]
     fn macs_and_parameters_are_counted() {
@@ -124,6 +140,54 @@ mod tests {
         assert_eq!(Macs.cost(&separable).unwrap(), 2.0 * (72.0 + 64.0) * 36.0);
         let (lowering, cost) = Macs.best_lowering(&conv(8), "dw-pw", 2).unwrap();
         assert_eq!((lowering.name(), cost), ("branches", 9792.0));
+    }
+
+    /// PW->DW under the name of another family, whose stages are others.
+    struct Odd(&'static str);
+
+    impl Decomposition for Odd {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn ranks(&self, shape: &KernelShape) -> Result<RankRange, Skip> {
+            PointwiseFirst.ranks(shape)
+        }
+
+        fn stages(&self, shape: &KernelShape, rank: usize) -> Result<Vec<StageShape>, FactorError> {
+            PointwiseFirst.stages(shape, rank)
+        }
+
+        fn factor(&self, kernel: &Kernel) -> Result<Box<dyn Factored>, FactorError> {
+            PointwiseFirst.factor(kernel)
+        }
+
+        fn widths(&self, shape: &KernelShape, rank: usize) -> Vec<usize> {
+            PointwiseFirst.widths(shape, rank)
+        }
+    }
+
+    #[test]
+    fn families_of_others_are_costed_by_their_stages() {
+        let same = Block::of(conv(8), &PointwiseFirst, 2, "fused").unwrap();
+        assert_eq!(same, Block::chain(conv(8), "pw-dw", 2, "fused"));
+        for name in ["odd", "dw-pw"] {
+            let own = Block::of(conv(8), &Odd(name), 2, "fused").unwrap();
+            let text = own.to_string();
+            assert!(
+                text.ends_with(&format!("| {name} 2 fused 16x8x1x1 8x2x3x3/g8")),
+                "{text}"
+            );
+            assert_eq!(own.macs().unwrap(), same.macs().unwrap());
+            let lowerings: Vec<&str> = own.lowerings().unwrap().iter().map(|l| l.name()).collect();
+            assert_eq!(lowerings, ["branches", "fused"]);
+            assert_eq!(
+                own.written_by("branches").stages().unwrap(),
+                own.stages().unwrap()
+            );
+            assert!(crate::build(&own).is_ok());
+        }
+        assert!(Block::of(conv(8), &Odd("odd"), 99, "fused").is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Errors of planning and rewriting.
 
+use sepconv_analysis::PinError;
 use sepconv_factor::FactorError;
 use sepconv_ir::IrError;
 
@@ -65,7 +66,24 @@ pub enum PassError {
         /// Why.
         source: FactorError,
     },
-    /// An edit does not fit the graph: a fault of this crate.
+    /// Pins do not fit the graph's inputs.
     #[error(transparent)]
-    Graph(#[from] IrError),
+    Shapes(#[from] PinError),
+    /// The graph did not hold together before the first pass: a fault of whoever made it.
+    #[error("before pass '{pass}': {source}")]
+    Given {
+        /// The pass that was not run.
+        pass: &'static str,
+        /// What is wrong with the graph.
+        source: IrError,
+    },
+    /// An edit does not fit the graph, or left one that does not hold together: a fault of the
+    /// pass.
+    #[error("pass '{pass}': {source}")]
+    Graph {
+        /// Name of the pass.
+        pass: &'static str,
+        /// What is wrong.
+        source: IrError,
+    },
 }

@@ -1,12 +1,29 @@
-//! Everything that is folded into convolutions before they are surveyed.
+//! The order of the passes.
 
 use sepconv_ir::Graph;
 
 use crate::error::PassError;
-use crate::fold_batchnorm::fold_batchnorm;
-use crate::fold_input_norm::fold_input_norm;
-use crate::fold_padding::fold_padding;
+use crate::fold_batchnorm::FoldBatchNorm;
+use crate::fold_input_norm::FoldInputNorm;
+use crate::fold_padding::FoldPadding;
+use crate::pass::{Outcome, Pass, run};
 use crate::select::Selection;
+
+/// What is folded into convolutions before they are surveyed, in this order.
+pub const FOLDS: [&dyn Pass; 3] = [
+    // A norm between two convolutions goes into the one before it, which may pad.
+    &FoldBatchNorm,
+    // What is left: norms after something that is no convolution.
+    &FoldInputNorm,
+    // Last: a normalised value that is not padded any more can't be told from one that never was.
+    &FoldPadding,
+];
+
+/// The whole journey of a graph: [`FOLDS`], then `separate`, which is [`crate::SeparateConvs`]
+/// or [`crate::ApplyPlan`]. To be [`run`].
+pub fn pipeline(separate: &dyn Pass) -> Vec<&dyn Pass> {
+    FOLDS.into_iter().chain([separate]).collect()
+}
 
 /// How many operators were folded into convolutions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,16 +34,20 @@ pub struct Folded {
     pub pads: usize,
 }
 
-/// Folds batch normalisation and padding into the selected convolutions. Padding goes last: a
-/// normalised value that is not padded any more can't be told from one that never was.
+/// Runs [`FOLDS`] on the selected convolutions and counts.
 ///
 /// # Errors
-/// [`PassError::Graph`] where a patch does not fit: a fault of these passes.
+/// As [`run`].
 pub fn fold(graph: &mut Graph, selection: &Selection) -> Result<Folded, PassError> {
-    let after = fold_batchnorm(graph, selection)?;
-    let before = fold_input_norm(graph, selection)?;
+    let outcomes = run(&FOLDS, graph, &selection.into())?;
+    let done = |pass: &dyn Pass| {
+        let of = FOLDS.iter().zip(&outcomes);
+        let of = of.filter(|(p, _)| p.name() == pass.name());
+        of.map(|(_, outcome): (_, &Outcome)| outcome.changed.len())
+            .sum::<usize>()
+    };
     Ok(Folded {
-        norms: after + before,
-        pads: fold_padding(graph, selection)?,
+        norms: done(&FoldBatchNorm) + done(&FoldInputNorm),
+        pads: done(&FoldPadding),
     })
 }

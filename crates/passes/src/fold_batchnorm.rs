@@ -11,67 +11,96 @@ use sepconv_ir::{Graph, NodeId, Operator, Patch, ValueId};
 
 use crate::error::PassError;
 use crate::norm::{Norm, finite, is_inference, vector};
-use crate::select::Selection;
+use crate::pass::{Context, Outcome, Pass};
 
-/// Folds batch normalisation (ONNX `BatchNormalization`, opset 7 and later) into the
-/// selected convolutions. Returns how many were folded.
-///
-/// # Errors
-/// [`PassError::Graph`] where a patch does not fit: a fault of this pass.
-pub fn fold_batchnorm(graph: &mut Graph, selection: &Selection) -> Result<usize, PassError> {
-    let convs: Vec<NodeId> = graph
-        .operators()
-        .filter(|(id, op)| is_convolution(op) && selection.includes(graph.label(*id)))
-        .map(|(id, _)| id)
-        .collect();
-    let mut folded = 0;
-    for conv in convs {
-        if let Some(patch) = fold(graph, conv) {
-            graph.apply(patch)?;
-            folded += 1;
-        }
+/// Folds batch normalisation (ONNX `BatchNormalization`, opset 7 and later) into the selected
+/// convolutions before it. Notes the convolutions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FoldBatchNorm;
+
+const NAME: &str = "fold-batchnorm";
+
+impl Pass for FoldBatchNorm {
+    fn name(&self) -> &'static str {
+        NAME
     }
-    Ok(folded)
+
+    fn run(&self, graph: &mut Graph, context: &Context) -> Result<Outcome, PassError> {
+        let mut outcome = Outcome::default();
+        let convs = graph.operators().filter(|(_, op)| is_convolution(op));
+        for conv in convs.map(|(id, _)| id).collect::<Vec<_>>() {
+            let Some(norm) = norm_after(graph, conv) else {
+                continue;
+            };
+            let label = graph.label(conv).to_owned();
+            let made = match context.selection.includes(&label) {
+                true => fold(graph, conv, norm),
+                false => Err("not selected"),
+            };
+            match made {
+                Ok(patch) => {
+                    graph.apply(patch).map_err(PassError::of(NAME))?;
+                    outcome.change(label, "the norm after it folded");
+                }
+                Err(why) => outcome.keep(label, why),
+            }
+        }
+        Ok(outcome)
+    }
 }
 
-fn fold(graph: &Graph, conv: NodeId) -> Option<Patch> {
-    let op = graph.operator(conv)?;
-    let output = op.output(0)?;
-    let readers = graph.readers(output);
-    let [(node, _)] = readers.as_slice() else {
-        return None;
+/// A batch normalisation of what `conv` makes.
+fn norm_after(graph: &Graph, conv: NodeId) -> Option<NodeId> {
+    let output = graph.operator(conv)?.output(0)?;
+    let norm = |id: NodeId| {
+        let op = graph.operator(id);
+        op.is_some_and(|op| op.is("BatchNormalization") && op.input(0) == Some(output))
     };
-    let bn = graph
-        .operator(*node)
-        .filter(|n| is_inference(n) && n.input(0) == Some(output))?;
-    let weight = constants::resolve(graph, op.input(1)?)?;
-    let attributes = ConvAttributes::read(op, weight.dims()).ok()?;
+    let mut readers = graph.readers(output).into_iter().map(|(id, _)| id);
+    readers.find(|id| norm(*id))
+}
+
+fn fold(graph: &Graph, conv: NodeId, norm: NodeId) -> Result<Patch, &'static str> {
+    let (op, bn) = graph
+        .operator(conv)
+        .zip(graph.operator(norm))
+        .ok_or("it is gone")?;
+    let outputs = op.output(0).zip(bn.output(0));
+    let (output, normalised) = outputs.ok_or("it has no output")?;
+    if graph.readers(output).len() > 1 {
+        return Err("its output is read elsewhere too");
+    }
+    if !is_inference(bn) {
+        return Err("the norm after it is in training mode");
+    }
+    let weight = op.input(1).and_then(|w| constants::resolve(graph, w));
+    let weight = weight.ok_or("its weight is not a constant")?;
+    let attributes = ConvAttributes::read(op, weight.dims());
+    let attributes = attributes.map_err(|_| "its attributes are malformed")?;
     let channels = attributes.out_channels as usize;
     let bias = match op.input(2) {
-        Some(b) => Some(vector(graph, b, channels)?),
+        Some(b) => Some(vector(graph, b, channels).ok_or("its bias is not a constant")?),
         None => None,
     };
-    let norm = Norm::read(graph, bn, channels)?;
+    let parameters = Norm::read(graph, bn, channels);
+    let parameters = parameters.ok_or("the norm's parameters are not constants")?;
     let channel = channel_of(&attributes);
-    let scaled = |(i, w): (usize, f64)| w * norm.factor[channel(i)];
-    let folded: Vec<f64> = weight
-        .to_f64()?
-        .into_iter()
-        .enumerate()
-        .map(scaled)
-        .collect();
+    let scaled = |(i, w): (usize, f64)| w * parameters.factor[channel(i)];
+    let floats = weight.to_f64().ok_or("its weight is not of floats")?;
+    let folded: Vec<f64> = floats.into_iter().enumerate().map(scaled).collect();
     let bias: Vec<f64> = (0..channels)
-        .map(|o| norm.of(o, bias.as_ref().map_or(0.0, |b| b[o])))
+        .map(|o| parameters.of(o, bias.as_ref().map_or(0.0, |b| b[o])))
         .collect();
     let dtype = weight.dtype();
-    let weight = finite(dtype, weight.dims().to_vec(), &folded)?;
-    let bias = finite(dtype, vec![channels], &bias)?;
-    let mut patch = Patch::replace("fold-batchnorm", conv);
-    patch.remove(*node);
+    let unfit = "its weights would not be finite";
+    let weight = finite(dtype, weight.dims().to_vec(), &folded).ok_or(unfit)?;
+    let bias = finite(dtype, vec![channels], &bias).ok_or(unfit)?;
+    let mut patch = Patch::replace(NAME, conv);
+    patch.remove(norm);
     let parameters = op.inputs.iter().chain(&bn.inputs).flatten();
     let unread: Vec<ValueId> = parameters.copied().collect();
     let kept: Vec<ValueId> = op.input(0).into_iter().collect();
-    for node in constants::orphans(graph, Sight::Plain, &unread, &[conv, *node], &kept) {
+    for node in constants::orphans(graph, Sight::Plain, &unread, &[conv, norm], &kept) {
         patch.remove(node);
     }
     let label = graph.label(conv);
@@ -82,8 +111,8 @@ fn fold(graph: &Graph, conv: NodeId) -> Option<Patch> {
         ..op.clone()
     };
     let inputs = vec![op.input(0).map(Into::into), Some(w), Some(b)];
-    patch.operator_into(fused, inputs, bn.output(0)?);
-    Some(patch)
+    patch.operator_into(fused, inputs, normalised);
+    Ok(patch)
 }
 
 fn is_convolution(op: &Operator) -> bool {
@@ -112,7 +141,8 @@ fn channel_of(attributes: &ConvAttributes) -> impl Fn(usize) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing::vector;
+    use crate::select::Selection;
+    use crate::testing::{fold_by, vector};
     use sepconv_ir::{AttributeValue, Builder, Tensor};
 
     fn graph(conv_is_output: bool) -> Graph {
@@ -147,7 +177,10 @@ mod tests {
     #[test]
     fn parameters_are_folded() {
         let mut g = graph(false);
-        assert_eq!(fold_batchnorm(&mut g, &Selection::default()).unwrap(), 1);
+        assert_eq!(
+            fold_by(&FoldBatchNorm, &mut g, &Selection::default()),
+            Ok(1)
+        );
         g.verify().unwrap();
         assert_eq!(
             g.to_string(),
@@ -168,7 +201,8 @@ mod tests {
     #[test]
     fn a_convolution_read_elsewhere_stays() {
         let mut g = graph(true);
-        assert_eq!(fold_batchnorm(&mut g, &Selection::default()).unwrap(), 0);
+        let why = fold_by(&FoldBatchNorm, &mut g, &Selection::default());
+        assert_eq!(why, Err(vec!["its output is read elsewhere too".into()]));
         assert!(!g.is_modified());
     }
 
@@ -176,6 +210,7 @@ mod tests {
     fn only_selected_layers_are_folded() {
         let mut g = graph(false);
         let skip = Selection::new(&[], &["c"]).unwrap();
-        assert_eq!(fold_batchnorm(&mut g, &skip).unwrap(), 0);
+        let why = fold_by(&FoldBatchNorm, &mut g, &skip);
+        assert_eq!(why, Err(vec!["not selected".into()]));
     }
 }

@@ -14,87 +14,127 @@ use sepconv_ir::{Graph, NodeId, Operator, Patch, Slot, Tensor, ValueId};
 
 use crate::error::PassError;
 use crate::norm::{Norm, finite, is_inference, vector};
+use crate::pass::{Context, Outcome, Pass};
 use crate::select::Selection;
 
-/// Folds batch normalisation (ONNX `BatchNormalization`, opset 7 and later) into the
-/// selected `Conv`s that read it. Returns how many were folded.
-///
-/// # Errors
-/// [`PassError::Graph`] where a patch does not fit: a fault of this pass.
-pub fn fold_input_norm(graph: &mut Graph, selection: &Selection) -> Result<usize, PassError> {
-    let norms = graph.operators().filter(|(_, op)| is_inference(op));
-    let norms: Vec<NodeId> = norms.map(|(id, _)| id).collect();
-    let mut folded = 0;
-    // The last one first: of two in a row, the first then meets a convolution too.
-    for norm in norms.into_iter().rev() {
-        folded += usize::from(fold(graph, norm, selection)?.is_some());
+/// Folds batch normalisation (ONNX `BatchNormalization`, opset 7 and later) into the selected
+/// `Conv`s that read it. Notes the norms.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FoldInputNorm;
+
+const NAME: &str = "fold-input-norm";
+
+impl Pass for FoldInputNorm {
+    fn name(&self) -> &'static str {
+        NAME
     }
-    Ok(folded)
+
+    fn run(&self, graph: &mut Graph, context: &Context) -> Result<Outcome, PassError> {
+        let mut outcome = Outcome::default();
+        let norms = graph.operators().filter(|(_, op)| is_inference(op));
+        let norms: Vec<NodeId> = norms.map(|(id, _)| id).collect();
+        // The last one first: of two in a row, the first then meets a convolution too.
+        for norm in norms.into_iter().rev() {
+            let label = graph.label(norm).to_owned();
+            let convs = match readers(graph, norm, &context.selection) {
+                Ok(convs) => convs,
+                Err(why) => {
+                    outcome.keep(label, why);
+                    continue;
+                }
+            };
+            let made: Result<Vec<_>, _> =
+                convs.iter().map(|c| parameters(graph, norm, *c)).collect();
+            match made {
+                Ok(made) => {
+                    fold(graph, norm, convs.into_iter().zip(made).collect())?;
+                    outcome.change(label, "folded into the convolutions after it");
+                }
+                Err(why) => outcome.keep(label, why),
+            }
+        }
+        Ok(outcome)
+    }
 }
 
-fn fold(graph: &mut Graph, norm: NodeId, selection: &Selection) -> Result<Option<()>, PassError> {
-    let Some(convs) = readers(graph, norm, selection) else {
-        return Ok(None);
-    };
-    let made: Option<Vec<_>> = convs.iter().map(|c| parameters(graph, norm, *c)).collect();
-    let Some(made) = made else {
-        return Ok(None);
-    };
+/// Gives every convolution after `norm` its weight and bias; the norm goes with the last.
+fn fold(
+    graph: &mut Graph,
+    norm: NodeId,
+    convs: Vec<(NodeId, (Tensor, Tensor))>,
+) -> Result<(), PassError> {
     let last = convs.len() - 1;
-    for (i, (conv, tensors)) in convs.into_iter().zip(made).enumerate() {
+    for (i, (conv, tensors)) in convs.into_iter().enumerate() {
         if let Some(patch) = patch(graph, norm, conv, tensors, i == last) {
-            graph.apply(patch)?;
+            graph.apply(patch).map_err(PassError::of(NAME))?;
         }
     }
-    Ok(Some(()))
+    Ok(())
 }
 
 /// The convolutions that read what `node` makes as their input, where nothing else does and
-/// all of them are selected.
-pub(crate) fn readers(graph: &Graph, node: NodeId, selection: &Selection) -> Option<Vec<NodeId>> {
-    let output = graph.operator(node)?.output(0)?;
-    let readers = graph.readers(output);
-    let convs: Option<Vec<NodeId>> = readers
-        .iter()
-        .map(|(reader, slot)| {
-            let conv = graph.operator(*reader)?.is("Conv") && *slot == Slot::Input(0);
-            (conv && selection.includes(graph.label(*reader))).then_some(*reader)
-        })
-        .collect();
-    convs.filter(|convs| !convs.is_empty())
+/// all of them are selected; or why it can't be folded into them.
+pub(crate) fn readers(
+    graph: &Graph,
+    node: NodeId,
+    selection: &Selection,
+) -> Result<Vec<NodeId>, &'static str> {
+    let output = graph.operator(node).and_then(|op| op.output(0));
+    let readers = graph.readers(output.ok_or("it has no output")?);
+    let convs = readers.iter().map(|(reader, slot)| {
+        let conv = graph.operator(*reader).is_some_and(|op| op.is("Conv"));
+        if !conv || *slot != Slot::Input(0) {
+            return Err("something other than a Conv reads it");
+        }
+        match selection.includes(graph.label(*reader)) {
+            true => Ok(*reader),
+            false => Err("a convolution after it is not selected"),
+        }
+    });
+    let convs = convs.collect::<Result<Vec<_>, _>>()?;
+    match convs.is_empty() {
+        true => Err("nothing reads it"),
+        false => Ok(convs),
+    }
 }
 
 /// Weight and bias of `conv` on the input of `norm`.
-fn parameters(graph: &Graph, norm: NodeId, conv: NodeId) -> Option<(Tensor, Tensor)> {
-    let op = graph.operator(conv)?;
-    let weight = constants::resolve(graph, op.input(1)?)?;
-    let attributes = ConvAttributes::read(op, weight.dims()).ok()?;
+fn parameters(graph: &Graph, norm: NodeId, conv: NodeId) -> Result<(Tensor, Tensor), &'static str> {
+    let (op, norm) = graph
+        .operator(conv)
+        .zip(graph.operator(norm))
+        .ok_or("it is gone")?;
+    let weight = op.input(1).and_then(|w| constants::resolve(graph, w));
+    let weight = weight.ok_or("the weight of a convolution after it is not a constant")?;
+    let attributes = ConvAttributes::read(op, weight.dims());
+    let attributes = attributes.map_err(|_| "a convolution after it is malformed")?;
     if pads(&attributes) {
-        return None;
+        return Err("a convolution after it pads");
     }
     let outputs = attributes.out_channels as usize;
-    let norm = Norm::read(
-        graph,
-        graph.operator(norm)?,
-        attributes.in_channels as usize,
-    )?;
+    let norm = Norm::read(graph, norm, attributes.in_channels as usize);
+    let norm = norm.ok_or("its parameters are not constants")?;
     let mut bias = match op.input(2) {
-        Some(b) => vector(graph, b, outputs)?,
+        Some(b) => vector(graph, b, outputs)
+            .ok_or("the bias of a convolution after it is not a constant")?,
         None => vec![0.0; outputs],
     };
     let groups = attributes.group as usize;
     let inputs = attributes.in_channels as usize / groups;
     let taps = attributes.kernel.iter().product::<u64>() as usize;
-    let mut values = weight.to_f64()?;
+    let mut values = weight
+        .to_f64()
+        .ok_or("the weight of a convolution after it is not of floats")?;
     for (row, w) in values.chunks_exact_mut(taps).enumerate() {
         let output = row / inputs;
         let channel = output / (outputs / groups) * inputs + row % inputs;
         bias[output] += w.iter().sum::<f64>() * norm.of(channel, 0.0);
         w.iter_mut().for_each(|w| *w *= norm.factor[channel]);
     }
-    Some((
-        finite(weight.dtype(), weight.dims().to_vec(), &values)?,
-        finite(weight.dtype(), vec![outputs], &bias)?,
+    let unfit = "the weights of a convolution after it would not be finite";
+    Ok((
+        finite(weight.dtype(), weight.dims().to_vec(), &values).ok_or(unfit)?,
+        finite(weight.dtype(), vec![outputs], &bias).ok_or(unfit)?,
     ))
 }
 
@@ -115,7 +155,7 @@ fn patch(
     last: bool,
 ) -> Option<Patch> {
     let (op, bn) = (graph.operator(conv)?, graph.operator(norm)?);
-    let mut patch = Patch::replace("fold-input-norm", conv);
+    let mut patch = Patch::replace(NAME, conv);
     let mut gone = vec![conv];
     let mut unread: Vec<ValueId> = op.inputs.iter().skip(1).flatten().copied().collect();
     if last {
@@ -143,7 +183,7 @@ fn patch(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing;
+    use crate::testing::{self, fold_by};
     use sepconv_ir::{AttributeValue, Builder};
 
     /// Two channels, normalised, into `convs` grouped 1x2 convolutions of a pad.
@@ -178,7 +218,7 @@ mod tests {
     fn parameters_are_folded_into_every_reader() {
         let mut g = graph(2, 0);
         let all = Selection::default();
-        assert_eq!(fold_input_norm(&mut g, &all).unwrap(), 1);
+        assert_eq!(fold_by(&FoldInputNorm, &mut g, &all), Ok(1));
         g.verify().unwrap();
         assert_eq!(
             g.to_string(),
@@ -204,10 +244,13 @@ mod tests {
     #[test]
     fn what_is_padded_or_not_selected_stays() {
         let mut g = graph(1, 1);
-        assert_eq!(fold_input_norm(&mut g, &Selection::default()).unwrap(), 0);
+        let why = fold_by(&FoldInputNorm, &mut g, &Selection::default());
+        assert_eq!(why, Err(vec!["a convolution after it pads".into()]));
         let mut g = graph(2, 0);
         let skip = Selection::new(&[], &["c1"]).unwrap();
-        assert_eq!(fold_input_norm(&mut g, &skip).unwrap(), 0);
+        let why = fold_by(&FoldInputNorm, &mut g, &skip);
+        let unselected = "a convolution after it is not selected".into();
+        assert_eq!(why, Err(vec![unselected]));
         assert!(!g.is_modified());
     }
 }

@@ -13,47 +13,76 @@ use sepconv_ir::{AttributeValue, Graph, NodeId, Operator, Patch, ValueId};
 
 use crate::error::PassError;
 use crate::fold_input_norm::readers;
+use crate::pass::{Context, Outcome, Pass};
 use crate::select::Selection;
 
-/// Folds `Pad` (ONNX opset 2 and later) into the selected `Conv`s that read it. Returns how
-/// many were folded.
-///
-/// # Errors
-/// [`PassError::Graph`] where a patch does not fit: a fault of this pass.
-pub fn fold_padding(graph: &mut Graph, selection: &Selection) -> Result<usize, PassError> {
-    let pads = graph.operators().filter(|(_, op)| op.is("Pad"));
-    let pads: Vec<NodeId> = pads.map(|(id, _)| id).collect();
-    let mut folded = 0;
-    // The last one first: of two in a row, the first then meets a convolution too.
-    for pad in pads.into_iter().rev() {
-        let Some(convs) = readers(graph, pad, selection) else {
-            continue;
-        };
-        let sums: Option<Vec<_>> = convs.iter().map(|c| summed(graph, pad, *c)).collect();
-        let Some(sums) = sums else { continue };
-        let last = convs.len() - 1;
-        for (i, (conv, sum)) in convs.into_iter().zip(sums).enumerate() {
-            if let Some(patch) = patch(graph, pad, conv, sum, i == last) {
-                graph.apply(patch)?;
+/// Folds `Pad` (ONNX opset 2 and later) into the selected `Conv`s that read it. Notes the pads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FoldPadding;
+
+const NAME: &str = "fold-padding";
+
+impl Pass for FoldPadding {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn run(&self, graph: &mut Graph, context: &Context) -> Result<Outcome, PassError> {
+        let mut outcome = Outcome::default();
+        let pads = graph.operators().filter(|(_, op)| op.is("Pad"));
+        let pads: Vec<NodeId> = pads.map(|(id, _)| id).collect();
+        // The last one first: of two in a row, the first then meets a convolution too.
+        for pad in pads.into_iter().rev() {
+            let label = graph.label(pad).to_owned();
+            match sums(graph, pad, &context.selection) {
+                Ok(convs) => {
+                    let last = convs.len() - 1;
+                    for (i, (conv, sum)) in convs.into_iter().enumerate() {
+                        if let Some(patch) = patch(graph, pad, conv, sum, i == last) {
+                            graph.apply(patch).map_err(PassError::of(NAME))?;
+                        }
+                    }
+                    outcome.change(label, "folded into the convolutions after it");
+                }
+                Err(why) => outcome.keep(label, why),
             }
         }
-        folded += 1;
+        Ok(outcome)
     }
-    Ok(folded)
+}
+
+/// The convolutions after `pad` with their `pads` on its input; or why it can't be folded.
+fn sums(
+    graph: &Graph,
+    pad: NodeId,
+    selection: &Selection,
+) -> Result<Vec<(NodeId, Vec<i64>)>, &'static str> {
+    let convs = readers(graph, pad, selection)?.into_iter();
+    convs.map(|c| Ok((c, summed(graph, pad, c)?))).collect()
 }
 
 /// The `pads` of `conv` on the input of `pad`.
-fn summed(graph: &Graph, pad: NodeId, conv: NodeId) -> Option<Vec<i64>> {
-    let op = graph.operator(conv)?;
-    let weight = constants::resolve(graph, op.input(1)?)?;
-    let attributes = ConvAttributes::read(op, weight.dims()).ok()?;
-    let explicit = matches!(attributes.auto_pad, AutoPad::NotSet | AutoPad::Valid);
-    if !explicit || !weight.to_f32()?.iter().all(|w| w.is_finite()) {
-        return None;
+fn summed(graph: &Graph, pad: NodeId, conv: NodeId) -> Result<Vec<i64>, &'static str> {
+    let (op, pad) = graph
+        .operator(conv)
+        .zip(graph.operator(pad))
+        .ok_or("it is gone")?;
+    let weight = op.input(1).and_then(|w| constants::resolve(graph, w));
+    let weight = weight.ok_or("the weight of a convolution after it is not a constant")?;
+    let attributes = ConvAttributes::read(op, weight.dims());
+    let attributes = attributes.map_err(|_| "a convolution after it is malformed")?;
+    if !matches!(attributes.auto_pad, AutoPad::NotSet | AutoPad::Valid) {
+        return Err("a convolution after it pads by itself");
     }
-    let added = amounts(graph, graph.operator(pad)?, weight.dims().len())?;
+    let floats = weight.to_f32();
+    if !floats.is_some_and(|w| w.iter().all(|w| w.is_finite())) {
+        return Err("the weight of a convolution after it is not of finite floats");
+    }
+    let added = amounts(graph, pad, weight.dims().len())
+        .ok_or("it does not add constant amounts of zeros around space alone")?;
     let sum = |(own, added): (&u64, i64)| i64::try_from(*own).ok()?.checked_add(added);
-    attributes.pads.iter().zip(added).map(sum).collect()
+    let sums: Option<Vec<i64>> = attributes.pads.iter().zip(added).map(sum).collect();
+    sums.ok_or("the sum of the pads is too large")
 }
 
 /// What a `Pad` of zeros adds along the spatial axes of a tensor of `rank` axes: all
@@ -106,7 +135,7 @@ fn amounts(graph: &Graph, op: &Operator, rank: usize) -> Option<Vec<i64>> {
 
 fn patch(graph: &Graph, pad: NodeId, conv: NodeId, pads: Vec<i64>, last: bool) -> Option<Patch> {
     let (op, padding) = (graph.operator(conv)?, graph.operator(pad)?);
-    let mut patch = Patch::replace("fold-padding", conv);
+    let mut patch = Patch::replace(NAME, conv);
     let input = padding.input(0)?;
     if last {
         patch.remove(pad);
@@ -132,7 +161,7 @@ fn patch(graph: &Graph, pad: NodeId, conv: NodeId, pads: Vec<i64>, last: bool) -
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing::weights;
+    use crate::testing::{fold_by, weights};
     use sepconv_ir::{Builder, Tensor};
 
     /// A `Pad` and its inputs after the first, before a 3x3 convolution that has `attribute`.
@@ -167,7 +196,7 @@ mod tests {
 
     /// The pads of the convolution once folded.
     fn folded(mut graph: Graph) -> Option<Vec<i64>> {
-        let count = fold_padding(&mut graph, &Selection::default()).unwrap();
+        let count = fold_by(&FoldPadding, &mut graph, &Selection::default()).unwrap_or(0);
         graph.verify().unwrap();
         assert_eq!(count == 1, graph.operators().count() == 1);
         let (_, conv) = graph.operators().last()?;
@@ -222,7 +251,9 @@ mod tests {
         let pad = Operator::new("Pad", "p");
         let mut g = graph(pad, &[ints(&[0, 0, 1, 1, 0, 0, 1, 1])], own, weights(18));
         let skip = Selection::new(&[], &["c"]).unwrap();
-        assert_eq!(fold_padding(&mut g, &skip).unwrap(), 0);
+        let why = fold_by(&FoldPadding, &mut g, &skip);
+        let unselected = "a convolution after it is not selected".into();
+        assert_eq!(why, Err(vec![unselected]));
         assert!(!g.is_modified());
     }
 }

@@ -9,8 +9,33 @@
 //! 4. a [`Planner`] chooses one candidate per site, or none: a serialisable [`Plan`];
 //! 5. [`apply`] emits each chosen chain through a [`Lowering`].
 //!
+//! Steps 2 and 5 are [`Pass`]es: [`pipeline`] is the ordered list of them, [`run`] verifies the
+//! graph around each, and [`SeparateConvs`] takes steps 3 to 5 at once:
+//!
+//! ```
+//! use sepconv_ir::{Builder, Dim, DType, Operator, Tensor, ValueType};
+//! use sepconv_passes::planners::UniformRank;
+//! use sepconv_passes::{Context, Families, SeparateConvs, pipeline, run};
+//!
+//! let mut b = Builder::new();
+//! let dims = Some([1, 8, 16, 16].map(Dim::Known).to_vec());
+//! let x = b.input("x", Some(ValueType { dtype: DType::F32, dims }))?;
+//! let w = b.initializer("w", Tensor::from_f32(vec![8, 8, 3, 3], vec![0.5; 576]))?;
+//! let y = b.operator(Operator::new("Conv", "conv"), &[Some(x), Some(w)], &["y"])?;
+//! b.output(y[0])?;
+//! let mut graph = b.finish()?;
+//!
+//! let planner = UniformRank { rank: 1, costlier: false };
+//! let separate = SeparateConvs { families: Families::default(), planner: &planner, lowering: None };
+//! let outcomes = run(&pipeline(&separate), &mut graph, &Context::default())?;
+//! assert_eq!(graph.operators().count(), 2);
+//! assert_eq!(outcomes[3].changed[0].what, "branches");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! A new lowering or planner is one file and one line in its list; a new family lives in
-//! `sepconv-factor` and needs nothing here.
+//! `sepconv-factor` and needs nothing here, or in a crate of anybody's and is handed to
+//! [`Families::with`].
 
 mod error;
 mod fold;
@@ -20,6 +45,7 @@ mod fold_padding;
 pub mod knapsack;
 pub mod lowering;
 mod norm;
+mod pass;
 mod plan;
 pub mod planners;
 mod select;
@@ -31,14 +57,15 @@ mod testing;
 mod transposed;
 
 pub use error::PassError;
-pub use fold::{Folded, fold};
-pub use fold_batchnorm::fold_batchnorm;
-pub use fold_input_norm::fold_input_norm;
-pub use fold_padding::fold_padding;
+pub use fold::{FOLDS, Folded, fold, pipeline};
+pub use fold_batchnorm::FoldBatchNorm;
+pub use fold_input_norm::FoldInputNorm;
+pub use fold_padding::FoldPadding;
 pub use knapsack::{Allocation, Item, allocate};
 pub use lowering::{Lowering, lowering, lowerings};
+pub use pass::{Context, Note, Outcome, Pass, run};
 pub use plan::{Choice, LayerPlan, Plan, Planner};
 pub use select::Selection;
-pub use separate::{AppliedLayer, apply, drop_unread, replace};
+pub use separate::{AppliedLayer, ApplyPlan, Chains, SeparateConvs, apply, drop_unread, replace};
 pub use site::{Kept, Site};
-pub use survey::{Candidate, Families, Order, Survey, Surveyed, convolutions};
+pub use survey::{Candidate, Families, Order, Own, Survey, Surveyed, convolutions};

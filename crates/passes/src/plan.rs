@@ -73,7 +73,7 @@ impl Plan {
 }
 
 /// Chooses a candidate for every convolution, or none.
-pub trait Planner {
+pub trait Planner: Send + Sync {
     /// Short name, for reports.
     fn name(&self) -> &'static str;
 

@@ -4,15 +4,17 @@
 //! the last of which produces `y`. Conditions: those of [`crate::Site`]. Terminates: every
 //! layer of the plan is visited once.
 
+use sepconv_analysis::NodeCost;
 use sepconv_analysis::constants::{self, Sight};
 use sepconv_factor::Chain;
 use sepconv_ir::{Graph, Patch, ValueId};
 
 use crate::error::PassError;
 use crate::lowering::{Emitter, Lowering, choose};
-use crate::plan::{Choice, Plan};
+use crate::pass::{Context, Outcome, Pass, run};
+use crate::plan::{Choice, Plan, Planner};
 use crate::site::Site;
-use crate::survey::{Survey, Surveyed};
+use crate::survey::{Families, Survey, Surveyed};
 
 /// What became of one layer of a plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,54 +22,118 @@ pub struct AppliedLayer {
     /// The layer.
     pub layer: String,
     /// Name of the lowering that wrote it.
-    pub lowering: &'static str,
+    pub lowering: String,
 }
 
-/// Applies a plan to the graph that was surveyed. `lowering` is used where it applies, else
-/// the one planned, else the first that does. `chain` makes the weights of a layer;
-/// [`Surveyed::chain`] makes the data-free ones.
+const NAME: &str = "separate-conv";
+
+/// Makes the weights of a layer in a family at a rank; [`Surveyed::chain`] makes the data-free
+/// ones.
+pub type Chains<'a> = &'a (dyn Fn(&Surveyed, &str, usize) -> Result<Chain, PassError> + Sync);
+
+/// The pass that plans by itself: surveys the selected convolutions of the graph as it is, asks
+/// a planner, and writes data-free weights.
+pub struct SeparateConvs<'a> {
+    /// Families of decompositions that are tried.
+    pub families: Families,
+    /// Chooses a candidate for every convolution.
+    pub planner: &'a dyn Planner,
+    /// How chains are written; `None` chooses by itself.
+    pub lowering: Option<&'static dyn Lowering>,
+}
+
+impl Pass for SeparateConvs<'_> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn run(&self, graph: &mut Graph, context: &Context) -> Result<Outcome, PassError> {
+        let shapes = context.shapes(graph)?;
+        let quiet = &mut |_, _| ();
+        let survey = Survey::of(graph, &shapes, &context.selection, &self.families, quiet)?;
+        let nodes = graph.operators();
+        let macs = nodes.filter_map(|(node, _)| NodeCost::of(graph, node, &shapes).macs);
+        let macs = macs.fold(0, u64::saturating_add);
+        ApplyPlan {
+            survey: &survey,
+            plan: &self.planner.plan(&survey, macs)?,
+            lowering: self.lowering,
+            chains: &|layer, family, rank| layer.chain(family, rank),
+        }
+        .run(graph, context)
+    }
+}
+
+/// The pass that follows a plan made for the graph.
+pub struct ApplyPlan<'a> {
+    /// The survey that the plan was made from.
+    pub survey: &'a Survey,
+    /// What becomes of every convolution.
+    pub plan: &'a Plan,
+    /// Used where it applies, else the one planned, else the first that does.
+    pub lowering: Option<&'static dyn Lowering>,
+    /// Makes the weights.
+    pub chains: Chains<'a>,
+}
+
+impl Pass for ApplyPlan<'_> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn run(&self, graph: &mut Graph, _: &Context) -> Result<Outcome, PassError> {
+        let mut outcome = Outcome::default();
+        for entry in &self.plan.layers {
+            let candidate = match &entry.choice {
+                Choice::Separate(candidate) => candidate,
+                Choice::Keep(why) => {
+                    outcome.keep(&entry.layer, why.to_string());
+                    continue;
+                }
+            };
+            let misfit = |reason: &str| PassError::Plan {
+                layer: entry.layer.clone(),
+                reason: reason.to_owned(),
+            };
+            let mut layers = self.survey.layers.iter();
+            let layer = layers.find(|l| l.name == entry.layer);
+            let layer = layer.ok_or_else(|| misfit("no such convolution"))?;
+            let site = layer.site.as_ref();
+            let (site, _) = site.map_err(|kept| misfit(&kept.to_string()))?;
+            let chain = (self.chains)(layer, &candidate.family, candidate.rank)?;
+            let wanted = self.lowering.or_else(|| candidate.planned());
+            let written = replace(graph, site, &chain, wanted)?;
+            outcome.change(&entry.layer, written);
+        }
+        Ok(outcome)
+    }
+}
+
+/// Runs [`ApplyPlan`] on the graph that was surveyed and returns the layers that it rewrote.
 ///
 /// # Errors
-/// [`PassError::Plan`] where the plan is not one for this graph, and whatever `chain`
-/// returns. The graph is then half rewritten and must be dropped.
+/// [`PassError::Plan`] where the plan is not one for this graph, and whatever `chain` returns.
+/// The graph is then half rewritten and must be dropped. Else as [`run`].
 pub fn apply(
     graph: &mut Graph,
     survey: &Survey,
     plan: &Plan,
     lowering: Option<&'static dyn Lowering>,
-    mut chain: impl FnMut(&Surveyed, &str, usize) -> Result<Chain, PassError>,
+    chain: impl Fn(&Surveyed, &str, usize) -> Result<Chain, PassError> + Sync,
 ) -> Result<Vec<AppliedLayer>, PassError> {
-    let mut applied = Vec::new();
-    for entry in &plan.layers {
-        let Choice::Separate(candidate) = &entry.choice else {
-            continue;
-        };
-        let misfit = |reason: &str| PassError::Plan {
-            layer: entry.layer.clone(),
-            reason: reason.to_owned(),
-        };
-        let layer = survey
-            .layers
-            .iter()
-            .find(|l| l.name == entry.layer)
-            .ok_or_else(|| misfit("no such convolution"))?;
-        let (site, _) = layer
-            .site
-            .as_ref()
-            .map_err(|kept| misfit(&kept.to_string()))?;
-        let chain = chain(layer, &candidate.family, candidate.rank)?;
-        applied.push(AppliedLayer {
-            layer: entry.layer.clone(),
-            lowering: replace(
-                graph,
-                site,
-                &chain,
-                lowering.or_else(|| candidate.planned()),
-            )?,
-        });
-    }
-    graph.verify()?;
-    Ok(applied)
+    let pass = ApplyPlan {
+        survey,
+        plan,
+        lowering,
+        chains: &chain,
+    };
+    let outcomes = run(&[&pass], graph, &Context::default())?;
+    let changed = outcomes.into_iter().flat_map(|outcome| outcome.changed);
+    let applied = changed.map(|note| AppliedLayer {
+        layer: note.node,
+        lowering: note.what,
+    });
+    Ok(applied.collect())
 }
 
 /// Removes the operators that make constants which nothing reads any more: those that make
@@ -85,7 +151,9 @@ pub fn drop_unread(graph: &mut Graph, sight: Sight, values: &[ValueId]) -> Resul
     };
     let mut patch = Patch::replace("unread-constant", first);
     unread.for_each(|node| patch.remove(node));
-    graph.apply(patch)?;
+    graph
+        .apply(patch)
+        .map_err(PassError::of("unread-constant"))?;
     Ok(())
 }
 
@@ -122,7 +190,7 @@ pub fn replace(
     for node in constants::orphans(graph, site.sight, &unread, &[site.node], &kept) {
         patch.remove(node);
     }
-    graph.apply(patch)?;
+    graph.apply(patch).map_err(PassError::of(NAME))?;
     Ok(written.name())
 }
 
@@ -152,9 +220,42 @@ mod tests {
             let mut graph = graph.clone();
             let wanted = wanted.and_then(lowering);
             let chain = |layer: &Surveyed, family: &str, rank| layer.chain(family, rank);
-            apply(&mut graph, &survey, &plan, wanted, chain).unwrap()[0].lowering
+            apply(&mut graph, &survey, &plan, wanted, chain).unwrap()[0]
+                .lowering
+                .clone()
         };
         assert_eq!(written(None), "concat");
         assert_eq!(written(Some("fused")), "fused");
+    }
+
+    #[test]
+    fn the_pipeline_folds_surveys_what_is_left_and_separates() {
+        let mut graph = conv(8, 8, 1, 1);
+        let planner = crate::planners::UniformRank {
+            rank: 1,
+            costlier: false,
+        };
+        let separate = SeparateConvs {
+            families: crate::Order::DwPw.into(),
+            planner: &planner,
+            lowering: None,
+        };
+        let context = Context::default();
+        let outcomes = run(&crate::pipeline(&separate), &mut graph, &context).unwrap();
+        let changed: Vec<usize> = outcomes.iter().map(|o| o.changed.len()).collect();
+        assert_eq!(changed, [0, 0, 0, 1]);
+        let note = &outcomes[3].changed[0];
+        assert_eq!((note.node.as_str(), note.what.as_str()), ("c", "branches"));
+        let kinds: Vec<usize> = graph
+            .operators()
+            .map(|(_, op)| op.int("group", 1) as usize)
+            .collect();
+        assert_eq!(kinds, [8, 1]);
+        // What is left is separable, and stays for that.
+        let outcomes = run(&crate::pipeline(&separate), &mut graph, &context).unwrap();
+        assert!(outcomes.iter().all(|o| o.changed.is_empty()));
+        let mut why: Vec<&str> = outcomes[3].kept.iter().map(|n| n.what.as_str()).collect();
+        why.sort_unstable();
+        assert_eq!(why, ["depthwise already", "pointwise kernel"]);
     }
 }

@@ -1,10 +1,11 @@
 //! Every convolution of a graph with everything that could take its place.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use sepconv_analysis::Shapes;
-use sepconv_factor::{Chain, Factored, Skip, chain_parameters, families};
+use sepconv_factor::{Chain, Decomposition, Factored, Skip, chain_parameters, families};
 use sepconv_ir::{Graph, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -34,9 +35,59 @@ pub struct Families {
     /// Names of the families, see [`sepconv_factor::families()`]; where it is empty, `dw-pw` and
     /// `pw-dw`. A name with a `+` before it comes on top of what there would be without it.
     pub names: Vec<String>,
+    /// Families of the caller's, see [`Families::with`].
+    #[serde(skip)]
+    pub own: Own,
+}
+
+/// Families that the caller brings. They are equal where their names are.
+#[derive(Clone, Default)]
+pub struct Own(Vec<Arc<dyn Decomposition>>);
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl PartialEq for Own {
+    fn eq(&self, other: &Self) -> bool {
+        self.names().eq(other.names())
+    }
+}
+
+impl Eq for Own {}
+
+impl Own {
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|f| f.name())
+    }
 }
 
 impl Families {
+    /// Tries a family of the caller's as well, wherever it applies, whatever the names and the
+    /// order say. It takes the place of a family of the same name.
+    #[must_use]
+    pub fn with(mut self, family: Arc<dyn Decomposition>) -> Self {
+        self.own.0.retain(|f| f.name() != family.name());
+        self.own.0.push(family);
+        self
+    }
+
+    /// Every family that there is: those of [`sepconv_factor::families()`], then the caller's.
+    pub fn all(&self) -> impl Iterator<Item = &dyn Decomposition> {
+        let replaced = |name: &str| self.own.names().any(|own| own == name);
+        let given = families().iter().filter(move |f| !replaced(f.name()));
+        let given = given.map(|f| *f as &dyn Decomposition);
+        given.chain(self.own.0.iter().map(AsRef::as_ref))
+    }
+
+    /// The family of that name.
+    pub fn find(&self, name: &str) -> Option<&dyn Decomposition> {
+        self.all().find(|f| f.name() == name)
+    }
+
     /// Whether the names, if any, come on top of a default.
     pub fn is_default(&self) -> bool {
         self.names.iter().all(|n| n.starts_with('+'))
@@ -54,18 +105,27 @@ impl Families {
         }
     }
 
-    fn allow(&self, family: &str, site: &Site) -> bool {
+    /// Whether a family is tried: it is named or the caller's, and the order allows it. Of
+    /// `dw-pw` and `pw-dw`, [`Order::Best`] leaves out the one whose pointwise convolution would
+    /// run at the larger resolution of a convolution with strides above 1, which makes it several
+    /// times dearer.
+    pub fn allows(&self, family: &str, strided: bool, transposed: bool) -> bool {
+        if self.own.names().any(|own| own == family) {
+            return true;
+        }
         let separable = matches!(family, "dw-pw" | "pw-dw");
         let named = self.names.iter().any(|n| bare(n) == family);
         let ordered = match (self.order, family) {
             (Order::DwPw, "pw-dw") | (Order::PwDw, "dw-pw") => false,
-            // The pointwise convolution would run at the larger resolution: several times
-            // dearer.
-            (Order::Best, "pw-dw") => site.attributes.transposed || !site.is_strided(),
-            (Order::Best, "dw-pw") => !site.attributes.transposed || !site.is_strided(),
+            (Order::Best, "pw-dw") => transposed || !strided,
+            (Order::Best, "dw-pw") => !transposed || !strided,
             _ => true,
         };
         ordered && (named || self.is_default() && separable)
+    }
+
+    fn allow(&self, family: &str, site: &Site) -> bool {
+        self.allows(family, site.is_strided(), site.attributes.transposed)
     }
 }
 
@@ -78,7 +138,7 @@ impl From<Order> for Families {
     fn from(order: Order) -> Self {
         Self {
             order,
-            names: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -250,7 +310,7 @@ fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described
     let mut found = Vec::new();
     let mut factors: Factors = Vec::new();
     let mut kernel = None;
-    for family in families().iter().filter(|f| allowed.allow(f.name(), &site)) {
+    for family in allowed.all().filter(|f| allowed.allow(f.name(), &site)) {
         let ranks = match family.ranks(&site.kernel) {
             Ok(ranks) => ranks,
             Err(skip) => {
@@ -315,7 +375,10 @@ mod tests {
         let allowed = |names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
             let order = Order::Best;
-            let chosen = Families { order, names };
+            let chosen = Families {
+                names,
+                ..order.into()
+            };
             let all = families().iter().map(|f| f.name());
             all.filter(|f| chosen.allow(f, &site)).collect::<Vec<_>>()
         };

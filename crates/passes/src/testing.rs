@@ -5,10 +5,27 @@ use sepconv_ir::{
     AttributeValue, Builder, DType, Dim, Graph, Operator, Tensor, ValueId, ValueType,
 };
 
+use crate::pass::{Pass, run as run_passes};
+use crate::select::Selection;
+
 /// Adds a constant vector.
 pub(crate) fn vector(b: &mut Builder, name: &str, values: &[f32]) -> ValueId {
     b.initializer(name, Tensor::from_f32(vec![values.len()], values.to_vec()))
         .unwrap()
+}
+
+/// Runs a fold: how many places were changed, or, where none was, why not.
+pub(crate) fn fold_by(
+    pass: &dyn Pass,
+    graph: &mut Graph,
+    selection: &Selection,
+) -> Result<usize, Vec<String>> {
+    let mut outcomes = run_passes(&[pass], graph, &selection.into()).unwrap();
+    let outcome = outcomes.pop().unwrap();
+    if outcome.changed.is_empty() {
+        return Err(outcome.kept.into_iter().map(|note| note.what).collect());
+    }
+    Ok(outcome.changed.len())
 }
 
 /// Deterministic weights without structure.

@@ -160,6 +160,7 @@ impl Options {
         Ok(Families {
             order,
             names: self.families.clone(),
+            ..Families::default()
         })
     }
 

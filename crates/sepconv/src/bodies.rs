@@ -58,7 +58,7 @@ impl Bodies {
                 None => model.graph(),
             };
             let graph = with_constants(body, around, selection.sight())
-                .map_err(|e| failed(model, e.into()))?;
+                .map_err(|e| failed(model, PassError::of("bodies")(e)))?;
             let labels = convolutions(&graph).into_iter().map(|(_, label)| label);
             let labels: Vec<String> = labels.collect();
             let selection = selection.within(&free_scope(body.scope(), &labels, &names));
@@ -264,7 +264,7 @@ pub(crate) fn parameters(document: &Document) -> u64 {
 
 fn tidy(graph: &mut Graph, sight: Sight, unread: &[ValueId]) -> Result<(), IrError> {
     drop_unread(graph, sight, unread).map_err(|e| match e {
-        PassError::Graph(e) => e,
+        PassError::Graph { source, .. } => source,
         other => IrError::Inconsistent(other.to_string()),
     })
 }

@@ -57,6 +57,9 @@ fn meet_with(
     calibration: Option<&CalibrationSettings>,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    if let Some(planner) = &settings.planner {
+        return by_planner(model, prepared, settings, calibration, &**planner, progress);
+    }
     let mut planned = |unit, fraction| {
         let planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
         to_fraction(
@@ -74,6 +77,7 @@ fn meet_with(
         (Budget::TargetParams(f), _) => planned(Unit::Params, f),
         (Budget::TargetSize(f), _) => planned(Unit::Size, f),
         (Budget::TargetLatency(f), _) => planned(Unit::Latency, f),
+        (Budget::TargetCost(f), _) => planned(Unit::Cost, f),
         (Budget::MaxDrop(_), None) if settings.eval.is_none() => Err(Error::Setting(
             "--max-drop needs data to measure on: --calib or --eval".into(),
         )),
@@ -100,17 +104,8 @@ fn meet_with(
             };
             if let Some(calibration) = calibration {
                 energies_on_data(prepared, settings, calibration, progress)?;
-            } else if settings.latency.is_none() {
-                return prepared.by(&planner, settings, model.cost.macs);
             }
-            let plan = planner.plan(&prepared.survey, model.cost.macs);
-            let plan = plan.map_err(|e| prepared.failed(e))?;
-            let of = |choice: Choice| match choice {
-                Choice::Separate(candidate) => vec![candidate],
-                Choice::Keep(_) => Vec::new(),
-            };
-            let admissible = plan.layers.into_iter().map(|l| of(l.choice)).collect();
-            best_of(model, prepared, settings, calibration, admissible, progress)
+            by_planner(model, prepared, settings, calibration, &planner, progress)
         }
     }
 }
@@ -126,6 +121,28 @@ fn offered(prepared: &Prepared, rank: usize) -> Result<usize, PassError> {
         (None, Some(max)) if rank > max => Err(PassError::Rank { rank, max }),
         _ => Ok(rank),
     }
+}
+
+/// What a planner chooses, fitted where there is something to fit to.
+fn by_planner(
+    model: &Loaded,
+    prepared: &Prepared,
+    settings: &Settings,
+    calibration: Option<&CalibrationSettings>,
+    planner: &dyn Planner,
+    progress: &dyn Progress,
+) -> Result<Compressed, Error> {
+    if calibration.is_none() && settings.latency.is_none() {
+        return prepared.by(planner, settings, model.cost.macs);
+    }
+    let plan = planner.plan(&prepared.survey, model.cost.macs);
+    let plan = plan.map_err(|e| prepared.failed(e))?;
+    let of = |choice: Choice| match choice {
+        Choice::Separate(candidate) => vec![candidate],
+        Choice::Keep(_) => Vec::new(),
+    };
+    let admissible = plan.layers.into_iter().map(|l| of(l.choice)).collect();
+    best_of(model, prepared, settings, calibration, admissible, progress)
 }
 
 /// Every layer by the best of its admissible candidates: of those that pay, where time is

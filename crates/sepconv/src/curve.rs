@@ -65,6 +65,7 @@ pub fn curve(
 ) -> Result<Vec<CurvePoint>, Error> {
     let uniform = Settings {
         tune: None,
+        planner: None,
         costlier: false,
         ..settings.clone()
     };

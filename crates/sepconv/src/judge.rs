@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::calibrate::CalibrationSettings;
 use crate::error::Error;
-use crate::evaluate::{Evaluator, Metric};
+use crate::evaluate::{Evaluator, Metric, OwnMetric};
 use crate::loaded::Loaded;
 use crate::planning::Prober;
 use crate::progress::Progress;
@@ -23,7 +23,25 @@ enum By<'a> {
     /// The main metric on evaluation data.
     Evaluation(Box<Evaluator<'a>>),
     /// Calibration data held out of the fits.
-    HeldOut(Box<Prober<'a>>),
+    HeldOut(Box<Prober<'a>>, Held<'a>),
+}
+
+/// What is measured on data held out.
+#[derive(Clone, Copy)]
+enum Held<'a> {
+    Snr,
+    Agreement,
+    Own(&'a dyn OwnMetric),
+}
+
+impl Held<'_> {
+    fn of(self, prober: &Prober<'_>, model: &Loaded) -> Result<f64, Error> {
+        match self {
+            Self::Snr => prober.snr(&model.document),
+            Self::Agreement => Ok(prober.agreement(&model.document)?.unwrap_or(0.0)),
+            Self::Own(metric) => prober.own(metric, &model.document),
+        }
+    }
 }
 
 /// The worst that is good enough.
@@ -32,6 +50,20 @@ struct Floor {
     unit: &'static str,
     value: f64,
     higher_is_better: bool,
+}
+
+impl Floor {
+    /// What is `drop` worse than `value`.
+    fn below(metric: Metric, value: f64, drop: f64) -> Self {
+        let higher_is_better = metric.higher_is_better();
+        let sign = if higher_is_better { -1.0 } else { 1.0 };
+        Self {
+            what: metric.label(),
+            unit: metric.unit(),
+            value: value + sign * drop,
+            higher_is_better,
+        }
+    }
 }
 
 impl<'a> Judge<'a> {
@@ -43,20 +75,13 @@ impl<'a> Judge<'a> {
     ) -> Result<Self, Error> {
         match (settings.budget, &settings.eval, calibration) {
             (Budget::MaxDrop(drop), Some(data), _) => {
-                let evaluator = Evaluator::against(model, data, settings.target)?;
+                let evaluator = settings.against(model, data)?;
                 let primary = evaluator.evaluate(model, progress)?.primary;
-                let higher_is_better = primary.metric.higher_is_better();
                 if primary.metric == Metric::Snr {
                     return Err(undefined(model));
                 }
-                let sign = if higher_is_better { -1.0 } else { 1.0 };
                 Ok(Self {
-                    floor: Floor {
-                        what: primary.metric.label(),
-                        unit: primary.metric.unit(),
-                        value: primary.value + sign * drop,
-                        higher_is_better,
-                    },
+                    floor: Floor::below(primary.metric, primary.value, drop),
                     by: By::Evaluation(Box::new(evaluator)),
                 })
             }
@@ -66,22 +91,28 @@ impl<'a> Judge<'a> {
                     ..calibration.clone()
                 };
                 let prober = Prober::new(model, settings.target, &spared, 1)?;
-                let (what, unit, value) = match budget {
-                    Budget::MinSnr(floor) => ("SNR", "dB", floor),
-                    Budget::MaxDrop(drop) => ("agreement", "%", 100.0 - drop),
+                let (held, floor) = match (budget, settings.metric.as_deref()) {
+                    (Budget::MinSnr(floor), _) => {
+                        (Held::Snr, Floor::below(Metric::Snr, floor, 0.0))
+                    }
+                    (Budget::MaxDrop(drop), Some(metric)) => {
+                        let own = Held::Own(metric).of(&prober, model)?;
+                        (Held::Own(metric), Floor::below(metric.into(), own, drop))
+                    }
+                    (Budget::MaxDrop(drop), None) => {
+                        if prober.agreement(&model.document)?.is_none() {
+                            return Err(undefined(model));
+                        }
+                        (
+                            Held::Agreement,
+                            Floor::below(Metric::Agreement, 100.0, drop),
+                        )
+                    }
                     _ => return Err(Error::Setting("this budget is not judged".into())),
                 };
-                if what == "agreement" && prober.agreement(&model.document)?.is_none() {
-                    return Err(undefined(model));
-                }
                 Ok(Self {
-                    by: By::HeldOut(Box::new(prober)),
-                    floor: Floor {
-                        what,
-                        unit,
-                        value,
-                        higher_is_better: true,
-                    },
+                    by: By::HeldOut(Box::new(prober), held),
+                    floor,
                 })
             }
             _ => Err(Error::Setting(
@@ -94,7 +125,7 @@ impl<'a> Judge<'a> {
     pub fn spares(&self, calibration: &CalibrationSettings) -> CalibrationSettings {
         match self.by {
             By::Evaluation(_) => calibration.clone(),
-            By::HeldOut(_) => CalibrationSettings {
+            By::HeldOut(..) => CalibrationSettings {
                 held_out_every: HELD_OUT_EVERY,
                 refit: false,
                 ..calibration.clone()
@@ -107,8 +138,7 @@ impl<'a> Judge<'a> {
     pub fn excess(&self, model: &Loaded, progress: &dyn Progress) -> Result<f64, Error> {
         let value = match &self.by {
             By::Evaluation(evaluator) => evaluator.evaluate(model, progress)?.primary.value,
-            By::HeldOut(prober) if self.floor.what == "SNR" => prober.snr(&model.document)?,
-            By::HeldOut(prober) => prober.agreement(&model.document)?.unwrap_or(0.0),
+            By::HeldOut(prober, held) => held.of(prober, model)?,
         };
         let excess = if self.floor.higher_is_better {
             self.floor.value - value

@@ -58,7 +58,10 @@ pub use compare::{Comparison, compare};
 pub use compress::{Compressed, compress};
 pub use curve::{CurvePoint, Series, curve};
 pub use error::Error;
-pub use evaluate::{Against, Evaluation, Evaluator, Measure, Metric, evaluate, evaluate_against};
+pub use evaluate::{
+    Against, Described, Evaluation, Evaluator, Measure, Metric, OwnMetric, SampleOutput, evaluate,
+    evaluate_against,
+};
 pub use inputs::{DataSource, data_specs, load_inputs, synthetic_inputs};
 pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use loaded::Loaded;

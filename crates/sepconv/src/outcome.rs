@@ -271,7 +271,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
                 in_subgraph: compressed.in_bodies.contains(&entry.layer),
                 form: c.family.clone(),
                 rank: Some(c.rank),
-                lowering: applied.map(|a| a.lowering.to_owned()),
+                lowering: applied.map(|a| a.lowering.clone()),
                 reason: None,
                 macs_before: before,
                 macs_after: before.map(|_| c.macs),

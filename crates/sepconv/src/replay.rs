@@ -1,6 +1,6 @@
 //! A saved plan, applied.
 
-use sepconv_passes::{Candidate, Choice, PassError, Plan};
+use sepconv_passes::{Candidate, Choice, Families, PassError, Plan};
 
 use crate::budget::fitted;
 use crate::compress::{Compressed, spectra};
@@ -27,7 +27,8 @@ pub(crate) fn replay(
     let prepared = Prepared::new(model, settings, progress)?;
     let mut plan = plan.plan();
     let inner = prepared.bodies.split(&mut plan);
-    let admissible = admissible(&prepared, &plan).map_err(|e| prepared.failed(e))?;
+    let families = &settings.families;
+    let admissible = admissible(&prepared, families, &plan).map_err(|e| prepared.failed(e))?;
     let spectra = spectra(&prepared.survey);
     let compressed = match &settings.calibration {
         Some(calibration) => fitted(&prepared, &admissible, settings, calibration, progress)?,
@@ -43,7 +44,11 @@ pub(crate) fn replay(
 
 /// The one candidate of every layer that is rewritten, none of the others: parallel to the
 /// survey's layers.
-fn admissible(prepared: &Prepared, plan: &Plan) -> Result<Vec<Vec<Candidate>>, PassError> {
+fn admissible(
+    prepared: &Prepared,
+    families: &Families,
+    plan: &Plan,
+) -> Result<Vec<Vec<Candidate>>, PassError> {
     let layers = &prepared.survey.layers;
     let mut admissible = vec![Vec::new(); layers.len()];
     for (name, planned) in plan.rewritten() {
@@ -51,6 +56,9 @@ fn admissible(prepared: &Prepared, plan: &Plan) -> Result<Vec<Vec<Candidate>>, P
             layer: name.to_owned(),
             reason,
         };
+        if families.find(&planned.family).is_none() {
+            return Err(misfit(format!("no family '{}'", planned.family)));
+        }
         let place = layers.iter().position(|l| l.name == name);
         let place = place.ok_or_else(|| misfit("no such convolution".into()))?;
         let site = layers[place].site.as_ref();

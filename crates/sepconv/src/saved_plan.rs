@@ -117,7 +117,7 @@ impl SavedPlan {
         for layer in &mut layers {
             let applied = compressed.applied.iter().find(|a| a.layer == layer.layer);
             if let (Choice::Separate(candidate), Some(applied)) = (&mut layer.choice, applied) {
-                candidate.lowering = Some(applied.lowering.to_owned());
+                candidate.lowering = Some(applied.lowering.clone());
             }
         }
         let (only, skip) = settings.selection.globs();
@@ -251,6 +251,7 @@ impl SavedPlan {
             families: Families {
                 order: self.order,
                 names,
+                own: given.families.own.clone(),
             },
             lowering: None,
             selection,

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use sepconv_analysis::Pins;
 use sepconv_data::Preprocess;
-use sepconv_passes::{Families, Lowering, Selection};
+use sepconv_latency::CostModel;
+use sepconv_passes::{Families, Lowering, Planner, Selection};
 use sepconv_targets::Target;
 use serde::Serialize;
 
 use crate::budget::without_data;
 use crate::calibrate::CalibrationSettings;
 use crate::error::Error;
-use crate::evaluate::Evaluator;
+use crate::evaluate::{Evaluator, OwnMetric};
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
 use crate::metrics::class_rows;
@@ -37,9 +38,12 @@ pub enum Budget {
     TargetSize(f64),
     /// The fraction of the time that the original takes on [`Settings::latency`], in `(0, 1)`.
     TargetLatency(f64),
+    /// The fraction of what the convolutions cost by [`Settings::cost`], in `(0, 1)`.
+    TargetCost(f64),
     /// The cheapest model whose main metric is at most this much worse than the original's:
     /// percentage points or dB on [`Settings::eval`], else points of agreement with the
-    /// original on calibration data that was held out of the fits.
+    /// original on calibration data that was held out of the fits. With [`Settings::metric`], in
+    /// its unit.
     MaxDrop(f64),
     /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
     /// original's: on calibration data held out of the fits, else on synthetic inputs.
@@ -127,6 +131,13 @@ pub struct Settings {
     /// The runtime that the model is to be fast on: lowerings and ranks are chosen by what
     /// they measure there, and nothing is rewritten that is not faster. `None` counts MACs.
     pub latency: Option<LatencyTarget>,
+    /// What a model is to be cheap in, in place of MACs, where the budget does not say it; what
+    /// [`Budget::TargetCost`] counts.
+    pub cost: Option<Arc<dyn CostModel>>,
+    /// What models are judged by, in place of [`crate::Evaluation::primary`].
+    pub metric: Option<Arc<dyn OwnMetric>>,
+    /// Plans in place of the budget.
+    pub planner: Option<Arc<dyn Planner>>,
 }
 
 /// Where time is measured.
@@ -159,9 +170,10 @@ impl Settings {
 
     /// What a model is to be cheap in, where the budget does not say it.
     pub(crate) fn unit(&self) -> Unit {
-        match self.latency {
-            Some(_) => Unit::Latency,
-            None => Unit::Macs,
+        match (&self.cost, self.latency) {
+            (Some(_), _) => Unit::Cost,
+            (None, Some(_)) => Unit::Latency,
+            (None, None) => Unit::Macs,
         }
     }
 
@@ -171,8 +183,20 @@ impl Settings {
         original: &'a Loaded,
     ) -> Result<Option<Evaluator<'a>>, Error> {
         let data = self.eval.as_ref();
-        data.map(|data| Evaluator::against(original, data, self.target))
-            .transpose()
+        data.map(|data| self.against(original, data)).transpose()
+    }
+
+    /// Opens data to measure models against `original`.
+    pub(crate) fn against<'a>(
+        &self,
+        original: &'a Loaded,
+        data: &DataSource,
+    ) -> Result<Evaluator<'a>, Error> {
+        let evaluator = Evaluator::against(original, data, self.target)?;
+        Ok(match &self.metric {
+            Some(metric) => evaluator.with_metric(Arc::clone(metric)),
+            None => evaluator,
+        })
     }
 }
 
@@ -195,6 +219,9 @@ impl Default for Settings {
             eval: None,
             target: sepconv_targets::reference(),
             latency: None,
+            cost: None,
+            metric: None,
+            planner: None,
         }
     }
 }

@@ -49,6 +49,7 @@ pub fn sweep(
     let settings = &Settings {
         // Any that is allocated.
         budget: Budget::TargetMacs(0.5),
+        planner: None,
         ..settings.clone()
     };
     let unit = settings.unit();

@@ -35,7 +35,7 @@ impl InputSpec {
     ///
     /// # Errors
     /// A phrase that names the input, what was found and what was expected.
-    fn check(&self, tensor: &Tensor) -> Result<(), String> {
+    pub fn check(&self, tensor: &Tensor) -> Result<(), String> {
         if tensor.dims() == self.dims && tensor.dtype() == self.dtype {
             return Ok(());
         }

@@ -69,6 +69,7 @@ fn families(args: &FitArgs) -> Result<Families> {
     Ok(Families {
         order: args.order.into(),
         names: args.families.clone(),
+        ..Families::default()
     })
 }
 

@@ -18,6 +18,7 @@
 //! | `front` | a first stage that mixes features the same way at every outer tap | `spatial`, `tucker`, `cp` |
 //! | `reduced_rank` | two dense factors, in closed form | `channel`, `tucker` |
 //! | `activated` | the step behind an activation, by moving the targets | all |
+//! | `last_stage` | the last stage in closed form, behind a front that stays | families that bring no fit |
 //! | `driver` | alternation, its end, and the guarantees of [`Fitter::fit`] | all |
 //!
 //! Seconds for one fit with the default options but for `monotone`, on a shared 2-core AMD EPYC
@@ -40,6 +41,7 @@ mod balance;
 mod depthwise;
 mod driver;
 mod front;
+mod last_stage;
 mod per_output;
 mod positions;
 mod problem;
@@ -55,6 +57,7 @@ pub(crate) use balance::balance;
 pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver};
 pub(crate) use driver::{Alternation, GroupSolver, Weights, assembled};
 pub(crate) use front::{Front, Whitening, feature_basis, slice_components};
+pub(crate) use last_stage::LastStage;
 pub(crate) use per_output::PerOutputSolver;
 pub use positions::Positions;
 pub(crate) use problem::Problem;
@@ -275,7 +278,8 @@ impl<'a> Calibration<'a> {
         &self.targets
     }
 
-    pub(crate) fn statistics(&self) -> &'a SplitStatistics {
+    /// What the convolution saw and answered, split into what is fitted to and what is held out.
+    pub fn statistics(&self) -> &'a SplitStatistics {
         self.statistics
     }
 

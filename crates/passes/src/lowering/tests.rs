@@ -27,7 +27,7 @@ fn rewrite(
     let mut graph = graph.clone();
     let chain = |layer: &crate::Surveyed, family: &str, rank| layer.chain(family, rank);
     let applied = apply(&mut graph, &survey, &plan, Some(how), chain).unwrap();
-    (graph, applied[0].lowering.to_owned())
+    (graph, applied[0].lowering.clone())
 }
 
 fn input(channels: usize) -> Map {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use sepconv_factor::{
-    Behind, Calibration, Chain, FactorError, Fit, FitOptions, Kernel, SplitStatistics, family,
+    Behind, Calibration, Chain, FactorError, Fit, FitOptions, Kernel, SplitStatistics,
 };
-use sepconv_passes::{Candidate, PassError, Site};
+use sepconv_passes::{Candidate, Families, PassError, Site};
 
 use super::CalibrationSettings;
 use super::collector::Seen;
@@ -35,14 +35,14 @@ pub(super) fn fits(
     site: &Site,
     candidates: &[Candidate],
     statistics: &SplitStatistics,
-    settings: &CalibrationSettings,
+    (families, settings): (&Families, &CalibrationSettings),
     progress: &dyn Progress,
 ) -> Result<Vec<Fit>, FactorError> {
     let kernel = kernel(model, site)?;
     let calibration = Calibration::new(&kernel, statistics, settings.fit)?;
     let mut fitters = BTreeMap::new();
     for candidate in candidates {
-        if let Some(found) = family(&candidate.family)
+        if let Some(found) = families.find(&candidate.family)
             && !fitters.contains_key(found.name())
         {
             fitters.insert(found.name(), found.fitter(&calibration)?);
@@ -65,7 +65,7 @@ pub(super) fn best_fit(
     site: &Site,
     candidates: &[Candidate],
     seen: &Seen,
-    settings: &CalibrationSettings,
+    (families, settings): (&Families, &CalibrationSettings),
 ) -> Result<Option<(Candidate, Fit)>, FactorError> {
     let statistics = &seen.statistics;
     let behind = seen.behind.as_ref().map(|(activation, positions)| Behind {
@@ -73,11 +73,9 @@ pub(super) fn best_fit(
         positions,
     });
     let mut best: Option<(f64, &Candidate, Fit)> = None;
-    for (candidate, fit) in
-        candidates
-            .iter()
-            .zip(fits(model, site, candidates, statistics, settings, &())?)
-    {
+    let how = (families, settings);
+    let fits = fits(model, site, candidates, statistics, how, &())?;
+    for (candidate, fit) in candidates.iter().zip(fits) {
         let error = match &behind {
             Some(behind) => behind.error(&fit.chain)?,
             None => held_out(&fit),
@@ -89,7 +87,7 @@ pub(super) fn best_fit(
     let Some((_, candidate, mut fit)) = best else {
         return Ok(None);
     };
-    if let (Some(behind), Some(family)) = (&behind, family(&candidate.family)) {
+    if let (Some(behind), Some(family)) = (&behind, families.find(&candidate.family)) {
         let kernel = kernel(model, site)?;
         fit = behind.improve(
             &kernel,
@@ -99,7 +97,7 @@ pub(super) fn best_fit(
             settings.fit,
             settings.refit,
         )?;
-    } else if let Some(chain) = refit(model, site, candidate, fit.rounds, statistics, settings)? {
+    } else if let Some(chain) = refit(model, site, candidate, fit.rounds, statistics, how)? {
         fit.chain = chain;
     }
     Ok(Some((candidate.clone(), fit)))
@@ -113,7 +111,7 @@ fn refit(
     candidate: &Candidate,
     rounds: usize,
     statistics: &SplitStatistics,
-    settings: &CalibrationSettings,
+    (families, settings): (&Families, &CalibrationSettings),
 ) -> Result<Option<Chain>, FactorError> {
     if !settings.refit || statistics.held_out.count() == 0 {
         return Ok(None);
@@ -129,6 +127,6 @@ fn refit(
         ..settings.clone()
     };
     let one = std::slice::from_ref(candidate);
-    let fits = fits(model, site, one, &whole, &settings, &())?;
+    let fits = fits(model, site, one, &whole, (families, &settings), &())?;
     Ok(fits.into_iter().next().map(|fit| fit.chain))
 }

@@ -23,7 +23,9 @@ use std::path::PathBuf;
 use sepconv_data::{Dataset, Labels};
 use sepconv_factor::{Fit, FitOptions};
 use sepconv_onnx::Document;
-use sepconv_passes::{AppliedLayer, Candidate, Choice, Kept, Plan, Site, Surveyed, replace};
+use sepconv_passes::{
+    AppliedLayer, Candidate, Choice, Kept, PassError, Plan, Site, Surveyed, replace,
+};
 use sepconv_targets::Target;
 use serde::{Deserialize, Serialize};
 
@@ -221,7 +223,8 @@ pub(crate) fn calibrate(
         let range = (done, done + block.len());
         let seen = collector.collect(&result.document, range, calibration.fit.steps > 0)?;
         for ((i, layer, site), seen) in block.iter().zip(&seen) {
-            let best = best_fit(model, site, &admissible[*i], seen, calibration);
+            let how = (&settings.families, calibration);
+            let best = best_fit(model, site, &admissible[*i], seen, how);
             done += 1;
             let Some((candidate, fit)) = best.map_err(|e| unfit(model, &layer.name, e))? else {
                 continue;
@@ -232,18 +235,14 @@ pub(crate) fn calibrate(
             let written = replace(graph, site, &fit.chain, lowering).map_err(failed)?;
             result.applied.push(AppliedLayer {
                 layer: layer.name.clone(),
-                lowering: written,
+                lowering: written.to_owned(),
             });
             result.plan.layers[*i].choice = Choice::Separate(candidate);
             step(progress, done)?;
         }
     }
-    result
-        .document
-        .model
-        .graph
-        .verify()
-        .map_err(|e| failed(e.into()))?;
+    let written = result.document.model.graph.verify();
+    written.map_err(|e| failed(PassError::of("separate-conv")(e)))?;
     progress.on(Event::End);
     Ok(result)
 }

@@ -93,7 +93,8 @@ pub(crate) fn score(
         };
         let chosen = spread(candidates);
         let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();
-        let fits = fits(model, site, &some, &statistics, &quick, progress);
+        let how = (&settings.families, &quick);
+        let fits = fits(model, site, &some, &statistics, how, progress);
         let fits = fits.map_err(|e| unfit(model, &layer.name, e))?;
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         step(progress, done)?;

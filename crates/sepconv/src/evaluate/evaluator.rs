@@ -9,6 +9,7 @@ use sepconv_ir::Tensor;
 use sepconv_targets::{Session, Target};
 
 use super::kept::Kept;
+use super::own::{OwnMetric, of_rows};
 use super::rows::Rows;
 use super::scores::{Scores, primary};
 use super::{Evaluation, session_specs};
@@ -38,6 +39,7 @@ pub struct Evaluator<'a> {
     batch: usize,
     inputs: Kept<Samples>,
     original: Option<Original<'a>>,
+    own: Option<Arc<dyn OwnMetric>>,
 }
 
 /// A batch as the runtime takes it.
@@ -110,6 +112,14 @@ impl<'a> Evaluator<'a> {
         Ok(evaluator)
     }
 
+    /// Measures by the caller's metric as well, where there is an original: that is then the one
+    /// that models are judged by.
+    #[must_use]
+    pub fn with_metric(mut self, metric: Arc<dyn OwnMetric>) -> Self {
+        self.own = Some(metric);
+        self
+    }
+
     fn of(dataset: Dataset, source: &DataSource, target: &'a dyn Target) -> Result<Self, Error> {
         let whole = match dataset.target_dtype() {
             Some(Dtype::U8) => 255.0,
@@ -129,6 +139,7 @@ impl<'a> Evaluator<'a> {
             peak,
             batch,
             original: None,
+            own: None,
         })
     }
 
@@ -241,7 +252,13 @@ impl<'a> Evaluator<'a> {
             ))
         })?;
         if let Some(reference) = &reference {
-            scores.relate(&divided(reference), &outputs);
+            let reference = divided(reference);
+            if let Some(own) = &self.own {
+                let (names, valid) = (model.output_names(), samples.valid);
+                let values = of_rows(&**own, &names, &reference, &outputs, valid);
+                scores.own((&**own).into(), values);
+            }
+            scores.relate(&reference, &outputs);
         }
         Ok(scores)
     }

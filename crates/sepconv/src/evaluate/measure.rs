@@ -3,15 +3,14 @@
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use super::own::OwnMetric;
+
 /// What a figure measures. `docs/metrics.md` has the formulas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
     /// Share of samples whose greatest class is the label, in percent.
-    #[serde(rename = "top-1")]
     TopOne,
     /// Share of samples with the label among the five greatest classes, in percent.
-    #[serde(rename = "top-5")]
     TopFive,
     /// Share of samples whose greatest class is the original's, in percent.
     Agreement,
@@ -26,6 +25,36 @@ pub enum Metric {
     Snr,
     /// Cosine of the angle between all samples as vectors; at most 1.
     Cosine,
+    /// An [`OwnMetric`], mean over samples.
+    Own(Described),
+}
+
+/// What an [`OwnMetric`] says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Described {
+    name: &'static str,
+    label: &'static str,
+    unit: &'static str,
+    higher_is_better: bool,
+    decimals: usize,
+}
+
+impl From<&dyn OwnMetric> for Metric {
+    fn from(own: &dyn OwnMetric) -> Self {
+        Self::Own(Described {
+            name: own.name(),
+            label: own.label(),
+            unit: own.unit(),
+            higher_is_better: own.higher_is_better(),
+            decimals: own.decimals(),
+        })
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 impl Metric {
@@ -40,6 +69,7 @@ impl Metric {
             Self::Ssim => "ssim",
             Self::Snr => "snr",
             Self::Cosine => "cosine",
+            Self::Own(own) => own.name,
         }
     }
 
@@ -54,6 +84,7 @@ impl Metric {
             Self::Ssim => "SSIM",
             Self::Snr => "SNR",
             Self::Cosine => "cosine",
+            Self::Own(own) => own.label,
         }
     }
 
@@ -64,12 +95,17 @@ impl Metric {
             Self::Kl => "nats",
             Self::Psnr | Self::Snr => "dB",
             Self::Ssim | Self::Cosine => "",
+            Self::Own(own) => own.unit,
         }
     }
 
     /// Whether a greater value is a better one.
     pub fn higher_is_better(self) -> bool {
-        self != Self::Kl
+        match self {
+            Self::Kl => false,
+            Self::Own(own) => own.higher_is_better,
+            _ => true,
+        }
     }
 
     /// The least and the greatest value that it can have, in its unit.
@@ -77,7 +113,7 @@ impl Metric {
         match self {
             Self::TopOne | Self::TopFive | Self::Agreement => (0.0, 100.0),
             Self::Kl => (0.0, f64::INFINITY),
-            Self::Psnr | Self::Snr => (f64::NEG_INFINITY, f64::INFINITY),
+            Self::Psnr | Self::Snr | Self::Own(_) => (f64::NEG_INFINITY, f64::INFINITY),
             Self::Ssim | Self::Cosine => (-1.0, 1.0),
         }
     }
@@ -89,6 +125,7 @@ impl Metric {
             Self::Ssim => 4,
             Self::Kl => 5,
             Self::Cosine => 6,
+            Self::Own(own) => own.decimals,
         }
     }
 }

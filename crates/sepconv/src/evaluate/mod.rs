@@ -6,13 +6,14 @@
 //!   `[n, classes]`;
 //! - a target: PSNR and SSIM of pictures, SNR and cosine of other outputs;
 //! - an original model, with or without the above: agreement and KL divergence of outputs
-//!   shaped `[n, classes]`, SNR and cosine of the others.
+//!   shaped `[n, classes]`, SNR and cosine of the others, and an [`OwnMetric`] where one is given.
 
 mod classification;
 mod evaluator;
 mod kept;
 mod measure;
 mod outputs;
+mod own;
 mod restoration;
 mod rows;
 mod scores;
@@ -23,7 +24,9 @@ use serde::Serialize;
 
 pub(crate) use classification::divergence_of;
 pub use evaluator::Evaluator;
-pub use measure::{Against, Measure, Metric};
+pub use measure::{Against, Described, Measure, Metric};
+pub(crate) use own::of_batch;
+pub use own::{OwnMetric, SampleOutput};
 
 use crate::error::Error;
 use crate::inputs::DataSource;
@@ -33,7 +36,7 @@ use crate::progress::Progress;
 /// The measured figures of a model on a data set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// The one that the model is judged by: top-1 with labels; else PSNR, or the SNR of the
+    /// The one that the model is judged by: an [`OwnMetric`]; else top-1 with labels; else PSNR, or the SNR of the
     /// worst output, with a target; else, against the original, agreement, or the SNR of the
     /// worst output.
     pub primary: Measure,

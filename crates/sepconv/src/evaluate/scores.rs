@@ -93,6 +93,8 @@ pub(super) struct Scores {
     target: Vec<Option<Compared>>,
     /// By output; `None` for what is no number.
     original: Vec<Option<Compared>>,
+    /// The caller's metric, and its value for every sample.
+    own: Option<(Metric, Vec<f64>)>,
 }
 
 impl Scores {
@@ -150,8 +152,17 @@ impl Scores {
         self.original = compared.collect();
     }
 
+    /// Takes the values of the caller's metric.
+    pub fn own(&mut self, metric: Metric, values: Vec<f64>) {
+        self.own = Some((metric, values));
+    }
+
     /// Adds the scores of the batch after those so far.
     pub fn append(&mut self, next: Self) {
+        match (&mut self.own, next.own) {
+            (Some((_, all)), Some((_, next))) => all.extend(next),
+            (all, next) => *all = next,
+        }
         match (&mut self.placed, next.placed) {
             (Some(all), Some(next)) => all.places.extend(next.places),
             (all, next) => *all = next,
@@ -164,6 +175,10 @@ impl Scores {
     pub fn measures(&self, names: &[String]) -> Vec<Measure> {
         let name = |i: usize| names.get(i).map_or("", String::as_str);
         let mut measures = Vec::new();
+        if let Some((metric, values)) = &self.own {
+            let outputs = names.join(", ");
+            measures.push(Measure::mean(*metric, Against::Original, &outputs, values));
+        }
         if let Some(placed) = &self.placed {
             let name = name(placed.output);
             measures.extend(accuracy(name, placed.classes, &placed.places));
@@ -194,7 +209,7 @@ fn append_outputs(all: &mut Vec<Option<Compared>>, next: Vec<Option<Compared>>) 
     }
 }
 
-/// The measure that a model is judged by: top-1 with labels; else PSNR, or the SNR of the
+/// The measure that a model is judged by: the caller's own; else top-1 with labels; else PSNR, or the SNR of the
 /// worst output, with a target; else, against the original, agreement, or the SNR of the worst
 /// output.
 pub(super) fn primary(measures: &[Measure]) -> Option<&Measure> {
@@ -213,7 +228,8 @@ pub(super) fn primary(measures: &[Measure]) -> Option<&Measure> {
         };
         snr.min_by(|a, b| rank(a).total_cmp(&rank(b)))
     };
-    first(Metric::TopOne)
+    let own = measures.iter().find(|m| matches!(m.metric, Metric::Own(_)));
+    own.or_else(|| first(Metric::TopOne))
         .or_else(|| first(Metric::Psnr))
         .or_else(|| worst(Against::Target))
         .or_else(|| first(Metric::Agreement))

@@ -51,6 +51,11 @@ impl Samples {
         self.dataset.len().div_ceil(self.batch)
     }
 
+    /// Rows of a batch.
+    pub fn rows(&self) -> usize {
+        self.batch
+    }
+
     /// Number of the first sample of a batch.
     pub fn first(&self, batch: usize) -> usize {
         batch * self.batch

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sepconv_latency::{Block, CostModel, Geometry, LatencyError, Measured, lowerings_for};
-use sepconv_passes::{Candidate, Choice, LayerPlan, Plan, Site, Surveyed};
+use sepconv_latency::{Block, CostModel, Geometry, LatencyError, Measured};
+use sepconv_passes::{Candidate, Choice, Families, LayerPlan, Plan, Site, Surveyed};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -23,6 +23,8 @@ pub enum Unit {
     Size,
     /// Time on a target.
     Latency,
+    /// What [`crate::Settings::cost`] says of the convolutions.
+    Cost,
 }
 
 /// A cost, and the lowering that costs so where it was measured.
@@ -60,13 +62,13 @@ impl Costs {
             };
             let bytes = site.dtype.size().unwrap_or(4) as f64;
             let kept = match unit {
-                Unit::Macs | Unit::Latency => site.macs.map(|m| m as f64),
+                Unit::Macs | Unit::Latency | Unit::Cost => site.macs.map(|m| m as f64),
                 Unit::Params => Some(site.kernel.len() as f64),
                 Unit::Size => Some(site.kernel.len() as f64 * bytes),
             };
             let of = |c: &Candidate| {
                 let cost = match unit {
-                    Unit::Macs | Unit::Latency => c.macs as f64,
+                    Unit::Macs | Unit::Latency | Unit::Cost => c.macs as f64,
                     Unit::Params => c.params as f64,
                     Unit::Size => c.params as f64 * bytes + NODES * (c.rank as f64 + 1.0),
                 };
@@ -78,12 +80,60 @@ impl Costs {
         costs
     }
 
-    /// Seconds on a target, measured. Only candidates for which `wanted` holds are timed.
+    /// Seconds on a target, measured; `seconds` of the original and of the model as folded. Only
+    /// candidates for which `wanted` holds are timed.
     pub fn measured(
         model: &Loaded,
         prepared: &Prepared,
-        seconds: (f64, f64),
+        families: &Families,
+        (original, total): (f64, f64),
         measured: &Measured,
+        wanted: &dyn Fn(usize, usize) -> bool,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let by = By {
+            model: measured,
+            stage: "timing layers",
+            pays: PAYS,
+        };
+        let costs = Self::of_blocks(model, prepared, families, &by, wanted, progress)?;
+        Ok(Self {
+            total,
+            original,
+            ..costs
+        })
+    }
+
+    /// What a cost model of the caller's says. The whole is the convolutions that it knows.
+    pub fn modelled(
+        model: &Loaded,
+        prepared: &Prepared,
+        families: &Families,
+        cost: &dyn CostModel,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let by = By {
+            model: cost,
+            stage: "costing layers",
+            pays: 1.0,
+        };
+        let all = |_, _| true;
+        let costs = Self::of_blocks(model, prepared, families, &by, &all, progress)?;
+        let total = costs.kept.iter().flatten().sum();
+        Ok(Self {
+            total,
+            original: total,
+            ..costs
+        })
+    }
+
+    /// Costs of every convolution and of the wanted candidates in all their lowerings, the
+    /// totals left at 0.
+    fn of_blocks(
+        model: &Loaded,
+        prepared: &Prepared,
+        families: &Families,
+        by: &By<'_>,
         wanted: &dyn Fn(usize, usize) -> bool,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
@@ -91,11 +141,10 @@ impl Costs {
             file: model.file(),
             source: source.into(),
         };
-        let (original, total) = seconds;
         let layers = &prepared.survey.layers;
         let mut costs = Self {
-            total,
-            original,
+            total: 0.0,
+            original: 0.0,
             kept: vec![None; layers.len()],
             candidates: Vec::new(),
         };
@@ -115,31 +164,39 @@ impl Costs {
             blocks.push(Block::original(geometry.clone()));
             places.push((i, None));
             for (c, candidate) in candidates.iter().enumerate().filter(|(c, _)| wanted(i, *c)) {
-                let (family, rank) = (&candidate.family, candidate.rank);
-                for lowering in lowerings_for(&geometry, family, rank).map_err(failed)? {
-                    let name = lowering.name();
-                    blocks.push(Block::chain(geometry.clone(), family, rank, name));
-                    places.push((i, Some((c, name))));
+                let Some(family) = families.find(&candidate.family) else {
+                    continue;
+                };
+                let any = Block::of(geometry.clone(), family, candidate.rank, "any");
+                let any = any.map_err(failed)?;
+                for lowering in any.lowerings().map_err(failed)? {
+                    blocks.push(any.written_by(lowering.name()));
+                    places.push((i, Some((c, lowering.name()))));
                 }
             }
         }
         progress.on(Event::Begin {
-            stage: "timing layers",
+            stage: by.stage,
             total: blocks.len(),
         });
-        let seconds = measured.costs(&blocks, &mut |done, _| progress.on(Event::Step { done }));
+        let found = by
+            .model
+            .costs(&blocks, &mut |done, _| progress.on(Event::Step { done }));
         progress.on(Event::End);
         if progress.cancelled() {
             return Err(Error::Cancelled);
         }
-        for ((layer, form), cost) in places.into_iter().zip(seconds.map_err(failed)?) {
-            let Some(cost) = cost else { continue };
+        for ((layer, form), cost) in places.into_iter().zip(found.map_err(failed)?) {
+            // What is no cost is out of the question.
+            let Some(cost) = cost.filter(|c| c.is_finite() && *c >= 0.0) else {
+                continue;
+            };
             let Some((candidate, lowering)) = form else {
                 costs.kept[layer] = Some(cost);
                 continue;
             };
             let best = &mut costs.candidates[layer][candidate];
-            let faster = costs.kept[layer].is_some_and(|kept| cost < PAYS * kept);
+            let faster = costs.kept[layer].is_some_and(|kept| cost < by.pays * kept);
             if faster && best.is_none_or(|(b, _)| cost < b) {
                 *best = Some((cost, Some(lowering)));
             }
@@ -178,6 +235,15 @@ impl Costs {
     }
 }
 
+/// Who costs blocks.
+struct By<'a> {
+    model: &'a dyn CostModel,
+    /// What progress calls it.
+    stage: &'static str,
+    /// A form must cost less than this share of the original's cost.
+    pays: f64,
+}
+
 /// A form must take less than this share of the original's time: less is within the noise.
 const PAYS: f64 = 0.97;
 
@@ -190,7 +256,7 @@ fn geometry(prepared: &Prepared, site: &Site) -> Option<Geometry> {
 
 fn total(model: &Loaded, unit: Unit) -> f64 {
     match unit {
-        Unit::Macs | Unit::Latency => model.cost.macs as f64,
+        Unit::Macs | Unit::Latency | Unit::Cost => model.cost.macs as f64,
         Unit::Params => model.cost.params as f64,
         Unit::Size => model.document.encoded_size() as f64,
     }

@@ -90,6 +90,10 @@ impl Planning {
         };
         let costs = match (unit, &timed) {
             (Unit::Latency, Some(timed)) => timed.clone(),
+            (Unit::Cost, timed) => {
+                let costs = modelled(model, prepared, settings, progress)?;
+                timed.iter().fold(costs, Costs::paying)
+            }
             (unit, Some(timed)) => Costs::counted(model, prepared, unit).paying(timed),
             (unit, None) => Costs::counted(model, prepared, unit),
         };
@@ -258,6 +262,19 @@ fn measured(
     timed(model, prepared, settings, &wanted, progress)
 }
 
+/// Costs by the caller's cost model.
+fn modelled(
+    model: &Loaded,
+    prepared: &Prepared,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Costs, Error> {
+    let cost = settings.cost.as_deref().ok_or_else(|| {
+        Error::Setting("a budget of cost needs a cost model (Settings::cost)".into())
+    })?;
+    Costs::modelled(model, prepared, &settings.families, cost, progress)
+}
+
 /// Costs in seconds on the settings' target of the candidates for which `wanted` holds.
 pub(crate) fn timed(
     model: &Loaded,
@@ -279,6 +296,7 @@ pub(crate) fn timed(
     Costs::measured(
         model,
         prepared,
+        &settings.families,
         (seconds(0), seconds(1)),
         &cache,
         wanted,

@@ -10,6 +10,7 @@ use super::damage::damage;
 use crate::calibrate::CalibrationSettings;
 use crate::compare::Comparison;
 use crate::error::Error;
+use crate::evaluate::{OwnMetric, of_batch};
 use crate::flow::{Cuts, Frontier, Samples, Segment};
 use crate::loaded::Loaded;
 use crate::metrics::{argmax, class_rows};
@@ -111,6 +112,19 @@ impl<'a> Prober<'a> {
             }
         }
         Ok((rows > 0).then(|| 100.0 * same as f64 / rows as f64))
+    }
+
+    /// Mean of the caller's metric over the samples.
+    pub fn own(&self, metric: &dyn OwnMetric, document: &Document) -> Result<f64, Error> {
+        let outputs = self.run(document, &self.outputs)?;
+        let names = self.original.output_names();
+        let pairs = self.batches.iter().zip(self.reference.iter().zip(&outputs));
+        let values = pairs.flat_map(|(batch, (a, b))| {
+            let rows = (self.samples.rows(), self.samples.valid(*batch));
+            of_batch(metric, &names, (a, b), rows)
+        });
+        let values: Vec<f64> = values.collect();
+        Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
     }
 
     /// Signal-to-noise ratio of the worst output over all samples, in dB.

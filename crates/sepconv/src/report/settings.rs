@@ -90,6 +90,7 @@ fn budget(budget: Budget) -> String {
         Budget::TargetParams(share) => format!("at most {share} of the parameters"),
         Budget::TargetSize(share) => format!("at most {share} of the bytes"),
         Budget::TargetLatency(share) => format!("at most {share} of the time"),
+        Budget::TargetCost(share) => format!("at most {share} of the cost"),
         Budget::MaxDrop(drop) => format!("at most {drop} points or dB worse"),
         Budget::MinSnr(db) => format!("output SNR of at least {db}\u{a0}dB"),
     }

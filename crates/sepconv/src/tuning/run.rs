@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use sepconv_ir::{Tensor, ValueId};
+use sepconv_passes::PassError;
 use sepconv_targets::{Session, Target};
 use sepconv_tune::{
     Epoch, Examples, Goal, Loss, Network, TrainSettings, Trained, TuneError, held_out, train,
@@ -219,7 +220,7 @@ impl Part<'_> {
             if let Some(Err(source)) = set {
                 return Err(Error::Pass {
                     file: model.file(),
-                    source: source.into(),
+                    source: PassError::of("tune")(source),
                 });
             }
         }

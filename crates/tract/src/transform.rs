@@ -1,0 +1,317 @@
+//! The transform.
+//!
+//! Before: `y = Conv(x, W, b)`, `W` constant, of floats. After: the convolutions of a chain, or the
+//! sum of such chains. Conditions: the chain costs fewer MACs, unless the caller does not mind. Terminates: every convolution that
+//! the model has before is visited once.
+
+use sepconv_factor::{Chain, Decomposition, Factored, Skip, chain_parameters};
+use sepconv_passes::{Candidate, Choice, Families, Kept, LayerPlan, PassError, Plan, Selection};
+use tract_core::internal::{StaticName, TractResult, TypedModel, TypedNode};
+use tract_core::ops::cnn::Conv;
+use tract_core::transform::ModelTransform;
+
+use crate::error::TransformError;
+use crate::site::Site;
+use crate::wire::patch;
+
+/// What decides about the convolutions.
+#[derive(Debug, Clone, PartialEq)]
+pub enum How {
+    /// The same rank of a depthwise-separable family everywhere (the full rank where a kernel has
+    /// less), in the order with the smaller weight error.
+    Rank(usize),
+    /// The share of its kernel's squared Frobenius norm that every convolution keeps, in `(0, 1]`,
+    /// at the fewest MACs.
+    Energy(f64),
+    /// What a plan says of the node of that name, such as the `layers` of a plan file that
+    /// `sepconv` wrote. Nodes that it does not name stay.
+    Plan(Plan),
+}
+
+/// Puts separable convolutions in the place of others, by their weights alone.
+#[derive(Debug, Clone)]
+pub struct SeparateConvs {
+    /// What decides about the convolutions.
+    pub how: How,
+    /// Families that are tried, those of the caller's crates among them.
+    pub families: Families,
+    /// Which nodes are meant, by name.
+    pub selection: Selection,
+    /// Whether convolutions are replaced that then cost as many MACs or more, to verify exactness.
+    pub costlier: bool,
+}
+
+impl SeparateConvs {
+    /// The same rank everywhere, see [`How::Rank`].
+    pub fn rank(rank: usize) -> Self {
+        Self::by(How::Rank(rank))
+    }
+
+    /// The same share of energy everywhere, see [`How::Energy`].
+    pub fn energy(share: f64) -> Self {
+        Self::by(How::Energy(share))
+    }
+
+    /// What a plan says, see [`How::Plan`]. Its families have to be among
+    /// [`sepconv_factor::families()`] or [`Families::with`].
+    pub fn plan(plan: Plan) -> Self {
+        Self::by(How::Plan(plan))
+    }
+
+    fn by(how: How) -> Self {
+        Self {
+            how,
+            families: Families::default(),
+            selection: Selection::default(),
+            costlier: false,
+        }
+    }
+
+    /// Transforms `model` and tells what became of each of its convolutions, in the order of
+    /// evaluation: the candidate that took its place, or why it stays.
+    ///
+    /// # Errors
+    /// [`TransformError`]; the model is then as it was.
+    pub fn apply(&self, model: &mut TypedModel) -> Result<Plan, TransformError> {
+        let whole = TransformError::at("");
+        let mut layers = Vec::new();
+        let mut chains = Vec::new();
+        let mut offered = 0;
+        for id in model.eval_order().map_err(&whole)? {
+            let node = model.node(id);
+            let Some(conv) = node.op_as::<Conv>() else {
+                continue;
+            };
+            let (choice, chain) = match self.decide(model, node, conv, &mut offered) {
+                Ok((candidate, chain)) => (Choice::Separate(candidate), Some(chain)),
+                Err(Stays::For(kept)) => (Choice::Keep(kept), None),
+                Err(Stays::Error(error)) => return Err(error.into()),
+            };
+            layers.push(LayerPlan {
+                layer: node.name.clone(),
+                choice,
+            });
+            chains.extend(chain.map(|chain| (id, chain)));
+        }
+        self.check(&layers, offered)?;
+        // A patch that fails must not leave half of the others behind.
+        let mut done = model.clone();
+        for (id, chain) in chains {
+            let node = done.node(id);
+            let failed = TransformError::at(&node.name);
+            let Some(conv) = node.op_as::<Conv>() else {
+                continue;
+            };
+            let patch = patch(&done, node, conv, &chain).map_err(&failed)?;
+            patch.apply(&mut done).map_err(&failed)?;
+        }
+        done.compact().map_err(&whole)?;
+        *model = done;
+        Ok(Plan { layers })
+    }
+
+    fn decide(
+        &self,
+        model: &TypedModel,
+        node: &TypedNode,
+        conv: &Conv,
+        offered: &mut usize,
+    ) -> Result<(Candidate, Chain), Stays> {
+        if !self.selection.includes(&node.name) {
+            return Err(Kept::NotSelected.into());
+        }
+        let planned = match &self.how {
+            How::Plan(plan) => match plan.layers.iter().find(|l| l.layer == node.name) {
+                Some(LayerPlan {
+                    choice: Choice::Separate(candidate),
+                    ..
+                }) => Some(candidate),
+                Some(LayerPlan {
+                    choice: Choice::Keep(kept),
+                    ..
+                }) => return Err(kept.clone().into()),
+                None => return Err(Kept::Planned.into()),
+            },
+            How::Rank(_) | How::Energy(_) => None,
+        };
+        let site = Site::read(model, node, conv)?;
+        let offers = match planned {
+            Some(candidate) => self.planned(&site, candidate, &node.name)?,
+            None => self.offers(&site, &node.name)?,
+        };
+        *offered = offers.iter().map(|o| o.full).fold(*offered, usize::max);
+        let saving = offers.iter();
+        let saving = saving.filter(|o| self.costlier || o.candidate.saves());
+        let chosen = saving.min_by(|a, b| match self.how {
+            How::Energy(_) => {
+                let macs = a.candidate.macs.cmp(&b.candidate.macs);
+                macs.then(b.candidate.energy.total_cmp(&a.candidate.energy))
+            }
+            How::Rank(_) | How::Plan(_) => {
+                let (a, b) = (&a.candidate, &b.candidate);
+                let error = a.weight_error.total_cmp(&b.weight_error);
+                error.then(a.macs.cmp(&b.macs))
+            }
+        });
+        let chosen = chosen.ok_or(Kept::NoSaving)?;
+        let chain = chosen.factored.chain(chosen.candidate.rank);
+        let chain = chain.map_err(|source| PassError::Factor {
+            node: node.name.clone(),
+            source,
+        })?;
+        Ok((chosen.candidate.clone(), chain))
+    }
+
+    /// The candidate of a plan.
+    fn planned(&self, site: &Site, planned: &Candidate, node: &str) -> Result<Vec<Offer>, Stays> {
+        let misfit = |reason: String| PassError::Plan {
+            layer: node.to_owned(),
+            reason,
+        };
+        let (name, rank) = (&planned.family, planned.rank);
+        let family = self.families.find(name);
+        let family = family.ok_or_else(|| misfit(format!("no family '{name}'")))?;
+        let ranks = family.ranks(site.kernel.shape());
+        let full = ranks.map_err(|skip| misfit(skip.to_string()))?.max;
+        if !(1..=full).contains(&rank) {
+            return Err(misfit(format!("family '{name}' has no rank {rank} here")).into());
+        }
+        offers(site, family, |_| vec![rank], node)
+    }
+
+    /// What the families make of a kernel.
+    fn offers(&self, site: &Site, node: &str) -> Result<Vec<Offer>, Stays> {
+        let mut skipped: Option<Skip> = None;
+        let mut found = Vec::new();
+        for family in self.families.all() {
+            let name = family.name();
+            let by_rank = matches!(self.how, How::Rank(_));
+            if !self.families.allows(name, site.strided, false)
+                || by_rank && !matches!(name, "dw-pw" | "pw-dw")
+            {
+                continue;
+            }
+            let ranks = match family.ranks(site.kernel.shape()) {
+                Ok(ranks) => ranks,
+                Err(skip) => {
+                    skipped.get_or_insert(skip);
+                    continue;
+                }
+            };
+            let wanted = |factored: &dyn Factored| match self.how {
+                // A rank of 0 is refused as a setting, once all is known.
+                How::Rank(rank) => vec![rank.clamp(1, ranks.max)],
+                _ => {
+                    let energy = |rank: &usize| factored.spectrum().energy(*rank);
+                    let enough = |rank: &usize| match self.how {
+                        How::Energy(share) => energy(rank) >= share,
+                        _ => true,
+                    };
+                    ranks.iter().find(enough).into_iter().collect()
+                }
+            };
+            found.extend(offers(site, family, wanted, node)?);
+        }
+        match found.is_empty() {
+            true => Err(skipped.map_or(Kept::NoFamily, Kept::Skip).into()),
+            false => Ok(found),
+        }
+    }
+
+    /// Refuses settings that are out of range for what the model offers, and a plan that names
+    /// what is not there.
+    fn check(&self, layers: &[LayerPlan], max: usize) -> Result<(), PassError> {
+        match &self.how {
+            How::Rank(rank) if *rank == 0 || max > 0 && *rank > max => {
+                Err(PassError::Rank { rank: *rank, max })
+            }
+            How::Energy(share) if !(*share > 0.0 && *share <= 1.0) => {
+                Err(PassError::Energy(*share))
+            }
+            How::Plan(plan) => {
+                let known = |name: &str| layers.iter().any(|l| l.layer == name);
+                let mut rewritten = plan.rewritten();
+                match rewritten.find(|(name, _)| !known(name)) {
+                    Some((name, _)) => Err(PassError::Plan {
+                        layer: name.to_owned(),
+                        reason: "no such convolution".into(),
+                    }),
+                    None => Ok(()),
+                }
+            }
+            How::Rank(_) | How::Energy(_) => Ok(()),
+        }
+    }
+}
+
+impl ModelTransform for SeparateConvs {
+    fn name(&self) -> StaticName {
+        "sepconv".into()
+    }
+
+    fn transform(&self, model: &mut TypedModel) -> TractResult<()> {
+        Ok(self.apply(model).map(drop)?)
+    }
+}
+
+/// A candidate and what its chain is cut from.
+struct Offer {
+    candidate: Candidate,
+    factored: std::rc::Rc<Box<dyn Factored>>,
+    /// Full rank of the family.
+    full: usize,
+}
+
+/// The candidates of one family at the ranks that `wanted` names.
+fn offers(
+    site: &Site,
+    family: &dyn Decomposition,
+    wanted: impl Fn(&dyn Factored) -> Vec<usize>,
+    node: &str,
+) -> Result<Vec<Offer>, Stays> {
+    let failed = |source| PassError::Factor {
+        node: node.to_owned(),
+        source,
+    };
+    let shape = site.kernel.shape();
+    let factored = std::rc::Rc::new(family.factor(&site.kernel).map_err(failed)?);
+    let full = family.ranks(shape).map_or(0, |ranks| ranks.max);
+    let mut found = Vec::new();
+    for rank in wanted(&**factored) {
+        let stages = family.stages(shape, rank).map_err(failed)?;
+        let (macs_before, macs) = site.macs(&stages);
+        found.push(Offer {
+            candidate: Candidate {
+                family: family.name().to_owned(),
+                rank,
+                macs_before,
+                macs,
+                params: chain_parameters(&stages),
+                energy: factored.spectrum().energy(rank),
+                weight_error: factored.spectrum().error(rank),
+                lowering: None,
+            },
+            factored: factored.clone(),
+            full,
+        });
+    }
+    Ok(found)
+}
+
+/// Why a convolution stays, or the model as a whole.
+enum Stays {
+    For(Kept),
+    Error(PassError),
+}
+
+impl From<Kept> for Stays {
+    fn from(kept: Kept) -> Self {
+        Self::For(kept)
+    }
+}
+
+impl From<PassError> for Stays {
+    fn from(error: PassError) -> Self {
+        Self::Error(error)
+    }
+}
