@@ -13,9 +13,10 @@ use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::search::search;
 use crate::settings::{Budget, DataFree, Settings};
+use crate::tighten::to_fraction;
 
 /// Tries that a bisection takes.
-const TRIES: usize = 6;
+pub(crate) const TRIES: usize = 6;
 
 /// Rewrites `model` so that it meets the settings' budget.
 pub(crate) fn meet(
@@ -296,7 +297,10 @@ fn keep_paying(
 }
 
 /// The plan that takes what `chosen` names for a layer of the survey.
-fn plan(prepared: &Prepared, mut chosen: impl FnMut(usize) -> Option<Candidate>) -> Plan {
+pub(crate) fn plan(
+    prepared: &Prepared,
+    mut chosen: impl FnMut(usize) -> Option<Candidate>,
+) -> Plan {
     Plan::choosing(&prepared.survey, |i, _| {
         chosen(i).map_or(Choice::Keep(Kept::Planned), Choice::Separate)
     })
@@ -307,88 +311,6 @@ fn closest(admissible: &[Candidate]) -> Option<Candidate> {
     let all = admissible.iter();
     let best = all.min_by(|a, b| a.weight_error.total_cmp(&b.weight_error));
     best.cloned()
-}
-
-/// A model that costs at most `fraction` of the original. What is only estimated while
-/// planning, time and bytes, is measured on the planned model with unfitted weights, and the
-/// plan is tightened until it holds.
-pub(crate) fn to_fraction(
-    model: &Loaded,
-    prepared: &Prepared,
-    settings: &Settings,
-    calibration: Option<&CalibrationSettings>,
-    (planning, unit): (&Planning, Unit),
-    fraction: f64,
-    progress: &dyn Progress,
-) -> Result<Compressed, Error> {
-    let (mut aim, mut share) = (fraction, SHARE);
-    let mut solution = planning.solve(aim, share).map_err(|e| prepared.failed(e))?;
-    for _ in 0..TRIES {
-        let trial = trial(model, prepared, settings, &solution, unit)?;
-        if trial.cost > fraction {
-            aim *= (fraction / trial.cost).min(0.99);
-        } else if trial.share < SHARE {
-            share *= (SHARE / trial.share.max(0.1)).clamp(1.02, 1.3);
-        } else {
-            break;
-        }
-        let next = planning.solve(aim, share).map_err(|e| prepared.failed(e))?;
-        if next.chosen == solution.chosen {
-            break;
-        }
-        solution = next;
-    }
-    if solution.chosen.iter().all(Option::is_none) {
-        return Err(Error::Nothing {
-            file: model.file(),
-            reason: "no rewrite pays within this budget".into(),
-        });
-    }
-    let made = realised(prepared, solution, settings, calibration, progress)?;
-    Ok(Compressed {
-        times: planning.times(prepared, &made.plan),
-        ..made
-    })
-}
-
-/// What a planned model measures with unfitted weights.
-struct Trial {
-    /// Fraction of the original's cost.
-    cost: f64,
-    /// Share of the saved cost that is saved time; enough where time is no matter.
-    share: f64,
-}
-
-fn trial(
-    model: &Loaded,
-    prepared: &Prepared,
-    settings: &Settings,
-    solution: &Solution,
-    unit: Unit,
-) -> Result<Trial, Error> {
-    let made = || prepared.with(plan(prepared, |i| solution.chosen[i].clone()), settings);
-    let bytes = |m: &Loaded| m.document.encoded_size() as f64;
-    let cost = match unit {
-        Unit::Size => bytes(&made()?.model) / bytes(model),
-        // Counted exactly: what was planned holds.
-        _ => solution.fraction,
-    };
-    let enough = Trial { cost, share: SHARE };
-    let Some(latency) = settings.latency else {
-        return Ok(enough);
-    };
-    let run = latency.time([model, &made()?.model], settings.seed, &())?;
-    let time = run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median);
-    Ok(match unit {
-        Unit::Latency => Trial {
-            cost: time,
-            ..enough
-        },
-        _ => Trial {
-            cost,
-            share: (1.0 - time) / (1.0 - cost).max(1e-9),
-        },
-    })
 }
 
 /// The cheapest model that is good enough, by bisection over the fraction that is kept. Each

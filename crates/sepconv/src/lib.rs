@@ -50,6 +50,7 @@ mod saved_plan;
 mod search;
 mod settings;
 mod sweep;
+mod tighten;
 mod tuning;
 
 pub use bench::{BenchRun, BenchSettings, ModelTiming, bench};

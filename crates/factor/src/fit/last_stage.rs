@@ -119,7 +119,7 @@ fn features(front: &Kernel, groups: usize, group: usize) -> Vec<f64> {
         let first = output / shape.group_out() * own - group * inputs;
         let weights = &front.data()[output * own..][..own];
         for (to, &w) in row[first..].iter_mut().zip(weights) {
-            *to = f64::from(w);
+            *to = w;
         }
     }
     features

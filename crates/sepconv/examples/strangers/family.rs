@@ -79,7 +79,7 @@ impl Decomposition for BlockFirst {
             for o in 0..outputs {
                 for (i, &a) in part(o).iter().enumerate() {
                     for (j, &b) in part(o).iter().enumerate() {
-                        gram[i * d + j] += f64::from(a) * f64::from(b);
+                        gram[i * d + j] += a * b;
                     }
                 }
             }
@@ -88,11 +88,7 @@ impl Decomposition for BlockFirst {
                 .ok_or(FactorError::NoConvergence { slice: block })?;
             let mix = |o: usize, r: usize| -> f64 {
                 let filter = &vectors[r * d..][..d];
-                part(o)
-                    .iter()
-                    .zip(filter)
-                    .map(|(&w, f)| f64::from(w) * f)
-                    .sum()
+                part(o).iter().zip(filter).map(|(&w, f)| w * f).sum()
             };
             for (energy, value) in energies.iter_mut().zip(&values) {
                 *energy += value.max(0.0);
