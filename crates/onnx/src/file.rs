@@ -148,7 +148,7 @@ impl Staged {
     /// Copies a mapped file beside `path`. Blocks of zeros become holes where the file system has
     /// them, and no more than a part of the mapping is in memory at a time.
     pub(crate) fn copy(path: &Path, force: bool, map: &Mapping) -> Result<Self, OnnxError> {
-        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        const ZEROS: &[u8] = &[0; 1 << 16];
         let io = |source| io_error(path, source);
         let mut temp = Self::beside(path, force)?;
         let file = temp.as_file_mut();
