@@ -321,8 +321,33 @@ def double():
     return model(nodes, {**tensors, **parameters}, kind=TensorProto.DOUBLE)
 
 
+def products(opset=17):
+    """Rows by constant matrices: `Gemm` in both layouts and with factors, `MatMul` along three axes."""
+    tensors = {
+        "w": array(16, 4, 3, 3),
+        "a": array(24, 16),
+        "ab": array(24),
+        "b": array(24, 20),
+        "bb": array(1, 20),
+        "m": array(8, 12),
+        "mb": array(12),
+    }
+    nodes = [
+        conv(["x", "w"], "h"),
+        helper.make_node("GlobalAveragePool", ["h"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["f"], name="flatten"),
+        helper.make_node("Gemm", ["f", "a", "ab"], ["g"], name="first", transB=1, alpha=0.5, beta=2.0),
+        helper.make_node("Relu", ["g"], ["r"], name="relu"),
+        helper.make_node("Gemm", ["r", "b", "bb"], ["y"], name="second"),
+        helper.make_node("MatMul", ["x", "m"], ["t"], name="rows"),
+        helper.make_node("Add", ["t", "mb"], ["z"], name="add"),
+    ]
+    inputs = {"x": ("N", *INPUT[1:])}
+    return model(nodes, tensors, outputs={"y": ("N", 20), "z": ("N", 4, 9, 12)}, inputs=inputs, opset=opset)
+
+
 # Those that a test asks for by name.
-OTHERS = {"quantized": quantized, "huge": huge, "double": double}
+OTHERS = {"products": products, "products-9": lambda: products(9), "quantized": quantized, "huge": huge, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

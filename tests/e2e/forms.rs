@@ -164,6 +164,69 @@ fn pointwise_convolutions_are_cut_by_low_rank() {
     assert!(fitted > free, "{fitted} dB, {free} dB data-free");
 }
 
+/// Products by constant matrices are cut to a lower rank where that is asked for, exactly at full
+/// rank, better with data than without, and are left alone otherwise.
+#[test]
+fn matrix_products_are_cut_by_low_rank() {
+    let scratch = Scratch::new();
+    for case in ["products", "products-9"] {
+        let [model, data] = ["model.onnx", "data.npz"].map(|n| scratch.path(n));
+        ask(json!({"do": "build", "case": case, "out": model}));
+        ask(json!({"do": "inputs", "model": model, "out": data, "free": {"N": 300}}));
+        let made = |options: &[&str]| {
+            let out = scratch.path("out.onnx");
+            let all = ["compress", &model, "-o", &out, "--force", "--json"];
+            let report = sepconv(&[&all, options].concat()).json();
+            let layers = report["layers"].as_array().unwrap().iter();
+            let forms = layers.map(|l| {
+                let text = |key: &str| l[key].as_str().unwrap().to_owned();
+                (text("name"), text("form"))
+            });
+            let found = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+            let problems = found["problems"].as_array().unwrap().iter();
+            let others = problems.filter(|p| {
+                let text = p.as_str().unwrap();
+                let products = [
+                    "Gemm that makes 'g'",
+                    "Gemm that makes 'y'",
+                    "MatMul that makes 't'",
+                ];
+                !products.iter().any(|p| text.starts_with(p))
+            });
+            assert_eq!(others.count(), 0, "{options:?}: {}", found["problems"]);
+            let found =
+                ask(json!({"do": "agree", "model": out, "reference": model, "inputs": data}));
+            let snr = ["y", "z"].map(|o| found["snr_db"][o].as_f64().unwrap());
+            (forms.collect::<Vec<_>>(), worst(&found["error"]), snr)
+        };
+        let weights = ["--data-free=weights"];
+        let full = ["--energy", "1", "--allow-costlier"];
+        let (forms, ..) = made(&[&weights[..], &full].concat());
+        assert_eq!(forms.len(), 1, "{forms:?}");
+        let (forms, error, _) = made(&[&weights[..], &full, &["--families", "+lowrank"]].concat());
+        let low = |name: &str| (name.to_owned(), "lowrank".to_owned());
+        assert_eq!(forms[1..], ["first", "second", "rows"].map(low));
+        assert!(error <= 1e-4, "{error:e}");
+        let half = [
+            "--target-params",
+            "0.7",
+            "--skip",
+            "conv",
+            "--families",
+            "lowrank",
+        ];
+        let (forms, _, free) = made(&[&weights[..], &half].concat());
+        assert!(forms.iter().any(|f| f.1 == "lowrank"), "{forms:?}");
+        let (forms, _, fitted) = made(&[&["--calib", &data][..], &half].concat());
+        assert!(forms.iter().any(|f| f.1 == "lowrank"), "{forms:?}");
+        let least = |snr: [f64; 2]| snr[0].min(snr[1]);
+        assert!(
+            least(fitted) > least(free),
+            "{fitted:?} dB, {free:?} dB data-free"
+        );
+    }
+}
+
 /// Quantised weights stay as they are, to the byte, unless they are to be looked through: then
 /// the model equals the original at full rank, with floats in the place of what it rewrote.
 #[test]

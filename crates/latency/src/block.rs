@@ -8,7 +8,7 @@ use sepconv_factor::{
     transposed_chain_macs,
 };
 use sepconv_ir::{DType, Graph};
-use sepconv_passes::Site;
+use sepconv_passes::{Product, Site};
 
 use crate::error::LatencyError;
 
@@ -56,6 +56,8 @@ pub struct Geometry {
     pub dilations: Vec<usize>,
     /// Padding in elements: all beginnings, then all ends.
     pub pads: Vec<usize>,
+    /// The matrix product that it is, where it is no convolution: `input` is then its positions.
+    pub product: Option<Product>,
     /// Where it is a transposed convolution, what is added at the end of its output.
     pub transposed: Option<Vec<usize>>,
     /// Whether it has a bias.
@@ -80,6 +82,7 @@ impl Geometry {
             strides: sizes(&a.strides),
             dilations: sizes(&a.dilations),
             pads: sizes(&a.explicit_pads(&extents)?),
+            product: site.product,
             transposed: a.transposed.then(|| sizes(&a.output_padding)),
             bias: op.input(2).is_some(),
             activation: op.output(0).and_then(|y| activation(graph, y)),
@@ -138,6 +141,9 @@ impl fmt::Display for Geometry {
         )?;
         if let Some(added) = &self.transposed {
             write!(f, " transposed{}", list(added, ","))?;
+        }
+        if let Some(product) = self.product {
+            write!(f, " {}", product.op_type())?;
         }
         if self.bias {
             f.write_str(" bias")?;

@@ -13,7 +13,7 @@ use sepconv_onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     TensorShapeProto, TypeProto, ValueInfoProto,
 };
-use sepconv_passes::{Lowering, Site, lowering, replace};
+use sepconv_passes::{Lowering, Product, Site, lowering, replace};
 use sepconv_targets::InputSpec;
 
 use crate::block::{Block, Form, Geometry};
@@ -106,8 +106,19 @@ pub(crate) fn input(geometry: &Geometry) -> Option<(InputSpec, Tensor)> {
 }
 
 fn input_dims(g: &Geometry) -> Vec<usize> {
+    if g.product.is_some() {
+        return rows(g, g.kernel.in_channels);
+    }
     let channels = frame(g.kernel.in_channels).unwrap_or(g.kernel.in_channels);
     [&[g.batch, channels], &*g.input].concat()
+}
+
+/// The extents of a matrix product's operand or result: channels last.
+fn rows(g: &Geometry, channels: usize) -> Vec<usize> {
+    match (g.product, g.input.iter().product()) {
+        (Some(Product::MatMul), positions) if positions > 1 => vec![g.batch, positions, channels],
+        (_, positions) => vec![g.batch * positions, channels],
+    }
 }
 
 /// Channels outside the frame of a side of so many, if it has one.
@@ -133,6 +144,22 @@ fn model(g: &Geometry) -> Option<ModelProto> {
     let mut nodes = Nodes::new(g.dtype);
     let kernel = &g.kernel;
     let ones = vec![1; g.input.len()];
+    if let Some(product) = g.product {
+        let dims = vec![kernel.in_channels, kernel.out_channels];
+        let bias = g.bias && product == Product::Gemm;
+        nodes.weighted(
+            product.op_type(),
+            "conv",
+            dims,
+            kernel.out_channels,
+            bias,
+            Vec::new(),
+        )?;
+        if let Some(activation) = g.activation {
+            nodes.add("activation", activation.op_type(), Vec::new(), Vec::new());
+        }
+        return nodes.finish(g, &rows(g, kernel.out_channels));
+    }
     if let Some(channels) = frame(kernel.in_channels) {
         let dims = [&[kernel.in_channels, channels], &*ones].concat();
         nodes.conv("head", dims, false, Vec::new())?;
@@ -169,23 +196,7 @@ fn model(g: &Geometry) -> Option<ModelProto> {
         channels = outside;
     }
     let output = [&[g.batch, channels], &*g.output()?].concat();
-    nodes.node.last_mut()?.output = vec!["y".into()];
-    Some(ModelProto {
-        ir_version: Some(8),
-        opset_import: vec![OperatorSetIdProto {
-            domain: None,
-            version: Some(17),
-        }],
-        graph: Some(GraphProto {
-            name: Some("block".into()),
-            node: nodes.node,
-            initializer: nodes.initializer,
-            input: vec![info("x", g.dtype, &input_dims(g))],
-            output: vec![info("y", g.dtype, &output)],
-            ..Default::default()
-        }),
-        ..Default::default()
-    })
+    nodes.finish(g, &output)
 }
 
 /// Operators one after another, from `x` on.
@@ -202,6 +213,27 @@ impl Nodes {
             node: Vec::new(),
             initializer: Vec::new(),
         }
+    }
+
+    /// The model of all operators, of which the last makes `y`.
+    fn finish(mut self, g: &Geometry, output: &[usize]) -> Option<ModelProto> {
+        self.node.last_mut()?.output = vec!["y".into()];
+        Some(ModelProto {
+            ir_version: Some(8),
+            opset_import: vec![OperatorSetIdProto {
+                domain: None,
+                version: Some(17),
+            }],
+            graph: Some(GraphProto {
+                name: Some("block".into()),
+                node: self.node,
+                initializer: self.initializer,
+                input: vec![info("x", g.dtype, &input_dims(g))],
+                output: vec![info("y", g.dtype, output)],
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
     }
 
     fn add(

@@ -18,6 +18,7 @@ pub(crate) fn conv(channels: usize) -> Geometry {
         pads: vec![0; 4],
         bias: true,
         activation: None,
+        product: None,
         transposed: None,
     }
 }

@@ -24,6 +24,7 @@ fn geometry(channels: usize) -> Geometry {
         pads: vec![1, 1, 1, 1],
         bias: true,
         activation: Some(Activation::LeakyRelu),
+        product: None,
         transposed: None,
     }
 }

@@ -40,7 +40,7 @@ pub enum PassError {
     #[error("target {0} is outside 0..1 (the fraction of the MACs to keep)")]
     Budget(f64),
     /// A budget that no plan meets.
-    #[error("the budget of {target:.3} of the MACs can't be met: the least possible is {least:.3}")]
+    #[error("the budget of {target:.3} can't be met: the least possible is {least:.3}")]
     Unreachable {
         /// The fraction asked for.
         target: f64,

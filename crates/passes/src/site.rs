@@ -1,4 +1,4 @@
-//! Convolutions of a graph, and why some of them stay as they are.
+//! Layers of a graph: convolutions, matrix products, and why some of them stay as they are.
 
 use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes};
@@ -8,6 +8,7 @@ use sepconv_factor::{
 use sepconv_ir::{DType, Graph, NodeId, Operator};
 use serde::{Deserialize, Serialize};
 
+use crate::product::Product;
 use crate::transposed::swap_channels;
 
 /// Why a convolution stays as it is; displays as a short phrase.
@@ -44,6 +45,9 @@ pub enum Kept {
     /// Its attributes contradict one another or the weight.
     #[error("{0}")]
     Malformed(String),
+    /// It is a matrix product of a form that is not rewritten.
+    #[error("{0}")]
+    Form(String),
     /// Every candidate costs as many MACs or more.
     #[error("no candidate saves MACs")]
     NoSaving,
@@ -74,13 +78,15 @@ impl Kept {
     }
 }
 
-/// A convolution that can be rewritten.
+/// A convolution, or a product that is one, that can be rewritten.
 #[derive(Debug, Clone)]
 pub struct Site {
     /// The node.
     pub node: NodeId,
     /// Its name, or that of its output where it has none.
     pub name: String,
+    /// The matrix product that it is, where it is no convolution.
+    pub product: Option<Product>,
     /// Geometry.
     pub attributes: ConvAttributes,
     /// Kernel shape, `[Co, Ci/groups, k...]`.
@@ -100,7 +106,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Describes the convolution on `node`. `None` if `node` is no convolution.
+    /// Describes the convolution or the product on `node`. `None` if `node` is neither.
     pub fn of(
         graph: &Graph,
         node: NodeId,
@@ -108,10 +114,11 @@ impl Site {
         sight: Sight,
     ) -> Option<Result<Self, Kept>> {
         let op = graph.operator(node)?;
-        Self::is_convolution(op).then(|| Self::read(graph, node, op, shapes, sight))
+        let surveyed = Self::is_convolution(op) || Product::of(op).is_some();
+        surveyed.then(|| Self::read(graph, node, op, shapes, sight))
     }
 
-    /// Whether an operator is one that is surveyed.
+    /// Whether an operator is a convolution.
     pub fn is_convolution(op: &Operator) -> bool {
         op.is("Conv") || op.is("ConvTranspose")
     }
@@ -136,26 +143,36 @@ impl Site {
         if !op.is_literal() {
             return Err(Kept::Reference);
         }
-        let attributes = ConvAttributes::read(op, weight.dims())
-            .map_err(|e| Kept::Malformed(e.reason.to_string()))?;
-        let dims = weight.dims();
+        let product = Product::of(op);
+        let attributes = match product {
+            Some(product) => product.attributes(graph, op, weight.dims())?,
+            None => ConvAttributes::read(op, weight.dims())
+                .map_err(|e| Kept::Malformed(e.reason.to_string()))?,
+        };
+        let spatial: Vec<usize> = attributes.kernel.iter().map(|k| *k as usize).collect();
         let kernel = KernelShape::new(
             attributes.out_channels as usize,
             attributes.in_channels as usize,
             attributes.group as usize,
-            &dims[2..],
+            spatial,
         )
         .map_err(|e| Kept::Malformed(e.to_string()))?;
         let input = op.input(0).and_then(|v| shapes.extents(v));
         let output = op.output(0).and_then(|v| shapes.extents(v));
+        let axes = attributes.axes();
+        let places = |extents: Vec<u64>| match product {
+            Some(_) => Product::positions(&extents),
+            None => spatial_of(&extents, axes),
+        };
         let batch = input.as_ref().and_then(|d| d.first().copied());
         Ok(Self {
             node,
             name: graph.label(node).to_owned(),
             dtype: weight.dtype(),
             sight,
-            input_spatial: input.and_then(|d| spatial(&d, attributes.axes())),
-            output_spatial: output.and_then(|d| spatial(&d, attributes.axes())),
+            product,
+            input_spatial: input.and_then(places),
+            output_spatial: output.and_then(places),
             attributes,
             kernel,
             batch: batch.unwrap_or(1),
@@ -163,22 +180,22 @@ impl Site {
         })
     }
 
-    /// The kernel's weights; those of a transposed convolution with their channels swapped
-    /// within the groups, as a `Conv` has them.
+    /// The kernel's weights as a `Conv` has them: those of a transposed convolution with their
+    /// channels swapped within the groups, the matrix of a product with its outputs first.
     ///
     /// # Errors
     /// [`Kept::NotFinite`] and other reasons why it can't be decomposed.
     pub fn weights(&self, graph: &Graph) -> Result<Kernel, Kept> {
-        let tensor = graph
-            .operator(self.node)
-            .and_then(|op| op.input(1))
-            .and_then(|w| self.sight.resolve(graph, w))
-            .ok_or(Kept::NotConstant)?;
+        let op = graph.operator(self.node).ok_or(Kept::NotConstant)?;
+        let tensor = op.input(1).and_then(|w| self.sight.resolve(graph, w));
+        let tensor = tensor.ok_or(Kept::NotConstant)?;
         let data = tensor
             .to_f64()
             .ok_or_else(|| Kept::Type(tensor.dtype().to_string()))?;
         let k = &self.kernel;
-        let kernel = if self.attributes.transposed {
+        let kernel = if let Some(product) = self.product {
+            Kernel::new(k.clone(), product.kernel(op, k.out_channels, data))
+        } else if self.attributes.transposed {
             let swapped = swap_channels(&data, (k.groups, k.group_in(), k.group_out()));
             Kernel::new(k.clone(), swapped)
         } else {
@@ -241,6 +258,6 @@ impl Site {
     }
 }
 
-fn spatial(dims: &[u64], axes: usize) -> Option<Vec<usize>> {
+fn spatial_of(dims: &[u64], axes: usize) -> Option<Vec<usize>> {
     (dims.len() == axes + 2).then(|| dims[2..].iter().map(|d| *d as usize).collect())
 }

@@ -1,16 +1,17 @@
-//! Every convolution of a graph with everything that could take its place.
+//! Every layer of a graph with everything that could take its place.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use sepconv_analysis::Shapes;
 use sepconv_factor::{Chain, Decomposition, Factored, Skip, chain_parameters, families};
-use sepconv_ir::{Graph, NodeId};
+use sepconv_ir::{Graph, NodeId, Operator};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PassError;
 use crate::lowering::{Lowering, lowering};
+use crate::product::Product;
 use crate::select::Selection;
 use crate::site::{Kept, Site};
 
@@ -124,6 +125,13 @@ impl Families {
         ordered && (named || self.is_default() && separable)
     }
 
+    /// Whether matrix products are surveyed beside convolutions: where an optional family is
+    /// asked for by its name. No other applies to them.
+    pub fn products(&self) -> bool {
+        let mut named = self.names.iter().filter_map(|n| self.find(bare(n)));
+        named.any(Decomposition::is_optional)
+    }
+
     fn allow(&self, family: &str, site: &Site) -> bool {
         self.allows(family, site.is_strided(), site.attributes.transposed)
     }
@@ -190,7 +198,7 @@ pub struct Surveyed {
     factored: Vec<(&'static str, Arc<dyn Factored>)>,
 }
 
-/// All convolutions of a graph in order.
+/// All convolutions of a graph in order, and its products where families apply to them.
 pub struct Survey {
     /// The convolutions.
     pub layers: Vec<Surveyed>,
@@ -209,7 +217,7 @@ impl Survey {
         allowed: &Families,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, PassError> {
-        let all = convolutions(graph);
+        let all = layers(graph, allowed.products());
         let total = all.len();
         let mut layers = Vec::with_capacity(total);
         for (done, (node, label)) in all.into_iter().enumerate() {
@@ -282,11 +290,23 @@ impl Surveyed {
     }
 }
 
-/// The convolutions of a graph in order, each with a label of its own.
-pub fn convolutions(graph: &Graph) -> Vec<(NodeId, String)> {
+/// The convolutions of a graph in order, and its matrix products where those are wanted, each
+/// with a label of its own.
+pub fn layers(graph: &Graph, products: bool) -> Vec<(NodeId, String)> {
     let mut names = HashSet::new();
-    let all = graph.operators().filter(|(_, op)| Site::is_convolution(op));
-    all.map(|(node, _)| (node, unique_name(graph, node, &mut names)))
+    let mut labels = BTreeMap::new();
+    let mut label = |wanted: &dyn Fn(&Operator) -> bool| {
+        for (node, _) in graph.operators().filter(|(_, op)| wanted(op)) {
+            labels.insert(node, unique_name(graph, node, &mut names));
+        }
+    };
+    // Convolutions first: what they are called must not depend on the products.
+    label(&Site::is_convolution);
+    if products {
+        label(&|op| Product::of(op).is_some());
+    }
+    let all = graph.operators().map(|(node, _)| node);
+    all.filter_map(|node| Some((node, labels.remove(&node)?)))
         .collect()
 }
 

@@ -14,7 +14,7 @@ use sepconv_onnx::{Body, Document};
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
 use sepconv_passes::{
     Choice, Families, Kept, LayerPlan, PassError, Plan, Planner, Selection, Survey, Surveyed,
-    apply, convolutions, drop_unread, fold,
+    apply, drop_unread, fold, layers,
 };
 
 use crate::compress::{Compressed, spectra};
@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::settings::{Budget, Settings};
 
-/// The graphs within a model with their convolutions, parallel to [`Document::bodies`].
+/// The graphs within a model with their layers, parallel to [`Document::bodies`].
 pub(crate) struct Bodies {
     all: Vec<Surroundings>,
 }
@@ -49,7 +49,12 @@ pub(crate) struct Within {
 impl Bodies {
     /// Looks into the bodies of a model. Layers are called `<scope>/<label>`, by names that none
     /// of `taken` has.
-    pub fn new(model: &Loaded, selection: &Selection, taken: &[String]) -> Result<Self, Error> {
+    pub fn new(
+        model: &Loaded,
+        selection: &Selection,
+        taken: &[String],
+        products: bool,
+    ) -> Result<Self, Error> {
         let mut names: HashSet<String> = taken.iter().cloned().collect();
         let mut all: Vec<Surroundings> = Vec::new();
         for body in model.document.bodies() {
@@ -59,7 +64,7 @@ impl Bodies {
             };
             let graph = with_constants(body, around, selection.sight())
                 .map_err(|e| failed(model, PassError::of("bodies")(e)))?;
-            let labels = convolutions(&graph).into_iter().map(|(_, label)| label);
+            let labels = layers(&graph, products).into_iter().map(|(_, label)| label);
             let labels: Vec<String> = labels.collect();
             let selection = selection.within(&free_scope(body.scope(), &labels, &names));
             names.extend(labels.iter().map(|label| selection.layer(label)));
@@ -138,7 +143,7 @@ impl Bodies {
         kept.collect()
     }
 
-    /// All convolutions, kept.
+    /// All layers, kept.
     fn entries(&self) -> Vec<LayerPlan> {
         let mut entries = Vec::new();
         for body in &self.all {

@@ -3,7 +3,7 @@
 use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{NodeCost, Shapes};
 use sepconv_ir::Graph;
-use sepconv_passes::{Order, Selection, Surveyed, convolutions, fold};
+use sepconv_passes::{Order, Selection, Surveyed, fold, layers as layers_of};
 use serde::Serialize;
 
 use crate::bodies::Bodies;
@@ -94,10 +94,10 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
     let mut document = model.document.clone();
     fold(&mut document.model.graph, &Selection::default()).map_err(failed)?;
     let folded = model.with(document)?;
-    let names = convolutions(model.graph()).into_iter();
+    let names = layers_of(model.graph(), false).into_iter();
     let names: Vec<String> = names.map(|(_, label)| label).collect();
     let all = Selection::default();
-    let mut bodies = Bodies::new(model, &all, &names)?;
+    let mut bodies = Bodies::new(model, &all, &names, false)?;
     let mut layers = Vec::new();
     for order in [Order::DwPw, Order::PwDw] {
         let survey = survey(&folded, &all, &order.into(), progress)?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use sepconv_analysis::NodeRow;
 use sepconv_data::SyntheticKind;
 use sepconv_ir::Graph;
 use sepconv_onnx::Document;
@@ -238,9 +239,12 @@ fn measure(
 fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
     let graph = original.graph();
     let known = |name: &str| {
-        let rows = &original.cost.nodes;
-        rows.iter()
-            .find(|r| graph.label(r.node) == name && r.op_type.starts_with("Conv"))
+        let named = |r: &&NodeRow| graph.label(r.node) == name;
+        let rows = || original.cost.nodes.iter().filter(named);
+        let product = |r: &&NodeRow| matches!(&*r.op_type, "Gemm" | "MatMul");
+        rows()
+            .find(|r| r.op_type.starts_with("Conv"))
+            .or_else(|| rows().find(product))
             .and_then(|r| r.cost.macs)
             .or_else(|| compressed.body_macs.get(name).copied())
     };

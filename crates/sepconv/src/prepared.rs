@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sepconv_passes::{
-    Families, Folded, Kept, PassError, Plan, Planner, Selection, Survey, apply, convolutions, fold,
+    Families, Folded, Kept, PassError, Plan, Planner, Selection, Survey, apply, fold, layers,
 };
 
 use crate::bodies::{Bodies, reaches};
@@ -13,7 +13,7 @@ use crate::loaded::Loaded;
 use crate::progress::{Event, Progress};
 use crate::settings::Settings;
 
-/// A model with its batch norms and padding folded and its convolutions surveyed: what every budget
+/// A model with its batch norms and padding folded and its layers surveyed: what every budget
 /// starts from.
 pub(crate) struct Prepared {
     pub folded: Loaded,
@@ -33,10 +33,11 @@ impl Prepared {
             file: model.file(),
             source,
         };
-        let all = convolutions(model.graph()).into_iter();
+        let products = settings.families.products();
+        let all = layers(model.graph(), products).into_iter();
         let mut names: Vec<String> = all.map(|(_, label)| label).collect();
         let selection = &settings.selection.clone().quantized(settings.quantized);
-        let mut bodies = Bodies::new(model, selection, &names)?;
+        let mut bodies = Bodies::new(model, selection, &names, products)?;
         names.extend(bodies.names());
         selection.check(&names).map_err(failed)?;
         if reaches(settings) || settings.plan.is_some() {
@@ -101,7 +102,7 @@ impl Prepared {
         self.survey.sites().next().is_none() && self.bodies.has_sites()
     }
 
-    /// Why convolutions stay, as [`Survey::reasons`], those in bodies among them.
+    /// Why layers stay, as [`Survey::reasons`], those in bodies among them.
     pub fn reasons(&self) -> String {
         let inner = self.bodies.kept();
         Kept::count(self.survey.kept().chain(&inner))
@@ -116,7 +117,7 @@ impl Prepared {
     }
 }
 
-/// Surveys the convolutions of a model.
+/// Surveys the layers of a model.
 pub(crate) fn survey(
     model: &Loaded,
     selection: &Selection,

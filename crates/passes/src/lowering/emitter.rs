@@ -4,6 +4,7 @@ use sepconv_analysis::AutoPad;
 use sepconv_factor::StageShape;
 use sepconv_ir::{AttributeValue, Operator, Patch, PatchValue, Tensor, ValueId};
 
+use crate::product::{Product, transposed};
 use crate::site::Site;
 use crate::transposed::swap_channels;
 
@@ -36,6 +37,8 @@ pub struct Emitter<'a> {
     original: &'a Operator,
     patch: Patch,
     bias: Option<PatchValue>,
+    /// Whether the bias is the original's.
+    kept_bias: bool,
     output: ValueId,
 }
 
@@ -56,6 +59,7 @@ impl<'a> Emitter<'a> {
             site,
             original,
             patch,
+            kept_bias: new_bias.is_none(),
             bias: new_bias.or_else(|| original.input(2).map(Into::into)),
             output,
         }
@@ -75,7 +79,8 @@ impl<'a> Emitter<'a> {
         self.bias.take()
     }
 
-    /// Adds a convolution; a transposed one where the part carries axes of one.
+    /// Adds a convolution; a transposed one where the part carries axes of one, and a matrix
+    /// product where the layer is one.
     pub fn conv(
         &mut self,
         part: Part<'_>,
@@ -83,6 +88,9 @@ impl<'a> Emitter<'a> {
         bias: Option<PatchValue>,
         place: Place,
     ) -> Option<PatchValue> {
+        if let Some(product) = self.site.product {
+            return self.product(product, part, input, bias, place);
+        }
         let spatial = &part.stage.kernel.spatial;
         let taps: usize = spatial.iter().product();
         let inner = part.weight.len() / (part.channels * taps).max(1);
@@ -107,6 +115,44 @@ impl<'a> Emitter<'a> {
         let mut inputs = vec![input, Some(weight)];
         inputs.extend(bias.map(Some));
         self.place(op, inputs, name, place)
+    }
+
+    /// Adds the product of a pointwise part: a `MatMul`, which every opset has without a bias,
+    /// and a `Gemm` where there was one and the bias enters.
+    fn product(
+        &mut self,
+        product: Product,
+        part: Part<'_>,
+        input: Option<PatchValue>,
+        bias: Option<PatchValue>,
+        place: Place,
+    ) -> Option<PatchValue> {
+        let inner = part.weight.len() / part.channels.max(1);
+        let name = format!("{}/{}", self.site.name, part.name);
+        let turned = transposed(&part.weight, inner);
+        let tensor = Tensor::from_f64s(self.site.dtype, vec![inner, part.channels], &turned)?;
+        let weight = self.patch.initializer(format!("{name}.weight"), tensor);
+        let gemm = product == Product::Gemm && bias.is_some();
+        let op_type = if gemm { product } else { Product::MatMul }.op_type();
+        let mut op = Operator::new(op_type, &name);
+        op.doc_string.clone_from(&self.original.doc_string);
+        op.metadata.clone_from(&self.original.metadata);
+        let mut inputs = vec![input, Some(weight)];
+        if gemm {
+            let beta = self.original.float("beta", 1.0);
+            if self.kept_bias && beta != 1.0 {
+                op = op.with("beta", AttributeValue::Float(beta));
+            }
+            inputs.push(bias);
+            return self.place(op, inputs, name, place);
+        }
+        match bias {
+            None => self.place(op, inputs, name, place),
+            Some(_) => {
+                let y = self.place(op, inputs, name, Place::Inner);
+                self.operator("add", "Add", None, vec![y, bias], place)
+            }
+        }
     }
 
     /// Adds an operator `<layer>/<suffix>` other than a convolution.

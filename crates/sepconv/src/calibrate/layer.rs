@@ -1,11 +1,12 @@
 //! What one convolution shows of a batch.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use sepconv_analysis::AutoPad;
 use sepconv_factor::{ConvGeometry, PositionSampler};
 use sepconv_ir::Tensor;
-use sepconv_passes::Site;
+use sepconv_passes::{Product, Site};
 
 use super::CalibrationSettings;
 use super::ends::Ends;
@@ -74,6 +75,7 @@ impl<'a> Tap<'a> {
     /// begins with sample `first`: `y` is `[rows, Co, output...]`.
     pub fn outputs(&self, first: usize, valid: usize, y: &Tensor) -> Result<Vec<Vec<f32>>, Error> {
         let sampler = self.sampler(ConvGeometry::unit(0));
+        let y = &*self.maps(y)?;
         let (values, wide) =
             rows(y).ok_or_else(|| self.odd("its output is no batch of numbers"))?;
         let rows = values.chunks_exact(wide).take(valid).enumerate();
@@ -92,6 +94,7 @@ impl<'a> Tap<'a> {
         shortcut: &Tensor,
         targets: &[Vec<f32>],
     ) -> Result<Vec<Sampled>, Error> {
+        let x = &*self.maps(x)?;
         let input = self.input_extents(x)?;
         let geometry = geometry(self.site, &input).ok_or_else(|| self.odd("unknown padding"))?;
         let sampler = self.sampler(geometry);
@@ -141,6 +144,15 @@ impl<'a> Tap<'a> {
         self.per_sample.min(total.unwrap_or(usize::MAX))
     }
 
+    /// A batch `[rows, channels, ...]`: values of matrix products have their channels last.
+    fn maps<'t>(&self, t: &'t Tensor) -> Result<Cow<'t, Tensor>, Error> {
+        if self.site.product.is_none() {
+            return Ok(Cow::Borrowed(t));
+        }
+        let maps = Product::as_maps(t).map(Cow::Owned);
+        maps.ok_or_else(|| self.odd("an operand is no batch of rows"))
+    }
+
     fn input_extents(&self, x: &Tensor) -> Result<Vec<usize>, Error> {
         let axes = self.site.attributes.axes();
         match x.dims() {
@@ -162,7 +174,7 @@ fn odd(model: &Loaded, site: &Site, reason: impl Display) -> Error {
 }
 
 /// The values of a batch, and how many a row has.
-fn rows(t: &Tensor) -> Option<(std::borrow::Cow<'_, [f32]>, usize)> {
+fn rows(t: &Tensor) -> Option<(Cow<'_, [f32]>, usize)> {
     let values = t.to_f32()?;
     let wide = values.len().checked_div(*t.dims().first()?)?;
     (wide > 0).then_some((values, wide))

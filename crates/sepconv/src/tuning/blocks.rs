@@ -31,6 +31,9 @@ const ACTIVATIONS: [&str; 8] = [
     "Elu",
 ];
 
+/// Operators with weights, and a bias where they have a third input.
+const LINEAR: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
+
 /// The blocks of `compressed` in the order of the network: runs of operators that `original`
 /// has not, up to a value that both have.
 pub(super) fn of(original: &Loaded, compressed: &Loaded) -> Vec<Block> {
@@ -98,13 +101,13 @@ fn found(nodes: &mut Vec<NodeId>, node: NodeId) {
     }
 }
 
-/// Weights and biases of the convolutions among `nodes`.
+/// Weights and biases of the convolutions and products among `nodes`.
 fn movable(graph: &Graph, nodes: &[NodeId]) -> Vec<ValueId> {
     let mut found = Vec::new();
     for id in nodes {
         let Some(op) = graph
             .operator(*id)
-            .filter(|op| op.is("Conv") || op.is("ConvTranspose"))
+            .filter(|op| LINEAR.iter().any(|l| op.is(l)))
         else {
             continue;
         };
@@ -118,10 +121,9 @@ fn movable(graph: &Graph, nodes: &[NodeId]) -> Vec<ValueId> {
 
 /// Biases of all linear operators.
 pub(super) fn biases(graph: &Graph) -> Vec<ValueId> {
-    let linear = ["Conv", "ConvTranspose", "Gemm"];
     let operators = graph
         .operators()
-        .filter(|(_, op)| linear.iter().any(|l| op.is(l)));
+        .filter(|(_, op)| LINEAR.iter().any(|l| op.is(l)));
     let found = operators.filter_map(|(_, op)| op.input(2));
     found.filter(|v| is_movable(graph, *v)).collect()
 }
