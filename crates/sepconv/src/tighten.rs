@@ -72,8 +72,11 @@ fn best_of_tried(mut tried: Vec<(Solution, Trial)>, fraction: f64) -> Option<Sol
             .min_by(|a, b| cost(a).total_cmp(&cost(b)))
             .map(|(solution, _)| solution);
     }
-    let most = tried.iter().map(|(_, t)| t.share).fold(0.0, f64::max);
-    tried.retain(|(_, t)| t.share >= SHARE.min(NEARLY * most));
+    let shares = tried.iter().map(|(_, t)| t.share);
+    let most = shares.fold(f64::NEG_INFINITY, f64::max);
+    // Where all are slower than the original, the least slow one.
+    let least = SHARE.min(most.min(NEARLY * most));
+    tried.retain(|(_, t)| t.share >= least);
     let least = tried
         .into_iter()
         .min_by(|(a, _), (b, _)| a.damage.total_cmp(&b.damage));
@@ -156,6 +159,9 @@ mod tests {
         assert_eq!(damage(nothing), Some(1.0));
         let some = vec![tried(0.5, 0.2, 1.0), tried(0.5, 0.5, 2.0)];
         assert_eq!(damage(some), Some(2.0));
+        // What is slower than the original is measured and refused later, and not lost here.
+        let slower = vec![tried(0.5, -0.4, 1.0), tried(0.5, -0.1, 2.0)];
+        assert_eq!(damage(slower), Some(2.0));
         // What keeps the budget goes before what does not, else what is nearest.
         let late = vec![tried(0.55, 0.9, 0.5), tried(0.5, 0.1, 3.0)];
         assert_eq!(damage(late), Some(3.0));
