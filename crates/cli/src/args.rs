@@ -204,8 +204,8 @@ pub struct FitArgs {
     )]
     pub data_free: Option<DataFreeArg>,
     /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw and
-    /// pw-dw with --rank or --energy, else all of these]; +lowrank adds 1x1 convolutions by low
-    /// rank to the default, as + does for any name
+    /// pw-dw with --rank or --energy, else all of these]; +lowrank adds 1x1 convolutions,
+    /// Gemm and MatMul by low rank to the default, as + does for any name
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub families: Vec<String>,
     /// Output positions per layer that are fitted to
@@ -285,11 +285,11 @@ pub struct TuneOptions {
     /// Passes over the data, at most
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub epochs: usize,
-    /// Samples of a step
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    pub batch: usize,
+    /// Samples of a step [default: 32 for classes, fewer for maps of more than 640 elements]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
     /// The first step's size, relative to what it moves; falls to 0 along a cosine
-    #[arg(long, value_name = "X", default_value_t = 0.0003)]
+    #[arg(long, value_name = "X", default_value_t = 0.002)]
     pub learning_rate: f64,
     /// How outputs are compared: divergence of classes, squares or differences [auto: kl for
     /// classes, l2 for anything else]
@@ -299,7 +299,7 @@ pub struct TuneOptions {
     #[arg(long, value_name = "T", default_value_t = 2.0)]
     pub temperature: f64,
     /// Weight of the values behind rewritten layers beside that of the outputs; 0 leaves them out
-    #[arg(long, value_name = "W", default_value_t = 1.0)]
+    #[arg(long, value_name = "W", default_value_t = 0.1)]
     pub block_weight: f64,
     /// Train one rewritten layer after the other: for models too large for the whole
     #[arg(long)]

@@ -8,7 +8,6 @@
 //! Samples are independent of one another: a batch is computed in shards, whose gradients are
 //! added in their order, so that results do not depend on the number of threads.
 
-mod adam;
 #[cfg(test)]
 mod checks;
 mod conv;
@@ -18,6 +17,7 @@ mod loss;
 mod network;
 mod ops;
 mod pool;
+mod soap;
 mod state;
 mod train;
 

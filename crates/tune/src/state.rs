@@ -5,14 +5,14 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
-use crate::adam::Adam;
 use crate::error::TuneError;
 use crate::network::Parameter;
+use crate::soap::{Moments, Soap};
 use crate::train::Epoch;
 
 /// What a run knows after an epoch.
 pub(crate) struct State {
-    pub adam: Adam,
+    pub soap: Soap,
     /// The weights of the best epoch.
     pub best: Vec<Tensor>,
     pub epochs: Vec<Epoch>,
@@ -29,8 +29,10 @@ impl State {
             let name = |part: &str| format!("{part}/{}", parameter.name);
             tensors.insert(name("now"), parameter.var.as_detached_tensor());
             tensors.insert(name("best"), self.best[i].clone());
-            tensors.insert(name("first"), self.adam.first[i].clone());
-            tensors.insert(name("second"), self.adam.second[i].clone());
+            let moments = self.soap.moments[i].numbers();
+            let count = moments.len();
+            let moments = Tensor::from_vec(moments, count, &Device::Cpu)?;
+            tensors.insert(name("moments"), moments);
         }
         let numbers: Vec<f64> = self.epochs.iter().flat_map(Epoch::numbers).collect();
         let rows = self.epochs.len();
@@ -40,7 +42,7 @@ impl State {
         );
         tensors.insert(
             "steps".into(),
-            Tensor::new(&[self.adam.steps as i64], &Device::Cpu)?,
+            Tensor::new(&[self.soap.steps as i64], &Device::Cpu)?,
         );
         tensors.insert("key".into(), Tensor::new(key.as_bytes(), &Device::Cpu)?);
         let staged = path.with_extension("partial");
@@ -91,10 +93,14 @@ impl State {
         let steps = get("steps".into())?
             .to_vec1::<i64>()
             .map_err(|e| wrong(path, e))?;
+        let moments = |p: &Parameter| {
+            let numbers = get(format!("moments/{}", p.name))?.to_vec1::<f64>();
+            let found = Moments::of(p, &numbers.map_err(|e| wrong(path, e))?);
+            found.ok_or_else(|| wrong(path, format!("'{}' is of another shape", p.name)))
+        };
         let state = Self {
-            adam: Adam {
-                first: all("first")?,
-                second: all("second")?,
+            soap: Soap {
+                moments: parameters.iter().map(moments).collect::<Result<_, _>>()?,
                 steps: steps
                     .first()
                     .copied()

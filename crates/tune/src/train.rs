@@ -7,15 +7,19 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::adam::Adam;
 use crate::draw::Draw;
 use crate::error::TuneError;
-use crate::loss::{Agreement, Goal};
+use crate::loss::{Agreement, Goal, Loss};
 use crate::network::Network;
+use crate::soap::Soap;
 use crate::state::State;
 
-/// Examples that are computed together; the rest of a batch runs beside them.
+/// Examples that are computed together, at most; the rest of a batch runs beside them.
 const SHARD: usize = 4;
+/// Shards of a batch, where there are examples enough.
+const SHARDS: usize = 8;
+/// First steps, at most, whose size rises: moments are not known yet.
+const WARM: usize = 20;
 
 /// Elements of a value, in row-major order.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,8 +81,9 @@ pub trait Examples: Sync {
 pub struct TrainSettings {
     /// Passes over the examples, at most.
     pub epochs: usize,
-    /// Examples of a step.
-    pub batch: usize,
+    /// Examples of a step; `None`: 32 where the outputs are classes, else as many as have 20480
+    /// elements in a channel of the largest value compared, 1 to 32.
+    pub batch: Option<usize>,
     /// The first step's size, relative to the root mean square of what it moves; falls to 0
     /// along a cosine.
     pub learning_rate: f64,
@@ -104,11 +109,11 @@ impl Default for TrainSettings {
     fn default() -> Self {
         Self {
             epochs: 20,
-            batch: 32,
-            learning_rate: 0.0003,
+            batch: None,
+            learning_rate: 0.002,
             clip: 1.0,
             temperature: 2.0,
-            blocks: 1.0,
+            blocks: 0.1,
             patience: 6,
             held_out_every: 10,
             seed: 0,
@@ -197,7 +202,7 @@ pub fn train(
             let first = start.epoch(goals, 1.0, 0.0);
             examples.on_epoch(&first).map_err(TuneError::Caller)?;
             State {
-                adam: Adam::new(parameters)?,
+                soap: Soap::new(parameters),
                 best: parameters
                     .iter()
                     .map(|p| p.var.as_detached_tensor().copy())
@@ -206,7 +211,11 @@ pub fn train(
             }
         }
     };
-    let batches = shown.len().div_ceil(settings.batch.max(1));
+    let size = match settings.batch {
+        Some(size) => size.max(1),
+        None => run.usual_batch()?,
+    };
+    let batches = shown.len().div_ceil(size);
     let total = (batches * settings.epochs).max(1);
     while state.epochs.len() <= settings.epochs {
         let best = best(&state.epochs);
@@ -218,15 +227,18 @@ pub fn train(
         let mut list = shown.clone();
         Draw::new(settings.seed, epoch as u64).shuffle(&mut list);
         let mut sum = 0.0;
-        for (i, batch) in list.chunks(settings.batch.max(1)).enumerate() {
+        for (i, batch) in list.chunks(size).enumerate() {
             let (loss, gradients) = run.gradients(batch, &scales, epoch)?;
             if !loss.is_finite() {
                 return Err(TuneError::Diverged(epoch));
             }
             let done = ((epoch - 1) * batches + i) as f64 / total as f64;
-            let rate = settings.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+            let taken = (epoch - 1) * batches + i;
+            let warm = ((taken + 1) as f64 / (total / 10).clamp(1, WARM) as f64).min(1.0);
+            let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+            let rate = settings.learning_rate * warm * cosine;
             state
-                .adam
+                .soap
                 .step(parameters, &gradients, rate, settings.clip)?;
             sum += loss * batch.len() as f64;
             examples
@@ -368,6 +380,20 @@ impl Run<'_> {
         Ok((given, join(|e| &e.targets, self.goals.len())?))
     }
 
+    /// Every element of a map is compared for itself: a map is worth as many examples of
+    /// classes, and steps are worth more than large batches.
+    fn usual_batch(&self) -> Result<usize, TuneError> {
+        const LARGEST: usize = 32;
+        const ELEMENTS: usize = 20480;
+        if self.goals.iter().any(|g| g.output && g.loss == Loss::Kl) {
+            return Ok(LARGEST);
+        }
+        let first = self.examples.example(0, None).map_err(TuneError::Caller)?;
+        let positions = |v: &Values| v.dims.iter().skip(2).product::<usize>();
+        let largest = first.targets.iter().map(positions).max().unwrap_or(1);
+        Ok((ELEMENTS / largest.max(1)).clamp(1, LARGEST))
+    }
+
     /// The mean loss of a batch, and its gradients.
     fn gradients(
         &self,
@@ -379,7 +405,7 @@ impl Run<'_> {
         let outputs = self.goals.iter().filter(|g| g.output).count().max(1) as f64;
         let inner = self.goals.iter().filter(|g| !g.output).count().max(1) as f64;
         let shards: Vec<(f64, Vec<Tensor>)> = batch
-            .par_chunks(SHARD)
+            .par_chunks((batch.len() / SHARDS).clamp(1, SHARD))
             .map(|shard| -> Result<(f64, Vec<Tensor>), TuneError> {
                 let (given, targets) = self.shard(shard, Some(epoch))?;
                 let values = self.network.run(&given, true)?;

@@ -14,14 +14,24 @@ pub struct Augment {
 }
 
 impl Augment {
-    /// Varies the inputs of a sample that are maps, all alike: `[N, C, H, W]`.
+    /// Varies the inputs of a sample that are maps, all alike: `[N, C, H, W]`. Without a draw, of
+    /// what is held out, they are mirrored where pictures may be: the calibrated fit has seen
+    /// the others, and would look better than it is.
     pub(super) fn apply(self, inputs: Vec<Tensor>, draw: Option<Draw>) -> Vec<Tensor> {
-        let Some(mut draw) = draw.filter(|_| self != Self::default()) else {
+        if self == Self::default() {
             return inputs;
+        }
+        let (mirrored, down, right) = match draw {
+            None => (self.flip, 0, 0),
+            Some(mut draw) => {
+                let mirrored = self.flip && draw.below(2) == 1;
+                let mut offset = || draw.below(2 * self.shift + 1) as i64 - self.shift as i64;
+                (mirrored, offset(), offset())
+            }
         };
-        let mirrored = self.flip && draw.below(2) == 1;
-        let mut offset = || draw.below(2 * self.shift + 1) as i64 - self.shift as i64;
-        let (down, right) = (offset(), offset());
+        if (mirrored, down, right) == (false, 0, 0) {
+            return inputs;
+        }
         let vary = |t: Tensor| varied(&t, mirrored, down, right).unwrap_or(t);
         inputs.into_iter().map(vary).collect()
     }
@@ -81,7 +91,7 @@ mod tests {
             (Augment::default(), Some(Draw::new(1, 1))),
             (
                 Augment {
-                    flip: true,
+                    flip: false,
                     shift: 3,
                 },
                 None,
@@ -90,5 +100,11 @@ mod tests {
             let same = augment.apply(vec![map.clone()], draw);
             assert_eq!(&*same[0].to_f32().unwrap(), &[1., 2.]);
         }
+        let flip = Augment {
+            flip: true,
+            shift: 0,
+        };
+        let mirrored = flip.apply(vec![map], None);
+        assert_eq!(&*mirrored[0].to_f32().unwrap(), &[2., 1.]);
     }
 }

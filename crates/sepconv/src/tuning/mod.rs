@@ -230,7 +230,7 @@ fn check(settings: &TuneSettings) -> Result<(), Error> {
         return wrong("the weight of blocks must not be negative");
     }
     match train.batch {
-        0 => wrong("a batch needs a sample"),
+        Some(0) => wrong("a batch needs a sample"),
         _ => Ok(()),
     }
 }
