@@ -153,7 +153,8 @@ impl<'a> Work<'a> {
 impl Part<'_> {
     /// That the network computes what the runtime does.
     fn check(&self, work: &Work<'_>, model: &Loaded, wanted: &[ValueId]) -> Result<(), Error> {
-        let inputs = work.samples.inputs(0)?;
+        // As the example is that the network is handed.
+        let inputs = self.settings.augment.apply(work.samples.inputs(0)?, None);
         let expected = work.session(model, wanted)?.run(&inputs);
         let expected = expected.map_err(|source| Error::Target {
             file: model.file(),
