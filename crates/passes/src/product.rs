@@ -5,7 +5,7 @@
 //! `[Co, Ci, 1]`: the rows of a `Gemm` are its batch, the leading axes of a `MatMul` behind the
 //! first its positions. They differ in that channels come last, and in how they are written.
 
-use sepconv_analysis::{AutoPad, ConvAttributes};
+use sepconv_analysis::{AutoPad, ConvAttributes, constants};
 use sepconv_ir::{Graph, Operator, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +89,7 @@ impl Product {
         let added = (self == Self::Gemm).then(|| op.input(2)).flatten();
         let Some(value) = added else { return true };
         let rank_of = |t: &Tensor| t.dims().len() < 2 || t.dims()[0] == 1;
-        graph.constant(value).is_some_and(rank_of)
+        constants::resolve(graph, value).is_some_and(|t| rank_of(&t))
     }
 
     /// The factor as a kernel `[Co, Ci]`, with `alpha` in it.
