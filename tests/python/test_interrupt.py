@@ -51,9 +51,12 @@ def test_an_exception_in_progress_ends_the_work(long):
     assert time.monotonic() - started < 10
 
 
-def test_ctrl_c_ends_the_work_and_leaves_nothing(long, tmp_path, monkeypatch):
+def test_ctrl_c_ends_the_work_and_leaves_nothing(long, tmp_path, monkeypatch, request):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
+    # A shell starts what runs in the background with the signal ignored, and Python leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     references = sys.getrefcount(long["calib"])
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()

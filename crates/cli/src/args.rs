@@ -288,9 +288,10 @@ pub struct TuneOptions {
     /// Samples of a step [default: 32 for classes, fewer for maps of more than 640 elements]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// The first step's size, relative to what it moves; falls to 0 along a cosine
-    #[arg(long, value_name = "X", default_value_t = 0.002)]
-    pub learning_rate: f64,
+    /// The largest step's size, relative to what it moves; falls to 0 along a cosine
+    /// [default: 0.0005 for classes, else 0.002]
+    #[arg(long, value_name = "X")]
+    pub learning_rate: Option<f64>,
     /// How outputs are compared: divergence of classes, squares or differences [auto: kl for
     /// classes, l2 for anything else]
     #[arg(long, value_enum, default_value_t = LossArg::Auto)]

@@ -18,6 +18,8 @@ use crate::state::State;
 const SHARD: usize = 4;
 /// Shards of a batch, where there are examples enough.
 const SHARDS: usize = 8;
+/// Learning rates of classes and of numbers.
+const RATES: (f64, f64) = (0.0005, 0.002);
 /// First steps, at most, whose size rises: moments are not known yet.
 const WARM: usize = 20;
 
@@ -84,9 +86,9 @@ pub struct TrainSettings {
     /// Examples of a step; `None`: 32 where the outputs are classes, else as many as have 20480
     /// elements in a channel of the largest value compared, 1 to 32.
     pub batch: Option<usize>,
-    /// The first step's size, relative to the root mean square of what it moves; falls to 0
-    /// along a cosine.
-    pub learning_rate: f64,
+    /// The largest step's size, relative to the root mean square of what it moves; falls to 0
+    /// along a cosine. `None`: 0.0005 where the outputs are classes, else 0.002.
+    pub learning_rate: Option<f64>,
     /// Norm that gradients are clipped to. The loss begins at about 1.
     pub clip: f64,
     /// Temperature of divergences.
@@ -110,7 +112,7 @@ impl Default for TrainSettings {
         Self {
             epochs: 20,
             batch: None,
-            learning_rate: 0.002,
+            learning_rate: None,
             clip: 1.0,
             temperature: 2.0,
             blocks: 0.1,
@@ -211,6 +213,10 @@ pub fn train(
             }
         }
     };
+    let learning_rate = settings.learning_rate.unwrap_or(match run.has_classes() {
+        true => RATES.0,
+        false => RATES.1,
+    });
     let size = match settings.batch {
         Some(size) => size.max(1),
         None => run.usual_batch()?,
@@ -236,7 +242,7 @@ pub fn train(
             let taken = (epoch - 1) * batches + i;
             let warm = ((taken + 1) as f64 / (total / 10).clamp(1, WARM) as f64).min(1.0);
             let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
-            let rate = settings.learning_rate * warm * cosine;
+            let rate = learning_rate * warm * cosine;
             state
                 .soap
                 .step(parameters, &gradients, rate, settings.clip)?;
@@ -380,12 +386,16 @@ impl Run<'_> {
         Ok((given, join(|e| &e.targets, self.goals.len())?))
     }
 
+    fn has_classes(&self) -> bool {
+        self.goals.iter().any(|g| g.output && g.loss == Loss::Kl)
+    }
+
     /// Every element of a map is compared for itself: a map is worth as many examples of
     /// classes, and steps are worth more than large batches.
     fn usual_batch(&self) -> Result<usize, TuneError> {
         const LARGEST: usize = 32;
         const ELEMENTS: usize = 20480;
-        if self.goals.iter().any(|g| g.output && g.loss == Loss::Kl) {
+        if self.has_classes() {
             return Ok(LARGEST);
         }
         let first = self.examples.example(0, None).map_err(TuneError::Caller)?;

@@ -220,7 +220,10 @@ fn numbered(path: &std::path::Path, i: usize) -> PathBuf {
 fn check(settings: &TuneSettings) -> Result<(), Error> {
     let train = &settings.train;
     let wrong = |what: &str| Err(Error::Setting(what.into()));
-    if !(train.learning_rate > 0.0 && train.learning_rate < 1.0) {
+    if train
+        .learning_rate
+        .is_some_and(|rate| !(rate > 0.0 && rate < 1.0))
+    {
         return wrong("the learning rate must be above 0 and below 1");
     }
     if !(train.temperature > 0.0 && train.temperature.is_finite()) {
