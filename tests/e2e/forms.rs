@@ -1,6 +1,6 @@
 //! The forms that convolutions and their weights take, built by tests/cases.py.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Scratch, ask, compress, sepconv, worst};
 
@@ -127,6 +127,25 @@ fn transposed_convolutions_are_calibrated() {
     }
 }
 
+/// A model compressed: its layers by name and form, what of it is not as it was, and how its
+/// outputs agree with the original's.
+fn cut(
+    scratch: &Scratch,
+    model: &str,
+    data: &str,
+    options: &[&str],
+) -> (Vec<(String, String)>, Value, Value) {
+    let out = scratch.path("out.onnx");
+    let all = ["compress", model, "-o", &out, "--force", "--json"];
+    let report = sepconv(&[&all, options].concat()).json();
+    let text = |layer: &Value, key: &str| layer[key].as_str().unwrap().to_owned();
+    let layers = report["layers"].as_array().unwrap().iter();
+    let layers = layers.map(|l| (text(l, "name"), text(l, "form"))).collect();
+    let found = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+    let agreement = ask(json!({"do": "agree", "model": out, "reference": model, "inputs": data}));
+    (layers, found["problems"].clone(), agreement)
+}
+
 /// 1x1 convolutions are cut to a lower rank where that is asked for, exactly at full rank, and
 /// better with data than without.
 #[test]
@@ -136,16 +155,11 @@ fn pointwise_convolutions_are_cut_by_low_rank() {
     ask(json!({"do": "build", "case": "pointwise", "out": model}));
     ask(json!({"do": "inputs", "model": model, "out": data}));
     let made = |options: &[&str]| {
-        let out = scratch.path("out.onnx");
-        let all = ["compress", &model, "-o", &out, "--force", "--json"];
-        let report = sepconv(&[&all, options].concat()).json();
-        let layers = report["layers"].as_array().unwrap().iter();
-        let forms = layers.map(|l| l["form"].as_str().unwrap().to_owned());
-        let found = ask(json!({"do": "interface", "original": model, "rewritten": out}));
-        assert_eq!(found["problems"], json!([]), "{options:?}");
-        let found = ask(json!({"do": "agree", "model": out, "reference": model, "inputs": data}));
+        let (layers, problems, found) = cut(&scratch, &model, &data, options);
+        assert_eq!(problems, json!([]), "{options:?}");
+        let forms: Vec<String> = layers.into_iter().map(|(_, form)| form).collect();
         let snr = found["snr_db"]["y"].as_f64().unwrap();
-        (forms.collect::<Vec<_>>(), worst(&found["error"]), snr)
+        (forms, worst(&found["error"]), snr)
     };
     let weights = ["--data-free=weights"];
     let (forms, ..) = made(&[&weights[..], &["--rank", "2"]].concat());
@@ -174,17 +188,8 @@ fn matrix_products_are_cut_by_low_rank() {
         ask(json!({"do": "build", "case": case, "out": model}));
         ask(json!({"do": "inputs", "model": model, "out": data, "free": {"N": 300}}));
         let made = |options: &[&str]| {
-            let out = scratch.path("out.onnx");
-            let all = ["compress", &model, "-o", &out, "--force", "--json"];
-            let report = sepconv(&[&all, options].concat()).json();
-            let layers = report["layers"].as_array().unwrap().iter();
-            let forms = layers.map(|l| {
-                let text = |key: &str| l[key].as_str().unwrap().to_owned();
-                (text("name"), text("form"))
-            });
-            let found = ask(json!({"do": "interface", "original": model, "rewritten": out}));
-            let problems = found["problems"].as_array().unwrap().iter();
-            let others = problems.filter(|p| {
+            let (layers, problems, found) = cut(&scratch, &model, &data, options);
+            let others = problems.as_array().unwrap().iter().filter(|p| {
                 let text = p.as_str().unwrap();
                 let products = [
                     "Gemm that makes 'g'",
@@ -193,11 +198,9 @@ fn matrix_products_are_cut_by_low_rank() {
                 ];
                 !products.iter().any(|p| text.starts_with(p))
             });
-            assert_eq!(others.count(), 0, "{options:?}: {}", found["problems"]);
-            let found =
-                ask(json!({"do": "agree", "model": out, "reference": model, "inputs": data}));
+            assert_eq!(others.count(), 0, "{options:?}: {problems}");
             let snr = ["y", "z"].map(|o| found["snr_db"][o].as_f64().unwrap());
-            (forms.collect::<Vec<_>>(), worst(&found["error"]), snr)
+            (layers, worst(&found["error"]), snr)
         };
         let weights = ["--data-free=weights"];
         let full = ["--energy", "1", "--allow-costlier"];

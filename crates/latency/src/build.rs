@@ -13,7 +13,7 @@ use sepconv_onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     TensorShapeProto, TypeProto, ValueInfoProto,
 };
-use sepconv_passes::{Lowering, Product, Site, lowering, replace};
+use sepconv_passes::{Lowering, Site, lowering, replace};
 use sepconv_targets::InputSpec;
 
 use crate::block::{Block, Form, Geometry};
@@ -115,9 +115,9 @@ fn input_dims(g: &Geometry) -> Vec<usize> {
 
 /// The extents of a matrix product's operand or result: channels last.
 fn rows(g: &Geometry, channels: usize) -> Vec<usize> {
-    match (g.product, g.input.iter().product()) {
-        (Some(Product::MatMul), positions) if positions > 1 => vec![g.batch, positions, channels],
-        (_, positions) => vec![g.batch * positions, channels],
+    match g.input.iter().product() {
+        1 => vec![g.batch, channels],
+        positions => vec![g.batch, positions, channels],
     }
 }
 
@@ -146,18 +146,9 @@ fn model(g: &Geometry) -> Option<ModelProto> {
     let ones = vec![1; g.input.len()];
     if let Some(product) = g.product {
         let dims = vec![kernel.in_channels, kernel.out_channels];
-        let bias = g.bias && product == Product::Gemm;
-        nodes.weighted(
-            product.op_type(),
-            "conv",
-            dims,
-            kernel.out_channels,
-            bias,
-            Vec::new(),
-        )?;
-        if let Some(activation) = g.activation {
-            nodes.add("activation", activation.op_type(), Vec::new(), Vec::new());
-        }
+        let outputs = kernel.out_channels;
+        nodes.weighted(product.op_type(), "conv", dims, outputs, g.bias, Vec::new())?;
+        nodes.activate(g);
         return nodes.finish(g, &rows(g, kernel.out_channels));
     }
     if let Some(channels) = frame(kernel.in_channels) {
@@ -186,9 +177,7 @@ fn model(g: &Geometry) -> Option<ModelProto> {
         let dims = [&[kernel.out_channels, kernel.group_in()], &*kernel.spatial];
         nodes.conv("conv", dims.concat(), g.bias, attributes)?;
     }
-    if let Some(activation) = g.activation {
-        nodes.add("activation", activation.op_type(), Vec::new(), Vec::new());
-    }
+    nodes.activate(g);
     let mut channels = kernel.out_channels;
     if let Some(outside) = frame(channels) {
         let dims = [&[outside, channels], &*ones].concat();
@@ -212,6 +201,13 @@ impl Nodes {
             dtype,
             node: Vec::new(),
             initializer: Vec::new(),
+        }
+    }
+
+    /// What follows the convolution.
+    fn activate(&mut self, g: &Geometry) {
+        if let Some(activation) = g.activation {
+            self.add("activation", activation.op_type(), Vec::new(), Vec::new());
         }
     }
 

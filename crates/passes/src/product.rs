@@ -10,6 +10,7 @@ use sepconv_ir::{Graph, Operator, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::site::Kept;
+use crate::transposed::swap_channels;
 
 /// Inputs of a matrix beyond which it stays: its statistics would take gigabytes.
 const WIDEST: usize = 12288;
@@ -88,8 +89,8 @@ impl Product {
     fn has_plain_bias(self, graph: &Graph, op: &Operator) -> bool {
         let added = (self == Self::Gemm).then(|| op.input(2)).flatten();
         let Some(value) = added else { return true };
-        let rank_of = |t: &Tensor| t.dims().len() < 2 || t.dims()[0] == 1;
-        constants::resolve(graph, value).is_some_and(|t| rank_of(&t))
+        let is_row = |dims: &[usize]| dims.len() < 2 || dims[0] == 1;
+        constants::resolve(graph, value).is_some_and(|t| is_row(t.dims()))
     }
 
     /// The factor as a kernel `[Co, Ci]`, with `alpha` in it.
@@ -100,7 +101,10 @@ impl Product {
         });
         let mut kernel = match self.is_turned(op) {
             true => weight,
-            false => transposed(&weight, outputs),
+            false => {
+                let inputs = weight.len() / outputs.max(1);
+                swap_channels(&weight, (1, inputs, outputs))
+            }
         };
         if alpha != 1.0 {
             kernel.iter_mut().for_each(|w| *w *= alpha);
@@ -130,18 +134,11 @@ impl Product {
             values.into_owned()
         } else {
             let rows = values.chunks_exact(row.max(1));
-            rows.flat_map(|row| transposed(row, channels)).collect()
+            rows.flat_map(|row| swap_channels(row, (1, positions, channels)))
+                .collect()
         };
         Some(Tensor::from_f32(dims, maps))
     }
-}
-
-/// A matrix `[n, columns]`, turned.
-pub(crate) fn transposed<T: Copy>(matrix: &[T], columns: usize) -> Vec<T> {
-    let columns = columns.max(1);
-    (0..columns.min(matrix.len()))
-        .flat_map(|c| matrix.iter().skip(c).step_by(columns).copied())
-        .collect()
 }
 
 #[cfg(test)]
@@ -149,12 +146,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use sepconv_ir::AttributeValue;
-
-    #[test]
-    fn matrices_are_turned() {
-        assert_eq!(transposed(&[1, 2, 3, 4, 5, 6], 3), [1, 4, 2, 5, 3, 6]);
-        assert!(transposed::<u8>(&[], 3).is_empty());
-    }
 
     #[test]
     fn channels_come_first_in_maps() {

@@ -114,8 +114,12 @@ impl Site {
         sight: Sight,
     ) -> Option<Result<Self, Kept>> {
         let op = graph.operator(node)?;
-        let surveyed = Self::is_convolution(op) || Product::of(op).is_some();
-        surveyed.then(|| Self::read(graph, node, op, shapes, sight))
+        Self::is_layer(op).then(|| Self::read(graph, node, op, shapes, sight))
+    }
+
+    /// Whether an operator is one that sites describe: a convolution or a matrix product.
+    pub fn is_layer(op: &Operator) -> bool {
+        Self::is_convolution(op) || Product::of(op).is_some()
     }
 
     /// Whether an operator is a convolution.

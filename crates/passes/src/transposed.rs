@@ -41,4 +41,11 @@ mod tests {
         ]);
         assert_eq!(swap_channels(&swapped, (2, 3, 2)), weight);
     }
+
+    #[test]
+    fn a_matrix_is_one_group_of_one_tap() {
+        let turned = swap_channels(&[1, 2, 3, 4, 5, 6], (1, 2, 3));
+        assert_eq!(turned, [1, 4, 2, 5, 3, 6]);
+        assert!(swap_channels::<u8>(&[], (1, 0, 3)).is_empty());
+    }
 }

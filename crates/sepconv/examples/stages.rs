@@ -4,7 +4,7 @@
 //! cargo run --release --workspace --example stages -- MODEL CALIB FRACTION [TOML]
 //! ```
 //!
-//! Prints the stages and their wall-clock seconds in order. What comes before "fitting" is
+//! Prints the stages and their wall-clock seconds in order. What comes before "calibrating" is
 //! planning, its statistics included.
 #![allow(clippy::print_stdout)]
 

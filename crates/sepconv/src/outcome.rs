@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use sepconv_analysis::NodeRow;
 use sepconv_data::SyntheticKind;
-use sepconv_ir::Graph;
+use sepconv_ir::{Graph, Operator};
 use sepconv_onnx::Document;
-use sepconv_passes::Choice;
+use sepconv_passes::{Choice, Site};
 use serde::Serialize;
 
 use crate::bench::BenchRun;
@@ -241,10 +241,12 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
     let known = |name: &str| {
         let named = |r: &&NodeRow| graph.label(r.node) == name;
         let rows = || original.cost.nodes.iter().filter(named);
-        let product = |r: &&NodeRow| matches!(&*r.op_type, "Gemm" | "MatMul");
+        let is = |row: &NodeRow, wanted: fn(&Operator) -> bool| {
+            graph.operator(row.node).is_some_and(wanted)
+        };
         rows()
-            .find(|r| r.op_type.starts_with("Conv"))
-            .or_else(|| rows().find(product))
+            .find(|r| is(r, Site::is_convolution))
+            .or_else(|| rows().find(|r| is(r, Site::is_layer)))
             .and_then(|r| r.cost.macs)
             .or_else(|| compressed.body_macs.get(name).copied())
     };

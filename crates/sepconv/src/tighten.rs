@@ -75,8 +75,8 @@ fn best_of_tried(mut tried: Vec<(Solution, Trial)>, fraction: f64) -> Option<Sol
     let shares = tried.iter().map(|(_, t)| t.share);
     let most = shares.fold(f64::NEG_INFINITY, f64::max);
     // Where all are slower than the original, the least slow one.
-    let least = SHARE.min(most.min(NEARLY * most));
-    tried.retain(|(_, t)| t.share >= least);
+    let enough = SHARE.min(most.min(NEARLY * most));
+    tried.retain(|(_, t)| t.share >= enough);
     let least = tried
         .into_iter()
         .min_by(|(a, _), (b, _)| a.damage.total_cmp(&b.damage));

@@ -238,8 +238,8 @@ pub fn train(
             if !loss.is_finite() {
                 return Err(TuneError::Diverged(epoch));
             }
-            let done = ((epoch - 1) * batches + i) as f64 / total as f64;
             let taken = (epoch - 1) * batches + i;
+            let done = taken as f64 / total as f64;
             let warm = ((taken + 1) as f64 / (total / 10).clamp(1, WARM) as f64).min(1.0);
             let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
             let rate = learning_rate * warm * cosine;

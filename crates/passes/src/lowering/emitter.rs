@@ -4,7 +4,7 @@ use sepconv_analysis::AutoPad;
 use sepconv_factor::StageShape;
 use sepconv_ir::{AttributeValue, Operator, Patch, PatchValue, Tensor, ValueId};
 
-use crate::product::{Product, transposed};
+use crate::product::Product;
 use crate::site::Site;
 use crate::transposed::swap_channels;
 
@@ -102,19 +102,31 @@ impl<'a> Emitter<'a> {
         } else {
             ("Conv", [part.channels, inner], part.weight)
         };
-        let name = format!("{}/{}", self.site.name, part.name);
         let dims = [&channels, spatial.as_slice()].concat();
-        let tensor = Tensor::from_f64s(self.site.dtype, dims, &weight)?;
-        let weight = self.patch.initializer(format!("{name}.weight"), tensor);
-        let mut op = Operator::new(op_type, &name);
-        op.doc_string.clone_from(&self.original.doc_string);
-        op.metadata.clone_from(&self.original.metadata);
+        let (mut op, weight) = self.weighted(op_type, &part.name, dims, &weight)?;
         for (key, value) in self.attributes(part.stage, part.groups) {
             op = op.with(key, value);
         }
         let mut inputs = vec![input, Some(weight)];
         inputs.extend(bias.map(Some));
-        self.place(op, inputs, name, place)
+        self.place(op, inputs, place)
+    }
+
+    /// The operator `<layer>/<suffix>`, documented as the original is, and its weight.
+    fn weighted(
+        &mut self,
+        op_type: &str,
+        suffix: &str,
+        dims: Vec<usize>,
+        weight: &[f64],
+    ) -> Option<(Operator, PatchValue)> {
+        let name = format!("{}/{suffix}", self.site.name);
+        let tensor = Tensor::from_f64s(self.site.dtype, dims, weight)?;
+        let weight = self.patch.initializer(format!("{name}.weight"), tensor);
+        let mut op = Operator::new(op_type, name);
+        op.doc_string.clone_from(&self.original.doc_string);
+        op.metadata.clone_from(&self.original.metadata);
+        Some((op, weight))
     }
 
     /// Adds the product of a pointwise part: a `MatMul`, which every opset has without a bias,
@@ -127,29 +139,23 @@ impl<'a> Emitter<'a> {
         bias: Option<PatchValue>,
         place: Place,
     ) -> Option<PatchValue> {
+        let written = bias.map_or(Product::MatMul, |_| product);
         let inner = part.weight.len() / part.channels.max(1);
-        let name = format!("{}/{}", self.site.name, part.name);
-        let turned = transposed(&part.weight, inner);
-        let tensor = Tensor::from_f64s(self.site.dtype, vec![inner, part.channels], &turned)?;
-        let weight = self.patch.initializer(format!("{name}.weight"), tensor);
-        let gemm = product == Product::Gemm && bias.is_some();
-        let op_type = if gemm { product } else { Product::MatMul }.op_type();
-        let mut op = Operator::new(op_type, &name);
-        op.doc_string.clone_from(&self.original.doc_string);
-        op.metadata.clone_from(&self.original.metadata);
-        let mut inputs = vec![input, Some(weight)];
-        if gemm {
-            let beta = self.original.float("beta", 1.0);
-            if self.kept_bias && beta != 1.0 {
-                op = op.with("beta", AttributeValue::Float(beta));
+        let turned = swap_channels(&part.weight, (1, part.channels, inner));
+        let dims = vec![inner, part.channels];
+        let (mut op, weight) = self.weighted(written.op_type(), &part.name, dims, &turned)?;
+        let factors = vec![input, Some(weight)];
+        match (written, bias) {
+            (Product::Gemm, bias) => {
+                let beta = self.original.float("beta", 1.0);
+                if self.kept_bias && beta != 1.0 {
+                    op = op.with("beta", AttributeValue::Float(beta));
+                }
+                self.place(op, [factors, vec![bias]].concat(), place)
             }
-            inputs.push(bias);
-            return self.place(op, inputs, name, place);
-        }
-        match bias {
-            None => self.place(op, inputs, name, place),
-            Some(_) => {
-                let y = self.place(op, inputs, name, Place::Inner);
+            (Product::MatMul, None) => self.place(op, factors, place),
+            (Product::MatMul, bias) => {
+                let y = self.place(op, factors, Place::Inner);
                 self.operator("add", "Add", None, vec![y, bias], place)
             }
         }
@@ -164,23 +170,24 @@ impl<'a> Emitter<'a> {
         inputs: Vec<Option<PatchValue>>,
         place: Place,
     ) -> Option<PatchValue> {
-        let name = format!("{}/{suffix}", self.site.name);
-        let mut op = Operator::new(op_type, &name);
+        let mut op = Operator::new(op_type, format!("{}/{suffix}", self.site.name));
         if let Some((key, value)) = attribute {
             op = op.with(key, value);
         }
-        self.place(op, inputs, name, place)
+        self.place(op, inputs, place)
     }
 
     fn place(
         &mut self,
         op: Operator,
         inputs: Vec<Option<PatchValue>>,
-        name: String,
         place: Place,
     ) -> Option<PatchValue> {
         match place {
-            Place::Inner => Some(self.patch.operator(op, inputs, format!("{name}.out"))),
+            Place::Inner => {
+                let output = format!("{}.out", op.name);
+                Some(self.patch.operator(op, inputs, output))
+            }
             Place::Last => {
                 self.patch.operator_into(op, inputs, self.output);
                 None

@@ -18,9 +18,6 @@ impl Augment {
     /// what is held out, they are mirrored where pictures may be: the calibrated fit has seen
     /// the others, and would look better than it is.
     pub(super) fn apply(self, inputs: Vec<Tensor>, draw: Option<Draw>) -> Vec<Tensor> {
-        if self == Self::default() {
-            return inputs;
-        }
         let (mirrored, down, right) = match draw {
             None => (self.flip, 0, 0),
             Some(mut draw) => {

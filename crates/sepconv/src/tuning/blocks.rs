@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use sepconv_ir::{Graph, NodeId, Slot, ValueId};
+use sepconv_passes::Site;
 
 use crate::loaded::Loaded;
 
@@ -30,9 +31,6 @@ const ACTIVATIONS: [&str; 8] = [
     "HardSwish",
     "Elu",
 ];
-
-/// Operators with weights, and a bias where they have a third input.
-const LINEAR: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
 
 /// The blocks of `compressed` in the order of the network: runs of operators that `original`
 /// has not, up to a value that both have.
@@ -105,10 +103,7 @@ fn found(nodes: &mut Vec<NodeId>, node: NodeId) {
 fn movable(graph: &Graph, nodes: &[NodeId]) -> Vec<ValueId> {
     let mut found = Vec::new();
     for id in nodes {
-        let Some(op) = graph
-            .operator(*id)
-            .filter(|op| LINEAR.iter().any(|l| op.is(l)))
-        else {
+        let Some(op) = graph.operator(*id).filter(|op| Site::is_layer(op)) else {
             continue;
         };
         let constants = [op.input(1), op.input(2)].into_iter().flatten();
@@ -121,9 +116,7 @@ fn movable(graph: &Graph, nodes: &[NodeId]) -> Vec<ValueId> {
 
 /// Biases of all linear operators.
 pub(super) fn biases(graph: &Graph) -> Vec<ValueId> {
-    let operators = graph
-        .operators()
-        .filter(|(_, op)| LINEAR.iter().any(|l| op.is(l)));
+    let operators = graph.operators().filter(|(_, op)| Site::is_layer(op));
     let found = operators.filter_map(|(_, op)| op.input(2));
     found.filter(|v| is_movable(graph, *v)).collect()
 }
