@@ -4,7 +4,7 @@
 //! timed and the budget counts something else, a share of what it saves is to become time as
 //! well: time gets a price, which is added to the damage (a Lagrange multiplier), and the least
 //! price is taken at which the plan saves enough of it. What time may cost is bounded, since on
-//! some models no form is fast enough.
+//! some models no form is fast enough. Beyond its share, time is taken where it is all but free.
 
 use sepconv_passes::{Candidate, Item, PassError, allocate};
 
@@ -15,6 +15,10 @@ pub(crate) const SHARE: f64 = 2.0 / 3.0;
 
 /// Damage that saving time may do, as a multiple of that of the plan which ignores it.
 const DEAREST: f64 = 2.0;
+
+/// Damage by which plans are told apart no more, as a multiple: of those that are so near, the
+/// fastest is taken.
+const NEAR: f64 = 1.05;
 
 /// Steps of the bisection over prices, between these multiples of the damage.
 const STEPS: usize = 16;
@@ -32,38 +36,56 @@ impl Planning {
             return Err(PassError::Budget(fraction));
         }
         let plain = self.priced(fraction, 0.0)?;
-        let fast = |s: &Solution| s.time.is_none_or(|t| 1.0 - t >= share * (1.0 - s.fraction));
-        if fast(&plain) {
+        if self.timed.is_none() || share <= 0.0 {
             return Ok(plain);
         }
-        let most = DEAREST * plain.damage;
-        let scale = plain.damage.max(1e-12);
-        let mut best: Option<Solution> = None;
+        let (bound, most) = (plain.bound, DEAREST * plain.damage);
+        let fast = |s: &Solution| s.time.is_none_or(|t| 1.0 - t >= share * (1.0 - s.fraction));
+        let mut seen = vec![plain];
+        if !fast(&seen[0]) {
+            self.buy(fraction, &mut seen, |s| s.damage <= most && !fast(s))?;
+        }
+        // Enough time at the least damage, or else the most time that is allowed.
+        let allowed = seen.iter().filter(|s| s.damage <= most);
+        let slow = |s: &Solution| if fast(s) { 0.0 } else { s.time.unwrap_or(1.0) };
+        let order = |a: &&Solution, b: &&Solution| {
+            let by_time = slow(a).total_cmp(&slow(b));
+            by_time.then(a.damage.total_cmp(&b.damage))
+        };
+        let found = allowed.min_by(order).unwrap_or(&seen[0]);
+        let mut best = found.clone();
+        let (near, enough) = (NEAR * best.damage, fast(&best));
+        self.buy(fraction, &mut seen, |s| s.damage <= near)?;
+        for solution in seen {
+            let fits = solution.damage <= near && (fast(&solution) || !enough);
+            if fits && solution.time < best.time {
+                best = solution;
+            }
+        }
+        Ok(Solution { bound, ..best })
+    }
+
+    /// Adds plans for growing prices of time to `seen`, up to the highest (by bisection) whose
+    /// plan `goes_on` still accepts.
+    fn buy(
+        &self,
+        fraction: f64,
+        seen: &mut Vec<Solution>,
+        goes_on: impl Fn(&Solution) -> bool,
+    ) -> Result<(), PassError> {
+        let scale = seen.first().map_or(0.0, |plain| plain.damage).max(1e-12);
         let (mut low, mut high) = (PRICES.0.ln(), PRICES.1.ln());
         for _ in 0..STEPS {
             let middle = 0.5 * (low + high);
             let solution = self.priced(fraction, scale * middle.exp())?;
-            let allowed = solution.damage <= most;
-            if allowed && !fast(&solution) {
+            if goes_on(&solution) {
                 low = middle;
             } else {
                 high = middle;
             }
-            let better = |best: &Solution| match (fast(best), fast(&solution)) {
-                (true, true) => solution.damage < best.damage,
-                (false, false) => solution.time < best.time,
-                (before, now) => now && !before,
-            };
-            if allowed && best.as_ref().is_none_or(better) {
-                best = Some(solution);
-            }
+            seen.push(solution);
         }
-        let bound = plain.bound;
-        let faster = best.filter(|best| best.time < plain.time);
-        Ok(Solution {
-            bound,
-            ..faster.unwrap_or(plain)
-        })
+        Ok(())
     }
 
     /// The plan with the least sum of damage and of the time it takes at a price for the
@@ -187,6 +209,15 @@ mod tests {
         assert!((solved.fraction - 0.4).abs() < 1e-9 && (solved.damage - 0.3).abs() < 1e-9);
         // The bound is that of the plan that may ignore time.
         assert!(solved.bound <= plain.damage + 1e-9);
+    }
+
+    #[test]
+    fn time_that_is_all_but_free_is_taken() {
+        // The slow forms save a hundredth already.
+        let solved = planning(1.02).solve(0.4, 0.01).unwrap();
+        assert_eq!(families(&solved), ["fast", "fast"]);
+        let solved = planning(1.5).solve(0.4, 0.01).unwrap();
+        assert_eq!(families(&solved), ["slow", "slow"]);
     }
 
     #[test]
