@@ -2,11 +2,15 @@
 
 use serde_json::Value;
 
-use crate::support::{Finished, Scratch, digits, digits_eval, onnxruntime, sepconv_with};
+use crate::support::{Finished, Scratch, digits, digits_eval, runtimes, sepconv_with};
 
-/// Runs `sepconv` with ONNX Runtime at hand.
+/// Runs `sepconv` with ONNX Runtime and OpenVINO at hand.
 fn sepconv(args: &[&str]) -> Finished {
-    sepconv_with(args, &[("SEPCONV_ONNXRUNTIME", &onnxruntime())])
+    let at = runtimes();
+    sepconv_with(
+        args,
+        &[("SEPCONV_ONNXRUNTIME", &at), ("SEPCONV_OPENVINO", &at)],
+    )
 }
 
 fn positive(value: &Value) -> bool {
@@ -51,6 +55,8 @@ fn models_are_timed_beside_one_another_on_every_runtime() {
         ("tract", 2),
         ("onnxruntime", 1),
         ("onnxruntime", 2),
+        ("openvino", 1),
+        ("openvino", 2),
     ];
     assert_eq!(runs, expected);
     for run in seen.as_array().unwrap() {
@@ -115,7 +121,7 @@ fn what_cannot_be_timed_is_refused() {
         (&["bench", &model, &missing], "missing.onnx"),
         (
             &["bench", &model, "--target", "gpu"],
-            "no target 'gpu' (there are tract, onnxruntime)",
+            "no target 'gpu' (there are tract, onnxruntime, openvino)",
         ),
         (
             &["bench", &model, "-o", &taken],
@@ -138,20 +144,28 @@ fn what_cannot_be_timed_is_refused() {
 #[test]
 fn a_missing_library_is_refused_on_one_line() {
     let (scratch, model) = (Scratch::new(), digits().path);
-    let garbage = scratch.write("libonnxruntime.so", b"not a library");
+    let garbage = scratch.write("library.so", b"not a library");
     let nowhere = scratch.path("nowhere.so");
+    let runtimes = [
+        ("onnxruntime", "SEPCONV_ONNXRUNTIME", "--onnxruntime"),
+        ("openvino", "SEPCONV_OPENVINO", "--openvino"),
+    ];
     for library in [&garbage, &nowhere] {
-        for command in ["bench", "compare"] {
-            let args = [command, &model, &model, "--target", "onnxruntime"];
-            let by_variable = sepconv_with(&args, &[("SEPCONV_ONNXRUNTIME", library)]);
-            let by_flag = sepconv(&[&args[..], &["--onnxruntime", library]].concat());
+        for (target, variable, flag) in runtimes {
+            let args = ["bench", &model, &model, "--target", target];
+            let by_variable = sepconv_with(&args, &[(variable, library)]);
+            let by_flag = sepconv(&[&args[..], &[flag, library]].concat());
             for run in [by_variable, by_flag] {
                 let line = run.refused();
-                assert!(line.contains("onnxruntime is not available"), "{line}");
+                let expected = format!("{target} is not available");
+                assert!(line.contains(&expected), "{line}");
                 assert!(line.contains(library.as_str()), "{line}");
             }
         }
     }
+    let other = ["compare", &model, &model, "--target", "onnxruntime"];
+    let line = sepconv(&[&other[..], &["--onnxruntime", &nowhere]].concat()).refused();
+    assert!(line.contains(&nowhere), "{line}");
     // Only what is asked for is needed.
     sepconv_with(
         &["bench", &model, "--runs", "1"],
@@ -164,7 +178,7 @@ fn a_missing_library_is_refused_on_one_line() {
 fn runtimes_agree() {
     let (scratch, model) = (Scratch::new(), digits());
     let smaller = model.at_rank_2();
-    let seen = ["tract", "onnxruntime"].map(|target| {
+    let seen = ["tract", "onnxruntime", "openvino"].map(|target| {
         let data = digits_eval();
         let eval = [
             "eval",
@@ -193,6 +207,8 @@ fn runtimes_agree() {
             comparison["outputs"][0]["snr_db"].as_f64().unwrap(),
         )
     });
-    assert_eq!(seen[0].0, seen[1].0);
-    assert!((seen[0].1 - seen[1].1).abs() < 0.1, "{seen:?}");
+    for other in &seen[1..] {
+        assert_eq!(seen[0].0, other.0);
+        assert!((seen[0].1 - other.1).abs() < 0.1, "{seen:?}");
+    }
 }

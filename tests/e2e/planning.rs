@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Scratch, digits, digits_eval, onnxruntime, root, sepconv, sepconv_with};
+use crate::support::{Scratch, digits, digits_eval, root, runtimes, sepconv, sepconv_with};
 
 /// Runs a command on the digits model with 64 calibration pictures and few positions.
 #[track_caller]
@@ -90,7 +90,7 @@ fn without_a_budget_data_keep_the_model_within_a_point_of_itself() {
 fn time_on_onnx_runtime_is_measured_and_chooses_the_form() {
     let scratch = Scratch::new();
     let out = scratch.path("out.onnx");
-    let library = onnxruntime();
+    let library = runtimes();
     let options = [
         "--rank",
         "2",

@@ -162,7 +162,7 @@ pub struct SweepArgs {
 /// What layers are fitted to, and how.
 #[derive(Debug, Args)]
 pub struct FitArgs {
-    /// What the model is to be cheap on: macs, or a runtime (tract, onnxruntime) whose measured
+    /// What the model is to be cheap on: macs, or a runtime (tract, onnxruntime, openvino) whose measured
     /// time decides what is rewritten, and how
     #[arg(long, value_name = "NAME", default_value = "macs")]
     pub target: String,
@@ -406,7 +406,7 @@ pub struct BenchArgs {
     /// ONNX models; ratios are to the first
     #[arg(required = true, value_name = "MODEL")]
     pub models: Vec<PathBuf>,
-    /// Runtime: tract, onnxruntime, or all that are available (repeatable)
+    /// Runtime: tract, onnxruntime, openvino, or all that are available (repeatable)
     #[arg(long, value_name = "NAME", default_value = "tract")]
     pub target: Vec<String>,
     /// Numbers of threads [default: 1 and all cores]
@@ -440,7 +440,7 @@ pub struct BenchArgs {
 /// The runtime that models run on.
 #[derive(Debug, Args)]
 pub struct TargetArgs {
-    /// Runtime: tract or onnxruntime
+    /// Runtime: tract, onnxruntime or openvino
     #[arg(long, value_name = "NAME", default_value = "tract")]
     pub target: String,
     #[command(flatten)]
@@ -478,13 +478,22 @@ pub struct LibraryArgs {
     /// the PyPI package in $VIRTUAL_ENV or ./.venv]
     #[arg(long, value_name = "LIB")]
     pub onnxruntime: Option<PathBuf>,
+    /// Shared library openvino_c [default: $SEPCONV_OPENVINO, the loader's path, or the PyPI
+    /// package in $VIRTUAL_ENV or ./.venv]
+    #[arg(long, value_name = "LIB")]
+    pub openvino: Option<PathBuf>,
 }
 
 impl LibraryArgs {
-    /// Tells the target where its library is.
+    /// Tells the targets where their libraries are.
     pub fn announce(&self) -> Result<()> {
-        let path = self.onnxruntime.as_ref();
-        Ok(path.map_or(Ok(()), |path| targets::use_onnxruntime(path))?)
+        if let Some(path) = &self.onnxruntime {
+            targets::use_onnxruntime(path)?;
+        }
+        if let Some(path) = &self.openvino {
+            targets::use_openvino(path)?;
+        }
+        Ok(())
     }
 }
 

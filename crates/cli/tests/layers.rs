@@ -153,9 +153,9 @@ fn statics_are_those_that_are_told() {
         [
             // What stands for no stored values; never changes.
             "sepconv/src/flow/frontier.rs INPUTS",
-            // ONNX Runtime's library.
-            "targets/src/onnxruntime/library.rs GIVEN",
-            "targets/src/onnxruntime/library.rs LIBRARY",
+            // Shared libraries of runtimes.
+            "targets/src/onnxruntime.rs LIBRARY",
+            "targets/src/openvino.rs LIBRARY",
             // Of one thread: whether a runtime's panic is caught.
             "targets/src/panics.rs GUARDED",
         ]

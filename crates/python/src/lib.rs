@@ -95,4 +95,10 @@ mod _sepconv {
     fn use_onnxruntime(library: PathBuf) -> PyResult<()> {
         sepconv::targets::use_onnxruntime(&library).map_err(refused)
     }
+
+    /// Names the shared library of OpenVINO, before the target `openvino` is first used.
+    #[pyfunction]
+    fn use_openvino(library: PathBuf) -> PyResult<()> {
+        sepconv::targets::use_openvino(&library).map_err(refused)
+    }
 }

@@ -5,7 +5,10 @@
 //! file and one line in [`targets`].
 
 mod error;
+mod library;
+mod model;
 mod onnxruntime;
+mod openvino;
 mod panics;
 mod text;
 mod tract;
@@ -15,6 +18,7 @@ use std::num::NonZeroUsize;
 use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Detached;
 
+pub use self::openvino::use_library as use_openvino;
 pub use error::TargetError;
 pub use onnxruntime::use_library as use_onnxruntime;
 pub use panics::silence_caught_panics;
@@ -132,7 +136,11 @@ pub trait Prepared {
 
 /// All targets, in order of preference.
 pub fn targets() -> &'static [&'static dyn Target] {
-    &[&tract::Tract, &onnxruntime::OnnxRuntime]
+    &[
+        &tract::Tract,
+        &onnxruntime::OnnxRuntime,
+        &openvino::OpenVino,
+    ]
 }
 
 /// The target that accuracy is measured on unless another is named.
@@ -167,7 +175,7 @@ mod tests {
         }
         assert_eq!(
             find("gpu").map(|t| t.name()).map_err(|e| e.to_string()),
-            Err("no target 'gpu' (there are tract, onnxruntime)".into())
+            Err("no target 'gpu' (there are tract, onnxruntime, openvino)".into())
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Every runtime runs exported models from their detached encoding.
 //!
-//! ONNX Runtime is tested where it is found: where `SEPCONV_ONNXRUNTIME` says, or in the virtual
-//! environment that `tests/run` makes.
+//! ONNX Runtime and OpenVINO are tested where they are found: where `SEPCONV_ONNXRUNTIME` and
+//! `SEPCONV_OPENVINO` say, or in the virtual environment that `tests/run` makes.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::num::NonZeroUsize;
@@ -17,7 +17,9 @@ use sepconv_onnx::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
     TypeProto, ValueInfoProto,
 };
-use sepconv_targets::{InputSpec, LoadOptions, Target, TargetError, targets, use_onnxruntime};
+use sepconv_targets::{
+    InputSpec, LoadOptions, Target, TargetError, targets, use_onnxruntime, use_openvino,
+};
 
 const N: usize = 20;
 
@@ -84,8 +86,12 @@ fn available() -> Vec<&'static dyn Target> {
         let environment = python.as_deref().and_then(|p| p.parent()?.parent());
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv");
         let environment = environment.unwrap_or(&root);
-        if std::env::var_os("SEPCONV_ONNXRUNTIME").is_none() && environment.exists() {
+        let free = |variable| std::env::var_os(variable).is_none() && environment.exists();
+        if free("SEPCONV_ONNXRUNTIME") {
             use_onnxruntime(environment).unwrap();
+        }
+        if free("SEPCONV_OPENVINO") {
+            use_openvino(environment).unwrap();
         }
     });
     let there = |target: &&'static dyn Target| match target.available() {
@@ -202,6 +208,8 @@ fn versions_are_known() {
 #[test]
 fn a_library_named_after_one_was_loaded_comes_too_late() {
     available();
-    let error = use_onnxruntime(Path::new("/nowhere")).unwrap_err();
-    assert!(error.to_string().contains("/nowhere"), "{error}");
+    for named in [use_onnxruntime, use_openvino] {
+        let error = named(Path::new("/nowhere")).unwrap_err();
+        assert!(error.to_string().contains("/nowhere"), "{error}");
+    }
 }

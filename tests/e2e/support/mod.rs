@@ -9,7 +9,7 @@ mod scratch;
 pub use browser::{Browser, skipped};
 pub use command::{Finished, compress, sepconv, sepconv_with};
 pub use models::{Model, digits, digits_eval, models, root, shared};
-pub use oracle::{ask, onnxruntime, python};
+pub use oracle::{ask, python, runtimes};
 pub use scratch::Scratch;
 
 use serde_json::Value;

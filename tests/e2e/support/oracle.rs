@@ -41,8 +41,8 @@ pub fn python() -> PathBuf {
     named.unwrap_or_else(|| root().join(".venv/bin/python"))
 }
 
-/// The virtual environment of that Python, in which ONNX Runtime is installed.
-pub fn onnxruntime() -> String {
+/// The virtual environment of that Python, in which ONNX Runtime and OpenVINO are installed.
+pub fn runtimes() -> String {
     let environment = python().ancestors().nth(2).map(PathBuf::from);
     environment.unwrap().to_str().unwrap().to_owned()
 }

@@ -49,7 +49,7 @@ class Options(TypedDict, total=False):
     """How separable convolutions are written into the graph."""
     input_shapes: Mapping[str, Sequence[int]]
     """Shapes of inputs with free dimensions."""
-    target: Literal["macs", "tract", "onnxruntime"]
+    target: Literal["macs", "tract", "onnxruntime", "openvino"]
     """What the model is to be cheap on: multiply-accumulates, or a runtime's measured time."""
     threads: int
     """Threads of one run on `target`."""
@@ -99,7 +99,12 @@ _DEFAULTS: dict[str, object] = {
     "cache": False,
 }
 
-_announced = False
+# Packages that carry a runtime's shared library: the folder in them, and the variable that names another.
+_LIBRARIES = {
+    "onnxruntime": ("capi", "SEPCONV_ONNXRUNTIME", _sepconv.use_onnxruntime),
+    "openvino": ("libs", "SEPCONV_OPENVINO", _sepconv.use_openvino),
+}
+_announced: set[str] = set()
 
 
 def complete(options: Mapping[str, object], *, force: bool = False) -> dict[str, object]:
@@ -115,8 +120,8 @@ def complete(options: Mapping[str, object], *, force: bool = False) -> dict[str,
     shapes = dict(full["input_shapes"] or {})
     full["input_shapes"] = [(name, list(shape)) for name, shape in shapes.items()]
     full["plan"] = _plan(full["plan"])
-    if full["target"] == "onnxruntime":
-        _announce_onnxruntime()
+    if full["target"] in _LIBRARIES:
+        _announce(full["target"])
     return full
 
 
@@ -137,11 +142,11 @@ def _plan(plan: Any) -> tuple[str, str] | None:
         raise _sepconv.Error(f"{plan}: {reason}") from error
 
 
-def _announce_onnxruntime() -> None:
-    """ONNX Runtime is that of this interpreter, unless the environment names another."""
-    global _announced
-    found = importlib.util.find_spec("onnxruntime")
-    if _announced or os.environ.get("SEPCONV_ONNXRUNTIME") or found is None or not found.origin:
+def _announce(runtime: str) -> None:
+    """The runtime is that of this interpreter, unless the environment names another."""
+    folder, variable, use = _LIBRARIES[runtime]
+    found = importlib.util.find_spec(runtime)
+    if runtime in _announced or os.environ.get(variable) or found is None or not found.origin:
         return
-    _announced = True
-    _sepconv.use_onnxruntime(str(Path(found.origin).parent / "capi"))
+    _announced.add(runtime)
+    use(str(Path(found.origin).parent / folder))

@@ -284,7 +284,9 @@ pub(crate) fn timed(
     progress: &dyn Progress,
 ) -> Result<Costs, Error> {
     let latency = settings.latency.ok_or_else(|| {
-        Error::Setting("a latency budget needs a target (--target tract or onnxruntime)".into())
+        Error::Setting(
+            "a latency budget needs a target (--target tract, onnxruntime or openvino)".into(),
+        )
     })?;
     let run = latency.time([model, &prepared.folded], settings.seed, &())?;
     let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.median);

@@ -4,12 +4,12 @@
 //! stop spinning when a run returns, so that the idle threads of one don't take the cores of
 //! another that is timed beside it.
 
-mod library;
-mod model;
-
 use std::borrow::Cow;
+use std::ffi::CStr;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::memory::Allocator;
 use ort::session::builder::GraphOptimizationLevel;
@@ -19,14 +19,42 @@ use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Detached;
 use tempfile::TempDir;
 
-pub use library::use_library;
-
 use crate::error::TargetError;
+use crate::library::{Places, SharedLibrary};
+use crate::model::{self, Source};
 use crate::panics::guarded;
 use crate::text::one_line;
 use crate::{InputSpec, LoadOptions, Prepared, Session, Target};
 
 const NAME: &str = "onnxruntime";
+
+static LIBRARY: SharedLibrary<Library> = SharedLibrary::new(
+    NAME,
+    Places {
+        variables: &["SEPCONV_ONNXRUNTIME", "ORT_DYLIB_PATH"],
+        stem: "onnxruntime",
+        versions: &[".1"],
+        package: "onnxruntime",
+        folder: "onnxruntime/capi",
+    },
+    load,
+);
+
+/// What the library gives.
+struct Library {
+    environment: Environment,
+    version: String,
+}
+
+/// Names the shared library of ONNX Runtime that is to be used: the file, the folder that
+/// holds it, or a virtual environment with the PyPI package. For programs to call once, before
+/// the target `onnxruntime` is used.
+///
+/// # Errors
+/// [`TargetError::TooLate`] where a library was named or looked for before.
+pub fn use_library(path: &Path) -> Result<(), TargetError> {
+    LIBRARY.name(path)
+}
 
 /// ONNX Runtime.
 pub(crate) struct OnnxRuntime;
@@ -37,13 +65,11 @@ impl Target for OnnxRuntime {
     }
 
     fn version(&self) -> String {
-        library::library()
-            .map(|l| l.version.clone())
-            .unwrap_or_default()
+        LIBRARY.get().map(|l| l.version.clone()).unwrap_or_default()
     }
 
     fn available(&self) -> Result<(), TargetError> {
-        library::library().map(|_| ())
+        LIBRARY.get().map(|_| ())
     }
 
     /// Its convolutions work on blocks of 16 channels where the processor has AVX-512, of 8
@@ -58,7 +84,7 @@ impl Target for OnnxRuntime {
         inputs: &[InputSpec],
         options: LoadOptions,
     ) -> Result<Box<dyn Session>, TargetError> {
-        let library = library::library()?;
+        let library = LIBRARY.get()?;
         let error = |reason: String| TargetError::Load {
             target: NAME,
             reason: one_line(&reason),
@@ -77,16 +103,47 @@ impl Target for OnnxRuntime {
             session: Mutex::new(session),
             inputs: inputs.to_vec(),
             _weights: match source {
-                model::Source::Bytes(_) => None,
-                model::Source::File(_, folder) => Some(folder),
+                Source::Bytes(_) => None,
+                Source::File(_, folder) => Some(folder),
             },
         }))
     }
 }
 
+fn load(path: &Path) -> Result<Library, String> {
+    guarded(|| {
+        let builder = ort::init_from(path).map_err(|e| e.to_string())?;
+        let environment = builder.with_name("sepconv").with_telemetry(false);
+        let environment = environment.build().map_err(|e| e.to_string())?;
+        // Errors are returned; its log would repeat them on standard error.
+        environment.set_log_level(LogLevel::Fatal);
+        Ok(Library {
+            environment,
+            version: version(path)?,
+        })
+    })
+    .and_then(|result| result)
+}
+
+/// The version that a library which has been loaded from `path` says it is.
+fn version(path: &Path) -> Result<String, String> {
+    type GetBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
+    // SAFETY: the library is loaded already, so that no initialiser runs; the symbol has had
+    // this signature in every release of ONNX Runtime, returns a pointer to a static table or
+    // null, and the version is a static string.
+    unsafe {
+        let library = libloading::Library::new(path).map_err(|e| e.to_string())?;
+        let base: libloading::Symbol<'_, GetBase> =
+            library.get(b"OrtGetApiBase").map_err(|e| e.to_string())?;
+        let base = base().as_ref().ok_or("it has no API table")?;
+        let text = CStr::from_ptr((base.GetVersionString)());
+        Ok(text.to_string_lossy().into_owned())
+    }
+}
+
 fn open(
-    environment: &ort::environment::Environment,
-    source: &model::Source,
+    environment: &Environment,
+    source: &Source,
     options: LoadOptions,
 ) -> Result<OrtSession, String> {
     let text = |e: ort::Error<ort::session::builder::SessionBuilder>| e.to_string();
@@ -103,8 +160,8 @@ fn open(
         .with_log_level(LogLevel::Fatal)
         .map_err(text)?;
     match source {
-        model::Source::Bytes(bytes) => builder.commit_from_memory(bytes),
-        model::Source::File(path, _) => builder.commit_from_file(path),
+        Source::Bytes(bytes) => builder.commit_from_memory(bytes),
+        Source::File(path, _) => builder.commit_from_file(path),
     }
     .map_err(|e| e.to_string())
 }
@@ -242,4 +299,19 @@ fn element_type(dtype: DType) -> Option<TensorElementType> {
 
 fn dtype(element: TensorElementType) -> Option<DType> {
     TYPES.iter().find(|t| t.1 == element).map(|t| t.0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn files_that_are_no_library_are_refused_with_a_reason() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("libonnxruntime.so");
+        std::fs::write(&path, "not a library").unwrap();
+        let error = load(&path).err().unwrap();
+        assert!(!error.is_empty() && !error.contains("panicked"), "{error}");
+    }
 }

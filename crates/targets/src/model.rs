@@ -1,4 +1,4 @@
-//! A detached model in a form that ONNX Runtime reads.
+//! A detached model as a whole, for runtimes that read ONNX themselves.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use sepconv_onnx::proto::{ModelProto, StringStringEntryProto, TensorProto};
 use tempfile::TempDir;
 
 /// Protobuf refuses messages of 2 GiB; the rest of the model needs some room too.
-pub(super) const LARGEST_MESSAGE: usize = (1 << 31) - (1 << 26);
+pub(crate) const LARGEST_MESSAGE: usize = (1 << 31) - (1 << 26);
 
-/// A model for ONNX Runtime.
-pub(super) enum Source {
+/// A model with its weights.
+pub(crate) enum Source {
     /// A `ModelProto` with all its weights.
     Bytes(Vec<u8>),
     /// A file with its weights beside it, to be kept as long as the session.
@@ -22,7 +22,7 @@ pub(super) enum Source {
 
 /// Puts the weights back into the model: inside it up to `limit` bytes, else in a temporary
 /// file beside it.
-pub(super) fn attach(model: &Detached, limit: usize) -> Result<Source, String> {
+pub(crate) fn attach(model: &Detached, limit: usize) -> Result<Source, String> {
     let mut proto =
         ModelProto::decode(model.skeleton.clone()).map_err(|e| format!("not a model: {e}"))?;
     let weights: usize = model.tensors.iter().map(|t| t.len()).sum();
