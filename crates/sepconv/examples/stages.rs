@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Prints the stages and their wall-clock seconds in order. What comes before "calibrating" is
-//! planning, its statistics included.
+//! planning. Statistics are kept in $SEPCONV_CACHE or the platform's cache folder: a second run
+//! does not collect them again, and its planning is that after statistics.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -47,9 +48,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(recipe) = rest.first() {
         source.preprocess = Preprocess::from_toml_file(Path::new(recipe))?;
     }
+    let calibration = CalibrationSettings {
+        cache: sepconv::latency::cache_folder(),
+        ..CalibrationSettings::new(source)
+    };
     let mut settings = Settings {
         budget: Budget::TargetMacs(fraction.parse()?),
-        calibration: Some(CalibrationSettings::new(source)),
+        calibration: Some(calibration),
         ..Settings::default()
     };
     settings.families.widen();
