@@ -398,7 +398,10 @@ fn value_type(info: &ValueInfoProto) -> Option<ValueType> {
     let dims = tensor.shape.as_ref().map(|shape| {
         let dims = shape.dim.iter().map(|d| match &d.value {
             Some(dimension::Value::DimValue(n)) if *n >= 0 => Dim::Known(*n as u64),
-            Some(dimension::Value::DimParam(s)) if !s.is_empty() => Dim::Symbol(s.clone()),
+            // Exporters write '?' for every extent that they don't know: that names none.
+            Some(dimension::Value::DimParam(s)) if s.contains(char::is_alphanumeric) => {
+                Dim::Symbol(s.clone())
+            }
             _ => Dim::Unknown,
         });
         dims.collect()

@@ -6,11 +6,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 use prost::Message;
-use sepconv_ir::{Operator, Patch, Tensor};
+use sepconv_ir::{DType, Dim, Operator, Patch, Tensor, ValueType};
 use sepconv_onnx::proto::attribute_proto::AttributeType;
+use sepconv_onnx::proto::tensor_shape_proto::{Dimension, dimension};
+use sepconv_onnx::proto::type_proto::{self, Value};
 use sepconv_onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, ValueInfoProto,
+    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
 };
 use sepconv_onnx::{Document, write_atomic};
 
@@ -293,4 +295,38 @@ fn shared_models_round_trip() {
         let raw = std::fs::read(&path).unwrap();
         assert_eq!(doc.encode().to_bytes(), raw, "{}", path.display());
     }
+}
+
+/// Paddle's exporter calls every extent that it doesn't know '?': they need not be the same.
+#[test]
+fn a_question_mark_names_no_extent() {
+    let symbols = ["N", "?", "?", ""];
+    let dim = symbols.map(|s| Dimension {
+        value: Some(dimension::Value::DimParam(s.into())),
+        denotation: None,
+    });
+    let mut proto = model();
+    let graph = proto.graph.as_mut().unwrap();
+    graph.input[0].r#type = Some(TypeProto {
+        value: Some(Value::TensorType(type_proto::Tensor {
+            elem_type: Some(1),
+            shape: Some(TensorShapeProto { dim: dim.to_vec() }),
+        })),
+        denotation: None,
+    });
+    let bytes = Bytes::from(proto.encode_to_vec());
+    let document = Document::from_bytes(bytes.clone()).unwrap();
+    let graph = &document.model.graph;
+    let x = graph.inputs().next().unwrap();
+    let expected = ValueType {
+        dtype: DType::F32,
+        dims: Some(vec![
+            Dim::Symbol("N".into()),
+            Dim::Unknown,
+            Dim::Unknown,
+            Dim::Unknown,
+        ]),
+    };
+    assert_eq!(graph.value(x).unwrap().ty, Some(expected));
+    assert_eq!(document.encode().to_bytes(), bytes);
 }
