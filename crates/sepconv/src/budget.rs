@@ -62,6 +62,14 @@ fn meet_with(
         return by_planner(model, prepared, settings, calibration, &**planner, progress);
     }
     let mut planned = |unit, fraction| {
+        // What is only counted is known before the work that measures the rest.
+        if fraction > 0.0 && matches!(unit, Unit::Macs | Unit::Params | Unit::Size) {
+            let least = Costs::counted(model, prepared, unit).least();
+            if fraction < least {
+                let target = fraction;
+                return Err(prepared.failed(PassError::Unreachable { target, least }));
+            }
+        }
         let planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
         to_fraction(
             model,

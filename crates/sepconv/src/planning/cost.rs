@@ -227,6 +227,17 @@ impl Costs {
         layers.filter_map(of).collect()
     }
 
+    /// The least fraction of the original's cost that any choice of candidates makes.
+    pub fn least(&self) -> f64 {
+        let cheapest = |(kept, candidates): (&Option<f64>, &Vec<Option<FormCost>>)| {
+            let costs = candidates.iter().flatten().map(|(cost, _)| *cost);
+            let saved = kept.map(|kept| kept - costs.fold(kept, f64::min));
+            saved.unwrap_or(0.0)
+        };
+        let saved: f64 = self.kept.iter().zip(&self.candidates).map(cheapest).sum();
+        (self.total - saved) / self.original
+    }
+
     /// What the layers that are planned for may cost together, for the model to cost
     /// `fraction` of the original.
     pub fn room(&self, fraction: f64) -> f64 {

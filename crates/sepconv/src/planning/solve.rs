@@ -36,7 +36,7 @@ impl Planning {
             return Err(PassError::Budget(fraction));
         }
         let plain = self.priced(fraction, 0.0)?;
-        if self.timed.is_none() || share <= 0.0 {
+        if self.timed.is_none() {
             return Ok(plain);
         }
         let (bound, most) = (plain.bound, DEAREST * plain.damage);
@@ -212,11 +212,20 @@ mod tests {
     }
 
     #[test]
+    fn the_least_fraction_is_known_without_damages() {
+        let mut costs = planning(1.5).costs;
+        assert!((costs.least() - 0.4).abs() < 1e-9);
+        costs.candidates[0] = vec![None, None];
+        assert!((costs.least() - 0.7).abs() < 1e-9);
+        costs.kept[1] = None;
+        assert!((costs.least() - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
     fn time_that_is_all_but_free_is_taken() {
-        // The slow forms save a hundredth already.
-        let solved = planning(1.02).solve(0.4, 0.01).unwrap();
+        let solved = planning(1.02).solve(0.4, 0.0).unwrap();
         assert_eq!(families(&solved), ["fast", "fast"]);
-        let solved = planning(1.5).solve(0.4, 0.01).unwrap();
+        let solved = planning(1.5).solve(0.4, 0.0).unwrap();
         assert_eq!(families(&solved), ["slow", "slow"]);
     }
 
