@@ -54,6 +54,25 @@ impl InputSpec {
     }
 }
 
+/// Inputs as a runtime has them, each made by `convert`.
+///
+/// # Errors
+/// A phrase, where their number does not fit or one of them does not.
+fn converted<T, All: FromIterator<T>>(
+    inputs: &[Tensor],
+    specs: &[InputSpec],
+    convert: impl Fn(&Tensor, &InputSpec) -> Result<T, String>,
+) -> Result<All, String> {
+    let (found, expected) = (inputs.len(), specs.len());
+    if found != expected {
+        return Err(format!("{found} inputs given, {expected} expected"));
+    }
+    let pairs = inputs.iter().zip(specs);
+    pairs
+        .map(|(tensor, spec)| panics::guarded(|| convert(tensor, spec)).and_then(|result| result))
+        .collect()
+}
+
 /// How a model is loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadOptions {

@@ -20,6 +20,16 @@ pub(crate) enum Source {
     File(PathBuf, TempDir),
 }
 
+impl Source {
+    /// The folder that has to outlive the session.
+    pub fn folder(self) -> Option<TempDir> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::File(_, folder) => Some(folder),
+        }
+    }
+}
+
 /// Puts the weights back into the model: inside it up to `limit` bytes, else in a temporary
 /// file beside it.
 pub(crate) fn attach(model: &Detached, limit: usize) -> Result<Source, String> {

@@ -24,7 +24,7 @@ use crate::library::{Places, SharedLibrary};
 use crate::model::{self, Source};
 use crate::panics::guarded;
 use crate::text::one_line;
-use crate::{InputSpec, LoadOptions, Prepared, Session, Target};
+use crate::{InputSpec, LoadOptions, Prepared, Session, Target, converted};
 
 const NAME: &str = "onnxruntime";
 
@@ -102,10 +102,7 @@ impl Target for OnnxRuntime {
         Ok(Box::new(Loaded {
             session: Mutex::new(session),
             inputs: inputs.to_vec(),
-            _weights: match source {
-                Source::Bytes(_) => None,
-                Source::File(_, folder) => Some(folder),
-            },
+            _weights: source.folder(),
         }))
     }
 }
@@ -177,17 +174,11 @@ type Values = Vec<(String, DynTensor)>;
 
 impl Loaded {
     fn values(&self, inputs: &[Tensor]) -> Result<Values, TargetError> {
-        let (found, expected) = (inputs.len(), self.inputs.len());
-        if found != expected {
-            return Err(failed(format!("{found} inputs given, {expected} expected")));
-        }
-        let values = inputs.iter().zip(&self.inputs);
-        values
-            .map(|(tensor, spec)| {
-                let value = guarded(|| value(tensor, spec)).and_then(|r| r);
-                Ok((spec.name.clone(), value.map_err(failed)?))
-            })
-            .collect()
+        let named = |tensor: &Tensor, spec: &InputSpec| {
+            let value = value(tensor, spec)?;
+            Ok((spec.name.clone(), value))
+        };
+        converted(inputs, &self.inputs, named).map_err(failed)
     }
 
     fn outputs<T>(

@@ -20,7 +20,7 @@ use crate::library::{Places, SharedLibrary};
 use crate::model::{self, Source};
 use crate::panics::guarded;
 use crate::text::one_line;
-use crate::{InputSpec, LoadOptions, Prepared, Session, Target};
+use crate::{InputSpec, LoadOptions, Prepared, Session, Target, converted};
 
 const NAME: &str = "openvino";
 
@@ -102,10 +102,7 @@ impl Target for OpenVino {
             request: Mutex::new(request),
             inputs: inputs.to_vec(),
             outputs,
-            _weights: match source {
-                Source::Bytes(_) => None,
-                Source::File(_, folder) => Some(folder),
-            },
+            _weights: source.folder(),
         }))
     }
 }
@@ -183,16 +180,7 @@ type Values = Vec<OvTensor>;
 
 impl Loaded {
     fn values(&self, inputs: &[Tensor]) -> Result<Values, TargetError> {
-        let (found, expected) = (inputs.len(), self.inputs.len());
-        if found != expected {
-            return Err(failed(format!("{found} inputs given, {expected} expected")));
-        }
-        let values = inputs.iter().zip(&self.inputs).map(|(tensor, spec)| {
-            guarded(|| value(tensor, spec))
-                .and_then(|result| result)
-                .map_err(failed)
-        });
-        values.collect()
+        converted(inputs, &self.inputs, value).map_err(failed)
     }
 
     /// Runs the model on `values` and hands `read` the request with its results.

@@ -20,7 +20,7 @@ use tract_onnx::tract_core::internal::{TractResult, bail};
 use crate::error::TargetError;
 use crate::panics::guarded;
 use crate::text::one_line;
-use crate::{InputSpec, LoadOptions, Prepared, Session, Target};
+use crate::{InputSpec, LoadOptions, Prepared, Session, Target, converted};
 
 const NAME: &str = "tract";
 
@@ -142,14 +142,7 @@ fn failed(reason: String) -> TargetError {
 
 impl TractSession {
     fn values(&self, inputs: &[Tensor]) -> Result<TVec<TValue>, TargetError> {
-        let (found, expected) = (inputs.len(), self.inputs.len());
-        if found != expected {
-            let reason = format!("{found} inputs given, {expected} expected");
-            return Err(failed(reason));
-        }
-        let values = inputs.iter().zip(&self.inputs);
-        let values = values.map(|(tensor, spec)| value(tensor, spec));
-        values.collect::<Result<_, _>>().map_err(failed)
+        converted(inputs, &self.inputs, value).map_err(failed)
     }
 
     fn outputs(&self, values: TVec<TValue>) -> Result<TVec<TValue>, TargetError> {
