@@ -152,20 +152,19 @@ fn a_missing_library_is_refused_on_one_line() {
     ];
     for library in [&garbage, &nowhere] {
         for (target, variable, flag) in runtimes {
-            let args = ["bench", &model, &model, "--target", target];
-            let by_variable = sepconv_with(&args, &[(variable, library)]);
-            let by_flag = sepconv(&[&args[..], &[flag, library]].concat());
-            for run in [by_variable, by_flag] {
-                let line = run.refused();
-                let expected = format!("{target} is not available");
-                assert!(line.contains(&expected), "{line}");
-                assert!(line.contains(library.as_str()), "{line}");
+            for command in ["bench", "compare"] {
+                let args = [command, &model, &model, "--target", target];
+                let by_variable = sepconv_with(&args, &[(variable, library)]);
+                let by_flag = sepconv(&[&args[..], &[flag, library]].concat());
+                for run in [by_variable, by_flag] {
+                    let line = run.refused();
+                    let expected = format!("{target} is not available");
+                    assert!(line.contains(&expected), "{line}");
+                    assert!(line.contains(library.as_str()), "{line}");
+                }
             }
         }
     }
-    let other = ["compare", &model, &model, "--target", "onnxruntime"];
-    let line = sepconv(&[&other[..], &["--onnxruntime", &nowhere]].concat()).refused();
-    assert!(line.contains(&nowhere), "{line}");
     // Only what is asked for is needed.
     sepconv_with(
         &["bench", &model, "--runs", "1"],

@@ -22,7 +22,7 @@ pub use validate::{Prediction, validate};
 use sepconv_factor::Chain;
 use sepconv_latency::Measured;
 use sepconv_onnx::Document;
-use sepconv_passes::{Candidate, PassError, Plan, Site, replace};
+use sepconv_passes::{Candidate, Plan, Site, replace};
 use serde::Serialize;
 
 use crate::calibrate::{CalibrationSettings, Score, score};
@@ -118,10 +118,7 @@ impl Planning {
 
     /// The least fraction of the original's cost that can be reached.
     pub fn least(&self) -> f64 {
-        match self.solve(1e-9, 0.0) {
-            Err(PassError::Unreachable { least, .. }) => least,
-            _ => 1e-9,
-        }
+        self.costs.least()
     }
 
     /// A plan that takes an arbitrary candidate of about half of the layers, with its
