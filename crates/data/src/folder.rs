@@ -195,15 +195,20 @@ impl Folder {
             let dim = self.spec.dims.get(axis).copied().flatten();
             dim.map_or("?".to_string(), |d| d.to_string())
         };
-        let after = if self.recipe.changes_geometry() {
-            " after resize and crop"
+        let (after, way) = if self.recipe.changes_geometry() {
+            (" after resize and crop", "")
         } else {
-            ""
+            ("", " (or a resize or crop)")
         };
         Err(DataError::mismatch(
             file,
             format!("picture size (width x height){after}"),
-            format!("{}x{} for input '{}'", fixed(3), fixed(2), self.spec.name),
+            format!(
+                "{}x{} for input '{}'{way}",
+                fixed(3),
+                fixed(2),
+                self.spec.name
+            ),
             format!("{w}x{h}"),
         ))
     }

@@ -262,7 +262,7 @@ fn a_flat_directory_of_pictures() {
     let mut request = request("x", Dtype::F32, &[0, 3, 4, 4]);
     refusal(
         Dataset::open(dir.path(), &request),
-        "a.png: picture size (width x height): expected 4x4 for input 'x', found 6x4",
+        "a.png: picture size (width x height): expected 4x4 for input 'x' (or a resize or crop), found 6x4",
     );
     request.preprocess = Preprocess {
         crop: "4".parse().ok(),

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sepconv_data::Labels;
 use sepconv_passes::{AppliedLayer, Candidate, Choice, Kept, PassError, Plan, Site, Survey};
 
 use crate::budget::meet;
-use crate::calibrate::{CalibrationSettings, LayerFit};
+use crate::calibrate::{CalibrationSettings, LayerFit, Source};
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::planning::Solution;
@@ -79,6 +80,12 @@ fn rewritten(
         return replay(model, plan, settings, progress);
     }
     let settings = &widened(settings);
+    // Data that do not fit the model are told of before the work.
+    if let Some(calibration) = &settings.calibration
+        && let Source::Data(source) = &calibration.source
+    {
+        source.open(model, Labels::Ignore)?;
+    }
     let mut prepared = Prepared::new(model, settings, progress)?;
     let inner = prepared.bodies.names().count();
     let passed_over = prepared.bodies.kept();

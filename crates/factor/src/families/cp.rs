@@ -15,6 +15,8 @@
 //! - **Source**: Astrid and Lee 2017 (arXiv 1701.07148); CP: Lebedev et al. 2015 (arXiv
 //!   1412.6553), with the two spatial factors in one.
 
+use std::sync::OnceLock;
+
 use crate::chain::StageShape;
 use crate::error::FactorError;
 use crate::families::grouped::{Grouped, Part, rank_step};
@@ -172,22 +174,37 @@ impl Part for Components {
 
 struct Solver<'a> {
     front: Front<'a>,
-    components: Components,
+    target: &'a Target,
+    group: usize,
+    /// Made where it is first asked for: who goes on from a chain does not need it.
+    components: OnceLock<Components>,
 }
 
 impl<'a> Solver<'a> {
-    fn new(problem: &'a Problem, target: &Target, group: usize) -> Result<Self, FactorError> {
-        let front = Front::new(problem)?;
+    fn new(problem: &'a Problem, target: &'a Target, group: usize) -> Result<Self, FactorError> {
+        Ok(Self {
+            front: Front::new(problem)?,
+            target,
+            group,
+            components: OnceLock::new(),
+        })
+    }
+
+    fn components(&self) -> Result<&Components, FactorError> {
+        if let Some(found) = self.components.get() {
+            return Ok(found);
+        }
+        let problem = self.front.problem;
         let extents = (problem.outputs, problem.inner, problem.outer);
-        let whitening = Some(&front.whitening);
-        let components = Components::new(&target.optimum, extents, whitening, group)?;
-        Ok(Self { front, components })
+        let whitening = Some(&self.front.whitening);
+        let made = Components::new(&self.target.optimum, extents, whitening, self.group)?;
+        Ok(self.components.get_or_init(|| made))
     }
 }
 
 impl GroupSolver for Solver<'_> {
     fn start(&self, rank: usize) -> Result<Weights, FactorError> {
-        let mut weights = self.components.weights(rank);
+        let mut weights = self.components()?.weights(rank);
         let reduced = self.front.problem.reduced(&weights[0], rank);
         weights[2] = DepthwiseSolver::new(&reduced)?.mixture(&weights[1])?;
         Ok(weights)
@@ -197,19 +214,7 @@ impl GroupSolver for Solver<'_> {
         let [front, filters, last] = weights.as_mut_slice() else {
             return Ok(());
         };
-        let Problem { outer, outputs, .. } = *self.front.problem;
-        // M[o, s, r] = P[o, r] D[r, s].
-        let mut map = Vec::with_capacity(outputs * outer * rank);
-        for row in last.chunks_exact(rank) {
-            for s in 0..outer {
-                map.extend(
-                    row.iter()
-                        .enumerate()
-                        .map(|(r, p)| p * filters[r * outer + s]),
-                );
-            }
-        }
-        self.front.improve(&map, front)?;
+        self.front.improve_before_filters(filters, last, front)?;
         let reduced = self.front.problem.reduced(front, rank);
         let solver = DepthwiseSolver::new(&reduced)?;
         *last = solver.mixture(filters)?;

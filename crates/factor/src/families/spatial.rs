@@ -17,8 +17,8 @@ use crate::error::FactorError;
 use crate::families::grouped::{Grouped, Part, rank_step};
 use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
 use crate::fit::{
-    Alternation, Calibration, Fitter, Front, GroupSolver, Problem, Target, Weights, factored,
-    feature_basis,
+    Alternation, Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights,
+    factored, feature_basis,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -129,16 +129,15 @@ impl Part for Columns {
 
 struct Solver<'a> {
     front: Front<'a>,
-    /// All features, best first, `[inner, inner]`.
-    basis: Vec<f64>,
+    basis: StartBasis<'a>,
 }
 
 impl<'a> Solver<'a> {
-    fn new(problem: &'a Problem, target: &Target, group: usize) -> Result<Self, FactorError> {
-        let front = Front::new(problem)?;
-        let extents = (problem.outputs, problem.inner, problem.outer);
-        let (_, basis) = feature_basis(&target.optimum, extents, Some(&front.whitening), group)?;
-        Ok(Self { front, basis })
+    fn new(problem: &'a Problem, target: &'a Target, group: usize) -> Result<Self, FactorError> {
+        Ok(Self {
+            front: Front::new(problem)?,
+            basis: StartBasis::new(target, group),
+        })
     }
 
     /// The best `H` `[Co, R, kw]` behind `front`.
@@ -152,7 +151,7 @@ impl<'a> Solver<'a> {
 
 impl GroupSolver for Solver<'_> {
     fn start(&self, rank: usize) -> Result<Weights, FactorError> {
-        let front = self.basis[..rank * self.front.problem.inner].to_vec();
+        let front = self.basis.first(rank, &self.front)?;
         let back = self.back(&front, rank)?;
         Ok(vec![front, back])
     }

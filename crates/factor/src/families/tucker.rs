@@ -19,8 +19,8 @@ use crate::error::FactorError;
 use crate::families::grouped::{Grouped, Part, rank_step};
 use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
 use crate::fit::{
-    Alternation, Calibration, Fitter, Front, GroupSolver, Problem, Target, Weights, factored,
-    feature_basis, reduced_rank,
+    Alternation, Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights,
+    factored, feature_basis, reduced_rank,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -203,24 +203,21 @@ struct Solver<'a> {
     shape: KernelShape,
     front: Front<'a>,
     group: usize,
-    basis: Vec<f64>,
+    basis: StartBasis<'a>,
 }
 
 impl<'a> Solver<'a> {
     fn new(
         shape: &KernelShape,
         problem: &'a Problem,
-        target: &Target,
+        target: &'a Target,
         group: usize,
     ) -> Result<Self, FactorError> {
-        let front = Front::new(problem)?;
-        let extents = (problem.outputs, problem.inner, problem.outer);
-        let (_, basis) = feature_basis(&target.optimum, extents, Some(&front.whitening), group)?;
         Ok(Self {
             shape: shape.clone(),
-            front,
+            front: Front::new(problem)?,
             group,
-            basis,
+            basis: StartBasis::new(target, group),
         })
     }
 
@@ -243,10 +240,7 @@ impl<'a> Solver<'a> {
 impl GroupSolver for Solver<'_> {
     fn start(&self, rank: usize) -> Result<Weights, FactorError> {
         let (input, _) = sides(&self.shape, rank);
-        self.back(
-            self.basis[..input * self.front.problem.inner].to_vec(),
-            rank,
-        )
+        self.back(self.basis.first(input, &self.front)?, rank)
     }
 
     fn improve(&self, rank: usize, weights: &mut Weights) -> Result<(), FactorError> {

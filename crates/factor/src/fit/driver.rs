@@ -100,15 +100,41 @@ impl<'a> Alternation<'a> {
     }
 
     fn scored(&self, chain: Chain, rounds: usize) -> Result<Candidate, FactorError> {
-        let kernel = chain.compose()?;
+        let (kernel, error) = self.error_of(&chain)?;
+        self.candidate(chain, kernel, error, rounds)
+    }
+
+    /// A chain whose [`Alternation::error_of`] is known.
+    fn candidate(
+        &self,
+        chain: Chain,
+        kernel: Kernel,
+        error: f64,
+        rounds: usize,
+    ) -> Result<Candidate, FactorError> {
         let statistics = self.calibration.statistics();
+        let (error_fit, error_held_out) = match statistics.held_out.count {
+            0 => (error, None),
+            _ => (statistics.fit.score_kernel(&kernel)?, Some(error)),
+        };
         Ok(Candidate {
-            error_fit: statistics.fit.score_kernel(&kernel)?,
-            error_held_out: held_out_error(statistics, &kernel)?,
             chain,
             kernel,
+            error_fit,
+            error_held_out,
             rounds,
         })
+    }
+
+    /// A chain's product, and its held-out error; that of the fit where none is held out.
+    fn error_of(&self, chain: &Chain) -> Result<(Kernel, f64), FactorError> {
+        let kernel = chain.compose()?;
+        let statistics = self.calibration.statistics();
+        let error = match held_out_error(statistics, &kernel)? {
+            Some(error) => error,
+            None => statistics.fit.score_kernel(&kernel)?,
+        };
+        Ok((kernel, error))
     }
 
     /// Every group's solver on its part of the weights.
@@ -129,8 +155,8 @@ impl<'a> Alternation<'a> {
     fn alternate(&self, rank: usize, mut weights: Weights) -> Result<Candidate, FactorError> {
         let tolerance = self.calibration.options().tolerance;
         let groups = self.solvers.len();
-        let mut error = self.stopping_error(rank, &weights)?;
-        let (mut best, mut best_round) = (weights.clone(), 0);
+        let (mut best, mut best_round) = (self.chain(rank, &weights)?, 0);
+        let (mut kernel, mut error) = self.error_of(&best)?;
         for round in 1..=self.rounds {
             weights = self.each_group(|solver, group| {
                 let part =
@@ -139,33 +165,27 @@ impl<'a> Alternation<'a> {
                 solver.improve(rank, &mut weights)?;
                 Ok(weights)
             })?;
-            let (found, before) = (self.stopping_error(rank, &weights)?, error);
+            let chain = self.chain(rank, &weights)?;
+            let (product, found) = self.error_of(&chain)?;
+            let before = error;
             if found < error {
-                (error, best_round) = (found, round);
-                best.clone_from(&weights);
+                (best, best_round, kernel, error) = (chain, round, product, found);
             }
             if before - error <= tolerance * before {
                 break;
             }
         }
-        self.scored(self.chain(rank, &best)?, best_round)
-    }
-
-    /// The held-out error of the chain of `weights`; that of the fit where none is held out.
-    fn stopping_error(&self, rank: usize, weights: &Weights) -> Result<f64, FactorError> {
-        let kernel = self.chain(rank, weights)?.compose()?;
-        let statistics = self.calibration.statistics();
-        match held_out_error(statistics, &kernel)? {
-            Some(error) => Ok(error),
-            None => statistics.fit.score_kernel(&kernel),
-        }
+        self.candidate(best, kernel, error, best_round)
     }
 
     /// The fit at `rank`, given the one at the rank below.
     fn fit_above(&self, rank: usize, lower: Option<&Fit>) -> Result<Fit, FactorError> {
         let start = self.each_group(|solver, _| solver.start(rank))?;
         let mut candidates = vec![self.alternate(rank, start)?];
-        let mut floors = vec![self.scored(self.factored()?.chain(rank)?, 0)?];
+        let mut floors = Vec::new();
+        if self.calibration.options().floor {
+            floors.push(self.scored(self.factored()?.chain(rank)?, 0)?);
+        }
         if let Some(lower) = lower {
             floors.push(self.at_rank(rank, &lower.chain)?);
         }

@@ -1,10 +1,12 @@
 //! A first stage that turns features into fewer (or other) ones in the same way at every outer
 //! tap: `We[o, q, s] = sum over r of M[o, s, r] V[r, q]`.
 
+use std::sync::OnceLock;
+
 use rayon::prelude::*;
 
-use super::factored;
 use super::problem::Problem;
+use super::{Target, factored};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::conjugate::{self, Limits};
@@ -75,6 +77,38 @@ pub(crate) fn feature_basis(
     Ok((values, basis))
 }
 
+/// [`feature_basis`] of a group's optimum, made where it is first asked for: who goes on from a
+/// chain does not need it.
+pub(crate) struct StartBasis<'a> {
+    optimum: &'a [f64],
+    group: usize,
+    basis: OnceLock<Vec<f64>>,
+}
+
+impl<'a> StartBasis<'a> {
+    /// Of the optimum of `target`.
+    pub fn new(target: &'a Target, group: usize) -> Self {
+        Self {
+            optimum: &target.optimum,
+            group,
+            basis: OnceLock::new(),
+        }
+    }
+
+    /// The first `features` of all, `[features, inner]`.
+    pub fn first(&self, features: usize, front: &Front<'_>) -> Result<Vec<f64>, FactorError> {
+        let problem = front.problem;
+        let taken = features * problem.inner;
+        if let Some(basis) = self.basis.get() {
+            return Ok(basis[..taken].to_vec());
+        }
+        let extents = (problem.outputs, problem.inner, problem.outer);
+        let whitening = Some(&front.whitening);
+        let (_, basis) = feature_basis(self.optimum, extents, whitening, self.group)?;
+        Ok(self.basis.get_or_init(|| basis)[..taken].to_vec())
+    }
+}
+
 /// Squared singular values of a matrix `[rows, width]`, and its right singular vectors as rows
 /// `[width, width]`.
 pub(crate) fn slice_components(
@@ -142,7 +176,6 @@ impl<'a> Front<'a> {
                 }
             }
         }
-        let mixed = factored(&mixed, features)?;
         let apply = |v: &[f64], out: &mut [f64]| {
             let v = dense::view(v, features, inner);
             let parts = (0..outer).into_par_iter().map(|s| {
@@ -157,17 +190,101 @@ impl<'a> Front<'a> {
                 dense::panel(&mut part, false, dense::view(rows, features, width), seen);
                 part
             });
-            let parts: Vec<Vec<f64>> = parts.collect();
-            out.fill(0.0);
-            parts.iter().for_each(|part| axpy(out, 1.0, part));
+            sum_of(parts, out);
         };
+        self.iterate(front, &rhs, &mixed, apply)
+    }
+
+    /// [`Front::improve`] before filters `[features, outer]`, one per feature, and their mixture
+    /// `[outputs, features]`: `M[o, s, r] = P[o, r] D[r, s]`, of which no product is formed.
+    pub fn improve_before_filters(
+        &self,
+        filters: &[f64],
+        mixture: &[f64],
+        front: &mut [f64],
+    ) -> Result<(), FactorError> {
+        let Problem {
+            inner,
+            outer,
+            outputs,
+            ..
+        } = *self.problem;
+        let features = front.len() / inner;
+        let mixture = dense::view(mixture, outputs, features);
+        let mut gram = vec![0.0; features * features];
+        dense::product(&mut gram, false, mixture.transpose(), mixture);
+        let taps = dense::transposed(filters, features, outer);
+        // out[r] += D[r, s] x[r].
+        let scaled = |out: &mut [f64], x: &[f64], tap: usize| {
+            let rows = out.chunks_exact_mut(inner).zip(x.chunks_exact(inner));
+            for ((out, x), d) in rows.zip(&taps[tap * features..]) {
+                axpy(out, *d, x);
+            }
+        };
+        let mut rhs = vec![0.0; front.len()];
+        let mut mixed = vec![0.0; front.len()];
+        for s in 0..outer {
+            let b = dense::view(self.problem.cross(s), outputs, inner);
+            dense::product(&mut mixed, false, mixture.transpose(), b);
+            scaled(&mut rhs, &mixed, s);
+        }
+        let filters = dense::view(filters, features, outer);
+        let metric = dense::view(&self.outer_metric, outer, outer);
+        let (mut turned, mut mixed) = (vec![0.0; features * outer], vec![0.0; gram.len()]);
+        dense::product(&mut turned, false, filters, metric);
+        let turned = dense::view(&turned, features, outer);
+        dense::product(&mut mixed, false, turned, filters.transpose());
+        mixed.iter_mut().zip(&gram).for_each(|(m, g)| *m *= g);
+        let apply = |v: &[f64], out: &mut [f64]| {
+            let filtered: Vec<Vec<f64>> = (0..outer)
+                .map(|t| {
+                    let mut filtered = vec![0.0; v.len()];
+                    scaled(&mut filtered, v, t);
+                    filtered
+                })
+                .collect();
+            let parts = (0..outer).into_par_iter().map(|s| {
+                let mut seen = vec![0.0; v.len()];
+                for (t, filtered) in filtered.iter().enumerate() {
+                    let pair = dense::view(self.problem.pair(t, s), inner, inner);
+                    let filtered = dense::view(filtered, features, inner);
+                    dense::panel(&mut seen, true, filtered, pair);
+                }
+                let (mut mixed, mut part) = (vec![0.0; v.len()], vec![0.0; v.len()]);
+                let seen = dense::view(&seen, features, inner);
+                dense::panel(
+                    &mut mixed,
+                    false,
+                    dense::view(&gram, features, features),
+                    seen,
+                );
+                scaled(&mut part, &mixed, s);
+                part
+            });
+            sum_of(parts, out);
+        };
+        self.iterate(front, &rhs, &mixed, apply)
+    }
+
+    /// Conjugate gradients on `apply`, preconditioned by `mixed` `[features, features]` and the
+    /// features' metric.
+    fn iterate(
+        &self,
+        front: &mut [f64],
+        rhs: &[f64],
+        mixed: &[f64],
+        apply: impl Fn(&[f64], &mut [f64]),
+    ) -> Result<(), FactorError> {
+        let inner = self.problem.inner;
+        let features = front.len() / inner;
+        let mixed = factored(mixed, features)?;
         let precondition = |x: &[f64], out: &mut [f64]| {
             let mut turned = dense::transposed(x, features, inner);
             mixed.solve(&mut turned);
             out.copy_from_slice(&dense::transposed(&turned, inner, features));
             self.whitening.inner.solve(out);
         };
-        conjugate::solve(front, &rhs, LIMITS, apply, precondition);
+        conjugate::solve(front, rhs, LIMITS, apply, precondition);
         Ok(())
     }
 
@@ -185,5 +302,50 @@ impl<'a> Front<'a> {
         front.copy_from_slice(&dense::transposed(&turned, inner, features));
         self.whitening.inner.divide(front);
         Ok(())
+    }
+}
+
+/// The sum of `parts`, in their order.
+fn sum_of(parts: impl IndexedParallelIterator<Item = Vec<f64>>, out: &mut [f64]) {
+    let parts: Vec<Vec<f64>> = parts.collect();
+    out.fill(0.0);
+    parts.iter().for_each(|part| axpy(out, 1.0, part));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn filters_of_their_own_are_a_map_like_any_other() {
+        let (outputs, inner, outer, features) = (5, 4, 3, 6);
+        let numbers = |n: usize, seed: usize| -> Vec<f64> {
+            let number = |i: usize| ((i * 7919 + seed * 31) % 1009) as f64 / 504.0 - 1.0;
+            (0..n).map(number).collect()
+        };
+        let d = inner * outer;
+        let samples = numbers(d * 40, 1);
+        let samples = dense::view(&samples, d, 40);
+        let mut covariance = vec![0.0; d * d];
+        dense::product(&mut covariance, false, samples, samples.transpose());
+        let cross = numbers(outputs * d, 2);
+        let problem = Problem::new(&covariance, 1e-3, &cross, outputs, d, outer);
+        let solver = Front::new(&problem).unwrap();
+        let (filters, mixture) = (numbers(features * outer, 3), numbers(outputs * features, 4));
+        let map = |o: usize, s: usize, r: usize| mixture[o * features + r] * filters[r * outer + s];
+        let map: Vec<f64> = (0..outputs * d / inner * features)
+            .map(|i| map(i / (outer * features), i / features % outer, i % features))
+            .collect();
+        let start = numbers(features * inner, 5);
+        let (mut by_map, mut by_filters) = (start.clone(), start);
+        solver.improve(&map, &mut by_map).unwrap();
+        solver
+            .improve_before_filters(&filters, &mixture, &mut by_filters)
+            .unwrap();
+        let largest = by_map.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+        for (a, b) in by_map.iter().zip(&by_filters) {
+            assert!((a - b).abs() < 1e-6 * largest, "{a} {b}");
+        }
     }
 }

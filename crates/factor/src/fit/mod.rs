@@ -56,7 +56,7 @@ pub use activated::Behind;
 pub(crate) use balance::balance;
 pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver};
 pub(crate) use driver::{Alternation, GroupSolver, Weights, assembled};
-pub(crate) use front::{Front, Whitening, feature_basis, slice_components};
+pub(crate) use front::{Front, StartBasis, Whitening, feature_basis, slice_components};
 pub(crate) use last_stage::LastStage;
 pub(crate) use per_output::PerOutputSolver;
 pub use positions::Positions;
@@ -83,6 +83,9 @@ pub struct FitOptions {
     /// Also fits the lower ranks, so that the error never rises with the rank. Costs about as
     /// much again at K = 2, up to the number of lower ranks elsewhere.
     pub monotone: bool,
+    /// Also tries the data-free chain, so that the error on the positions fitted to is never
+    /// above its. Costs its decomposition and a score or two.
+    pub floor: bool,
     /// Steps towards what an activation lets through at most, see [`Behind`]; 0 fits to the
     /// outputs themselves.
     pub steps: usize,
@@ -95,6 +98,7 @@ impl Default for FitOptions {
             ridge: 1e-5,
             tolerance: 1e-3,
             monotone: true,
+            floor: true,
             steps: 12,
         }
     }
@@ -121,8 +125,8 @@ pub struct Fit {
 /// Fits one convolution in one family, at any rank.
 pub trait Fitter: Send + Sync {
     /// The best chain found at `rank`. Its error on the positions fitted to is not above that of
-    /// the data-free chain, nor (with [`FitOptions::monotone`]) of any lower rank of the family's
-    /// range. Among the chains that keep to that, the one with the lowest held-out error.
+    /// the data-free chain (with [`FitOptions::floor`]), nor (with [`FitOptions::monotone`]) of
+    /// any lower rank of the family's range. Among the chains that keep to that, the one with the lowest held-out error.
     ///
     /// Deterministic: a function of what the fitter was made of and the rank, whatever was
     /// fitted before and on how many threads.

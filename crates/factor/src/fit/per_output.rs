@@ -13,10 +13,16 @@ use crate::linalg::dense::{self, dot};
 
 /// Bytes that the systems of one block of outputs may take.
 const BLOCK_BYTES: usize = 32 << 20;
-/// Order up to which a mixture's system is factored; above, conjugate gradients on it.
-const DIRECT: usize = 640;
+/// Order up to which a mixture's system is formed and factored; above, conjugate gradients that
+/// need not know it: forming it costs as much as `K (K + 1) / 2` products.
+const DIRECT: usize = 192;
+/// Outputs that share the products of conjugate gradients.
+const TOGETHER: usize = 64;
+/// Length of a patch up to which conjugate gradients take [`LIMITS`]: a product costs as its
+/// square. The next round goes on from where they end.
+const WIDE: usize = 2304;
 const LIMITS: Limits = Limits {
-    iterations: 40,
+    iterations: 12,
     tolerance: 1e-5,
 };
 
@@ -85,31 +91,83 @@ impl<'a> PerOutputSolver<'a> {
                 }
             }
             let mut rhs = vec![0.0; order];
-            for (k, rhs) in rhs.chunks_exact_mut(inner).enumerate() {
-                for t in 0..outer {
-                    let b = &self.problem.cross(t)[(first + index) * inner..][..inner];
-                    dense::axpy(rhs, d[k * outer + t], b);
-                }
-            }
-            if order <= DIRECT {
-                factored(&matrix, order)?.solve(&mut rhs);
-                x.copy_from_slice(&rhs);
-            } else {
-                let apply = |v: &[f64], out: &mut [f64]| {
-                    let rows = matrix.chunks_exact(order);
-                    out.iter_mut()
-                        .zip(rows)
-                        .for_each(|(o, row)| *o = dot(row, v));
-                };
-                // The filters are orthonormal under the metric of the taps.
-                let precondition = |v: &[f64], out: &mut [f64]| {
-                    out.copy_from_slice(v);
-                    self.whitening.inner.solve(out);
-                };
-                conjugate::solve(x, &rhs, LIMITS, apply, precondition);
-            }
+            self.towards(first + index, d, &mut rhs);
+            factored(&matrix, order)?.solve(&mut rhs);
+            x.copy_from_slice(&rhs);
         }
         Ok(())
+    }
+
+    /// The right-hand side `[K, inner]` of the system of the `P` of an output with the filters
+    /// `d`.
+    fn towards(&self, output: usize, d: &[f64], rhs: &mut [f64]) {
+        let Problem { inner, outer, .. } = *self.problem;
+        let parts = rhs.chunks_exact_mut(inner).zip(d.chunks_exact(outer));
+        for (rhs, d) in parts {
+            for (t, d) in d.iter().enumerate() {
+                let b = &self.problem.cross(t)[output * inner..][..inner];
+                dense::axpy(rhs, *d, b);
+            }
+        }
+    }
+
+    /// Better `P` for the filters `D` of the outputs from `first` on, as
+    /// [`PerOutputSolver::mixtures`], by products with `C` alone.
+    fn mixtures_by_products(
+        &self,
+        rank: usize,
+        first: usize,
+        filters: &[f64],
+        mixtures: &mut [f64],
+    ) {
+        let Problem { inner, outer, .. } = *self.problem;
+        let (order, size) = (rank * inner, rank * outer);
+        let outputs = filters.len() / size;
+        let mut rhs = vec![0.0; mixtures.len()];
+        for (index, (d, rhs)) in filters
+            .chunks_exact(size)
+            .zip(rhs.chunks_exact_mut(order))
+            .enumerate()
+        {
+            self.towards(first + index, d, rhs);
+        }
+        let apply = |v: &[f64], out: &mut [f64]| {
+            // We[t, o, i] = sum over l of D_l[t] P_l[i]: what the outputs make of the mixtures.
+            let mut made = vec![0.0; outer * outputs * inner];
+            for (t, made) in made.chunks_exact_mut(outputs * inner).enumerate() {
+                let rows = made.chunks_exact_mut(inner).zip(v.chunks_exact(order));
+                for ((made, v), d) in rows.zip(filters.chunks_exact(size)) {
+                    for (v, d) in v.chunks_exact(inner).zip(d.chunks_exact(outer)) {
+                        dense::axpy(made, d[t], v);
+                    }
+                }
+            }
+            out.fill(0.0);
+            let mut seen = vec![0.0; outputs * inner];
+            for s in 0..outer {
+                seen.fill(0.0);
+                for (t, made) in made.chunks_exact(outputs * inner).enumerate() {
+                    let pair = dense::view(self.problem.pair(t, s), inner, inner);
+                    dense::panel(&mut seen, true, dense::view(made, outputs, inner), pair);
+                }
+                let rows = seen.chunks_exact(inner).zip(out.chunks_exact_mut(order));
+                for ((seen, out), d) in rows.zip(filters.chunks_exact(size)) {
+                    for (out, d) in out.chunks_exact_mut(inner).zip(d.chunks_exact(outer)) {
+                        dense::axpy(out, d[s], seen);
+                    }
+                }
+            }
+        };
+        // The filters are orthonormal under the metric of the taps.
+        let precondition = |v: &[f64], out: &mut [f64]| {
+            out.copy_from_slice(v);
+            self.whitening.inner.solve(out);
+        };
+        let limits = Limits {
+            iterations: LIMITS.iterations / (1 + usize::from(inner * outer > WIDE)),
+            ..LIMITS
+        };
+        conjugate::solve_rows(mixtures, &rhs, order, limits, apply, precondition);
     }
 
     /// The best `D` for the mixtures `P` of the outputs from `first` on.
@@ -229,10 +287,14 @@ impl GroupSolver for PerOutputSolver<'_> {
         let [mixtures, filters] = weights.as_mut_slice() else {
             return Ok(());
         };
-        let couples = rank * (rank + 1) / 2;
-        let block = (BLOCK_BYTES / (8 * couples * inner * inner))
-            .clamp(1, 16)
-            .min(outputs);
+        let direct = rank * inner <= DIRECT;
+        let block = if direct {
+            let couples = rank * (rank + 1) / 2;
+            (BLOCK_BYTES / (8 * couples * inner * inner)).clamp(1, 16)
+        } else {
+            TOGETHER
+        };
+        let block = block.min(outputs);
         let parts = mixtures.par_chunks_mut(block * rank * inner);
         let parts = parts
             .zip(filters.par_chunks_mut(block * rank * outer))
@@ -242,7 +304,11 @@ impl GroupSolver for PerOutputSolver<'_> {
             for (d, p) in outputs.zip(mixtures.chunks_exact_mut(rank * inner)) {
                 self.orthonormalise(rank, d, p);
             }
-            self.mixtures(rank, index * block, filters, mixtures)?;
+            if direct {
+                self.mixtures(rank, index * block, filters, mixtures)?;
+            } else {
+                self.mixtures_by_products(rank, index * block, filters, mixtures);
+            }
             for p in mixtures.chunks_exact_mut(rank * inner) {
                 orthonormalise(p, inner);
             }

@@ -55,6 +55,63 @@ pub fn solve(
     products
 }
 
+/// [`solve`] of many systems of the same size at once: row by row of `x` and `rhs` `[rows, n]`,
+/// each with its own steps. `apply` multiplies every row by its own matrix. The bytes of a row do
+/// not depend on the other rows where those of `apply` and `precondition` do not.
+pub fn solve_rows(
+    x: &mut [f64],
+    rhs: &[f64],
+    n: usize,
+    limits: Limits,
+    apply: impl Fn(&[f64], &mut [f64]),
+    precondition: impl Fn(&[f64], &mut [f64]),
+) {
+    let (mut product, mut z) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    let dots = |a: &[f64], b: &[f64]| -> Vec<f64> {
+        let rows = a.chunks_exact(n).zip(b.chunks_exact(n));
+        rows.map(|(a, b)| dot(a, b)).collect()
+    };
+    precondition(rhs, &mut z);
+    let goals: Vec<f64> = dots(rhs, &z)
+        .iter()
+        .map(|g| g * limits.tolerance * limits.tolerance)
+        .collect();
+    apply(x, &mut product);
+    let mut residual: Vec<f64> = rhs.iter().zip(&product).map(|(b, p)| b - p).collect();
+    precondition(&residual, &mut z);
+    let mut direction = z.clone();
+    let mut energies = dots(&residual, &z);
+    for _ in 1..limits.iterations {
+        if energies.iter().zip(&goals).all(|(e, goal)| e <= goal) {
+            break;
+        }
+        apply(&direction, &mut product);
+        let curvatures = dots(&direction, &product);
+        // A row that is done stays where it is.
+        let steps = energies.iter().zip(&goals).zip(&curvatures);
+        let steps = steps.map(|((energy, goal), curvature)| {
+            if energy > goal && *curvature > 0.0 {
+                energy / curvature
+            } else {
+                0.0
+            }
+        });
+        for (row, step) in steps.enumerate() {
+            let row = row * n..(row + 1) * n;
+            axpy(&mut x[row.clone()], step, &direction[row.clone()]);
+            axpy(&mut residual[row.clone()], -step, &product[row]);
+        }
+        precondition(&residual, &mut z);
+        let next = dots(&residual, &z);
+        let rows = direction.chunks_exact_mut(n).zip(z.chunks_exact(n));
+        for ((d, z), (next, energy)) in rows.zip(next.iter().zip(&energies)) {
+            let ratio = if *energy > 0.0 { next / energy } else { 0.0 };
+            d.iter_mut().zip(z).for_each(|(d, z)| *d = z + ratio * *d);
+        }
+        energies = next;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +148,49 @@ mod tests {
                 let mut product = vec![0.0; n];
                 apply(&x, &mut product);
                 let worst = product.iter().zip(&rhs).map(|(p, b)| (p - b).abs());
+                assert!(worst.fold(0.0, f64::max) < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_solved_as_if_alone() {
+        let n = 9;
+        // Every row has its own matrix: a multiple of one, which is not the preconditioner's.
+        let times = |row: usize, v: &[f64], out: &mut [f64]| {
+            for (i, out) in out.iter_mut().enumerate() {
+                let others: f64 = v.iter().sum::<f64>() * 0.3;
+                *out = (row + 1) as f64 * ((i + 1) as f64 * v[i] + others);
+            }
+        };
+        let rhs: Vec<f64> = (0..3 * n).map(|i| (i as f64).cos()).collect();
+        for iterations in [2, 4, 12] {
+            let limits = Limits {
+                iterations,
+                tolerance: 1e-9,
+            };
+            let mut all = vec![0.5; 3 * n];
+            let apply = |v: &[f64], out: &mut [f64]| {
+                let rows = v.chunks_exact(n).zip(out.chunks_exact_mut(n));
+                rows.enumerate()
+                    .for_each(|(row, (v, out))| times(row, v, out));
+            };
+            solve_rows(&mut all, &rhs, n, limits, apply, |v, out| {
+                out.copy_from_slice(v)
+            });
+            for (row, found) in all.chunks_exact(n).enumerate() {
+                let mut alone = vec![0.5; n];
+                let rhs = &rhs[row * n..][..n];
+                solve(
+                    &mut alone,
+                    rhs,
+                    limits,
+                    |v, out| times(row, v, out),
+                    |v, out| {
+                        out.copy_from_slice(v);
+                    },
+                );
+                let worst = alone.iter().zip(found).map(|(a, b)| (a - b).abs());
                 assert!(worst.fold(0.0, f64::max) < 1e-9);
             }
         }

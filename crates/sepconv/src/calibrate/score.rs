@@ -15,8 +15,9 @@ use crate::prepared::Prepared;
 use crate::progress::{Event, Progress, step};
 use crate::settings::Settings;
 
-/// Ranks of a family that are fitted; the errors of those between follow from them.
-const FITTED: usize = 6;
+/// Ranks of a family that are fitted, by the length of a patch up to which they are so many: a
+/// fit takes time as its cube. The errors of the ranks between follow from them.
+const FITTED: [(usize, usize); 3] = [(1152, 6), (2304, 4), (usize::MAX, 3)];
 
 /// What statistics say of one layer.
 #[derive(Debug, Default)]
@@ -58,6 +59,7 @@ pub(crate) fn score(
         fit: FitOptions {
             rounds: 1,
             monotone: false,
+            floor: false,
             ..calibration.fit
         },
         ..calibration.clone()
@@ -91,7 +93,9 @@ pub(crate) fn score(
         let Some((site, candidates, statistics)) = work else {
             return Ok(Score::default());
         };
-        let chosen = spread(candidates);
+        let patch = site.kernel.group_in() * site.kernel.taps();
+        let most = FITTED.iter().find(|f| patch <= f.0).map_or(0, |f| f.1);
+        let chosen = spread(candidates, most);
         let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();
         let how = (&settings.families, &quick);
         let fits = fits(model, site, &some, &statistics, how, progress);
@@ -105,13 +109,13 @@ pub(crate) fn score(
     scores
 }
 
-/// Candidates to fit: of every family some, spread over its ranks.
-fn spread(candidates: &[Candidate]) -> Vec<usize> {
+/// Candidates to fit: of every family up to `most`, spread over its ranks.
+fn spread(candidates: &[Candidate], most: usize) -> Vec<usize> {
     let mut chosen = Vec::new();
     let mut first = 0;
     for family in candidates.chunk_by(|a, b| a.family == b.family) {
         let n = family.len();
-        let some = n.min(FITTED);
+        let some = n.min(most);
         chosen.extend((0..some).map(|i| first + i * (n - 1) / (some - 1).max(1)));
         first += n;
     }
@@ -178,7 +182,7 @@ mod tests {
             .map(|r| candidate("dw-pw", r))
             .chain((1..=11).map(|r| candidate("spatial", 2 * r)))
             .collect();
-        let chosen = spread(&all);
+        let chosen = spread(&all, 6);
         assert_eq!(chosen, [0, 1, 2, 3, 5, 7, 9, 11, 13]);
         let fit = |error: f64| Fit {
             chain: Chain {

@@ -148,8 +148,13 @@ impl Planning {
     }
 }
 
+/// Length of a patch from which the dearest fits are not made.
+const WIDE: usize = 2304;
+
 /// Drops candidates that save nothing, and of families with many ranks all but some: those
-/// whose rank the target computes at full speed.
+/// whose rank the target computes at full speed. Of wide kernels, whose fits take minutes, also
+/// those that save less than a quarter, and channels between the stages of more than twice the
+/// kernel's own.
 fn thin(prepared: &mut Prepared, settings: &Settings) {
     let step = settings
         .latency
@@ -164,6 +169,12 @@ fn thin(prepared: &mut Prepared, settings: &Settings) {
         let wide = site.kernel.out_channels.min(site.kernel.in_channels) > step;
         candidates.retain(|c| c.saves() && c.params < site.kernel.len() as u64 * 2);
         candidates.retain(|c| !wide || !counts_channels(c) || c.rank % step == 0);
+        let kernel = &site.kernel;
+        if kernel.group_in() * kernel.taps() >= WIDE {
+            let most = 2 * kernel.group_in().max(kernel.group_out());
+            candidates.retain(|c| c.macs * 4 <= c.macs_before * 3);
+            candidates.retain(|c| !counts_channels(c) || c.rank <= most);
+        }
         let mut kept: Vec<Candidate> = Vec::new();
         for family in candidates.chunk_by(|a, b| a.family == b.family) {
             let n = family.len();

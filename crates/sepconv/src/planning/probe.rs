@@ -78,7 +78,7 @@ impl<'a> Prober<'a> {
         {
             self.frontier = Frontier::of(&cut, values);
         }
-        let damages = documents.iter().map(|document| {
+        let damages = documents.par_iter().map(|document| {
             let outputs = self.run(document, &self.outputs)?;
             Ok(self.damage(&outputs))
         });
