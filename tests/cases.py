@@ -2,6 +2,7 @@
 
 import os
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -15,7 +16,7 @@ def array(*dims):
     return (values / np.sqrt(np.prod(dims[1:]))).astype(np.float32)
 
 
-def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17, domains=(), kind=TensorProto.FLOAT):
+def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17, domains=(), kind=TensorProto.FLOAT, ir=8):
     """A model of these nodes, from `x` to outputs of any shape, or of the shapes in a dict."""
     inputs = inputs or {"x": INPUT}
     outputs = outputs if isinstance(outputs, dict) else dict.fromkeys(outputs)
@@ -28,7 +29,7 @@ def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17, d
     )
     opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(f.domain, 1) for f in functions)]
     opsets += [helper.make_opsetid(domain, 1) for domain in domains]
-    made = helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=list(functions))
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=ir, functions=list(functions))
     return onnx.shape_inference.infer_shapes(made)
 
 
@@ -279,6 +280,25 @@ def quantized():
     return model(nodes, tensors)
 
 
+def quantized4():
+    """Weights of 4 bits: packed in bytes with one scale per output channel, and in integers with one per block."""
+    rng = np.random.default_rng(4)
+    packed = numpy_helper.from_array(rng.integers(-8, 8, (6, 4, 3, 3)).astype(ml_dtypes.int4), "q")
+    values = rng.integers(0, 16, (5, 6, 3, 3))
+    spread = helper.make_tensor("u", TensorProto.UINT4, values.shape, values.flatten())
+    assert packed.raw_data and spread.int32_data
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "qs"], ["w"], name="w.d", axis=0),
+        helper.make_node("DequantizeLinear", ["u", "us"], ["v"], name="v.d", axis=1, block_size=2),
+        conv(["x", "w"], "h", name="first", pads=[1, 1, 1, 1]),
+        conv(["h", "v"], name="second"),
+    ]
+    tensors = {"qs": np.abs(array(6)) / 5, "us": np.abs(array(5, 3, 3, 3)) / 9}
+    made = model(nodes, tensors, opset=21, ir=10)
+    made.graph.initializer.extend([packed, spread])
+    return onnx.shape_inference.infer_shapes(made)
+
+
 # Extents of the initializer of `huge`, 2.2 GB.
 HUGE = (550, 1_000_000)
 
@@ -347,7 +367,7 @@ def products(opset=17):
 
 
 # Those that a test asks for by name.
-OTHERS = {"products": products, "products-9": lambda: products(9), "quantized": quantized, "huge": huge, "double": double}
+OTHERS = {"products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

@@ -279,6 +279,35 @@ fn quantised_weights_are_rewritten_where_that_is_asked_for() {
     );
 }
 
+/// Weights of 4 bits, two in a byte, are looked through as well.
+#[test]
+fn weights_of_4_bits_are_rewritten_where_that_is_asked_for() {
+    let scratch = Scratch::new();
+    let [model, out, data] = ["model.onnx", "out.onnx", "data.npz"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "quantized-4", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data}));
+    let line = compress(&model, &out, &[]).refused();
+    assert!(line.contains("2 x weight is quantised"), "{line}");
+    let made = [
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--energy",
+        "1",
+        "--allow-costlier",
+        "--data-free=weights",
+        "--quantized",
+        "--json",
+    ];
+    let report = sepconv(&made).json();
+    let mut layers = report["layers"].as_array().unwrap().iter();
+    assert!(layers.all(|l| l["form"] != "kept"), "{report}");
+    let found = ask(json!({"do": "agree", "model": out, "reference": model, "inputs": data}));
+    let error = worst(&found["error"]);
+    assert!(error <= 1e-4, "{error:e}");
+}
+
 /// What is stored in f64 is decomposed and written in f64.
 #[test]
 fn weights_of_64_bits_keep_their_digits() {

@@ -4,8 +4,8 @@ use sepconv_ir::{AttributeValue, DType, Operator, Tensor};
 
 /// `y = (x - zero_point) * scale`, of the scale's type unless `output_dtype` (opset 23) names
 /// another. The scale is one number; or one per index along `axis` (opset 13, by default 1); or
-/// one per `block_size` of them (opset 21). `None` where the types are not read (integers of fewer
-/// than 8 bits, 8-bit floats) or the shapes don't fit. Computed in f64, rounded once.
+/// one per `block_size` of them (opset 21). `None` where the types are not read (integers of 2
+/// bits, 8-bit floats) or the shapes don't fit. Computed in f64, rounded once.
 pub(crate) fn dequantize(
     op: &Operator,
     x: &Tensor,
@@ -14,7 +14,7 @@ pub(crate) fn dequantize(
 ) -> Option<Tensor> {
     let integer = matches!(
         x.dtype(),
-        DType::I8 | DType::U8 | DType::I16 | DType::U16 | DType::I32
+        DType::I4 | DType::U4 | DType::I8 | DType::U8 | DType::I16 | DType::U16 | DType::I32
     );
     if !integer || !scale.dtype().is_float() || zero.is_some_and(|z| z.dims() != scale.dims()) {
         return None;
@@ -145,6 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn four_bits() {
+        let x = bytes(DType::I4, &[2, 3], &[0x21, -8, -121]);
+        let made = read(&op(Some(0), None), &x, &floats(&[2], &[1.0, 2.0]), None).unwrap();
+        assert_eq!(made, [1.0, 2.0, -8.0, -2.0, 14.0, -16.0]);
+        let (x, zero) = (
+            bytes(DType::U4, &[2, 1], &[0x21]),
+            bytes(DType::U4, &[], &[3]),
+        );
+        let made = read(&op(None, None), &x, &floats(&[], &[0.5]), Some(&zero)).unwrap();
+        assert_eq!(made, [-1.0, -0.5]);
+    }
+
+    #[test]
     fn a_scale_per_channel_or_block() {
         let x = bytes(DType::I8, &[2, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8]);
         let scale = floats(&[2], &[1.0, 10.0]);
@@ -171,8 +184,8 @@ mod tests {
         );
         let zero = bytes(DType::I8, &[], &[0]);
         assert_eq!(read(&op(Some(0), None), &x, &two, Some(&zero)), None);
-        let nibbles = Tensor::opaque(DType::Other(22), vec![2, 3]);
-        assert_eq!(read(&op(Some(0), None), &nibbles, &two, None), None);
+        let halves = Tensor::opaque(DType::Other(25), vec![2, 3]);
+        assert_eq!(read(&op(Some(0), None), &halves, &two, None), None);
         assert_eq!(
             read(
                 &op(None, None),

@@ -17,10 +17,10 @@ pub struct Tensor {
 
 impl Tensor {
     /// A tensor over `data`, little-endian and row-major. `None` unless the length of `data`
-    /// is the product of `dims` times the element size.
+    /// is that of the product of `dims` elements ([`DType::bytes_of`]).
     pub fn new(dtype: DType, dims: Vec<usize>, data: Bytes) -> Option<Self> {
         let count = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
-        (count.checked_mul(dtype.size()?)? == data.len()).then_some(Self {
+        (dtype.bytes_of(count)? == data.len()).then_some(Self {
             dtype,
             dims,
             data: Some(data),
@@ -174,8 +174,17 @@ impl Tensor {
             DType::U16 => ints(data, |b| i64::from(u16::from_le_bytes(b))),
             DType::U32 => ints(data, |b| i64::from(u32::from_le_bytes(b))),
             DType::U64 => ints(data, |b| u64::from_le_bytes(b) as i64),
+            DType::U4 => self.nibbles(data).collect(),
+            // Two's complement of 4 bits.
+            DType::I4 => self.nibbles(data).map(|n| (n ^ 8) - 8).collect(),
             _ => return None,
         })
+    }
+
+    /// Elements of 4 bits, without a sign.
+    fn nibbles<'a>(&self, data: &'a [u8]) -> impl Iterator<Item = i64> + use<'a> {
+        let halves = data.iter().flat_map(|b| [b & 15, b >> 4]);
+        halves.take(self.len()).map(i64::from)
     }
 }
 
@@ -207,6 +216,17 @@ mod tests {
         assert!(Tensor::new(DType::F32, vec![3], Bytes::from_static(&[0; 8])).is_none());
         let huge = vec![usize::MAX, 2];
         assert!(Tensor::new(DType::F32, huge, Bytes::from_static(&[0; 8])).is_none());
+    }
+
+    #[test]
+    fn two_integers_of_4_bits_share_a_byte() {
+        let data = Bytes::from_static(&[0x21, 0xf8, 0x07]);
+        let read = |dtype| Tensor::new(dtype, vec![5], data.clone())?.to_i64();
+        assert_eq!(read(DType::U4).unwrap(), [1, 2, 8, 15, 7]);
+        assert_eq!(read(DType::I4).unwrap(), [1, 2, -8, -1, 7]);
+        assert!(Tensor::new(DType::I4, vec![7], data.clone()).is_none());
+        assert!(Tensor::new(DType::I4, vec![4], data).is_none());
+        assert_eq!(DType::I4.size(), None);
     }
 
     #[test]

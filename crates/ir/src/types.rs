@@ -20,25 +20,30 @@ pub enum DType {
     U32,
     U64,
     BF16,
-    /// Any other code: complex numbers, 8- and 4-bit floats, sub-byte integers.
+    U4,
+    I4,
+    /// Any other code: complex numbers, 8- and 4-bit floats, 2-bit integers.
     Other(i32),
 }
 
-const CODES: [(DType, i32, usize, &str); 14] = [
-    (DType::F32, 1, 4, "f32"),
-    (DType::U8, 2, 1, "u8"),
-    (DType::I8, 3, 1, "i8"),
-    (DType::U16, 4, 2, "u16"),
-    (DType::I16, 5, 2, "i16"),
-    (DType::I32, 6, 4, "i32"),
-    (DType::I64, 7, 8, "i64"),
+/// Types, their codes, bits per element (0: none that this crate reads) and names.
+const CODES: [(DType, i32, usize, &str); 16] = [
+    (DType::F32, 1, 32, "f32"),
+    (DType::U8, 2, 8, "u8"),
+    (DType::I8, 3, 8, "i8"),
+    (DType::U16, 4, 16, "u16"),
+    (DType::I16, 5, 16, "i16"),
+    (DType::I32, 6, 32, "i32"),
+    (DType::I64, 7, 64, "i64"),
     (DType::String, 8, 0, "string"),
-    (DType::Bool, 9, 1, "bool"),
-    (DType::F16, 10, 2, "f16"),
-    (DType::F64, 11, 8, "f64"),
-    (DType::U32, 12, 4, "u32"),
-    (DType::U64, 13, 8, "u64"),
-    (DType::BF16, 16, 2, "bf16"),
+    (DType::Bool, 9, 8, "bool"),
+    (DType::F16, 10, 16, "f16"),
+    (DType::F64, 11, 64, "f64"),
+    (DType::U32, 12, 32, "u32"),
+    (DType::U64, 13, 64, "u64"),
+    (DType::BF16, 16, 16, "bf16"),
+    (DType::U4, 21, 4, "u4"),
+    (DType::I4, 22, 4, "i4"),
 ];
 
 impl DType {
@@ -58,8 +63,22 @@ impl DType {
         }
     }
 
-    /// Bytes per element; `None` for strings and for types this crate does not read.
+    /// Bytes per element; `None` for strings, for types this crate does not read, and where two
+    /// elements share a byte.
     pub fn size(self) -> Option<usize> {
+        self.bits()
+            .filter(|bits| bits % 8 == 0)
+            .map(|bits| bits / 8)
+    }
+
+    /// Bytes that `count` elements take: those of 4 bits lie two in a byte, the first in the
+    /// lower half (ONNX IR 10). `None` for strings and types this crate does not read, and for
+    /// more bits than can be counted.
+    pub fn bytes_of(self, count: usize) -> Option<usize> {
+        Some(count.checked_mul(self.bits()?)?.div_ceil(8))
+    }
+
+    fn bits(self) -> Option<usize> {
         CODES.iter().find(|c| c.0 == self && c.2 > 0).map(|c| c.2)
     }
 

@@ -67,12 +67,13 @@ impl Fields {
             .map(|d| usize::try_from(*d as i64).map_err(|_| format!("dimension {}", *d as i64)))
             .collect::<Result<Vec<_>, _>>()?;
         let shown = format!("{dtype}{dims:?}");
-        let Some(size) = dtype.size() else {
+        if dtype.bytes_of(1).is_none() {
             return Ok(Tensor::opaque(dtype, dims));
-        };
+        }
         let expected = dims
             .iter()
-            .try_fold(size, |n, d| n.checked_mul(*d))
+            .try_fold(1, |n: usize, d| n.checked_mul(*d))
+            .and_then(|count| dtype.bytes_of(count))
             .ok_or_else(|| format!("{shown} is larger than memory"))?;
         let data = if self.external {
             match files.slice(&self.location, expected)? {
@@ -80,7 +81,8 @@ impl Fields {
                 None => return Ok(Tensor::opaque(dtype, dims)),
             }
         } else if self.has_ints && self.chunks.is_empty() {
-            narrow(&self.ints, size)
+            // Of elements of 4 bits, each integer carries a byte.
+            narrow(&self.ints, dtype.size().unwrap_or(1))
         } else {
             match self.chunks.as_slice() {
                 [] => Bytes::new(),
@@ -151,6 +153,13 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(read(&b).unwrap().to_i64().unwrap(), [-1, 7]);
+        let n = TensorProto {
+            dims: vec![3],
+            data_type: Some(22),
+            int32_data: vec![0xf1, 0x02],
+            ..Default::default()
+        };
+        assert_eq!(read(&n).unwrap().to_i64().unwrap(), [1, -1, 2]);
     }
 
     #[test]

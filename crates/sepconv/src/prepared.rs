@@ -10,7 +10,7 @@ use crate::bodies::{Bodies, reaches};
 use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Progress, still_wanted};
 use crate::settings::Settings;
 
 /// A model with its batch norms and padding folded and its layers surveyed: what every budget
@@ -140,5 +140,6 @@ pub(crate) fn survey(
         source,
     })?;
     progress.on(Event::End);
+    still_wanted(progress)?;
     Ok(survey)
 }

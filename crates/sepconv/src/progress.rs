@@ -36,6 +36,11 @@ pub trait Progress: Sync {
 /// Tells of a step that is done.
 pub(crate) fn step(progress: &dyn Progress, done: usize) -> Result<(), Error> {
     progress.on(Event::Step { done });
+    still_wanted(progress)
+}
+
+/// Ends work that nobody wants any more.
+pub(crate) fn still_wanted(progress: &dyn Progress) -> Result<(), Error> {
     match progress.cancelled() {
         true => Err(Error::Cancelled),
         false => Ok(()),

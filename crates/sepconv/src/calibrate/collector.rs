@@ -13,6 +13,7 @@ use super::targets::Targets;
 use crate::error::Error;
 use crate::flow::{Cuts, Frontier, Samples, Segment};
 use crate::loaded::Loaded;
+use crate::progress::{Progress, still_wanted};
 
 /// Batches run between two accumulations, at most.
 const WINDOW: usize = 16;
@@ -80,12 +81,13 @@ impl<'a> Collector<'a> {
     /// Statistics of the layers `from..to`: inputs from `work`, a copy of the original in
     /// which layers before `from` may be rewritten, targets from the original. Call in
     /// rising order: what lies before `from` is not run again. `keep`: the positions of layers
-    /// with an activation behind them are kept.
+    /// with an activation behind them are kept. Ends soon after `progress` is cancelled.
     pub fn collect(
         &mut self,
         work: &Document,
         (from, to): (usize, usize),
         keep: bool,
+        progress: &dyn Progress,
     ) -> Result<Vec<Seen>, Error> {
         let Self {
             original,
@@ -132,6 +134,7 @@ impl<'a> Collector<'a> {
         let mut windows = batches.chunks((PATCHES / per_batch.max(1)).clamp(2, WINDOW));
         // While one window runs on all cores, the one before it is accumulated, in order.
         loop {
+            still_wanted(progress)?;
             let window = windows.next();
             let (yields, pushed) = rayon::join(
                 || window.map(|w| w.par_iter().map(|b| run(*b)).collect::<Result<Vec<_>, _>>()),

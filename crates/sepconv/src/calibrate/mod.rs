@@ -221,7 +221,8 @@ pub(crate) fn calibrate(
     let mut done = 0;
     for block in layers.chunks(calibration.schedule.layers().min(layers.len().max(1))) {
         let range = (done, done + block.len());
-        let seen = collector.collect(&result.document, range, calibration.fit.steps > 0)?;
+        let keep = calibration.fit.steps > 0;
+        let seen = collector.collect(&result.document, range, keep, progress)?;
         for ((i, layer, site), seen) in block.iter().zip(&seen) {
             let how = (&settings.families, calibration);
             let best = best_fit(model, site, &admissible[*i], seen, how);

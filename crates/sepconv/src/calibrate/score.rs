@@ -71,7 +71,7 @@ pub(crate) fn score(
         None => {
             let all = (0, sites.len());
             let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
-            let seen = collector.collect(&model.document, all, false)?;
+            let seen = collector.collect(&model.document, all, false, progress)?;
             let statistics: Vec<_> = seen.into_iter().map(|s| s.statistics).collect();
             if let Some(cache) = &cache {
                 cache.write(&statistics);
