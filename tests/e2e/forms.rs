@@ -230,18 +230,25 @@ fn matrix_products_are_cut_by_low_rank() {
     }
 }
 
+/// A model of two convolutions with quantised weights, which is refused as it is; where to write,
+/// and inputs.
+fn quantised(scratch: &Scratch, case: &str) -> [String; 3] {
+    let [model, out, data] = ["model.onnx", "out.onnx", "data.npz"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": case, "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data}));
+    let line = compress(&model, &out, &[]).refused();
+    let reason = "2 x weight is quantised (--quantized looks through it)";
+    assert!(line.contains(reason), "{line}");
+    [model, out, data]
+}
+
 /// Quantised weights stay as they are, to the byte, unless they are to be looked through: then
 /// the model equals the original at full rank, with floats in the place of what it rewrote.
 #[test]
 fn quantised_weights_are_rewritten_where_that_is_asked_for() {
     let scratch = Scratch::new();
-    let [model, out, plan, data] =
-        ["model.onnx", "out.onnx", "plan.json", "data.npz"].map(|n| scratch.path(n));
-    ask(json!({"do": "build", "case": "quantized", "out": model}));
-    ask(json!({"do": "inputs", "model": model, "out": data}));
-    let line = compress(&model, &out, &[]).refused();
-    let reason = "2 x weight is quantised (--quantized looks through it)";
-    assert!(line.contains(reason), "{line}");
+    let [model, out, data] = quantised(&scratch, "quantized");
+    let plan = scratch.path("plan.json");
     let full = [
         "compress",
         &model,
@@ -283,11 +290,7 @@ fn quantised_weights_are_rewritten_where_that_is_asked_for() {
 #[test]
 fn weights_of_4_bits_are_rewritten_where_that_is_asked_for() {
     let scratch = Scratch::new();
-    let [model, out, data] = ["model.onnx", "out.onnx", "data.npz"].map(|n| scratch.path(n));
-    ask(json!({"do": "build", "case": "quantized-4", "out": model}));
-    ask(json!({"do": "inputs", "model": model, "out": data}));
-    let line = compress(&model, &out, &[]).refused();
-    assert!(line.contains("2 x weight is quantised"), "{line}");
+    let [model, out, data] = quantised(&scratch, "quantized-4");
     let made = [
         "compress",
         &model,

@@ -27,7 +27,7 @@ impl Tensor {
         })
     }
 
-    /// A tensor whose elements this crate does not read: strings, sub-byte types.
+    /// A tensor whose elements this crate does not read: strings, 8-bit floats.
     pub fn opaque(dtype: DType, dims: Vec<usize>) -> Self {
         Self {
             dtype,

@@ -24,7 +24,7 @@ use crate::families::tucker::skip_between_pointwise;
 use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
 use crate::fit::{
     Alternation, Calibration, DepthwiseSolver, Fitter, Front, GroupSolver, Problem, Target,
-    Weights, Whitening, feature_basis, slice_components,
+    Weights, Whitening, feature_basis, made_once, slice_components,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -191,14 +191,12 @@ impl<'a> Solver<'a> {
     }
 
     fn components(&self) -> Result<&Components, FactorError> {
-        if let Some(found) = self.components.get() {
-            return Ok(found);
-        }
-        let problem = self.front.problem;
-        let extents = (problem.outputs, problem.inner, problem.outer);
-        let whitening = Some(&self.front.whitening);
-        let made = Components::new(&self.target.optimum, extents, whitening, self.group)?;
-        Ok(self.components.get_or_init(|| made))
+        made_once(&self.components, || {
+            let problem = self.front.problem;
+            let extents = (problem.outputs, problem.inner, problem.outer);
+            let whitening = Some(&self.front.whitening);
+            Components::new(&self.target.optimum, extents, whitening, self.group)
+        })
     }
 }
 

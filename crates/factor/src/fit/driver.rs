@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use rayon::prelude::*;
 
 use super::balance::{balance, widened};
-use super::{Calibration, Fit, Fitter, best_bias, held_out_error};
+use super::{Calibration, Fit, Fitter, best_bias, held_out_error, made_once};
 use crate::chain::{Chain, Stage, StageShape};
 use crate::error::FactorError;
 use crate::family::{Decomposition, Factored, check_rank};
@@ -82,11 +82,8 @@ impl<'a> Alternation<'a> {
 
     /// The data-free decomposition, made where it is first asked for.
     fn factored(&self) -> Result<&dyn Factored, FactorError> {
-        if let Some(found) = self.factored.get() {
-            return Ok(found.as_ref());
-        }
-        let made = self.family.factor(self.calibration.kernel())?;
-        Ok(self.factored.get_or_init(|| made).as_ref())
+        let make = || self.family.factor(self.calibration.kernel());
+        Ok(made_once(&self.factored, make)?.as_ref())
     }
 
     /// The chain of `weights`, balanced and rounded.

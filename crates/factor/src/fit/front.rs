@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::problem::Problem;
-use super::{Target, factored};
+use super::{Target, factored, made_once};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::conjugate::{self, Limits};
@@ -98,14 +98,12 @@ impl<'a> StartBasis<'a> {
     /// The first `features` of all, `[features, inner]`.
     pub fn first(&self, features: usize, front: &Front<'_>) -> Result<Vec<f64>, FactorError> {
         let problem = front.problem;
-        let taken = features * problem.inner;
-        if let Some(basis) = self.basis.get() {
-            return Ok(basis[..taken].to_vec());
-        }
-        let extents = (problem.outputs, problem.inner, problem.outer);
-        let whitening = Some(&front.whitening);
-        let (_, basis) = feature_basis(self.optimum, extents, whitening, self.group)?;
-        Ok(self.basis.get_or_init(|| basis)[..taken].to_vec())
+        let basis = made_once(&self.basis, || {
+            let extents = (problem.outputs, problem.inner, problem.outer);
+            let whitening = Some(&front.whitening);
+            Ok(feature_basis(self.optimum, extents, whitening, self.group)?.1)
+        })?;
+        Ok(basis[..features * problem.inner].to_vec())
     }
 }
 

@@ -129,7 +129,8 @@ pub struct Fit {
 pub trait Fitter: Send + Sync {
     /// The best chain found at `rank`. Its error on the positions fitted to is not above that of
     /// the data-free chain (with [`FitOptions::floor`]), nor (with [`FitOptions::monotone`]) of
-    /// any lower rank of the family's range. Among the chains that keep to that, the one with the lowest held-out error.
+    /// any lower rank of the family's range. Among the chains that keep to that, the one with the
+    /// lowest held-out error.
     ///
     /// Deterministic: a function of what the fitter was made of and the rank, whatever was
     /// fitted before and on how many threads.
@@ -321,6 +322,18 @@ fn absolute_ridge(covariance: &[f64], d: usize, share: f64) -> f64 {
     } else {
         1.0
     }
+}
+
+/// What `cell` holds, made where it is first asked for.
+pub(crate) fn made_once<T>(
+    cell: &OnceLock<T>,
+    make: impl FnOnce() -> Result<T, FactorError>,
+) -> Result<&T, FactorError> {
+    if let Some(found) = cell.get() {
+        return Ok(found);
+    }
+    let made = make()?;
+    Ok(cell.get_or_init(|| made))
 }
 
 /// [`Cholesky::semidefinite`] or an error.

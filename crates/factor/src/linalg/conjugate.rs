@@ -15,44 +15,16 @@ pub struct Limits {
 /// Improves `x` `[n]` towards the solution of `N x = rhs`, where `N` is symmetric positive
 /// semi-definite and known by `apply(v, out)`, `precondition(v, out)` approximates its inverse.
 /// `x^T N x - 2 x^T rhs` never rises above its value at the start, however early it ends.
-///
-/// Returns the number of products. Hestenes and Stiefel 1952.
+/// Hestenes and Stiefel 1952.
 pub fn solve(
     x: &mut [f64],
     rhs: &[f64],
     limits: Limits,
     apply: impl Fn(&[f64], &mut [f64]),
     precondition: impl Fn(&[f64], &mut [f64]),
-) -> usize {
-    let n = x.len();
-    let (mut product, mut z) = (vec![0.0; n], vec![0.0; n]);
-    precondition(rhs, &mut z);
-    let goal = dot(rhs, &z) * limits.tolerance * limits.tolerance;
-    apply(x, &mut product);
-    let mut residual: Vec<f64> = rhs.iter().zip(&product).map(|(b, p)| b - p).collect();
-    precondition(&residual, &mut z);
-    let mut direction = z.clone();
-    let mut energy = dot(&residual, &z);
-    let mut products = 1;
-    while products < limits.iterations && energy > goal {
-        apply(&direction, &mut product);
-        products += 1;
-        let curvature = dot(&direction, &product);
-        if curvature.is_nan() || curvature <= 0.0 {
-            break;
-        }
-        let step = energy / curvature;
-        axpy(x, step, &direction);
-        axpy(&mut residual, -step, &product);
-        precondition(&residual, &mut z);
-        let next = dot(&residual, &z);
-        let ratio = next / energy;
-        energy = next;
-        for (d, z) in direction.iter_mut().zip(&z) {
-            *d = z + ratio * *d;
-        }
-    }
-    products
+) {
+    let n = x.len().max(1);
+    solve_rows(x, rhs, n, limits, apply, precondition);
 }
 
 /// [`solve`] of many systems of the same size at once: row by row of `x` and `rhs` `[rows, n]`,
@@ -72,7 +44,7 @@ pub fn solve_rows(
         rows.map(|(a, b)| dot(a, b)).collect()
     };
     precondition(rhs, &mut z);
-    let goals: Vec<f64> = dots(rhs, &z)
+    let mut goals: Vec<f64> = dots(rhs, &z)
         .iter()
         .map(|g| g * limits.tolerance * limits.tolerance)
         .collect();
@@ -82,21 +54,18 @@ pub fn solve_rows(
     let mut direction = z.clone();
     let mut energies = dots(&residual, &z);
     for _ in 1..limits.iterations {
-        if energies.iter().zip(&goals).all(|(e, goal)| e <= goal) {
+        let open: Vec<bool> = energies.iter().zip(&goals).map(|(e, g)| e > g).collect();
+        if !open.contains(&true) {
             break;
         }
         apply(&direction, &mut product);
         let curvatures = dots(&direction, &product);
-        // A row that is done stays where it is.
-        let steps = energies.iter().zip(&goals).zip(&curvatures);
-        let steps = steps.map(|((energy, goal), curvature)| {
-            if energy > goal && *curvature > 0.0 {
-                energy / curvature
-            } else {
-                0.0
+        for (row, curvature) in curvatures.into_iter().enumerate().filter(|(r, _)| open[*r]) {
+            if curvature.is_nan() || curvature <= 0.0 {
+                goals[row] = f64::INFINITY;
+                continue;
             }
-        });
-        for (row, step) in steps.enumerate() {
+            let step = energies[row] / curvature;
             let row = row * n..(row + 1) * n;
             axpy(&mut x[row.clone()], step, &direction[row.clone()]);
             axpy(&mut residual[row.clone()], -step, &product[row]);
