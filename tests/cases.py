@@ -27,7 +27,7 @@ def model(nodes, tensors, outputs=("y",), inputs=None, functions=(), opset=17, d
         [helper.make_tensor_value_info(name, kind, dims) for name, dims in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )
-    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(f.domain, 1) for f in functions)]
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in dict.fromkeys(f.domain for f in functions))]
     opsets += [helper.make_opsetid(domain, 1) for domain in domains]
     made = helper.make_model(graph, opset_imports=opsets, ir_version=ir, functions=list(functions))
     return onnx.shape_inference.infer_shapes(made)
@@ -255,6 +255,38 @@ def called():
     return model(nodes, {"zero": np.zeros((), np.float32)}, functions=[block])
 
 
+def modules():
+    """A network of local functions, as exporters that keep a framework's modules write it: a block with weights of its
+    own that is called twice, in it layers whose weights and strides the caller gives or leaves to a default, and
+    outputs that nobody reads."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    layer = conv(["x", "w", "b"], "c", name="conv", pads=[1, 1, 1, 1])
+    layer.attribute.add(name="strides", ref_attr_name="steps", type=onnx.AttributeProto.INTS)
+    nodes = [layer, helper.make_node("Relu", ["c"], ["y"], name="relu")]
+    steps = helper.make_attribute("steps", [1, 1])
+    layer = helper.make_function("local", "Layer", ["x", "w", "b"], ["y"], nodes, opsets, attribute_protos=[steps])
+    call = lambda op, inputs, outputs, name="", **given: helper.make_node(op, inputs, outputs, name, domain="local", **given)
+    nodes = [
+        constant(array(4, 4, 3, 3), "w"),
+        constant(array(4), "b"),
+        call("Layer", ["x", "w", "b"], ["c"], "first"),
+        call("Layer", ["c", "w"], ["d"]),
+        helper.make_node("Add", ["x", "d"], ["y"], name="add"),
+        helper.make_node("Identity", ["x"], ["same"]),
+    ]
+    block = helper.make_function("local", "Block", ["x"], ["y", "same", "c"], nodes, opsets)
+    nodes = [
+        conv(["x", "u", ""], "c", name="conv", pads=[1, 1, 1, 1]),
+        call("Block", ["c"], ["d", "same", "unread"], "block"),
+        call("Block", ["d"], ["e", "", "inner"]),
+        call("Layer", ["e", "v"], ["f"], "last", steps=[2, 2]),
+        helper.make_node("Add", ["same", "inner"], ["z"], name="add"),
+        helper.make_node("Relu", ["f"], ["y"], name="relu"),
+    ]
+    tensors = {"u": array(4, 4, 3, 3) + 0.01, "v": array(8, 4, 3, 3)}
+    return model(nodes, tensors, outputs=("y", "z"), inputs={"x": ("N", 4, 9, 8)}, functions=[block, layer])
+
+
 def quantized():
     """Weights of 8 bits with one scale per output channel, and with one scale and zero point for all."""
     rng = np.random.default_rng(3)
@@ -367,7 +399,7 @@ def products(opset=17):
 
 
 # Those that a test asks for by name.
-OTHERS = {"products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "double": double}
+OTHERS = {"modules": modules, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),
@@ -378,6 +410,7 @@ CASES = {
     "transposed-same-upper": lambda: transposed(strides=[2, 2], auto_pad="SAME_UPPER"),
     "transposed-same-lower": lambda: transposed(strides=[2, 2], auto_pad="SAME_LOWER"),
     "transposed-shaped": lambda: transposed(strides=[2, 2], output_shape=[18, 17]),
+    "unbiased": lambda: model([conv(["x", "w", ""], pads=[1, 1, 1, 1])], {"w": array(6, 4, 3, 3)}),
     "behind": behind,
     "shared": shared,
     "read-twice": read_twice,

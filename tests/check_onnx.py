@@ -5,6 +5,7 @@ Reads one JSON request a line from standard input and answers each with one line
 questions share one import of onnxruntime:
 
     {"do": "interface", "original": PATH, "rewritten": PATH}        -> {"problems": [...], "added": {"Conv": 3}}
+    {"do": "functions", "original": PATH, "rewritten": PATH}        -> {"problems": [...], "functions": 2}
     {"do": "inputs", "model": PATH, "out": NPZ, "free": {"N": 2}}   -> {"inputs": {"x": [2, 3, 32, 32]}}
     {"do": "agree", "model": PATH, "reference": PATH, "inputs": NPZ}-> {"error": {"y": 1e-6}, "snr_db": {"y": 91.2}}
     {"do": "reference", "model": PATH, "reference": PATH, "inputs": NPZ} -> the same, by ONNX's reference implementation
@@ -93,6 +94,18 @@ def interface(original, rewritten):
         "added": {op: n for op, n in added.items() if n},
         "initializers": [t.name for t in b.graph.initializer],
     }
+
+
+def functions(original, rewritten):
+    """How many local functions a rewritten model has, and what it lacks of the original besides them."""
+    a, b = onnx.load(original), onnx.load(rewritten)
+    onnx.checker.check_model(b, full_check=True)
+    kept = {"inputs": true_inputs, "outputs": lambda g: list(g.output), "name": lambda g: g.name}
+    problems = [what for what, of in kept.items() if of(a.graph) != of(b.graph)]
+    problems += [] if a.opset_import == b.opset_import else ["opset_import"]
+    called = {n.op_type for n in all_nodes(b)} & {f.name for f in a.functions}
+    problems += [f"'{name}' is called and not there" for name in called - {f.name for f in b.functions}]
+    return {"problems": problems, "functions": len(b.functions)}
 
 
 def subgraphs(node):
@@ -310,7 +323,7 @@ def npz(out, arrays):
     return {}
 
 
-REQUESTS = (interface, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, room, peak, external)
+REQUESTS = (interface, functions, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, room, peak, external)
 REQUESTS += (npz, build, cases, reference)
 
 

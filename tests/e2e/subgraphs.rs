@@ -156,6 +156,102 @@ fn budgets_over_the_model_leave_bodies_alone() {
     assert!(line.contains("rank 99 is outside 1..="), "{line}");
 }
 
+/// Budgets over the whole model and fits to data have the calls of functions written out; the model
+/// is the same but for that, its layers are fitted, and a plan gives the same bytes again.
+#[test]
+fn budgets_and_data_reach_functions() {
+    let (scratch, model, out) = built("modules");
+    let [data, plan, again] = ["data.npz", "plan.json", "again.onnx"].map(|n| scratch.path(n));
+    ask(json!({"do": "inputs", "model": model, "out": data, "free": {"N": 24}}));
+    let judge = |out: &str| {
+        let seen = ask(json!({"do": "functions", "original": model, "rewritten": out}));
+        assert_eq!(seen["problems"], json!([]));
+        let found = ask(json!({"do": "agree", "model": out, "reference": model, "inputs": data}));
+        worst(&found["error"])
+    };
+    // At full rank nothing but the calls changes.
+    let exact = [
+        "--rank",
+        "9",
+        "--allow-costlier",
+        "--calib",
+        &data,
+        "--json",
+    ];
+    let report = sepconv(&[&["compress", &model, "-o", &out][..], &exact].concat()).json();
+    let found = layers(&report);
+    let names: Vec<&str> = found.iter().map(|l| l[0].as_str()).collect();
+    let expected = [
+        "conv",
+        "block/first/conv",
+        "block/d/conv",
+        "e/first/conv",
+        "e/d/conv",
+    ];
+    assert_eq!(names, [&expected[..], &["last/conv"]].concat());
+    assert!(found.iter().all(|l| l[1] != "kept"), "{found:?}");
+    let error = judge(&out);
+    assert!(error <= 1e-4, "{error:e}");
+
+    let half = [
+        "--target-macs",
+        "0.7",
+        "--calib",
+        &data,
+        "--force",
+        "--json",
+    ];
+    let half = [
+        &["compress", &model, "-o", &out, "--save-plan", &plan][..],
+        &half,
+    ]
+    .concat();
+    let report = sepconv(&half).json();
+    let kept = report["compressed"]["macs"].as_f64().unwrap();
+    assert!(kept <= 0.7 * report["original"]["macs"].as_f64().unwrap());
+    assert!(report["comparison"]["snr_db"].is_number() || report["comparison"].is_object());
+    let error = judge(&out);
+    assert!(error > 0.0 && error < 1.0, "{error:e}");
+    let replay = [
+        "compress", &model, "-o", &again, "--plan", &plan, "--calib", &data,
+    ];
+    let note = sepconv(&replay);
+    note.ok();
+    assert!(
+        note.stderr().contains("local functions were written out"),
+        "{note}"
+    );
+    let [first, second] = [&out, &again].map(|path| std::fs::read(path).unwrap());
+    assert!(first == second);
+}
+
+/// Functions stay functions where a layer is meant by its name there, and under a rank for all.
+#[test]
+fn functions_stay_where_they_can() {
+    let (_scratch, model, out) = built("modules");
+    let count = |out: &str| ask(json!({"do": "functions", "original": model, "rewritten": out}));
+    let report = compress(&model, &out, &["--json"]).json();
+    let found = layers(&report);
+    assert!(
+        found.iter().any(|l| l[0] == "conv" && l[1] != "kept"),
+        "{found:?}"
+    );
+    assert_eq!(count(&out)["functions"], json!(2));
+    let named = [
+        "--target-macs",
+        "0.95",
+        "--skip",
+        "local.Layer/*",
+        "--data-free",
+        "--force",
+    ];
+    sepconv(&[&["compress", &model, "-o", &out][..], &named].concat()).ok();
+    assert_eq!(count(&out)["functions"], json!(2));
+    // Runtimes without functions are given what the functions do.
+    let text = sepconv(&["compare", &model, &out, "--target", "tract"]).ok();
+    assert!(text.contains("dB"), "{text}");
+}
+
 /// A plan holds what was decided for bodies, and gives the same bytes again.
 #[test]
 fn plans_reach_into_bodies() {

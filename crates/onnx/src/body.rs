@@ -21,7 +21,7 @@ use crate::wire::records;
 /// Fields of `AttributeProto` that hold graphs: `g` and `graphs`.
 const GRAPHS: [u32; 2] = [6, 11];
 /// Field of `ModelProto` that holds the local functions.
-const FUNCTIONS: u32 = 25;
+pub(crate) const FUNCTIONS: u32 = 25;
 
 /// A graph within a model.
 #[derive(Debug, Clone)]
@@ -67,6 +67,14 @@ impl Body {
     /// Whether it is a local function.
     pub fn is_function(&self) -> bool {
         matches!(self.place, Place::Function { .. })
+    }
+
+    /// The number of a function's record in the model.
+    pub(crate) fn record(&self) -> Option<usize> {
+        match self.place {
+            Place::Function { record } => Some(record),
+            Place::Attribute { .. } => None,
+        }
     }
 
     /// Its values that stand for those of the same name in the graph around it.

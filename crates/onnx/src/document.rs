@@ -75,12 +75,8 @@ impl Document {
     /// [`OnnxError`] naming the file, and the node or initializer where there is one.
     pub fn open(path: &Path) -> Result<Self, OnnxError> {
         let map = map(path)?;
-        let folder = match path.parent() {
-            Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
-            _ => PathBuf::from("."),
-        };
         let data = map.bytes();
-        let mut document = Self::read(data, DataFiles::beside(folder), Some(path))?;
+        let mut document = Self::read(data, beside(path), Some(path))?;
         document.origin.map = Some(map);
         Ok(document)
     }
@@ -109,6 +105,15 @@ impl Document {
             bodies,
             origin,
         })
+    }
+
+    /// The document that `data`, made from this one, holds; it counts as read from the same file.
+    pub(crate) fn reread(&self, data: Bytes) -> Result<Self, OnnxError> {
+        let files = self.path().map_or_else(DataFiles::none, beside);
+        let mut document = Self::read(data, files, self.path())?;
+        document.origin.size = self.origin.size;
+        document.origin.map.clone_from(&self.origin.map);
+        Ok(document)
     }
 
     pub(crate) fn malformed(&self, reason: Malformed) -> OnnxError {
@@ -214,6 +219,12 @@ impl Document {
         let source = self.origin.path.as_deref().and_then(folder);
         source.is_some() && source == folder(path)
     }
+}
+
+/// External data in the folder of the file at `path`.
+fn beside(path: &Path) -> DataFiles {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    DataFiles::beside(folder.unwrap_or(Path::new(".")).to_owned())
 }
 
 fn malformed(path: Option<&Path>, reason: Malformed) -> OnnxError {

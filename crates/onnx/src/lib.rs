@@ -18,6 +18,7 @@ mod export;
 mod external;
 mod file;
 mod import;
+mod inline;
 #[rustfmt::skip]
 #[allow(missing_docs, clippy::all, rustdoc::all)]
 pub mod proto;

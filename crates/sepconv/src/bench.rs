@@ -148,7 +148,7 @@ fn time(
     };
     let mut sessions: Vec<Box<dyn Session>> = Vec::new();
     for s in subjects {
-        let model = s.model.document.detach();
+        let model = s.model.for_runtimes()?;
         let session = target.load_with(&model, &s.specs, options);
         sessions.push(session.map_err(|e| s.failed(e))?);
     }

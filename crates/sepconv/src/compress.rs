@@ -8,6 +8,7 @@ use sepconv_passes::{AppliedLayer, Candidate, Choice, Kept, PassError, Plan, Sit
 use crate::budget::meet;
 use crate::calibrate::{CalibrationSettings, LayerFit, Source};
 use crate::error::Error;
+use crate::functions::reaching;
 use crate::loaded::Loaded;
 use crate::planning::Solution;
 use crate::prepared::Prepared;
@@ -57,6 +58,7 @@ pub fn compress(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    let model = &*reaching(model, settings)?;
     let made = rewritten(model, settings, progress)?;
     match &settings.tune {
         Some(how) if !made.applied.is_empty() => {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::compress::{Compressed, compress};
 use crate::error::Error;
 use crate::evaluate::Evaluation;
+use crate::functions::reaching;
 use crate::loaded::Loaded;
 use crate::meter::Meter;
 use crate::progress::Progress;
@@ -69,6 +70,7 @@ pub fn curve(
         costlier: false,
         ..settings.clone()
     };
+    let model = &*reaching(model, settings)?;
     let meter = Meter::new(model, &uniform, None, progress)?;
     let mut points = by_ranks(model, &uniform, &meter, (Series::Uniform, "rank"), progress)?;
     points.reverse();

@@ -31,6 +31,7 @@ mod curve;
 mod error;
 mod evaluate;
 mod flow;
+mod functions;
 mod inputs;
 mod inspect;
 mod judge;

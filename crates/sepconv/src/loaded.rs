@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sepconv_analysis::{Assumptions, ModelCost, Pins, Shapes};
 use sepconv_ir::{Graph, ValueId};
-use sepconv_onnx::Document;
+use sepconv_onnx::{Detached, Document};
 use sepconv_targets::InputSpec;
 
 use crate::bodies::parameters;
@@ -20,6 +20,8 @@ pub struct Loaded {
     /// MACs of the main graph, and parameters of all of the model.
     pub cost: ModelCost,
     pins: Pins,
+    /// The document before calls of local functions were written out, where they were.
+    read: Option<Box<Document>>,
 }
 
 impl Loaded {
@@ -49,6 +51,7 @@ impl Loaded {
             shapes,
             cost,
             pins: pins.clone(),
+            read: None,
         })
     }
 
@@ -58,6 +61,38 @@ impl Loaded {
     /// As [`Loaded::new`].
     pub fn with(&self, document: Document) -> Result<Self, Error> {
         Self::new(document, &self.pins)
+    }
+
+    /// With `document` in which calls of local functions of this one are written out.
+    ///
+    /// # Errors
+    /// As [`Loaded::new`].
+    pub(crate) fn written_out(&self, document: Document) -> Result<Self, Error> {
+        let read = self.as_read().clone();
+        Ok(Self {
+            read: Some(Box::new(read)),
+            ..self.with(document)?
+        })
+    }
+
+    /// Whether calls of local functions were written out.
+    pub(crate) fn is_written_out(&self) -> bool {
+        self.read.is_some()
+    }
+
+    /// The document as it was read.
+    pub(crate) fn as_read(&self) -> &Document {
+        self.read.as_deref().unwrap_or(&self.document)
+    }
+
+    /// The model for runtimes: with all calls of local functions written out, which some of them
+    /// can't make.
+    ///
+    /// # Errors
+    /// [`Error::Onnx`] where functions can't be written out.
+    pub(crate) fn for_runtimes(&self) -> Result<Detached, Error> {
+        let plain = self.document.inlined(&|_| true)?;
+        Ok(plain.as_ref().unwrap_or(&self.document).detach())
     }
 
     /// How errors call the file.

@@ -15,6 +15,7 @@ use crate::compare::{Comparison, compare};
 use crate::compress::{Compressed, compress};
 use crate::error::Error;
 use crate::evaluate::{Evaluation, Evaluator};
+use crate::functions::reaching;
 use crate::inputs::synthetic_inputs;
 use crate::loaded::Loaded;
 use crate::planning::Solution;
@@ -139,6 +140,7 @@ pub(crate) fn finished<T>(
     progress: &dyn Progress,
     write: impl FnOnce(&Loaded) -> Result<(Document, T), Error>,
 ) -> Result<(Outcome, T), Error> {
+    let original = &*reaching(original, settings)?;
     let evaluator = settings.evaluator(original)?;
     let compressed = compress(original, settings, progress)?;
     let layers = layers(original, &compressed);

@@ -55,7 +55,7 @@ pub(crate) fn load(
     specs: &[InputSpec],
 ) -> Result<Box<dyn Session>, Error> {
     target
-        .load(&model.document.detach(), specs)
+        .load(&model.for_runtimes()?, specs)
         .map_err(|source| Error::Target {
             file: model.file(),
             source,

@@ -35,6 +35,9 @@ pub struct SavedPlan {
     pub input_shapes: Pins,
     /// Globs of the layers that were meant; batch norms fold into these.
     pub selection: PlannedSelection,
+    /// Whether calls of local functions were written out, so that their layers could be planned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub functions: bool,
     /// The order that was allowed of the depthwise and the pointwise convolution.
     pub order: Order,
     /// How the weights are fitted; `None`: the data-free decomposition.
@@ -131,6 +134,7 @@ impl SavedPlan {
                 skip,
                 quantized: settings.quantized,
             },
+            functions: original.is_written_out(),
             order: settings.families.order,
             fit: compressed.calibration.as_ref().map(PlannedFit::of),
             layers,
@@ -266,7 +270,7 @@ impl SavedPlan {
 
 impl PlannedModel {
     fn of(model: &Loaded) -> Self {
-        let document = &model.document;
+        let document = model.as_read();
         let mut hash = Sha256::new();
         for segment in document.encode().segments() {
             hash.update(segment);

@@ -8,6 +8,7 @@ use crate::budget::realised;
 use crate::compress::widened;
 use crate::curve::{CurvePoint, Series, by_ranks, saving};
 use crate::error::Error;
+use crate::functions::reaching;
 use crate::loaded::Loaded;
 use crate::meter::Meter;
 use crate::planning::{Planning, SHARE};
@@ -44,14 +45,15 @@ pub fn sweep(
     plan: &Sweep,
     progress: &dyn Progress,
 ) -> Result<Vec<CurvePoint>, Error> {
-    let meter = Meter::new(model, settings, settings.latency, progress)?;
-    let mut points = vec![meter.point(Series::Original, "original".into(), model)?];
     let settings = &Settings {
         // Any that is allocated.
         budget: Budget::TargetMacs(0.5),
         planner: None,
         ..settings.clone()
     };
+    let model = &*reaching(model, settings)?;
+    let meter = Meter::new(model, settings, settings.latency, progress)?;
+    let mut points = vec![meter.point(Series::Original, "original".into(), model)?];
     let unit = settings.unit();
     let wide = widened(settings);
     let mut prepared = Prepared::new(model, &wide, progress)?;

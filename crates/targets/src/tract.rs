@@ -46,8 +46,9 @@ impl Target for Tract {
             target: NAME,
             reason: one_line(&reason),
         };
-        let proto =
+        let mut proto =
             pb::ModelProto::decode(model.skeleton.clone()).map_err(|e| error(e.to_string()))?;
+        proto.graph.iter_mut().for_each(trim);
         foreign(&proto).map_or(Ok(()), |reason| Err(error(reason)))?;
         // Shape annotations speed up analysis but contradict pinned inputs where they are
         // stale or symbolic: without them first.
@@ -77,6 +78,18 @@ fn foreign(proto: &pb::ModelProto) -> Option<String> {
         "node '{}' ({}) is of the domain '{}'",
         odd.name, odd.op_type, odd.domain
     ))
+}
+
+/// Takes away names of inputs that are left out behind all others: tract counts them and then
+/// looks for them.
+fn trim(graph: &mut pb::GraphProto) {
+    for node in &mut graph.node {
+        while node.input.pop_if(|name| name.is_empty()).is_some() {}
+        for attribute in &mut node.attribute {
+            attribute.g.iter_mut().for_each(trim);
+            attribute.graphs.iter_mut().for_each(trim);
+        }
+    }
 }
 
 fn compile(

@@ -117,6 +117,11 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
             o.assumed.join(", ")
         ));
     }
+    if o.plan.functions {
+        out.note(
+            "calls of local functions were written out, so that their layers could be planned",
+        );
+    }
     if out.is_verbose() {
         layer_table(&o.layers, out);
         out.line("");

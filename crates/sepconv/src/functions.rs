@@ -1,0 +1,51 @@
+//! Local functions that budgets and data are to reach.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use sepconv_passes::layers;
+
+use crate::bodies::{Bodies, reaches};
+use crate::error::Error;
+use crate::loaded::Loaded;
+use crate::settings::Settings;
+
+/// The model with the calls written out of those local functions that hold layers, where
+/// `settings` ask for what does not reach into functions: a budget over the whole model, or fits
+/// to data. A function is called with data of its own by every caller; written out, each call is
+/// layers like any others, whose weights are shared. Functions stay where none of the layers is
+/// selected, or one is by the name that it has in its function.
+pub(crate) fn reaching<'a>(
+    model: &'a Loaded,
+    settings: &Settings,
+) -> Result<Cow<'a, Loaded>, Error> {
+    let planned;
+    let settings = match &settings.plan {
+        Some(plan) if plan.functions => {
+            planned = plan.settings(settings)?;
+            &planned
+        }
+        None if !reaches(settings) || settings.calibration.is_some() => settings,
+        _ => return Ok(Cow::Borrowed(model)),
+    };
+    let products = settings.families.products();
+    let holds_layers = |body: &sepconv_onnx::Body| !layers(&body.graph, products).is_empty();
+    let Some(document) = model.document.inlined(&holds_layers)? else {
+        return Ok(Cow::Borrowed(model));
+    };
+    let written = model.written_out(document)?;
+    let selection = settings.selection.clone().quantized(settings.quantized);
+    let labels = |model: &Loaded| -> Vec<String> {
+        let all = layers(model.graph(), products).into_iter();
+        all.map(|(_, label)| label).collect()
+    };
+    let (old, mut names) = (labels(model), labels(&written));
+    let old: HashSet<&String> = old.iter().collect();
+    let selected = |label: &&String| !old.contains(label) && selection.includes(label);
+    let any = names.iter().any(|label| selected(&label));
+    names.extend(Bodies::new(&written, &selection, &names, products)?.names());
+    Ok(match any && selection.check(&names).is_ok() {
+        true => Cow::Owned(written),
+        false => Cow::Borrowed(model),
+    })
+}
