@@ -163,7 +163,8 @@ impl<'a> DepthwiseSolver<'a> {
                 channel.solve(out);
             }
         };
-        conjugate::solve(filters, &rhs, LIMITS, apply, precondition);
+        let limits = LIMITS.of_patches(inner * outer);
+        conjugate::solve(filters, &rhs, limits, apply, precondition);
         Ok(())
     }
 

@@ -3,8 +3,6 @@
 
 use std::sync::OnceLock;
 
-use rayon::prelude::*;
-
 use super::problem::Problem;
 use super::{Target, factored, made_once};
 use crate::error::FactorError;
@@ -174,21 +172,19 @@ impl<'a> Front<'a> {
                 }
             }
         }
+        let mut seen = vec![0.0; width * inner];
         let apply = |v: &[f64], out: &mut [f64]| {
             let v = dense::view(v, features, inner);
-            let parts = (0..outer).into_par_iter().map(|s| {
-                let mut seen = vec![0.0; width * inner];
+            out.fill(0.0);
+            for s in 0..outer {
                 for (t, seen) in seen.chunks_exact_mut(features * inner).enumerate() {
                     let pair = dense::view(self.problem.pair(t, s), inner, inner);
-                    dense::panel(seen, false, v, pair);
+                    dense::product(seen, false, v, pair);
                 }
                 let rows = &gram[s * features * width..][..features * width];
-                let mut part = vec![0.0; features * inner];
                 let seen = dense::view(&seen, width, inner);
-                dense::panel(&mut part, false, dense::view(rows, features, width), seen);
-                part
-            });
-            sum_of(parts, out);
+                dense::product(out, true, dense::view(rows, features, width), seen);
+            }
         };
         self.iterate(front, &rhs, &mixed, apply)
     }
@@ -233,33 +229,22 @@ impl<'a> Front<'a> {
         let turned = dense::view(&turned, features, outer);
         dense::product(&mut mixed, false, turned, filters.transpose());
         mixed.iter_mut().zip(&gram).for_each(|(m, g)| *m *= g);
+        let gram = dense::view(&gram, features, features);
+        let [mut filtered, mut seen] = [(); 2].map(|()| vec![0.0; front.len()]);
         let apply = |v: &[f64], out: &mut [f64]| {
-            let filtered: Vec<Vec<f64>> = (0..outer)
-                .map(|t| {
-                    let mut filtered = vec![0.0; v.len()];
+            out.fill(0.0);
+            for s in 0..outer {
+                for t in 0..outer {
+                    filtered.fill(0.0);
                     scaled(&mut filtered, v, t);
-                    filtered
-                })
-                .collect();
-            let parts = (0..outer).into_par_iter().map(|s| {
-                let mut seen = vec![0.0; v.len()];
-                for (t, filtered) in filtered.iter().enumerate() {
                     let pair = dense::view(self.problem.pair(t, s), inner, inner);
-                    let filtered = dense::view(filtered, features, inner);
-                    dense::panel(&mut seen, true, filtered, pair);
+                    let filtered = dense::view(&filtered, features, inner);
+                    dense::product(&mut seen, t > 0, filtered, pair);
                 }
-                let (mut mixed, mut part) = (vec![0.0; v.len()], vec![0.0; v.len()]);
                 let seen = dense::view(&seen, features, inner);
-                dense::panel(
-                    &mut mixed,
-                    false,
-                    dense::view(&gram, features, features),
-                    seen,
-                );
-                scaled(&mut part, &mixed, s);
-                part
-            });
-            sum_of(parts, out);
+                dense::product(&mut filtered, false, gram, seen);
+                scaled(out, &filtered, s);
+            }
         };
         self.iterate(front, &rhs, &mixed, apply)
     }
@@ -271,9 +256,9 @@ impl<'a> Front<'a> {
         front: &mut [f64],
         rhs: &[f64],
         mixed: &[f64],
-        apply: impl Fn(&[f64], &mut [f64]),
+        apply: impl FnMut(&[f64], &mut [f64]),
     ) -> Result<(), FactorError> {
-        let inner = self.problem.inner;
+        let Problem { inner, outer, .. } = *self.problem;
         let features = front.len() / inner;
         let mixed = factored(mixed, features)?;
         let precondition = |x: &[f64], out: &mut [f64]| {
@@ -282,7 +267,8 @@ impl<'a> Front<'a> {
             out.copy_from_slice(&dense::transposed(&turned, inner, features));
             self.whitening.inner.solve(out);
         };
-        conjugate::solve(front, rhs, LIMITS, apply, precondition);
+        let limits = LIMITS.of_patches(inner * outer);
+        conjugate::solve(front, rhs, limits, apply, precondition);
         Ok(())
     }
 
@@ -301,13 +287,6 @@ impl<'a> Front<'a> {
         self.whitening.inner.divide(front);
         Ok(())
     }
-}
-
-/// The sum of `parts`, in their order.
-fn sum_of(parts: impl IndexedParallelIterator<Item = Vec<f64>>, out: &mut [f64]) {
-    let parts: Vec<Vec<f64>> = parts.collect();
-    out.fill(0.0);
-    parts.iter().for_each(|part| axpy(out, 1.0, part));
 }
 
 #[cfg(test)]

@@ -18,9 +18,6 @@ const BLOCK_BYTES: usize = 32 << 20;
 const DIRECT: usize = 192;
 /// Outputs that share the products of conjugate gradients.
 const TOGETHER: usize = 64;
-/// Length of a patch up to which conjugate gradients take [`LIMITS`]: a product costs as its
-/// square. The next round goes on from where they end.
-const WIDE: usize = 2304;
 const LIMITS: Limits = Limits {
     iterations: 12,
     tolerance: 1e-5,
@@ -163,10 +160,7 @@ impl<'a> PerOutputSolver<'a> {
             out.copy_from_slice(v);
             self.whitening.inner.solve(out);
         };
-        let limits = Limits {
-            iterations: LIMITS.iterations / (1 + usize::from(inner * outer > WIDE)),
-            ..LIMITS
-        };
+        let limits = LIMITS.of_patches(inner * outer);
         conjugate::solve_rows(mixtures, &rhs, order, limits, apply, precondition);
     }
 

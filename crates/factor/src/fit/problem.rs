@@ -128,9 +128,9 @@ impl Problem {
                 let mut half = vec![0.0; features * n];
                 for t in s..outer {
                     let pair = dense::view(self.pair(s, t), n, n);
-                    dense::panel(&mut half, false, front, pair);
+                    dense::product(&mut half, false, front, pair);
                     let half = dense::view(&half, features, n);
-                    dense::panel(&mut out[t * size..][..size], false, half, front.transpose());
+                    dense::product(&mut out[t * size..][..size], false, half, front.transpose());
                 }
             });
         for s in 0..outer {

@@ -12,6 +12,20 @@ pub struct Limits {
     pub tolerance: f64,
 }
 
+/// Length of a patch up to which as many products are taken as [`Limits`] say.
+const WIDE: usize = 2304;
+
+impl Limits {
+    /// For patches of `d` values: a product costs as the square of `d`, so that wide ones get
+    /// half as many. The next round of a fit goes on from where they end.
+    pub fn of_patches(self, d: usize) -> Self {
+        Self {
+            iterations: self.iterations.div_ceil(1 + usize::from(d > WIDE)),
+            ..self
+        }
+    }
+}
+
 /// Improves `x` `[n]` towards the solution of `N x = rhs`, where `N` is symmetric positive
 /// semi-definite and known by `apply(v, out)`, `precondition(v, out)` approximates its inverse.
 /// `x^T N x - 2 x^T rhs` never rises above its value at the start, however early it ends.
@@ -20,7 +34,7 @@ pub fn solve(
     x: &mut [f64],
     rhs: &[f64],
     limits: Limits,
-    apply: impl Fn(&[f64], &mut [f64]),
+    apply: impl FnMut(&[f64], &mut [f64]),
     precondition: impl Fn(&[f64], &mut [f64]),
 ) {
     let n = x.len().max(1);
@@ -35,7 +49,7 @@ pub fn solve_rows(
     rhs: &[f64],
     n: usize,
     limits: Limits,
-    apply: impl Fn(&[f64], &mut [f64]),
+    mut apply: impl FnMut(&[f64], &mut [f64]),
     precondition: impl Fn(&[f64], &mut [f64]),
 ) {
     let (mut product, mut z) = (vec![0.0; x.len()], vec![0.0; x.len()]);

@@ -5,8 +5,13 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-/// Rows of the product that one task computes.
-const PANEL: usize = 64;
+/// Rows of the product that one task computes, at least and at most: each task packs the other
+/// factor anew, and each thread should have some.
+const PANEL: (usize, usize) = (64, 256);
+/// Tasks that a product of many rows is split into.
+const TASKS: usize = 8;
+/// Extent of the blocks that a matrix is transposed by.
+const BLOCK: usize = 32;
 /// Multiply-adds below which a product is not worth splitting.
 const SPLIT: usize = 1 << 20;
 
@@ -22,14 +27,15 @@ pub fn product(out: &mut [f64], add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64
         return;
     }
     let out = &mut out[..rows * columns];
-    if rows <= PANEL || rows * columns * a.ncols() < SPLIT {
+    let most = (rows / TASKS).clamp(PANEL.0, PANEL.1);
+    if rows <= most || rows * columns * a.ncols() < SPLIT {
         return panel(out, add, a, b);
     }
-    out.par_chunks_mut(PANEL * columns)
+    out.par_chunks_mut(most * columns)
         .enumerate()
         .for_each(|(index, out)| {
             let height = out.len() / columns;
-            panel(out, add, a.subrows(index * PANEL, height), b);
+            panel(out, add, a.subrows(index * most, height), b);
         });
 }
 
@@ -64,9 +70,16 @@ pub fn axpy(y: &mut [f64], a: f64, x: &[f64]) {
 /// The `[columns, rows]` transpose of a row-major `[rows, columns]` matrix.
 pub fn transposed(x: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     let mut out = vec![0.0; rows * columns];
-    for (r, row) in x.chunks_exact(columns.max(1)).take(rows).enumerate() {
-        for (c, &value) in row.iter().enumerate() {
-            out[c * rows + r] = value;
+    for top in (0..rows).step_by(BLOCK) {
+        let bottom = rows.min(top + BLOCK);
+        for left in (0..columns).step_by(BLOCK) {
+            let right = columns.min(left + BLOCK);
+            for c in left..right {
+                let out = &mut out[c * rows..][top..bottom];
+                for (r, out) in (top..bottom).zip(out) {
+                    *out = x[r * columns + c];
+                }
+            }
         }
     }
     out
