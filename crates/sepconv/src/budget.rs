@@ -263,9 +263,16 @@ pub(crate) fn realised(
 ) -> Result<Compressed, Error> {
     let compressed = match calibration {
         Some(calibration) => {
-            let chosen = solution.chosen.iter();
-            let admissible: Vec<Vec<Candidate>> =
-                chosen.map(|c| c.iter().cloned().collect()).collect();
+            let chosen = solution.chosen.iter().enumerate();
+            let admissible: Vec<Vec<Candidate>> = chosen
+                .map(|(i, c)| {
+                    let rivals = solution.rivals.get(i).into_iter().flatten();
+                    c.iter()
+                        .chain(rivals.take(rivals_of(prepared, i)))
+                        .cloned()
+                        .collect()
+                })
+                .collect();
             fitted(prepared, &admissible, settings, calibration, progress)?
         }
         None => prepared.with(plan(prepared, |i| solution.chosen[i].clone()), settings)?,
@@ -274,6 +281,18 @@ pub(crate) fn realised(
         solution: Some(solution),
         ..compressed
     })
+}
+
+/// How many candidates of other families are fitted beside the one that was chosen: by the length
+/// of a patch, as the cube of which fits take time.
+fn rivals_of(prepared: &Prepared, layer: usize) -> usize {
+    let site = prepared.survey.layers[layer].site.as_ref();
+    let patch = site.map_or(0, |(site, _)| site.kernel.group_in() * site.kernel.taps());
+    match patch {
+        0..=1152 => usize::MAX,
+        1153..=2304 => 2,
+        _ => 0,
+    }
 }
 
 /// Leaves only candidates that are measured to be faster than the convolution, each in its

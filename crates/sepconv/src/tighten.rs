@@ -138,6 +138,7 @@ mod tests {
             bound: damage,
             time: None,
             chosen: Vec::new(),
+            rivals: Vec::new(),
         };
         (solution, Trial { cost, share })
     }

@@ -58,6 +58,10 @@ fn kernel(model: &Loaded, site: &Site) -> Result<Kernel, FactorError> {
     weights.map_err(|_| FactorError::Shape("the weight is gone"))
 }
 
+/// Of the candidates that leave least on the positions held out, so many are improved by what
+/// passes the activation behind them before one is taken.
+const CONTENDERS: usize = 2;
+
 /// The best candidate by what it leaves on the positions held out, behind the activation
 /// where there is one, fitted as well as can be.
 pub(super) fn best_fit(
@@ -72,35 +76,41 @@ pub(super) fn best_fit(
         activation: *activation,
         positions,
     });
-    let mut best: Option<(f64, &Candidate, Fit)> = None;
     let how = (families, settings);
     let fits = fits(model, site, candidates, statistics, how, &())?;
+    let mut contenders: Vec<(f64, &Candidate, Fit)> = Vec::new();
     for (candidate, fit) in candidates.iter().zip(fits) {
         let error = match &behind {
             Some(behind) => behind.error(&fit.chain)?,
             None => held_out(&fit),
         };
+        contenders.push((error, candidate, fit));
+    }
+    contenders.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let Some(behind) = &behind else {
+        let Some((_, candidate, mut fit)) = contenders.into_iter().next() else {
+            return Ok(None);
+        };
+        if let Some(chain) = refit(model, site, candidate, fit.rounds, statistics, how)? {
+            fit.chain = chain;
+        }
+        return Ok(Some((candidate.clone(), fit)));
+    };
+    let kernel = kernel(model, site)?;
+    contenders.truncate(CONTENDERS);
+    let mut best: Option<(f64, &Candidate, Fit)> = None;
+    for (error, candidate, fit) in contenders {
+        let Some(family) = families.find(&candidate.family) else {
+            continue;
+        };
+        let options = (settings.fit, settings.refit);
+        let fit = behind.improve(&kernel, statistics, family, &fit, options.0, options.1)?;
+        let error = fit.error_activated.unwrap_or(error);
         if best.as_ref().is_none_or(|(least, ..)| error < *least) {
             best = Some((error, candidate, fit));
         }
     }
-    let Some((_, candidate, mut fit)) = best else {
-        return Ok(None);
-    };
-    if let (Some(behind), Some(family)) = (&behind, families.find(&candidate.family)) {
-        let kernel = kernel(model, site)?;
-        fit = behind.improve(
-            &kernel,
-            statistics,
-            family,
-            &fit,
-            settings.fit,
-            settings.refit,
-        )?;
-    } else if let Some(chain) = refit(model, site, candidate, fit.rounds, statistics, how)? {
-        fit.chain = chain;
-    }
-    Ok(Some((candidate.clone(), fit)))
+    Ok(best.map(|(_, candidate, fit)| (candidate.clone(), fit)))
 }
 
 /// The chosen chain fitted again to all positions, with as many rounds as were best for the

@@ -17,7 +17,7 @@ use crate::settings::Settings;
 
 /// Ranks of a family that are fitted, by the length of a patch up to which they are so many: a
 /// fit takes time as its cube. The errors of the ranks between follow from them.
-const FITTED: [(usize, usize); 3] = [(1152, 6), (2304, 4), (usize::MAX, 3)];
+const FITTED: [(usize, usize); 4] = [(1152, 6), (2304, 4), (4608, 3), (usize::MAX, 2)];
 
 /// What statistics say of one layer.
 #[derive(Debug, Default)]

@@ -53,6 +53,10 @@ pub struct Solution {
     /// The candidate of every layer of the survey, none where it stays.
     #[serde(skip)]
     pub chosen: Vec<Option<Candidate>>,
+    /// Per layer of the survey, other candidates that cost no more than the one chosen and do about
+    /// as much damage: fits of them may turn out better.
+    #[serde(skip)]
+    pub rivals: Vec<Vec<Candidate>>,
 }
 
 /// What planning knows of a model: budgets are solved without running it again.
@@ -143,6 +147,7 @@ impl Planning {
             damage,
             bound: damage,
             time: None,
+            rivals: Vec::new(),
             chosen,
         }
     }

@@ -20,6 +20,10 @@ const DEAREST: f64 = 2.0;
 /// fastest is taken.
 const NEAR: f64 = 1.05;
 
+/// Predicted damage up to which another family's candidate may be fitted beside the one chosen, as
+/// a multiple: predictions are of linear outputs, and of the original's inputs.
+const RIVAL: f64 = 3.0;
+
 /// Steps of the bisection over prices, between these multiples of the damage.
 const STEPS: usize = 16;
 const PRICES: (f64, f64) = (1e-3, 1e3);
@@ -88,6 +92,38 @@ impl Planning {
         Ok(())
     }
 
+    /// Of every other family the best candidate of a layer that costs no more than the one at `index`,
+    /// takes no more time, and by what is predicted does little more damage; rising by that.
+    fn rivals(&self, layer: usize, index: usize) -> Vec<Candidate> {
+        let (all, damages) = (&self.candidates[layer], &self.damages[layer]);
+        let cost = |i: usize| self.costs.candidates[layer][i].map(|(cost, _)| cost);
+        let own = &all[index];
+        let no_dearer = |i: &usize| {
+            let other = &all[*i];
+            other.family != own.family
+                && cost(*i).is_some_and(|c| cost(index).is_some_and(|own| c <= own))
+                && other.macs <= own.macs
+                && self.time_of(layer, Some(*i)) <= self.time_of(layer, Some(index))
+                && damages[*i] <= RIVAL * damages[index]
+        };
+        let mut rivals: Vec<usize> = (0..all.len()).filter(no_dearer).collect();
+        rivals.sort_by(|a, b| damages[*a].total_cmp(&damages[*b]));
+        let mut families: Vec<&str> = Vec::new();
+        rivals.retain(|i| {
+            let new = !families.contains(&all[*i].family.as_str());
+            families.push(&all[*i].family);
+            new
+        });
+        let lowered = |i: usize| {
+            let lowering = self.costs.candidates[layer][i].and_then(|(_, l)| l);
+            Candidate {
+                lowering: lowering.map(str::to_owned),
+                ..all[i].clone()
+            }
+        };
+        rivals.into_iter().map(lowered).collect()
+    }
+
     /// The plan with the least sum of damage and of the time it takes at a price for the
     /// original's time.
     fn priced(&self, fraction: f64, price: f64) -> Result<Solution, PassError> {
@@ -122,6 +158,7 @@ impl Planning {
             }
         })?;
         let mut chosen: Vec<Option<Candidate>> = vec![None; self.candidates.len()];
+        let mut rivals: Vec<Vec<Candidate>> = vec![Vec::new(); self.candidates.len()];
         let mut damage = 0.0;
         let mut saved = 0.0;
         for ((layer, indices), item) in items.iter().zip(&found.chosen) {
@@ -131,6 +168,7 @@ impl Planning {
             let mut candidate = self.candidates[*layer][*index].clone();
             let cost = self.costs.candidates[*layer][*index];
             candidate.lowering = cost.and_then(|(_, l)| l).map(str::to_owned);
+            rivals[*layer] = self.rivals(*layer, *index);
             chosen[*layer] = Some(candidate);
             damage += self.damages[*layer][*index];
             saved += self.time_of(*layer, None) - self.time_of(*layer, Some(*index));
@@ -142,6 +180,7 @@ impl Planning {
             bound: found.bound,
             time: timed.map(|t| t.total / t.original - saved),
             chosen,
+            rivals,
         })
     }
 
@@ -191,6 +230,28 @@ mod tests {
             damages: vec![vec![0.1, 0.1 * dearer]; 2],
             candidates: vec![vec![candidate("slow"), candidate("fast")]; 2],
         }
+    }
+
+    #[test]
+    fn rivals_cost_no_more_in_any_way() {
+        let solved = |dearer: f64, timed: bool| {
+            let mut planning = planning(dearer);
+            planning.timed = planning.timed.filter(|_| timed);
+            let solution = planning.priced(0.5, 0.0).unwrap();
+            let rivals = solution.rivals.iter().map(|layer| {
+                let families = layer.iter().map(|c| (c.family.clone(), c.lowering.clone()));
+                families.collect::<Vec<_>>()
+            });
+            (families(&solution).join(" "), rivals.collect::<Vec<_>>())
+        };
+        let fast = vec![("fast".to_owned(), Some("concat".to_owned()))];
+        assert_eq!(
+            solved(2.0, false),
+            ("slow slow".into(), vec![fast.clone(), fast])
+        );
+        assert_eq!(solved(4.0, false).1, [[], []]);
+        // The fast form is the better one here, and the slow one takes more time.
+        assert_eq!(solved(0.5, true), ("fast fast".into(), vec![Vec::new(); 2]));
     }
 
     fn families(solution: &Solution) -> Vec<&str> {

@@ -380,6 +380,7 @@ pub(super) fn calibrated() -> Report {
         bound: 0.0119,
         time: Some(0.581),
         chosen: Vec::new(),
+        rivals: Vec::new(),
     });
     report.timing = Some(timing());
     report.versions.latency = Some(LatencyReport {
