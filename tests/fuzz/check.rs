@@ -18,6 +18,9 @@ pub fn check(data: &[u8]) {
         data,
         "an untouched model changed"
     );
+    if let Ok(Some(written_out)) = document.inlined(&|_| true) {
+        rewrite(written_out);
+    }
     rewrite(document);
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use prost::Message;
+
 use super::library::{Function, Library};
 use crate::error::Malformed;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
@@ -9,6 +11,8 @@ use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 /// Operators that are written at most: functions that call others many times make for graphs
 /// of any size.
 const MOST_OPERATORS: usize = 1 << 17;
+/// Bytes that these take at most.
+const MOST_BYTES: usize = 1 << 28;
 
 /// New names of a function's values.
 type Names = HashMap<String, String>;
@@ -20,6 +24,8 @@ pub(super) struct Inliner<'a> {
     pub tensors: Vec<TensorProto>,
     /// Names in use, with the number that the next one like it gets.
     taken: HashMap<String, usize>,
+    /// Of the operators written so far.
+    bytes: usize,
     /// Initializers by the record of the function and the operator that they come from.
     shared: HashMap<(usize, usize), String>,
 }
@@ -31,6 +37,7 @@ impl<'a> Inliner<'a> {
             library,
             tensors: Vec::new(),
             taken: taken.into_iter().map(|name| (name, 1)).collect(),
+            bytes: 0,
             shared: HashMap::new(),
         }
     }
@@ -96,8 +103,9 @@ impl<'a> Inliner<'a> {
             }
             self.rename(&mut node, &names, &prefix, &Given { call, function })
                 .map_err(failed)?;
+            self.bytes += node.encoded_len();
             self.expand(&node, out)?;
-            if out.len() > MOST_OPERATORS {
+            if out.len() > MOST_OPERATORS || self.bytes > MOST_BYTES {
                 return Err(failed(
                     "functions within it make for too many operators".into(),
                 ));
