@@ -201,9 +201,14 @@ fn function(raw: &Bytes, files: &DataFiles) -> Option<(String, Graph, Vec<GraphR
     let graph = importer.builder.finish().ok()?;
     let all = records(message).ok()?;
     let text = |number| all.iter().rfind(|r| r.number == number)?.text().ok();
-    let parts = [text(10), text(1), text(13)].into_iter().flatten();
-    let parts: Vec<&str> = parts.filter(|p| !p.is_empty()).collect();
-    Some((parts.join("."), graph, layout))
+    let scope = function_scope([10, 1, 13].map(|n| text(n).unwrap_or_default()));
+    Some((scope, graph, layout))
+}
+
+/// The scope of a function by its domain, name and overload.
+pub(crate) fn function_scope(parts: [&str; 3]) -> String {
+    let parts: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+    parts.join(".")
 }
 
 impl Document {

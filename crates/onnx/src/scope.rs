@@ -26,13 +26,8 @@ impl Scope {
     /// Names of one graph.
     pub fn of(graph: &GraphProto) -> Self {
         let mut scope = Self::default();
-        let mut here = BTreeSet::new();
-        here.extend(graph.input.iter().map(|v| v.name().to_owned()));
-        here.extend(graph.initializer.iter().map(|t| t.name().to_owned()));
-        let sparse = graph.sparse_initializer.iter();
-        here.extend(sparse.filter_map(|t| Some(t.values.as_ref()?.name().to_owned())));
+        let here = own(graph);
         for node in &graph.node {
-            here.extend(node.output.iter().cloned());
             scope.free.extend(node.input.iter().cloned());
             for attribute in &node.attribute {
                 scope.add(attribute);
@@ -45,4 +40,14 @@ impl Scope {
         scope.defined.extend(here);
         scope
     }
+}
+
+/// Names that a graph defines, without those of graphs within it.
+pub(crate) fn own(graph: &GraphProto) -> BTreeSet<String> {
+    let inputs = graph.input.iter().map(|v| v.name().to_owned());
+    let tensors = graph.initializer.iter().map(|t| t.name().to_owned());
+    let sparse = graph.sparse_initializer.iter();
+    let sparse = sparse.filter_map(|t| Some(t.values.as_ref()?.name().to_owned()));
+    let made = graph.node.iter().flat_map(|n| n.output.iter().cloned());
+    inputs.chain(tensors).chain(sparse).chain(made).collect()
 }

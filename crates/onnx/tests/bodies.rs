@@ -1,30 +1,13 @@
 //! Graphs within a model: read, edited and written back, everything else untouched.
 #![allow(clippy::unwrap_used)]
 
+mod building;
+
+use building::{choice, info, node};
 use prost::Message;
 use sepconv_ir::{Operator, Patch, Tensor};
-use sepconv_onnx::proto::attribute_proto::AttributeType;
-use sepconv_onnx::proto::{
-    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-};
+use sepconv_onnx::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 use sepconv_onnx::{Body, Document};
-
-fn info(name: &str) -> ValueInfoProto {
-    ValueInfoProto {
-        name: Some(name.into()),
-        ..Default::default()
-    }
-}
-
-fn node(op: &str, name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
-    NodeProto {
-        op_type: Some(op.into()),
-        name: Some(name.into()),
-        input: inputs.iter().map(|s| s.to_string()).collect(),
-        output: outputs.iter().map(|s| s.to_string()).collect(),
-        ..Default::default()
-    }
-}
 
 fn graph(name: &str, nodes: Vec<NodeProto>, output: &str) -> GraphProto {
     GraphProto {
@@ -35,28 +18,15 @@ fn graph(name: &str, nodes: Vec<NodeProto>, output: &str) -> GraphProto {
     }
 }
 
-fn choice(name: &str, outputs: &[&str], branches: [(&str, GraphProto); 2]) -> NodeProto {
-    let mut choose = node("If", name, &["flag"], outputs);
-    for (name, branch) in branches {
-        choose.attribute.push(AttributeProto {
-            name: Some(name.into()),
-            r#type: Some(AttributeType::Graph as i32),
-            g: Some(branch),
-            ..Default::default()
-        });
-    }
-    choose
-}
-
 /// An `If` whose branches read `w` of the graph around them, one in an `If` of its own, and a
 /// function of one node.
 fn model() -> ModelProto {
     let inner = |name: &str| graph("inner", vec![node("Add", name, &["x", "w"], &[name])], name);
     let branches = [("then_branch", inner("p")), ("else_branch", inner("q"))];
-    let other = graph("else", vec![choice("deep", &["r"], branches)], "r");
+    let other = graph("else", vec![choice("deep", "flag", &["r"], branches)], "r");
     let then = graph("then", vec![node("Mul", "m", &["x", "w"], &["s"])], "s");
     let branches = [("then_branch", then), ("else_branch", other)];
-    let mut main = graph("g", vec![choice("choose", &["y"], branches)], "y");
+    let mut main = graph("g", vec![choice("choose", "flag", &["y"], branches)], "y");
     main.input = vec![info("x"), info("flag")];
     main.initializer = vec![TensorProto {
         name: Some("w".into()),

@@ -1,39 +1,21 @@
 //! Calls of local functions written out.
 #![allow(clippy::unwrap_used)]
 
+mod building;
+
+use building::{both, choice, info, node, strings};
 use prost::Message;
 use sepconv_onnx::proto::attribute_proto::AttributeType;
 use sepconv_onnx::proto::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    TensorProto, ValueInfoProto,
+    TensorProto,
 };
 use sepconv_onnx::{Body, Document, OnnxError};
-
-fn strings(names: &[&str]) -> Vec<String> {
-    names.iter().map(ToString::to_string).collect()
-}
-
-fn node(op: &str, name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
-    NodeProto {
-        op_type: Some(op.into()),
-        name: Some(name.into()),
-        input: strings(inputs),
-        output: strings(outputs),
-        ..Default::default()
-    }
-}
 
 fn call(op: &str, name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     NodeProto {
         domain: Some("local".into()),
         ..node(op, name, inputs, outputs)
-    }
-}
-
-fn info(name: &str) -> ValueInfoProto {
-    ValueInfoProto {
-        name: Some(name.into()),
-        ..Default::default()
     }
 }
 
@@ -254,15 +236,7 @@ fn subgraphs_are_renamed() {
         output: vec![info("v")],
         ..Default::default()
     };
-    let mut choose = node("If", "if", &["f"], &["b"]);
-    for name in ["then_branch", "else_branch"] {
-        choose.attribute.push(AttributeProto {
-            name: Some(name.into()),
-            r#type: Some(AttributeType::Graph as i32),
-            g: Some(branch.clone()),
-            ..Default::default()
-        });
-    }
+    let choose = choice("if", "f", &["b"], both(&branch));
     let nodes = vec![node("Relu", "relu", &["a"], &["t"]), choose];
     let choosing = function("Choosing", &["a", "f"], &["b"], nodes);
     let mut first = call("Choosing", "call", &["x", "flag"], &["p"]);

@@ -2,36 +2,21 @@
 //! around what did.
 #![allow(clippy::unwrap_used)]
 
+mod building;
+
 use std::path::Path;
 
+use building::{both, choice, info, node};
 use bytes::Bytes;
 use prost::Message;
 use sepconv_ir::{DType, Dim, Operator, Patch, Tensor, ValueType};
-use sepconv_onnx::proto::attribute_proto::AttributeType;
 use sepconv_onnx::proto::tensor_shape_proto::{Dimension, dimension};
 use sepconv_onnx::proto::type_proto::{self, Value};
 use sepconv_onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto,
 };
 use sepconv_onnx::{Document, write_atomic};
-
-fn info(name: &str) -> ValueInfoProto {
-    ValueInfoProto {
-        name: Some(name.into()),
-        ..Default::default()
-    }
-}
-
-fn node(op: &str, name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
-    NodeProto {
-        op_type: Some(op.into()),
-        name: Some(name.into()),
-        input: inputs.iter().map(|s| s.to_string()).collect(),
-        output: outputs.iter().map(|s| s.to_string()).collect(),
-        ..Default::default()
-    }
-}
 
 fn weight(name: &str) -> TensorProto {
     TensorProto {
@@ -51,15 +36,7 @@ fn model() -> ModelProto {
         output: vec![info("inner")],
         ..Default::default()
     };
-    let mut choose = node("If", "choose", &["flag"], &["picked"]);
-    for name in ["then_branch", "else_branch"] {
-        choose.attribute.push(AttributeProto {
-            name: Some(name.into()),
-            r#type: Some(AttributeType::Graph as i32),
-            g: Some(branch.clone()),
-            ..Default::default()
-        });
-    }
+    let choose = choice("choose", "flag", &["picked"], both(&branch));
     let mut custom = node("Foo", "foo", &["y", ""], &["z"]);
     custom.domain = Some("com.example".into());
     ModelProto {

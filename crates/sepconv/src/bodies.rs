@@ -64,8 +64,7 @@ impl Bodies {
             };
             let graph = with_constants(body, around, selection.sight())
                 .map_err(|e| failed(model, PassError::of("bodies")(e)))?;
-            let labels = layers(&graph, products).into_iter().map(|(_, label)| label);
-            let labels: Vec<String> = labels.collect();
+            let labels = labels(&graph, products);
             let selection = selection.within(&free_scope(body.scope(), &labels, &names));
             names.extend(labels.iter().map(|label| selection.layer(label)));
             all.push(Surroundings {
@@ -246,6 +245,12 @@ impl Bodies {
         made.model = model.with(document)?;
         Ok(made)
     }
+}
+
+/// Labels of the layers of a graph, in order.
+pub(crate) fn labels(graph: &Graph, products: bool) -> Vec<String> {
+    let all = layers(graph, products).into_iter();
+    all.map(|(_, label)| label).collect()
 }
 
 /// Whether the budget holds per layer, so that it says what becomes of a body.

@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use sepconv_passes::layers;
-
-use crate::bodies::{Bodies, reaches};
+use crate::bodies::{Bodies, labels, reaches};
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::settings::Settings;
@@ -29,17 +27,13 @@ pub(crate) fn reaching<'a>(
         _ => return Ok(Cow::Borrowed(model)),
     };
     let products = settings.families.products();
-    let holds_layers = |body: &sepconv_onnx::Body| !layers(&body.graph, products).is_empty();
+    let holds_layers = |body: &sepconv_onnx::Body| !labels(&body.graph, products).is_empty();
     let Some(document) = model.document.inlined(&holds_layers)? else {
         return Ok(Cow::Borrowed(model));
     };
     let written = model.written_out(document)?;
     let selection = settings.selection.clone().quantized(settings.quantized);
-    let labels = |model: &Loaded| -> Vec<String> {
-        let all = layers(model.graph(), products).into_iter();
-        all.map(|(_, label)| label).collect()
-    };
-    let (old, mut names) = (labels(model), labels(&written));
+    let [old, mut names] = [model, &written].map(|m| labels(m.graph(), products));
     let old: HashSet<&String> = old.iter().collect();
     let selected = |label: &&String| !old.contains(label) && selection.includes(label);
     let any = names.iter().any(|label| selected(&label));

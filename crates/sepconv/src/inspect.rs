@@ -3,10 +3,10 @@
 use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{NodeCost, Shapes};
 use sepconv_ir::Graph;
-use sepconv_passes::{Order, Selection, Surveyed, fold, layers as layers_of};
+use sepconv_passes::{Order, Selection, Surveyed, fold};
 use serde::Serialize;
 
-use crate::bodies::Bodies;
+use crate::bodies::{Bodies, labels};
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::prepared::survey;
@@ -94,8 +94,7 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
     let mut document = model.document.clone();
     fold(&mut document.model.graph, &Selection::default()).map_err(failed)?;
     let folded = model.with(document)?;
-    let names = layers_of(model.graph(), false).into_iter();
-    let names: Vec<String> = names.map(|(_, label)| label).collect();
+    let names = labels(model.graph(), false);
     let all = Selection::default();
     let mut bodies = Bodies::new(model, &all, &names, false)?;
     let mut layers = Vec::new();

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sepconv_passes::{
-    Families, Folded, Kept, PassError, Plan, Planner, Selection, Survey, apply, fold, layers,
+    Families, Folded, Kept, PassError, Plan, Planner, Selection, Survey, apply, fold,
 };
 
-use crate::bodies::{Bodies, reaches};
+use crate::bodies::{Bodies, labels, reaches};
 use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -34,8 +34,7 @@ impl Prepared {
             source,
         };
         let products = settings.families.products();
-        let all = layers(model.graph(), products).into_iter();
-        let mut names: Vec<String> = all.map(|(_, label)| label).collect();
+        let mut names = labels(model.graph(), products);
         let selection = &settings.selection.clone().quantized(settings.quantized);
         let mut bodies = Bodies::new(model, selection, &names, products)?;
         names.extend(bodies.names());

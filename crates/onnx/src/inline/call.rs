@@ -7,6 +7,7 @@ use prost::Message;
 use super::library::{Function, Library};
 use crate::error::Malformed;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use crate::scope::own;
 
 /// Operators that are written at most: functions that call others many times make for graphs
 /// of any size.
@@ -69,15 +70,18 @@ impl<'a> Inliner<'a> {
             }
         }
         let outputs: HashSet<&String> = proto.output.iter().collect();
+        let hoisted = |node| literal(node).filter(|(name, _)| !outputs.contains(name));
         for (index, node) in proto.node.iter().enumerate() {
-            if let Some((name, tensor)) = literal(node)
-                && !outputs.contains(name)
-            {
-                let known = self.shared.get(&(function.record, index));
-                let shared = known
-                    .cloned()
-                    .unwrap_or_else(|| self.initializer(&function_name(function), name, tensor));
-                self.shared.insert((function.record, index), shared.clone());
+            if let Some((name, tensor)) = hoisted(node) {
+                let place = (function.record, index);
+                let shared = match self.shared.get(&place) {
+                    Some(known) => known.clone(),
+                    None => {
+                        let made = self.initializer(&function.scope(), name, tensor);
+                        self.shared.insert(place, made.clone());
+                        made
+                    }
+                };
                 names.insert(name.clone(), shared);
                 continue;
             }
@@ -89,12 +93,12 @@ impl<'a> Inliner<'a> {
         }
         let failed = |reason| {
             Malformed::part(
-                format!("node '{prefix}', a call of '{}'", function_name(function)),
+                format!("node '{prefix}', a call of '{}'", function.scope()),
                 reason,
             )
         };
         for node in &proto.node {
-            if literal(node).is_some_and(|(name, _)| !outputs.contains(name)) {
+            if hoisted(node).is_some() {
                 continue;
             }
             let mut node = node.clone();
@@ -154,15 +158,7 @@ impl<'a> Inliner<'a> {
         given: &Given<'_>,
     ) -> Result<(), String> {
         let mut names = around.clone();
-        let inputs = graph.input.iter().map(|v| v.name().to_owned());
-        let tensors = graph.initializer.iter().map(|t| t.name().to_owned());
-        let sparse = graph.sparse_initializer.iter();
-        let sparse = sparse.filter_map(|t| Some(t.values.as_ref()?.name().to_owned()));
-        let made = graph.node.iter().flat_map(|n| n.output.iter().cloned());
-        let mut defined: Vec<String> = inputs.chain(tensors).chain(sparse).chain(made).collect();
-        defined.sort();
-        defined.dedup();
-        for name in defined.into_iter().filter(|n| !n.is_empty()) {
+        for name in own(graph).into_iter().filter(|n| !n.is_empty()) {
             let new = self.fresh(prefix, &name);
             names.insert(name, new);
         }
@@ -263,11 +259,4 @@ fn label(call: &NodeProto) -> &str {
         "" => output.map_or("", String::as_str),
         name => name,
     }
-}
-
-fn function_name(function: &Function) -> String {
-    let proto = &function.proto;
-    let parts = [proto.domain(), proto.name(), proto.overload()];
-    let parts: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
-    parts.join(".")
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use prost::Message;
 use sepconv_ir::Opset;
 
-use crate::body::FUNCTIONS;
+use crate::body::{FUNCTIONS, function_scope};
 use crate::error::Malformed;
 use crate::proto::{FunctionProto, GraphProto, NodeProto};
 use crate::wire::Record;
@@ -20,6 +20,14 @@ pub(super) struct Function {
     pub record: usize,
     /// Whether its calls are written out; `None` until that is decided.
     inlined: Option<bool>,
+}
+
+impl Function {
+    /// As [`crate::Body::scope`].
+    pub fn scope(&self) -> String {
+        let proto = &self.proto;
+        function_scope([proto.domain(), proto.name(), proto.overload()])
+    }
 }
 
 /// The functions of a model.

@@ -6,6 +6,8 @@
 //! price is taken at which the plan saves enough of it. What time may cost is bounded, since on
 //! some models no form is fast enough. Beyond its share, time is taken where it is all but free.
 
+use std::collections::HashSet;
+
 use sepconv_passes::{Candidate, Item, PassError, allocate};
 
 use super::{Planning, Solution};
@@ -39,6 +41,17 @@ impl Planning {
         if !(fraction > 0.0 && fraction < 1.0) {
             return Err(PassError::Budget(fraction));
         }
+        let best = self.best(fraction, share)?;
+        let chosen = best.chosen.iter().enumerate();
+        let rivals = chosen.map(|(layer, own)| {
+            let rivals = own.as_ref().map(|own| self.rivals(layer, own));
+            rivals.unwrap_or_default()
+        });
+        let rivals = rivals.collect();
+        Ok(Solution { rivals, ..best })
+    }
+
+    fn best(&self, fraction: f64, share: f64) -> Result<Solution, PassError> {
         let plain = self.priced(fraction, 0.0)?;
         if self.timed.is_none() {
             return Ok(plain);
@@ -92,36 +105,40 @@ impl Planning {
         Ok(())
     }
 
-    /// Of every other family the best candidate of a layer that costs no more than the one at `index`,
-    /// takes no more time, and by what is predicted does little more damage; rising by that.
-    fn rivals(&self, layer: usize, index: usize) -> Vec<Candidate> {
+    /// Of every other family the best candidate of a layer that costs no more than `own`, takes no
+    /// more time, and by what is predicted does little more damage; rising by that.
+    fn rivals(&self, layer: usize, own: &Candidate) -> Vec<Candidate> {
         let (all, damages) = (&self.candidates[layer], &self.damages[layer]);
+        let same = |c: &Candidate| c.family == own.family && c.rank == own.rank;
         let cost = |i: usize| self.costs.candidates[layer][i].map(|(cost, _)| cost);
-        let own = &all[index];
+        let Some(index) = all.iter().position(same) else {
+            return Vec::new();
+        };
+        let Some(most) = cost(index) else {
+            return Vec::new();
+        };
         let no_dearer = |i: &usize| {
             let other = &all[*i];
             other.family != own.family
-                && cost(*i).is_some_and(|c| cost(index).is_some_and(|own| c <= own))
+                && cost(*i).is_some_and(|cost| cost <= most)
                 && other.macs <= own.macs
                 && self.time_of(layer, Some(*i)) <= self.time_of(layer, Some(index))
                 && damages[*i] <= RIVAL * damages[index]
         };
         let mut rivals: Vec<usize> = (0..all.len()).filter(no_dearer).collect();
         rivals.sort_by(|a, b| damages[*a].total_cmp(&damages[*b]));
-        let mut families: Vec<&str> = Vec::new();
-        rivals.retain(|i| {
-            let new = !families.contains(&all[*i].family.as_str());
-            families.push(&all[*i].family);
-            new
-        });
-        let lowered = |i: usize| {
-            let lowering = self.costs.candidates[layer][i].and_then(|(_, l)| l);
-            Candidate {
-                lowering: lowering.map(str::to_owned),
-                ..all[i].clone()
-            }
-        };
-        rivals.into_iter().map(lowered).collect()
+        let mut families: HashSet<&str> = HashSet::new();
+        rivals.retain(|i| families.insert(&all[*i].family));
+        rivals.into_iter().map(|i| self.planned(layer, i)).collect()
+    }
+
+    /// A candidate in the lowering that it was costed in.
+    fn planned(&self, layer: usize, index: usize) -> Candidate {
+        let lowering = self.costs.candidates[layer][index].and_then(|(_, lowering)| lowering);
+        Candidate {
+            lowering: lowering.map(str::to_owned),
+            ..self.candidates[layer][index].clone()
+        }
     }
 
     /// The plan with the least sum of damage and of the time it takes at a price for the
@@ -158,18 +175,13 @@ impl Planning {
             }
         })?;
         let mut chosen: Vec<Option<Candidate>> = vec![None; self.candidates.len()];
-        let mut rivals: Vec<Vec<Candidate>> = vec![Vec::new(); self.candidates.len()];
         let mut damage = 0.0;
         let mut saved = 0.0;
         for ((layer, indices), item) in items.iter().zip(&found.chosen) {
             let Some(index) = item.checked_sub(1).and_then(|i| indices.get(i)) else {
                 continue;
             };
-            let mut candidate = self.candidates[*layer][*index].clone();
-            let cost = self.costs.candidates[*layer][*index];
-            candidate.lowering = cost.and_then(|(_, l)| l).map(str::to_owned);
-            rivals[*layer] = self.rivals(*layer, *index);
-            chosen[*layer] = Some(candidate);
+            chosen[*layer] = Some(self.planned(*layer, *index));
             damage += self.damages[*layer][*index];
             saved += self.time_of(*layer, None) - self.time_of(*layer, Some(*index));
         }
@@ -180,7 +192,7 @@ impl Planning {
             bound: found.bound,
             time: timed.map(|t| t.total / t.original - saved),
             chosen,
-            rivals,
+            rivals: Vec::new(),
         })
     }
 
@@ -237,7 +249,7 @@ mod tests {
         let solved = |dearer: f64, timed: bool| {
             let mut planning = planning(dearer);
             planning.timed = planning.timed.filter(|_| timed);
-            let solution = planning.priced(0.5, 0.0).unwrap();
+            let solution = planning.solve(0.5, 0.0).unwrap();
             let rivals = solution.rivals.iter().map(|layer| {
                 let families = layer.iter().map(|c| (c.family.clone(), c.lowering.clone()));
                 families.collect::<Vec<_>>()
