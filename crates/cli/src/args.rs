@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sepconv::data::{ChannelOrder, Crop, Layout, Preprocess, Resize, parse_number, parse_numbers};
 use sepconv::passes::{Lowering, lowering};
 use sepconv::targets::{self, Target};
+use sepconv::training::Compute;
 use sepconv::{DataSource, LatencyTarget, Order, Pins};
 
 use crate::files::ReportArgs;
@@ -314,6 +315,10 @@ pub struct TuneOptions {
     /// Shift pictures by up to N pixels
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub shift: usize,
+    /// What trains: cpu, cuda or cuda:N (an NVIDIA GPU), metal or metal:N (an Apple GPU); GPUs in
+    /// builds with the cargo feature of that name
+    #[arg(long, value_name = "DEVICE", default_value_t = Compute::Cpu)]
+    pub device: Compute,
     /// Keep the state in this file after every epoch, and go on from it
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
@@ -645,6 +650,12 @@ pub enum LoweringArg {
     Tiled,
     /// One depthwise of multiplier K, one pointwise
     Fused,
+    /// As branches, filters reading maps that were padded before: for tract (opset 9)
+    BranchesPadded,
+    /// As tiled, so padded
+    TiledPadded,
+    /// As fused, so padded
+    FusedPadded,
     /// What runs fastest on most runtimes
     Auto,
 }

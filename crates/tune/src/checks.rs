@@ -2,19 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{Device, Tensor as Array};
 use sepconv_analysis::{Assumptions, Pins, Shapes};
 use sepconv_ir::{
     AttributeValue, Builder, DType, Dim, Graph, Operator, Tensor, ValueId, ValueType,
 };
 
-use crate::{Draw, Network};
-
-fn numbers(n: usize, seed: u64) -> Vec<f32> {
-    let mut draw = Draw::new(seed, 1);
-    let mut one = || (draw.below(20_001) as f32 - 10_000.0) / 10_000.0;
-    (0..n).map(|_| one()).collect()
-}
+use crate::Network;
+use crate::testing::{COMPUTE, numbers, tensor};
 
 fn ints(list: &[i64]) -> AttributeValue {
     AttributeValue::Ints(list.to_vec())
@@ -43,7 +37,7 @@ fn network(dims: &[u64], rest: impl FnOnce(&mut Builder, ValueId) -> ValueId) ->
         .iter()
         .filter_map(|n| graph.find(n))
         .collect();
-    let network = Network::new(&graph, &shapes, 13, &[], &[z], &movable).unwrap();
+    let network = Network::new(COMPUTE, (&graph, &shapes, 13), &[], &[z], &movable).unwrap();
     assert!(
         network.without_gradient().is_empty(),
         "{:?}",
@@ -65,21 +59,20 @@ fn check_by(
 ) {
     let (_, network) = network(dims, rest);
     let extents: Vec<usize> = dims.iter().map(|n| *n as usize).collect();
-    let x = Array::from_vec(numbers(extents.iter().product(), 7), extents, &Device::Cpu).unwrap();
+    let x = tensor(&extents, 7, network.device());
     let loss = || {
         let y = network
             .run(std::slice::from_ref(&x), true)
             .unwrap()
             .remove(0);
-        let r = Array::from_vec(numbers(y.elem_count(), 9), y.dims(), &Device::Cpu).unwrap();
+        let r = tensor(y.dims(), 9, network.device());
         (y * r).unwrap().sum_all().unwrap()
     };
     let gradients = loss().backward().unwrap();
     for parameter in network.parameters() {
         let gradient = gradients.get(&parameter.var).unwrap();
         let start = parameter.var.as_detached_tensor().copy().unwrap();
-        let d =
-            Array::from_vec(numbers(start.elem_count(), 11), start.dims(), &Device::Cpu).unwrap();
+        let d = tensor(start.dims(), 11, network.device());
         let found = (gradient * &d)
             .unwrap()
             .sum_all()
@@ -333,6 +326,24 @@ fn layouts() {
         let op = Operator::new("Concat", "op").with("axis", AttributeValue::Int(1));
         b.operator(op, &[Some(y), Some(s)], &["z"]).unwrap()[0]
     });
+    check("Concat", &MAP, |b, y| {
+        let shape = b
+            .operator(Operator::new("Shape", "s"), &[Some(y)], &["s"])
+            .unwrap()[0];
+        let by = |b: &mut Builder, op: &str, x: ValueId, list: &[i64]| {
+            let list = Tensor::from_i64(vec![list.len()], list);
+            let list = b.initializer(&format!("{op}_by"), list).unwrap();
+            let made = b.operator(Operator::new(op, op), &[Some(x), Some(list)], &[op]);
+            made.unwrap()[0]
+        };
+        let kept = by(b, "Mul", shape, &[1, 1, 0, 1]);
+        let dims = by(b, "Add", kept, &[0, 0, 2, 0]);
+        let zeros = Operator::new("ConstantOfShape", "zeros");
+        let zeros = b.operator(zeros, &[Some(dims)], &["zeros"]).unwrap()[0];
+        let op = Operator::new("Concat", "op").with("axis", AttributeValue::Int(2));
+        b.operator(op, &[Some(zeros), Some(y), Some(zeros)], &["z"])
+            .unwrap()[0]
+    });
     check("Split", &MAP, |b, y| {
         let op = Operator::new("Split", "op").with("axis", AttributeValue::Int(1));
         let parts = b.operator(op, &[Some(y)], &["p", "q"]).unwrap();
@@ -408,7 +419,7 @@ fn an_operator_without_a_gradient_freezes_what_is_upstream() {
     b.output(t).unwrap();
     let graph = b.finish().unwrap();
     let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
-    let network = Network::new(&graph, &shapes, 13, &[], &[t], &[w, w2]).unwrap();
+    let network = Network::new(COMPUTE, (&graph, &shapes, 13), &[], &[t], &[w, w2]).unwrap();
     assert_eq!(network.given(), [z]);
     assert_eq!(network.frozen(), ["w"]);
     assert_eq!(network.without_gradient(), ["node 'odd' (Odd)"]);
@@ -418,7 +429,7 @@ fn an_operator_without_a_gradient_freezes_what_is_upstream() {
         .map(|p| p.name.as_str())
         .collect();
     assert_eq!(names, ["w2"]);
-    let none = Network::new(&graph, &shapes, 13, &[], &[t], &[w])
+    let none = Network::new(COMPUTE, (&graph, &shapes, 13), &[], &[t], &[w])
         .err()
         .unwrap()
         .to_string();

@@ -40,6 +40,14 @@ pub enum TuneError {
         /// What is wrong.
         reason: String,
     },
+    /// The device that networks are to be computed on is not there.
+    #[error("device {device}: {reason}")]
+    Device {
+        /// Its name.
+        device: String,
+        /// Why not.
+        reason: String,
+    },
     /// The autodiff library failed.
     #[error("{0}")]
     Library(String),

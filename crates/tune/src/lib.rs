@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 mod checks;
+mod compute;
 mod conv;
 mod draw;
 mod error;
@@ -19,8 +20,11 @@ mod ops;
 mod pool;
 mod soap;
 mod state;
+#[cfg(test)]
+mod testing;
 mod train;
 
+pub use compute::Compute;
 pub use draw::Draw;
 pub use error::TuneError;
 pub use loss::{Goal, Loss, Nature};

@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor, Var};
 use sepconv_analysis::{Shapes, constants};
 use sepconv_ir::{DType, Graph, Node, NodeId, ValueId};
 
+use crate::compute::Compute;
 use crate::error::{TuneError, one_line};
 use crate::ops::{Forward, Rule, rule};
 use crate::train::Values;
@@ -49,6 +50,7 @@ pub struct Network {
     parameters: Vec<Parameter>,
     without_gradient: Vec<String>,
     frozen: Vec<String>,
+    device: Device,
 }
 
 struct Step {
@@ -60,22 +62,23 @@ struct Step {
 }
 
 impl Network {
-    /// Compiles what computes `wanted`. `given` are values that are handed in, beside the
+    /// Compiles what computes `wanted`, on `compute`. `given` are values that are handed in, beside the
     /// graph's inputs; `movable` are initializers that training may move. An operator without a
     /// gradient makes its output a given value, and freezes what is upstream of it.
     ///
     /// # Errors
-    /// [`TuneError::Nothing`] where no movable initializer is left.
+    /// [`TuneError::Nothing`] where no movable initializer is left, [`TuneError::Device`].
     pub fn new(
-        graph: &Graph,
-        shapes: &Shapes,
-        opset: i64,
+        compute: Compute,
+        (graph, shapes, opset): (&Graph, &Shapes, i64),
         given: &[ValueId],
         wanted: &[ValueId],
         movable: &[ValueId],
     ) -> Result<Self, TuneError> {
+        let device = compute.device()?;
         let none = HashSet::new();
-        let first = Compiler::run(graph, shapes, opset, given, wanted, &none)?;
+        let site = (graph, shapes, opset, &device);
+        let first = Compiler::run(site, given, wanted, &none)?;
         // What is handed in must stay what it is while parameters move.
         let upstream = graph.ancestors(&first.given);
         let movable: Vec<ValueId> = movable.to_vec();
@@ -86,7 +89,7 @@ impl Network {
         };
         let (frozen, free): (Vec<ValueId>, Vec<ValueId>) = movable.into_iter().partition(held);
         let free: HashSet<ValueId> = free.into_iter().collect();
-        let second = Compiler::run(graph, shapes, opset, given, wanted, &free)?;
+        let second = Compiler::run(site, given, wanted, &free)?;
         let without_gradient = second.without_gradient.iter();
         let without_gradient: Vec<String> =
             without_gradient.map(|id| graph.describe(*id)).collect();
@@ -104,7 +107,13 @@ impl Network {
             parameters: second.parameters,
             without_gradient,
             frozen: frozen.iter().map(|v| graph.name(*v).to_owned()).collect(),
+            device,
         })
+    }
+
+    /// Where it is computed.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
     }
 
     /// The values that have to be handed in, in the order of [`Network::values`].
@@ -132,7 +141,7 @@ impl Network {
     /// # Errors
     /// [`TuneError::Operator`].
     pub fn values(&self, given: &[Values]) -> Result<Vec<Values>, TuneError> {
-        let tensor = |v: &Values| Tensor::from_slice(&v.elements, v.dims.as_slice(), &Device::Cpu);
+        let tensor = |v: &Values| Tensor::from_slice(&v.elements, v.dims.as_slice(), &self.device);
         let given = given.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
         let made = self.run(&given, false)?.into_iter().map(|t| {
             Ok(Values {
@@ -188,6 +197,7 @@ struct Compiler<'a> {
     graph: &'a Graph,
     shapes: &'a Shapes,
     opset: i64,
+    device: &'a Device,
     movable: &'a HashSet<ValueId>,
     /// With their place in the graph.
     steps: Vec<(usize, Step)>,
@@ -200,9 +210,7 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     fn run(
-        graph: &'a Graph,
-        shapes: &'a Shapes,
-        opset: i64,
+        (graph, shapes, opset, device): (&'a Graph, &'a Shapes, i64, &'a Device),
         given: &[ValueId],
         wanted: &[ValueId],
         movable: &'a HashSet<ValueId>,
@@ -216,6 +224,7 @@ impl<'a> Compiler<'a> {
             graph,
             shapes,
             opset,
+            device,
             movable,
             steps: Vec::new(),
             constants: HashMap::new(),
@@ -260,7 +269,7 @@ impl<'a> Compiler<'a> {
         if let Some(tensor) = constants::resolve(self.graph, value) {
             if let Some(elements) = tensor.to_f32() {
                 let dims = tensor.dims();
-                let made = Tensor::from_slice(&elements, dims, &Device::Cpu)?;
+                let made = Tensor::from_slice(&elements, dims, self.device)?;
                 if self.movable.contains(&value) && self.graph.constant(value).is_some() {
                     self.parameters.push(Parameter {
                         value,

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::conv::{Runs, floats};
+use crate::conv::{Runs, Window, floats, taps};
+
+/// Less than what a map holds.
+const LEAST: f64 = -1e30;
 
 /// A pool over maps of given extents.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
+    pub window: Window,
     pub runs: Arc<Runs>,
     /// Divisor of every output element; `None`: the maximum is taken.
     pub divisors: Option<Arc<Vec<f32>>>,
@@ -19,7 +23,29 @@ pub(crate) struct Pool {
 impl Pool {
     /// `x` is `[N, C, input...]`.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        if !x.device().is_cpu() {
+            return self.of_taps(x);
+        }
         x.contiguous()?.apply_op1(self.clone())
+    }
+
+    /// The same, on any device. Of maxima that are alike every one gets a share of the gradient.
+    fn of_taps(&self, x: &Tensor) -> Result<Tensor> {
+        let outside = if self.divisors.is_none() { LEAST } else { 0.0 };
+        let found = taps(x, &self.window, &self.runs.output, outside)?;
+        let joined = found
+            .into_iter()
+            .map(Ok)
+            .reduce(|a, b| match self.divisors {
+                None => a?.maximum(&b?),
+                Some(_) => a? + b?,
+            });
+        let joined = joined.unwrap_or_else(|| Err(Error::Msg("a window without taps".into())))?;
+        let Some(divisors) = &self.divisors else {
+            return Ok(joined);
+        };
+        let dims = [&[1, 1], self.runs.output.as_slice()].concat();
+        joined.broadcast_div(&Tensor::from_slice(divisors, dims, x.device())?)
     }
 
     /// For every output element the input element that is its maximum.
@@ -119,5 +145,48 @@ impl CustomOp2 for Backward {
         let maps = maps.zip(grad.par_chunks_exact(wide));
         maps.for_each(|((out, x), grad)| self.0.backward(grad, x, out));
         Ok((CpuStorage::F32(out), self.0.shape(x_layout, &self.0.input)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use candle_core::{Device, Var};
+
+    use super::*;
+    use crate::testing::tensor;
+
+    #[test]
+    fn kernels_compute_what_the_library_does() {
+        let window = Window {
+            kernel: vec![3, 2],
+            strides: vec![2, 1],
+            dilations: vec![1, 2],
+            begins: vec![1, 0],
+            ends: vec![0, 1],
+        };
+        let runs = Arc::new(Runs::new(&window, &[7, 6]).unwrap());
+        let counts = (1..=runs.outputs()).map(|n| n as f32).collect();
+        for divisors in [None, Some(Arc::new(counts))] {
+            let pool = Pool {
+                window: window.clone(),
+                runs: runs.clone(),
+                divisors,
+                input: vec![7, 6],
+            };
+            // All below zero, which the padding must not beat.
+            let x = (tensor(&[2, 3, 7, 6], 1, &Device::Cpu) - 2.0).unwrap();
+            let x = Var::from_tensor(&x).unwrap();
+            let weights = tensor(&[2, 3, 3, 5], 2, &Device::Cpu);
+            let of = |y: Tensor| {
+                let sum = (&y * &weights).unwrap().sum_all().unwrap();
+                [y, sum.backward().unwrap().get(&x).unwrap().clone()]
+            };
+            let (own, other) = (of(pool.apply(&x).unwrap()), of(pool.of_taps(&x).unwrap()));
+            for (a, b) in own.iter().zip(&other) {
+                let off = (a - b).unwrap().abs().unwrap().flatten_all().unwrap();
+                assert!(off.max(0).unwrap().to_scalar::<f32>().unwrap() < 1e-5);
+            }
+        }
     }
 }

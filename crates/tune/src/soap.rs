@@ -6,7 +6,7 @@
 //! Steps are relative to the size of what they move (Shazeer and Stern 2018, arXiv 1804.04235,
 //! section 8): the factors of a decomposition are of very different sizes.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use faer::diag::DiagMut;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
@@ -89,7 +89,7 @@ impl Soap {
             let length = rate * size.sqrt().max(LEAST);
             let moved = now.iter().zip(&direction);
             let moved: Vec<f32> = moved.map(|(p, d)| (p - length * d) as f32).collect();
-            let moved = Tensor::from_vec(moved, parameter.dims(), &Device::Cpu)?;
+            let moved = Tensor::from_vec(moved, parameter.dims(), parameter.var.device())?;
             Ok(parameter.var.set(&moved)?)
         })
     }

@@ -80,7 +80,7 @@ impl State {
             let named = |p: &Parameter| {
                 let tensor = get(format!("{part}/{}", p.name))?;
                 match tensor.dims() == p.dims() {
-                    true => Ok(tensor),
+                    true => Ok(tensor.to_device(p.var.device())?),
                     false => Err(wrong(path, format!("'{}' is of another shape", p.name))),
                 }
             };

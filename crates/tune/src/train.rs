@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::compute::Compute;
 use crate::draw::Draw;
 use crate::error::TuneError;
 use crate::loss::{Agreement, Goal, Loss};
@@ -101,6 +102,8 @@ pub struct TrainSettings {
     pub held_out_every: usize,
     /// Seed of order and augmentation.
     pub seed: u64,
+    /// What computes the network.
+    pub compute: Compute,
     /// File that the state is kept in between epochs, and read from at the start.
     pub state: Option<PathBuf>,
     /// What the state belongs to; another key is refused.
@@ -119,6 +122,7 @@ impl Default for TrainSettings {
             patience: 6,
             held_out_every: 10,
             seed: 0,
+            compute: Compute::Cpu,
             state: None,
             key: String::new(),
         }
@@ -378,8 +382,9 @@ impl Run<'_> {
             );
         }
         let join = |of: fn(&Example) -> &Vec<Values>, n: usize| -> Result<Vec<Tensor>, TuneError> {
+            let device = self.network.device();
             (0..n)
-                .map(|i| rows(made.iter().filter_map(|e| of(e).get(i))))
+                .map(|i| rows(made.iter().filter_map(|e| of(e).get(i)), device))
                 .collect()
         };
         let given = join(|e| &e.given, self.network.given().len())?;
@@ -404,6 +409,14 @@ impl Run<'_> {
         Ok((ELEMENTS / largest.max(1)).clamp(1, LARGEST))
     }
 
+    /// How many examples of a batch are computed together: a GPU takes them all.
+    fn at_once(&self, batch: usize) -> usize {
+        match self.network.device().is_cpu() {
+            true => (batch / SHARDS).clamp(1, SHARD),
+            false => batch.max(1),
+        }
+    }
+
     /// The mean loss of a batch, and its gradients.
     fn gradients(
         &self,
@@ -415,7 +428,7 @@ impl Run<'_> {
         let outputs = self.goals.iter().filter(|g| g.output).count().max(1) as f64;
         let inner = self.goals.iter().filter(|g| !g.output).count().max(1) as f64;
         let shards: Vec<(f64, Vec<Tensor>)> = batch
-            .par_chunks((batch.len() / SHARDS).clamp(1, SHARD))
+            .par_chunks(self.at_once(batch.len()))
             .map(|shard| -> Result<(f64, Vec<Tensor>), TuneError> {
                 let (given, targets) = self.shard(shard, Some(epoch))?;
                 let values = self.network.run(&given, true)?;
@@ -425,7 +438,7 @@ impl Run<'_> {
                     .copied()
                     .unwrap_or(1);
                 let share = shard.len() as f64 / (batch.len() * rows) as f64;
-                let mut loss = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
+                let mut loss = Tensor::zeros((), candle_core::DType::F32, self.network.device())?;
                 for (i, goal) in self.goals.iter().enumerate() {
                     let weight = if goal.output {
                         1.0 / outputs
@@ -499,7 +512,10 @@ impl Run<'_> {
 }
 
 /// The rows of several values of the same extents.
-fn rows<'a>(values: impl Iterator<Item = &'a Values>) -> Result<Tensor, TuneError> {
+fn rows<'a>(
+    values: impl Iterator<Item = &'a Values>,
+    device: &Device,
+) -> Result<Tensor, TuneError> {
     let mut elements: Vec<f32> = Vec::new();
     let mut dims: Vec<usize> = Vec::new();
     for value in values {
@@ -512,5 +528,5 @@ fn rows<'a>(values: impl Iterator<Item = &'a Values>) -> Result<Tensor, TuneErro
         }
         elements.extend_from_slice(&value.elements);
     }
-    Ok(Tensor::from_vec(elements, dims, &Device::Cpu)?)
+    Ok(Tensor::from_vec(elements, dims, device)?)
 }

@@ -73,6 +73,7 @@ pub fn settings(options: &TuneOptions, data: CalibrationSettings) -> TuneSetting
             temperature: options.temperature,
             blocks: options.block_weight,
             patience: options.patience,
+            compute: options.device,
             ..plain.train
         },
         state: options.state.clone(),

@@ -95,7 +95,9 @@ impl<'a> Work<'a> {
         let wanted: Vec<ValueId> = pairs.iter().map(|p| p.0).collect();
         let targets: Vec<ValueId> = pairs.iter().map(|p| p.1).collect();
         let opset = model.document.model.opset();
-        let network = Network::new(model.graph(), &model.shapes, opset, given, &wanted, movable);
+        let compiled = (model.graph(), &model.shapes, opset);
+        let compute = self.settings.train.compute;
+        let network = Network::new(compute, compiled, given, &wanted, movable);
         let network = network.map_err(|e| failed(model, e))?;
         let teacher = self.session(self.original, &targets)?;
         let (places, computed) = places(model, network.given());

@@ -22,15 +22,15 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    fn group_in(&self) -> usize {
+    pub fn group_in(&self) -> usize {
         self.inputs / self.groups
     }
 
-    fn group_out(&self) -> usize {
+    pub fn group_out(&self) -> usize {
         self.outputs / self.groups
     }
 
-    fn is_depthwise(&self) -> bool {
+    pub fn is_depthwise(&self) -> bool {
         self.group_in() == 1
     }
 }

@@ -3,6 +3,7 @@
 
 mod kernels;
 mod runs;
+mod taps;
 
 use std::sync::Arc;
 
@@ -10,15 +11,15 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use kernels::{Channels, by_input, by_weight, forward};
 pub(crate) use runs::{Runs, Window};
+pub(crate) use taps::taps;
 
 /// A convolution over maps of given extents, without bias.
 #[derive(Debug, Clone)]
 pub(crate) struct Conv {
     channels: Channels,
     runs: Arc<Runs>,
-    pointwise: bool,
+    window: Window,
     input: Vec<usize>,
-    kernel: Vec<usize>,
 }
 
 impl Conv {
@@ -35,15 +36,22 @@ impl Conv {
                 groups,
             },
             runs: Arc::new(Runs::new(window, input)?),
-            pointwise: window.is_pointwise(),
+            window: window.clone(),
             input: input.to_vec(),
-            kernel: window.kernel.clone(),
         })
     }
 
     /// `x` is `[N, Ci, input...]`, `w` is `[Co, Ci / groups, k...]`.
     pub fn apply(&self, x: &Tensor, w: &Tensor) -> Result<Tensor> {
+        if !x.device().is_cpu() {
+            return self.of_taps(x, w);
+        }
         x.contiguous()?.apply_op2(&w.contiguous()?, self.clone())
+    }
+
+    /// The same, on any device.
+    fn of_taps(&self, x: &Tensor, w: &Tensor) -> Result<Tensor> {
+        taps::conv(self.channels, &self.window, &self.runs.output, x, w)
     }
 
     fn map(&self, batch: usize, channels: usize, spatial: &[usize]) -> Shape {
@@ -64,7 +72,7 @@ impl CustomOp2 for Conv {
         w_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (x, w) = (floats(x, x_layout)?, floats(w, w_layout)?);
-        let y = forward(self.channels, &self.runs, self.pointwise, x, w);
+        let y = forward(self.channels, &self.runs, self.window.is_pointwise(), x, w);
         let batch = x_layout.dims().first().copied().unwrap_or(0);
         let shape = self.map(batch, self.channels.outputs, &self.runs.output);
         Ok((CpuStorage::F32(y), shape))
@@ -95,7 +103,7 @@ impl CustomOp2 for Conv {
         let by_w = Gradient {
             of: self.clone(),
             by_input: false,
-            shape: self.map(c.outputs, c.inputs / c.groups, &self.kernel),
+            shape: self.map(c.outputs, c.inputs / c.groups, &self.window.kernel),
         };
         Ok((by(by_x, x, w)?, by(by_w, w, x)?))
     }
@@ -123,7 +131,13 @@ impl CustomOp2 for Gradient {
         let (grad, other) = (floats(grad, grad_layout)?, floats(other, other_layout)?);
         let run = if self.by_input { by_input } else { by_weight };
         let conv = &self.of;
-        let result = run(conv.channels, &conv.runs, conv.pointwise, grad, other);
+        let result = run(
+            conv.channels,
+            &conv.runs,
+            conv.window.is_pointwise(),
+            grad,
+            other,
+        );
         Ok((CpuStorage::F32(result), self.shape.clone()))
     }
 }
@@ -135,4 +149,83 @@ pub(crate) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
         .contiguous_offsets()
         .ok_or_else(|| candle_core::Error::Msg("the tensor is not contiguous".into()))?;
     Ok(&values[start..end])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use candle_core::{Device, Var};
+
+    use super::*;
+    use crate::testing::tensor;
+
+    /// Values and gradients of the kernels and of the library's operations are the same.
+    fn alike(channels: (usize, usize, usize), window: &Window, input: &[usize]) {
+        let conv = Conv::new(channels, window, input).unwrap();
+        let dims = [&[3, channels.0], input].concat();
+        let x = Var::from_tensor(&tensor(&dims, 1, &Device::Cpu)).unwrap();
+        let dims = [
+            &[channels.1, channels.0 / channels.2],
+            window.kernel.as_slice(),
+        ]
+        .concat();
+        let w = Var::from_tensor(&tensor(&dims, 2, &Device::Cpu)).unwrap();
+        let (own, other) = (conv.apply(&x, &w).unwrap(), conv.of_taps(&x, &w).unwrap());
+        assert_eq!(own.dims(), other.dims());
+        let weights = tensor(own.dims(), 3, &Device::Cpu);
+        let of = |y: &Tensor| {
+            let store = (y * &weights)
+                .unwrap()
+                .sum_all()
+                .unwrap()
+                .backward()
+                .unwrap();
+            [
+                y.clone(),
+                store.get(&x).unwrap().clone(),
+                store.get(&w).unwrap().clone(),
+            ]
+        };
+        for (a, b) in of(&own).iter().zip(of(&other)) {
+            let off = (a - b).unwrap().abs().unwrap().flatten_all().unwrap();
+            let off = off.max(0).unwrap().to_scalar::<f32>().unwrap();
+            assert!(off < 1e-4, "{channels:?} {window:?} {input:?}: {off}");
+        }
+    }
+
+    #[test]
+    fn kernels_compute_what_the_library_does() {
+        let window = |kernel: &[usize], strides: &[usize], dilations: &[usize], pads: &[usize]| {
+            let (begins, ends) = pads.split_at(kernel.len());
+            Window {
+                kernel: kernel.to_vec(),
+                strides: strides.to_vec(),
+                dilations: dilations.to_vec(),
+                begins: begins.to_vec(),
+                ends: ends.to_vec(),
+            }
+        };
+        let same = window(&[3, 3], &[1, 1], &[1, 1], &[1, 1, 1, 1]);
+        let odd = window(&[3, 2], &[2, 3], &[2, 1], &[0, 1, 3, 0]);
+        for channels in [(4, 6, 1), (4, 6, 2), (4, 4, 4), (4, 8, 4)] {
+            alike(channels, &same, &[5, 7]);
+            alike(channels, &odd, &[9, 11]);
+        }
+        alike(
+            (3, 5, 1),
+            &window(&[1, 1], &[1, 1], &[1, 1], &[0; 4]),
+            &[4, 4],
+        );
+        alike(
+            (3, 5, 1),
+            &window(&[1, 1], &[2, 2], &[1, 1], &[0; 4]),
+            &[4, 5],
+        );
+        alike((2, 4, 2), &window(&[3], &[2], &[1], &[1, 0]), &[8]);
+        alike(
+            (2, 3, 1),
+            &window(&[2, 1, 3], &[1, 2, 1], &[1, 1, 2], &[1, 0, 2, 0, 0, 2]),
+            &[3, 4, 5],
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! Operators that move elements.
 
 use candle_core::{Error, Result, Tensor};
+use sepconv_ir::AttributeValue;
 
 use super::{Rule, Site};
 
@@ -24,11 +25,7 @@ pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {
                 .collect::<Option<_>>()?;
             site.unary(move |x| x.permute(perm.clone())?.contiguous())
         }
-        "Concat" => {
-            let axis = site.axis(site.op.int("axis", 1), site.rank(0)?)?;
-            let slots: Vec<usize> = (0..site.op.inputs.len()).collect();
-            site.of(&slots, move |x| Tensor::cat(x, axis))
-        }
+        "Concat" => concat(site),
         "Split" => split(site),
         "Slice" => slice(site),
         "Pad" => pad(site),
@@ -72,6 +69,44 @@ fn reshape(site: &Site<'_>) -> Option<Rule> {
             rest[free] = row / rest.iter().product::<usize>().max(1);
         }
         to_rows(x, &rest)
+    })
+}
+
+/// `Concat` (4 to 13). Zeros of a `ConstantOfShape` are made anew, as long along the axis as they
+/// are known to be: what they get their other extents from has no gradient.
+fn concat(site: &Site<'_>) -> Option<Rule> {
+    let axis = site.axis(site.op.int("axis", 1), site.rank(0)?)?;
+    let zeros = |slot: usize| {
+        let value = site.input(slot)?;
+        let (_, maker) = site.graph.producer(value)?;
+        let zero = match maker.attribute("value") {
+            Some(AttributeValue::Tensor(t)) => t.to_f32()?.iter().all(|v| *v == 0.0),
+            Some(_) => false,
+            None => true,
+        };
+        let extent = site.shapes.get(value)?.dims.get(axis)?.known()?;
+        (maker.is("ConstantOfShape") && zero).then_some(extent as usize)
+    };
+    let parts: Vec<Option<usize>> = (0..site.op.inputs.len()).map(zeros).collect();
+    let is_read = |slot: &usize| parts[*slot].is_none();
+    let read: Vec<usize> = (0..parts.len()).filter(is_read).collect();
+    if read.is_empty() {
+        return None;
+    }
+    site.of(&read, move |x| {
+        let mut read = x.iter();
+        let mut made = Vec::new();
+        for part in &parts {
+            made.extend(match part {
+                None => read.next().cloned(),
+                Some(count) => {
+                    let mut dims = x[0].dims().to_vec();
+                    dims[axis] = *count;
+                    Some(Tensor::zeros(dims, x[0].dtype(), x[0].device())?)
+                }
+            });
+        }
+        Tensor::cat(&made, axis)
     })
 }
 

@@ -148,6 +148,7 @@ impl Attributes {
             Kind::Average { padding: false } => Some(counts(&runs)),
         };
         Some(Pool {
+            window,
             runs: Arc::new(runs),
             divisors: divisors.map(Arc::new),
             input: input.to_vec(),

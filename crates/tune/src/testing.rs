@@ -1,0 +1,27 @@
+//! Tensors for tests.
+
+#![allow(clippy::unwrap_used)]
+
+use candle_core::{Device, Tensor};
+
+use crate::compute::Compute;
+use crate::draw::Draw;
+
+/// Where gradients are checked: on a GPU in builds for one.
+pub(crate) const COMPUTE: Compute = match (cfg!(feature = "cuda"), cfg!(feature = "metal")) {
+    (true, _) => Compute::Cuda(0),
+    (_, true) => Compute::Metal(0),
+    _ => Compute::Cpu,
+};
+
+/// `n` numbers between -1 and 1.
+pub(crate) fn numbers(n: usize, seed: u64) -> Vec<f32> {
+    let mut draw = Draw::new(seed, 1);
+    let mut one = || (draw.below(20_001) as f32 - 10_000.0) / 10_000.0;
+    (0..n).map(|_| one()).collect()
+}
+
+/// A tensor of such numbers.
+pub(crate) fn tensor(dims: &[usize], seed: u64, device: &Device) -> Tensor {
+    Tensor::from_vec(numbers(dims.iter().product(), seed), dims, device).unwrap()
+}
