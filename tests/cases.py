@@ -415,7 +415,7 @@ CASES = {
     "shared": shared,
     "read-twice": read_twice,
     "normalised": lambda: normalised("Conv"),
-    "padded-attribute": lambda: padded(10, "attribute"),
+    "padded-attribute": lambda: padded(8, "attribute"),
     "padded-inputs": lambda: padded(13, "inputs"),
     "padded-axes": lambda: padded(18, "axes"),
     "normalised-before": normalised_before,

@@ -54,14 +54,14 @@ fn full_rank_pw_dw_equals_the_original() {
 
 #[test]
 fn every_lowering_of_dw_pw_equals_the_original_at_full_rank() {
-    for lowering in ["branches", "concat", "tiled", "fused"] {
+    for lowering in ["branches", "concat", "tiled", "fused", "tiled-padded"] {
         full_rank_is_exact(&digits(), "dw-pw", lowering);
     }
 }
 
 #[test]
 fn every_lowering_of_pw_dw_equals_the_original_at_full_rank() {
-    for lowering in ["branches", "fused"] {
+    for lowering in ["branches", "fused", "branches-padded"] {
         full_rank_is_exact(&digits(), "pw-dw", lowering);
     }
 }

@@ -35,6 +35,12 @@ pub trait CostModel: Send + Sync {
         costs
     }
 
+    /// Whether a lowering is worth looking at. By default those that pad apart are not, which pays
+    /// on runtimes that pad slowly.
+    fn considers(&self, lowering: &dyn Lowering) -> bool {
+        !lowering.pads_apart()
+    }
+
     /// The lowering with which a family costs least at a rank, and that cost. Where all cost the
     /// same, the first of [`lowerings`] that applies.
     ///
@@ -46,7 +52,8 @@ pub trait CostModel: Send + Sync {
         family: &str,
         rank: usize,
     ) -> Result<(&'static dyn Lowering, f64), LatencyError> {
-        let lowerings = lowerings_for(geometry, family, rank)?;
+        let mut lowerings = lowerings_for(geometry, family, rank)?;
+        lowerings.retain(|l| self.considers(*l));
         let named = lowerings.iter().map(|l| l.name());
         let blocks: Vec<Block> = named
             .map(|name| Block::chain(geometry.clone(), family, rank, name))
@@ -63,7 +70,8 @@ pub trait CostModel: Send + Sync {
 }
 
 /// The lowerings that write a family at a rank in different ways: at rank 1 all of them write
-/// the same operators, so that there the first stands for all.
+/// the same operators, but for padding, so that there the first stands for all, and the first
+/// that pads apart for those that do.
 ///
 /// # Errors
 /// [`LatencyError::Form`] or [`LatencyError::Factor`] where the family does not apply.
@@ -87,7 +95,16 @@ impl Block {
         let chain = outline(rank, self.stages()?);
         let found = lowerings().iter().copied();
         let found = found.filter(|l| l.applies(&chain).is_ok());
-        Ok(found.take(if rank == 1 { 1 } else { usize::MAX }).collect())
+        let mut found: Vec<&'static dyn Lowering> = found.collect();
+        if rank == 1 {
+            let mut seen = Vec::new();
+            found.retain(|l| {
+                let new = !seen.contains(&l.pads_apart());
+                seen.push(l.pads_apart());
+                new
+            });
+        }
+        Ok(found)
     }
 }
 
@@ -180,7 +197,10 @@ mod tests {
             );
             assert_eq!(own.macs().unwrap(), same.macs().unwrap());
             let lowerings: Vec<&str> = own.lowerings().unwrap().iter().map(|l| l.name()).collect();
-            assert_eq!(lowerings, ["branches", "fused"]);
+            assert_eq!(
+                lowerings,
+                ["branches", "fused", "branches-padded", "fused-padded"]
+            );
             assert_eq!(
                 own.written_by("branches").stages().unwrap(),
                 own.stages().unwrap()
@@ -196,9 +216,14 @@ mod tests {
             let found = lowerings_for(&conv(8), family, rank).unwrap();
             found.iter().map(|l| l.name()).collect()
         };
-        assert_eq!(names("dw-pw", 2), ["branches", "concat", "tiled", "fused"]);
-        assert_eq!(names("dw-pw", 1), ["branches"]);
-        assert_eq!(names("pw-dw", 3), ["branches", "fused"]);
+        let all = ["branches", "concat", "tiled", "fused"];
+        let padded = ["branches-padded", "tiled-padded", "fused-padded"];
+        assert_eq!(names("dw-pw", 2), [all.as_slice(), &padded].concat());
+        assert_eq!(names("dw-pw", 1), ["branches", "branches-padded"]);
+        let padded = ["branches-padded", "fused-padded"];
+        let all = ["branches", "fused"];
+        assert_eq!(names("pw-dw", 3), [all, padded].concat());
+        assert_eq!(names("spatial", 3), ["fused", "fused-padded"]);
         assert_eq!(names("channel", 4), ["fused"]);
     }
 

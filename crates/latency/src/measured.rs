@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sepconv_ir::Tensor;
+use sepconv_passes::Lowering;
 use sepconv_targets::{LoadOptions, Prepared, Session, Target, TargetError};
 
 use crate::bench::{Bench, Samples, Timing};
@@ -213,6 +214,10 @@ impl Measured {
 impl CostModel for Measured {
     fn unit(&self) -> &'static str {
         "seconds"
+    }
+
+    fn considers(&self, lowering: &dyn Lowering) -> bool {
+        !lowering.pads_apart() || self.target.pads_slowly()
     }
 
     fn cost(&self, block: &Block) -> Result<f64, LatencyError> {

@@ -61,45 +61,91 @@ pub(crate) fn conv(co: usize, ci: usize, groups: usize, stride: i64) -> Graph {
     b.finish().unwrap()
 }
 
-/// Runs a graph of f32 `Conv`, `Add` and `Concat` (axis 1) on one input: a naive reference.
+/// Runs a graph of f32 `Conv`, `Add` and `Concat`, and of what makes zeros around a map, on one
+/// input: a naive reference.
 pub(crate) fn run(graph: &Graph, x: Map) -> Map {
     use std::collections::HashMap;
     let mut values = HashMap::from([(graph.inputs().next().unwrap(), x)]);
+    let mut shapes: HashMap<ValueId, Vec<i64>> = HashMap::new();
     for (_, op) in graph.operators() {
-        let inputs: Vec<&Map> = op
-            .inputs
-            .iter()
-            .flatten()
-            .filter_map(|v| values.get(v))
-            .collect();
+        let output = op.output(0).unwrap();
+        let integers = |slot: usize| {
+            let value = op.input(slot).unwrap();
+            let constant = || graph.constant(value).unwrap().to_i64().unwrap();
+            shapes.get(&value).cloned().unwrap_or_else(constant)
+        };
+        let known = op.inputs.iter().flatten();
+        let inputs: Vec<&Map> = known.filter_map(|v| values.get(v)).collect();
+        let both = |f: fn(i64, i64) -> i64| {
+            let pairs = integers(0).into_iter().zip(integers(1));
+            pairs.map(|(a, b)| f(a, b)).collect()
+        };
         let y = match op.op_type.as_str() {
             "Conv" => convolve(graph, op, inputs[0]),
-            "Add" => Map {
-                data: inputs[0]
-                    .data
-                    .iter()
-                    .zip(&inputs[1].data)
-                    .map(|(a, b)| a + b)
-                    .collect(),
-                ..*inputs[0]
-            },
-            "Concat" => Map {
-                channels: inputs.iter().map(|m| m.channels).sum(),
-                data: inputs.iter().flat_map(|m| m.data.clone()).collect(),
-                ..*inputs[0]
-            },
+            "Add" if !inputs.is_empty() => {
+                let pairs = inputs[0].data.iter().zip(&inputs[1].data);
+                Map {
+                    data: pairs.map(|(a, b)| a + b).collect(),
+                    ..*inputs[0]
+                }
+            }
+            "Concat" => join(&inputs, op.int("axis", 1)),
+            "Shape" => {
+                let x = inputs[0];
+                let all = [1, x.channels, x.rows, x.columns];
+                shapes.insert(output, all.map(|n| n as i64).to_vec());
+                continue;
+            }
+            "Mul" => {
+                shapes.insert(output, both(|a, b| a * b));
+                continue;
+            }
+            "Add" => {
+                shapes.insert(output, both(|a, b| a + b));
+                continue;
+            }
+            "ConstantOfShape" => {
+                let all: Vec<usize> = integers(0).iter().map(|n| *n as usize).collect();
+                Map {
+                    channels: all[1],
+                    rows: all[2],
+                    columns: all[3],
+                    data: vec![0.0; all.iter().product()],
+                }
+            }
             other => panic!("no reference for {other}"),
         };
-        values.insert(op.output(0).unwrap(), y);
+        values.insert(output, y);
     }
     values.remove(&graph.outputs().next().unwrap()).unwrap()
 }
 
-/// A square feature map.
+/// Maps along an axis of `[1, channels, rows, columns]`.
+fn join(maps: &[&Map], axis: i64) -> Map {
+    let extent = |m: &Map| [m.channels, m.rows, m.columns];
+    let axis = usize::try_from(axis).unwrap() - 1;
+    let mut all = extent(maps[0]);
+    all[axis] = maps.iter().map(|m| extent(m)[axis]).sum();
+    let chunk = |m: &Map| extent(m)[axis..].iter().product::<usize>();
+    let chunks = all[..axis].iter().product::<usize>();
+    let data = (0..chunks).flat_map(|i| {
+        let parts = maps.iter();
+        parts.flat_map(move |m| m.data[i * chunk(m)..][..chunk(m)].to_vec())
+    });
+    Map {
+        data: data.collect(),
+        channels: all[0],
+        rows: all[1],
+        columns: all[2],
+    }
+}
+
+/// A feature map.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Map {
     pub channels: usize,
-    pub side: usize,
+    pub rows: usize,
+    pub columns: usize,
     pub data: Vec<f32>,
 }
 
@@ -112,20 +158,21 @@ fn convolve(graph: &Graph, op: &Operator, x: &Map) -> Map {
     let first = |name: &str, default: i64| op.ints(name).map_or(default, |v| v[0]) as usize;
     let (stride, pad) = (first("strides", 1), first("pads", 0));
     let per_group = co / op.int("group", 1) as usize;
-    let side = (x.side + 2 * pad - k) / stride + 1;
+    let of = |n: usize| (n + 2 * pad - k) / stride + 1;
+    let (rows, columns) = (of(x.rows), of(x.columns));
     let mut data = Vec::new();
     for o in 0..co {
-        for (row, column) in (0..side).flat_map(|r| (0..side).map(move |c| (r, c))) {
+        for (row, column) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
             let mut sum = bias.as_ref().map_or(0.0, |b| f64::from(b[o]));
             for (i, u, v) in
                 (0..ci).flat_map(|i| (0..k).flat_map(move |u| (0..k).map(move |v| (i, u, v))))
             {
                 let (r, c) = (row * stride + u, column * stride + v);
-                if r < pad || c < pad || r - pad >= x.side || c - pad >= x.side {
+                if r < pad || c < pad || r - pad >= x.rows || c - pad >= x.columns {
                     continue;
                 }
                 let channel = o / per_group * ci + i;
-                let at = (channel * x.side + r - pad) * x.side + c - pad;
+                let at = (channel * x.rows + r - pad) * x.columns + c - pad;
                 sum += f64::from(x.data[at] * w[((o * ci + i) * k + u) * k + v]);
             }
             data.push(sum as f32);
@@ -133,7 +180,8 @@ fn convolve(graph: &Graph, op: &Operator, x: &Map) -> Map {
     }
     Map {
         channels: co,
-        side,
+        rows,
+        columns,
         data,
     }
 }

@@ -33,6 +33,14 @@ impl Prepared {
             file: model.file(),
             source,
         };
+        let opset = model.document.model.opset();
+        if let Some(lowering) = settings.lowering.filter(|l| l.opset() > opset) {
+            return Err(Error::Setting(format!(
+                "lowering '{}' needs ONNX opset {}, the model has {opset}",
+                lowering.name(),
+                lowering.opset()
+            )));
+        }
         let products = settings.families.products();
         let mut names = labels(model.graph(), products);
         let selection = &settings.selection.clone().quantized(settings.quantized);

@@ -68,12 +68,16 @@ fn admissible(
         if !candidates.iter().any(|c| same(&c)) {
             return Err(misfit(format!("family '{family}' has no rank {rank} here")));
         }
-        if let Some(lowering) = planned
-            .lowering
-            .as_ref()
-            .filter(|_| planned.planned().is_none())
-        {
-            return Err(misfit(format!("no lowering '{lowering}'")));
+        let opset = prepared.folded.document.model.opset();
+        match (&planned.lowering, planned.planned()) {
+            (Some(name), None) => return Err(misfit(format!("no lowering '{name}'"))),
+            (Some(name), Some(known)) if known.opset() > opset => {
+                let least = known.opset();
+                return Err(misfit(format!(
+                    "lowering '{name}' needs ONNX opset {least}"
+                )));
+            }
+            _ => {}
         }
         if !admissible[place].is_empty() {
             return Err(misfit("planned twice".into()));

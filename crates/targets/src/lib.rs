@@ -103,6 +103,12 @@ pub trait Target: Send + Sync {
         1
     }
 
+    /// Whether small convolutions may run faster where another operator pads their input: forms
+    /// written so are then timed too.
+    fn pads_slowly(&self) -> bool {
+        false
+    }
+
     /// Loads a model for inputs of fixed shapes, in graph order.
     ///
     /// # Errors

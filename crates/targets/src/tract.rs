@@ -36,6 +36,10 @@ impl Target for Tract {
         TRACT_VERSION.to_owned()
     }
 
+    fn pads_slowly(&self) -> bool {
+        true
+    }
+
     fn load_with(
         &self,
         model: &Detached,

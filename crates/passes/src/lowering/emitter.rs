@@ -2,8 +2,9 @@
 
 use sepconv_analysis::AutoPad;
 use sepconv_factor::StageShape;
-use sepconv_ir::{AttributeValue, Operator, Patch, PatchValue, Tensor, ValueId};
+use sepconv_ir::{AttributeValue, DType, Operator, Patch, PatchValue, Tensor, ValueId};
 
+use super::padded;
 use crate::product::Product;
 use crate::site::Site;
 use crate::transposed::swap_channels;
@@ -40,6 +41,9 @@ pub struct Emitter<'a> {
     /// Whether the bias is the original's.
     kept_bias: bool,
     output: ValueId,
+    /// Whether padding is made beforehand.
+    apart: bool,
+    pub(super) made: padded::Made,
 }
 
 impl<'a> Emitter<'a> {
@@ -62,11 +66,30 @@ impl<'a> Emitter<'a> {
             kept_bias: new_bias.is_none(),
             bias: new_bias.or_else(|| original.input(2).map(Into::into)),
             output,
+            apart: false,
+            made: padded::Made::new(),
         }
     }
 
     pub(crate) fn finish(self) -> Patch {
         self.patch
+    }
+
+    /// From now on the padding of filters is made beforehand.
+    pub(super) fn pad_apart(&mut self) {
+        self.apart = true;
+    }
+
+    /// Element type of the convolution.
+    pub(super) fn dtype(&self) -> DType {
+        self.site.dtype
+    }
+
+    /// A vector of integers.
+    pub(super) fn integers(&mut self, suffix: &str, values: &[i64]) -> PatchValue {
+        let tensor = Tensor::from_i64(vec![values.len()], values);
+        let name = format!("{}/{suffix}", self.site.name);
+        self.patch.initializer(name, tensor)
     }
 
     /// The input of the convolution.
@@ -91,6 +114,11 @@ impl<'a> Emitter<'a> {
         if let Some(product) = self.site.product {
             return self.product(product, part, input, bias, place);
         }
+        let pads = padded::pads(part.stage, &self.site.attributes).filter(|_| self.apart);
+        let (input, apart) = match (pads, input) {
+            (Some(pads), Some(x)) => (self.padded(&part.name, x, &pads), true),
+            (_, input) => (input, false),
+        };
         let spatial = &part.stage.kernel.spatial;
         let taps: usize = spatial.iter().product();
         let inner = part.weight.len() / (part.channels * taps).max(1);
@@ -104,7 +132,7 @@ impl<'a> Emitter<'a> {
         };
         let dims = [&channels, spatial.as_slice()].concat();
         let (mut op, weight) = self.weighted(op_type, &part.name, dims, &weight)?;
-        for (key, value) in self.attributes(part.stage, part.groups) {
+        for (key, value) in self.attributes(part.stage, part.groups, apart) {
             op = op.with(key, value);
         }
         let mut inputs = vec![input, Some(weight)];
@@ -195,8 +223,14 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Stride, dilation and padding of the axes that the stage carries; neutral elsewhere.
-    fn attributes(&self, stage: &StageShape, groups: usize) -> Vec<(&'static str, AttributeValue)> {
+    /// Stride, dilation and padding (unless `apart`) of the axes that the stage carries; neutral
+    /// elsewhere.
+    fn attributes(
+        &self,
+        stage: &StageShape,
+        groups: usize,
+        apart: bool,
+    ) -> Vec<(&'static str, AttributeValue)> {
         let a = &self.site.attributes;
         let axes = stage.kernel.spatial.len();
         let pick = |values: &[u64], neutral: u64| -> Vec<i64> {
@@ -206,6 +240,7 @@ impl<'a> Emitter<'a> {
         };
         let carries = stage.axes.iter().any(|c| *c);
         let padding = match a.auto_pad {
+            _ if apart => ("pads", AttributeValue::Ints(vec![0; a.pads.len()])),
             AutoPad::SameUpper if carries => ("auto_pad", text("SAME_UPPER")),
             AutoPad::SameLower if carries => ("auto_pad", text("SAME_LOWER")),
             _ => ("pads", AttributeValue::Ints(pick(&a.pads, 0))),

@@ -8,6 +8,7 @@ mod branches;
 mod concat;
 mod emitter;
 mod fused;
+mod padded;
 mod tiled;
 
 pub use emitter::{Emitter, Part, Place};
@@ -25,19 +26,43 @@ pub trait Lowering: Send + Sync {
     /// A short phrase that says why not.
     fn applies(&self, chain: &Chain) -> Result<(), &'static str>;
 
+    /// Whether the padding of filters is made by operators of its own: worth a try on runtimes
+    /// that pad slowly.
+    fn pads_apart(&self) -> bool {
+        false
+    }
+
+    /// The least ONNX opset that has its operators.
+    fn opset(&self) -> i64 {
+        1
+    }
+
     /// Adds the operators of a chain that it applies to. The last one takes over the output
     /// of the convolution.
     fn emit(&self, chain: &Chain, emitter: &mut Emitter<'_>);
 }
 
 /// All lowerings, in the order in which `auto` prefers them: branches are the fastest or
-/// close to it on ONNX Runtime and OpenVINO, a fused multiplier is the slowest everywhere.
+/// close to it on ONNX Runtime and OpenVINO, a fused multiplier is the slowest everywhere. Those
+/// that pad apart come last: `auto` never takes them.
 pub fn lowerings() -> &'static [&'static dyn Lowering] {
     &[
         &branches::Branches,
         &concat::Concat,
         &tiled::Tiled,
         &fused::Fused,
+        &padded::Padded {
+            name: "branches-padded",
+            inner: &branches::Branches,
+        },
+        &padded::Padded {
+            name: "tiled-padded",
+            inner: &tiled::Tiled,
+        },
+        &padded::Padded {
+            name: "fused-padded",
+            inner: &fused::Fused,
+        },
     ]
 }
 

@@ -33,13 +33,17 @@ fn rewrite(
 fn input(channels: usize) -> Map {
     Map {
         channels,
-        side: 8,
+        rows: 8,
+        columns: 8,
         data: weights(channels * 64),
     }
 }
 
 fn distance(a: &Map, b: &Map) -> f64 {
-    assert_eq!((a.channels, a.side), (b.channels, b.side));
+    assert_eq!(
+        (a.channels, a.rows, a.columns),
+        (b.channels, b.rows, b.columns)
+    );
     let square = |v: f32| f64::from(v) * f64::from(v);
     let noise: f64 = a.data.iter().zip(&b.data).map(|(a, b)| square(a - b)).sum();
     let signal: f64 = a.data.iter().map(|v| square(*v)).sum();
@@ -101,4 +105,28 @@ fn a_lowering_that_does_not_apply_gives_way() {
     assert_eq!(used(Order::DwPw, 1), "concat");
     assert_eq!(used(Order::DwPw, 2), "branches");
     assert_eq!(used(Order::PwDw, 1), "branches");
+}
+
+#[test]
+fn padding_is_made_once_for_all_branches_and_the_filters_pad_no_more() {
+    let padded = crate::lowering("branches-padded").unwrap();
+    let (graph, used) = rewrite(&conv(12, 6, 1, 2), Order::DwPw, 2, padded);
+    assert_eq!(used, "branches-padded");
+    let count = |name: &str| graph.operators().filter(|(_, op)| op.is(name)).count();
+    assert_eq!(
+        (count("Shape"), count("ConstantOfShape"), count("Concat")),
+        (1, 2, 2)
+    );
+    let convolutions = graph.operators().filter(|(_, op)| op.is("Conv"));
+    for (_, op) in convolutions {
+        assert_eq!(op.ints("pads"), Some([0; 4].as_slice()));
+    }
+    let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+    let extents = |name: &str| shapes.extents(graph.find(name).unwrap());
+    assert_eq!(extents("c/dw/padded2.out"), Some(vec![1, 6, 10, 10]));
+    assert_eq!(extents("c/dw.out"), Some(vec![1, 6, 4, 4]));
+    // What pads nothing is written as without.
+    let (graph, _) = rewrite(&conv(12, 6, 1, 2), Order::PwDw, 1, padded);
+    assert_eq!(graph.find("c/pw/padded2.out"), None);
+    assert!(graph.find("c/dw/padded2.out").is_some());
 }

@@ -142,6 +142,7 @@ impl Costs {
             source: source.into(),
         };
         let layers = &prepared.survey.layers;
+        let opset = model.document.model.opset();
         let mut costs = Self {
             total: 0.0,
             original: 0.0,
@@ -169,7 +170,9 @@ impl Costs {
                 };
                 let any = Block::of(geometry.clone(), family, candidate.rank, "any");
                 let any = any.map_err(failed)?;
-                for lowering in any.lowerings().map_err(failed)? {
+                let mut lowerings = any.lowerings().map_err(failed)?;
+                lowerings.retain(|l| by.model.considers(*l) && l.opset() <= opset);
+                for lowering in lowerings {
                     blocks.push(any.written_by(lowering.name()));
                     places.push((i, Some((c, lowering.name()))));
                 }

@@ -1,0 +1,147 @@
+//! Another lowering, with the padding of filters made beforehand.
+
+use sepconv_analysis::{AutoPad, ConvAttributes};
+use sepconv_factor::{Chain, Role, StageShape};
+use sepconv_ir::{AttributeValue, PatchValue, Tensor};
+
+use super::Lowering;
+use super::emitter::{Emitter, Place};
+
+/// Depthwise and spatial convolutions read a map with its zeros around it, and pad no more:
+/// tract takes up to twice as long where they pad for themselves. Dense ones stay as they are.
+///
+/// The zeros are `ConstantOfShape`s (ONNX opset 9 and later) of the extents that `Shape` gives, so
+/// that batch and extents stay free; where they are fixed runtimes compute them beforehand.
+pub(super) struct Padded {
+    pub name: &'static str,
+    pub inner: &'static dyn Lowering,
+}
+
+impl Lowering for Padded {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn applies(&self, chain: &Chain) -> Result<(), &'static str> {
+        let pads = chain.stages.iter().any(|stage| filters(&stage.shape));
+        if !pads {
+            return Err("only for depthwise or spatial filters");
+        }
+        self.inner.applies(chain)
+    }
+
+    fn pads_apart(&self) -> bool {
+        true
+    }
+
+    fn opset(&self) -> i64 {
+        9
+    }
+
+    fn emit(&self, chain: &Chain, emitter: &mut Emitter<'_>) {
+        emitter.pad_apart();
+        self.inner.emit(chain, emitter);
+    }
+}
+
+/// Whether a stage is one whose padding is made beforehand.
+fn filters(stage: &StageShape) -> bool {
+    let role = matches!(stage.role, Role::Depthwise | Role::Spatial);
+    role && stage.kernel.spatial.iter().any(|k| *k > 1)
+}
+
+/// Maps that were padded, with how and what became of them.
+pub(super) type Made = Vec<(PatchValue, Vec<(u64, u64)>, PatchValue)>;
+
+/// What a stage's axes are padded by; `None` where it is not padded beforehand.
+pub(super) fn pads(stage: &StageShape, a: &ConvAttributes) -> Option<Vec<(u64, u64)>> {
+    let same = matches!(a.auto_pad, AutoPad::SameUpper | AutoPad::SameLower);
+    // What `SAME_*` pads at a stride depends on the extents.
+    if a.transposed || !filters(stage) || same && a.strides.iter().any(|s| *s != 1) {
+        return None;
+    }
+    let all = a.explicit_pads(&vec![1; a.axes()])?;
+    let (begins, ends) = all.split_at(a.axes());
+    let pairs = begins.iter().copied().zip(ends.iter().copied());
+    let own = pairs.zip(&stage.axes);
+    let own: Vec<(u64, u64)> = own.map(|(p, c)| if *c { p } else { (0, 0) }).collect();
+    own.iter().any(|p| *p != (0, 0)).then_some(own)
+}
+
+impl Emitter<'_> {
+    /// `x` with zeros around it, as `<layer>/<name>/pad...`; `x` that was padded so before is not
+    /// padded again.
+    pub(super) fn padded(
+        &mut self,
+        name: &str,
+        x: PatchValue,
+        pads: &[(u64, u64)],
+    ) -> Option<PatchValue> {
+        let known = self.made.iter().find(|(of, by, _)| *of == x && by == pads);
+        if let Some((_, _, made)) = known {
+            return Some(*made);
+        }
+        let shape = self.operator(
+            &format!("{name}/shape"),
+            "Shape",
+            None,
+            vec![Some(x)],
+            Place::Inner,
+        )?;
+        let mut grown = vec![0; pads.len() + 2];
+        let mut padded = x;
+        // Rows first, while there are fewest of them.
+        for (axis, (begin, end)) in pads.iter().enumerate().rev() {
+            let axis = axis + 2;
+            let mut parts = vec![Some(padded)];
+            let mut before = None;
+            if *begin > 0 {
+                before = self.zeros(&format!("{name}/pad{axis}"), shape, &grown, (axis, *begin));
+                parts.insert(0, before);
+            }
+            if *end == *begin {
+                parts.extend((*end > 0).then_some(before));
+            } else if *end > 0 {
+                let name = format!("{name}/pad{axis}_end");
+                parts.push(self.zeros(&name, shape, &grown, (axis, *end)));
+            }
+            if parts.len() > 1 {
+                let along = Some(("axis", AttributeValue::Int(axis as i64)));
+                let name = format!("{name}/padded{axis}");
+                padded = self.operator(&name, "Concat", along, parts, Place::Inner)?;
+                grown[axis] += (begin + end) as i64;
+            }
+        }
+        self.made.push((x, pads.to_vec(), padded));
+        Some(padded)
+    }
+
+    /// Zeros of the extents `shape + grown`, but for `axis`, which has `count`.
+    fn zeros(
+        &mut self,
+        name: &str,
+        shape: PatchValue,
+        grown: &[i64],
+        (axis, count): (usize, u64),
+    ) -> Option<PatchValue> {
+        let mut keep = vec![1; grown.len()];
+        let mut add = grown.to_vec();
+        (keep[axis], add[axis]) = (0, count as i64);
+        let keep = self.integers(&format!("{name}/keep"), &keep);
+        let add = self.integers(&format!("{name}/add"), &add);
+        let inner = |e: &mut Self, suffix: &str, op: &str, attribute, inputs| {
+            e.operator(
+                &format!("{name}/{suffix}"),
+                op,
+                attribute,
+                inputs,
+                Place::Inner,
+            )
+        };
+        let kept = inner(self, "kept", "Mul", None, vec![Some(shape), Some(keep)]);
+        let extents = inner(self, "extents", "Add", None, vec![kept, Some(add)]);
+        let zero = Tensor::from_floats(self.dtype(), vec![1], vec![0.0])?;
+        let zero = Some(("value", AttributeValue::Tensor(zero)));
+        inner(self, "zeros", "ConstantOfShape", zero, vec![extents])
+    }
+}
