@@ -3,12 +3,12 @@
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
 use sepconv_passes::{Candidate, Choice, Kept, PassError, Plan, Planner};
 
-use crate::calibrate::{CalibrationSettings, calibrate, score};
+use crate::calibrate::{AS_PLANNED, CalibrationSettings, Revision, calibrate, score};
 use crate::compress::Compressed;
 use crate::error::Error;
 use crate::judge::Judge;
 use crate::loaded::Loaded;
-use crate::planning::{Costs, Planning, SHARE, Solution, Unit, timed};
+use crate::planning::{Costs, Planning, SHARE, Settled, Solution, Unit, timed};
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::search::search;
@@ -175,7 +175,13 @@ fn best_of(
         None => None,
     };
     let made = match calibration {
-        Some(calibration) => fitted(prepared, &admissible, settings, calibration, progress)?,
+        Some(calibration) => fitted(
+            prepared,
+            (&admissible, &AS_PLANNED),
+            settings,
+            calibration,
+            progress,
+        )?,
         None => prepared.with(plan(prepared, |i| closest(&admissible[i])), settings)?,
     };
     let times = timed.map(|costs| costs.of_plan(prepared, &made.plan));
@@ -230,7 +236,7 @@ pub(crate) fn without_data(
 /// Fits every layer to data with the best of its admissible candidates.
 pub(crate) fn fitted(
     prepared: &Prepared,
-    admissible: &[Vec<Candidate>],
+    admissible: (&[Vec<Candidate>], Revision<'_>),
     settings: &Settings,
     calibration: &CalibrationSettings,
     progress: &dyn Progress,
@@ -253,27 +259,26 @@ pub(crate) fn fitted(
 }
 
 /// The model that a solution plans: fitted to data, or with weights of the data-free
-/// decomposition.
+/// decomposition. What fits leave of the budget, because another family was better for less, is
+/// spent on the layers that follow where the planning is there.
 pub(crate) fn realised(
     prepared: &Prepared,
-    solution: Solution,
+    (planning, solution): (Option<&Planning>, Solution),
     settings: &Settings,
     calibration: Option<&CalibrationSettings>,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
     let compressed = match calibration {
         Some(calibration) => {
-            let chosen = solution.chosen.iter().enumerate();
-            let admissible: Vec<Vec<Candidate>> = chosen
-                .map(|(i, c)| {
-                    let rivals = solution.rivals.get(i).into_iter().flatten();
-                    c.iter()
-                        .chain(rivals.take(rivals_of(prepared, i)))
-                        .cloned()
-                        .collect()
-                })
-                .collect();
-            fitted(prepared, &admissible, settings, calibration, progress)?
+            let all = solution.chosen.iter().zip(&solution.rivals);
+            let all = all.map(|(own, rivals)| own.iter().chain(rivals).cloned().collect());
+            let planned = within_reach(prepared, all.collect());
+            let revise = |settled: &Settled| {
+                let again = planning?.again(&solution, settled)?;
+                Some(within_reach(prepared, again))
+            };
+            let admissible = (planned.as_slice(), &revise as Revision<'_>);
+            fitted(prepared, admissible, settings, calibration, progress)?
         }
         None => prepared.with(plan(prepared, |i| solution.chosen[i].clone()), settings)?,
     };
@@ -281,6 +286,14 @@ pub(crate) fn realised(
         solution: Some(solution),
         ..compressed
     })
+}
+
+/// Of the candidates of every layer, the one planned first, those that are fitted.
+fn within_reach(prepared: &Prepared, mut all: Vec<Vec<Candidate>>) -> Vec<Vec<Candidate>> {
+    for (layer, candidates) in all.iter_mut().enumerate() {
+        candidates.truncate(rivals_of(prepared, layer).saturating_add(1));
+    }
+    all
 }
 
 /// How many candidates of other families are fitted beside the one that was chosen: by the length
@@ -371,7 +384,8 @@ fn within(
             break;
         }
         let reached = solution.fraction;
-        let trial = realised(prepared, solution, settings, calibration, progress)?;
+        let planned = (Some(&planning), solution);
+        let trial = realised(prepared, planned, settings, calibration, progress)?;
         let excess = judge.excess(&trial.model, progress)?;
         if excess <= 0.0 {
             best = Some(Compressed {

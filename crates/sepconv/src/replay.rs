@@ -3,6 +3,7 @@
 use sepconv_passes::{Candidate, Choice, Families, PassError, Plan};
 
 use crate::budget::fitted;
+use crate::calibrate::AS_PLANNED;
 use crate::compress::{Compressed, spectra};
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -31,7 +32,13 @@ pub(crate) fn replay(
     let admissible = admissible(&prepared, families, &plan).map_err(|e| prepared.failed(e))?;
     let spectra = spectra(&prepared.survey);
     let compressed = match &settings.calibration {
-        Some(calibration) => fitted(&prepared, &admissible, settings, calibration, progress)?,
+        Some(calibration) => fitted(
+            &prepared,
+            (&admissible, &AS_PLANNED),
+            settings,
+            calibration,
+            progress,
+        )?,
         None => prepared.with(plan.clone(), settings)?,
     };
     let compressed = Compressed {

@@ -68,7 +68,13 @@ pub fn sweep(
                 source,
             })?,
         };
-        let made = realised(&prepared, solution, &wide, calibration, progress)?;
+        let made = realised(
+            &prepared,
+            (Some(&planning), solution),
+            &wide,
+            calibration,
+            progress,
+        )?;
         points.push(meter.point(Series::Allocated, format!("budget {fraction}"), &made.model)?);
         if let Some(folder) = &plan.models {
             write(&made.model, folder, &format!("{fraction}"), settings.force)?;

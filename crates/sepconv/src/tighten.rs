@@ -53,7 +53,13 @@ pub(crate) fn to_fraction(
             reason: "no rewrite pays within this budget".into(),
         });
     }
-    let made = realised(prepared, solution, settings, calibration, progress)?;
+    let made = realised(
+        prepared,
+        (Some(planning), solution),
+        settings,
+        calibration,
+        progress,
+    )?;
     Ok(Compressed {
         times: planning.times(prepared, &made.plan),
         ..made
@@ -139,6 +145,7 @@ mod tests {
             time: None,
             chosen: Vec::new(),
             rivals: Vec::new(),
+            terms: (0.5, 0.0),
         };
         (solution, Trial { cost, share })
     }

@@ -38,6 +38,7 @@ use fits::{best_fit, unfit};
 use crate::error::Error;
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
+use crate::planning::Settled;
 use crate::prepared::Prepared;
 use crate::progress::{Event, Progress, step};
 use crate::settings::Settings;
@@ -184,11 +185,18 @@ pub(crate) struct Calibrated {
     pub fits: BTreeMap<String, LayerFit>,
 }
 
+/// What is admissible after all, given what became of the layers so far; `None`: as it was said.
+pub(crate) type Revision<'a> = &'a dyn Fn(&Settled) -> Option<Vec<Vec<Candidate>>>;
+
+/// Nothing is revised.
+pub(crate) const AS_PLANNED: fn(&Settled) -> Option<Vec<Vec<Candidate>>> = |_| None;
+
 /// Fits each layer with the best of its admissible candidates. `admissible` is parallel to
-/// the survey's layers; a layer without any stays.
+/// the survey's layers; a layer without any stays. It is revised before every pass, but for which
+/// layers are looked at.
 pub(crate) fn calibrate(
     prepared: &Prepared,
-    admissible: &[Vec<Candidate>],
+    (admissible, revise): (&[Vec<Candidate>], Revision<'_>),
     settings: &Settings,
     calibration: &CalibrationSettings,
     progress: &dyn Progress,
@@ -219,15 +227,20 @@ pub(crate) fn calibrate(
         total: layers.len(),
     });
     let mut done = 0;
+    let mut settled = Settled::new();
     for block in layers.chunks(calibration.schedule.layers().min(layers.len().max(1))) {
         let range = (done, done + block.len());
         let keep = calibration.fit.steps > 0;
         let seen = collector.collect(&result.document, range, keep, progress)?;
+        let revised = revise(&settled);
+        let admissible = revised.as_deref().unwrap_or(admissible);
         for ((i, layer, site), seen) in block.iter().zip(&seen) {
             let how = (&settings.families, calibration);
             let best = best_fit(model, site, &admissible[*i], seen, how);
             done += 1;
-            let Some((candidate, fit)) = best.map_err(|e| unfit(model, &layer.name, e))? else {
+            let best = best.map_err(|e| unfit(model, &layer.name, e))?;
+            settled.insert(*i, best.as_ref().map(|(candidate, _)| candidate.clone()));
+            let Some((candidate, fit)) = best else {
                 continue;
             };
             result.fits.insert(layer.name.clone(), LayerFit::of(&fit));

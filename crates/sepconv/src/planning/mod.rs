@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 pub use cost::Unit;
 pub(crate) use probe::Prober;
-pub(crate) use solve::SHARE;
+pub(crate) use solve::{SHARE, Settled};
 pub use validate::{Prediction, validate};
 
 use sepconv_factor::Chain;
@@ -57,6 +57,9 @@ pub struct Solution {
     /// as much damage: fits of them may turn out better.
     #[serde(skip)]
     pub rivals: Vec<Vec<Candidate>>,
+    /// The fraction of the cost that was asked for, and the price that time had.
+    #[serde(skip)]
+    pub(crate) terms: (f64, f64),
 }
 
 /// What planning knows of a model: budgets are solved without running it again.
@@ -67,6 +70,8 @@ pub(crate) struct Planning {
     /// Per layer and candidate.
     damages: Vec<Vec<f64>>,
     candidates: Vec<Vec<Candidate>>,
+    /// Whether costs are counted, and so known without a measurement.
+    counted: bool,
 }
 
 impl Planning {
@@ -111,6 +116,7 @@ impl Planning {
             timed,
             damages,
             candidates: candidates.collect(),
+            counted: matches!(unit, Unit::Macs | Unit::Params),
         })
     }
 
@@ -148,6 +154,7 @@ impl Planning {
             bound: damage,
             time: None,
             rivals: Vec::new(),
+            terms: (1.0, 0.0),
             chosen,
         }
     }

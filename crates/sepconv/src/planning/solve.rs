@@ -6,7 +6,7 @@
 //! price is taken at which the plan saves enough of it. What time may cost is bounded, since on
 //! some models no form is fast enough. Beyond its share, time is taken where it is all but free.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use sepconv_passes::{Candidate, Item, PassError, allocate};
 
@@ -26,6 +26,12 @@ const NEAR: f64 = 1.05;
 /// a multiple: predictions are of linear outputs, and of the original's inputs.
 const RIVAL: f64 = 3.0;
 
+/// Every candidate of every layer.
+const ANY: fn(usize, Option<usize>) -> bool = |_, _| true;
+
+/// What became of layers, by their place in the survey: a candidate, or none where it stayed.
+pub(crate) type Settled = BTreeMap<usize, Option<Candidate>>;
+
 /// Steps of the bisection over prices, between these multiples of the damage.
 const STEPS: usize = 16;
 const PRICES: (f64, f64) = (1e-3, 1e3);
@@ -42,17 +48,51 @@ impl Planning {
             return Err(PassError::Budget(fraction));
         }
         let best = self.best(fraction, share)?;
+        Ok(self.with_rivals(best))
+    }
+
+    /// The candidates of the layers that are not settled yet, planned again with what those that
+    /// are have left of the budget, each with its rivals. `settled` is what became of the first
+    /// layers that a solution planned; layers that it leaves as they are stay so. `None` where
+    /// nothing changed, or where only a measurement tells what was left.
+    pub fn again(&self, solution: &Solution, settled: &Settled) -> Option<Vec<Vec<Candidate>>> {
+        let as_planned = |(layer, now): (&usize, &Option<Candidate>)| {
+            let planned = solution.chosen.get(*layer).and_then(Option::as_ref);
+            let of = |c: Option<&Candidate>| c.map(|c| (c.family.clone(), c.rank));
+            of(planned) == of(now.as_ref())
+        };
+        if !self.counted || settled.iter().all(as_planned) {
+            return None;
+        }
+        let open = |layer: usize, candidate: Option<usize>| match settled.get(&layer) {
+            Some(now) => candidate == now.as_ref().and_then(|c| self.place(layer, c)),
+            None => solution.chosen[layer].is_some() || candidate.is_none(),
+        };
+        let (fraction, price) = solution.terms;
+        let again = self.with_rivals(self.priced(fraction, price, &open).ok()?);
+        let chosen = again.chosen.into_iter().zip(again.rivals);
+        let all = chosen.map(|(own, rivals)| own.into_iter().chain(rivals).collect());
+        Some(all.collect())
+    }
+
+    fn with_rivals(&self, best: Solution) -> Solution {
         let chosen = best.chosen.iter().enumerate();
         let rivals = chosen.map(|(layer, own)| {
             let rivals = own.as_ref().map(|own| self.rivals(layer, own));
             rivals.unwrap_or_default()
         });
         let rivals = rivals.collect();
-        Ok(Solution { rivals, ..best })
+        Solution { rivals, ..best }
+    }
+
+    /// The index of a layer's candidate.
+    fn place(&self, layer: usize, candidate: &Candidate) -> Option<usize> {
+        let same = |c: &Candidate| c.family == candidate.family && c.rank == candidate.rank;
+        self.candidates[layer].iter().position(same)
     }
 
     fn best(&self, fraction: f64, share: f64) -> Result<Solution, PassError> {
-        let plain = self.priced(fraction, 0.0)?;
+        let plain = self.priced(fraction, 0.0, &ANY)?;
         if self.timed.is_none() {
             return Ok(plain);
         }
@@ -94,7 +134,7 @@ impl Planning {
         let (mut low, mut high) = (PRICES.0.ln(), PRICES.1.ln());
         for _ in 0..STEPS {
             let middle = 0.5 * (low + high);
-            let solution = self.priced(fraction, scale * middle.exp())?;
+            let solution = self.priced(fraction, scale * middle.exp(), &ANY)?;
             if goes_on(&solution) {
                 low = middle;
             } else {
@@ -109,9 +149,8 @@ impl Planning {
     /// more time, and by what is predicted does little more damage; rising by that.
     fn rivals(&self, layer: usize, own: &Candidate) -> Vec<Candidate> {
         let (all, damages) = (&self.candidates[layer], &self.damages[layer]);
-        let same = |c: &Candidate| c.family == own.family && c.rank == own.rank;
         let cost = |i: usize| self.costs.candidates[layer][i].map(|(cost, _)| cost);
-        let Some(index) = all.iter().position(same) else {
+        let Some(index) = self.place(layer, own) else {
             return Vec::new();
         };
         let Some(most) = cost(index) else {
@@ -142,29 +181,27 @@ impl Planning {
     }
 
     /// The plan with the least sum of damage and of the time it takes at a price for the
-    /// original's time.
-    fn priced(&self, fraction: f64, price: f64) -> Result<Solution, PassError> {
-        // Item 0 of a group is the convolution as it is.
+    /// original's time, of candidates (none: the layer as it is) that are `open` for a layer.
+    fn priced(
+        &self,
+        fraction: f64,
+        price: f64,
+        open: &dyn Fn(usize, Option<usize>) -> bool,
+    ) -> Result<Solution, PassError> {
         let mut groups = Vec::new();
-        let mut items: Vec<(usize, Vec<usize>)> = Vec::new();
+        let mut items: Vec<(usize, Vec<Option<usize>>)> = Vec::new();
         for (layer, kept) in self.costs.kept.iter().enumerate() {
             let Some(kept) = kept else { continue };
-            let mut group = vec![Item {
-                cost: *kept,
-                damage: price * self.time_of(layer, None),
-            }];
-            let mut indices = Vec::new();
-            for (i, cost) in self.costs.candidates[layer].iter().enumerate() {
-                if let Some((cost, _)) = cost {
-                    group.push(Item {
-                        cost: *cost,
-                        damage: self.damages[layer][i] + price * self.time_of(layer, Some(i)),
-                    });
-                    indices.push(i);
-                }
-            }
-            groups.push(group);
-            items.push((layer, indices));
+            let costs = self.costs.candidates[layer].iter().enumerate();
+            let known = costs.filter_map(|(i, cost)| Some((Some(i), cost.as_ref()?.0)));
+            let all = std::iter::once((None, *kept)).chain(known);
+            let open: Vec<_> = all.filter(|(i, _)| open(layer, *i)).collect();
+            let item = |(i, cost): &(Option<usize>, f64)| Item {
+                cost: *cost,
+                damage: i.map_or(0.0, |i| self.damages[layer][i]) + price * self.time_of(layer, *i),
+            };
+            groups.push(open.iter().map(item).collect());
+            items.push((layer, open.iter().map(|(i, _)| *i).collect()));
         }
         let planned: f64 = self.costs.kept.iter().flatten().sum();
         let of = |cost: f64| (self.costs.total - planned + cost) / self.costs.original;
@@ -178,7 +215,7 @@ impl Planning {
         let mut damage = 0.0;
         let mut saved = 0.0;
         for ((layer, indices), item) in items.iter().zip(&found.chosen) {
-            let Some(index) = item.checked_sub(1).and_then(|i| indices.get(i)) else {
+            let Some(Some(index)) = indices.get(*item) else {
                 continue;
             };
             chosen[*layer] = Some(self.planned(*layer, *index));
@@ -193,6 +230,7 @@ impl Planning {
             time: timed.map(|t| t.total / t.original - saved),
             chosen,
             rivals: Vec::new(),
+            terms: (fraction, price),
         })
     }
 
@@ -241,6 +279,7 @@ mod tests {
             timed: Some(both(5.0, 4.9, 1.0)),
             damages: vec![vec![0.1, 0.1 * dearer]; 2],
             candidates: vec![vec![candidate("slow"), candidate("fast")]; 2],
+            counted: true,
         }
     }
 
@@ -264,6 +303,37 @@ mod tests {
         assert_eq!(solved(4.0, false).1, [[], []]);
         // The fast form is the better one here, and the slow one takes more time.
         assert_eq!(solved(0.5, true), ("fast fast".into(), vec![Vec::new(); 2]));
+    }
+
+    #[test]
+    fn what_is_left_is_spent_on_the_layers_that_follow() {
+        // Half of 100 MACs: both layers at 25, or one at 15 and one at 35.
+        let mut planning = planning(1.0);
+        (planning.timed, planning.counted) = (None, true);
+        for (layer, costs) in planning.costs.candidates.iter_mut().enumerate() {
+            *costs = vec![Some((25.0, None)), Some((15.0, None)), Some((35.0, None))];
+            planning.candidates[layer] = ["own", "less", "fine"].map(candidate).to_vec();
+            planning.damages[layer] = vec![0.1, 0.3, 0.01];
+        }
+        let solution = planning.solve(0.5, 0.0).unwrap();
+        assert_eq!(families(&solution), ["own", "own"]);
+        let again = |settled: &[(usize, Option<&str>)]| {
+            let settled = settled.iter().map(|(i, c)| (*i, c.map(candidate)));
+            let all = planning.again(&solution, &settled.collect())?;
+            let first = all.iter().map(|c| c.first().map(|c| c.family.clone()));
+            Some(first.collect::<Vec<_>>())
+        };
+        let own = |name: &str| Some(name.to_owned());
+        assert_eq!(again(&[]), None);
+        assert_eq!(again(&[(0, Some("own"))]), None);
+        assert_eq!(
+            again(&[(0, Some("less"))]),
+            Some(vec![own("less"), own("fine")])
+        );
+        // What was measured is not known of another plan.
+        planning.counted = false;
+        let settled = Settled::from([(0, Some(candidate("less")))]);
+        assert_eq!(planning.again(&solution, &settled), None);
     }
 
     fn families(solution: &Solution) -> Vec<&str> {

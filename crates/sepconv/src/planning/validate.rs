@@ -43,7 +43,7 @@ pub fn validate(
         .map(|seed| {
             let solution = planning.arbitrary(seed);
             let predicted = solution.damage;
-            let made = realised(&prepared, solution, settings, fits, progress)?;
+            let made = realised(&prepared, (None, solution), settings, fits, progress)?;
             Ok(Prediction {
                 predicted,
                 measured: prober.of(&made.model.document)?,

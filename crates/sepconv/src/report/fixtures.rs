@@ -381,6 +381,7 @@ pub(super) fn calibrated() -> Report {
         time: Some(0.581),
         chosen: Vec::new(),
         rivals: Vec::new(),
+        terms: (0.5, 0.0),
     });
     report.timing = Some(timing());
     report.versions.latency = Some(LatencyReport {
