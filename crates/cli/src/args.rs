@@ -219,6 +219,9 @@ pub struct FitArgs {
     /// before it
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub steps: usize,
+    /// Fit all output channels of a layer alike, not by how much the outputs depend on them
+    #[arg(long)]
+    pub unweighted: bool,
     /// Layers that share a pass over the data: 1 is most accurate, 0 means all
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub block: usize,

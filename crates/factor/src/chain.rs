@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::FactorError;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, scale_rows};
 use crate::shape::KernelShape;
 
 /// What a stage does; a label for reports and lowerings, implied by nothing else.
@@ -136,6 +136,17 @@ impl Chain {
     pub fn compose(&self) -> Result<Kernel, FactorError> {
         self.validate()?;
         crate::compose::compose(&self.stages)
+    }
+
+    /// Multiplies output channel `o` by `factors[o]`: the rows of the last stage, and the bias where
+    /// the chain has one of its own. `factors` has one number per output channel.
+    pub fn scale_outputs(&mut self, factors: &[f64]) {
+        if let Some(last) = self.stages.last_mut() {
+            scale_rows(&mut last.weight, factors);
+        }
+        for (bias, factor) in self.bias.iter_mut().flatten().zip(factors) {
+            *bias = (f64::from(*bias) * factor) as f32;
+        }
     }
 
     /// Weights of all stages, see [`chain_parameters`].
@@ -274,6 +285,30 @@ mod tests {
         stages[1].kernel.spatial[0] = 1;
         // The first stage strides along axis 0 only: 4x9, then 4x3.
         assert_eq!(chain_macs(&stages, &[8, 9], &[4, 3]), 36 * 12 + 12 * 6 * 5);
+    }
+
+    #[test]
+    fn a_chain_scales_its_outputs_as_its_kernel_does() {
+        let stages = two_stages().into_iter().map(|shape| Stage {
+            weight: (0..shape.kernel.len())
+                .map(|i| (i * 7 % 5) as f64 - 2.0)
+                .collect(),
+            shape,
+        });
+        let mut chain = Chain {
+            family: "",
+            rank: 1,
+            stages: stages.collect(),
+            bias: Some(vec![1.0; 6]),
+        };
+        let factors = [1.0, 2.0, 0.5, 3.0, 1.0, 0.1];
+        let kernel = chain.compose().unwrap();
+        chain.scale_outputs(&factors);
+        let scaled = kernel.with_outputs_scaled(&factors).unwrap();
+        assert!(chain.compose().unwrap().relative_error(&scaled).unwrap() < 1e-15);
+        assert_eq!(chain.bias, Some(vec![1.0, 2.0, 0.5, 3.0, 1.0, 0.1]));
+        assert!(kernel.with_outputs_scaled(&[1.0]).is_err());
+        assert!(kernel.with_outputs_scaled(&[f64::NAN; 6]).is_err());
     }
 
     #[test]

@@ -14,6 +14,13 @@ pub struct Kernel {
     data: Arc<[f64]>,
 }
 
+/// Multiplies the rows of a matrix of `factors.len()` rows.
+pub(crate) fn scale_rows(data: &mut [f64], factors: &[f64]) {
+    let width = data.len() / factors.len().max(1);
+    let rows = data.chunks_exact_mut(width.max(1)).zip(factors);
+    rows.for_each(|(row, factor)| row.iter_mut().for_each(|w| *w *= factor));
+}
+
 impl Kernel {
     /// Joins a shape and its row-major weights, f32 or f64.
     ///
@@ -46,6 +53,25 @@ impl Kernel {
     /// The weights, row-major `[Co, Ci / groups, spatial...]`.
     pub fn data(&self) -> &[f64] {
         &self.data
+    }
+
+    /// The kernel whose output channel `o` is `factors[o]` times this one's.
+    ///
+    /// # Errors
+    /// [`FactorError::Length`] where there is not one factor per output channel,
+    /// [`FactorError::NonFinite`].
+    pub fn with_outputs_scaled(&self, factors: &[f64]) -> Result<Self, FactorError> {
+        let outputs = self.shape.out_channels;
+        if factors.len() != outputs {
+            return Err(FactorError::Length {
+                shape: self.shape.to_string(),
+                expected: outputs,
+                found: factors.len(),
+            });
+        }
+        let mut data = self.data.to_vec();
+        scale_rows(&mut data, factors);
+        Self::new(self.shape.clone(), data)
     }
 
     /// Frobenius norm `|W|`.

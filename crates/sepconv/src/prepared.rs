@@ -1,12 +1,14 @@
 //! What every budget starts from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use sepconv_passes::{
     Families, Folded, Kept, PassError, Plan, Planner, Selection, Survey, apply, fold,
 };
 
 use crate::bodies::{Bodies, labels, reaches};
+use crate::calibrate::Sensitivities;
 use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -21,6 +23,8 @@ pub(crate) struct Prepared {
     /// What is in its subgraphs and functions, surveyed where the budget reaches it.
     pub bodies: Bodies,
     pub norms: usize,
+    /// How much the outputs depend on the channels of its layers, once that was looked at.
+    pub sensitivities: OnceLock<Sensitivities>,
 }
 
 impl Prepared {
@@ -63,6 +67,7 @@ impl Prepared {
             survey,
             bodies,
             norms: done.norms,
+            sensitivities: OnceLock::new(),
         })
     }
 

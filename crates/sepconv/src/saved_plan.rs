@@ -85,6 +85,9 @@ pub struct PlannedFit {
     pub schedule: Schedule,
     /// Whether the chosen chain is fitted again to all positions.
     pub refit: bool,
+    /// Whether output channels count by how much the network's outputs depend on them.
+    #[serde(default)]
+    pub weighted: bool,
     /// The least-squares fits.
     pub options: FitOptions,
 }
@@ -305,6 +308,7 @@ impl PlannedFit {
             held_out_every: calibration.held_out_every,
             schedule: calibration.schedule,
             refit: calibration.refit,
+            weighted: calibration.weighted,
             options: calibration.fit,
         }
     }
@@ -354,6 +358,7 @@ impl PlannedFit {
             fit: self.options,
             schedule: self.schedule,
             refit: self.refit,
+            weighted: self.weighted,
             cache: data.and_then(|d| d.cache.clone()),
         })
     }

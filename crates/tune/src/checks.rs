@@ -7,8 +7,8 @@ use sepconv_ir::{
     AttributeValue, Builder, DType, Dim, Graph, Operator, Tensor, ValueId, ValueType,
 };
 
-use crate::Network;
 use crate::testing::{COMPUTE, numbers, tensor};
+use crate::{Draw, Nature, Network, Values};
 
 fn ints(list: &[i64]) -> AttributeValue {
     AttributeValue::Ints(list.to_vec())
@@ -436,5 +436,64 @@ fn an_operator_without_a_gradient_freezes_what_is_upstream() {
     assert_eq!(
         none,
         "no weight can be moved: node 'odd' (Odd) has no gradient"
+    );
+}
+
+/// `y = W2 relu(W1 x)` of known weights: the mean square of a projection's derivative with respect to
+/// a channel is that of the rows of `W2`, where the channel is on.
+#[test]
+fn sensitivities_are_those_of_a_known_network() {
+    let mut b = Builder::new();
+    let dims = [1, 2, 3, 3].map(Dim::Known).to_vec();
+    let ty = ValueType {
+        dtype: DType::F32,
+        dims: Some(dims),
+    };
+    let x = b.input("x", Some(ty)).unwrap();
+    let conv = |b: &mut Builder, name: &str, x: ValueId, dims: &[usize], w: &[f32]| {
+        let w = Tensor::from_f32(dims.to_vec(), w.to_vec());
+        let w = b.initializer(&format!("{name}.w"), w).unwrap();
+        let op = Operator::new("Conv", name);
+        b.operator(op, &[Some(x), Some(w)], &[name]).unwrap()[0]
+    };
+    // Channels: always on, always off, on and not read.
+    let h = conv(
+        &mut b,
+        "h",
+        x,
+        &[3, 2, 1, 1],
+        &[1.0, 1.0, -1.0, -1.0, 2.0, 0.0],
+    );
+    let a = b
+        .operator(Operator::new("Relu", "a"), &[Some(h)], &["a"])
+        .unwrap()[0];
+    let y = conv(&mut b, "y", a, &[1, 3, 1, 1], &[0.5, 3.0, 0.0]);
+    b.output(y).unwrap();
+    let graph = b.finish().unwrap();
+    let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+    let network = Network::fixed(COMPUTE, (&graph, &shapes, 13), &[y]).unwrap();
+    let given = Values {
+        dims: vec![1, 2, 3, 3],
+        elements: vec![1.0; 18],
+    };
+    let of = |natures: &[Nature], watched: &[ValueId]| {
+        let draw = Draw::new(1, 2);
+        let given = std::slice::from_ref(&given);
+        network
+            .sensitivities(given, natures, watched, draw)
+            .unwrap()
+    };
+    // y is 1 everywhere, and so is its size.
+    let found = of(&[Nature::Numbers], &[h, a, x]);
+    assert_eq!(found[0], Some(vec![0.25, 0.0, 0.0]));
+    assert_eq!(found[1], Some(vec![0.25, 9.0, 0.0]));
+    assert_eq!(found[2], None);
+    // One of nine classes that are all as likely: its log-probability has the derivative 8/9, the
+    // others' -1/9.
+    let found = of(&[Nature::Logits], &[y]);
+    let expected = (64.0 / 81.0 + 8.0 / 81.0) / 9.0;
+    assert!(
+        (found[0].as_ref().unwrap()[0] - expected).abs() < 1e-6,
+        "{found:?}"
     );
 }

@@ -18,6 +18,7 @@ mod loss;
 mod network;
 mod ops;
 mod pool;
+mod sensitivity;
 mod soap;
 mod state;
 #[cfg(test)]

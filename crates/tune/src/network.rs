@@ -70,6 +70,25 @@ impl Network {
     /// [`TuneError::Nothing`] where no movable initializer is left, [`TuneError::Device`].
     pub fn new(
         compute: Compute,
+        compiled: (&Graph, &Shapes, i64),
+        given: &[ValueId],
+        wanted: &[ValueId],
+        movable: &[ValueId],
+    ) -> Result<Self, TuneError> {
+        let network = Self::compiled(compute, compiled, given, wanted, movable)?;
+        if network.parameters.is_empty() {
+            return Err(TuneError::Nothing(
+                match network.without_gradient.as_slice() {
+                    [] => "no layer was rewritten".into(),
+                    [first, ..] => format!("{first} has no gradient"),
+                },
+            ));
+        }
+        Ok(network)
+    }
+
+    pub(crate) fn compiled(
+        compute: Compute,
         (graph, shapes, opset): (&Graph, &Shapes, i64),
         given: &[ValueId],
         wanted: &[ValueId],
@@ -93,12 +112,6 @@ impl Network {
         let without_gradient = second.without_gradient.iter();
         let without_gradient: Vec<String> =
             without_gradient.map(|id| graph.describe(*id)).collect();
-        if second.parameters.is_empty() {
-            return Err(TuneError::Nothing(match without_gradient.as_slice() {
-                [] => "no layer was rewritten".into(),
-                [first, ..] => format!("{first} has no gradient"),
-            }));
-        }
         Ok(Self {
             steps: second.steps.into_iter().map(|(_, step)| step).collect(),
             constants: second.constants,
@@ -157,6 +170,16 @@ impl Network {
     /// # Errors
     /// [`TuneError::Operator`].
     pub(crate) fn run(&self, given: &[Tensor], learns: bool) -> Result<Vec<Tensor>, TuneError> {
+        self.run_watched(given, learns, &mut |_, tensor| Ok(tensor))
+    }
+
+    /// The same, every value that is computed replaced by what `watch` makes of it.
+    pub(crate) fn run_watched(
+        &self,
+        given: &[Tensor],
+        learns: bool,
+        watch: &mut dyn FnMut(ValueId, Tensor) -> candle_core::Result<Tensor>,
+    ) -> Result<Vec<Tensor>, TuneError> {
         let mut values: HashMap<ValueId, Tensor> = HashMap::new();
         values.extend(self.given.iter().copied().zip(given.iter().cloned()));
         for parameter in &self.parameters {
@@ -180,8 +203,11 @@ impl Network {
                 op_type: step.op_type.clone(),
                 reason: one_line(&e),
             })?;
-            let results = step.results.iter().zip(made);
-            values.extend(results.filter_map(|(id, tensor)| Some(((*id)?, tensor))));
+            for (id, tensor) in step.results.iter().zip(made) {
+                if let Some(id) = *id {
+                    values.insert(id, watch(id, tensor)?);
+                }
+            }
         }
         let wanted = self.wanted.iter().map(|v| {
             let found = values.get(v).or_else(|| self.constants.get(v));

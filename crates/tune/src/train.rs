@@ -473,7 +473,7 @@ impl Run<'_> {
 
     fn measure(&self, list: &[usize]) -> Result<Measured, TuneError> {
         let shards: Vec<(Vec<f64>, Agreement, usize)> = list
-            .par_chunks(SHARD)
+            .par_chunks(self.at_once(SHARD * SHARDS))
             .map(|shard| -> Result<_, TuneError> {
                 let (given, targets) = self.shard(shard, None)?;
                 let values = self.network.run(&given, false)?;

@@ -81,6 +81,7 @@ fn calibration(args: &FitArgs) -> Result<Option<CalibrationSettings>> {
     settings.positions = args.positions;
     settings.fit.rounds = args.rounds;
     settings.fit.steps = args.steps;
+    settings.weighted = !args.unweighted;
     settings.cache = sepconv::latency::cache_folder();
     settings.schedule = match args.block {
         0 => Schedule::Parallel,

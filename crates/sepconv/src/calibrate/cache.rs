@@ -14,6 +14,9 @@ use crate::loaded::Loaded;
 /// Most bytes that are stored for a model.
 const MOST: usize = 1 << 30;
 
+/// How channels are weighed, by number: statistics are of outputs that were.
+const WEIGHING: u32 = 1;
+
 /// A file of the statistics of a model's layers.
 pub(crate) struct StatisticsCache {
     path: PathBuf,
@@ -44,6 +47,7 @@ impl StatisticsCache {
         model.document.encode().to_bytes().hash(&mut hasher);
         hash_source(&settings.source, &mut hasher)?;
         (settings.positions, settings.held_out_every).hash(&mut hasher);
+        (settings.weighted, WEIGHING).hash(&mut hasher);
         for site in sites {
             site.name.hash(&mut hasher);
         }
@@ -73,6 +77,44 @@ impl StatisticsCache {
         found.filter(|_| rest.is_empty())
     }
 
+    /// Factors of the output channels of layers of so many, if they are stored.
+    pub fn read_factors(
+        &self,
+        layers: impl Iterator<Item = usize>,
+    ) -> Option<Vec<Option<Vec<f64>>>> {
+        let data = fs::read(self.factors()).ok()?;
+        let (numbers, []) = data.as_chunks::<8>() else {
+            return None;
+        };
+        let mut numbers = numbers.iter().map(|n| f64::from_le_bytes(*n));
+        let found: Option<Vec<_>> = layers
+            .map(|channels| {
+                let all: Option<Vec<f64>> = (0..channels).map(|_| numbers.next()).collect();
+                let all = all?;
+                // Without factors all are 0.
+                let none = all.iter().all(|f| *f == 0.0);
+                let fine = none || all.iter().all(|f| *f > 0.0 && f.is_finite());
+                fine.then_some((!none).then_some(all))
+            })
+            .collect();
+        found.filter(|_| numbers.next().is_none())
+    }
+
+    /// Stores factors.
+    pub fn write_factors(&self, all: &[Option<Vec<f64>>], layers: impl Iterator<Item = usize>) {
+        let mut data = Vec::new();
+        for (factors, channels) in all.iter().zip(layers) {
+            let none = || vec![0.0; channels];
+            let factors = factors.clone().unwrap_or_else(none);
+            data.extend(factors.into_iter().flat_map(f64::to_le_bytes));
+        }
+        write_beside(&self.factors(), &data);
+    }
+
+    fn factors(&self) -> PathBuf {
+        self.path.with_extension("factors")
+    }
+
     /// Stores statistics; what can't be stored is collected again next time.
     pub fn write(&self, statistics: &[SplitStatistics]) {
         let mut data = Vec::new();
@@ -81,10 +123,14 @@ impl StatisticsCache {
             data.extend((bytes.len() as u64).to_le_bytes());
             data.extend(bytes);
         }
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        if fs::create_dir_all(folder).is_ok() {
-            let _ = sepconv_onnx::write_atomic(&self.path, true, &data);
-        }
+        write_beside(&self.path, &data);
+    }
+}
+
+fn write_beside(path: &Path, data: &[u8]) {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    if fs::create_dir_all(folder).is_ok() {
+        let _ = sepconv_onnx::write_atomic(path, true, data);
     }
 }
 

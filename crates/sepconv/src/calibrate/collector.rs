@@ -1,5 +1,7 @@
 //! Collects statistics of convolutions by running both networks.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use sepconv_factor::{Activation, Positions, SplitStatistics, SplitStatisticsBuilder, is_held_out};
 use sepconv_ir::{Tensor, ValueId};
@@ -9,6 +11,7 @@ use sepconv_targets::Target;
 
 use super::CalibrationSettings;
 use super::layer::{Sampled, Tap};
+use super::sensitivity::Sensitivities;
 use super::targets::Targets;
 use crate::error::Error;
 use crate::flow::{Cuts, Frontier, Samples, Segment};
@@ -39,6 +42,8 @@ pub(crate) struct Collector<'a> {
 /// What was seen of one convolution.
 pub(crate) struct Seen {
     pub statistics: SplitStatistics,
+    /// What the outputs were multiplied by.
+    pub factors: Option<Arc<[f64]>>,
     /// What stands behind it, and the positions themselves, where they were asked for.
     pub behind: Option<(Activation, Positions)>,
 }
@@ -53,17 +58,22 @@ struct Keeper {
 type Yield = (usize, Vec<Tensor>, Vec<Vec<Sampled>>);
 
 impl<'a> Collector<'a> {
-    /// For the convolutions `sites` of `original`, in the order of the network.
+    /// For the convolutions `sites` of `original`, in the order of the network. Outputs are seen
+    /// multiplied by `weights`.
     pub fn new(
         original: &'a Loaded,
         target: &'a dyn Target,
         settings: &'a CalibrationSettings,
         sites: &[&'a Site],
+        weights: &Sensitivities,
     ) -> Result<Self, Error> {
         let samples = Samples::of(original, settings.source.open(original, target)?)?;
         let per_sample = settings.positions.div_ceil(samples.len().max(1));
         let taps = sites.iter();
-        let taps = taps.map(|site| Tap::new(original, site, settings, per_sample));
+        let taps = taps.map(|site| {
+            let factors = weights.get(&site.node).cloned();
+            Tap::new(original, site, settings, per_sample, factors)
+        });
         let taps: Vec<Tap<'a>> = taps.collect::<Result<_, _>>()?;
         let wanted: Vec<ValueId> = taps.iter().flat_map(|tap| tap.ends.now()).collect();
         Ok(Self {
@@ -161,6 +171,7 @@ impl<'a> Collector<'a> {
             let enough = |(_, kept): &(_, Positions)| kept.len() >= 2 * tap.patch_len();
             Ok(Seen {
                 statistics: builder.finish().map_err(|e| tap.odd(e))?,
+                factors: tap.factors.clone(),
                 behind: behind.filter(enough),
             })
         });

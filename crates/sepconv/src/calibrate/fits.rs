@@ -29,16 +29,17 @@ pub(super) fn held_out(fit: &Fit) -> f64 {
     fit.error_held_out.unwrap_or(fit.error_fit)
 }
 
-/// A fit of every candidate; of some, where the work is cancelled.
+/// A fit of every candidate to outputs that are multiplied by factors, where there are any; of some,
+/// where the work is cancelled.
 pub(super) fn fits(
     model: &Loaded,
     site: &Site,
     candidates: &[Candidate],
-    statistics: &SplitStatistics,
+    (statistics, factors): (&SplitStatistics, Option<&[f64]>),
     (families, settings): (&Families, &CalibrationSettings),
     progress: &dyn Progress,
 ) -> Result<Vec<Fit>, FactorError> {
-    let kernel = kernel(model, site)?;
+    let kernel = kernel(model, site, factors)?;
     let calibration = Calibration::new(&kernel, statistics, settings.fit)?;
     let mut fitters = BTreeMap::new();
     for candidate in candidates {
@@ -53,9 +54,16 @@ pub(super) fn fits(
         .collect()
 }
 
-fn kernel(model: &Loaded, site: &Site) -> Result<Kernel, FactorError> {
+fn kernel(model: &Loaded, site: &Site, factors: Option<&[f64]>) -> Result<Kernel, FactorError> {
     let weights = site.weights(model.graph());
-    weights.map_err(|_| FactorError::Shape("the weight is gone"))
+    let weights = weights.map_err(|_| FactorError::Shape("the weight is gone"))?;
+    factors.map_or(Ok(weights.clone()), |f| weights.with_outputs_scaled(f))
+}
+
+/// A chain that was fitted to outputs times `factors`, for the outputs as they are.
+pub(super) fn as_they_were(chain: &mut Chain, factors: &[f64]) {
+    let inverse: Vec<f64> = factors.iter().map(|f| 1.0 / f).collect();
+    chain.scale_outputs(&inverse);
 }
 
 /// Of the candidates that leave least on the positions held out, so many are improved by what
@@ -69,15 +77,29 @@ pub(super) fn best_fit(
     site: &Site,
     candidates: &[Candidate],
     seen: &Seen,
+    how: (&Families, &CalibrationSettings),
+) -> Result<Option<(Candidate, Fit)>, FactorError> {
+    let mut best = scaled_fit(model, site, candidates, seen, how)?;
+    if let (Some((_, fit)), Some(factors)) = (&mut best, &seen.factors) {
+        as_they_were(&mut fit.chain, factors);
+    }
+    Ok(best)
+}
+
+fn scaled_fit(
+    model: &Loaded,
+    site: &Site,
+    candidates: &[Candidate],
+    seen: &Seen,
     (families, settings): (&Families, &CalibrationSettings),
 ) -> Result<Option<(Candidate, Fit)>, FactorError> {
-    let statistics = &seen.statistics;
+    let (statistics, factors) = (&seen.statistics, seen.factors.as_deref());
     let behind = seen.behind.as_ref().map(|(activation, positions)| Behind {
         activation: *activation,
         positions,
     });
     let how = (families, settings);
-    let fits = fits(model, site, candidates, statistics, how, &())?;
+    let fits = fits(model, site, candidates, (statistics, factors), how, &())?;
     let mut contenders: Vec<(f64, &Candidate, Fit)> = Vec::new();
     for (candidate, fit) in candidates.iter().zip(fits) {
         let error = match &behind {
@@ -91,12 +113,19 @@ pub(super) fn best_fit(
         let Some((_, candidate, mut fit)) = contenders.into_iter().next() else {
             return Ok(None);
         };
-        if let Some(chain) = refit(model, site, candidate, fit.rounds, statistics, how)? {
+        if let Some(chain) = refit(
+            model,
+            site,
+            candidate,
+            fit.rounds,
+            (statistics, factors),
+            how,
+        )? {
             fit.chain = chain;
         }
         return Ok(Some((candidate.clone(), fit)));
     };
-    let kernel = kernel(model, site)?;
+    let kernel = kernel(model, site, factors)?;
     contenders.truncate(CONTENDERS);
     let mut best: Option<(f64, &Candidate, Fit)> = None;
     for (error, candidate, fit) in contenders {
@@ -120,7 +149,7 @@ fn refit(
     site: &Site,
     candidate: &Candidate,
     rounds: usize,
-    statistics: &SplitStatistics,
+    (statistics, factors): (&SplitStatistics, Option<&[f64]>),
     (families, settings): (&Families, &CalibrationSettings),
 ) -> Result<Option<Chain>, FactorError> {
     if !settings.refit || statistics.held_out.count() == 0 {
@@ -137,6 +166,13 @@ fn refit(
         ..settings.clone()
     };
     let one = std::slice::from_ref(candidate);
-    let fits = fits(model, site, one, &whole, (families, &settings), &())?;
+    let fits = fits(
+        model,
+        site,
+        one,
+        (&whole, factors),
+        (families, &settings),
+        &(),
+    )?;
     Ok(fits.into_iter().next().map(|fit| fit.chain))
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use sepconv_analysis::AutoPad;
 use sepconv_factor::{ConvGeometry, PositionSampler};
@@ -17,6 +18,8 @@ use crate::loaded::Loaded;
 pub(crate) struct Tap<'a> {
     pub site: &'a Site,
     pub ends: Ends,
+    /// What its outputs are multiplied by.
+    pub factors: Option<Arc<[f64]>>,
     seed: u64,
     per_sample: usize,
     model: &'a Loaded,
@@ -56,11 +59,13 @@ impl<'a> Tap<'a> {
         site: &'a Site,
         settings: &CalibrationSettings,
         per_sample: usize,
+        factors: Option<Arc<[f64]>>,
     ) -> Result<Self, Error> {
         let ends = Ends::of(model, site).ok_or_else(|| odd(model, site, "it has no input"))?;
         Ok(Self {
             site,
             ends,
+            factors,
             seed: settings.source.seed(),
             per_sample,
             model,
@@ -71,17 +76,27 @@ impl<'a> Tap<'a> {
         odd(self.model, self.site, reason)
     }
 
-    /// The outputs at the sampled positions `[positions, Co]` of the rows of a batch that
-    /// begins with sample `first`: `y` is `[rows, Co, output...]`.
+    /// The outputs at the sampled positions `[positions, Co]`, times the factors, of the rows of a
+    /// batch that begins with sample `first`: `y` is `[rows, Co, output...]`.
     pub fn outputs(&self, first: usize, valid: usize, y: &Tensor) -> Result<Vec<Vec<f32>>, Error> {
         let sampler = self.sampler(ConvGeometry::unit(0));
         let y = &*self.maps(y)?;
         let (values, wide) =
             rows(y).ok_or_else(|| self.odd("its output is no batch of numbers"))?;
         let rows = values.chunks_exact(wide).take(valid).enumerate();
-        rows.map(|(row, y)| sampler.outputs((first + row) as u64, y))
-            .collect::<Result<_, _>>()
-            .map_err(|e| self.odd(e))
+        let outputs = rows.map(|(row, y)| sampler.outputs((first + row) as u64, y));
+        let outputs = outputs.collect::<Result<Vec<_>, _>>();
+        let mut outputs = outputs.map_err(|e| self.odd(e))?;
+        if let Some(factors) = &self.factors {
+            let positions = outputs
+                .iter_mut()
+                .flat_map(|o| o.chunks_exact_mut(factors.len()));
+            positions.for_each(|y| {
+                let channels = y.iter_mut().zip(&**factors);
+                channels.for_each(|(y, f)| *y = (f64::from(*y) * f) as f32);
+            });
+        }
+        Ok(outputs)
     }
 
     /// What is seen of a batch: `x` is `[rows, Ci, input...]`; `targets` are the outputs of

@@ -14,6 +14,7 @@ mod fits;
 mod layer;
 mod pictures;
 mod score;
+mod sensitivity;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -31,9 +32,11 @@ use serde::{Deserialize, Serialize};
 
 pub use pictures::Pictures;
 pub(crate) use score::{Score, score};
+pub(crate) use sensitivity::Sensitivities;
 
 use collector::Collector;
 use fits::{best_fit, unfit};
+use sensitivity::sensitivities;
 
 use crate::error::Error;
 use crate::inputs::DataSource;
@@ -94,6 +97,9 @@ pub struct CalibrationSettings {
     pub schedule: Schedule,
     /// Whether the chosen chain is fitted again to all positions, held-out ones included.
     pub refit: bool,
+    /// Whether output channels count by how much the network's outputs depend on them, where the
+    /// source is data and operators have gradients; else all alike.
+    pub weighted: bool,
     /// Folder in which the statistics of planning are kept, so that another budget for the
     /// same model and data needs no pass over them; `None` keeps none.
     pub cache: Option<PathBuf>,
@@ -113,6 +119,7 @@ impl CalibrationSettings {
             fit: Self::fit_options(),
             schedule: Schedule::Sequential,
             refit: true,
+            weighted: true,
             cache: None,
         }
     }
@@ -221,7 +228,8 @@ pub(crate) fn calibrate(
         .filter_map(|(i, l)| Some((i, l, &l.site.as_ref().ok()?.0)))
         .collect();
     let sites: Vec<&Site> = layers.iter().map(|(_, _, site)| *site).collect();
-    let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
+    let weights = sensitivities(prepared, calibration, settings.target, progress)?;
+    let mut collector = Collector::new(model, settings.target, calibration, &sites, weights)?;
     progress.on(Event::Begin {
         stage: "calibrating",
         total: layers.len(),

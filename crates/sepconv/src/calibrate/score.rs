@@ -9,7 +9,8 @@ use sepconv_passes::{Candidate, Site};
 use super::CalibrationSettings;
 use super::cache::StatisticsCache;
 use super::collector::Collector;
-use super::fits::{fits, held_out, unfit};
+use super::fits::{as_they_were, fits, held_out, unfit};
+use super::sensitivity::sensitivities;
 use crate::error::Error;
 use crate::prepared::Prepared;
 use crate::progress::{Event, Progress, step};
@@ -64,13 +65,15 @@ pub(crate) fn score(
         },
         ..calibration.clone()
     };
+    let weights = sensitivities(prepared, calibration, settings.target, progress)?;
     let cache = StatisticsCache::open(model, &sites, calibration, settings.target);
     let stored = cache.as_ref().and_then(|c| c.read(sites.len()));
     let statistics = match stored {
         Some(statistics) => statistics,
         None => {
             let all = (0, sites.len());
-            let mut collector = Collector::new(model, settings.target, calibration, &sites)?;
+            let mut collector =
+                Collector::new(model, settings.target, calibration, &sites, weights)?;
             let seen = collector.collect(&model.document, all, false, progress)?;
             let statistics: Vec<_> = seen.into_iter().map(|s| s.statistics).collect();
             if let Some(cache) = &cache {
@@ -98,10 +101,15 @@ pub(crate) fn score(
         let chosen = spread(candidates, most);
         let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();
         let how = (&settings.families, &quick);
-        let fits = fits(model, site, &some, &statistics, how, progress);
-        let fits = fits.map_err(|e| unfit(model, &layer.name, e))?;
+        let seen = (&statistics, weights.get(&site.node).map(|f| &**f));
+        let fits = fits(model, site, &some, seen, how, progress);
+        let mut fits = fits.map_err(|e| unfit(model, &layer.name, e))?;
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         step(progress, done)?;
+        if let Some(factors) = seen.1 {
+            fits.iter_mut()
+                .for_each(|f| as_they_were(&mut f.chain, factors));
+        }
         Ok(Score::of(candidates, &chosen, &fits))
     });
     let scores = scores.collect();

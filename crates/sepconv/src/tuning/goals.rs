@@ -3,15 +3,20 @@
 use sepconv_ir::{Graph, ValueId};
 use sepconv_tune::{Goal, Loss, Nature, Values};
 
-/// The goal of an output, by what the original gives for it and by the operator that makes it.
-pub(super) fn of_output(graph: &Graph, value: ValueId, seen: &Values, asked: Option<Loss>) -> Goal {
+/// What an output's numbers are, by those seen and by the operator that makes it.
+pub(crate) fn nature_of(graph: &Graph, value: ValueId, seen: &Values) -> Nature {
     let last = graph.producer(value).map(|(_, op)| op.op_type.as_str());
-    let nature = match (Nature::of(&seen.dims, &seen.elements), last) {
+    match (Nature::of(&seen.dims, &seen.elements), last) {
         (Nature::Numbers, _) => Nature::Numbers,
         (_, Some("Softmax")) => Nature::Probabilities,
         (_, Some("LogSoftmax")) => Nature::Logits,
         (nature, _) => nature,
-    };
+    }
+}
+
+/// The goal of an output, by what the original gives for it and by the operator that makes it.
+pub(super) fn of_output(graph: &Graph, value: ValueId, seen: &Values, asked: Option<Loss>) -> Goal {
+    let nature = nature_of(graph, value, seen);
     let loss = asked.unwrap_or(match nature {
         Nature::Numbers => Loss::L2,
         _ => Loss::Kl,

@@ -27,6 +27,9 @@ use crate::error::Error;
 use crate::flow::Samples;
 use crate::loaded::Loaded;
 use crate::progress::Progress;
+pub(crate) use goals::nature_of;
+pub(crate) use pupil::{Place, places};
+
 use blocks::Block;
 use run::Work;
 

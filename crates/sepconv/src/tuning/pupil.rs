@@ -34,7 +34,7 @@ pub(super) struct Pupil<'a> {
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Input(usize),
     Prefix(usize),
 }
@@ -114,7 +114,7 @@ impl Examples for Pupil<'_> {
 }
 
 /// Where a network's given values come from, and which of them have to be computed.
-pub(super) fn places(model: &Loaded, given: &[ValueId]) -> (Vec<Place>, Vec<ValueId>) {
+pub(crate) fn places(model: &Loaded, given: &[ValueId]) -> (Vec<Place>, Vec<ValueId>) {
     let inputs: Vec<ValueId> = model.graph().inputs().collect();
     let mut computed = Vec::new();
     let places = given

@@ -1,0 +1,116 @@
+//! How much the outputs depend on the channels of values on the way there.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Tensor, Var};
+use sepconv_analysis::Shapes;
+use sepconv_ir::{Graph, ValueId};
+
+use crate::compute::Compute;
+use crate::draw::Draw;
+use crate::error::TuneError;
+use crate::loss::Nature;
+use crate::network::Network;
+use crate::ops::log_softmax;
+use crate::train::Values;
+
+/// Probabilities are not taken for less.
+const LEAST: f64 = 1e-7;
+
+impl Network {
+    /// Compiles what computes `wanted`, with nothing that moves.
+    ///
+    /// # Errors
+    /// [`TuneError`].
+    pub fn fixed(
+        compute: Compute,
+        compiled: (&Graph, &Shapes, i64),
+        wanted: &[ValueId],
+    ) -> Result<Self, TuneError> {
+        Self::compiled(compute, compiled, &[], wanted, &[])
+    }
+
+    /// Per value of `watched`, the mean square of the outputs' derivative with respect to each of
+    /// its channels (axis 1), over rows and positions; `None` where the outputs' gradient does not
+    /// reach it. `natures` are those of the wanted values, in their order.
+    ///
+    /// The derivative is that of a random projection: of numbers, relative to their size; of the
+    /// logarithm of a class's probability, the class drawn by the probabilities. Its mean square is
+    /// the diagonal of the Fisher information (Martens 2014, arXiv 1412.1193, sections 5 and 9.2): how
+    /// far the outputs move, in squares or in divergence, when a channel does.
+    ///
+    /// # Errors
+    /// [`TuneError`].
+    pub fn sensitivities(
+        &self,
+        given: &[Values],
+        natures: &[Nature],
+        watched: &[ValueId],
+        mut draw: Draw,
+    ) -> Result<Vec<Option<Vec<f64>>>, TuneError> {
+        let device = self.device();
+        let given = given
+            .iter()
+            .map(|v| Tensor::from_slice(&v.elements, v.dims.as_slice(), device))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut vars: HashMap<ValueId, Var> = HashMap::new();
+        let mut watch = |value: ValueId, tensor: Tensor| {
+            if !watched.contains(&value) || tensor.dtype() != DType::F32 || tensor.rank() < 2 {
+                return Ok(tensor);
+            }
+            let var = Var::zeros(tensor.shape(), DType::F32, device)?;
+            let tensor = tensor + var.as_tensor();
+            vars.insert(value, var);
+            tensor
+        };
+        let outputs = self.run_watched(&given, false, &mut watch)?;
+        let mut sum = Tensor::zeros((), DType::F32, device)?;
+        for (output, nature) in outputs.iter().zip(natures) {
+            sum = (sum + projection(output, *nature, &mut draw)?)?;
+        }
+        let store = sum.backward()?;
+        let per_channel = |value: &ValueId| -> Result<Option<Vec<f64>>, TuneError> {
+            let Some(gradient) = vars.get(value).and_then(|var| store.get(var)) else {
+                return Ok(None);
+            };
+            let squares = gradient.sqr()?.transpose(0, 1)?.flatten_from(1)?;
+            let means = squares.contiguous()?.mean(1)?.to_vec1::<f32>()?;
+            Ok(Some(means.into_iter().map(f64::from).collect()))
+        };
+        watched.iter().map(per_channel).collect()
+    }
+}
+
+/// A number whose derivative is a random direction of the output's information.
+fn projection(output: &Tensor, nature: Nature, draw: &mut Draw) -> Result<Tensor, TuneError> {
+    let flat = output.flatten_from(1)?;
+    let logs = match nature {
+        Nature::Numbers => {
+            let size = flat.detach().sqr()?.mean_all()?.to_scalar::<f32>()?;
+            let length = 1.0 / size.sqrt().max(1e-12);
+            let signs = (0..flat.elem_count()).map(|_| match draw.below(2) {
+                0 => -length,
+                _ => length,
+            });
+            let signs: Vec<f32> = signs.collect();
+            let signs = Tensor::from_vec(signs, flat.dims(), flat.device())?;
+            return Ok((flat * signs)?.sum_all()?);
+        }
+        Nature::Logits => log_softmax(&flat)?,
+        Nature::Probabilities => (flat + LEAST)?.log()?,
+    };
+    let mut chosen = vec![0f32; logs.elem_count()];
+    let rows = logs.detach().to_vec2::<f32>()?;
+    for (row, chosen) in rows.iter().zip(chosen.chunks_exact_mut(logs.dim(1)?)) {
+        let mut left = draw.below(1 << 24) as f32 / (1 << 24) as f32;
+        let class = row.iter().position(|log| {
+            left -= log.exp();
+            left < 0.0
+        });
+        if let Some(place) = chosen.get_mut(class.unwrap_or(0)) {
+            *place = 1.0;
+        }
+    }
+    let chosen = Tensor::from_vec(chosen, logs.dims(), logs.device())?;
+    Ok((logs * chosen)?.sum_all()?)
+}
