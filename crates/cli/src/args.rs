@@ -124,7 +124,7 @@ pub struct CompressArgs {
         group = "budget",
         conflicts_with_all = [
             "allow_costlier", "order", "lowering", "layers", "skip", "quantized", "data_free", "families",
-            "positions", "rounds", "steps", "block", "seed", "input_shape", "max_samples",
+            "positions", "rounds", "steps", "unweighted", "block", "seed", "input_shape", "max_samples",
         ]
     )]
     pub plan: Option<PathBuf>,

@@ -63,6 +63,8 @@ pub struct CalibrationReport {
     pub positions: usize,
     /// One of so many samples was held out.
     pub held_out_every: u64,
+    /// Whether output channels counted by how much the outputs depend on them.
+    pub weighted: bool,
     /// How many layers shared a pass.
     pub schedule: Schedule,
     /// The least-squares fits.
@@ -134,6 +136,7 @@ impl CalibrationReport {
             max_samples,
             positions: c.positions,
             held_out_every: c.held_out_every,
+            weighted: c.weighted,
             schedule: c.schedule,
             fit: c.fit,
         }

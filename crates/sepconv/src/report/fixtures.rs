@@ -371,6 +371,7 @@ pub(super) fn calibrated() -> Report {
         max_samples: Some(2_000),
         positions: 60_000,
         held_out_every: 10,
+        weighted: true,
         schedule: Schedule::Sequential,
         fit: sepconv_factor::FitOptions::default(),
     });

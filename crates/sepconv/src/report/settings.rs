@@ -67,11 +67,16 @@ fn samples(samples: Option<usize>) -> String {
 
 fn calibration(c: &CalibrationReport) -> String {
     format!(
-        "{}{}, {} output positions per layer, one of {} samples held out",
+        "{}{}, {} output positions per layer, one of {} samples held out{}",
         c.data,
         samples(c.samples),
         exact(c.positions as u64),
-        c.held_out_every
+        c.held_out_every,
+        if c.weighted {
+            ""
+        } else {
+            ", all channels alike"
+        }
     )
 }
 
