@@ -207,4 +207,21 @@ fn statistics_are_kept_and_a_damaged_file_is_collected_again() {
     let read = |path: &str| std::fs::read(path).unwrap();
     assert!(read(&one) == read(&two) && read(&one) == read(&three));
     assert_eq!(sizes(), whole);
+    // Channels that count alike have statistics of their own, and other weights.
+    on_digits(
+        "compress",
+        &[
+            "--target-macs",
+            "0.5",
+            "--families",
+            "dw-pw",
+            "--unweighted",
+            "--force",
+            "-o",
+            &three,
+        ],
+        &scratch,
+    );
+    assert!(read(&one) != read(&three));
+    assert_eq!(files().len(), 3);
 }

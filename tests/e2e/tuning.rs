@@ -219,6 +219,12 @@ fn what_does_not_belong_together_is_refused() {
         refused.contains("the learning rate must be above 0 and below 1"),
         "{refused}"
     );
+    // Tests are built without a GPU.
+    let refused = sepconv(&with(&args, &["--device", "cuda:1"])).refused();
+    assert!(
+        refused.contains("device cuda:1: this build has no support for it"),
+        "{refused}"
+    );
     let refused = sepconv(&["compress", &model, "-o", &out, "--rank", "1", "--tune"]).refused();
     assert!(refused.contains("--tune needs data: --calib"), "{refused}");
     assert!(!Path::new(&out).exists());
