@@ -14,6 +14,7 @@ questions share one import of onnxruntime:
     {"do": "unlabelled", "data": NPZ, "out": NPZ, "count": 60}      -> {}
     {"do": "relation", "original": PATH, "model": PATH, "data": NPZ, "scale": 0.1} -> {"same": 1, "kl": 0.1, "error": 0, "n": 2}
     {"do": "restorer", "model": PATH, "other": PATH, "data": NPZ}   -> {"psnr": [20, 0.1], "ssim": [0.9, 0.01], "snr": 40}
+    {"do": "uneven", "model": PATH, "data": NPZ}                    -> {}
     {"do": "convolutions", "model": PATH}                           -> [{"name": "c", "weight": [8, 3, 3, 3]}]
     {"do": "room", "folder": PATH}                                  -> {"free": 1000}
     {"do": "peak", "command": ["sepconv", "inspect"]}               -> {"code": 0, "stdout": "", "stderr": "", "memory": 1000}
@@ -261,6 +262,26 @@ def relation(original, model, data, scale):
     return {"same": int((p.argmax(1) == q.argmax(1)).sum()), "kl": kl, "error": error, "n": len(x)}
 
 
+def uneven(model, data):
+    """Writes a model of maps, 8 -> Conv -> Relu -> 1x1 Conv -> 4, whose output depends on four of the 16 channels
+    between a hundred times as much as on the others, and inputs for it."""
+    rng = np.random.default_rng(SEED)
+    np.savez(data, input=rng.standard_normal((32, 8, 12, 12)).astype(np.float32))
+    reads = rng.standard_normal((4, 16, 1, 1))
+    reads[:, 4:] *= 0.01
+    tensors = {"v": rng.standard_normal((16, 8, 3, 3)), "w": reads}
+    tensors = [onnx.numpy_helper.from_array(t.astype(np.float32), name) for name, t in tensors.items()]
+    nodes = [
+        onnx.helper.make_node("Conv", ["input", "v"], ["h"], "first", pads=[1, 1, 1, 1]),
+        onnx.helper.make_node("Relu", ["h"], ["a"], "relu"),
+        onnx.helper.make_node("Conv", ["a", "w"], ["y"], "second"),
+    ]
+    value = lambda name, channels: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", channels, 12, 12])
+    graph = onnx.helper.make_graph(nodes, "g", [value("input", 8)], [value("y", 4)], tensors)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8), model)
+    return {}
+
+
 def restorer(model, other, data):
     """Writes two image-to-image models and noisy pictures with a target; answers with what the first one makes of
     them, by definition, and how far the second one is from it: mean and standard error, or a figure."""
@@ -323,7 +344,7 @@ def npz(out, arrays):
     return {}
 
 
-REQUESTS = (interface, functions, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, convolutions, room, peak, external)
+REQUESTS = (interface, functions, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, uneven, convolutions, room, peak, external)
 REQUESTS += (npz, build, cases, reference)
 
 

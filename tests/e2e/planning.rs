@@ -1,8 +1,8 @@
 //! Budgets that are allocated over the layers, by data.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Scratch, digits, digits_eval, root, runtimes, sepconv, sepconv_with};
+use crate::support::{Scratch, ask, digits, digits_eval, root, runtimes, sepconv, sepconv_with};
 
 /// Runs a command on the digits model with 64 calibration pictures and few positions.
 #[track_caller]
@@ -207,7 +207,7 @@ fn statistics_are_kept_and_a_damaged_file_is_collected_again() {
     let read = |path: &str| std::fs::read(path).unwrap();
     assert!(read(&one) == read(&two) && read(&one) == read(&three));
     assert_eq!(sizes(), whole);
-    // Channels that count alike have statistics of their own, and other weights.
+    // Channels count alike where outputs are classes.
     on_digits(
         "compress",
         &[
@@ -222,6 +222,22 @@ fn statistics_are_kept_and_a_damaged_file_is_collected_again() {
         ],
         &scratch,
     );
-    assert!(read(&one) != read(&three));
-    assert_eq!(files().len(), 3);
+    assert!(read(&one) == read(&three));
+}
+
+/// A layer's channels count by how much the outputs depend on them.
+#[test]
+fn channels_that_outputs_depend_on_are_fitted_best() {
+    let scratch = Scratch::new();
+    let [model, data, out] = ["model.onnx", "data.npz", "out.onnx"].map(|n| scratch.path(n));
+    ask(json!({"do": "uneven", "model": model, "data": data}));
+    let snr = |options: &[&str]| {
+        let fixed = ["compress", &model, "-o", &out, "--rank", "1", "--force"];
+        let fit = ["--order", "dw-pw", "--calib", &data, "--json"];
+        sepconv(&[&fixed, fit.as_slice(), options].concat()).json();
+        let agree = json!({"do": "agree", "model": out, "reference": model, "inputs": data});
+        ask(agree)["snr_db"]["y"].as_f64().unwrap()
+    };
+    let (weighted, alike) = (snr(&[]), snr(&["--unweighted"]));
+    assert!(weighted > alike + 0.5, "{weighted} dB, {alike} dB");
 }

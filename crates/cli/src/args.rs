@@ -219,7 +219,8 @@ pub struct FitArgs {
     /// before it
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub steps: usize,
-    /// Fit all output channels of a layer alike, not by how much the outputs depend on them
+    /// Fit all output channels of a layer alike, not by how much the outputs depend on them (which
+    /// is done where those are no classes)
     #[arg(long)]
     pub unweighted: bool,
     /// Layers that share a pass over the data: 1 is most accurate, 0 means all

@@ -98,7 +98,7 @@ pub struct CalibrationSettings {
     /// Whether the chosen chain is fitted again to all positions, held-out ones included.
     pub refit: bool,
     /// Whether output channels count by how much the network's outputs depend on them, where the
-    /// source is data and operators have gradients; else all alike.
+    /// source is data, the outputs are no classes and operators have gradients; else all alike.
     pub weighted: bool,
     /// Folder in which the statistics of planning are kept, so that another budget for the
     /// same model and data needs no pass over them; `None` keeps none.

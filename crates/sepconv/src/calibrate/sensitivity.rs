@@ -4,6 +4,9 @@
 //! says the diagonal of the Fisher information, averaged over positions; a fit of outputs that are
 //! multiplied by its root would count every channel as the outputs do. Activations of slopes
 //! alone (`Relu`, `LeakyRelu`) go along with any positive factor, those with a ceiling do not.
+//!
+//! Outputs of classes are left alone: the information is that of small steps and of the few samples
+//! that the network is not sure of, and what it gained there is mixed (docs/accuracy.md).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
 use sepconv_passes::Site;
 use sepconv_targets::Target;
-use sepconv_tune::{Compute, Draw, Network, Values};
+use sepconv_tune::{Compute, Draw, Nature, Network, Values};
 
 use super::cache::StatisticsCache;
 use super::ends::Ends;
@@ -36,8 +39,8 @@ const SAMPLES: (usize, usize) = (8, 256);
 /// Least factor: what the samples at hand do not depend on may matter on others.
 const LEAST: f64 = 0.1;
 
-/// The factors for all layers of the survey. None where layers are not fitted to data, and for
-/// layers behind which an operator has no gradient.
+/// The factors for all layers of the survey. None where layers are not fitted to data or outputs are
+/// classes, and for layers behind which an operator has no gradient.
 pub(crate) fn sensitivities<'a>(
     prepared: &'a Prepared,
     calibration: &CalibrationSettings,
@@ -129,6 +132,9 @@ fn measured(
             .collect::<Vec<_>>(),
         _ => return Ok(none()),
     };
+    if natures.iter().any(|n| *n != Nature::Numbers) {
+        return Ok(none());
+    }
     let asked: Vec<ValueId> = watched.iter().flatten().copied().collect();
     progress.on(Event::Begin {
         stage: "weighing channels",
@@ -200,7 +206,7 @@ fn chosen(model: &Loaded, samples: &Samples, calibration: &CalibrationSettings) 
 
 /// Fourth roots, relative to their mean, not too small: half-way, in logarithms, between channels
 /// that count as the outputs do and channels that count alike. The information is that of few samples and
-/// of small steps; the square root itself left more on all models but one (docs/accuracy.md).
+/// of small steps; the square root itself gained less (docs/accuracy.md).
 fn factors(squares: &[f64]) -> Option<Vec<f64>> {
     let mean = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
     if !(mean > 0.0 && mean.is_finite()) {
