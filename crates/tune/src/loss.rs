@@ -63,6 +63,19 @@ pub struct Goal {
 /// Probabilities are not taken for less.
 const LEAST: f64 = 1e-7;
 
+/// Logarithms of the probabilities of classes `[rows, classes]`, at a temperature.
+pub(crate) fn log_probabilities(
+    nature: Nature,
+    x: &Tensor,
+    temperature: f64,
+) -> Result<Tensor, TuneError> {
+    let logits = match nature {
+        Nature::Probabilities => (x + LEAST)?.log()?,
+        _ => x.clone(),
+    };
+    Ok(log_softmax(&(logits / temperature)?)?)
+}
+
 impl Goal {
     /// The loss summed over rows: `value` and `target` are `[rows, ...]`. Differences are means
     /// over a row; a divergence is in nats times the temperature squared (arXiv 1503.02531,
@@ -84,22 +97,14 @@ impl Goal {
         let mean = |t: Tensor| t.mean(D::Minus1)?.sum_all();
         Ok(match self.loss {
             Loss::Kl => {
-                let p = self.log_probabilities(&target, temperature)?;
-                let q = self.log_probabilities(&value, temperature)?;
+                let p = log_probabilities(self.nature, &target, temperature)?;
+                let q = log_probabilities(self.nature, &value, temperature)?;
                 let divergence = (p.exp()? * (p - q)?)?.sum_all()?;
                 (divergence * (temperature * temperature))?
             }
             Loss::L2 => mean((value - target)?.sqr()?)?,
             Loss::L1 => mean((value - target)?.abs()?)?,
         })
-    }
-
-    fn log_probabilities(&self, x: &Tensor, temperature: f64) -> Result<Tensor, TuneError> {
-        let logits = match self.nature {
-            Nature::Probabilities => (x + LEAST)?.log()?,
-            _ => x.clone(),
-        };
-        Ok(log_softmax(&(logits / temperature)?)?)
     }
 
     /// How well rows agree, summed: rows with the same largest element where this is about

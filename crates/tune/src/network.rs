@@ -154,15 +154,22 @@ impl Network {
     /// # Errors
     /// [`TuneError::Operator`].
     pub fn values(&self, given: &[Values]) -> Result<Vec<Values>, TuneError> {
-        let tensor = |v: &Values| Tensor::from_slice(&v.elements, v.dims.as_slice(), &self.device);
-        let given = given.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
-        let made = self.run(&given, false)?.into_iter().map(|t| {
-            Ok(Values {
-                dims: t.dims().to_vec(),
-                elements: t.flatten_all()?.to_vec1()?,
-            })
-        });
+        let made = self
+            .run(&self.tensors(given)?, false)?
+            .into_iter()
+            .map(|t| {
+                Ok(Values {
+                    dims: t.dims().to_vec(),
+                    elements: t.flatten_all()?.to_vec1()?,
+                })
+            });
         made.collect()
+    }
+
+    /// Values where the network is computed.
+    pub(crate) fn tensors(&self, values: &[Values]) -> Result<Vec<Tensor>, TuneError> {
+        let tensor = |v: &Values| Tensor::from_slice(&v.elements, v.dims.as_slice(), &self.device);
+        Ok(values.iter().map(tensor).collect::<Result<_, _>>()?)
     }
 
     /// The wanted values. `learns`: gradients can be taken of them.

@@ -9,13 +9,9 @@ use sepconv_ir::{Graph, ValueId};
 use crate::compute::Compute;
 use crate::draw::Draw;
 use crate::error::TuneError;
-use crate::loss::Nature;
+use crate::loss::{Nature, log_probabilities};
 use crate::network::Network;
-use crate::ops::log_softmax;
 use crate::train::Values;
-
-/// Probabilities are not taken for less.
-const LEAST: f64 = 1e-7;
 
 impl Network {
     /// Compiles what computes `wanted`, with nothing that moves.
@@ -49,10 +45,7 @@ impl Network {
         mut draw: Draw,
     ) -> Result<Vec<Option<Vec<f64>>>, TuneError> {
         let device = self.device();
-        let given = given
-            .iter()
-            .map(|v| Tensor::from_slice(&v.elements, v.dims.as_slice(), device))
-            .collect::<Result<Vec<_>, _>>()?;
+        let given = self.tensors(given)?;
         let mut vars: HashMap<ValueId, Var> = HashMap::new();
         let mut watch = |value: ValueId, tensor: Tensor| {
             if !watched.contains(&value) || tensor.dtype() != DType::F32 || tensor.rank() < 2 {
@@ -84,21 +77,18 @@ impl Network {
 /// A number whose derivative is a random direction of the output's information.
 fn projection(output: &Tensor, nature: Nature, draw: &mut Draw) -> Result<Tensor, TuneError> {
     let flat = output.flatten_from(1)?;
-    let logs = match nature {
-        Nature::Numbers => {
-            let size = flat.detach().sqr()?.mean_all()?.to_scalar::<f32>()?;
-            let length = 1.0 / size.sqrt().max(1e-12);
-            let signs = (0..flat.elem_count()).map(|_| match draw.below(2) {
-                0 => -length,
-                _ => length,
-            });
-            let signs: Vec<f32> = signs.collect();
-            let signs = Tensor::from_vec(signs, flat.dims(), flat.device())?;
-            return Ok((flat * signs)?.sum_all()?);
-        }
-        Nature::Logits => log_softmax(&flat)?,
-        Nature::Probabilities => (flat + LEAST)?.log()?,
-    };
+    if nature == Nature::Numbers {
+        let size = flat.detach().sqr()?.mean_all()?.to_scalar::<f32>()?;
+        let length = 1.0 / size.sqrt().max(1e-12);
+        let signs = (0..flat.elem_count()).map(|_| match draw.below(2) {
+            0 => -length,
+            _ => length,
+        });
+        let signs: Vec<f32> = signs.collect();
+        let signs = Tensor::from_vec(signs, flat.dims(), flat.device())?;
+        return Ok((flat * signs)?.sum_all()?);
+    }
+    let logs = log_probabilities(nature, &flat, 1.0)?;
     let mut chosen = vec![0f32; logs.elem_count()];
     let rows = logs.detach().to_vec2::<f32>()?;
     for (row, chosen) in rows.iter().zip(chosen.chunks_exact_mut(logs.dim(1)?)) {

@@ -93,18 +93,18 @@ impl Emitter<'_> {
         // Rows first, while there are fewest of them.
         for (axis, (begin, end)) in pads.iter().enumerate().rev() {
             let axis = axis + 2;
-            let mut parts = vec![Some(padded)];
-            let mut before = None;
-            if *begin > 0 {
-                before = self.zeros(&format!("{name}/pad{axis}"), shape, &grown, (axis, *begin));
-                parts.insert(0, before);
-            }
-            if *end == *begin {
-                parts.extend((*end > 0).then_some(before));
-            } else if *end > 0 {
-                let name = format!("{name}/pad{axis}_end");
-                parts.push(self.zeros(&name, shape, &grown, (axis, *end)));
-            }
+            let mut zeros = |side: &str, count: u64| {
+                let name = format!("{name}/pad{axis}{side}");
+                let made = (count > 0).then(|| self.zeros(&name, shape, &grown, (axis, count)));
+                made.flatten()
+            };
+            let before = zeros("", *begin);
+            let after = match end == begin {
+                true => before,
+                false => zeros("_end", *end),
+            };
+            let parts = [before, Some(padded), after].into_iter().flatten();
+            let parts: Vec<_> = parts.map(Some).collect();
             if parts.len() > 1 {
                 let along = Some(("axis", AttributeValue::Int(axis as i64)));
                 let name = format!("{name}/padded{axis}");

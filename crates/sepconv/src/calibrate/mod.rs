@@ -228,7 +228,7 @@ pub(crate) fn calibrate(
         .filter_map(|(i, l)| Some((i, l, &l.site.as_ref().ok()?.0)))
         .collect();
     let sites: Vec<&Site> = layers.iter().map(|(_, _, site)| *site).collect();
-    let weights = sensitivities(prepared, calibration, settings.target, progress)?;
+    let weights = sensitivities(prepared, calibration, settings.target, None, progress)?;
     let mut collector = Collector::new(model, settings.target, calibration, &sites, weights)?;
     progress.on(Event::Begin {
         stage: "calibrating",

@@ -52,10 +52,6 @@ pub(crate) fn score(
 ) -> Result<Vec<Score>, Error> {
     let model = &prepared.folded;
     let sites: Vec<&Site> = prepared.survey.sites().map(|(site, _)| site).collect();
-    progress.on(Event::Begin {
-        stage: "scoring",
-        total: sites.len(),
-    });
     let quick = CalibrationSettings {
         fit: FitOptions {
             rounds: 1,
@@ -65,8 +61,13 @@ pub(crate) fn score(
         },
         ..calibration.clone()
     };
-    let weights = sensitivities(prepared, calibration, settings.target, progress)?;
     let cache = StatisticsCache::open(model, &sites, calibration, settings.target);
+    let (target, opened) = (settings.target, cache.as_ref());
+    let weights = sensitivities(prepared, calibration, target, opened, progress)?;
+    progress.on(Event::Begin {
+        stage: "scoring",
+        total: sites.len(),
+    });
     let stored = cache.as_ref().and_then(|c| c.read(sites.len()));
     let statistics = match stored {
         Some(statistics) => statistics,

@@ -45,6 +45,7 @@ pub(crate) fn sensitivities<'a>(
     prepared: &'a Prepared,
     calibration: &CalibrationSettings,
     target: &dyn Target,
+    opened: Option<&StatisticsCache>,
     progress: &dyn Progress,
 ) -> Result<&'a Sensitivities, Error> {
     if let Some(known) = prepared.sensitivities.get() {
@@ -53,14 +54,19 @@ pub(crate) fn sensitivities<'a>(
     let sites: Vec<&Site> = prepared.survey.sites().map(|(site, _)| site).collect();
     let found = match &calibration.source {
         Source::Data(_) if calibration.weighted => {
-            let cache = StatisticsCache::open(&prepared.folded, &sites, calibration, target);
+            // Its name is a hash of the model and the data.
+            let own = match opened {
+                Some(_) => None,
+                None => StatisticsCache::open(&prepared.folded, &sites, calibration, target),
+            };
+            let cache = opened.or(own.as_ref());
             let channels = || sites.iter().map(|site| site.kernel.out_channels);
-            let stored = cache.as_ref().and_then(|c| c.read_factors(channels()));
+            let stored = cache.and_then(|c| c.read_factors(channels()));
             let factors = match stored {
                 Some(factors) => factors,
                 None => {
                     let found = measured(&prepared.folded, &sites, calibration, target, progress)?;
-                    if let Some(cache) = &cache {
+                    if let Some(cache) = cache {
                         cache.write_factors(&found, channels());
                     }
                     found
