@@ -61,7 +61,12 @@ fn every_lowering_of_dw_pw_equals_the_original_at_full_rank() {
 
 #[test]
 fn every_lowering_of_pw_dw_equals_the_original_at_full_rank() {
-    for lowering in ["branches", "fused", "branches-padded"] {
+    for lowering in [
+        "branches",
+        "fused",
+        "branches-padded",
+        "branches-input-padded",
+    ] {
         full_rank_is_exact(&digits(), "pw-dw", lowering);
     }
 }

@@ -24,7 +24,9 @@ fn every_form_is_rewritten_exactly() {
             "--order pw-dw --lowering fused",
             "--order dw-pw --lowering tiled-padded",
             "--order pw-dw --lowering branches-padded",
+            "--order pw-dw --lowering branches-input-padded",
             "--families spatial --lowering fused-padded",
+            "--families tucker --lowering fused-input-padded",
             "--families spatial",
             "--families tucker",
         ] {
@@ -46,7 +48,20 @@ fn every_form_is_rewritten_exactly() {
                 continue;
             }
             let layers = report.json();
-            let made = layers["layers"].as_array().unwrap().iter();
+            let all = layers["layers"].as_array().unwrap();
+            let saved = |l: &Value| {
+                let of = |key: &str| l[key].as_i64();
+                Some(of("macs_before")? - of("macs_after")?)
+            };
+            let saved = all.iter().map(saved).sum::<Option<i64>>();
+            // A batch norm that is folded saves MACs as well; of bodies, one is counted.
+            let inner = all.iter().any(|l| l["in_subgraph"] == true);
+            if let Some(saved) = saved.filter(|_| !inner && case != "normalised-before") {
+                let macs = |model: &str| layers[model]["macs"].as_i64().unwrap();
+                let counted = macs("original") - macs("compressed");
+                assert_eq!(saved, counted, "{case} {form}");
+            }
+            let made = all.iter();
             rewritten += made.filter(|l| l["rank"].is_u64()).count();
             let found = ask(json!({"do": "interface", "original": model, "rewritten": out}));
             assert_eq!(found["problems"], json!([]), "{case} {form}");

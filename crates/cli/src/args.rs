@@ -660,6 +660,10 @@ pub enum LoweringArg {
     TiledPadded,
     /// As fused, so padded
     FusedPadded,
+    /// As branches, PW->DW, the input padded once before everything
+    BranchesInputPadded,
+    /// As fused, the input padded before the first pointwise
+    FusedInputPadded,
     /// What runs fastest on most runtimes
     Auto,
 }

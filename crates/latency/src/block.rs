@@ -8,7 +8,7 @@ use sepconv_factor::{
     transposed_chain_macs,
 };
 use sepconv_ir::{DType, Graph};
-use sepconv_passes::{Product, Site};
+use sepconv_passes::{Lowering, Product, Site, lowering as lowered};
 
 use crate::error::LatencyError;
 
@@ -273,7 +273,8 @@ impl Block {
         })
     }
 
-    /// MACs of one pass over the whole batch, bias and activation not counted.
+    /// MACs of one pass over the whole batch, bias and activation not counted; with the rim
+    /// that some lowerings compute.
     ///
     /// # Errors
     /// As [`Block::stages`]; [`LatencyError::Form`] where the output is empty.
@@ -288,7 +289,14 @@ impl Block {
             Form::Chain { .. } if transposed => {
                 transposed_chain_macs(&self.stages()?, &g.input, &output)
             }
-            Form::Chain { .. } => chain_macs(&self.stages()?, &g.input, &output),
+            Form::Chain { lowering, .. } => {
+                let rim = lowered(lowering).is_some_and(Lowering::computes_rim);
+                let (begins, ends) = g.pads.split_at(g.input.len());
+                let pads = begins.iter().zip(ends);
+                let extents = g.input.iter().zip(pads);
+                let input = extents.map(|(n, (b, e))| n + if rim { b + e } else { 0 });
+                chain_macs(&self.stages()?, &input.collect::<Vec<_>>(), &output)
+            }
         };
         Ok(macs.saturating_mul(g.batch as u64))
     }

@@ -8,7 +8,7 @@ use crate::compress::Compressed;
 use crate::error::Error;
 use crate::judge::Judge;
 use crate::loaded::Loaded;
-use crate::planning::{Costs, Planning, SHARE, Settled, Solution, Unit, timed};
+use crate::planning::{Costs, Planning, SHARE, Settled, Solution, Timer, Unit, Written, timed};
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::search::search;
@@ -70,13 +70,13 @@ fn meet_with(
                 return Err(prepared.failed(PassError::Unreachable { target, least }));
             }
         }
-        let planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
+        let mut planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
         to_fraction(
             model,
             prepared,
             settings,
             calibration,
-            (&planning, unit),
+            (&mut planning, unit),
             fraction,
             progress,
         )
@@ -321,15 +321,18 @@ fn keep_paying(
     let known = |layer: usize| layers[layer].site.as_ref().map_or(&[][..], |(_, c)| c);
     let wanted =
         |layer: usize, candidate: usize| admissible[layer].contains(&known(layer)[candidate]);
-    let costs = timed(model, prepared, settings, &wanted, progress)?;
+    let costs = timed(
+        (model, prepared),
+        settings,
+        &wanted,
+        Unit::Latency,
+        progress,
+    )?;
     for (layer, admissible) in admissible.iter_mut().enumerate() {
         let candidates = known(layer).iter().zip(&costs.candidates[layer]);
         let paying = candidates.filter_map(|(candidate, cost)| {
-            let (_, lowering) = (*cost)?;
-            Some(Candidate {
-                lowering: lowering.map(str::to_owned),
-                ..candidate.clone()
-            })
+            let (_, written) = (*cost)?;
+            Some(Written::apply(written, candidate))
         });
         *admissible = paying.collect();
     }
@@ -367,7 +370,14 @@ fn within(
     let calibration = calibration.map(|c| judge.spares(c));
     let calibration = calibration.as_ref();
     let unit = settings.unit();
-    let planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
+    let mut planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
+    let timer = Timer {
+        model,
+        prepared,
+        settings,
+        unit,
+        progress,
+    };
     let (mut low, mut high) = (planning.least(), 1.0);
     let mut best: Option<Compressed> = None;
     let mut closest = f64::INFINITY;
@@ -376,9 +386,12 @@ fn within(
         if high - middle < 0.01 {
             break;
         }
-        let Ok(solution) = planning.solve(middle, SHARE) else {
-            low = middle;
-            continue;
+        let solution = match planning.solve_near(&timer, middle, SHARE) {
+            Err(Error::Pass { .. }) => {
+                low = middle;
+                continue;
+            }
+            solution => solution?,
         };
         if solution.chosen.iter().all(Option::is_none) {
             break;

@@ -6,7 +6,7 @@ use sepconv_analysis::NodeRow;
 use sepconv_data::SyntheticKind;
 use sepconv_ir::{Graph, Operator};
 use sepconv_onnx::Document;
-use sepconv_passes::{Choice, Site};
+use sepconv_passes::{AppliedLayer, Candidate, Choice, Site, lowering};
 use serde::Serialize;
 
 use crate::bench::BenchRun;
@@ -238,6 +238,22 @@ fn measure(
     }
 }
 
+/// MACs of a rewritten layer beyond those of its plan: of the rim that the lowering computes which
+/// was asked for in place of the planned one.
+fn rim(compressed: &Compressed, applied: Option<&AppliedLayer>, planned: &Candidate) -> u64 {
+    let asked = applied.filter(|a| planned.lowering.as_deref() != Some(&a.lowering));
+    let Some(applied) = asked.filter(|a| lowering(&a.lowering).is_some_and(|l| l.computes_rim()))
+    else {
+        return 0;
+    };
+    let graph = compressed.model.graph();
+    let written = format!("{}/", applied.layer);
+    let rows = compressed.model.cost.nodes.iter();
+    let own = rows.filter(|row| graph.label(row.node).starts_with(&written));
+    let macs: u64 = own.filter_map(|row| row.cost.macs).sum();
+    macs.saturating_sub(planned.macs)
+}
+
 fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
     let graph = original.graph();
     let known = |name: &str| {
@@ -282,7 +298,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
                 lowering: applied.map(|a| a.lowering.clone()),
                 reason: None,
                 macs_before: before,
-                macs_after: before.map(|_| c.macs),
+                macs_after: before.map(|_| c.macs + rim(compressed, applied, c)),
                 weight_error: c.weight_error,
                 fit: compressed.fits.get(&entry.layer).copied(),
                 time_before: compressed.times.get(&entry.layer).map(|t| t.0),

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::functions::reaching;
 use crate::loaded::Loaded;
 use crate::meter::Meter;
-use crate::planning::{Planning, SHARE};
+use crate::planning::{Planning, SHARE, Timer};
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::settings::{Budget, DataFree, Settings};
@@ -59,14 +59,21 @@ pub fn sweep(
     let mut prepared = Prepared::new(model, &wide, progress)?;
     let calibration = wide.fitted_to(&prepared);
     let calibration = calibration.as_ref();
-    let planning = Planning::new(model, &mut prepared, &wide, calibration, unit, progress)?;
+    let mut planning = Planning::new(model, &mut prepared, &wide, calibration, unit, progress)?;
+    let timer = Timer {
+        model,
+        prepared: &prepared,
+        settings: &wide,
+        unit,
+        progress,
+    };
     for fraction in &plan.fractions {
-        let solution = match planning.solve(*fraction, SHARE) {
-            Err(PassError::Unreachable { .. }) => continue,
-            other => other.map_err(|source| Error::Pass {
-                file: model.file(),
-                source,
-            })?,
+        let solution = match planning.solve_near(&timer, *fraction, SHARE) {
+            Err(Error::Pass {
+                source: PassError::Unreachable { .. },
+                ..
+            }) => continue,
+            other => other?,
         };
         let made = realised(
             &prepared,

@@ -5,7 +5,7 @@ use crate::calibrate::CalibrationSettings;
 use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
-use crate::planning::{Planning, SHARE, Solution, Unit};
+use crate::planning::{Planning, SHARE, Solution, Timer, Unit};
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -18,15 +18,22 @@ pub(crate) fn to_fraction(
     prepared: &Prepared,
     settings: &Settings,
     calibration: Option<&CalibrationSettings>,
-    (planning, unit): (&Planning, Unit),
+    (planning, unit): (&mut Planning, Unit),
     fraction: f64,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    let timer = Timer {
+        model,
+        prepared,
+        settings,
+        unit,
+        progress,
+    };
     // The first plan ignores what time its saving is worth.
     let (mut aim, mut share) = (fraction, 0.0);
     let mut tried: Vec<(Solution, Trial)> = Vec::new();
     for _ in 0..TRIES {
-        let solution = planning.solve(aim, share).map_err(|e| prepared.failed(e))?;
+        let solution = planning.solve_near(&timer, aim, share)?;
         let again = |(other, _): &(Solution, Trial)| other.chosen == solution.chosen;
         let known = tried.iter().find(|t| again(t)).map(|(_, trial)| *trial);
         let trial = match known {
@@ -120,16 +127,24 @@ fn trial(
         return Ok(enough);
     };
     let run = latency.time([model, &made()?.model], settings.seed, &())?;
-    let time = run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median);
     Ok(match unit {
         Unit::Latency => Trial {
-            cost: time,
+            cost: run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median),
             ..enough
         },
-        _ => Trial {
-            cost,
-            share: (1.0 - time) / (1.0 - cost).max(1e-9),
-        },
+        _ => {
+            // Undisturbed, as the costs of layers are.
+            let least = run.models.iter().map(|m| m.timing.min);
+            let least: Vec<f64> = least.collect();
+            let time = match least.as_slice() {
+                [original, .., made] if *original > 0.0 => made / original,
+                _ => 1.0,
+            };
+            Trial {
+                cost,
+                share: (1.0 - time) / (1.0 - cost).max(1e-9),
+            }
+        }
     })
 }
 

@@ -1,6 +1,6 @@
 //! Adding the convolutions of a chain to a patch.
 
-use sepconv_analysis::AutoPad;
+use sepconv_analysis::{AutoPad, ConvAttributes};
 use sepconv_factor::StageShape;
 use sepconv_ir::{AttributeValue, DType, Operator, Patch, PatchValue, Tensor, ValueId};
 
@@ -41,8 +41,10 @@ pub struct Emitter<'a> {
     /// Whether the bias is the original's.
     kept_bias: bool,
     output: ValueId,
-    /// Whether padding is made beforehand.
-    apart: bool,
+    /// What the chain reads.
+    pub(super) input: Option<PatchValue>,
+    /// Where padding is made beforehand.
+    pub(super) apart: Option<padded::At>,
     pub(super) made: padded::Made,
 }
 
@@ -66,7 +68,8 @@ impl<'a> Emitter<'a> {
             kept_bias: new_bias.is_none(),
             bias: new_bias.or_else(|| original.input(2).map(Into::into)),
             output,
-            apart: false,
+            input: original.input(0).map(Into::into),
+            apart: None,
             made: padded::Made::new(),
         }
     }
@@ -75,9 +78,9 @@ impl<'a> Emitter<'a> {
         self.patch
     }
 
-    /// From now on the padding of filters is made beforehand.
-    pub(super) fn pad_apart(&mut self) {
-        self.apart = true;
+    /// The attributes of the convolution.
+    pub(super) fn attributes_of_original(&self) -> &'a ConvAttributes {
+        &self.site.attributes
     }
 
     /// Element type of the convolution.
@@ -92,9 +95,9 @@ impl<'a> Emitter<'a> {
         self.patch.initializer(name, tensor)
     }
 
-    /// The input of the convolution.
+    /// The input of the convolution, with zeros around it where the lowering pads it.
     pub fn input(&self) -> Option<PatchValue> {
-        self.original.input(0).map(Into::into)
+        self.input
     }
 
     /// Takes the bias: it enters exactly one of the operators.
@@ -114,10 +117,13 @@ impl<'a> Emitter<'a> {
         if let Some(product) = self.site.product {
             return self.product(product, part, input, bias, place);
         }
-        let pads = padded::pads(part.stage, &self.site.attributes).filter(|_| self.apart);
-        let (input, apart) = match (pads, input) {
-            (Some(pads), Some(x)) => (self.padded(&part.name, x, &pads), true),
-            (_, input) => (input, false),
+        let (input, apart) = match (self.apart, input) {
+            (Some(padded::At::Filters), Some(x)) => {
+                let pads = padded::pads(part.stage, &self.site.attributes);
+                let padded = pads.map(|pads| self.padded(&part.name, x, &pads));
+                (padded.unwrap_or(Some(x)), padded.is_some())
+            }
+            (at, input) => (input, at.is_some()),
         };
         let spatial = &part.stage.kernel.spatial;
         let taps: usize = spatial.iter().product();

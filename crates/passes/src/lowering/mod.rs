@@ -13,6 +13,7 @@ mod tiled;
 
 pub use emitter::{Emitter, Part, Place};
 
+use padded::At;
 use sepconv_factor::{Chain, Role};
 
 /// Writes a chain into the graph.
@@ -29,6 +30,12 @@ pub trait Lowering: Send + Sync {
     /// Whether the padding of filters is made by operators of its own: worth a try on runtimes
     /// that pad slowly.
     fn pads_apart(&self) -> bool {
+        false
+    }
+
+    /// Whether stages in front of the window compute a rim of zeros too, which takes MACs: their
+    /// input is larger by what the convolution pads.
+    fn computes_rim(&self) -> bool {
         false
     }
 
@@ -54,14 +61,27 @@ pub fn lowerings() -> &'static [&'static dyn Lowering] {
         &padded::Padded {
             name: "branches-padded",
             inner: &branches::Branches,
+            at: At::Filters,
         },
         &padded::Padded {
             name: "tiled-padded",
             inner: &tiled::Tiled,
+            at: At::Input(None),
         },
         &padded::Padded {
             name: "fused-padded",
             inner: &fused::Fused,
+            at: At::Filters,
+        },
+        &padded::Padded {
+            name: "branches-input-padded",
+            inner: &branches::Branches,
+            at: At::Input(Some(Role::Pointwise)),
+        },
+        &padded::Padded {
+            name: "fused-input-padded",
+            inner: &fused::Fused,
+            at: At::Input(Some(Role::Pointwise)),
         },
     ]
 }

@@ -7,14 +7,28 @@ use sepconv_ir::{AttributeValue, PatchValue, Tensor};
 use super::Lowering;
 use super::emitter::{Emitter, Place};
 
-/// Depthwise and spatial convolutions read a map with its zeros around it, and pad no more:
-/// tract takes up to twice as long where they pad for themselves. Dense ones stay as they are.
+/// Convolutions read a map with its zeros around it, and pad no more: tract takes up to twice as
+/// long where they pad for themselves.
 ///
 /// The zeros are `ConstantOfShape`s (ONNX opset 9 and later) of the extents that `Shape` gives, so
 /// that batch and extents stay free; where they are fixed runtimes compute them beforehand.
 pub(super) struct Padded {
     pub name: &'static str,
     pub inner: &'static dyn Lowering,
+    pub at: At,
+}
+
+/// Where the zeros come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// In front of every depthwise or spatial convolution; dense ones stay as they are.
+    Filters,
+    /// In front of the chain, whose stages make zeros of zeros but for the last, which has the bias
+    /// (and no window behind it): once for all branches and copies of the input, at the price
+    /// of the rim that a pointwise convolution in front computes too. That also parts channels
+    /// whose maps are a power of two: at 32x32, products of tract take half as long. For chains
+    /// that begin with the role, if any: others pad their input at the filter as well.
+    Input(Option<Role>),
 }
 
 impl Lowering for Padded {
@@ -23,15 +37,22 @@ impl Lowering for Padded {
     }
 
     fn applies(&self, chain: &Chain) -> Result<(), &'static str> {
-        let pads = chain.stages.iter().any(|stage| filters(&stage.shape));
-        if !pads {
-            return Err("only for depthwise or spatial filters");
+        let mut stages = chain.stages.iter().map(|stage| &stage.shape);
+        let first = stages.clone().next().map(|stage| stage.role);
+        match self.at {
+            At::Filters if !stages.any(filters) => Err("only for depthwise or spatial filters"),
+            At::Input(Some(role)) if first != Some(role) => Err("only behind a pointwise stage"),
+            At::Input(_) if !stages.any(windowed) => Err("only for filters"),
+            _ => self.inner.applies(chain),
         }
-        self.inner.applies(chain)
     }
 
     fn pads_apart(&self) -> bool {
         true
+    }
+
+    fn computes_rim(&self) -> bool {
+        matches!(self.at, At::Input(Some(_)))
     }
 
     fn opset(&self) -> i64 {
@@ -39,15 +60,18 @@ impl Lowering for Padded {
     }
 
     fn emit(&self, chain: &Chain, emitter: &mut Emitter<'_>) {
-        emitter.pad_apart();
+        emitter.pad_apart(self.at);
         self.inner.emit(chain, emitter);
     }
 }
 
 /// Whether a stage is one whose padding is made beforehand.
 fn filters(stage: &StageShape) -> bool {
-    let role = matches!(stage.role, Role::Depthwise | Role::Spatial);
-    role && stage.kernel.spatial.iter().any(|k| *k > 1)
+    matches!(stage.role, Role::Depthwise | Role::Spatial) && windowed(stage)
+}
+
+fn windowed(stage: &StageShape) -> bool {
+    stage.kernel.spatial.iter().any(|k| *k > 1)
 }
 
 /// Maps that were padded, with how and what became of them.
@@ -55,20 +79,39 @@ pub(super) type Made = Vec<(PatchValue, Vec<(u64, u64)>, PatchValue)>;
 
 /// What a stage's axes are padded by; `None` where it is not padded beforehand.
 pub(super) fn pads(stage: &StageShape, a: &ConvAttributes) -> Option<Vec<(u64, u64)>> {
-    let same = matches!(a.auto_pad, AutoPad::SameUpper | AutoPad::SameLower);
-    // What `SAME_*` pads at a stride depends on the extents.
-    if a.transposed || !filters(stage) || same && a.strides.iter().any(|s| *s != 1) {
-        return None;
-    }
-    let all = a.explicit_pads(&vec![1; a.axes()])?;
-    let (begins, ends) = all.split_at(a.axes());
-    let pairs = begins.iter().copied().zip(ends.iter().copied());
-    let own = pairs.zip(&stage.axes);
+    let all = fixed(a).filter(|_| filters(stage))?;
+    let own = all.into_iter().zip(&stage.axes);
     let own: Vec<(u64, u64)> = own.map(|(p, c)| if *c { p } else { (0, 0) }).collect();
     own.iter().any(|p| *p != (0, 0)).then_some(own)
 }
 
+/// What a convolution pads each axis by, whatever its extent.
+fn fixed(a: &ConvAttributes) -> Option<Vec<(u64, u64)>> {
+    let same = matches!(a.auto_pad, AutoPad::SameUpper | AutoPad::SameLower);
+    // What `SAME_*` pads at a stride depends on the extents.
+    if a.transposed || same && a.strides.iter().any(|s| *s != 1) {
+        return None;
+    }
+    let all = a.explicit_pads(&vec![1; a.axes()])?;
+    let (begins, ends) = all.split_at(a.axes());
+    Some(begins.iter().copied().zip(ends.iter().copied()).collect())
+}
+
 impl Emitter<'_> {
+    /// From now on what is padded is padded beforehand.
+    fn pad_apart(&mut self, at: At) {
+        self.apart = Some(At::Filters);
+        if at == At::Filters {
+            return;
+        }
+        let pads = fixed(self.attributes_of_original());
+        let pads = pads.filter(|pads| pads.iter().any(|p| *p != (0, 0)));
+        if let (Some(pads), Some(x)) = (pads, self.input()) {
+            let padded = self.padded("input", x, &pads);
+            (self.input, self.apart) = (padded, Some(at));
+        }
+    }
+
     /// `x` with zeros around it, as `<layer>/<name>/pad...`; `x` that was padded so before is not
     /// padded again.
     pub(super) fn padded(

@@ -130,3 +130,31 @@ fn padding_is_made_once_for_all_branches_and_the_filters_pad_no_more() {
     assert_eq!(graph.find("c/pw/padded2.out"), None);
     assert!(graph.find("c/dw/padded2.out").is_some());
 }
+
+#[test]
+fn the_input_of_a_chain_is_padded_once_and_pointwise_stages_compute_the_rim() {
+    let padded = crate::lowering("branches-input-padded").unwrap();
+    assert!(padded.computes_rim() && padded.pads_apart());
+    let (graph, used) = rewrite(&conv(12, 6, 1, 2), Order::PwDw, 2, padded);
+    assert_eq!(used, "branches-input-padded");
+    let count = |name: &str| graph.operators().filter(|(_, op)| op.is(name)).count();
+    assert_eq!((count("Shape"), count("Concat"), count("Conv")), (1, 2, 4));
+    let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+    let extents = |name: &str| shapes.extents(graph.find(name).unwrap());
+    assert_eq!(extents("c/input/padded2.out"), Some(vec![1, 6, 10, 10]));
+    for (name, extent) in [("c/pw_1.out", 10), ("c/dw_1.out", 4)] {
+        let made = extents(name).unwrap();
+        assert_eq!(made[2..], [extent, extent], "{name}");
+    }
+    // What begins with its filters is padded at these.
+    let (_, used) = rewrite(&conv(12, 6, 1, 1), Order::DwPw, 2, padded);
+    assert_eq!(used, "branches");
+    // Copies are made of the padded input.
+    let tiled = crate::lowering("tiled-padded").unwrap();
+    assert!(!tiled.computes_rim());
+    let (graph, _) = rewrite(&conv(12, 6, 1, 1), Order::DwPw, 2, tiled);
+    let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+    let extents = |name: &str| shapes.extents(graph.find(name).unwrap());
+    assert_eq!(extents("c/tile.out"), Some(vec![1, 12, 10, 10]));
+    assert_eq!(extents("c/dw.out"), Some(vec![1, 12, 8, 8]));
+}

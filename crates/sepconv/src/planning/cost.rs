@@ -27,8 +27,29 @@ pub enum Unit {
     Cost,
 }
 
-/// A cost, and the lowering that costs so where it was measured.
-pub(crate) type FormCost = (f64, Option<&'static str>);
+/// A cost, and what costs so where it was measured.
+pub(crate) type FormCost = (f64, Option<Written>);
+
+/// How a candidate is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// By this lowering.
+    pub lowering: &'static str,
+    /// MACs of the rim that it computes besides.
+    pub rim: u64,
+}
+
+impl Written {
+    /// A candidate as it is written, where that is known.
+    pub fn apply(written: Option<Self>, candidate: &Candidate) -> Candidate {
+        let rim = written.map_or(0, |w| w.rim);
+        Candidate {
+            lowering: written.map(|w| w.lowering.to_owned()),
+            macs: candidate.macs.saturating_add(rim),
+            ..candidate.clone()
+        }
+    }
+}
 
 /// Costs of a model's layers and of what could take their place. Additive.
 #[derive(Clone)]
@@ -81,27 +102,39 @@ impl Costs {
     }
 
     /// Seconds on a target, measured; `seconds` of the original and of the model as folded. Only
-    /// candidates for which `wanted` holds are timed.
+    /// candidates for which `wanted` holds are timed. Of lowerings the fastest is taken, and
+    /// where `unit` is MACs that of the least product of both.
     pub fn measured(
-        model: &Loaded,
-        prepared: &Prepared,
+        of: (&Loaded, &Prepared),
         families: &Families,
         (original, total): (f64, f64),
-        measured: &Measured,
+        by: (&Measured, Unit),
         wanted: &dyn Fn(usize, usize) -> bool,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
-        let by = By {
-            model: measured,
-            stage: "timing layers",
-            pays: PAYS,
-        };
-        let costs = Self::of_blocks(model, prepared, families, &by, wanted, progress)?;
+        let costs = Self::of_blocks(of, families, &By::time(by), wanted, progress)?;
         Ok(Self {
             total,
             original,
             ..costs
         })
+    }
+
+    /// Adds what is wanted to measured costs.
+    pub fn extend(
+        &mut self,
+        of: (&Loaded, &Prepared),
+        families: &Families,
+        by: (&Measured, Unit),
+        wanted: &dyn Fn(usize, usize) -> bool,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let more = Self::of_blocks(of, families, &By::time(by), wanted, progress)?;
+        let layers = self.candidates.iter_mut().zip(more.candidates);
+        for (own, more) in layers.flat_map(|(own, more)| own.iter_mut().zip(more)) {
+            *own = more.or(*own);
+        }
+        Ok(())
     }
 
     /// What a cost model of the caller's says. The whole is the convolutions that it knows.
@@ -116,9 +149,10 @@ impl Costs {
             model: cost,
             stage: "costing layers",
             pays: 1.0,
+            with_macs: false,
         };
         let all = |_, _| true;
-        let costs = Self::of_blocks(model, prepared, families, &by, &all, progress)?;
+        let costs = Self::of_blocks((model, prepared), families, &by, &all, progress)?;
         let total = costs.kept.iter().flatten().sum();
         Ok(Self {
             total,
@@ -130,8 +164,7 @@ impl Costs {
     /// Costs of every convolution and of the wanted candidates in all their lowerings, the
     /// totals left at 0.
     fn of_blocks(
-        model: &Loaded,
-        prepared: &Prepared,
+        (model, prepared): (&Loaded, &Prepared),
         families: &Families,
         by: &By<'_>,
         wanted: &dyn Fn(usize, usize) -> bool,
@@ -172,9 +205,15 @@ impl Costs {
                 let any = any.map_err(failed)?;
                 let mut lowerings = any.lowerings().map_err(failed)?;
                 lowerings.retain(|l| by.model.considers(*l) && l.opset() <= opset);
+                let macs = any.macs().map_err(failed)?;
                 for lowering in lowerings {
-                    blocks.push(any.written_by(lowering.name()));
-                    places.push((i, Some((c, lowering.name()))));
+                    let block = any.written_by(lowering.name());
+                    let written = Written {
+                        lowering: lowering.name(),
+                        rim: block.macs().map_err(failed)?.saturating_sub(macs),
+                    };
+                    blocks.push(block);
+                    places.push((i, Some((c, written))));
                 }
             }
         }
@@ -194,24 +233,38 @@ impl Costs {
             let Some(cost) = cost.filter(|c| c.is_finite() && *c >= 0.0) else {
                 continue;
             };
-            let Some((candidate, lowering)) = form else {
+            let Some((candidate, written)) = form else {
                 costs.kept[layer] = Some(cost);
                 continue;
             };
             let best = &mut costs.candidates[layer][candidate];
             let faster = costs.kept[layer].is_some_and(|kept| cost < by.pays * kept);
-            if faster && best.is_none_or(|(b, _)| cost < b) {
-                *best = Some((cost, Some(lowering)));
+            let macs = layers[layer]
+                .site
+                .as_ref()
+                .map_or(0, |(_, c)| c[candidate].macs);
+            let weight = |cost: f64, written: Option<Written>| match written {
+                Some(written) if by.with_macs => cost * (macs + written.rim) as f64,
+                _ => cost,
+            };
+            let own = weight(cost, Some(written));
+            if faster && best.is_none_or(|(cost, written)| own < weight(cost, written)) {
+                *best = Some((cost, Some(written)));
             }
         }
         Ok(costs)
     }
 
-    /// Only what also pays by `timed`, in the lowering that is fastest there.
-    pub fn paying(mut self, timed: &Self) -> Self {
+    /// Only what also pays by `timed`, as it is written there; where these costs are MACs, with
+    /// those of its rim.
+    pub fn paying(mut self, timed: &Self, unit: Unit) -> Self {
         let layers = self.candidates.iter_mut().zip(&timed.candidates);
         for (cost, time) in layers.flat_map(|(costs, times)| costs.iter_mut().zip(times)) {
-            *cost = cost.and_then(|(cost, _)| Some((cost, (*time)?.1)));
+            *cost = cost.and_then(|(cost, _)| {
+                let (_, written) = (*time)?;
+                let rim = written.filter(|_| unit == Unit::Macs).map_or(0, |w| w.rim);
+                Some((cost + rim as f64, written))
+            });
         }
         self
     }
@@ -256,6 +309,20 @@ struct By<'a> {
     stage: &'static str,
     /// A form must cost less than this share of the original's cost.
     pays: f64,
+    /// Whether lowerings are compared by MACs as well.
+    with_macs: bool,
+}
+
+impl<'a> By<'a> {
+    /// Measured time, for a budget of `unit`.
+    fn time((measured, unit): (&'a Measured, Unit)) -> Self {
+        Self {
+            model: measured,
+            stage: "timing layers",
+            pays: PAYS,
+            with_macs: unit == Unit::Macs,
+        }
+    }
 }
 
 /// A form must take less than this share of the original's time: less is within the noise.

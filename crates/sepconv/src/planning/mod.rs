@@ -7,14 +7,16 @@
 
 mod cost;
 mod damage;
+mod near;
 mod probe;
 mod solve;
 mod validate;
 
-pub(crate) use cost::Costs;
+pub(crate) use cost::{Costs, Written};
 use std::collections::BTreeMap;
 
 pub use cost::Unit;
+pub(crate) use near::Timer;
 pub(crate) use probe::Prober;
 pub(crate) use solve::{SHARE, Settled};
 pub use validate::{Prediction, validate};
@@ -22,7 +24,7 @@ pub use validate::{Prediction, validate};
 use sepconv_factor::Chain;
 use sepconv_latency::Measured;
 use sepconv_onnx::Document;
-use sepconv_passes::{Candidate, Plan, Site, replace};
+use sepconv_passes::{Candidate, Plan, Site, Surveyed, replace};
 use serde::Serialize;
 
 use crate::calibrate::{CalibrationSettings, Score, score};
@@ -30,13 +32,12 @@ use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::prepared::Prepared;
 use crate::progress::{Event, Progress, step};
-use crate::settings::Settings;
+use crate::settings::{LatencyTarget, Settings};
 use damage::DamageCurve;
+use near::at_first;
 
 /// Candidates per family that are looked at, at most: ranks that count channels are many.
 const PER_FAMILY: usize = 40;
-/// The same where each of them is timed.
-const TIMED: usize = 12;
 
 /// A solved budget.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -72,6 +73,8 @@ pub(crate) struct Planning {
     candidates: Vec<Vec<Candidate>>,
     /// Whether costs are counted, and so known without a measurement.
     counted: bool,
+    /// Per layer and candidate: whether it was timed, or would not pay by far.
+    looked: Vec<Vec<bool>>,
 }
 
 impl Planning {
@@ -93,17 +96,22 @@ impl Planning {
             }
             None => weight_damages(prepared),
         };
+        let looked = promising(prepared, &damages);
         let timed = match settings.latency {
             None if unit != Unit::Latency => None,
-            _ => Some(measured(model, prepared, settings, &damages, progress)?),
+            _ => {
+                let wanted = |layer: usize, candidate: usize| looked[layer][candidate];
+                Some(timed((model, prepared), settings, &wanted, unit, progress)?)
+            }
         };
         let costs = match (unit, &timed) {
             (Unit::Latency, Some(timed)) => timed.clone(),
             (Unit::Cost, timed) => {
                 let costs = modelled(model, prepared, settings, progress)?;
-                timed.iter().fold(costs, Costs::paying)
+                let timed = timed.iter();
+                timed.fold(costs, |costs, timed| costs.paying(timed, unit))
             }
-            (unit, Some(timed)) => Costs::counted(model, prepared, unit).paying(timed),
+            (unit, Some(timed)) => Costs::counted(model, prepared, unit).paying(timed, unit),
             (unit, None) => Costs::counted(model, prepared, unit),
         };
         let layers = prepared.survey.layers.iter();
@@ -117,6 +125,7 @@ impl Planning {
             damages,
             candidates: candidates.collect(),
             counted: matches!(unit, Unit::Macs | Unit::Params),
+            looked,
         })
     }
 
@@ -172,7 +181,6 @@ fn thin(prepared: &mut Prepared, settings: &Settings) {
         .latency
         .as_ref()
         .map_or(1, |l| l.target.channel_step());
-    let most = settings.latency.map_or(PER_FAMILY, |_| TIMED);
     for layer in &mut prepared.survey.layers {
         let Ok((site, candidates)) = &mut layer.site else {
             continue;
@@ -190,11 +198,11 @@ fn thin(prepared: &mut Prepared, settings: &Settings) {
         let mut kept: Vec<Candidate> = Vec::new();
         for family in candidates.chunk_by(|a, b| a.family == b.family) {
             let n = family.len();
-            if n <= most {
+            if n <= PER_FAMILY {
                 kept.extend_from_slice(family);
             } else {
-                let at = |i: usize| family[i * (n - 1) / (most - 1)].clone();
-                kept.extend((0..most).map(at));
+                let at = |i: usize| family[i * (n - 1) / (PER_FAMILY - 1)].clone();
+                kept.extend((0..PER_FAMILY).map(at));
             }
         }
         *candidates = kept;
@@ -259,27 +267,22 @@ fn trial(prepared: &Prepared, site: &Site, chain: &Chain) -> Result<Document, Er
     Ok(document)
 }
 
-/// Costs in seconds on the settings' target. Candidates that another one of their layer beats
-/// in MACs and in damage by far are not timed.
-fn measured(
-    model: &Loaded,
-    prepared: &Prepared,
-    settings: &Settings,
-    damages: &[Vec<f64>],
-    progress: &dyn Progress,
-) -> Result<Costs, Error> {
-    let hopeless = |layer: usize, candidate: usize| {
-        let Ok((_, all)) = &prepared.survey.layers[layer].site else {
-            return true;
+/// Per layer and candidate: whether it is timed before there is a plan. Those that another one of
+/// their layer beats in MACs and in damage by far are not.
+fn promising(prepared: &Prepared, damages: &[Vec<f64>]) -> Vec<Vec<bool>> {
+    let layers = prepared.survey.layers.iter().zip(damages);
+    let of = |(layer, damages): (&Surveyed, &Vec<f64>)| {
+        let all = layer.site.as_ref().map_or(&[][..], |(_, all)| all);
+        let beaten = |i: usize| {
+            let better = |(c, damage): (&Candidate, &f64)| {
+                c.macs as f64 * 1.5 < all[i].macs as f64 && *damage <= damages[i]
+            };
+            all.iter().zip(damages).any(better)
         };
-        let (own, damage) = (&all[candidate], damages[layer][candidate]);
-        let better = |(i, c): (usize, &Candidate)| {
-            c.macs as f64 * 1.5 < own.macs as f64 && damages[layer][i] <= damage
-        };
-        all.iter().enumerate().any(better)
+        let first = at_first(all).into_iter().enumerate();
+        first.map(|(i, first)| first && !beaten(i)).collect()
     };
-    let wanted = |layer, candidate| !hopeless(layer, candidate);
-    timed(model, prepared, settings, &wanted, progress)
+    layers.map(of).collect()
 }
 
 /// Costs by the caller's cost model.
@@ -295,12 +298,13 @@ fn modelled(
     Costs::modelled(model, prepared, &settings.families, cost, progress)
 }
 
-/// Costs in seconds on the settings' target of the candidates for which `wanted` holds.
+/// Costs in seconds on the settings' target of the candidates for which `wanted` holds, as
+/// [`Costs::measured`] for a budget of `unit`.
 pub(crate) fn timed(
-    model: &Loaded,
-    prepared: &Prepared,
+    (model, prepared): (&Loaded, &Prepared),
     settings: &Settings,
     wanted: &dyn Fn(usize, usize) -> bool,
+    unit: Unit,
     progress: &dyn Progress,
 ) -> Result<Costs, Error> {
     let latency = settings.latency.ok_or_else(|| {
@@ -309,19 +313,22 @@ pub(crate) fn timed(
         )
     })?;
     let run = latency.time([model, &prepared.folded], settings.seed, &())?;
-    let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.median);
-    let cache = Measured::new(latency.target, latency.threads);
-    let cache = cache.map_err(|source| Error::Latency {
-        file: model.file(),
-        source: source.into(),
-    })?;
+    let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.min);
     Costs::measured(
-        model,
-        prepared,
+        (model, prepared),
         &settings.families,
         (seconds(0), seconds(1)),
-        &cache,
+        (&by_blocks(model, latency)?, unit),
         wanted,
         progress,
     )
+}
+
+/// What times blocks.
+fn by_blocks(model: &Loaded, latency: LatencyTarget) -> Result<Measured, Error> {
+    let measured = Measured::new(latency.target, latency.threads);
+    measured.map_err(|source| Error::Latency {
+        file: model.file(),
+        source: source.into(),
+    })
 }

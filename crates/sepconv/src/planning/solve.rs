@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use sepconv_passes::{Candidate, Item, PassError, allocate};
 
-use super::{Planning, Solution};
+use super::{Planning, Solution, Written};
 
 /// Share of the saved cost that is to become saved time: of 50 % fewer MACs, 33 % less time.
 pub(crate) const SHARE: f64 = 2.0 / 3.0;
@@ -86,7 +86,7 @@ impl Planning {
     }
 
     /// The index of a layer's candidate.
-    fn place(&self, layer: usize, candidate: &Candidate) -> Option<usize> {
+    pub(super) fn place(&self, layer: usize, candidate: &Candidate) -> Option<usize> {
         let same = |c: &Candidate| c.family == candidate.family && c.rank == candidate.rank;
         self.candidates[layer].iter().position(same)
     }
@@ -150,6 +150,7 @@ impl Planning {
     fn rivals(&self, layer: usize, own: &Candidate) -> Vec<Candidate> {
         let (all, damages) = (&self.candidates[layer], &self.damages[layer]);
         let cost = |i: usize| self.costs.candidates[layer][i].map(|(cost, _)| cost);
+        let macs = |i: usize| self.planned(layer, i).macs;
         let Some(index) = self.place(layer, own) else {
             return Vec::new();
         };
@@ -160,7 +161,7 @@ impl Planning {
             let other = &all[*i];
             other.family != own.family
                 && cost(*i).is_some_and(|cost| cost <= most)
-                && other.macs <= own.macs
+                && macs(*i) <= own.macs
                 && self.time_of(layer, Some(*i)) <= self.time_of(layer, Some(index))
                 && damages[*i] <= RIVAL * damages[index]
         };
@@ -171,13 +172,10 @@ impl Planning {
         rivals.into_iter().map(|i| self.planned(layer, i)).collect()
     }
 
-    /// A candidate in the lowering that it was costed in.
+    /// A candidate as it was costed.
     fn planned(&self, layer: usize, index: usize) -> Candidate {
-        let lowering = self.costs.candidates[layer][index].and_then(|(_, lowering)| lowering);
-        Candidate {
-            lowering: lowering.map(str::to_owned),
-            ..self.candidates[layer][index].clone()
-        }
+        let written = self.costs.candidates[layer][index].and_then(|(_, written)| written);
+        Written::apply(written, &self.candidates[layer][index])
     }
 
     /// The plan with the least sum of damage and of the time it takes at a price for the
@@ -268,11 +266,12 @@ mod tests {
     /// Two layers of 50 MACs and 5 s. Of the same MACs, 'slow' forms save no time and 'fast' ones
     /// four fifths of it, at `dearer` times the damage.
     fn planning(dearer: f64) -> Planning {
+        let by = |cost, lowering| Some((cost, Some(Written { lowering, rim: 0 })));
         let both = |cost: f64, slow: f64, fast: f64| Costs {
             total: 2.0 * cost,
             original: 2.0 * cost,
             kept: vec![Some(cost); 2],
-            candidates: vec![vec![Some((slow, Some("branches"))), Some((fast, Some("concat")))]; 2],
+            candidates: vec![vec![by(slow, "branches"), by(fast, "concat")]; 2],
         };
         Planning {
             costs: both(50.0, 20.0, 20.0),
@@ -280,6 +279,7 @@ mod tests {
             damages: vec![vec![0.1, 0.1 * dearer]; 2],
             candidates: vec![vec![candidate("slow"), candidate("fast")]; 2],
             counted: true,
+            looked: vec![vec![true; 2]; 2],
         }
     }
 
