@@ -38,6 +38,18 @@ impl Default for Bench {
 }
 
 impl Bench {
+    /// Up to 300 samples of 1 ms, or 10 to as many as a second holds: longer than most disturbances,
+    /// for figures of which much depends.
+    pub fn long() -> Self {
+        Self {
+            warm_up: Duration::from_millis(10),
+            sample: Duration::from_millis(1),
+            least_rounds: 10,
+            most_rounds: 300,
+            enough: Duration::from_secs(1),
+        }
+    }
+
     /// Three samples of 0.5 ms: enough to see what is out of the question.
     pub fn quick() -> Self {
         Self {

@@ -59,20 +59,21 @@ pub struct ModelTiming {
 }
 
 impl LatencyTarget {
-    /// Times two models beside one another.
+    /// Times two models beside one another, as `bench` says.
     pub(crate) fn time(
         &self,
         models: [&Loaded; 2],
+        bench: Bench,
         seed: u64,
         progress: &dyn Progress,
     ) -> Result<BenchRun, Error> {
         let settings = BenchSettings {
             targets: vec![self.target],
             threads: vec![self.threads],
-            bench: Bench::default(),
+            bench,
             seed,
         };
-        let runs = bench(&models.map(Clone::clone), &settings, progress)?;
+        let runs = self::bench(&models.map(Clone::clone), &settings, progress)?;
         let nothing = || Error::Setting("nothing was timed".into());
         runs.into_iter().next().ok_or_else(nothing)
     }

@@ -1,5 +1,7 @@
 //! Measures the points of a curve.
 
+use sepconv_latency::Bench;
+
 use crate::curve::{CurvePoint, Series};
 use crate::error::Error;
 use crate::evaluate::Evaluator;
@@ -79,7 +81,12 @@ impl<'a> Meter<'a> {
         if series == Series::Original {
             return Ok(Some(1.0));
         }
-        let run = latency.time([self.original, model], self.settings.seed, &())?;
+        let run = latency.time(
+            [self.original, model],
+            Bench::default(),
+            self.settings.seed,
+            &(),
+        )?;
         Ok(run.models.last().map(|m| 1.0 / m.speed_up.median))
     }
 }

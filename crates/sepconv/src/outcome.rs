@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use sepconv_analysis::NodeRow;
 use sepconv_data::SyntheticKind;
 use sepconv_ir::{Graph, Operator};
+use sepconv_latency::Bench;
 use sepconv_onnx::Document;
 use sepconv_passes::{AppliedLayer, Candidate, Choice, Site, lowering};
 use serde::Serialize;
@@ -210,7 +211,7 @@ fn time(
     let Some(latency) = settings.latency else {
         return Ok(None);
     };
-    let run = latency.time([original, written], settings.seed, progress)?;
+    let run = latency.time([original, written], Bench::long(), settings.seed, progress)?;
     Ok(Some(run))
 }
 

@@ -1,5 +1,7 @@
 //! Plans tightened by what they measure.
 
+use sepconv_latency::Bench;
+
 use crate::budget::{TRIES, plan, realised};
 use crate::calibrate::CalibrationSettings;
 use crate::compress::Compressed;
@@ -126,23 +128,21 @@ fn trial(
     let Some(latency) = settings.latency else {
         return Ok(enough);
     };
-    let run = latency.time([model, &made()?.model], settings.seed, &())?;
+    let both = [model, &made()?.model];
+    let run = latency.time(both, Bench::long(), settings.seed, &())?;
     Ok(match unit {
         Unit::Latency => Trial {
             cost: run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median),
             ..enough
         },
         _ => {
-            // Undisturbed, as the costs of layers are.
-            let least = run.models.iter().map(|m| m.timing.min);
-            let least: Vec<f64> = least.collect();
-            let time = match least.as_slice() {
-                [original, .., made] if *original > 0.0 => made / original,
-                _ => 1.0,
-            };
+            // As layers are timed: of a busy machine too much damage would be bought.
+            let [original, made] = [run.models.first(), run.models.last()]
+                .map(|model| model.map_or(f64::NAN, |m| m.timing.min));
+            let saved = 1.0 - made / original;
             Trial {
                 cost,
-                share: (1.0 - time) / (1.0 - cost).max(1e-9),
+                share: if saved.is_finite() { saved } else { 0.0 } / (1.0 - cost).max(1e-9),
             }
         }
     })

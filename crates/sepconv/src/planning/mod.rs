@@ -22,7 +22,7 @@ pub(crate) use solve::{SHARE, Settled};
 pub use validate::{Prediction, validate};
 
 use sepconv_factor::Chain;
-use sepconv_latency::Measured;
+use sepconv_latency::{Bench, Measured};
 use sepconv_onnx::Document;
 use sepconv_passes::{Candidate, Plan, Site, Surveyed, replace};
 use serde::Serialize;
@@ -312,7 +312,7 @@ pub(crate) fn timed(
             "a latency budget needs a target (--target tract, onnxruntime or openvino)".into(),
         )
     })?;
-    let run = latency.time([model, &prepared.folded], settings.seed, &())?;
+    let run = latency.time([model, &prepared.folded], Bench::long(), settings.seed, &())?;
     let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.min);
     Costs::measured(
         (model, prepared),
