@@ -31,26 +31,22 @@ pub(crate) fn to_fraction(
         unit,
         progress,
     };
-    // The first plan ignores what time its saving is worth.
-    let (mut aim, mut share) = (fraction, 0.0);
+    let (mut aim, mut price) = (fraction, Share::default());
     let mut tried: Vec<(Solution, Trial)> = Vec::new();
     for _ in 0..TRIES {
-        let solution = planning.solve_near(&timer, aim, share)?;
+        let solution = planning.solve_near(&timer, aim, price.asked)?;
         let again = |(other, _): &(Solution, Trial)| other.chosen == solution.chosen;
         let known = tried.iter().find(|t| again(t)).map(|(_, trial)| *trial);
         let trial = match known {
             Some(trial) => trial,
             None => trial(model, prepared, settings, &solution, unit)?,
         };
+        tried.push((solution, trial));
         if trial.cost > fraction {
             aim *= (fraction / trial.cost).min(0.99);
-        } else if trial.share < SHARE && (share == 0.0 || known.is_none()) {
-            share = (share * (SHARE / trial.share.max(0.1)).clamp(1.02, 1.3)).max(SHARE);
-        } else {
-            tried.push((solution, trial));
+        } else if !price.follow(trial.share, known.is_some()) {
             break;
         }
-        tried.push((solution, trial));
     }
     let solution = best_of_tried(tried, fraction).ok_or_else(|| Error::Nothing {
         file: model.file(),
@@ -74,6 +70,48 @@ pub(crate) fn to_fraction(
         ..made
     })
 }
+
+/// The share of its saving that a plan is asked to make time of, by what plans measured: predictions
+/// are off by a factor.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    /// Of the next plan. The first one ignores time.
+    asked: f64,
+    /// The most that was asked of a plan which measured too little, and the least of one that
+    /// measured enough.
+    between: (f64, Option<f64>),
+}
+
+impl Share {
+    /// Asks the next plan for more or less, unless what was measured is near enough, or nothing
+    /// changes any more. `known`: the plan was measured before.
+    fn follow(&mut self, measured: f64, known: bool) -> bool {
+        let (short, enough) = &mut self.between;
+        let asked = self.asked;
+        if measured < SHARE {
+            *short = short.max(asked);
+            let factor = (SHARE / measured.max(0.1)).clamp(1.02, 1.3);
+            self.asked = match *enough {
+                Some(enough) => 0.5 * (*short + enough),
+                None if known && asked > 0.0 => return false,
+                None => (asked * factor).max(SHARE),
+            };
+        } else {
+            *enough = Some(enough.map_or(asked, |e| e.min(asked)));
+            if asked == 0.0 || measured < OVER * SHARE || known {
+                return false;
+            }
+            // What was asked for first was not much.
+            self.asked = 0.5 * (short.max(0.5 * asked) + asked);
+        }
+        enough.is_none_or(|enough| enough > *short * STEP)
+    }
+}
+
+/// Measured shares of so much more than what is wanted are no reason to look for less.
+const OVER: f64 = 1.05;
+/// Least step between shares that are asked for, as a factor.
+const STEP: f64 = 1.02;
 
 /// Of the plans that keep the budget (else of all) and save enough time (else nearly the most that
 /// any did), the one with the least damage: what time can't be had for is not paid for.
@@ -163,6 +201,28 @@ mod tests {
             terms: (0.5, 0.0),
         };
         (solution, Trial { cost, share })
+    }
+
+    #[test]
+    fn what_measures_too_little_is_asked_for_more_and_what_measures_too_much_for_less() {
+        let least_enough = |plan: fn(f64) -> f64| {
+            let mut share = Share::default();
+            let mut found = vec![plan(0.0)];
+            while share.follow(plan(share.asked), false) {
+                found.push(plan(share.asked));
+                assert!(found.len() < 12, "{found:?}");
+            }
+            let enough = found.into_iter().filter(|f| *f >= SHARE);
+            enough.fold(f64::INFINITY, f64::min)
+        };
+        // Plans measure four fifths of what is asked of them, and 0.3 unasked.
+        assert!(least_enough(|asked| (0.8 * asked).max(0.3)) < OVER * SHARE);
+        // The first that is enough is too much: 0.78 of what can be had for 0.75.
+        assert!(least_enough(|asked| if asked < 0.75 { 0.6 } else { 0.9 * asked }) < 0.72);
+        // Enough unasked, and no more to be had.
+        assert!(!Share::default().follow(0.7, false));
+        let mut share = Share::default();
+        assert!(share.follow(0.4, false) && !share.follow(0.4, true));
     }
 
     fn damage(all: Vec<(Solution, Trial)>) -> Option<f64> {
