@@ -102,18 +102,13 @@ impl Planning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planning::solve::tests::candidate;
 
     #[test]
     fn of_many_ranks_some_are_timed_at_first_the_least_and_the_greatest_among_them() {
         let candidate = |family: &str, rank| Candidate {
-            family: family.into(),
             rank,
-            macs_before: 50,
-            macs: 20,
-            params: 1,
-            energy: 1.0,
-            weight_error: 0.0,
-            lowering: None,
+            ..candidate(family)
         };
         let few = (1..=9).map(|rank| candidate("dw-pw", rank));
         let many = (1..=40).map(|rank| candidate("cp", rank));

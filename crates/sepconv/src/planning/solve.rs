@@ -245,12 +245,12 @@ impl Planning {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::planning::Costs;
 
-    fn candidate(family: &str) -> Candidate {
+    pub(in crate::planning) fn candidate(family: &str) -> Candidate {
         Candidate {
             family: family.into(),
             rank: 1,
