@@ -38,15 +38,15 @@ impl Default for Bench {
 }
 
 impl Bench {
-    /// Up to 300 samples of 1 ms, or 10 to as many as a second holds: longer than most disturbances,
-    /// for figures of which much depends.
+    /// A thousand samples of 1 ms, or 10 to as many as two seconds hold: longer than most
+    /// disturbances, for figures on which much depends.
     pub fn long() -> Self {
         Self {
             warm_up: Duration::from_millis(10),
             sample: Duration::from_millis(1),
             least_rounds: 10,
-            most_rounds: 300,
-            enough: Duration::from_secs(1),
+            most_rounds: 1000,
+            enough: Duration::from_secs(2),
         }
     }
 

@@ -41,10 +41,11 @@ pub(crate) fn to_fraction(
             Some(trial) => trial,
             None => trial(model, prepared, settings, &solution, unit)?,
         };
+        let predicted = solution.time.map_or(0.0, |t| share(t, solution.fraction));
         tried.push((solution, trial));
         if trial.cost > fraction {
             aim *= (fraction / trial.cost).min(0.99);
-        } else if !price.follow(trial.share, known.is_some()) {
+        } else if !price.follow(trial.share, predicted, known.is_some()) {
             break;
         }
     }
@@ -71,6 +72,11 @@ pub(crate) fn to_fraction(
     })
 }
 
+/// The share of a saved cost that is saved time; both are left as fractions of the original's.
+fn share(time: f64, cost: f64) -> f64 {
+    (1.0 - time) / (1.0 - cost).max(1e-9)
+}
+
 /// The share of its saving that a plan is asked to make time of, by what plans measured: predictions
 /// are off by a factor.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,11 +90,17 @@ struct Share {
 
 impl Share {
     /// Asks the next plan for more or less, unless what was measured is near enough, or nothing
-    /// changes any more. `known`: the plan was measured before.
-    fn follow(&mut self, measured: f64, known: bool) -> bool {
+    /// changes any more. `predicted` is what the plan was thought to save, which may be more than was
+    /// asked; `known`: it was measured before.
+    fn follow(&mut self, measured: f64, predicted: f64, known: bool) -> bool {
         let (short, enough) = &mut self.between;
         let asked = self.asked;
         if measured < SHARE {
+            let asked = if asked > 0.0 {
+                asked.max(predicted)
+            } else {
+                0.0
+            };
             *short = short.max(asked);
             let factor = (SHARE / measured.max(0.1)).clamp(1.02, 1.3);
             self.asked = match *enough {
@@ -177,10 +189,10 @@ fn trial(
             // As layers are timed: of a busy machine too much damage would be bought.
             let [original, made] = [run.models.first(), run.models.last()]
                 .map(|model| model.map_or(f64::NAN, |m| m.timing.min));
-            let saved = 1.0 - made / original;
+            let time = made / original;
             Trial {
                 cost,
-                share: if saved.is_finite() { saved } else { 0.0 } / (1.0 - cost).max(1e-9),
+                share: share(if time.is_finite() { time } else { 1.0 }, cost),
             }
         }
     })
@@ -208,7 +220,7 @@ mod tests {
         let least_enough = |plan: fn(f64) -> f64| {
             let mut share = Share::default();
             let mut found = vec![plan(0.0)];
-            while share.follow(plan(share.asked), false) {
+            while share.follow(plan(share.asked), share.asked, false) {
                 found.push(plan(share.asked));
                 assert!(found.len() < 12, "{found:?}");
             }
@@ -219,10 +231,14 @@ mod tests {
         assert!(least_enough(|asked| (0.8 * asked).max(0.3)) < OVER * SHARE);
         // The first that is enough is too much: 0.78 of what can be had for 0.75.
         assert!(least_enough(|asked| if asked < 0.75 { 0.6 } else { 0.9 * asked }) < 0.72);
-        // Enough unasked, and no more to be had.
-        assert!(!Share::default().follow(0.7, false));
+        // What is thought to save more than was asked is asked for more than that.
         let mut share = Share::default();
-        assert!(share.follow(0.4, false) && !share.follow(0.4, true));
+        assert!(share.follow(0.3, 0.9, false) && share.asked == SHARE);
+        assert!(share.follow(0.55, 0.95, false) && share.asked > 1.0);
+        // Enough unasked, and no more to be had.
+        assert!(!Share::default().follow(0.7, 0.0, false));
+        let mut share = Share::default();
+        assert!(share.follow(0.4, 0.3, false) && !share.follow(0.4, 0.7, true));
     }
 
     fn damage(all: Vec<(Solution, Trial)>) -> Option<f64> {
