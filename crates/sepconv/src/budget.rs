@@ -8,7 +8,7 @@ use crate::compress::Compressed;
 use crate::error::Error;
 use crate::judge::Judge;
 use crate::loaded::Loaded;
-use crate::planning::{Costs, Planning, SHARE, Settled, Solution, Timer, Unit, Written, timed};
+use crate::planning::{Costs, Planning, SHARE, Settled, Solution, Timer, Unit, Written};
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::search::search;
@@ -70,16 +70,8 @@ fn meet_with(
                 return Err(prepared.failed(PassError::Unreachable { target, least }));
             }
         }
-        let mut planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
-        to_fraction(
-            model,
-            prepared,
-            settings,
-            calibration,
-            (&mut planning, unit),
-            fraction,
-            progress,
-        )
+        let planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
+        to_fraction(planning, calibration, fraction)
     };
     match (settings.budget, calibration) {
         (Budget::TargetMacs(f), _) => planned(Unit::Macs, f),
@@ -321,13 +313,14 @@ fn keep_paying(
     let known = |layer: usize| layers[layer].site.as_ref().map_or(&[][..], |(_, c)| c);
     let wanted =
         |layer: usize, candidate: usize| admissible[layer].contains(&known(layer)[candidate]);
-    let costs = timed(
-        (model, prepared),
+    let timer = Timer {
+        model,
+        prepared,
         settings,
-        &wanted,
-        Unit::Latency,
+        unit: Unit::Latency,
         progress,
-    )?;
+    };
+    let costs = timer.costs(&wanted)?;
     for (layer, admissible) in admissible.iter_mut().enumerate() {
         let candidates = known(layer).iter().zip(&costs.candidates[layer]);
         let paying = candidates.filter_map(|(candidate, cost)| {
@@ -370,14 +363,9 @@ fn within(
     let calibration = calibration.map(|c| judge.spares(c));
     let calibration = calibration.as_ref();
     let unit = settings.unit();
-    let mut planning = Planning::new(model, prepared, settings, calibration, unit, progress)?;
-    let timer = Timer {
-        model,
-        prepared,
-        settings,
-        unit,
-        progress,
-    };
+    let (mut planning, timer) =
+        Planning::new(model, prepared, settings, calibration, unit, progress)?;
+    let prepared = timer.prepared;
     let (mut low, mut high) = (planning.least(), 1.0);
     let mut best: Option<Compressed> = None;
     let mut closest = f64::INFINITY;

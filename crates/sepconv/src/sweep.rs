@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::functions::reaching;
 use crate::loaded::Loaded;
 use crate::meter::Meter;
-use crate::planning::{Planning, SHARE, Timer};
+use crate::planning::{Planning, SHARE};
 use crate::prepared::Prepared;
 use crate::progress::Progress;
 use crate::settings::{Budget, DataFree, Settings};
@@ -59,14 +59,8 @@ pub fn sweep(
     let mut prepared = Prepared::new(model, &wide, progress)?;
     let calibration = wide.fitted_to(&prepared);
     let calibration = calibration.as_ref();
-    let mut planning = Planning::new(model, &mut prepared, &wide, calibration, unit, progress)?;
-    let timer = Timer {
-        model,
-        prepared: &prepared,
-        settings: &wide,
-        unit,
-        progress,
-    };
+    let (mut planning, timer) =
+        Planning::new(model, &mut prepared, &wide, calibration, unit, progress)?;
     for fraction in &plan.fractions {
         let solution = match planning.solve_near(&timer, *fraction, SHARE) {
             Err(Error::Pass {
@@ -76,7 +70,7 @@ pub fn sweep(
             other => other?,
         };
         let made = realised(
-            &prepared,
+            timer.prepared,
             (Some(&planning), solution),
             &wide,
             calibration,

@@ -8,63 +8,50 @@ use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::planning::{Planning, SHARE, Solution, Timer, Unit};
-use crate::prepared::Prepared;
-use crate::progress::Progress;
-use crate::settings::Settings;
 
 /// A model that costs at most `fraction` of the original. What is only estimated while
 /// planning, time and bytes, is measured on the planned model with unfitted weights, and the
 /// plan is tightened until it holds.
 pub(crate) fn to_fraction(
-    model: &Loaded,
-    prepared: &Prepared,
-    settings: &Settings,
+    (mut planning, timer): (Planning, Timer<'_>),
     calibration: Option<&CalibrationSettings>,
-    (planning, unit): (&mut Planning, Unit),
     fraction: f64,
-    progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
-    let timer = Timer {
-        model,
-        prepared,
-        settings,
-        unit,
-        progress,
-    };
-    let (mut aim, mut price) = (fraction, Share::default());
+    let (prepared, settings) = (timer.prepared, timer.settings);
+    let (mut aim, mut wanted) = (fraction, Share::default());
     let mut tried: Vec<(Solution, Trial)> = Vec::new();
     for _ in 0..TRIES {
-        let solution = planning.solve_near(&timer, aim, price.asked)?;
+        let solution = planning.solve_near(&timer, aim, wanted.asked)?;
         let again = |(other, _): &(Solution, Trial)| other.chosen == solution.chosen;
         let known = tried.iter().find(|t| again(t)).map(|(_, trial)| *trial);
         let trial = match known {
             Some(trial) => trial,
-            None => trial(model, prepared, settings, &solution, unit)?,
+            None => trial(&timer, &solution)?,
         };
         let predicted = solution.time.map_or(0.0, |t| share(t, solution.fraction));
         tried.push((solution, trial));
         if trial.cost > fraction {
             aim *= (fraction / trial.cost).min(0.99);
-        } else if !price.follow(trial.share, predicted, known.is_some()) {
+        } else if !wanted.follow(trial.share, predicted, known.is_some()) {
             break;
         }
     }
     let solution = best_of_tried(tried, fraction).ok_or_else(|| Error::Nothing {
-        file: model.file(),
+        file: timer.model.file(),
         reason: "no plan was tried".into(),
     })?;
     if solution.chosen.iter().all(Option::is_none) {
         return Err(Error::Nothing {
-            file: model.file(),
+            file: timer.model.file(),
             reason: "no rewrite pays within this budget".into(),
         });
     }
     let made = realised(
         prepared,
-        (Some(planning), solution),
+        (Some(&planning), solution),
         settings,
         calibration,
-        progress,
+        timer.progress,
     )?;
     Ok(Compressed {
         times: planning.times(prepared, &made.plan),
@@ -83,9 +70,10 @@ fn share(time: f64, cost: f64) -> f64 {
 struct Share {
     /// Of the next plan. The first one ignores time.
     asked: f64,
-    /// The most that was asked of a plan which measured too little, and the least of one that
-    /// measured enough.
-    between: (f64, Option<f64>),
+    /// The most that was asked of a plan which measured too little.
+    short: f64,
+    /// The least that was asked of one which measured enough.
+    enough: Option<f64>,
 }
 
 impl Share {
@@ -93,30 +81,31 @@ impl Share {
     /// changes any more. `predicted` is what the plan was thought to save, which may be more than was
     /// asked; `known`: it was measured before.
     fn follow(&mut self, measured: f64, predicted: f64, known: bool) -> bool {
-        let (short, enough) = &mut self.between;
         let asked = self.asked;
         if measured < SHARE {
-            let asked = if asked > 0.0 {
+            // The first plan was asked for nothing.
+            let beaten = if asked > 0.0 {
                 asked.max(predicted)
             } else {
                 0.0
             };
-            *short = short.max(asked);
+            self.short = self.short.max(beaten);
             let factor = (SHARE / measured.max(0.1)).clamp(1.02, 1.3);
-            self.asked = match *enough {
-                Some(enough) => 0.5 * (*short + enough),
+            self.asked = match self.enough {
+                Some(enough) => 0.5 * (self.short + enough),
                 None if known && asked > 0.0 => return false,
-                None => (asked * factor).max(SHARE),
+                None => (beaten * factor).max(SHARE),
             };
         } else {
-            *enough = Some(enough.map_or(asked, |e| e.min(asked)));
+            self.enough = Some(self.enough.map_or(asked, |e| e.min(asked)));
             if asked == 0.0 || measured < OVER * SHARE || known {
                 return false;
             }
             // What was asked for first was not much.
-            self.asked = 0.5 * (short.max(0.5 * asked) + asked);
+            self.asked = 0.5 * (self.short.max(0.5 * asked) + asked);
         }
-        enough.is_none_or(|enough| enough > *short * STEP)
+        let short = self.short;
+        self.enough.is_none_or(|enough| enough > short * STEP)
     }
 }
 
@@ -160,16 +149,11 @@ struct Trial {
     share: f64,
 }
 
-fn trial(
-    model: &Loaded,
-    prepared: &Prepared,
-    settings: &Settings,
-    solution: &Solution,
-    unit: Unit,
-) -> Result<Trial, Error> {
+fn trial(timer: &Timer<'_>, solution: &Solution) -> Result<Trial, Error> {
+    let (model, prepared, settings) = (timer.model, timer.prepared, timer.settings);
     let made = || prepared.with(plan(prepared, |i| solution.chosen[i].clone()), settings);
     let bytes = |m: &Loaded| m.document.encoded_size() as f64;
-    let cost = match unit {
+    let cost = match timer.unit {
         Unit::Size => bytes(&made()?.model) / bytes(model),
         // Counted exactly: what was planned holds.
         _ => solution.fraction,
@@ -180,19 +164,22 @@ fn trial(
     };
     let both = [model, &made()?.model];
     let run = latency.time(both, Bench::long(), settings.seed, &())?;
-    Ok(match unit {
+    Ok(match timer.unit {
         Unit::Latency => Trial {
             cost: run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median),
             ..enough
         },
         _ => {
             // As layers are timed: of a busy machine too much damage would be bought.
-            let [original, made] = [run.models.first(), run.models.last()]
-                .map(|model| model.map_or(f64::NAN, |m| m.timing.min));
-            let time = made / original;
+            let time = match run.models.as_slice() {
+                [original, made] if original.timing.min > 0.0 => {
+                    made.timing.min / original.timing.min
+                }
+                _ => 1.0,
+            };
             Trial {
                 cost,
-                share: share(if time.is_finite() { time } else { 1.0 }, cost),
+                share: share(time, cost),
             }
         }
     })

@@ -1,6 +1,6 @@
 //! Adding the convolutions of a chain to a patch.
 
-use sepconv_analysis::{AutoPad, ConvAttributes};
+use sepconv_analysis::AutoPad;
 use sepconv_factor::StageShape;
 use sepconv_ir::{AttributeValue, DType, Operator, Patch, PatchValue, Tensor, ValueId};
 
@@ -34,7 +34,7 @@ pub struct Part<'a> {
 
 /// Adds operators in the place of one convolution.
 pub struct Emitter<'a> {
-    site: &'a Site,
+    pub(super) site: &'a Site,
     original: &'a Operator,
     patch: Patch,
     bias: Option<PatchValue>,
@@ -76,11 +76,6 @@ impl<'a> Emitter<'a> {
 
     pub(crate) fn finish(self) -> Patch {
         self.patch
-    }
-
-    /// The attributes of the convolution.
-    pub(super) fn attributes_of_original(&self) -> &'a ConvAttributes {
-        &self.site.attributes
     }
 
     /// Element type of the convolution.

@@ -82,7 +82,12 @@ pub(super) fn pads(stage: &StageShape, a: &ConvAttributes) -> Option<Vec<(u64, u
     let all = fixed(a).filter(|_| filters(stage))?;
     let own = all.into_iter().zip(&stage.axes);
     let own: Vec<(u64, u64)> = own.map(|(p, c)| if *c { p } else { (0, 0) }).collect();
-    own.iter().any(|p| *p != (0, 0)).then_some(own)
+    some(own)
+}
+
+/// Pads of which some are not 0.
+fn some(pads: Vec<(u64, u64)>) -> Option<Vec<(u64, u64)>> {
+    pads.iter().any(|p| *p != (0, 0)).then_some(pads)
 }
 
 /// What a convolution pads each axis by, whatever its extent.
@@ -104,8 +109,7 @@ impl Emitter<'_> {
         if at == At::Filters {
             return;
         }
-        let pads = fixed(self.attributes_of_original());
-        let pads = pads.filter(|pads| pads.iter().any(|p| *p != (0, 0)));
+        let pads = fixed(&self.site.attributes).and_then(some);
         if let (Some(pads), Some(x)) = (pads, self.input()) {
             let padded = self.padded("input", x, &pads);
             (self.input, self.apart) = (padded, Some(at));

@@ -31,7 +31,7 @@ use sepconv_targets::Target;
 use serde::{Deserialize, Serialize};
 
 pub use pictures::Pictures;
-pub(crate) use score::{Score, score};
+pub(crate) use score::{Score, score, spread};
 pub(crate) use sensitivity::Sensitivities;
 
 use collector::Collector;

@@ -118,8 +118,8 @@ pub(crate) fn score(
     scores
 }
 
-/// Candidates to fit: of every family up to `most`, spread over its ranks.
-fn spread(candidates: &[Candidate], most: usize) -> Vec<usize> {
+/// Candidates, of every family up to `most`, spread over its ranks.
+pub(crate) fn spread(candidates: &[Candidate], most: usize) -> Vec<usize> {
     let mut chosen = Vec::new();
     let mut first = 0;
     for family in candidates.chunk_by(|a, b| a.family == b.family) {

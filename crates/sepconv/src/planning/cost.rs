@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use sepconv_latency::{Block, CostModel, Geometry, LatencyError, Measured};
-use sepconv_passes::{Candidate, Choice, Families, LayerPlan, Plan, Site, Surveyed};
+use sepconv_passes::{Candidate, Choice, LayerPlan, Plan, Site, Surveyed};
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::loaded::Loaded;
+use crate::planning::Timer;
 use crate::prepared::Prepared;
-use crate::progress::{Event, Progress};
+use crate::progress::Event;
 
 /// What a budget counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,17 +36,16 @@ pub(crate) type FormCost = (f64, Option<Written>);
 pub(crate) struct Written {
     /// By this lowering.
     pub lowering: &'static str,
-    /// MACs of the rim that it computes besides.
-    pub rim: u64,
+    /// MACs, those of the rim among them that it may compute.
+    pub macs: u64,
 }
 
 impl Written {
     /// A candidate as it is written, where that is known.
     pub fn apply(written: Option<Self>, candidate: &Candidate) -> Candidate {
-        let rim = written.map_or(0, |w| w.rim);
         Candidate {
             lowering: written.map(|w| w.lowering.to_owned()),
-            macs: candidate.macs.saturating_add(rim),
+            macs: written.map_or(candidate.macs, |w| w.macs),
             ..candidate.clone()
         }
     }
@@ -103,16 +103,14 @@ impl Costs {
 
     /// Seconds on a target, measured; `seconds` of the original and of the model as folded. Only
     /// candidates for which `wanted` holds are timed. Of lowerings the fastest is taken, and
-    /// where `unit` is MACs that of the least product of both.
+    /// where MACs are budgeted that of the least product of both.
     pub fn measured(
-        of: (&Loaded, &Prepared),
-        families: &Families,
+        of: &Timer<'_>,
         (original, total): (f64, f64),
-        by: (&Measured, Unit),
+        blocks: &Measured,
         wanted: &dyn Fn(usize, usize) -> bool,
-        progress: &dyn Progress,
     ) -> Result<Self, Error> {
-        let costs = Self::of_blocks(of, families, &By::time(by), wanted, progress)?;
+        let costs = Self::of_blocks(of, &By::time(blocks, of.unit), wanted)?;
         Ok(Self {
             total,
             original,
@@ -123,13 +121,11 @@ impl Costs {
     /// Adds what is wanted to measured costs.
     pub fn extend(
         &mut self,
-        of: (&Loaded, &Prepared),
-        families: &Families,
-        by: (&Measured, Unit),
+        of: &Timer<'_>,
+        blocks: &Measured,
         wanted: &dyn Fn(usize, usize) -> bool,
-        progress: &dyn Progress,
     ) -> Result<(), Error> {
-        let more = Self::of_blocks(of, families, &By::time(by), wanted, progress)?;
+        let more = Self::of_blocks(of, &By::time(blocks, of.unit), wanted)?;
         let layers = self.candidates.iter_mut().zip(more.candidates);
         for (own, more) in layers.flat_map(|(own, more)| own.iter_mut().zip(more)) {
             *own = more.or(*own);
@@ -138,13 +134,7 @@ impl Costs {
     }
 
     /// What a cost model of the caller's says. The whole is the convolutions that it knows.
-    pub fn modelled(
-        model: &Loaded,
-        prepared: &Prepared,
-        families: &Families,
-        cost: &dyn CostModel,
-        progress: &dyn Progress,
-    ) -> Result<Self, Error> {
+    pub fn modelled(of: &Timer<'_>, cost: &dyn CostModel) -> Result<Self, Error> {
         let by = By {
             model: cost,
             stage: "costing layers",
@@ -152,7 +142,7 @@ impl Costs {
             with_macs: false,
         };
         let all = |_, _| true;
-        let costs = Self::of_blocks((model, prepared), families, &by, &all, progress)?;
+        let costs = Self::of_blocks(of, &by, &all)?;
         let total = costs.kept.iter().flatten().sum();
         Ok(Self {
             total,
@@ -164,12 +154,11 @@ impl Costs {
     /// Costs of every convolution and of the wanted candidates in all their lowerings, the
     /// totals left at 0.
     fn of_blocks(
-        (model, prepared): (&Loaded, &Prepared),
-        families: &Families,
+        of: &Timer<'_>,
         by: &By<'_>,
         wanted: &dyn Fn(usize, usize) -> bool,
-        progress: &dyn Progress,
     ) -> Result<Self, Error> {
+        let (model, prepared, progress) = (of.model, of.prepared, of.progress);
         let failed = |source: LatencyError| Error::Latency {
             file: model.file(),
             source: source.into(),
@@ -198,7 +187,7 @@ impl Costs {
             blocks.push(Block::original(geometry.clone()));
             places.push((i, None));
             for (c, candidate) in candidates.iter().enumerate().filter(|(c, _)| wanted(i, *c)) {
-                let Some(family) = families.find(&candidate.family) else {
+                let Some(family) = of.settings.families.find(&candidate.family) else {
                     continue;
                 };
                 let any = Block::of(geometry.clone(), family, candidate.rank, "any");
@@ -208,9 +197,10 @@ impl Costs {
                 let macs = any.macs().map_err(failed)?;
                 for lowering in lowerings {
                     let block = any.written_by(lowering.name());
+                    let rim = block.macs().map_err(failed)?.saturating_sub(macs);
                     let written = Written {
                         lowering: lowering.name(),
-                        rim: block.macs().map_err(failed)?.saturating_sub(macs),
+                        macs: candidate.macs.saturating_add(rim),
                     };
                     blocks.push(block);
                     places.push((i, Some((c, written))));
@@ -239,12 +229,8 @@ impl Costs {
             };
             let best = &mut costs.candidates[layer][candidate];
             let faster = costs.kept[layer].is_some_and(|kept| cost < by.pays * kept);
-            let macs = layers[layer]
-                .site
-                .as_ref()
-                .map_or(0, |(_, c)| c[candidate].macs);
             let weight = |cost: f64, written: Option<Written>| match written {
-                Some(written) if by.with_macs => cost * (macs + written.rim) as f64,
+                Some(written) if by.with_macs => cost * written.macs as f64,
                 _ => cost,
             };
             let own = weight(cost, Some(written));
@@ -255,15 +241,17 @@ impl Costs {
         Ok(costs)
     }
 
-    /// Only what also pays by `timed`, as it is written there; where these costs are MACs, with
-    /// those of its rim.
+    /// Only what also pays by `timed`, as it is written there; where these costs are MACs, those of
+    /// what is written.
     pub fn paying(mut self, timed: &Self, unit: Unit) -> Self {
         let layers = self.candidates.iter_mut().zip(&timed.candidates);
         for (cost, time) in layers.flat_map(|(costs, times)| costs.iter_mut().zip(times)) {
             *cost = cost.and_then(|(cost, _)| {
                 let (_, written) = (*time)?;
-                let rim = written.filter(|_| unit == Unit::Macs).map_or(0, |w| w.rim);
-                Some((cost + rim as f64, written))
+                let macs = written
+                    .filter(|_| unit == Unit::Macs)
+                    .map(|w| w.macs as f64);
+                Some((macs.unwrap_or(cost), written))
             });
         }
         self
@@ -315,7 +303,7 @@ struct By<'a> {
 
 impl<'a> By<'a> {
     /// Measured time, for a budget of `unit`.
-    fn time((measured, unit): (&'a Measured, Unit)) -> Self {
+    fn time(measured: &'a Measured, unit: Unit) -> Self {
         Self {
             model: measured,
             stage: "timing layers",

@@ -10,31 +10,31 @@ mod damage;
 mod near;
 mod probe;
 mod solve;
+mod timer;
 mod validate;
 
 pub(crate) use cost::{Costs, Written};
 use std::collections::BTreeMap;
 
 pub use cost::Unit;
-pub(crate) use near::Timer;
 pub(crate) use probe::Prober;
 pub(crate) use solve::{SHARE, Settled};
+pub(crate) use timer::Timer;
 pub use validate::{Prediction, validate};
 
 use sepconv_factor::Chain;
-use sepconv_latency::{Bench, Measured};
 use sepconv_onnx::Document;
 use sepconv_passes::{Candidate, Plan, Site, Surveyed, replace};
 use serde::Serialize;
 
-use crate::calibrate::{CalibrationSettings, Score, score};
+use crate::calibrate::{CalibrationSettings, Score, score, spread};
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::prepared::Prepared;
 use crate::progress::{Event, Progress, step};
-use crate::settings::{LatencyTarget, Settings};
+use crate::settings::Settings;
 use damage::DamageCurve;
-use near::at_first;
+use near::AT_FIRST;
 
 /// Candidates per family that are looked at, at most: ranks that count channels are many.
 const PER_FAMILY: usize = 40;
@@ -73,22 +73,30 @@ pub(crate) struct Planning {
     candidates: Vec<Vec<Candidate>>,
     /// Whether costs are counted, and so known without a measurement.
     counted: bool,
-    /// Per layer and candidate: whether it was timed, or would not pay by far.
+    /// Per layer and candidate: whether it is timed, where layers are.
     looked: Vec<Vec<bool>>,
 }
 
 impl Planning {
-    /// Collects statistics, scores and probes, and costs all candidates. Thins out the
-    /// candidates of `prepared`.
-    pub fn new(
-        model: &Loaded,
-        prepared: &mut Prepared,
-        settings: &Settings,
+    /// Collects statistics, scores and probes, and costs all candidates; with what times more of
+    /// them. Thins out the candidates of `prepared`.
+    pub fn new<'a>(
+        model: &'a Loaded,
+        prepared: &'a mut Prepared,
+        settings: &'a Settings,
         calibration: Option<&CalibrationSettings>,
         unit: Unit,
-        progress: &dyn Progress,
-    ) -> Result<Self, Error> {
+        progress: &'a dyn Progress,
+    ) -> Result<(Self, Timer<'a>), Error> {
         thin(prepared, settings);
+        let prepared = &*prepared;
+        let timer = Timer {
+            model,
+            prepared,
+            settings,
+            unit,
+            progress,
+        };
         let damages = match calibration {
             Some(calibration) => {
                 let scores = score(prepared, settings, calibration, progress)?;
@@ -101,32 +109,24 @@ impl Planning {
             None if unit != Unit::Latency => None,
             _ => {
                 let wanted = |layer: usize, candidate: usize| looked[layer][candidate];
-                Some(timed((model, prepared), settings, &wanted, unit, progress)?)
+                Some(timer.costs(&wanted)?)
             }
         };
-        let costs = match (unit, &timed) {
-            (Unit::Latency, Some(timed)) => timed.clone(),
-            (Unit::Cost, timed) => {
-                let costs = modelled(model, prepared, settings, progress)?;
-                let timed = timed.iter();
-                timed.fold(costs, |costs, timed| costs.paying(timed, unit))
-            }
-            (unit, Some(timed)) => Costs::counted(model, prepared, unit).paying(timed, unit),
-            (unit, None) => Costs::counted(model, prepared, unit),
-        };
+        let costs = timer.budgeted(timed.as_ref())?;
         let layers = prepared.survey.layers.iter();
         let candidates = layers.map(|layer| match &layer.site {
             Ok((_, candidates)) => candidates.clone(),
             Err(_) => Vec::new(),
         });
-        Ok(Self {
+        let planning = Self {
             costs,
             timed,
             damages,
             candidates: candidates.collect(),
             counted: matches!(unit, Unit::Macs | Unit::Params),
             looked,
-        })
+        };
+        Ok((planning, timer))
     }
 
     /// Seconds of a plan's rewritten layers before and after, where they were timed.
@@ -195,17 +195,8 @@ fn thin(prepared: &mut Prepared, settings: &Settings) {
             candidates.retain(|c| c.macs * 4 <= c.macs_before * 3);
             candidates.retain(|c| !counts_channels(c) || c.rank <= most);
         }
-        let mut kept: Vec<Candidate> = Vec::new();
-        for family in candidates.chunk_by(|a, b| a.family == b.family) {
-            let n = family.len();
-            if n <= PER_FAMILY {
-                kept.extend_from_slice(family);
-            } else {
-                let at = |i: usize| family[i * (n - 1) / (PER_FAMILY - 1)].clone();
-                kept.extend((0..PER_FAMILY).map(at));
-            }
-        }
-        *candidates = kept;
+        let kept = spread(candidates, PER_FAMILY).into_iter();
+        *candidates = kept.map(|i| candidates[i].clone()).collect();
     }
 }
 
@@ -279,56 +270,10 @@ fn promising(prepared: &Prepared, damages: &[Vec<f64>]) -> Vec<Vec<bool>> {
             };
             all.iter().zip(damages).any(better)
         };
-        let first = at_first(all).into_iter().enumerate();
-        first.map(|(i, first)| first && !beaten(i)).collect()
+        let mut first = vec![false; all.len()];
+        let some = spread(all, AT_FIRST).into_iter();
+        some.for_each(|i| first[i] = !beaten(i));
+        first
     };
     layers.map(of).collect()
-}
-
-/// Costs by the caller's cost model.
-fn modelled(
-    model: &Loaded,
-    prepared: &Prepared,
-    settings: &Settings,
-    progress: &dyn Progress,
-) -> Result<Costs, Error> {
-    let cost = settings.cost.as_deref().ok_or_else(|| {
-        Error::Setting("a budget of cost needs a cost model (Settings::cost)".into())
-    })?;
-    Costs::modelled(model, prepared, &settings.families, cost, progress)
-}
-
-/// Costs in seconds on the settings' target of the candidates for which `wanted` holds, as
-/// [`Costs::measured`] for a budget of `unit`.
-pub(crate) fn timed(
-    (model, prepared): (&Loaded, &Prepared),
-    settings: &Settings,
-    wanted: &dyn Fn(usize, usize) -> bool,
-    unit: Unit,
-    progress: &dyn Progress,
-) -> Result<Costs, Error> {
-    let latency = settings.latency.ok_or_else(|| {
-        Error::Setting(
-            "a latency budget needs a target (--target tract, onnxruntime or openvino)".into(),
-        )
-    })?;
-    let run = latency.time([model, &prepared.folded], Bench::long(), settings.seed, &())?;
-    let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.min);
-    Costs::measured(
-        (model, prepared),
-        &settings.families,
-        (seconds(0), seconds(1)),
-        (&by_blocks(model, latency)?, unit),
-        wanted,
-        progress,
-    )
-}
-
-/// What times blocks.
-fn by_blocks(model: &Loaded, latency: LatencyTarget) -> Result<Measured, Error> {
-    let measured = Measured::new(latency.target, latency.threads);
-    measured.map_err(|source| Error::Latency {
-        file: model.file(),
-        source: source.into(),
-    })
 }

@@ -4,44 +4,15 @@
 //! 18. To time every rank of every family would take minutes, so a few of each are timed, and then
 //! the neighbours of those that a plan takes, until it takes no other.
 
-use sepconv_passes::Candidate;
-
-use super::{Costs, Planning, Solution, Unit, by_blocks};
+use super::{Planning, Solution, Timer, Unit};
 use crate::error::Error;
-use crate::loaded::Loaded;
-use crate::prepared::Prepared;
-use crate::progress::Progress;
-use crate::settings::Settings;
 
 /// Candidates of a family that are timed before there is a plan.
-const AT_FIRST: usize = 12;
+pub(super) const AT_FIRST: usize = 12;
 /// Candidates on either side of one taken that are timed as well.
 const NEIGHBOURS: usize = 2;
 /// How often neighbours are timed, at most, for one solution.
 const ROUNDS: usize = 3;
-
-/// What the layers of a model are timed by.
-pub(crate) struct Timer<'a> {
-    pub model: &'a Loaded,
-    pub prepared: &'a Prepared,
-    pub settings: &'a Settings,
-    /// What the budget counts.
-    pub unit: Unit,
-    pub progress: &'a dyn Progress,
-}
-
-/// Which candidates of a layer are timed before there is a plan.
-pub(super) fn at_first(candidates: &[Candidate]) -> Vec<bool> {
-    let mut timed = Vec::with_capacity(candidates.len());
-    for family in candidates.chunk_by(|a, b| a.family == b.family) {
-        let last = family.len().saturating_sub(1);
-        let apart = (AT_FIRST - 1).max(1);
-        let mut wanted = vec![family.len() <= AT_FIRST; family.len()];
-        (0..AT_FIRST).for_each(|i| wanted[i * last / apart] = true);
-        timed.extend(wanted);
-    }
-    timed
-}
 
 impl Planning {
     /// As [`Planning::solve`], of candidates some of which are timed only now.
@@ -64,10 +35,9 @@ impl Planning {
     /// Times the neighbours of what a solution takes; whether there were any.
     fn time_near(&mut self, solution: &Solution, by: &Timer<'_>) -> Result<bool, Error> {
         // What a caller's cost model says is not asked for again.
-        let latency = by.settings.latency.filter(|_| by.unit != Unit::Cost);
-        let Some(latency) = latency.filter(|_| self.timed.is_some()) else {
+        if self.timed.is_none() || by.unit == Unit::Cost {
             return Ok(false);
-        };
+        }
         let mut new = Vec::new();
         for (layer, chosen) in solution.chosen.iter().enumerate() {
             let Some(at) = chosen.as_ref().and_then(|c| self.place(layer, c)) else {
@@ -83,25 +53,18 @@ impl Planning {
             return Ok(false);
         };
         let wanted = |layer, candidate| new.contains(&(layer, candidate));
-        let measured = by_blocks(by.model, latency)?;
-        timed.extend(
-            (by.model, by.prepared),
-            &by.settings.families,
-            (&measured, by.unit),
-            &wanted,
-            by.progress,
-        )?;
-        self.costs = match by.unit {
-            Unit::Latency => timed.clone(),
-            unit => Costs::counted(by.model, by.prepared, unit).paying(timed, unit),
-        };
+        by.more(timed, &wanted)?;
+        self.costs = by.budgeted(Some(timed))?;
         Ok(true)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sepconv_passes::Candidate;
+
     use super::*;
+    use crate::calibrate::spread;
     use crate::planning::solve::tests::candidate;
 
     #[test]
@@ -113,11 +76,10 @@ mod tests {
         let few = (1..=9).map(|rank| candidate("dw-pw", rank));
         let many = (1..=40).map(|rank| candidate("cp", rank));
         let all: Vec<Candidate> = few.chain(many).collect();
-        let timed = at_first(&all);
-        let ranks = all.iter().zip(&timed).filter(|(_, t)| **t);
-        let ranks: Vec<usize> = ranks.map(|(c, _)| c.rank).collect();
+        let timed = spread(&all, AT_FIRST).into_iter();
+        let ranks: Vec<usize> = timed.map(|i| all[i].rank).collect();
         let cp = [1, 4, 8, 11, 15, 18, 22, 25, 29, 32, 36, 40];
         assert_eq!(ranks, [&[1, 2, 3, 4, 5, 6, 7, 8, 9][..], &cp].concat());
-        assert!(at_first(&[]).is_empty());
+        assert!(spread(&[], AT_FIRST).is_empty());
     }
 }

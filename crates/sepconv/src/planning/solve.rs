@@ -266,7 +266,7 @@ pub(super) mod tests {
     /// Two layers of 50 MACs and 5 s. Of the same MACs, 'slow' forms save no time and 'fast' ones
     /// four fifths of it, at `dearer` times the damage.
     fn planning(dearer: f64) -> Planning {
-        let by = |cost, lowering| Some((cost, Some(Written { lowering, rim: 0 })));
+        let by = |cost, lowering| Some((cost, Some(Written { lowering, macs: 20 })));
         let both = |cost: f64, slow: f64, fast: f64| Costs {
             total: 2.0 * cost,
             original: 2.0 * cost,

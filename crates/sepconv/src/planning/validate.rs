@@ -37,7 +37,7 @@ pub fn validate(
     let mut calibration = settings.fitted_to(&prepared).ok_or_else(nothing)?;
     calibration.refit = false;
     let (unit, fits) = (Unit::Macs, Some(&calibration));
-    let planning = Planning::new(model, &mut prepared, settings, fits, unit, progress)?;
+    let (planning, _) = Planning::new(model, &mut prepared, settings, fits, unit, progress)?;
     let prober = Prober::new(model, settings.target, &calibration, 1)?;
     (0..plans as u64)
         .map(|seed| {
