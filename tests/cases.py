@@ -398,8 +398,31 @@ def products(opset=17):
     return model(nodes, tensors, outputs={"y": ("N", 20), "z": ("N", 4, 9, 12)}, inputs=inputs, opset=opset)
 
 
+def mixed():
+    """Boxes in pixels and scores between 0 and 1 in one output, as detectors have them; a regular convolution is behind
+    the scores alone. Batch, height and width are free."""
+    tensors = {
+        "w": array(8, 4, 3, 3),
+        "wb": array(2, 4, 1, 1),
+        "ws": array(1, 8, 1, 1) * 4,
+        "hundred": np.float32(100),
+        "shape": np.array([0, 3, -1]),
+    }
+    nodes = [
+        conv(["x", "w"], "c", name="features", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        conv(["x", "wb"], "b", name="boxes"),
+        helper.make_node("Mul", ["b", "hundred"], ["pixels"], name="scale"),
+        conv(["r", "ws"], "s", name="scores"),
+        helper.make_node("Sigmoid", ["s"], ["p"], name="sigmoid"),
+        helper.make_node("Concat", ["pixels", "p"], ["both"], name="both", axis=1),
+        helper.make_node("Reshape", ["both", "shape"], ["y"], name="flat"),
+    ]
+    return model(nodes, tensors, inputs={"x": ("n", 4, "h", "w")})
+
+
 # Those that a test asks for by name.
-OTHERS = {"modules": modules, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "double": double}
+OTHERS = {"modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

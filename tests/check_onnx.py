@@ -8,6 +8,7 @@ questions share one import of onnxruntime:
     {"do": "functions", "original": PATH, "rewritten": PATH}        -> {"problems": [...], "functions": 2}
     {"do": "inputs", "model": PATH, "out": NPZ, "free": {"N": 2}}   -> {"inputs": {"x": [2, 3, 32, 32]}}
     {"do": "agree", "model": PATH, "reference": PATH, "inputs": NPZ}-> {"error": {"y": 1e-6}, "snr_db": {"y": 91.2}}
+    {"do": "channels", "model": PATH, "reference": PATH, "inputs": NPZ, "axis": 1} -> {"y": [31.0, 12.5]}
     {"do": "reference", "model": PATH, "reference": PATH, "inputs": NPZ} -> the same, by ONNX's reference implementation
     {"do": "outputs", "model": PATH, "inputs": NPZ, "outputs": NPZ} -> the same, for outputs computed elsewhere
     {"do": "accuracy", "model": PATH, "data": NPZ, "scale": 0.1, "mean": [0], "std": [1]} -> {"correct": 1, "in_five": 2, "n": 2}
@@ -209,6 +210,20 @@ def agree(model, reference, inputs):
     return differences(run(model, feed), run(reference, feed))
 
 
+def channels(model, reference, inputs, axis):
+    """SNR of every channel of every output over its own spread, in dB."""
+    feed = np.load(inputs)
+    a, b = run(reference, feed), run(model, feed)
+
+    def of(name):
+        old, new = (np.moveaxis(v[name].astype(np.float64), axis, 0) for v in (a, b))
+        old, new = (v.reshape(len(v), -1) for v in (old, new))
+        noise = ((old - new) ** 2).sum(1)
+        return (10 * np.log10(((old - old.mean(1, keepdims=True)) ** 2).sum(1) / noise.clip(1e-300))).tolist()
+
+    return {name: of(name) for name in a}
+
+
 def reference(model, reference, inputs):
     """As `agree`, by ONNX's reference implementation, which computes in the model's own type."""
     feed = dict(np.load(inputs))
@@ -345,7 +360,7 @@ def npz(out, arrays):
 
 
 REQUESTS = (interface, functions, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, uneven, convolutions, room, peak, external)
-REQUESTS += (npz, build, cases, reference)
+REQUESTS += (npz, build, cases, reference, channels)
 
 
 def main():

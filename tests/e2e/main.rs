@@ -25,4 +25,5 @@ mod round_trip;
 mod selection;
 mod subgraphs;
 mod tuning;
+mod verdicts;
 mod writing;

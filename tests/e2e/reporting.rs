@@ -58,7 +58,7 @@ fn every_command_reports_in_every_format_and_fits_a_phone() {
     let reports = reports(&scratch);
     for (name, folder) in &reports {
         let json: Value = serde_json::from_str(&read(folder, "report.json")).unwrap();
-        assert_eq!(json["schema"], "sepconv-report/2", "{name}");
+        assert_eq!(json["schema"], "sepconv-report/3", "{name}");
         assert_eq!(json["kind"], *name);
         let command = json["command"].as_str();
         let command = command.or(json["settings"]["command"].as_str()).unwrap();

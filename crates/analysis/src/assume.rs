@@ -1,6 +1,6 @@
 //! Extents for the free dimensions of the graph inputs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sepconv_ir::{Dim, Graph, ValueId};
 use serde::Serialize;
@@ -22,11 +22,16 @@ pub struct Assumptions {
     /// never fits, single dimensions are tried at 3 and 1 (channels). Where nothing fits, the
     /// one with the fewest contradictions is taken.
     pub candidates: Vec<u64>,
+    /// Extents of free dimensions that are known from elsewhere, such as the samples of a data
+    /// set: by name of the input, one entry per axis, `None` where nothing is known. They go
+    /// before all other assumptions.
+    pub known: BTreeMap<String, Vec<Option<u64>>>,
 }
 
 impl Default for Assumptions {
     fn default() -> Self {
         Self {
+            known: BTreeMap::new(),
             batch: Some(1),
             candidates: vec![64, 224, 32, 256, 128, 28, 299, 300, 512],
         }
@@ -39,7 +44,13 @@ impl Assumptions {
         Self {
             batch: None,
             candidates: Vec::new(),
+            known: BTreeMap::new(),
         }
+    }
+
+    /// The extent of an axis that is known from elsewhere.
+    fn known(&self, input: &str, axis: usize) -> Extent {
+        self.known.get(input)?.get(axis).copied().flatten()
     }
 }
 
@@ -54,6 +65,8 @@ pub struct AssumedDim {
     pub symbol: Option<String>,
     /// The extent assumed.
     pub extent: u64,
+    /// Whether the extent is one of [`Assumptions::known`].
+    pub known: bool,
 }
 
 /// Such as `x[0] (N) = 1`.
@@ -217,8 +230,14 @@ impl FreeInputs {
     /// Assignments of an extent to every group, in the order in which they are tried; at
     /// least one.
     pub(crate) fn trials(&self, assumptions: &Assumptions) -> Vec<Vec<Extent>> {
+        let known: Vec<Extent> = self
+            .groups
+            .iter()
+            .map(|g| self.known(g, assumptions))
+            .collect();
         let assign = |extent: Extent, single: Option<(usize, u64)>| -> Vec<Extent> {
             let group = |(i, g): (usize, &Group)| match single {
+                _ if known[i].is_some() => known[i],
                 Some((special, extent)) if special == i => Some(extent),
                 _ if g.batch => assumptions.batch,
                 _ => extent,
@@ -226,7 +245,7 @@ impl FreeInputs {
             self.groups.iter().enumerate().map(group).collect()
         };
         let open: Vec<usize> = (0..self.groups.len())
-            .filter(|i| !self.groups[*i].batch)
+            .filter(|i| !self.groups[*i].batch && known[*i].is_none())
             .collect();
         let Some(first) = assumptions.candidates.first() else {
             return vec![assign(None, None)];
@@ -244,6 +263,12 @@ impl FreeInputs {
             }
         }
         trials
+    }
+
+    /// The first extent of a group's members that is known from elsewhere.
+    fn known(&self, group: &Group, assumptions: &Assumptions) -> Extent {
+        let mut members = group.members.iter();
+        members.find_map(|(input, axis)| assumptions.known(&self.inputs.get(*input)?.1, *axis))
     }
 
     /// The inputs' facts under an assignment.
@@ -277,23 +302,25 @@ impl FreeInputs {
     }
 
     /// What an assignment assumes, by input and axis.
-    pub(crate) fn assumed(&self, extents: &[Extent]) -> Vec<AssumedDim> {
+    pub(crate) fn assumed(&self, extents: &[Extent], assumptions: &Assumptions) -> Vec<AssumedDim> {
         let mut found = Vec::new();
         for (group, extent) in self.groups.iter().zip(extents) {
             let Some(extent) = extent else { continue };
+            let known = self.known(group, assumptions).is_some();
             for (input, axis) in &group.members {
-                found.push((*input, *axis, group.symbol.clone(), *extent));
+                found.push((*input, *axis, group.symbol.clone(), *extent, known));
             }
         }
         found.sort();
         found
             .into_iter()
-            .filter_map(|(input, axis, symbol, extent)| {
+            .filter_map(|(input, axis, symbol, extent, known)| {
                 Some(AssumedDim {
                     input: self.inputs.get(input)?.1.clone(),
                     axis,
                     symbol,
                     extent,
+                    known,
                 })
             })
             .collect()

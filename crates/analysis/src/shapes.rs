@@ -104,7 +104,11 @@ impl Shapes {
         let Some((extents, pass)) = best else {
             return Ok(Self::default());
         };
-        Ok(Self::from_pass(graph, pass, free.assumed(&extents)))
+        Ok(Self::from_pass(
+            graph,
+            pass,
+            free.assumed(&extents, assumptions),
+        ))
     }
 
     fn from_pass(graph: &Graph, pass: Pass, assumed: Vec<AssumedDim>) -> Self {

@@ -104,7 +104,7 @@ impl Dataset {
                 path: path.to_path_buf(),
             });
         }
-        let rows = draw(source.rows(), request.max_samples, request.seed);
+        let rows = selected(source.rows(), request);
         Ok(Self {
             path: path.to_path_buf(),
             samples: source.samples(&rows)?,
@@ -160,7 +160,7 @@ impl Dataset {
             return Err(DataError::Unlabelled { path });
         }
         let source = Source::Arrays(feeds);
-        let rows = draw(rows, request.max_samples, request.seed);
+        let rows = selected(rows, request);
         Ok(Self {
             path,
             samples: source.samples(&rows)?,
@@ -307,6 +307,12 @@ impl Source {
             Source::Sets(sets) => sets.read(rows),
         }
     }
+}
+
+/// The rows of a source that a request asks for, rising.
+fn selected(rows: usize, request: &Request) -> Vec<usize> {
+    let drawn = draw(rows, request.max_samples, request.seed);
+    request.part.of(drawn, request.seed)
 }
 
 type Opened = (Source, Option<Vec<i64>>, Option<Target>);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::dtype::Dtype;
 use crate::error::DataError;
+use crate::part::Part;
 use crate::preprocess::Preprocess;
 
 /// One input of the model, as its graph declares it.
@@ -82,8 +83,10 @@ pub struct Request {
     pub class_count: Option<usize>,
     /// At most this many samples, drawn without replacement; they stay in the data set's order.
     pub max_samples: Option<usize>,
-    /// The seed of the draw.
+    /// The seed of the draw, and of the split into parts.
     pub seed: u64,
+    /// Which of the samples drawn are delivered.
+    pub part: Part,
     /// What to do about labels and targets.
     pub labels: Labels,
 }

@@ -109,6 +109,16 @@ impl Tensor {
         })
     }
 
+    /// The first `rows` of the first axis, over the same data. `None` for opaque tensors, scalars
+    /// and where there are fewer, or where rows do not begin at a byte.
+    pub fn first_rows(&self, rows: usize) -> Option<Self> {
+        let (have, data) = (*self.dims.first()?, self.data.as_ref()?);
+        let mut dims = self.dims.clone();
+        dims[0] = rows;
+        let bytes = self.dtype.bytes_of(dims.iter().product())?;
+        (rows <= have).then(|| Self::new(self.dtype, dims, data.slice(..bytes)))?
+    }
+
     /// Element type.
     pub fn dtype(&self) -> DType {
         self.dtype

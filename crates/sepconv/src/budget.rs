@@ -359,9 +359,6 @@ fn within(
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
     let judge = Judge::new(model, settings, calibration, progress)?;
-    // What the judge looks at must be held out of the fits.
-    let calibration = calibration.map(|c| judge.spares(c));
-    let calibration = calibration.as_ref();
     let unit = settings.unit();
     let (mut planning, timer) =
         Planning::new(model, prepared, settings, calibration, unit, progress)?;

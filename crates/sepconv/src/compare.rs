@@ -10,10 +10,42 @@ use crate::metrics::{OutputComparison, compare_output};
 use crate::progress::Progress;
 use crate::runner::run;
 
+/// Inputs that models are compared on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ComparedOn {
+    /// Inputs of the caller's.
+    #[default]
+    Given,
+    /// Seeded random inputs: a check that both models compute alike, and no figure of accuracy.
+    Random,
+    /// Calibration samples that nothing was fitted to and nothing was chosen by.
+    Test,
+    /// The calibration samples that layers were fitted to, where there are no others.
+    Calibration,
+    /// Samples of the evaluation data.
+    Evaluation,
+}
+
+impl ComparedOn {
+    /// Such as `held-out calibration samples`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Given => "inputs",
+            Self::Random => "seeded random inputs",
+            Self::Test => "held-out calibration samples",
+            Self::Calibration => "calibration samples, all fitted to",
+            Self::Evaluation => "evaluation samples",
+        }
+    }
+}
+
 /// Comparison of two models over all their outputs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Runs, each of one batch.
+    /// The inputs that both models were run on.
+    pub inputs: ComparedOn,
+    /// Samples: runs, each of one batch, of random inputs.
     pub runs: usize,
     /// Name of the runtime.
     pub target: &'static str,
@@ -39,6 +71,7 @@ impl Comparison {
             compare_output(name, &pairs)
         });
         Self {
+            inputs: ComparedOn::default(),
             runs: a.len(),
             target,
             outputs: outputs.collect(),
@@ -48,6 +81,7 @@ impl Comparison {
 
     pub(crate) fn not_run(target: &'static str, reason: String) -> Self {
         Self {
+            inputs: ComparedOn::default(),
             runs: 0,
             target,
             outputs: Vec::new(),
@@ -67,9 +101,23 @@ impl Comparison {
         })
     }
 
-    /// As [`Comparison::worst_snr`], of what varies between samples.
-    pub fn worst_varying_snr(&self) -> Option<f64> {
-        self.worst(|o| o.varying_snr_db)
+    /// As [`Comparison::worst_snr`], of the worst channel of any output on its own scale.
+    pub fn worst_channel_snr(&self) -> Option<f64> {
+        self.worst(OutputComparison::worst_channel_snr)
+    }
+
+    /// The output whose worst channel is the worst of all; `None` where nothing was compared.
+    pub fn worst_output(&self) -> Option<&OutputComparison> {
+        let snr = |o: &OutputComparison| o.worst_channel_snr().unwrap_or(f64::NEG_INFINITY);
+        let all = self.outputs.iter();
+        all.min_by(|a, b| snr(a).total_cmp(&snr(b)))
+    }
+
+    /// The smaller of [`Comparison::worst_channel_snr`] and the signal-to-noise ratio of what varies
+    /// between samples.
+    pub(crate) fn strictest_snr(&self) -> Option<f64> {
+        let varying = self.worst(|o| o.varying_snr_db)?;
+        Some(varying.min(self.worst_channel_snr()?))
     }
 
     fn worst(&self, f: impl Fn(&OutputComparison) -> Option<f64>) -> Option<f64> {

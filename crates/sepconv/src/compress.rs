@@ -1,5 +1,6 @@
 //! The pipeline in memory: fold, survey, plan, fit, apply.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sepconv_data::Labels;
@@ -58,6 +59,8 @@ pub fn compress(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    let settings = &settings.holding_out();
+    let model = &*shaped(model, settings)?;
     let model = &*reaching(model, settings)?;
     let made = rewritten(model, settings, progress)?;
     match &settings.tune {
@@ -150,6 +153,15 @@ pub(crate) fn widened(settings: &Settings) -> Settings {
         settings.families.widen();
     }
     settings
+}
+
+/// The model with its free dimensions as the data has them.
+///
+/// # Errors
+/// [`Error::Data`] where the data do not fit.
+pub(crate) fn shaped<'a>(model: &'a Loaded, settings: &Settings) -> Result<Cow<'a, Loaded>, Error> {
+    let shaped = model.shaped_by(settings.data())?;
+    Ok(shaped.map_or(Cow::Borrowed(model), Cow::Owned))
 }
 
 /// The model as it came.

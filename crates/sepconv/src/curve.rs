@@ -3,7 +3,7 @@
 use sepconv_passes::PassError;
 use serde::Serialize;
 
-use crate::compress::{Compressed, compress};
+use crate::compress::{Compressed, compress, shaped};
 use crate::error::Error;
 use crate::evaluate::Evaluation;
 use crate::functions::reaching;
@@ -47,8 +47,8 @@ pub struct CurvePoint {
     pub params: f64,
     /// Time per run as a fraction of the original's, where it was measured.
     pub time: Option<f64>,
-    /// Signal-to-noise ratio of the worst output in dB; `None` for no difference or where
-    /// it was not run.
+    /// Signal-to-noise ratio in dB of the worst channel of any output, on its own scale; `None` for
+    /// no difference or where it was not run.
     pub snr_db: Option<f64>,
     /// What was measured on the evaluation data, where given.
     pub evaluation: Option<Evaluation>,
@@ -68,8 +68,9 @@ pub fn curve(
         tune: None,
         planner: None,
         costlier: false,
-        ..settings.clone()
+        ..settings.holding_out()
     };
+    let model = &*shaped(model, settings)?;
     let model = &*reaching(model, settings)?;
     let meter = Meter::new(model, &uniform, None, progress)?;
     let mut points = by_ranks(model, &uniform, &meter, (Series::Uniform, "rank"), progress)?;

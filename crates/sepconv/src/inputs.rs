@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use sepconv_data::{
-    Array, Dataset, InputSpec, Labels, Preprocess, Request, SharedArray, SyntheticKind, synthetic,
+    Array, Dataset, InputSpec, Labels, Part, Preprocess, Request, SharedArray, SyntheticKind,
+    synthetic,
 };
 use sepconv_ir::{Dim, Tensor};
 
@@ -26,8 +27,10 @@ pub struct DataSource {
     pub classes: Option<PathBuf>,
     /// At most this many samples, drawn with the seed.
     pub max_samples: Option<usize>,
-    /// Seed of the draw.
+    /// Seed of the draw, and of the split into parts.
     pub seed: u64,
+    /// Which of the samples drawn are meant.
+    pub part: Part,
     /// Largest value that a wanted picture can have, for PSNR and SSIM. `None`: 255 where the
     /// target is stored as u8, else 1.
     pub peak: Option<f64>,
@@ -52,6 +55,14 @@ impl DataSource {
         }
     }
 
+    /// Another part of the same data set.
+    pub(crate) fn of_part(&self, part: Part) -> Self {
+        Self {
+            part,
+            ..self.clone()
+        }
+    }
+
     /// Opens the data set for a model.
     ///
     /// # Errors
@@ -63,6 +74,7 @@ impl DataSource {
             class_count: class_count(model),
             max_samples: self.max_samples,
             seed: self.seed,
+            part: self.part,
             labels,
             ..Request::new(data_specs(model)?)
         };

@@ -138,12 +138,7 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
         bytes: model.document.source_size(),
         inputs: model.graph().inputs().map(describe).collect(),
         outputs: model.graph().outputs().map(describe).collect(),
-        assumed: model
-            .shapes
-            .assumed()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        assumed: model.assumed(),
         nodes: model.graph().operators().count(),
         macs: model.cost.macs,
         uncounted: model.cost.uncounted,

@@ -2,16 +2,13 @@
 
 use std::fmt;
 
-use crate::calibrate::CalibrationSettings;
+use crate::calibrate::{CalibrationSettings, Source};
 use crate::error::Error;
 use crate::evaluate::{Evaluator, Metric, OwnMetric};
 use crate::loaded::Loaded;
 use crate::planning::Prober;
 use crate::progress::Progress;
 use crate::settings::{Budget, Settings};
-
-/// Of so many calibration samples one is held out for the judge.
-const HELD_OUT_EVERY: u64 = 4;
 
 /// Measures models against the budget's floor.
 pub(crate) struct Judge<'a> {
@@ -77,7 +74,7 @@ impl<'a> Judge<'a> {
             (Budget::MaxDrop(drop), Some(data), _) => {
                 let evaluator = settings.against(model, data)?;
                 let primary = evaluator.evaluate(model, progress)?.primary;
-                if primary.metric == Metric::Snr {
+                if matches!(primary.metric, Metric::Snr | Metric::ChannelSnr) {
                     return Err(undefined(model));
                 }
                 Ok(Self {
@@ -86,14 +83,10 @@ impl<'a> Judge<'a> {
                 })
             }
             (budget, _, Some(calibration)) => {
-                let spared = CalibrationSettings {
-                    held_out_every: HELD_OUT_EVERY,
-                    ..calibration.clone()
-                };
-                let prober = Prober::new(model, settings.target, &spared, 1)?;
+                let prober = Prober::new(model, settings.target, &test_part(calibration), 1)?;
                 let (held, floor) = match (budget, settings.metric.as_deref()) {
                     (Budget::MinSnr(floor), _) => {
-                        (Held::Snr, Floor::below(Metric::Snr, floor, 0.0))
+                        (Held::Snr, Floor::below(Metric::ChannelSnr, floor, 0.0))
                     }
                     (Budget::MaxDrop(drop), Some(metric)) => {
                         let own = Held::Own(metric).of(&prober, model)?;
@@ -121,18 +114,6 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The settings of fits that the judge may look at: with its samples held out.
-    pub fn spares(&self, calibration: &CalibrationSettings) -> CalibrationSettings {
-        match self.by {
-            By::Evaluation(_) => calibration.clone(),
-            By::HeldOut(..) => CalibrationSettings {
-                held_out_every: HELD_OUT_EVERY,
-                refit: false,
-                ..calibration.clone()
-            },
-        }
-    }
-
     /// By how much a model misses the floor, in the metric's unit; not above 0 where it is
     /// good enough.
     pub fn excess(&self, model: &Loaded, progress: &dyn Progress) -> Result<f64, Error> {
@@ -150,6 +131,19 @@ impl<'a> Judge<'a> {
         } else {
             excess
         })
+    }
+}
+
+/// The samples that are held out of fits to `calibration`, all of them.
+fn test_part(calibration: &CalibrationSettings) -> CalibrationSettings {
+    let source = match &calibration.source {
+        Source::Data(data) => Source::Data(data.of_part(data.part.test())),
+        Source::Pictures(_) => calibration.source.clone(),
+    };
+    CalibrationSettings {
+        source,
+        held_out_every: 0,
+        ..calibration.clone()
     }
 }
 

@@ -25,6 +25,7 @@ mod bench;
 mod bodies;
 mod budget;
 mod calibrate;
+mod channels;
 mod compare;
 mod compress;
 mod curve;
@@ -56,7 +57,8 @@ mod tuning;
 
 pub use bench::{BenchRun, BenchSettings, ModelTiming, bench};
 pub use calibrate::{CalibrationSettings, LayerFit, Pictures, Schedule, Source};
-pub use compare::{Comparison, compare};
+pub use channels::WorstChannel;
+pub use compare::{ComparedOn, Comparison, compare};
 pub use compress::{Compressed, compress};
 pub use curve::{CurvePoint, Series, curve};
 pub use error::Error;

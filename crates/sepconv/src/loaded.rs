@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use sepconv_analysis::{Assumptions, ModelCost, Pins, Shapes};
+use sepconv_data::Labels;
 use sepconv_ir::{Graph, ValueId};
 use sepconv_onnx::{Detached, Document};
 use sepconv_targets::InputSpec;
 
 use crate::bodies::parameters;
 use crate::error::Error;
+use crate::inputs::DataSource;
 
 /// A model, its shapes and its cost.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct Loaded {
     /// MACs of the main graph, and parameters of all of the model.
     pub cost: ModelCost,
     pins: Pins,
+    /// Extents of free input dimensions, where a data set says them.
+    assumptions: Assumptions,
     /// The document before calls of local functions were written out, where they were.
     read: Option<Box<Document>>,
 }
@@ -39,11 +43,15 @@ impl Loaded {
     /// # Errors
     /// [`Error::Shapes`].
     pub fn new(document: Document, pins: &Pins) -> Result<Self, Error> {
+        Self::assuming(document, pins, Assumptions::default())
+    }
+
+    fn assuming(document: Document, pins: &Pins, assumptions: Assumptions) -> Result<Self, Error> {
         let wrong = |reason: String| Error::Shapes {
             file: file_name(&document),
             reason,
         };
-        let shapes = infer(&document.model.graph, pins).map_err(wrong)?;
+        let shapes = infer(&document.model.graph, pins, &assumptions).map_err(wrong)?;
         let mut cost = ModelCost::of(&document.model, &shapes);
         cost.params = cost.params.saturating_add(parameters(&document));
         Ok(Self {
@@ -51,6 +59,7 @@ impl Loaded {
             shapes,
             cost,
             pins: pins.clone(),
+            assumptions,
             read: None,
         })
     }
@@ -60,7 +69,57 @@ impl Loaded {
     /// # Errors
     /// As [`Loaded::new`].
     pub fn with(&self, document: Document) -> Result<Self, Error> {
-        Self::new(document, &self.pins)
+        Self::assuming(document, &self.pins, self.assumptions.clone())
+    }
+
+    /// With the free height, width and length of inputs as the samples of the first of `sources`
+    /// have them, in place of extents that are assumed. The batch stays free. `None` where nothing
+    /// is free, where there is no source, or where the source does not say it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the data can't be read or do not fit; as [`Loaded::new`].
+    pub fn shaped_by<'a>(
+        &self,
+        sources: impl IntoIterator<Item = &'a DataSource>,
+    ) -> Result<Option<Self>, Error> {
+        let assumed = self.shapes.assumed();
+        let mut sources = sources.into_iter();
+        let (true, Some(source)) = (
+            assumed.iter().any(|a| a.axis > 0 && !a.known),
+            sources.next(),
+        ) else {
+            return Ok(None);
+        };
+        let data = source.open(self, Labels::Ignore)?;
+        let inputs = self.shapes.inputs().iter().zip(data.sample_shapes());
+        let known = inputs.map(|(input, sample)| {
+            let extents = sample.iter().map(|n| Some(*n as u64));
+            (
+                input.name.clone(),
+                [None].into_iter().chain(extents).collect(),
+            )
+        });
+        let assumptions = Assumptions {
+            known: known.collect(),
+            ..Assumptions::default()
+        };
+        let shaped = Self::assuming(self.document.clone(), &self.pins, assumptions)?;
+        Ok(Some(Self {
+            read: self.read.clone(),
+            ..shaped
+        }))
+    }
+
+    /// Free dimensions whose extents a data set says, such as `x[2] (height) = 320`.
+    pub fn shaped(&self) -> Vec<String> {
+        let all = self.shapes.assumed().iter().filter(|a| a.known);
+        all.map(ToString::to_string).collect()
+    }
+
+    /// Free dimensions whose extents are assumed, such as `x[0] (N) = 1`.
+    pub fn assumed(&self) -> Vec<String> {
+        let all = self.shapes.assumed().iter().filter(|a| !a.known);
+        all.map(ToString::to_string).collect()
     }
 
     /// With `document` in which calls of local functions of this one are written out.
@@ -135,12 +194,11 @@ impl Loaded {
     }
 }
 
-fn infer(graph: &Graph, pins: &Pins) -> Result<Shapes, String> {
-    let shapes = Shapes::infer(graph, pins, &Assumptions::default()).map_err(|e| e.to_string())?;
+fn infer(graph: &Graph, pins: &Pins, assumptions: &Assumptions) -> Result<Shapes, String> {
+    let shapes = Shapes::infer(graph, pins, assumptions).map_err(|e| e.to_string())?;
+    let given = pins.iter().next().is_some() || !assumptions.known.is_empty();
     match shapes.contradictions().first() {
-        Some(first) if pins.iter().next().is_some() => {
-            Err(format!("the input shapes don't fit: {}", first.message))
-        }
+        Some(first) if given => Err(format!("the input shapes don't fit: {}", first.message)),
         _ => Ok(shapes),
     }
 }

@@ -6,7 +6,6 @@ use crate::curve::{CurvePoint, Series};
 use crate::error::Error;
 use crate::evaluate::Evaluator;
 use crate::loaded::Loaded;
-use crate::outcome::synthetic_runs;
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::settings::{LatencyTarget, Settings};
@@ -29,14 +28,12 @@ impl<'a> Meter<'a> {
         latency: Option<LatencyTarget>,
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
-        let runs = synthetic_runs(original.cost.macs, 1);
-        let kind = sepconv_data::SyntheticKind::Normal;
         Ok(Self {
             original,
             settings,
             latency,
             evaluator: settings.evaluator(original)?,
-            reference: Reference::new(original, settings, runs, kind, progress).ok(),
+            reference: Reference::closing(original, settings, progress).ok(),
             progress,
         })
     }
@@ -71,7 +68,7 @@ impl<'a> Meter<'a> {
         let compared = reference
             .compare(model, self.settings, self.progress)
             .ok()?;
-        compared.worst_snr().filter(|s| s.is_finite())
+        compared.worst_channel_snr().filter(|s| s.is_finite())
     }
 
     fn time(&self, series: Series, model: &Loaded) -> Result<Option<f64>, Error> {

@@ -3,6 +3,8 @@
 use sepconv_ir::Tensor;
 use serde::Serialize;
 
+use crate::channels::{Channels, WorstChannel};
+
 /// Comparison of one output of two models over all samples that both were run on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct OutputComparison {
@@ -30,6 +32,20 @@ pub struct OutputComparison {
     /// no difference.
     #[serde(skip)]
     pub varying_snr_db: Option<f64>,
+    /// The channel with the largest error over its own spread; `None` where the values were not
+    /// compared.
+    pub worst_channel: Option<WorstChannel>,
+}
+
+impl OutputComparison {
+    /// The signal-to-noise ratio of the worst channel, in dB; infinite where nothing differs,
+    /// `None` where nothing could be compared or a value is not finite.
+    pub fn worst_channel_snr(&self) -> Option<f64> {
+        match self.max_abs {
+            Some(0.0) => Some(f64::INFINITY),
+            _ => self.worst_channel?.snr_db,
+        }
+    }
 }
 
 /// Compares one output over several runs: `pairs` holds both models' outputs per run.
@@ -46,12 +62,16 @@ pub(crate) fn compare_output(name: &str, pairs: &[(&Tensor, &Tensor)]) -> Output
     }
     result.identical = pairs.iter().all(|(a, b)| a.data() == b.data());
     let mut sums = Sums::default();
+    let mut channels = Channels::default();
+    let rank = result.shape.len();
     for (a, b) in pairs {
+        let dims = a.dims();
         let (Some(a), Some(b)) = (values(a), values(b)) else {
             result.not_compared = Some(format!("elements of type {}", a.dtype()));
             return result;
         };
         sums.add(&a, &b);
+        channels = channels.merged(Channels::of(dims, &a, &b));
     }
     result.max_abs = finite(sums.max_abs);
     let relative = if sums.max_abs == 0.0 {
@@ -64,6 +84,7 @@ pub(crate) fn compare_output(name: &str, pairs: &[(&Tensor, &Tensor)]) -> Output
     result.cosine = finite(sums.dot / (sums.signal * sums.other).sqrt());
     result.top1_agreement = agreement(pairs);
     result.varying_snr_db = varying_snr(pairs, sums.noise);
+    result.worst_channel = channels.worst(rank);
     result
 }
 
@@ -112,7 +133,10 @@ fn varying_snr(pairs: &[(&Tensor, &Tensor)], noise: f64) -> Option<f64> {
     let rows: Vec<Vec<f64>> = pairs.iter().map(|p| values(p.0)).collect::<Option<_>>()?;
     let count = rows.len() as f64;
     let mut signal = 0.0;
-    for i in 0..rows.first().map_or(0, Vec::len) {
+    let length = rows.first().map_or(0, Vec::len);
+    // Outputs whose extents depend on the values have no mean over samples.
+    let alike = rows.iter().all(|r| r.len() == length);
+    for i in 0..if alike { length } else { 0 } {
         let mean = rows.iter().map(|r| r[i]).sum::<f64>() / count;
         signal += rows.iter().map(|r| (r[i] - mean).powi(2)).sum::<f64>();
     }
@@ -179,6 +203,7 @@ mod tests {
         assert_eq!(c.max_rel, Some(0.125));
         assert!((c.snr_db.unwrap() - 20.0).abs() < 1e-9);
         assert!((c.cosine.unwrap() - 23.0 / (25.0f64 * 21.25).sqrt()).abs() < 1e-12);
+        assert!((c.worst_channel_snr().unwrap() - 20.0).abs() < 1e-9);
         assert_eq!(c.top1_agreement, Some(1.0));
     }
 
@@ -189,11 +214,20 @@ mod tests {
         assert!(same.identical);
         assert_eq!((same.max_abs, same.snr_db), (Some(0.0), None));
         assert_eq!(same.varying_snr_db, Some(f64::INFINITY));
+        assert_eq!(same.worst_channel_snr(), Some(f64::INFINITY));
         let nan = compare_output("y", &[(&a, &t(&[f32::NAN, 2.0]))]);
         assert_eq!(
             (nan.max_abs, nan.snr_db, nan.varying_snr_db),
             (None, None, None)
         );
+        assert_eq!(nan.worst_channel_snr(), None);
+    }
+
+    #[test]
+    fn extents_that_depend_on_the_values_are_compared() {
+        let (one, two) = (t(&[1.0, 2.0]), t(&[1.0, 2.0, 3.0]));
+        let c = compare_output("y", &[(&one, &one), (&two, &two)]);
+        assert_eq!(c.max_abs, Some(0.0));
     }
 
     #[test]

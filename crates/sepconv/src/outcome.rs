@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use sepconv_analysis::NodeRow;
-use sepconv_data::SyntheticKind;
 use sepconv_ir::{Graph, Operator};
 use sepconv_latency::Bench;
 use sepconv_onnx::Document;
@@ -12,15 +11,15 @@ use serde::Serialize;
 
 use crate::bench::BenchRun;
 use crate::calibrate::{CalibrationSettings, LayerFit};
-use crate::compare::{Comparison, compare};
-use crate::compress::{Compressed, compress};
+use crate::compare::Comparison;
+use crate::compress::{Compressed, compress, shaped};
 use crate::error::Error;
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::functions::reaching;
-use crate::inputs::synthetic_inputs;
 use crate::loaded::Loaded;
 use crate::planning::Solution;
 use crate::progress::Progress;
+use crate::reference::Reference;
 use crate::saved_plan::SavedPlan;
 use crate::settings::Settings;
 use crate::tuning::Tuning;
@@ -96,10 +95,13 @@ pub struct Outcome {
     pub tuning: Option<Tuning>,
     /// The written file against the original on [`Settings::latency`].
     pub timing: Option<BenchRun>,
-    /// The written file against the original, on synthetic inputs.
+    /// The written file against the original: on calibration samples that were held out, else on
+    /// evaluation data, else on random inputs.
     pub comparison: Comparison,
     /// Extents assumed for free input dimensions.
     pub assumed: Vec<String>,
+    /// Extents of free input dimensions that the data says.
+    pub shaped: Vec<String>,
     /// The plan, to be saved and applied again.
     pub plan: SavedPlan,
     /// The written model, read back.
@@ -141,20 +143,21 @@ pub(crate) fn finished<T>(
     progress: &dyn Progress,
     write: impl FnOnce(&Loaded) -> Result<(Document, T), Error>,
 ) -> Result<(Outcome, T), Error> {
+    let settings = &settings.holding_out();
+    let original = &*shaped(original, settings)?;
     let original = &*reaching(original, settings)?;
     let evaluator = settings.evaluator(original)?;
     let compressed = compress(original, settings, progress)?;
     let layers = layers(original, &compressed);
     let plan = SavedPlan::of(original, &compressed, settings);
-    let (folded, assumed) = (compressed.folded, &original.shapes);
+    let folded = compressed.folded;
     let [before, after] = [original, &compressed.model].map(pads);
     let pads = before.saturating_sub(after);
     let (calibration, solution) = (compressed.calibration.clone(), compressed.solution.clone());
     let tuning = compressed.tuning.clone();
-    let assumed = assumed.assumed().iter().map(ToString::to_string).collect();
     let (written, staged) = write(&compressed.model)?;
     drop(compressed);
-    let written = Loaded::new(written, &settings.pins)?;
+    let written = original.with(written)?;
     let comparison = measure(original, &written, settings, progress)?;
     let sizes = [original, &written].map(|model| size(model, evaluator.as_ref(), progress));
     let [before, after] = sizes;
@@ -173,7 +176,8 @@ pub(crate) fn finished<T>(
         tuning,
         timing,
         comparison,
-        assumed,
+        assumed: original.assumed(),
+        shaped: original.shaped(),
         plan,
         model: written,
     };
@@ -215,11 +219,6 @@ fn time(
     Ok(Some(run))
 }
 
-/// Runs per kind of synthetic input: fewer for large models.
-pub(crate) fn synthetic_runs(macs: u64, at_least: u64) -> usize {
-    (2_000_000_000 / macs.max(1)).clamp(at_least, 8) as usize
-}
-
 fn measure(
     original: &Loaded,
     written: &Loaded,
@@ -227,10 +226,8 @@ fn measure(
     progress: &dyn Progress,
 ) -> Result<Comparison, Error> {
     let target = settings.target;
-    let runs = synthetic_runs(original.cost.macs, 1);
-    let inputs = synthetic_inputs(original, runs, settings.seed, SyntheticKind::Normal);
-    let compared = inputs.and_then(|inputs| compare(original, written, target, &inputs, progress));
-    match compared {
+    let reference = Reference::closing(original, settings, progress);
+    match reference.and_then(|reference| reference.compare(written, settings, progress)) {
         Ok(comparison) => Ok(comparison),
         Err(error @ (Error::Target { .. } | Error::Interface { .. } | Error::Data(_))) => {
             Ok(Comparison::not_run(target.name(), error.to_string()))

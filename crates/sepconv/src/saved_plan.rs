@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sepconv_analysis::Pins;
-use sepconv_data::Preprocess;
+use sepconv_data::{Part, Preprocess};
 use sepconv_factor::FitOptions;
 use sepconv_onnx::{OnnxError, write_atomic};
 use sepconv_passes::{Choice, Families, LayerPlan, Order, Plan, Selection};
@@ -104,6 +104,9 @@ pub enum PlannedSource {
         max_samples: Option<usize>,
         /// What is done to pictures.
         preprocess: Preprocess,
+        /// Which of the samples: the rest is held out.
+        #[serde(default, skip_serializing_if = "is_whole")]
+        part: Part,
     },
     /// Synthetic pictures, which the plan brings along.
     Pictures {
@@ -114,6 +117,10 @@ pub enum PlannedSource {
         /// What is done to them; `None` guesses the range.
         preprocess: Option<Preprocess>,
     },
+}
+
+fn is_whole(part: &Part) -> bool {
+    *part == Part::Whole
 }
 
 impl SavedPlan {
@@ -297,6 +304,7 @@ impl PlannedFit {
                     seed: data.seed,
                     max_samples: data.max_samples,
                     preprocess: data.preprocess.clone(),
+                    part: data.part,
                 },
                 Source::Pictures(pictures) => PlannedSource::Pictures {
                     seed: pictures.seed,
@@ -321,6 +329,7 @@ impl PlannedFit {
                     seed,
                     max_samples,
                     preprocess,
+                    part,
                 },
                 Some(Source::Data(given)),
             ) => {
@@ -328,6 +337,7 @@ impl PlannedFit {
                 source.seed = *seed;
                 source.max_samples = *max_samples;
                 source.preprocess = preprocess.clone();
+                source.part = *part;
                 Source::Data(source)
             }
             (PlannedSource::Data { .. }, _) => {

@@ -7,10 +7,9 @@ use sepconv_passes::{Candidate, Survey};
 use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
-use crate::outcome::synthetic_runs;
 use crate::prepared::Prepared;
 use crate::progress::Progress;
-use crate::reference::Reference;
+use crate::reference::{Reference, synthetic_runs};
 use crate::settings::Settings;
 
 /// Bisections of the budget: the result is within 1/2^7 of the range of the best.
@@ -96,7 +95,7 @@ fn references(
 ) -> Result<Vec<Reference>, Error> {
     let runs = synthetic_runs(model.cost.macs, 2);
     let references = KINDS.iter();
-    let references = references.map(|k| Reference::new(model, settings, runs, *k, progress));
+    let references = references.map(|k| Reference::random(model, settings, runs, *k, progress));
     references.collect()
 }
 
@@ -109,7 +108,7 @@ fn worst_snr(
     let mut worst = f64::INFINITY;
     for r in references {
         let compared = r.compare(trial, settings, progress)?;
-        worst = worst.min(compared.worst_varying_snr().unwrap_or(f64::NEG_INFINITY));
+        worst = worst.min(compared.strictest_snr().unwrap_or(f64::NEG_INFINITY));
     }
     Ok(worst)
 }

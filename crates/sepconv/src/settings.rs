@@ -4,14 +4,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use sepconv_analysis::Pins;
-use sepconv_data::Preprocess;
+use sepconv_data::{Part, Preprocess};
 use sepconv_latency::CostModel;
 use sepconv_passes::{Families, Lowering, Planner, Selection};
 use sepconv_targets::Target;
 use serde::Serialize;
 
 use crate::budget::without_data;
-use crate::calibrate::CalibrationSettings;
+use crate::calibrate::{CalibrationSettings, Source};
 use crate::error::Error;
 use crate::evaluate::{Evaluator, OwnMetric};
 use crate::inputs::DataSource;
@@ -21,6 +21,11 @@ use crate::planning::Unit;
 use crate::prepared::Prepared;
 use crate::saved_plan::SavedPlan;
 use crate::tuning::TuneSettings;
+
+/// Of so many calibration samples one is a test sample, where the budget is not judged by them.
+const TEST_EVERY: usize = 8;
+/// The same, where it is.
+const TEST_EVERY_JUDGED: usize = 4;
 
 /// How much to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -42,11 +47,12 @@ pub enum Budget {
     TargetCost(f64),
     /// The cheapest model whose main metric is at most this much worse than the original's:
     /// percentage points or dB on [`Settings::eval`], else points of agreement with the
-    /// original on calibration data that was held out of the fits. With [`Settings::metric`], in
+    /// original on calibration data that was held out. With [`Settings::metric`], in
     /// its unit.
     MaxDrop(f64),
     /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
-    /// original's: on calibration data held out of the fits, else on synthetic inputs.
+    /// original's, in every channel of every output on its own scale: on calibration data that was
+    /// held out, else on synthetic inputs.
     MinSnr(f64),
 }
 
@@ -116,8 +122,11 @@ pub struct Settings {
     pub force: bool,
     /// Whether layers are rewritten that then cost more MACs, to verify exactness.
     pub costlier: bool,
-    /// Unlabelled data that the layers are fitted to.
+    /// Unlabelled data that the layers are fitted to, but for a test part
+    /// ([`sepconv_data::Part`]) that the closing figures and budgets that are judged come from.
     pub calibration: Option<CalibrationSettings>,
+    /// Data that the closing figures come from where layers are not fitted to data.
+    pub closing: Option<DataSource>,
     /// What is done without such data.
     pub data_free: DataFree,
     /// Data that the original and the result are evaluated on: by labels or a target where it
@@ -159,6 +168,48 @@ impl Settings {
             Some(plan) => plan.settings(self),
             None => Ok(self.clone()),
         }
+    }
+
+    /// With a test part held out of the calibration data: of all that is fitted, planned, chosen and
+    /// trained. A saved plan says its own.
+    pub(crate) fn holding_out(&self) -> Self {
+        let mut settings = self.clone();
+        if settings.plan.is_some() {
+            return settings;
+        }
+        let every = match (self.budget, &self.eval) {
+            (Budget::MaxDrop(_), None) | (Budget::MinSnr(_), _) => TEST_EVERY_JUDGED,
+            _ => TEST_EVERY,
+        };
+        let train = |source: &mut Source| {
+            if let Source::Data(data) = source
+                && data.part == Part::Whole
+            {
+                data.part = Part::Train { every };
+            }
+        };
+        settings
+            .calibration
+            .iter_mut()
+            .for_each(|c| train(&mut c.source));
+        settings.tune.iter_mut().for_each(|t| train(&mut t.source));
+        settings
+    }
+
+    /// A model with its free dimensions as the data has them.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the data can't be read or do not fit.
+    pub fn shaped(&self, model: Loaded) -> Result<Loaded, Error> {
+        Ok(model.shaped_by(self.data())?.unwrap_or(model))
+    }
+
+    /// The data that shapes, figures and times are for: what the layers are fitted to, else what
+    /// models are evaluated on.
+    pub(crate) fn data(&self) -> Option<&DataSource> {
+        let calibration = self.calibration.as_ref();
+        let fitted = calibration.and_then(|c| c.source.data());
+        fitted.or(self.closing.as_ref()).or(self.eval.as_ref())
     }
 
     /// What the layers are fitted to: the data given, or what stands in for them; `None`: the
@@ -215,6 +266,7 @@ impl Default for Settings {
             force: false,
             costlier: false,
             calibration: None,
+            closing: None,
             data_free: DataFree::default(),
             eval: None,
             target: sepconv_targets::reference(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sepconv_passes::{Families, Order, PassError};
 
 use crate::budget::realised;
-use crate::compress::widened;
+use crate::compress::{shaped, widened};
 use crate::curve::{CurvePoint, Series, by_ranks, saving};
 use crate::error::Error;
 use crate::functions::reaching;
@@ -49,8 +49,9 @@ pub fn sweep(
         // Any that is allocated.
         budget: Budget::TargetMacs(0.5),
         planner: None,
-        ..settings.clone()
+        ..settings.holding_out()
     };
+    let model = &*shaped(model, settings)?;
     let model = &*reaching(model, settings)?;
     let meter = Meter::new(model, settings, settings.latency, progress)?;
     let mut points = vec![meter.point(Series::Original, "original".into(), model)?];

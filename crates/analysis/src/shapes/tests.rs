@@ -279,3 +279,27 @@ fn resizing_to_a_computed_size() {
     let shapes = infer(&graph, &["x=2x3x5x7"]);
     assert_eq!(show(&graph, &shapes, "y"), "f32[2,3,10,14]");
 }
+
+#[test]
+fn extents_known_from_elsewhere_go_before_assumed_ones() {
+    let graph = Net::new(&[
+        ("x", free(&["n", "3", "h", "w"])),
+        ("m", free(&["n", "1", "h", "w"])),
+    ])
+    .node("Mul", &["x", "m"], "y")
+    .graph();
+    let assumptions = Assumptions {
+        known: [("x".to_owned(), vec![None, Some(3), Some(48), None])].into(),
+        ..Assumptions::default()
+    };
+    let shapes = Shapes::infer(&graph, &Pins::default(), &assumptions).unwrap();
+    // One symbol is one extent, whichever input it is known of.
+    assert_eq!(show(&graph, &shapes, "y"), "f32[1,3,48,64]");
+    let known: Vec<(&str, usize)> = shapes
+        .assumed()
+        .iter()
+        .filter(|a| a.known)
+        .map(|a| (a.input.as_str(), a.axis))
+        .collect();
+    assert_eq!(known, [("x", 2), ("m", 2)]);
+}

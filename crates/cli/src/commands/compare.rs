@@ -46,11 +46,25 @@ pub fn print_outputs(comparison: &Comparison, out: &Output) {
         "max abs",
         "max rel",
         "SNR",
+        "worst channel",
         "cosine",
         "same top class",
     ];
     let rows: Vec<Vec<String>> = comparison.outputs.iter().map(row).collect();
     out.table(&header, &rows);
+}
+
+/// Such as `12.3 dB (17 of 22)`.
+fn worst_channel(o: &OutputComparison) -> String {
+    let snr = o.worst_channel_snr();
+    let text = match snr {
+        Some(snr) if snr == f64::INFINITY => return "infinite".into(),
+        snr => db(snr, "undefined"),
+    };
+    match o.worst_channel.filter(|w| w.channels > 1) {
+        Some(w) => format!("{text} ({} of {})", w.channel, w.channels),
+        None => text,
+    }
 }
 
 fn row(o: &OutputComparison) -> Vec<String> {
@@ -64,6 +78,7 @@ fn row(o: &OutputComparison) -> Vec<String> {
         number(o.max_abs),
         number(o.max_rel),
         db(o.snr_db, if same { "infinite" } else { "undefined" }),
+        worst_channel(o),
         o.cosine.map_or("-".into(), |v| format!("{v:.6}")),
         o.top1_agreement
             .map_or("-".into(), |v| format!("{:.1} %", 100.0 * v)),

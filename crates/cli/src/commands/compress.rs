@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use sepconv::{
-    Against, BenchRun, Budget, Layer, Outcome, Report, SavedPlan, Settings, Size, compress_file,
-    curve,
+    Against, BenchRun, Budget, ComparedOn, Comparison, Layer, Outcome, Report, SavedPlan, Settings,
+    Size, compress_file, curve,
 };
 
 use crate::args::CompressArgs;
@@ -14,6 +14,9 @@ use crate::commands::compare::print_outputs;
 use crate::commands::settings::settings;
 use crate::files::{self, command_line};
 use crate::output::{Output, bytes, db, quantity, si, stderr};
+
+/// Below this signal-to-noise ratio (dB) a channel is no longer the original's.
+const LOST_DB: f64 = 10.0;
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     let fitted = settings(&args.fit)?;
@@ -67,6 +70,7 @@ fn budget(args: &CompressArgs, settings: &Settings) -> Result<Budget> {
         Some(budget) => budget,
         None => {
             let model = sepconv::Loaded::open(&args.model, &settings.pins)?;
+            let model = settings.shaped(model)?;
             Budget::usual(&model, calibrated, evaluated)
         }
     })
@@ -115,6 +119,12 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         out.note(format!(
             "assumed {} (pin with --input-shape)",
             o.assumed.join(", ")
+        ));
+    }
+    if !o.shaped.is_empty() {
+        out.note(format!(
+            "free dimensions as the data has them: {}",
+            o.shaped.join(", ")
         ));
     }
     if o.plan.functions {
@@ -182,13 +192,7 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
     match &o.comparison.not_run {
         Some(reason) => out.note(format!("not run: {reason}")),
         None => {
-            let same = o.comparison.outputs.iter().all(|o| o.max_abs == Some(0.0));
-            let snr = o.comparison.worst_snr().filter(|s| s.is_finite());
-            out.line(format!(
-                "  outputs     SNR {} on {} seeded random inputs",
-                db(snr, if same { "infinite" } else { "undefined" }),
-                o.comparison.runs
-            ));
+            print_comparison(&o.comparison, out);
             if out.is_verbose() {
                 print_outputs(&o.comparison, out);
             }
@@ -231,6 +235,58 @@ fn measures(before: &Size, after: &Size, out: &Output) {
         notes.push(format!("n = {}", m.n));
         let (name, notes) = (m.metric.name(), notes.join(", "));
         out.line(format!("  {name:<10}  {value}  ({notes})"));
+    }
+}
+
+/// The outputs against the original's: the worst channel, classes that agree, and a plain word where
+/// a channel is lost.
+fn print_comparison(comparison: &Comparison, out: &Output) {
+    let on = format!("{} {}", comparison.runs, comparison.inputs.label());
+    let same = comparison.outputs.iter().all(|o| o.max_abs == Some(0.0));
+    let show = |snr: Option<f64>| {
+        let snr = snr.filter(|s| s.is_finite());
+        db(snr, if same { "infinite" } else { "undefined" })
+    };
+    let own = comparison.worst_channel_snr();
+    let worst = comparison.worst_output();
+    let channel = worst.and_then(|o| Some((o, o.worst_channel.filter(|w| w.channels > 1)?)));
+    let text = match channel.filter(|_| !same) {
+        Some((output, w)) => format!(
+            "SNR {} in the worst channel ({}, {} of {}), {} over all",
+            show(own),
+            output.name,
+            w.channel,
+            w.channels,
+            show(comparison.worst_snr())
+        ),
+        None => format!("SNR {}", show(own)),
+    };
+    let random = comparison.inputs == ComparedOn::Random;
+    let says = if random {
+        ", which say nothing of accuracy"
+    } else {
+        ""
+    };
+    out.line(format!("  outputs     {text}, on {on}{says}"));
+    if random {
+        return;
+    }
+    let n = comparison.runs as f64;
+    for agreement in comparison.outputs.iter().filter_map(|o| o.top1_agreement) {
+        let error = 100.0 * (agreement * (1.0 - agreement) / n.max(1.0)).sqrt();
+        let share = 100.0 * agreement;
+        out.line(format!(
+            "  agreement   {share:.2} %  (with the original, standard error {error:.2}, on {on})"
+        ));
+    }
+    if own.is_none_or(|snr| snr < LOST_DB) {
+        out.note(format!(
+            "the outputs are not the original's: the error in {} is above a third of the signal",
+            channel.map_or("them".to_owned(), |(o, w)| format!(
+                "{}, channel {}",
+                o.name, w.channel
+            ))
+        ));
     }
 }
 

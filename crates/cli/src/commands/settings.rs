@@ -19,7 +19,13 @@ pub fn settings(args: &FitArgs) -> Result<Settings> {
         None => None,
     };
     let calibration = calibration(args)?;
+    // Not fitted to, but what figures are to come from.
+    let closing = match (&args.calib, &calibration) {
+        (Some(path), None) => Some(args.data.source(path, args.seed)?),
+        _ => None,
+    };
     Ok(Settings {
+        closing,
         tune: tuning(args, calibration.as_ref())?,
         families: families(args)?,
         calibration,

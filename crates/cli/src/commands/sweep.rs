@@ -20,7 +20,7 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
         models: args.models.clone(),
     };
     let progress = out.progress();
-    let model = Loaded::open(&args.model, &settings.pins)?;
+    let model = settings.shaped(Loaded::open(&args.model, &settings.pins)?)?;
     let points = sweep(&model, &settings, &plan, &progress)?;
     drop(progress);
     let report = Report::sweep(&model, &settings, points, Some(command_line()));

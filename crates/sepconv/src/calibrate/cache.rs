@@ -172,7 +172,12 @@ fn hash_source(source: &Source, hasher: &mut Twice) -> Option<()> {
     };
     format!(
         "{:?}",
-        (&source.preprocess, source.max_samples, source.seed)
+        (
+            &source.preprocess,
+            source.max_samples,
+            source.seed,
+            source.part
+        )
     )
     .hash(hasher);
     if source.arrays.is_empty() {

@@ -64,6 +64,14 @@ impl Source {
         }
     }
 
+    /// The data, where it is no stand-in.
+    pub(crate) fn data(&self) -> Option<&DataSource> {
+        match self {
+            Self::Data(source) => Some(source),
+            Self::Pictures(_) => None,
+        }
+    }
+
     /// The samples as a data set of the model.
     pub(crate) fn open(&self, model: &Loaded, target: &dyn Target) -> Result<Dataset, Error> {
         match self {

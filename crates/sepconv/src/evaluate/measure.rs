@@ -23,6 +23,9 @@ pub enum Metric {
     Ssim,
     /// Signal-to-noise ratio over all samples, in dB.
     Snr,
+    /// Signal-to-noise ratio of the channel with the largest error over its own spread, over all
+    /// samples, in dB.
+    ChannelSnr,
     /// Cosine of the angle between all samples as vectors; at most 1.
     Cosine,
     /// An [`OwnMetric`], mean over samples.
@@ -68,6 +71,7 @@ impl Metric {
             Self::Psnr => "psnr",
             Self::Ssim => "ssim",
             Self::Snr => "snr",
+            Self::ChannelSnr => "channel-snr",
             Self::Cosine => "cosine",
             Self::Own(own) => own.name,
         }
@@ -83,6 +87,7 @@ impl Metric {
             Self::Psnr => "PSNR",
             Self::Ssim => "SSIM",
             Self::Snr => "SNR",
+            Self::ChannelSnr => "SNR of the worst channel",
             Self::Cosine => "cosine",
             Self::Own(own) => own.label,
         }
@@ -93,7 +98,7 @@ impl Metric {
         match self {
             Self::TopOne | Self::TopFive | Self::Agreement => "%",
             Self::Kl => "nats",
-            Self::Psnr | Self::Snr => "dB",
+            Self::Psnr | Self::Snr | Self::ChannelSnr => "dB",
             Self::Ssim | Self::Cosine => "",
             Self::Own(own) => own.unit,
         }
@@ -113,7 +118,9 @@ impl Metric {
         match self {
             Self::TopOne | Self::TopFive | Self::Agreement => (0.0, 100.0),
             Self::Kl => (0.0, f64::INFINITY),
-            Self::Psnr | Self::Snr | Self::Own(_) => (f64::NEG_INFINITY, f64::INFINITY),
+            Self::Psnr | Self::Snr | Self::ChannelSnr | Self::Own(_) => {
+                (f64::NEG_INFINITY, f64::INFINITY)
+            }
             Self::Ssim | Self::Cosine => (-1.0, 1.0),
         }
     }
@@ -121,7 +128,12 @@ impl Metric {
     /// Decimals that are worth showing.
     pub fn decimals(self) -> usize {
         match self {
-            Self::TopOne | Self::TopFive | Self::Agreement | Self::Psnr | Self::Snr => 2,
+            Self::TopOne
+            | Self::TopFive
+            | Self::Agreement
+            | Self::Psnr
+            | Self::Snr
+            | Self::ChannelSnr => 2,
             Self::Ssim => 4,
             Self::Kl => 5,
             Self::Cosine => 6,
@@ -291,6 +303,7 @@ mod tests {
             Metric::Psnr,
             Metric::Ssim,
             Metric::Snr,
+            Metric::ChannelSnr,
             Metric::Cosine,
         ];
         for metric in all {

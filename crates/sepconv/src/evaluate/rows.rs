@@ -57,6 +57,13 @@ impl Rows {
         }
     }
 
+    /// All elements, row-major, and their shape, samples first where there are any.
+    pub fn all(&self) -> (Vec<usize>, &[f64]) {
+        let samples = self.by_sample.then_some(self.count);
+        let dims = samples.into_iter().chain(self.sample.iter().copied());
+        (dims.collect(), &self.values)
+    }
+
     /// Shape of one sample.
     pub fn sample(&self) -> &[usize] {
         &self.sample

@@ -1,5 +1,7 @@
 //! What batches contribute to the measures, and the measures of all of them.
 
+use crate::channels::Channels;
+
 use super::classification::{ClassPair, accuracy, place, relative};
 use super::measure::{Against, Measure, Metric};
 use super::outputs::{self, Moments};
@@ -10,6 +12,8 @@ use super::rows::Rows;
 #[derive(Debug, Clone)]
 struct Compared {
     moments: Vec<Moments>,
+    /// Against the original: errors by channel, and the rank of the output.
+    channels: Option<(Channels, usize)>,
     /// Where every sample is a row of classes.
     classes: Option<Vec<ClassPair>>,
     /// Where every sample is a picture.
@@ -20,6 +24,7 @@ impl Compared {
     fn undefined(count: usize) -> Self {
         Self {
             moments: vec![Moments::UNDEFINED; count],
+            channels: None,
             classes: None,
             pictures: None,
         }
@@ -36,8 +41,10 @@ impl Compared {
             return Self::undefined(a.count());
         }
         let pair = |i: usize| ClassPair::of(a.row(i), b.row(i));
+        let ((dims, values), (_, others)) = (a.all(), b.all());
         Self {
             moments: Self::moments(a, b),
+            channels: Some((Channels::of(&dims, values, others), dims.len())),
             classes: a.classes().map(|_| (0..a.count()).map(pair).collect()),
             pictures: None,
         }
@@ -51,6 +58,7 @@ impl Compared {
         });
         Self {
             moments: Self::moments(target, output),
+            channels: None,
             classes: None,
             pictures,
         }
@@ -64,6 +72,10 @@ impl Compared {
             }
         }
         self.moments.extend(other.moments);
+        self.channels = match (self.channels.take(), other.channels) {
+            (Some((a, rank)), Some((b, _))) => Some((a.merged(b), rank)),
+            _ => None,
+        };
         both(&mut self.classes, other.classes);
         both(&mut self.pictures, other.pictures);
     }
@@ -72,9 +84,37 @@ impl Compared {
         match (&self.classes, &self.pictures) {
             (Some(classes), _) => relative(output, classes),
             (_, Some(pictures)) => restoration::measures(output, pictures),
-            _ => outputs::measures(output, against, &self.moments).to_vec(),
+            _ => {
+                let channels = self.channels.iter();
+                let worst = channels.filter_map(|(c, rank)| worst_channel(output, c, *rank));
+                let worst = worst.map(|m| Measure {
+                    n: self.moments.len(),
+                    ..m
+                });
+                worst
+                    .chain(outputs::measures(output, against, &self.moments))
+                    .collect()
+            }
         }
     }
+}
+
+/// The SNR of the worst channel of several; `None` where there is one.
+fn worst_channel(output: &str, channels: &Channels, rank: usize) -> Option<Measure> {
+    let worst = channels.worst(rank).filter(|w| w.channels > 1)?;
+    let value = match (worst.snr_db, channels.differ()) {
+        (Some(db), _) => db,
+        (None, true) => f64::NAN,
+        (None, false) => f64::INFINITY,
+    };
+    Some(Measure {
+        metric: Metric::ChannelSnr,
+        against: Against::Original,
+        output: format!("{output}, channel {} of {}", worst.channel, worst.channels),
+        value,
+        stderr: None,
+        n: 0,
+    })
 }
 
 /// Places of the labels among the classes of an output.
@@ -211,13 +251,14 @@ fn append_outputs(all: &mut Vec<Option<Compared>>, next: Vec<Option<Compared>>) 
 
 /// The measure that a model is judged by: the caller's own; else top-1 with labels; else PSNR, or the SNR of the
 /// worst output, with a target; else, against the original, agreement, or the SNR of the worst
-/// output.
+/// output or channel.
 pub(super) fn primary(measures: &[Measure]) -> Option<&Measure> {
     let first = |metric| measures.iter().find(|m| m.metric == metric);
     let worst = |against| {
+        let is_snr = |m: &&Measure| matches!(m.metric, Metric::Snr | Metric::ChannelSnr);
         let snr = measures
             .iter()
-            .filter(|m| m.metric == Metric::Snr && m.against == against);
+            .filter(|m| is_snr(m) && m.against == against);
         // What is no number is worst of all.
         let rank = |m: &Measure| {
             if m.value.is_nan() {
@@ -266,6 +307,7 @@ mod tests {
         scores.relate(&outputs, &outputs);
         let expected = [
             ("b", "top-1", "labels"),
+            ("a, channel 0 of 2", "channel-snr", "original"),
             ("a", "snr", "original"),
             ("a", "cosine", "original"),
             ("b", "agreement", "original"),

@@ -132,7 +132,7 @@ impl<'a> Prober<'a> {
         let outputs = self.run(document, &self.outputs)?;
         let names: Vec<String> = (0..self.outputs.len()).map(|i| i.to_string()).collect();
         let compared = Comparison::of(self.target.name(), &names, &self.reference, &outputs);
-        Ok(compared.worst_varying_snr().unwrap_or(f64::NEG_INFINITY))
+        Ok(compared.strictest_snr().unwrap_or(f64::NEG_INFINITY))
     }
 
     fn damage(&self, outputs: &[Vec<Tensor>]) -> f64 {

@@ -118,7 +118,7 @@ impl Axis {
             Self::Primary {
                 metric, against, ..
             } => described(metric, against),
-            Self::Snr => "SNR of the worst output",
+            Self::Snr => "SNR of the worst channel",
         }
     }
 

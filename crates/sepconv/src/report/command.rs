@@ -268,6 +268,7 @@ mod tests {
         );
         assert!(html.contains("Made by a call of the library"));
         let comparison = Comparison {
+            inputs: crate::ComparedOn::Given,
             runs: 8,
             target: "tract",
             outputs: report.outputs,
@@ -276,7 +277,7 @@ mod tests {
         let [json, csv, ..] = written(&CommandReport::compare(["a", "b"], &comparison, None));
         assert!(json.contains("\"runs\": 8"));
         assert!(
-            csv.contains("logits,1×10,0.81234,0.0512,21.34,0.99631,0.9841"),
+            csv.contains("logits,1×10,0.81234,0.0512,21.34,19.87,0.99631,0.9841"),
             "{csv}"
         );
     }

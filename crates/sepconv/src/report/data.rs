@@ -37,6 +37,8 @@ pub struct ReportSettings {
     pub lowering: String,
     /// Extents assumed for free input dimensions.
     pub assumed: Vec<String>,
+    /// Free input dimensions whose extents the data says.
+    pub shaped: Vec<String>,
     /// Evaluation data, where given.
     pub eval: Option<DataReport>,
 }
@@ -107,7 +109,6 @@ impl ReportSettings {
             path: source.path.display().to_string(),
             samples: evaluated.map(|e| e.primary.n),
         };
-        let assumed = model.shapes.assumed().iter();
         Self {
             command,
             budget: None,
@@ -115,7 +116,8 @@ impl ReportSettings {
             families: settings.families.names.clone(),
             calibration: calibration.map(|c| CalibrationReport::new(model, c)),
             lowering: settings.lowering.map_or("auto", |l| l.name()).to_owned(),
-            assumed: assumed.map(ToString::to_string).collect(),
+            assumed: model.assumed(),
+            shaped: model.shaped(),
             eval: settings.eval.as_ref().map(data),
         }
     }

@@ -5,6 +5,8 @@ use super::{
 };
 use crate::bench::{BenchRun, ModelTiming};
 use crate::calibrate::{LayerFit, Schedule};
+use crate::channels::WorstChannel;
+use crate::compare::ComparedOn;
 use crate::curve::{CurvePoint, Series};
 use crate::evaluate::{Against, Evaluation, Measure, Metric};
 use crate::metrics::OutputComparison;
@@ -158,6 +160,12 @@ fn output(name: &str) -> OutputComparison {
         snr_db: Some(21.34),
         cosine: Some(0.996_31),
         top1_agreement: Some(0.9841),
+        worst_channel: Some(WorstChannel {
+            axis: Some(1),
+            channel: 3,
+            channels: 10,
+            snr_db: Some(19.87),
+        }),
         ..Default::default()
     }
 }
@@ -171,6 +179,8 @@ pub(super) fn evaluated() -> Report {
         output: Some("models/resnet20.sep.onnx".into()),
         original: Size { macs: 40_551_040, params: 269_722, bytes: 1_082_112, evaluation: accuracy(91.73) },
         compressed: Some(Size { macs: 18_085_760, params: 121_410, bytes: 498_310, evaluation: accuracy(91.32) }),
+        inputs: ComparedOn::Test,
+        samples: 128,
         outputs: vec![output("logits")],
         not_run: None,
         layers: vec![
@@ -198,6 +208,7 @@ pub(super) fn evaluated() -> Report {
             order: sepconv_passes::Order::Best,
             lowering: "auto".into(),
             assumed: vec!["input: batch = 1".into()],
+            shaped: vec!["input[2] = 32".into()],
             eval: Some(DataReport { path: "shared/cifar10-test.npz".into(), samples: Some(10_000) }),
         },
         seed: 0,

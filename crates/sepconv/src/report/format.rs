@@ -112,6 +112,7 @@ pub(super) fn described(metric: Metric, against: Against) -> &'static str {
     match (metric, against) {
         (Metric::Agreement, _) => "agreement with the original",
         (Metric::Snr, _) => "SNR of the worst output",
+        (Metric::ChannelSnr, _) => "SNR of the worst channel",
         _ => metric.label(),
     }
 }

@@ -39,6 +39,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::bench::BenchRun;
+use crate::compare::ComparedOn;
 use crate::curve::{CurvePoint, Series};
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -49,7 +50,7 @@ use crate::settings::Settings;
 use crate::tuning::Tuning;
 
 /// Version of the layout of `report.json`, which `docs/report.md` describes.
-pub const SCHEMA: &str = "sepconv-report/2";
+pub const SCHEMA: &str = "sepconv-report/3";
 
 /// Names of the files that [`Report::write`] writes; a [`CommandReport`] has no curve.
 pub const FILES: [&str; 5] = [
@@ -75,7 +76,11 @@ pub struct Report {
     pub original: Size,
     /// Size and accuracy after, where a file was written.
     pub compressed: Option<Size>,
-    /// The written file against the original on seeded synthetic inputs.
+    /// The inputs that the written file and the original were run on.
+    pub inputs: ComparedOn,
+    /// How many samples of them.
+    pub samples: usize,
+    /// The written file against the original on these inputs.
     pub outputs: Vec<OutputComparison>,
     /// Why the models were not run, where they were not.
     pub not_run: Option<String>,
@@ -117,6 +122,8 @@ impl Report {
             output: Some(outcome.output.display().to_string()),
             original: outcome.original.clone(),
             compressed: Some(outcome.compressed.clone()),
+            inputs: outcome.comparison.inputs,
+            samples: outcome.comparison.runs,
             outputs: outcome.comparison.outputs.clone(),
             not_run: outcome.comparison.not_run.clone(),
             layers: outcome.layers.clone(),
@@ -124,6 +131,7 @@ impl Report {
             settings: ReportSettings {
                 budget: settings.plan.is_none().then_some(settings.budget),
                 assumed: outcome.assumed.clone(),
+                shaped: outcome.shaped.clone(),
                 ..ReportSettings::new(model, settings, calibration, evaluated, command)
             },
             solution: outcome.solution.clone(),
@@ -162,6 +170,8 @@ impl Report {
                 evaluation: itself.and_then(|p| p.evaluation.clone()),
             },
             compressed: None,
+            inputs: ComparedOn::default(),
+            samples: 0,
             outputs: Vec::new(),
             not_run: None,
             layers: Vec::new(),
@@ -250,7 +260,10 @@ fn with_ends(outcome: &Outcome, mut points: Vec<CurvePoint>) -> Vec<CurvePoint> 
         label: "result".into(),
         macs: ratio(outcome.compressed.macs, outcome.original.macs),
         params: ratio(outcome.compressed.params, outcome.original.params),
-        snr_db: outcome.comparison.worst_snr().filter(|s| s.is_finite()),
+        snr_db: outcome
+            .comparison
+            .worst_channel_snr()
+            .filter(|s| s.is_finite()),
         evaluation: outcome.compressed.evaluation.clone(),
     });
     let evaluation = outcome.original.evaluation.clone();

@@ -33,6 +33,7 @@ pub(super) fn table(report: &Report) -> Table {
     }
     row("Lowering", Cell::text(&settings.lowering));
     row("Assumed extents", list(&settings.assumed));
+    row("Extents as the data has them", list(&settings.shaped));
     match &settings.calibration {
         Some(c) => {
             row("Fitted to", Cell::text(&calibration(c)));

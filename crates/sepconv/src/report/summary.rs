@@ -122,15 +122,26 @@ fn outputs(report: &Report) -> Rich {
     }
     match worst(&report.outputs) {
         Worst::None => Rich::plain("No output was compared."),
-        Worst::Identical => Rich::plain("The outputs are unchanged on synthetic inputs."),
+        Worst::Identical => {
+            let on = report.inputs.label();
+            Rich::plain(&format!(
+                "The outputs are unchanged on {} {on}.",
+                report.samples
+            ))
+        }
         Worst::Undefined(name) => Rich::plain("The SNR of output ")
             .code(name)
             .text(" is not defined."),
-        Worst::Snr(db, name) => Rich::plain("Worst output SNR against the original: ")
-            .strong(decibels(db))
-            .text(" (")
-            .code(name)
-            .text(")."),
+        Worst::Snr(db, output) => {
+            let on = format!(", on {} {}.", report.samples, report.inputs.label());
+            let text = Rich::plain("SNR of the worst channel against the original: ")
+                .strong(decibels(db))
+                .text(" (")
+                .code(&output.name);
+            let channel = output.worst_channel.filter(|w| w.channels > 1);
+            let channel = channel.map(|w| format!(", channel {} of {}", w.channel, w.channels));
+            text.text(&channel.unwrap_or_default()).text(")").text(&on)
+        }
     }
 }
 
@@ -138,7 +149,7 @@ enum Worst<'r> {
     None,
     Identical,
     Undefined(&'r str),
-    Snr(f64, &'r str),
+    Snr(f64, &'r OutputComparison),
 }
 
 fn worst(outputs: &[OutputComparison]) -> Worst<'_> {
@@ -148,12 +159,12 @@ fn worst(outputs: &[OutputComparison]) -> Worst<'_> {
         Worst::Identical
     };
     for output in outputs {
-        match output.snr_db.filter(|s| s.is_finite()) {
-            _ if output.max_abs == Some(0.0) => {}
+        match output.worst_channel_snr() {
+            Some(db) if db == f64::INFINITY => {}
             None => return Worst::Undefined(&output.name),
             Some(db) => match worst {
                 Worst::Snr(least, _) if least <= db => {}
-                _ => worst = Worst::Snr(db, &output.name),
+                _ => worst = Worst::Snr(db, output),
             },
         }
     }
@@ -216,7 +227,7 @@ mod tests {
             "(<b>0.446×</b>)",
             "1.08\u{a0}MB",
             "91.73\u{a0}% ±\u{a0}0.28 → <b>91.32\u{a0}% ±\u{a0}0.28</b> on 10,000 samples",
-            "21.3\u{a0}dB",
+            "19.9\u{a0}dB",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
@@ -247,14 +258,14 @@ mod tests {
         let mut report = snr_only();
         let mut worse = report.outputs[0].clone();
         worse.name = "worse".into();
-        worse.snr_db = Some(-4.0);
+        if let Some(worst) = &mut worse.worst_channel {
+            (worst.channel, worst.snr_db) = (7, Some(-4.0));
+        }
         report.outputs.push(worse);
-        assert!(
-            outputs(&report)
-                .html()
-                .contains("\u{2212}4.0\u{a0}dB</b> (<code>worse</code>)")
-        );
-        report.outputs[0].snr_db = None;
+        assert!(outputs(&report).html().contains(
+            "\u{2212}4.0\u{a0}dB</b> (<code>worse</code>, channel 7 of 10), on 128 held-out"
+        ));
+        report.outputs[0].worst_channel = None;
         report.outputs[0].max_abs = None;
         assert!(outputs(&report).html().contains("not defined"));
         for output in &mut report.outputs {

@@ -15,7 +15,14 @@ use sepconv_tune::{Epoch, Loss};
 /// The outputs against the original's.
 pub(super) fn outputs(outputs: &[OutputComparison], caption: &str) -> Table {
     let mut head = vec![Cell::text("Output"), Cell::text("Shape")];
-    let figures = ["Max. abs.", "Max. rel.", "SNR", "Cosine", "Top-1 agreement"];
+    let figures = [
+        "Max. abs.",
+        "Max. rel.",
+        "SNR",
+        "Worst channel",
+        "Cosine",
+        "Top-1 agreement",
+    ];
     head.extend(figures.map(Cell::number));
     let mut table = Table::new("outputs", caption, head);
     for output in outputs {
@@ -33,7 +40,7 @@ fn output_row(output: &OutputComparison) -> Vec<Cell> {
     };
     let mut cells = vec![Cell::code(&output.name), Cell::text(&shape)];
     if let Some(why) = &output.not_compared {
-        cells.push(Cell::text(&format!("not compared: {why}")).over(5));
+        cells.push(Cell::text(&format!("not compared: {why}")).over(6));
         return cells;
     }
     let number = |value: Option<f64>, show: fn(f64) -> String| match value {
@@ -48,6 +55,10 @@ fn output_row(output: &OutputComparison) -> Vec<Cell> {
             Cell::number("∞").titled("no difference").exactly("inf")
         } else {
             number(output.snr_db, decibels)
+        },
+        match output.worst_channel_snr() {
+            Some(db) if db == f64::INFINITY => Cell::number("∞").exactly("inf"),
+            db => number(db, decibels),
         },
         number(output.cosine, cosine),
         number(output.top1_agreement, percent),

@@ -41,8 +41,12 @@ pub fn tune_file(
     force: bool,
     progress: &dyn Progress,
 ) -> Result<Tuned, Error> {
-    let original = Loaded::open(original, pins)?;
-    let compressed = Loaded::open(compressed, pins)?;
+    let data = settings.source.data();
+    let open = |path| {
+        let model = Loaded::open(path, pins)?;
+        Ok::<_, Error>(model.shaped_by(data)?.unwrap_or(model))
+    };
+    let (original, compressed) = (open(original)?, open(compressed)?);
     let evaluator = eval
         .map(|data| Evaluator::against(&original, data, target))
         .transpose()?;

@@ -127,7 +127,7 @@ fn sections_tables_and_drawings() {
     assert!(html.contains("There is no curve to draw"));
     assert_eq!(
         count(&page(&hundred_layers()), "tr"),
-        101 + 4 + 5 + 10 + 2 + 13
+        101 + 4 + 5 + 10 + 2 + 14
     );
 }
 

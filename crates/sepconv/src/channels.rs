@@ -1,0 +1,307 @@
+//! Errors of outputs by channel, each on its own scale.
+//!
+//! One tensor may hold values of several units: a detector's boxes in pixels beside scores between
+//! 0 and 1. An error over the whole tensor is that of the largest unit; the other channels can be
+//! lost without a trace. Here every channel is held against its own spread.
+
+/// The axis of an output that its channels lie along. The first axis is that of the samples.
+///
+/// - Rank 2: axis 1.
+/// - Rank 3: the shorter of axes 1 and 2, axis 1 where both are equal: `[n, 84, 8400]` and
+///   `[n, 25200, 85]` are 84 and 85 channels.
+/// - Rank 4 and above: axis 1 where the axes behind it are equal (`[n, c, h, h]`), the last one
+///   where the axes between are (`[n, h, h, c]`), else the shorter of both.
+/// - Rank 1 and below: none.
+pub(crate) fn channel_axis(dims: &[usize]) -> Option<usize> {
+    let last = dims.len().checked_sub(1).filter(|last| *last > 0)?;
+    let equal = |range: &[usize]| range.windows(2).all(|w| w[0] == w[1]);
+    let first_alone = last > 2 && equal(&dims[2..]) && dims[1] != dims[2];
+    let last_alone = last > 2 && equal(&dims[1..last]) && dims[last] != dims[1];
+    // Anchors, rows, columns and values, as detection heads have them.
+    let grid = last == 4 && dims[2] == dims[3] && dims[4] != dims[3];
+    Some(match () {
+        () if grid => last,
+        () if first_alone => 1,
+        () if last_alone => last,
+        () if dims[last] < dims[1] => last,
+        () => 1,
+    })
+}
+
+/// Sums over the values of one channel, of a reference and of what is held against it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Spread {
+    count: f64,
+    mean: f64,
+    /// Sum of the squared distances from the mean.
+    squares: f64,
+    /// Sum of the squares of the reference.
+    energy: f64,
+    /// Sum of the squared differences.
+    noise: f64,
+}
+
+impl Spread {
+    /// Of values of the reference in pairs with those held against it.
+    fn of(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
+        let mut sums = Self::default();
+        let mut total = 0.0;
+        for (a, b) in pairs.clone() {
+            sums.count += 1.0;
+            total += a;
+            sums.energy += a * a;
+            sums.noise += (a - b) * (a - b);
+        }
+        sums.mean = total / sums.count.max(1.0);
+        sums.squares = pairs.map(|(a, _)| (a - sums.mean).powi(2)).sum();
+        sums
+    }
+
+    /// With the values of `other` (Chan, Golub and LeVeque 1979, equation 2.1).
+    fn merged(self, other: Self) -> Self {
+        if self.count == 0.0 || other.count == 0.0 {
+            return if self.count == 0.0 { other } else { self };
+        }
+        let count = self.count + other.count;
+        let apart = other.mean - self.mean;
+        Self {
+            count,
+            mean: self.mean + apart * other.count / count,
+            squares: self.squares
+                + other.squares
+                + apart * apart * self.count * other.count / count,
+            energy: self.energy + other.energy,
+            noise: self.noise + other.noise,
+        }
+    }
+}
+
+/// Spread and error of every channel of one output.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Channels {
+    axis: Option<usize>,
+    all: Vec<Spread>,
+    /// Whether every row of values is non-negative and sums to 1.
+    distributions: bool,
+}
+
+/// The channel with the largest error over its own spread.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct WorstChannel {
+    /// The axis that channels lie along; `None` where the output is one channel.
+    pub axis: Option<usize>,
+    /// Number of the channel, from 0.
+    pub channel: usize,
+    /// Number of channels.
+    pub channels: usize,
+    /// `10 log10(sum (a - mean a)^2 / sum (a - b)^2)` over all samples and positions of the channel,
+    /// in dB; `None` where nothing differs in any channel, or where a value is not finite.
+    pub snr_db: Option<f64>,
+}
+
+/// Columns of `[n, c]` are of one unit where no spread is above that of another by this factor.
+const ONE_UNIT: f64 = 10.0;
+/// The least spread of a channel, as a share of the output's root mean square.
+const LEAST: f64 = 1e-6;
+/// The least size of a channel that never changes, as such a share.
+const LEAST_CONSTANT: f64 = 1e-3;
+
+impl Channels {
+    /// Of values `a` and `b`, row-major, of shape `dims` with the samples first. Both are as long.
+    pub fn of(dims: &[usize], a: &[f64], b: &[f64]) -> Self {
+        let axis = channel_axis(dims);
+        let channels = axis.map_or(1, |axis| dims[axis]);
+        let inner: usize = axis.map_or(a.len(), |axis| dims[axis + 1..].iter().product());
+        let block = channels * inner;
+        let channel = |c: usize| {
+            let starts = (0..a.len()).step_by(block.max(1));
+            let ranges = starts.map(move |start| start + c * inner..start + (c + 1) * inner);
+            Spread::of(ranges.flat_map(|r| a[r.clone()].iter().copied().zip(b[r].iter().copied())))
+        };
+        Self {
+            axis,
+            all: (0..channels).map(channel).collect(),
+            distributions: dims.len() == 2 && are_distributions(a, channels),
+        }
+    }
+
+    /// With the values of `other`, which is of the same output.
+    #[must_use]
+    pub fn merged(self, other: Self) -> Self {
+        if self.all.is_empty() {
+            return other;
+        }
+        if (self.axis, self.all.len()) != (other.axis, other.all.len()) {
+            return Self::default();
+        }
+        let all = self.all.into_iter().zip(other.all);
+        Self {
+            axis: self.axis,
+            all: all.map(|(a, b)| a.merged(b)).collect(),
+            distributions: self.distributions && other.distributions,
+        }
+    }
+
+    /// The worst channel. Rows of class probabilities, and columns of `[n, c]` whose spreads are
+    /// alike, are one channel: they have one unit. A channel that never changes is held against its
+    /// own size or a thousandth of the output's.
+    pub fn worst(&self, rank: usize) -> Option<WorstChannel> {
+        let first = self.all.first()?;
+        let whole = self.all.iter().skip(1).fold(*first, |a, b| Spread {
+            count: a.count + b.count,
+            squares: a.squares + b.squares,
+            energy: a.energy + b.energy,
+            noise: a.noise + b.noise,
+            mean: 0.0,
+        });
+        let mean_energy = whole.energy / self.all.len() as f64;
+        let one_unit = rank == 2 && (self.distributions || self.is_of_one_unit());
+        let parts = if one_unit { &[whole][..] } else { &self.all };
+        let ratio = |s: &Spread| {
+            let signal = match s.squares {
+                0.0 => s.energy.max(LEAST_CONSTANT.powi(2) * mean_energy),
+                squares => squares.max(LEAST.powi(2) * mean_energy),
+            };
+            match s.noise {
+                0.0 => f64::INFINITY,
+                noise => 10.0 * (signal / noise).log10(),
+            }
+        };
+        let rank_of = |db: f64| if db.is_nan() { f64::NEG_INFINITY } else { db };
+        let all = parts.iter().map(ratio).enumerate();
+        let (channel, worst) =
+            all.min_by(|a, b| rank_of(a.1).total_cmp(&rank_of(b.1)).then(a.0.cmp(&b.0)))?;
+        Some(WorstChannel {
+            axis: self.axis.filter(|_| parts.len() > 1),
+            channel,
+            channels: parts.len(),
+            snr_db: worst.is_finite().then_some(worst),
+        })
+    }
+
+    /// Whether something differs, or a value is not finite.
+    pub fn differ(&self) -> bool {
+        self.all.iter().any(|s| s.noise != 0.0)
+    }
+
+    fn is_of_one_unit(&self) -> bool {
+        let spreads = self.all.iter().map(|s| (s.squares / s.count).sqrt());
+        let (low, high) = spreads.fold((f64::INFINITY, 0.0_f64), |(low, high), s| {
+            (low.min(s), high.max(s))
+        });
+        high <= ONE_UNIT * low
+    }
+}
+
+fn are_distributions(values: &[f64], classes: usize) -> bool {
+    let mut rows = values.chunks_exact(classes.max(1));
+    classes > 1
+        && rows.all(|row| {
+            row.iter().all(|v| *v >= 0.0) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn channels_lie_where_layouts_have_them() {
+        let cases: [(&[usize], Option<usize>); 14] = [
+            (&[], None),
+            (&[8], None),
+            (&[1, 10], Some(1)),
+            (&[1, 84, 8400], Some(1)),
+            (&[1, 25200, 85], Some(2)),
+            (&[1, 4420, 2], Some(2)),
+            (&[1, 7, 7], Some(1)),
+            (&[1, 64, 8, 8], Some(1)),
+            (&[1, 8, 8, 64], Some(3)),
+            (&[1, 3, 224, 320], Some(1)),
+            (&[1, 224, 320, 3], Some(3)),
+            (&[1, 255, 13, 13], Some(1)),
+            (&[1, 3, 80, 80, 85], Some(4)),
+            (&[1, 2, 64, 64, 64], Some(1)),
+        ];
+        for (dims, axis) in cases {
+            assert_eq!(channel_axis(dims), axis, "{dims:?}");
+        }
+    }
+
+    fn worst(dims: &[usize], a: &[f64], b: &[f64]) -> WorstChannel {
+        Channels::of(dims, a, b).worst(dims.len()).unwrap()
+    }
+
+    /// Boxes in pixels that hold, scores that are lost.
+    #[test]
+    fn a_lost_channel_is_found_beside_large_ones() {
+        let n = 50;
+        let boxes: Vec<f64> = (0..n).map(|i| 100.0 + f64::from(i)).collect();
+        let scores: Vec<f64> = (0..n).map(|i| f64::from(i % 7) / 7.0).collect();
+        let a = [boxes.clone(), scores].concat();
+        let b = [boxes, vec![0.1; 50]].concat();
+        let seen = worst(&[1, 2, 50], &a, &b);
+        assert_eq!((seen.axis, seen.channel, seen.channels), (Some(1), 1, 2));
+        assert!(seen.snr_db.unwrap() < 0.0, "{seen:?}");
+        // The same with the channels last.
+        let turned = |v: &[f64]| -> Vec<f64> { (0..50).flat_map(|i| [v[i], v[50 + i]]).collect() };
+        let last = worst(&[1, 50, 2], &turned(&a), &turned(&b));
+        assert_eq!((last.axis, last.channel), (Some(2), 1));
+        assert!((last.snr_db.unwrap() - seen.snr_db.unwrap()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_offset_is_no_signal() {
+        // Spread 1 around 1000, error 0.1: 20 dB.
+        let a: Vec<f64> = (0..64)
+            .map(|i| 1000.0 + if i % 2 == 0 { 1.0 } else { -1.0 })
+            .collect();
+        let b: Vec<f64> = a.iter().map(|v| v + 0.1).collect();
+        let seen = worst(&[1, 1, 64], &a, &b);
+        assert!((seen.snr_db.unwrap() - 20.0).abs() < 1e-6, "{seen:?}");
+    }
+
+    #[test]
+    fn batches_add_up_to_the_whole() {
+        let a: Vec<f64> = (0..60).map(|i| f64::from(i * 37 % 23)).collect();
+        let b: Vec<f64> = a.iter().map(|v| v * 1.01 + 0.1).collect();
+        let whole = Channels::of(&[2, 3, 10], &a, &b);
+        let halves = [0..30, 30..60].map(|r| Channels::of(&[1, 3, 10], &a[r.clone()], &b[r]));
+        let [first, second] = halves;
+        let merged = Channels::default().merged(first).merged(second);
+        let (whole, merged) = (whole.worst(3).unwrap(), merged.worst(3).unwrap());
+        assert_eq!(whole.channel, merged.channel);
+        assert!((whole.snr_db.unwrap() - merged.snr_db.unwrap()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn classes_are_one_channel_and_mixed_columns_are_not() {
+        let logits = worst(&[2, 2], &[1.0, 2.0, 3.0, 1.5], &[1.1, 2.0, 3.0, 1.5]);
+        assert_eq!((logits.channels, logits.axis), (1, None));
+        // The second class never comes: as probabilities that is no other unit.
+        let rows = [0.9, 1e-6, 0.1 - 1e-6, 0.5, 2e-6, 0.5 - 2e-6];
+        assert_eq!(worst(&[2, 3], &rows, &rows).channels, 1);
+        let mixed = worst(
+            &[2, 2],
+            &[100.0, 0.1, 300.0, 0.2],
+            &[100.0, 0.2, 300.0, 0.1],
+        );
+        assert_eq!((mixed.channels, mixed.channel), (2, 1));
+    }
+
+    #[test]
+    fn no_difference_and_no_number() {
+        let same = worst(&[1, 2, 2], &[1.0; 4], &[1.0; 4]);
+        assert_eq!((same.snr_db, same.channel), (None, 0));
+        let odd = worst(&[1, 2, 2], &[1.0; 4], &[1.0, 1.0, 1.0, f64::NAN]);
+        assert_eq!((odd.snr_db, odd.channel), (None, 1));
+        assert!(!Channels::of(&[1, 1, 1], &[1.0], &[1.0]).differ());
+        assert!(Channels::of(&[1, 1, 1], &[1.0], &[f64::NAN]).differ());
+        assert_eq!(Channels::default().worst(3), None);
+        // A channel that is always 0 and then is not: nothing of it is left.
+        let dead = worst(&[1, 2, 2], &[0.0, 0.0, 5.0, 6.0], &[0.1, 0.1, 5.0, 6.0]);
+        assert_eq!(dead.channel, 0);
+        assert!(dead.snr_db.unwrap() < -20.0);
+    }
+}
