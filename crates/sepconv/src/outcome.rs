@@ -6,7 +6,7 @@ use sepconv_analysis::NodeRow;
 use sepconv_data::SyntheticKind;
 use sepconv_ir::{Graph, Operator};
 use sepconv_latency::Bench;
-use sepconv_onnx::Document;
+use sepconv_onnx::{Document, Staged};
 use sepconv_passes::{AppliedLayer, Candidate, Choice, Site, lowering};
 use serde::Serialize;
 
@@ -32,7 +32,7 @@ pub struct Size {
     pub macs: u64,
     /// Parameters.
     pub params: u64,
-    /// File size in bytes, external data included.
+    /// Bytes on disk: the file, and the files of external data that it refers to.
     pub bytes: usize,
     /// What was measured on the evaluation data, where given.
     pub evaluation: Option<Evaluation>,
@@ -107,7 +107,8 @@ pub struct Outcome {
 }
 
 /// Compresses a model file. The result is written beside `output`, read back, run against
-/// the original, and only then renamed into place. What the runtime can't run is reported in
+/// the original, and only then renamed into place, with its external data ([`Document::stage`]);
+/// that it can be written there is checked before the work. What the runtime can't run is reported in
 /// [`Comparison`], and the file is written all the same.
 ///
 /// # Errors
@@ -120,10 +121,11 @@ pub fn compress_file(
     progress: &dyn Progress,
 ) -> Result<Outcome, Error> {
     let settings = &settings.planned()?;
+    Staged::check(output, settings.force)?;
     let original = Loaded::open(input, &settings.pins)?;
     let (outcome, staged) = finished(&original, settings, progress, |compressed| {
         let staged = compressed.document.stage(output, settings.force)?;
-        Ok((Document::open(staged.path())?, staged))
+        Ok((staged.open()?, staged))
     })?;
     staged.commit()?;
     Ok(Outcome {
