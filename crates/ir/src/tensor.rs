@@ -109,6 +109,30 @@ impl Tensor {
         })
     }
 
+    /// A tensor of an integer type or of booleans from i64 values, of which it takes the low bits
+    /// (true is 1). `None` if `dtype` is no such type or the count does not fit `dims`.
+    pub fn from_i64s(dtype: DType, dims: Vec<usize>, values: &[i64]) -> Option<Self> {
+        let size = match dtype {
+            DType::I4 | DType::U4 => {
+                let pairs = values.chunks(2);
+                let byte = |pair: &[i64]| {
+                    let high = pair.get(1).copied().unwrap_or_default();
+                    (pair[0] & 15 | (high & 15) << 4) as u8
+                };
+                return Self::new(dtype, dims, pairs.map(byte).collect())
+                    .filter(|t| t.len() == values.len());
+            }
+            DType::String => return None,
+            _ if dtype.is_float() => return None,
+            _ => dtype.size()?,
+        };
+        let mut data = Vec::with_capacity(values.len() * size);
+        for value in values {
+            data.extend_from_slice(&value.to_le_bytes()[..size]);
+        }
+        Self::new(dtype, dims, data.into())
+    }
+
     /// Element type.
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -227,6 +251,20 @@ mod tests {
         assert!(Tensor::new(DType::I4, vec![7], data.clone()).is_none());
         assert!(Tensor::new(DType::I4, vec![4], data).is_none());
         assert_eq!(DType::I4.size(), None);
+    }
+
+    #[test]
+    fn integers_keep_their_low_bits() {
+        let all = [1, -1, 300];
+        let read = |dtype| Tensor::from_i64s(dtype, vec![3], &all)?.to_i64();
+        assert_eq!(read(DType::I64).unwrap(), all);
+        assert_eq!(read(DType::I16).unwrap(), all);
+        assert_eq!(read(DType::U8).unwrap(), [1, 255, 44]);
+        assert_eq!(read(DType::I4).unwrap(), [1, -1, -4]);
+        assert_eq!(read(DType::U4).unwrap(), [1, 15, 12]);
+        assert_eq!(read(DType::F32), None);
+        assert!(Tensor::from_i64s(DType::I4, vec![4], &all).is_none());
+        assert!(Tensor::from_i64s(DType::I8, vec![2], &all).is_none());
     }
 
     #[test]
