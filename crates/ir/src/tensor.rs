@@ -13,6 +13,7 @@ pub struct Tensor {
     dtype: DType,
     dims: Vec<usize>,
     data: Option<Bytes>,
+    sparse: bool,
 }
 
 impl Tensor {
@@ -24,6 +25,7 @@ impl Tensor {
             dtype,
             dims,
             data: Some(data),
+            sparse: false,
         })
     }
 
@@ -33,7 +35,22 @@ impl Tensor {
             dtype,
             dims,
             data: None,
+            sparse: false,
         }
+    }
+
+    /// A tensor that is stored as the list of its elements that are not zero (`SparseTensorProto`),
+    /// which this crate does not read.
+    pub fn sparse(dtype: DType, dims: Vec<usize>) -> Self {
+        Self {
+            sparse: true,
+            ..Self::opaque(dtype, dims)
+        }
+    }
+
+    /// Whether it is stored as a list of its elements that are not zero.
+    pub fn is_sparse(&self) -> bool {
+        self.sparse
     }
 
     /// An f32 tensor.
@@ -50,6 +67,7 @@ impl Tensor {
             dtype: DType::F32,
             dims,
             data: Some(data),
+            sparse: false,
         }
     }
 
@@ -63,6 +81,7 @@ impl Tensor {
             dtype: DType::I64,
             dims,
             data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            sparse: false,
         }
     }
 
@@ -106,6 +125,7 @@ impl Tensor {
             dtype,
             dims,
             data: Some(data),
+            sparse: false,
         })
     }
 

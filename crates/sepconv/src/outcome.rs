@@ -267,6 +267,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
         };
         rows()
             .find(|r| is(r, Site::is_convolution))
+            .or_else(|| rows().find(|r| is(r, |op| Site::always_kept(op).is_some())))
             .or_else(|| rows().find(|r| is(r, Site::is_layer)))
             .and_then(|r| r.cost.macs)
             .or_else(|| compressed.body_macs.get(name).copied())
