@@ -42,10 +42,15 @@ pub(crate) fn meet(
         });
     }
     let in_bodies = prepared.bodies.names().next().is_some();
-    if !per_layer && in_bodies && prepared.survey.sites().next().is_none() {
+    if !per_layer && prepared.survey.sites().next().is_none() {
+        let what = if in_bodies {
+            "can be rewritten"
+        } else {
+            "qualifies"
+        };
         return Err(Error::Nothing {
             file: model.file(),
-            reason: format!("no convolution can be rewritten: {}", prepared.reasons()),
+            reason: format!("no convolution {what}: {}", prepared.reasons()),
         });
     }
     if let Some(calibration) = &settings.calibration {
