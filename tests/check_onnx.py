@@ -52,9 +52,12 @@ def true_inputs(graph):
 
 
 def made_of_constants(graph, outer=()):
-    """The values that operators make of constants alone, and of `outer`."""
+    """The values that operators make of constants alone, and of `outer`; not what they make of stored integers."""
     known = set(outer) | {t.name for t in getattr(graph, "initializer", [])}
+    levels = {o for n in graph.node if n.op_type == "QuantizeLinear" for o in n.output}
     for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] not in levels:
+            continue
         if known.issuperset(i for i in node.input if i) and not subgraphs(node):
             known.update(node.output)
     return known

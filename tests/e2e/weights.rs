@@ -32,8 +32,8 @@ fn computed_weights_are_rewritten_and_what_made_them_leaves() {
         let inputs = scratch.path("in.npz");
         ask(json!({"do": "inputs", "model": model, "out": inputs}));
         let options = [
-            "--rank",
-            "9",
+            "--energy",
+            "1",
             "--allow-costlier",
             "--data-free=weights",
             "--json",

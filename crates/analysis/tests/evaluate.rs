@@ -28,7 +28,7 @@ fn differs(a: &Tensor, b: &Tensor) -> Option<String> {
     let (a, b) = (a.to_f64()?, b.to_f64()?);
     let far = |(a, b): (&f64, &f64)| {
         let near = (a - b).abs() <= tolerance * (1.0 + b.abs());
-        (!near && !(a.is_nan() && b.is_nan())).then(|| format!("{a} is to be {b}"))
+        (!(near || a.is_nan() && b.is_nan())).then(|| format!("{a} is to be {b}"))
     };
     a.iter().zip(&b).find_map(far)
 }

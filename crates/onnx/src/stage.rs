@@ -15,8 +15,8 @@ impl Document {
     /// external data that it refers to, each tensor once. A data file of which all is still
     /// referred to stays as it is: shared with the source where `path` is in the folder of that,
     /// else copied; the rest goes into a file `<name of the model>.data` of its own. `force`
-    /// replaces the model at `path`, and the file of that name which belongs to it; no other data
-    /// file is ever replaced.
+    /// replaces the model at `path`, and the file of that name where no other model of the folder
+    /// refers to it; no other data file is ever replaced.
     ///
     /// # Errors
     /// [`OnnxError::Exists`] without `force`, [`OnnxError::Io`].
@@ -128,10 +128,24 @@ impl<'a> Destination<'a> {
                 return (location, false);
             }
             let is_source = to.canonicalize().is_ok_and(|p| self.sources.contains(&p));
-            if self.replaced.contains(&location) && !is_source && !to.is_symlink() {
+            let own = self.replaced.contains(&location) && !is_source && !to.is_symlink();
+            if own && !self.is_shared(&location) {
                 return (location, true);
             }
         }
+    }
+
+    /// Whether another model of the folder refers to a data file.
+    fn is_shared(&self, location: &str) -> bool {
+        let entries = std::fs::read_dir(self.folder).into_iter().flatten();
+        let mut others = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
+            .filter(|p| p.file_name() != self.path.file_name());
+        others.any(|path| {
+            let model = map(&path).map(|m| references(&m.bytes()));
+            model.is_ok_and(|all| all.iter().any(|r| r.file == location))
+        })
     }
 
     /// Whether a folder is one within that of the model, or can be made there.

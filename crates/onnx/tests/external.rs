@@ -284,6 +284,16 @@ fn no_other_model_loses_its_data() {
     made(7.0, &one, true);
     assert_eq!(firsts(&one), [1.0, 7.0]);
     assert_eq!(folder.files().len(), 6);
+    // Unless another came to share it.
+    let shares = folder.path("shares.onnx");
+    let document = Document::open(&one).unwrap();
+    document.stage(&shares, false).unwrap().commit().unwrap();
+    made(9.0, &one, true);
+    assert_eq!(
+        (firsts(&one), firsts(&shares)),
+        (vec![1.0, 9.0], vec![1.0, 7.0])
+    );
+    assert_eq!(locations(&one)[0].0, "one.onnx_1.data");
     // In place, the old file stays: who else reads it is not known.
     made(8.0, &path, true);
     assert_eq!(firsts(&path), [1.0, 8.0]);
