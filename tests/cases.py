@@ -450,9 +450,138 @@ CASES = {
 }
 
 
-def build(case, out):
+def node(op, inputs, output, **attributes):
+    return helper.make_node(op, inputs, [output], name=f"{output}.{op.lower()}", **attributes)
+
+
+def computed():
+    """Weights that operators make of constants, in the ways of exporters, by name: nodes and tensors."""
+    w = array(6, 4, 3, 3)
+    scale = np.float32(np.abs(w).max() / 127)
+    rows = array(6, 1, 1, 1)
+    axes = np.array([1, 2, 3])
+    return {
+        "mul": ([node("Mul", ["v", "g"], "w")], {"v": w, "g": rows}),
+        "cast": ([node("Cast", ["v"], "w", to=TensorProto.FLOAT)], {"v": w.astype(np.float16)}),
+        "concat": ([node("Concat", ["v", "u"], "w", axis=0)], {"v": w[:2], "u": w[2:]}),
+        "unsqueeze": ([node("Unsqueeze", ["v", "a"], "w")], {"v": w[:, :, :, 0], "a": np.array([3])}),
+        "quantize-dequantize": (
+            [node("QuantizeLinear", ["v", "s", "z"], "q"), node("DequantizeLinear", ["q", "s", "z"], "w")],
+            {"v": w, "s": scale, "z": np.int8(0)},
+        ),
+        "norm": (
+            [
+                node("ReduceL2", ["v"], "n", axes=[1, 2, 3]),
+                node("Div", ["v", "n"], "d"),
+                node("Mul", ["d", "g"], "w"),
+            ],
+            {"v": w, "g": rows},
+        ),
+        "standardised": (
+            [
+                node("ReduceMean", ["v"], "m", axes=[1, 2, 3]),
+                node("Sub", ["v", "m"], "c"),
+                node("Mul", ["c", "c"], "cc"),
+                node("ReduceSum", ["cc", "axes"], "var"),
+                node("Add", ["var", "eps"], "ve"),
+                node("Sqrt", ["ve"], "sd"),
+                node("Div", ["c", "sd"], "w"),
+            ],
+            {"v": w, "axes": axes, "eps": np.float32(1e-5)},
+        ),
+        "masked": (
+            [
+                node("Abs", ["v"], "abs"),
+                node("Greater", ["abs", "t"], "kept"),
+                node("Cast", ["kept"], "mask", to=TensorProto.FLOAT),
+                node("Mul", ["v", "mask"], "w"),
+            ],
+            {"v": w, "t": np.float32(0.05)},
+        ),
+        "adapted": (
+            [
+                node("MatMul", ["up", "down"], "delta"),
+                node("Reshape", ["delta", "shape"], "d"),
+                node("Add", ["v", "d"], "w"),
+            ],
+            {"v": w, "up": array(6, 2), "down": array(2, 36), "shape": np.array([6, 4, 3, 3])},
+        ),
+    }
+
+
+def with_computed(kind):
+    """A convolution whose weight is one of `computed`."""
+    nodes, tensors = computed()[kind]
+    pads = [1, 0, 1, 0] if kind == "unsqueeze" else [1, 1, 1, 1]
+    return model([*nodes, conv(["x", "w"], pads=pads)], tensors)
+
+
+OTHERS.update({f"weight-{kind}": lambda kind=kind: with_computed(kind) for kind in computed()})
+
+
+def shapeless():
+    """Two convolutions of an input of unknown rank."""
+    made = model([conv(["x", "v"], "h", name="a"), conv(["h", "w"], name="b")], {"v": array(8, 4, 3, 3), "w": array(8, 8, 3, 3)})
+    made.graph.input[0].type.tensor_type.ClearField("shape")
+    del made.graph.value_info[:]
+    made.graph.output[0].type.tensor_type.ClearField("shape")
+    return made
+
+
+def sparse():
+    """A convolution of a sparse weight before one of a dense one."""
+    made = model(
+        [conv(["x", "v"], "h", name="sparse", pads=[1] * 4), conv(["h", "w"], name="dense", pads=[1] * 4)],
+        {"v": array(8, 4, 3, 3), "w": array(8, 8, 3, 3)},
+    )
+    v = numpy_helper.to_array(made.graph.initializer[0])
+    flat = np.flatnonzero(np.abs(v) > 0.1)
+    values = numpy_helper.from_array(v.ravel()[flat], "v")
+    indices = numpy_helper.from_array(flat.astype(np.int64), "indices")
+    del made.graph.initializer[0]
+    made.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, list(v.shape)))
+    return made
+
+
+def integers():
+    """`ConvInteger` of what `DynamicQuantizeLinear` makes, and nothing else that computes."""
+    weights = np.random.default_rng(0).integers(-127, 127, (6, 4, 3, 3), dtype=np.int8)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="quantize"),
+        conv(["q", "w", "z"], "c", op="ConvInteger", pads=[1, 1, 1, 1]),
+        node("Cast", ["c"], "f", to=TensorProto.FLOAT),
+        node("Mul", ["f", "s"], "y"),
+    ]
+    return model(nodes, {"w": weights})
+
+
+def long_names():
+    """Convolutions whose names have 370 characters."""
+    name = "/".join(["a_block_of_a_model"] * 19)
+    nodes = [conv(["x", "v"], "h", name=f"{name}/first"), conv(["h", "w"], name=f"{name}/second")]
+    return model(nodes, {"v": array(8, 4, 3, 3), "w": array(8, 8, 3, 3)})
+
+
+def four():
+    """Four convolutions of 64 channels."""
+    names = ["x", "a", "b", "c", "y"]
+    nodes = [conv([names[i], f"w{i}"], names[i + 1], name=f"c{i}", pads=[1] * 4) for i in range(4)]
+    tensors = {f"w{i}": array(64, 64, 3, 3) + i / 1000 for i in range(4)}
+    return model(nodes, {k: v.astype(np.float32) for k, v in tensors.items()}, inputs={"x": (1, 64, 9, 8)})
+
+
+OTHERS.update({"shapeless": shapeless, "sparse": sparse, "integers": integers, "long-names": long_names, "four": four})
+
+
+def build(case, out, location=None):
+    """Writes a model of CASES or OTHERS, with its weights at `location` where there is one."""
     """Writes a model of CASES or OTHERS."""
-    onnx.save({**CASES, **OTHERS}[case](), out)
+    made = {**CASES, **OTHERS}[case]()
+    if location:
+        os.makedirs(os.path.dirname(os.path.join(os.path.dirname(out), location)), exist_ok=True)
+        onnx.save(made, out, save_as_external_data=True, location=location, size_threshold=0)
+        return {}
+    onnx.save(made, out)
     if case == "huge":
         huge_data(os.path.dirname(out))
     return {}

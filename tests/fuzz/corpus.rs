@@ -39,6 +39,7 @@ pub fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         ("function", function()),
         ("external", external()),
         ("constant", constant()),
+        ("computed", computed()),
     ];
     let encoded = models
         .into_iter()
@@ -275,5 +276,50 @@ fn constant() -> ModelProto {
         .node
         .insert(0, node("Reshape", &["flat", "shape"], "w"));
     graph.node.insert(0, made);
+    model
+}
+
+/// A weight that operators make: normalised rows, cut, padded, moved, quantised and back.
+fn computed() -> ModelProto {
+    let mut model = network(&[4, 3, 3, 3], FLOAT, &[]);
+    let graph = graph_of(&mut model);
+    graph.initializer[0].name = Some("v".into());
+    let long = |name: &str, values: &[i64]| TensorProto {
+        raw_data: Some(
+            values
+                .iter()
+                .flat_map(|v| v.to_le_bytes())
+                .collect::<Vec<u8>>()
+                .into(),
+        ),
+        ..tensor(name, &[values.len() as i64], INT64)
+    };
+    graph.initializer.extend([
+        long("axes", &[1, 2, 3]),
+        long("one", &[1]),
+        long("end", &[4]),
+        long("pads", &[0, 0, 0, 0, 0, 0, 0, 1]),
+        long("shape", &[4, 3, 3, 4]),
+        tensor("scale", &[1], FLOAT),
+    ]);
+    let mut norm = node("ReduceL2", &["v"], "n");
+    norm.attribute.push(ints("axes", &[1, 2, 3]));
+    let mut turned = node("Transpose", &["d"], "t");
+    turned.attribute.push(ints("perm", &[3, 2, 1, 0]));
+    let all = [
+        norm,
+        node("Div", &["v", "n"], "d"),
+        turned,
+        node("Transpose", &["t"], "u"),
+        node("Pad", &["u", "pads"], "p"),
+        node("Reshape", &["p", "shape"], "r"),
+        node("Slice", &["r", "one", "end", "axes_3"], "s"),
+        node("QuantizeLinear", &["s", "scale"], "q"),
+        node("DequantizeLinear", &["q", "scale"], "w"),
+    ];
+    graph.initializer.push(long("axes_3", &[3]));
+    for (at, node) in all.into_iter().enumerate() {
+        graph.node.insert(at, node);
+    }
     model
 }

@@ -1,18 +1,16 @@
 //! Tensors that are known before the model runs, whichever way they reach their reader.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use sepconv_ir::{AttributeValue, Graph, NodeId, Operator, Tensor, ValueId};
 
-use crate::dequantize::dequantize;
-
-/// Operators between a constant and its reader that are followed: beyond that a chain is
-/// taken for one that is not constant.
-const MAX_DEPTH: usize = 32;
+use crate::evaluate::{Call, rule};
 
 /// The tensor of a value that depends on constants alone: an initializer that callers can't
-/// override, or a `Constant`, seen through `Identity`, `Reshape` (opset 5 and later) and
-/// `Transpose`. `None` for everything else, `DequantizeLinear` of a constant among it: a
+/// override, a `Constant`, or what operators make of those, each computed as ONNX says, in the type
+/// that it gives the result (arithmetic, casts, layout, reductions, normalisations, products,
+/// `QuantizeLinear`). `None` for everything else, `DequantizeLinear` of stored integers among it: a
 /// quantised weight stays as it is.
 pub fn resolve(graph: &Graph, value: ValueId) -> Option<Cow<'_, Tensor>> {
     Sight::Plain.resolve(graph, value)
@@ -24,18 +22,14 @@ pub enum Sight {
     /// As [`resolve`] does.
     #[default]
     Plain,
-    /// `DequantizeLinear` (10 to 24) as well: a quantised weight is the floats that it stands
-    /// for.
+    /// `DequantizeLinear` (10 to 24) of stored integers as well: a quantised weight is the floats
+    /// that it stands for.
     Quantized,
 }
 
 impl Sight {
     /// As [`resolve`], as far as this sees.
     pub fn resolve(self, graph: &Graph, value: ValueId) -> Option<Cow<'_, Tensor>> {
-        self.through(graph, value, MAX_DEPTH)
-    }
-
-    fn through(self, graph: &Graph, value: ValueId, depth: usize) -> Option<Cow<'_, Tensor>> {
         if let Some(tensor) = graph.constant(value) {
             return Some(Cow::Borrowed(tensor));
         }
@@ -43,33 +37,79 @@ impl Sight {
         if op.is("Constant") {
             return literal(op);
         }
-        // In a local function, what an attribute refers to is known to its callers alone.
-        let depth = depth.checked_sub(1).filter(|_| op.is_literal())?;
-        let input = |slot| self.through(graph, op.input(slot)?, depth);
-        if op.is("Identity") {
-            input(0)
-        } else if op.is("Reshape") {
-            reshape(op, &*input(0)?, &input(1)?.to_i64()?).map(Cow::Owned)
-        } else if op.is("Transpose") {
-            transpose(op, &*input(0)?).map(Cow::Owned)
-        } else if op.is("DequantizeLinear") && self == Self::Quantized {
-            let zero = match op.input(2) {
-                Some(_) => Some(input(2)?),
-                None => None,
-            };
-            dequantize(op, &*input(0)?, &*input(1)?, zero.as_deref()).map(Cow::Owned)
-        } else {
-            None
+        if graph.varies(value) {
+            return None;
         }
+        self.evaluate(graph, value).map(Cow::Owned)
+    }
+
+    /// Computes a value from what it depends on, whose depth has no bound.
+    fn evaluate(self, graph: &Graph, value: ValueId) -> Option<Tensor> {
+        let mut known: HashMap<ValueId, Tensor> = HashMap::new();
+        // Values that are wanted, and whether what they depend on has been asked for.
+        let mut open = vec![(value, false)];
+        while let Some((value, asked)) = open.pop() {
+            if known.contains_key(&value) {
+                continue;
+            }
+            if let Some(tensor) = graph.constant(value) {
+                known.insert(value, tensor.clone());
+                continue;
+            }
+            let (_, op) = graph.producer(value)?;
+            if op.is("Constant") {
+                known.insert(value, literal(op)?.into_owned());
+                continue;
+            }
+            let rule = rule(op).filter(|_| self.sees_through(graph, op))?;
+            let missing = op
+                .inputs
+                .iter()
+                .flatten()
+                .filter(|v| !known.contains_key(v));
+            let missing: Vec<(ValueId, bool)> = missing.map(|v| (*v, false)).collect();
+            if missing.is_empty() {
+                let inputs = op.inputs.iter();
+                let inputs: Vec<Option<Tensor>> =
+                    inputs.map(|v| known.get(&(*v)?).cloned()).collect();
+                let output = op.outputs.iter().position(|v| *v == Some(value))?;
+                let made = rule(&Call {
+                    op,
+                    inputs: &inputs,
+                    output,
+                })?;
+                known.insert(value, made);
+            } else if asked {
+                return None;
+            } else {
+                open.push((value, true));
+                open.extend(missing);
+            }
+        }
+        known.remove(&value)
+    }
+
+    /// Whether an operator is none that makes floats of integers which the model stores.
+    fn sees_through(self, graph: &Graph, op: &Operator) -> bool {
+        if self == Self::Quantized || !op.is("DequantizeLinear") {
+            return true;
+        }
+        let mut value = op.input(0);
+        while let Some((_, op)) = value.and_then(|v| graph.producer(v)) {
+            if op.is("QuantizeLinear") {
+                return true;
+            }
+            value = op.input(0);
+        }
+        false
     }
 }
 
 /// The operators that make `values` out of constants, and that nothing but `gone` and one
-/// another read: they go with `gone`, except for what makes a value of `kept`. Values that
-/// `sight` does not find constant are left alone.
+/// another read: they go with `gone`, except for what makes a value of `kept`. Values that depend
+/// on an input are left alone.
 pub fn orphans(
     graph: &Graph,
-    sight: Sight,
     values: &[ValueId],
     gone: &[NodeId],
     kept: &[ValueId],
@@ -78,12 +118,15 @@ pub fn orphans(
     let known = gone.len();
     let mut open = values.to_vec();
     while let Some(value) = open.pop() {
-        let read = |(reader, _): &(NodeId, _)| gone.contains(reader);
         let Some((node, op)) = graph.producer(value) else {
             continue;
         };
-        let goes = !kept.contains(&value) && sight.resolve(graph, value).is_some();
-        if goes && !gone.contains(&node) && graph.readers(value).iter().all(read) {
+        let unread = |value: ValueId| {
+            let mut readers = graph.readers(value).into_iter();
+            !kept.contains(&value) && readers.all(|(reader, _)| gone.contains(&reader))
+        };
+        let all_unread = || op.outputs.iter().flatten().all(|v| unread(*v));
+        if !gone.contains(&node) && !graph.varies(value) && all_unread() {
             gone.push(node);
             open.extend(op.inputs.iter().flatten());
         }
@@ -108,67 +151,6 @@ fn literal(op: &Operator) -> Option<Cow<'_, Tensor>> {
         AttributeValue::Floats(v) => Cow::Owned(Tensor::from_f32(vec![v.len()], v.clone())),
         _ => return None,
     })
-}
-
-/// `Reshape`: 0 keeps an extent (unless `allowzero`), -1 is what is left.
-fn reshape(op: &Operator, tensor: &Tensor, target: &[i64]) -> Option<Tensor> {
-    let mut dims = Vec::new();
-    let mut free = None;
-    for (axis, extent) in target.iter().enumerate() {
-        dims.push(match extent {
-            0 if op.int("allowzero", 0) == 0 => *tensor.dims().get(axis)?,
-            -1 if free.is_none() => {
-                free = Some(axis);
-                1
-            }
-            n => usize::try_from(*n).ok()?,
-        });
-    }
-    if let Some(axis) = free {
-        let known = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
-        dims[axis] = tensor.len().checked_div(known)?;
-    }
-    // Refuses extents whose product is not the number of elements.
-    Tensor::new(tensor.dtype(), dims, tensor.data()?.clone())
-}
-
-/// `Transpose`: axis `i` of the result is axis `perm[i]`, by default in reverse.
-fn transpose(op: &Operator, tensor: &Tensor) -> Option<Tensor> {
-    let dims = tensor.dims();
-    let perm: Vec<usize> = match op.attribute("perm") {
-        None => (0..dims.len()).rev().collect(),
-        Some(AttributeValue::Ints(perm)) => perm
-            .iter()
-            .map(|axis| usize::try_from(*axis).ok())
-            .collect::<Option<_>>()?,
-        Some(_) => return None,
-    };
-    let mut sorted = perm.clone();
-    sorted.sort_unstable();
-    if !sorted.into_iter().eq(0..dims.len()) {
-        return None;
-    }
-    let mut strides = vec![1usize; dims.len()];
-    for axis in (1..dims.len()).rev() {
-        strides[axis - 1] = strides[axis].saturating_mul(dims[axis]);
-    }
-    let size = tensor.dtype().size()?;
-    let data = tensor.data()?;
-    let moved: Vec<usize> = perm.iter().map(|axis| dims[*axis]).collect();
-    let mut out = Vec::with_capacity(data.len());
-    let mut at = vec![0; dims.len()];
-    for _ in 0..tensor.len() {
-        let from: usize = at.iter().zip(&perm).map(|(i, p)| i * strides[*p]).sum();
-        out.extend_from_slice(data.get(from * size..(from + 1) * size)?);
-        for (i, n) in at.iter_mut().zip(&moved).rev() {
-            *i += 1;
-            if *i < *n {
-                break;
-            }
-            *i = 0;
-        }
-    }
-    Tensor::new(tensor.dtype(), moved, out.into())
 }
 
 #[cfg(test)]
@@ -217,7 +199,7 @@ mod tests {
         let perm = AttributeValue::Ints(vec![0, 0]);
         let broken = Operator::new("Transpose", "t").with("perm", perm);
         assert_eq!(of(broken, None), None);
-        assert_eq!(of(Operator::new("Relu", "r"), None), None);
+        assert_eq!(of(Operator::new("Bernoulli", "r"), None), None);
     }
 
     #[test]

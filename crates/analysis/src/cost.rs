@@ -18,7 +18,8 @@
 //!
 //! Parameters are the elements of floating-point constants (initializers, and `Constant`
 //! nodes, which some exporters write instead), whatever they are for: weights, biases,
-//! statistics of batch normalisations. The model's total counts each constant once, the row
+//! statistics of batch normalisations; and those of the integer weights and biases of operators
+//! that compute with integers (`ConvInteger`, `QLinearConv` and their kin). The model's total counts each constant once, the row
 //! of a node all those that it reads.
 
 use std::collections::HashSet;
@@ -35,7 +36,8 @@ pub struct NodeCost {
     /// Multiply-accumulates; `None` where the shapes are unknown, the operator is one that is
     /// not counted, or the number is beyond 64 bits.
     pub macs: Option<u64>,
-    /// Elements of the floating-point constants that the node reads.
+    /// Elements of the floating-point constants that the node reads, and of its integer weight and
+    /// bias where it computes with integers.
     pub params: u64,
 }
 
@@ -59,7 +61,8 @@ pub struct NodeRow {
 pub struct ModelCost {
     /// Multiply-accumulates of all nodes that were counted.
     pub macs: u64,
-    /// Elements of all floating-point constants, each counted once.
+    /// Elements of all floating-point constants, and of integer weights and biases, each counted
+    /// once.
     pub params: u64,
     /// Number of nodes whose MACs could not be counted: where it is not 0, `macs` is a lower
     /// bound.
@@ -220,11 +223,33 @@ fn normalisation(site: &Site<'_>) -> Option<u64> {
     product(&site.shapes.extents(x)?)
 }
 
+/// The slots of the weight and of the bias, by operator, where those are integers.
+const INTEGER: &[(&[&str], &[usize])] = &[
+    (&["ConvInteger", "MatMulInteger"], &[1]),
+    (&["QLinearConv"], &[3, 8]),
+    (&["QLinearMatMul"], &[3]),
+    (&["QGemm"], &[3, 6]),
+];
+
+/// The integer weight and bias of an operator that computes with integers.
+fn integers(op: &Operator) -> impl Iterator<Item = ValueId> {
+    let row = INTEGER
+        .iter()
+        .find(|row| row.0.contains(&op.op_type.as_str()));
+    let slots = row.into_iter().flat_map(|row| row.1);
+    slots.filter_map(|slot| op.input(*slot))
+}
+
 /// Elements of a floating-point tensor, 0 for others.
 fn elements(tensor: &Tensor) -> u64 {
-    if !tensor.dtype().is_float() {
-        return 0;
+    if tensor.dtype().is_float() {
+        extent(tensor)
+    } else {
+        0
     }
+}
+
+fn extent(tensor: &Tensor) -> u64 {
     let dims: Vec<u64> = tensor.dims().iter().map(|n| *n as u64).collect();
     product(&dims).unwrap_or(u64::MAX)
 }
@@ -237,14 +262,28 @@ fn constant(op: &Operator) -> Option<&Tensor> {
     }
 }
 
-/// Elements of all floating-point constants of a graph, each counted once.
+/// Elements of all floating-point constants of a graph, and of the integer weights and biases of
+/// its operators, each counted once.
 pub fn parameters(graph: &Graph) -> u64 {
+    let read: HashSet<ValueId> = graph.operators().flat_map(|(_, op)| integers(op)).collect();
+    let weights = read.into_iter().filter_map(|v| tensor(graph, v));
+    let whole = weights.filter(|t| !t.dtype().is_float()).map(extent);
+    let whole = whole.fold(0, u64::saturating_add);
     let constants = graph.operators().filter_map(|(_, op)| constant(op));
     graph
         .initializers()
         .map(|init| &init.tensor)
         .chain(constants)
-        .fold(0, |sum, tensor| sum.saturating_add(elements(tensor)))
+        .fold(whole, |sum, tensor| sum.saturating_add(elements(tensor)))
+}
+
+/// The tensor of an initializer or of a `Constant` node.
+fn tensor(graph: &Graph, value: ValueId) -> Option<&Tensor> {
+    let node = graph.value(value)?.producer;
+    match graph.initializer(node) {
+        Some(init) => Some(&init.tensor),
+        None => constant(graph.operator(node)?),
+    }
 }
 
 fn params(graph: &Graph, op: &Operator) -> u64 {
@@ -255,15 +294,17 @@ fn params(graph: &Graph, op: &Operator) -> u64 {
         .chain(&op.captures)
         .copied()
         .collect();
-    read.into_iter()
-        .filter_map(|value| {
-            let node = graph.value(value)?.producer;
-            match graph.initializer(node) {
-                Some(init) => Some(&init.tensor),
-                None => constant(graph.operator(node)?),
-            }
+    let whole: HashSet<ValueId> = integers(op).collect();
+    let count = |value: ValueId| {
+        let tensor = tensor(graph, value)?;
+        Some(if whole.contains(&value) {
+            extent(tensor)
+        } else {
+            elements(tensor)
         })
-        .fold(0, |sum, tensor| sum.saturating_add(elements(tensor)))
+    };
+    let counts = read.into_iter().filter_map(count);
+    counts.fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

@@ -37,8 +37,8 @@ pub mod cost;
 
 mod assume;
 mod data;
-mod dequantize;
 mod engine;
+mod evaluate;
 mod fact;
 mod order;
 mod pins;

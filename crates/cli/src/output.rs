@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
-use sepconv::Measure;
+use sepconv::{Measure, Unshaped};
 use serde::Serialize;
 
 use crate::args::Global;
@@ -75,7 +75,7 @@ impl Output {
 
     /// Prints an error on one line of standard error.
     pub fn error(&self, error: &anyhow::Error) {
-        let text = chain(error);
+        let text = chain(error) + hint(error);
         let line = text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>();
         let line = format!("{RED}error:{RED:#} {}\n", line.join(" "));
         let _ = anstream::stderr().write_all(line.as_bytes());
@@ -86,8 +86,34 @@ impl Output {
         Bar::new(!self.quiet && !self.json && std::io::stderr().is_terminal())
     }
 
-    /// Prints rows in aligned columns, the first to the left, the others to the right.
+    /// A name that leaves room for `others` columns in the terminal, without its middle where it
+    /// is longer; whole where details are wanted.
+    pub fn name(&self, name: &str, others: usize) -> String {
+        /// Columns of a name, however narrow the terminal is.
+        const LEAST: usize = 24;
+        if self.verbose {
+            return name.to_owned();
+        }
+        shortened(name, columns().saturating_sub(others).max(LEAST))
+    }
+
+    /// Prints rows in aligned columns, the first to the left, the others to the right. What is in
+    /// the first column is taken for a name, see [`Output::name`].
     pub fn table(&self, header: &[&str], rows: &[Vec<String>]) {
+        let longest = |i: usize| {
+            let cells = rows.iter().filter_map(|r| r.get(i));
+            let longest = cells.map(|c| c.chars().count()).max().unwrap_or(0);
+            longest.max(header[i].chars().count())
+        };
+        let others: usize = (1..header.len()).map(|i| 2 + longest(i)).sum();
+        let named = rows.iter().map(|row| {
+            let mut row = row.clone();
+            if let Some(name) = row.first_mut() {
+                *name = self.name(name, others);
+            }
+            row
+        });
+        let rows: Vec<Vec<String>> = named.collect();
         let width = |i: usize| {
             let cells = rows.iter().filter_map(|r| r.get(i));
             let longest = cells.map(|c| c.chars().count()).max().unwrap_or(0);
@@ -106,10 +132,47 @@ impl Output {
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         self.heading(format(&mut header.iter().copied()));
-        for row in rows {
+        for row in &rows {
             self.line(format(&mut row.iter().map(String::as_str)));
         }
     }
+}
+
+/// What an option does about an error.
+fn hint(error: &anyhow::Error) -> &'static str {
+    match error.downcast_ref() {
+        Some(sepconv::Error::UnknownShapes { unshaped, .. }) => unshaped_hint(unshaped),
+        _ => "",
+    }
+}
+
+/// What an option does about shapes that are not known.
+pub fn unshaped_hint(unshaped: &Unshaped) -> &'static str {
+    if unshaped.inputs.is_empty() {
+        ""
+    } else {
+        " (--input-shape gives it)"
+    }
+}
+
+/// `text` in at most `width` characters, without its middle where it is longer.
+fn shortened(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let head: String = text.chars().take(kept.div_ceil(2)).collect();
+    let tail: String = text.chars().skip(count - kept / 2).collect();
+    format!("{head}…{tail}")
+}
+
+/// Columns of the terminal: as `COLUMNS` says, else as it is. 100 where there is none.
+fn columns() -> usize {
+    let named = std::env::var("COLUMNS").ok();
+    let named = named.and_then(|n| n.trim().parse().ok()).filter(|n| *n > 0);
+    let real = || Some(usize::from(terminal_size::terminal_size()?.0.0));
+    named.or_else(real).unwrap_or(100)
 }
 
 /// An error with its context, leaving out causes that the message before them quotes.
@@ -169,4 +232,17 @@ pub fn quantity(measure: &Measure) -> String {
 pub fn stderr(measure: &Measure) -> Option<String> {
     let error = measure.stderr?;
     Some(format!("{error:.*}", measure.metric.decimals()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_a_name_is_left_out() {
+        assert_eq!(shortened("abcdefgh", 8), "abcdefgh");
+        assert_eq!(shortened("abcdefghi", 8), "abcd…ghi");
+        assert_eq!(shortened("äöüßäöüßäöü", 5), "äö…öü");
+        assert_eq!(shortened("abc", 0), "…");
+    }
 }

@@ -35,7 +35,7 @@ impl Graph {
         if let Some(Node::Initializer(init)) = producer.and_then(|id| self.g.node_weight_mut(id)) {
             init.tensor = tensor;
             init.source = None;
-            self.modified = true;
+            self.touch();
         }
         Ok(())
     }

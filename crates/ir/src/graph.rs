@@ -1,10 +1,11 @@
 //! The graph and its read access.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-use petgraph::visit::EdgeRef;
+use petgraph::visit::{EdgeRef, NodeIndexable};
 
 use crate::names::Names;
 use crate::node::{Initializer, Node, Operator};
@@ -57,6 +58,8 @@ pub struct Graph {
     pub(crate) node_names: Names,
     pub(crate) keep_initializers: bool,
     pub(crate) modified: bool,
+    /// By node: whether it depends on an input. Found when first asked for.
+    pub(crate) varying: OnceLock<Vec<bool>>,
 }
 
 impl Graph {
@@ -163,6 +166,36 @@ impl Graph {
         self.initializer(self.value(id)?.producer)
             .filter(|init| !init.overridable)
             .map(|init| &init.tensor)
+    }
+
+    /// Whether a value depends on an input of the graph, or on an initializer that callers may
+    /// override. A value that does not is the same in every run, unless an operator draws it.
+    pub fn varies(&self, id: ValueId) -> bool {
+        let varying = self.varying.get_or_init(|| self.find_varying());
+        let producer = self.value(id).map(|v| v.producer.index());
+        producer.is_none_or(|node| varying.get(node).copied().unwrap_or(true))
+    }
+
+    fn find_varying(&self) -> Vec<bool> {
+        let mut varying = vec![false; self.g.node_bound()];
+        let starts = |id: &NodeId| match self.g.node_weight(*id) {
+            Some(Node::Input(_)) => true,
+            Some(Node::Initializer(init)) => init.overridable,
+            _ => false,
+        };
+        let mut open: Vec<NodeId> = self.g.node_indices().filter(starts).collect();
+        while let Some(node) = open.pop() {
+            if !std::mem::replace(&mut varying[node.index()], true) {
+                open.extend(self.g.neighbors(node));
+            }
+        }
+        varying
+    }
+
+    /// Notes an edit.
+    pub(crate) fn touch(&mut self) {
+        self.modified = true;
+        self.varying = OnceLock::new();
     }
 
     /// The readers of a value: nodes and where the value enters them. Graph outputs count.

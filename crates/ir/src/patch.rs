@@ -142,7 +142,7 @@ impl Graph {
             node: self.describe(patch.anchor),
             reason,
         })?;
-        self.modified = true;
+        self.touch();
         let before = self.order.iter().take_while(|n| **n != patch.anchor);
         let position = before.filter(|n| !patch.removed.contains(n)).count();
         let readers = self.detach(&patch);

@@ -53,7 +53,7 @@ impl Graph {
             self.g.remove_edge(edge);
         }
         self.connect(node, &[], &captures);
-        self.modified = true;
+        self.touch();
         let unread: Vec<ValueId> = before
             .into_iter()
             .filter(|v| captures.binary_search(v).is_err())
@@ -89,6 +89,7 @@ impl Graph {
         }
         self.inputs.retain(|n| *n != node);
         self.initializers.push(node);
+        self.varying.take();
         Ok(())
     }
 

@@ -13,6 +13,7 @@ pub struct Tensor {
     dtype: DType,
     dims: Vec<usize>,
     data: Option<Bytes>,
+    sparse: bool,
 }
 
 impl Tensor {
@@ -24,6 +25,7 @@ impl Tensor {
             dtype,
             dims,
             data: Some(data),
+            sparse: false,
         })
     }
 
@@ -33,7 +35,22 @@ impl Tensor {
             dtype,
             dims,
             data: None,
+            sparse: false,
         }
+    }
+
+    /// A tensor that is stored as the list of its elements that are not zero (`SparseTensorProto`),
+    /// which this crate does not read.
+    pub fn sparse(dtype: DType, dims: Vec<usize>) -> Self {
+        Self {
+            sparse: true,
+            ..Self::opaque(dtype, dims)
+        }
+    }
+
+    /// Whether it is stored as a list of its elements that are not zero.
+    pub fn is_sparse(&self) -> bool {
+        self.sparse
     }
 
     /// An f32 tensor.
@@ -50,6 +67,7 @@ impl Tensor {
             dtype: DType::F32,
             dims,
             data: Some(data),
+            sparse: false,
         }
     }
 
@@ -63,6 +81,7 @@ impl Tensor {
             dtype: DType::I64,
             dims,
             data: Some(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            sparse: false,
         }
     }
 
@@ -106,6 +125,7 @@ impl Tensor {
             dtype,
             dims,
             data: Some(data),
+            sparse: false,
         })
     }
 
@@ -117,6 +137,30 @@ impl Tensor {
         dims[0] = rows;
         let bytes = self.dtype.bytes_of(dims.iter().product())?;
         (rows <= have).then(|| Self::new(self.dtype, dims, data.slice(..bytes)))?
+    }
+
+    /// A tensor of an integer type or of booleans from i64 values, of which it takes the low bits
+    /// (true is 1). `None` if `dtype` is no such type or the count does not fit `dims`.
+    pub fn from_i64s(dtype: DType, dims: Vec<usize>, values: &[i64]) -> Option<Self> {
+        let size = match dtype {
+            DType::I4 | DType::U4 => {
+                let pairs = values.chunks(2);
+                let byte = |pair: &[i64]| {
+                    let high = pair.get(1).copied().unwrap_or_default();
+                    (pair[0] & 15 | (high & 15) << 4) as u8
+                };
+                return Self::new(dtype, dims, pairs.map(byte).collect())
+                    .filter(|t| t.len() == values.len());
+            }
+            DType::String => return None,
+            _ if dtype.is_float() => return None,
+            _ => dtype.size()?,
+        };
+        let mut data = Vec::with_capacity(values.len() * size);
+        for value in values {
+            data.extend_from_slice(&value.to_le_bytes()[..size]);
+        }
+        Self::new(dtype, dims, data.into())
     }
 
     /// Element type.
@@ -237,6 +281,20 @@ mod tests {
         assert!(Tensor::new(DType::I4, vec![7], data.clone()).is_none());
         assert!(Tensor::new(DType::I4, vec![4], data).is_none());
         assert_eq!(DType::I4.size(), None);
+    }
+
+    #[test]
+    fn integers_keep_their_low_bits() {
+        let all = [1, -1, 300];
+        let read = |dtype| Tensor::from_i64s(dtype, vec![3], &all)?.to_i64();
+        assert_eq!(read(DType::I64).unwrap(), all);
+        assert_eq!(read(DType::I16).unwrap(), all);
+        assert_eq!(read(DType::U8).unwrap(), [1, 255, 44]);
+        assert_eq!(read(DType::I4).unwrap(), [1, -1, -4]);
+        assert_eq!(read(DType::U4).unwrap(), [1, 15, 12]);
+        assert_eq!(read(DType::F32), None);
+        assert!(Tensor::from_i64s(DType::I4, vec![4], &all).is_none());
+        assert!(Tensor::from_i64s(DType::I8, vec![2], &all).is_none());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! An ONNX file: the model and the envelope around it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sepconv_ir::{DType, Model, ValueId};
@@ -9,8 +11,9 @@ use crate::body::{Body, bodies};
 use crate::error::{Malformed, OnnxError};
 use crate::export::{Detached, Part, detach, export};
 use crate::external::DataFiles;
-use crate::file::{Mapping, Staged, map};
+use crate::file::{Mapping, map};
 use crate::import::import;
+use crate::references::{Reference, references};
 use crate::rope::Rope;
 
 /// Element type and extents of a tensor.
@@ -34,6 +37,8 @@ struct Origin {
     map: Option<Mapping>,
     /// External data files that tensors were read from: location and contents.
     data: Vec<(String, Mapping)>,
+    /// The ranges of them that the file refers to.
+    references: Arc<BTreeSet<Reference>>,
 }
 
 /// The records of `ModelProto` and `GraphProto` in file order.
@@ -69,14 +74,20 @@ pub(crate) enum GraphRecord {
 }
 
 impl Document {
-    /// Reads a model file by mapping it. External data is mapped from the same folder.
+    /// Reads a model file by mapping it. External data is mapped from the same folder, out of
+    /// which neither a path nor a symbolic link may lead.
     ///
     /// # Errors
     /// [`OnnxError`] naming the file, and the node or initializer where there is one.
     pub fn open(path: &Path) -> Result<Self, OnnxError> {
+        Self::open_with(path, Vec::new())
+    }
+
+    /// As [`Document::open`], with some external data files that are not where the model says.
+    pub(crate) fn open_with(path: &Path, data: Vec<(String, Mapping)>) -> Result<Self, OnnxError> {
         let map = map(path)?;
-        let data = map.bytes();
-        let mut document = Self::read(data, beside(path), Some(path))?;
+        let files = DataFiles::beside(path, data);
+        let mut document = Self::read(map.bytes(), files, Some(path))?;
         document.origin.map = Some(map);
         Ok(document)
     }
@@ -93,11 +104,18 @@ impl Document {
         let size = data.len();
         let (model, envelope) = import(&data, &files).map_err(|reason| malformed(path, reason))?;
         let bodies = bodies(&model, &envelope.model, &files);
+        let mut referred = BTreeSet::new();
+        if files.any() {
+            referred = references(&data);
+            // Tensors of types that are not read have their data there too.
+            referred.iter().for_each(|r| files.take(&r.file));
+        }
         let origin = Origin {
             path: path.map(Path::to_owned),
             size,
             map: None,
             data: files.used(),
+            references: Arc::new(referred),
         };
         Ok(Self {
             model,
@@ -109,11 +127,23 @@ impl Document {
 
     /// The document that `data`, made from this one, holds; it counts as read from the same file.
     pub(crate) fn reread(&self, data: Bytes) -> Result<Self, OnnxError> {
-        let files = self.path().map_or_else(DataFiles::none, beside);
-        let mut document = Self::read(data, files, self.path())?;
+        let known = || self.origin.data.iter().cloned();
+        let files = self.path().map(|path| DataFiles::beside(path, known()));
+        let mut document = Self::read(data, files.unwrap_or_default(), self.path())?;
         document.origin.size = self.origin.size;
+        document.origin.references = self.origin.references.clone();
         document.origin.map.clone_from(&self.origin.map);
         Ok(document)
+    }
+
+    /// External data files that tensors were read from: location and contents.
+    pub(crate) fn data(&self) -> &[(String, Mapping)] {
+        &self.origin.data
+    }
+
+    /// The ranges of external data files that the source refers to.
+    pub(crate) fn references(&self) -> &BTreeSet<Reference> {
+        &self.origin.references
     }
 
     pub(crate) fn malformed(&self, reason: Malformed) -> OnnxError {
@@ -185,46 +215,6 @@ impl Document {
         };
         detach(self, Some(part))
     }
-
-    /// Writes the model beside `path`, to be looked at and then committed. External data
-    /// files are written at once where `path` is in another folder than the source.
-    ///
-    /// # Errors
-    /// [`OnnxError::Exists`] without `force`, [`OnnxError::Io`].
-    pub fn stage(&self, path: &Path, force: bool) -> Result<Staged, OnnxError> {
-        let encoded = self.encode();
-        let staged = Staged::write(path, force, |w| encoded.write_to(w))?;
-        for map in self.maps() {
-            map.release(map.as_ref());
-        }
-        if !self.beside_source(path) {
-            for (location, data) in &self.origin.data {
-                let beside = path.with_file_name("").join(location);
-                Staged::copy(&beside, force, data)?.commit()?;
-            }
-        }
-        Ok(staged)
-    }
-
-    /// Size of the encoded model in bytes, external data files included.
-    pub fn encoded_size(&self) -> usize {
-        self.encode().len() + self.external_size()
-    }
-
-    fn beside_source(&self, path: &Path) -> bool {
-        let folder = |p: &Path| {
-            let parent = p.parent().filter(|p| !p.as_os_str().is_empty());
-            parent.unwrap_or(Path::new(".")).canonicalize().ok()
-        };
-        let source = self.origin.path.as_deref().and_then(folder);
-        source.is_some() && source == folder(path)
-    }
-}
-
-/// External data in the folder of the file at `path`.
-fn beside(path: &Path) -> DataFiles {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    DataFiles::beside(folder.unwrap_or(Path::new(".")).to_owned())
 }
 
 fn malformed(path: Option<&Path>, reason: Malformed) -> OnnxError {

@@ -114,15 +114,21 @@ pub(crate) fn detached(name: &str, t: &Tensor, index: usize) -> Rope {
         key: Some(key.to_owned()),
         value: Some(value),
     };
+    let entries = vec![
+        entry("location", ".".into()),
+        entry("offset", index.to_string()),
+    ];
+    external(name, t, entries)
+}
+
+/// A `TensorProto` whose data is elsewhere.
+pub(crate) fn external(name: &str, t: &Tensor, place: Vec<StringStringEntryProto>) -> Rope {
     let proto = TensorProto {
         dims: t.dims().iter().map(|d| *d as i64).collect(),
         data_type: Some(t.dtype().code()),
         name: Some(name.to_owned()),
         data_location: Some(DataLocation::External as i32),
-        external_data: vec![
-            entry("location", ".".into()),
-            entry("offset", index.to_string()),
-        ],
+        external_data: place,
         ..Default::default()
     };
     Bytes::from(proto.encode_to_vec()).into()

@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use sepconv_ir::{Attribute, AttributeValue, Graph, NodeId, Operator, Tensor, ValueId};
+use sepconv_ir::{
+    Attribute, AttributeValue, Graph, Initializer, NodeId, Operator, Tensor, ValueId,
+};
 
 use crate::document::{Document, GraphRecord, ModelRecord, TensorType};
 use crate::encode;
 use crate::file::Mapping;
+use crate::references::Message;
 use crate::rope::Rope;
 
 /// An encoded model apart from its larger initializers, for runtimes that take their weights
@@ -48,14 +51,11 @@ pub(crate) fn detach(document: &Document, part: Option<Part<'_>>) -> Detached {
     let mut tensors = Vec::new();
     // Runtimes are not told where the model lies: what is external, but small, goes along.
     let external = document.external().next().is_some();
-    let skeleton = encode(document, part, &mut |name, tensor| {
-        let data = tensor.data()?;
-        if data.len() < DETACH_FROM {
-            return external.then(|| encode::tensor(name, tensor));
-        }
-        tensors.push(data.clone());
-        Some(encode::detached(name, tensor, tensors.len() - 1))
-    });
+    let mut apart = Apart {
+        tensors: &mut tensors,
+        external,
+    };
+    let skeleton = encode(document, part, &mut apart);
     Detached {
         skeleton: skeleton.to_bytes(),
         tensors,
@@ -63,10 +63,28 @@ pub(crate) fn detach(document: &Document, part: Option<Part<'_>>) -> Detached {
     }
 }
 
+/// Takes the larger initializers out of a model.
+struct Apart<'a> {
+    tensors: &'a mut Vec<Bytes>,
+    external: bool,
+}
+
+impl Rewrite for Apart<'_> {
+    fn initializer(&mut self, name: &str, init: &Initializer) -> Option<Rope> {
+        let tensor = &init.tensor;
+        let data = tensor.data()?;
+        if data.len() < DETACH_FROM {
+            return self.external.then(|| encode::tensor(name, tensor));
+        }
+        self.tensors.push(data.clone());
+        Some(encode::detached(name, tensor, self.tensors.len() - 1))
+    }
+}
+
 /// Encodes a document as a `ModelProto`.
 pub(crate) fn export(document: &Document) -> Rope {
     if document.model.graph.is_modified() {
-        return encode(document, None, &mut |_, _| None);
+        return encode(document, None, &mut AsItIs);
     }
     let mut out = Rope::default();
     for record in &document.envelope.model {
@@ -76,17 +94,39 @@ pub(crate) fn export(document: &Document) -> Rope {
     out
 }
 
-/// May encode an initializer in its own way.
-type Substitute<'a> = &'a mut dyn FnMut(&str, &Tensor) -> Option<Rope>;
+/// Has a say in what is written.
+pub(crate) trait Rewrite {
+    /// May encode an initializer in its own way.
+    fn initializer(&mut self, _: &str, _: &Initializer) -> Option<Rope> {
+        None
+    }
 
-fn encode(document: &Document, part: Option<Part<'_>>, substitute: Substitute<'_>) -> Rope {
+    /// What is written for a field of a message.
+    fn field(&mut self, _: Message, field: Rope) -> Rope {
+        field
+    }
+}
+
+/// Changes nothing.
+struct AsItIs;
+
+impl Rewrite for AsItIs {}
+
+/// Encodes a document, or a part of it, field by field.
+pub(crate) fn encode(
+    document: &Document,
+    part: Option<Part<'_>>,
+    rewrite: &mut dyn Rewrite,
+) -> Rope {
     let mut out = Rope::default();
     for record in &document.envelope.model {
         match record {
             ModelRecord::Graph(_) => {
-                out.push_field(7, Exporter::new(document, part).graph(substitute));
+                out.push_field(7, Exporter::new(document, part).graph(rewrite));
             }
-            ModelRecord::Verbatim(raw) => out.push(raw.clone()),
+            ModelRecord::Verbatim(raw) => {
+                out.append(rewrite.field(Message::Model, raw.clone().into()));
+            }
         }
     }
     out
@@ -126,7 +166,7 @@ pub(crate) fn within(
         part: None,
         needed: None,
     };
-    exporter.graph(&mut |_, _| None)
+    exporter.graph(&mut AsItIs)
 }
 
 /// The initializers that are not in the file.
@@ -170,16 +210,16 @@ impl<'a> Exporter<'a> {
     }
 
     /// The new records of a kind go behind the last old ones of that kind.
-    fn graph(&self, substitute: Substitute<'_>) -> Rope {
+    fn graph(&self, rewrite: &mut dyn Rewrite) -> Rope {
         let first_node = self.position(|r| matches!(r, GraphRecord::Node));
         let last_init = self.last(|r| matches!(r, GraphRecord::Initializer(_)));
         let last_input = self.last(|r| matches!(r, GraphRecord::Input(_)));
         let mut out = Rope::default();
         for (i, record) in self.layout.iter().enumerate() {
             match record {
-                GraphRecord::Node if Some(i) == first_node => self.nodes(&mut out),
+                GraphRecord::Node if Some(i) == first_node => self.nodes(&mut out, rewrite),
                 GraphRecord::Node => {}
-                GraphRecord::Initializer(value) => self.initializer(*value, &mut out, substitute),
+                GraphRecord::Initializer(value) => self.initializer(*value, &mut out, rewrite),
                 GraphRecord::About(value, raw) => {
                     let value = self.graph.value(*value);
                     // An input that lists an initializer is an input without it.
@@ -189,22 +229,23 @@ impl<'a> Exporter<'a> {
                 }
                 GraphRecord::Output(_) if self.part.is_some() => {}
                 GraphRecord::Input(_) if self.given().is_some() => {}
-                GraphRecord::Input(raw) | GraphRecord::Output(raw) | GraphRecord::Verbatim(raw) => {
-                    out.push(raw.clone())
+                GraphRecord::Input(raw) | GraphRecord::Output(raw) => out.push(raw.clone()),
+                GraphRecord::Verbatim(raw) => {
+                    out.append(rewrite.field(Message::Graph, raw.clone().into()));
                 }
             }
             if Some(i) == last_init {
-                self.added(&mut out, substitute);
+                self.added(&mut out, rewrite);
             }
             if Some(i) == last_input {
                 self.listed(&mut out);
             }
         }
         if first_node.is_none() {
-            self.nodes(&mut out);
+            self.nodes(&mut out, rewrite);
         }
         if last_init.is_none() {
-            self.added(&mut out, substitute);
+            self.added(&mut out, rewrite);
         }
         if last_input.is_none() {
             self.listed(&mut out);
@@ -235,7 +276,7 @@ impl<'a> Exporter<'a> {
         self.layout.iter().rposition(f)
     }
 
-    fn nodes(&self, out: &mut Rope) {
+    fn nodes(&self, out: &mut Rope, rewrite: &mut dyn Rewrite) {
         if self.constants == Constants::Nodes {
             for value in &self.new_initializers {
                 if let Some(tensor) = self.graph.constant(*value) {
@@ -244,10 +285,12 @@ impl<'a> Exporter<'a> {
             }
         }
         for (_, op) in self.graph.operators().filter(|(id, _)| self.needs(*id)) {
+            let mut field = Rope::default();
             match &op.source {
-                Some(raw) => out.push(raw.clone()),
-                None => out.push_field(self.node, encode::operator(self.graph, op)),
+                Some(raw) => field.push(raw.clone()),
+                None => field.push_field(self.node, encode::operator(self.graph, op)),
             }
+            out.append(rewrite.field(Message::Graph, field));
         }
     }
 
@@ -265,7 +308,7 @@ impl<'a> Exporter<'a> {
         encode::operator(self.graph, &op)
     }
 
-    fn initializer(&self, value: ValueId, out: &mut Rope, substitute: Substitute<'_>) {
+    fn initializer(&self, value: ValueId, out: &mut Rope, rewrite: &mut dyn Rewrite) {
         let Some(producer) = self.graph.value(value).map(|v| v.producer) else {
             return;
         };
@@ -276,21 +319,21 @@ impl<'a> Exporter<'a> {
             return;
         }
         let name = self.graph.name(value);
-        if let Some(encoded) = substitute(name, &init.tensor) {
+        if let Some(encoded) = rewrite.initializer(name, init) {
             out.push_field(5, encoded);
         } else if let Some(raw) = &init.source {
-            out.push(raw.clone());
+            out.append(rewrite.field(Message::Graph, raw.clone().into()));
         } else {
             out.push_field(5, encode::tensor(name, &init.tensor));
         }
     }
 
-    fn added(&self, out: &mut Rope, substitute: Substitute<'_>) {
+    fn added(&self, out: &mut Rope, rewrite: &mut dyn Rewrite) {
         if self.constants == Constants::Nodes {
             return;
         }
         for value in &self.new_initializers {
-            self.initializer(*value, out, substitute);
+            self.initializer(*value, out, rewrite);
         }
     }
 

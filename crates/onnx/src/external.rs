@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use prost::Message;
@@ -19,8 +20,8 @@ pub(crate) struct Location {
 }
 
 impl Location {
-    /// Reads one entry.
-    pub fn read(&mut self, entry: &Bytes) -> Result<(), String> {
+    /// Reads one entry. Whether it is one of the three.
+    pub fn read(&mut self, entry: &Bytes) -> Result<bool, String> {
         let entry = StringStringEntryProto::decode(entry.clone()).map_err(|e| e.to_string())?;
         let number = || {
             let text = entry.value();
@@ -29,20 +30,37 @@ impl Location {
                 .map_err(|_| format!("external data {} '{text}'", entry.key()))
         };
         match entry.key() {
-            "location" => self.file = entry.value().to_owned(),
+            "location" => self.file = plain(entry.value()),
             "offset" => self.offset = number()?,
             "length" => self.length = Some(number()?),
-            _ => {}
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// A location without `.` components: one name for one file.
+fn plain(location: &str) -> String {
+    let path = Path::new(location);
+    let dots = path.components().any(|c| c == Component::CurDir);
+    if !dots {
+        return location.to_owned();
+    }
+    let parts: PathBuf = path
+        .components()
+        .filter(|c| *c != Component::CurDir)
+        .collect();
+    parts.to_string_lossy().into_owned()
 }
 
 /// The data files of a model, mapped on first use.
 #[derive(Debug, Default)]
 pub(crate) struct DataFiles {
     folder: Option<PathBuf>,
+    /// The folder of the file that the model's path leads to, where that is a link.
+    real: Option<PathBuf>,
     mapped: Mutex<BTreeMap<String, Mapping>>,
+    noted: AtomicBool,
 }
 
 impl DataFiles {
@@ -51,11 +69,31 @@ impl DataFiles {
         Self::default()
     }
 
-    /// For a model in `folder`.
-    pub fn beside(folder: PathBuf) -> Self {
+    /// For the model at `path`: the files of its folder, less those that are at hand.
+    pub fn beside(path: &Path, known: impl IntoIterator<Item = (String, Mapping)>) -> Self {
+        let real = path.canonicalize().ok();
         Self {
-            folder: Some(folder),
-            mapped: Mutex::default(),
+            folder: Some(folder_of(path).to_owned()),
+            real: real.and_then(|p| Some(p.parent()?.to_owned())),
+            mapped: Mutex::new(known.into_iter().collect()),
+            noted: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that a tensor has external data, read or not.
+    pub fn note(&self) {
+        self.noted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any tensor has external data.
+    pub fn any(&self) -> bool {
+        self.noted.load(Ordering::Relaxed)
+    }
+
+    /// Maps a file that no tensor was read from, where it can be.
+    pub fn take(&self, name: &str) {
+        if let Some(folder) = &self.folder {
+            let _ = self.file(folder, name);
         }
     }
 
@@ -92,10 +130,27 @@ impl DataFiles {
         if let Some(data) = mapped.get(name) {
             return Ok(data.bytes());
         }
-        let data = map(&folder.join(path)).map_err(|e| e.to_string())?;
+        let path = folder.join(path);
+        if !self.holds(folder, &path) {
+            return Err(format!(
+                "external data '{name}' leaves the model's folder by a symbolic link"
+            ));
+        }
+        let data = map(&path).map_err(|e| e.to_string())?;
         let bytes = data.bytes();
         mapped.insert(name.to_owned(), data);
         Ok(bytes)
+    }
+
+    /// Whether `path` leads to what lies in the model's folder, or in that of the file that the
+    /// model itself is a link to. What can't be resolved is not there.
+    fn holds(&self, folder: &Path, path: &Path) -> bool {
+        let Ok(path) = path.canonicalize() else {
+            return true;
+        };
+        let folder = folder.canonicalize().ok();
+        let folders = [folder.as_ref(), self.real.as_ref()];
+        folders.into_iter().flatten().any(|f| path.starts_with(f))
     }
 
     /// Names of the files that tensors were read from, mapped.
@@ -106,4 +161,10 @@ impl DataFiles {
             .into_iter()
             .collect()
     }
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }

@@ -1,7 +1,7 @@
 //! Mapping files, and writing them whole or not at all.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +9,10 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use tempfile::NamedTempFile;
 
+use crate::document::Document;
 use crate::error::OnnxError;
+use crate::external::folder_of;
+use crate::layout::Piece;
 
 /// Bytes of a mapping that are looked at before they are released.
 const PART: usize = 1 << 26;
@@ -93,6 +96,10 @@ pub struct Staged {
     temp: NamedTempFile,
     path: PathBuf,
     force: bool,
+    /// External data that take their places before it.
+    data: Vec<DataFile>,
+    /// Folders that were made for them; removed after the files in them.
+    folders: Folders,
 }
 
 impl Staged {
@@ -114,7 +121,35 @@ impl Staged {
             temp,
             path: path.to_owned(),
             force,
+            data: Vec::new(),
+            folders: Folders::default(),
         })
+    }
+
+    /// Checks that a file can be written to `path`, by making one beside it that vanishes again.
+    ///
+    /// # Errors
+    /// As [`Staged::write`].
+    pub fn check(path: &Path, force: bool) -> Result<(), OnnxError> {
+        Self::beside(path, force).map(drop)
+    }
+
+    pub(crate) fn with(self, data: Vec<DataFile>, folders: Folders) -> Self {
+        Self {
+            data,
+            folders,
+            ..self
+        }
+    }
+
+    /// Reads the model that was written, with the external data that were written with it.
+    ///
+    /// # Errors
+    /// As [`Document::open`].
+    pub fn open(&self) -> Result<Document, OnnxError> {
+        let data = self.data.iter();
+        let data = data.map(|d| Ok((d.location.clone(), map(d.temp.path())?)));
+        Document::open_with(self.path(), data.collect::<Result<_, OnnxError>>()?)
     }
 
     /// A temporary file beside `path`.
@@ -128,10 +163,6 @@ impl Staged {
                 path: path.to_owned(),
             });
         }
-        let folder = match path.parent() {
-            Some(p) if !p.as_os_str().is_empty() => p,
-            _ => Path::new("."),
-        };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".sepconv-").suffix(".tmp");
         #[cfg(unix)]
@@ -141,34 +172,8 @@ impl Staged {
         }
         // tempfile's error names its own temporary path, which says nothing to the user.
         builder
-            .tempfile_in(folder)
+            .tempfile_in(folder_of(path))
             .map_err(|e| io(e.raw_os_error().map_or(e, io::Error::from_raw_os_error)))
-    }
-
-    /// Copies a mapped file beside `path`. Blocks of zeros become holes where the file system has
-    /// them, and no more than a part of the mapping is in memory at a time.
-    pub(crate) fn copy(path: &Path, force: bool, map: &Mapping) -> Result<Self, OnnxError> {
-        const ZEROS: &[u8] = &[0; 1 << 16];
-        let io = |source| io_error(path, source);
-        let mut temp = Self::beside(path, force)?;
-        let file = temp.as_file_mut();
-        map.visit(&mut |part| {
-            for block in part.chunks(ZEROS.len()) {
-                if *block == ZEROS[..block.len()] {
-                    file.seek_relative(block.len() as i64)?;
-                } else {
-                    file.write_all(block)?;
-                }
-            }
-            Ok(())
-        })
-        .map_err(io)?;
-        file.set_len(map.as_ref().len() as u64).map_err(io)?;
-        Ok(Self {
-            temp,
-            path: path.to_owned(),
-            force,
-        })
     }
 
     /// Where the file is now.
@@ -176,25 +181,146 @@ impl Staged {
         self.temp.path()
     }
 
-    /// Renames the file to its destination.
+    /// Renames the file, and its external data before it, to their destinations. Where one fails,
+    /// none that is new stays.
     ///
     /// # Errors
     /// [`OnnxError::Exists`] where the destination appeared meanwhile and `force` is not set;
     /// [`OnnxError::Io`].
     pub fn commit(self) -> Result<(), OnnxError> {
-        let Self { temp, path, force } = self;
-        let kept = if force {
-            temp.persist(&path)
-        } else {
-            temp.persist_noclobber(&path)
-        };
-        kept.map(drop).map_err(|e| {
-            if e.error.kind() == io::ErrorKind::AlreadyExists {
-                OnnxError::Exists { path }
-            } else {
-                io_error(&path, e.error)
+        let mut made = Vec::new();
+        let data = self.data.into_iter();
+        let mut all = data.map(|d| (d.temp, d.path, d.replaces));
+        let moved = all.try_for_each(|(temp, path, replaces)| {
+            persist(temp, &path, replaces)?;
+            made.extend((!replaces).then_some(path));
+            Ok(())
+        });
+        let moved = moved.and_then(|()| persist(self.temp, &self.path, self.force));
+        if moved.is_err() {
+            for path in made {
+                let _ = std::fs::remove_file(path);
             }
+            return moved;
+        }
+        self.folders.keep();
+        Ok(())
+    }
+}
+
+fn persist(temp: NamedTempFile, path: &Path, force: bool) -> Result<(), OnnxError> {
+    let kept = if force {
+        temp.persist(path)
+    } else {
+        temp.persist_noclobber(path)
+    };
+    kept.map(drop).map_err(|e| {
+        if e.error.kind() == io::ErrorKind::AlreadyExists {
+            OnnxError::Exists {
+                path: path.to_owned(),
+            }
+        } else {
+            io_error(path, e.error)
+        }
+    })
+}
+
+/// A file of external data beside its destination.
+#[derive(Debug)]
+pub(crate) struct DataFile {
+    /// As the model calls it.
+    pub location: String,
+    temp: NamedTempFile,
+    path: PathBuf,
+    replaces: bool,
+}
+
+impl DataFile {
+    /// Copies a mapped file to be at `path`.
+    pub fn copy(location: &str, path: &Path, map: &Mapping) -> Result<Self, OnnxError> {
+        let len = map.as_ref().len();
+        let whole = [(0, Piece::Old(map, 0..len))];
+        Self::write(location, path, (&whole, len as u64), false)
+    }
+
+    /// Writes a file of so many bytes to be at `path`, from pieces at their offsets. Blocks of
+    /// zeros become holes where the file system has them, and no more than a part of a mapping is
+    /// in memory at a time.
+    pub fn write(
+        location: &str,
+        path: &Path,
+        (pieces, len): (&[(u64, Piece<'_>)], u64),
+        replaces: bool,
+    ) -> Result<Self, OnnxError> {
+        let io = |source| io_error(path, source);
+        let mut temp = Staged::beside(path, replaces)?;
+        let file = temp.as_file_mut();
+        for (offset, piece) in pieces {
+            file.seek(SeekFrom::Start(*offset)).map_err(io)?;
+            let written =
+                match piece {
+                    Piece::New(data) => write_blocks(file, data),
+                    Piece::Old(map, range) => map.as_ref()[range.clone()]
+                        .chunks(PART)
+                        .try_for_each(|part| {
+                            write_blocks(file, part)?;
+                            map.release(part);
+                            Ok(())
+                        }),
+                };
+            written.map_err(io)?;
+        }
+        file.set_len(len).map_err(io)?;
+        Ok(Self {
+            location: location.to_owned(),
+            temp,
+            path: path.to_owned(),
+            replaces,
         })
+    }
+}
+
+/// Writes bytes, and passes over blocks of zeros.
+fn write_blocks(file: &mut File, data: &[u8]) -> io::Result<()> {
+    const ZEROS: &[u8] = &[0; 1 << 16];
+    for block in data.chunks(ZEROS.len()) {
+        if *block == ZEROS[..block.len()] {
+            file.seek_relative(block.len() as i64)?;
+        } else {
+            file.write_all(block)?;
+        }
+    }
+    Ok(())
+}
+
+/// Folders that were made, the outer ones first: removed when dropped, where nothing is in them.
+#[derive(Debug, Default)]
+pub(crate) struct Folders(Vec<PathBuf>);
+
+impl Folders {
+    /// Makes a folder and those around it that are missing.
+    pub fn make(&mut self, folder: &Path) -> Result<(), OnnxError> {
+        let missing = folder
+            .ancestors()
+            .take_while(|p| !p.as_os_str().is_empty() && !p.exists());
+        let missing: Vec<&Path> = missing.collect();
+        for path in missing.into_iter().rev() {
+            std::fs::create_dir(path).map_err(|source| io_error(path, source))?;
+            self.0.push(path.to_owned());
+        }
+        Ok(())
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Folders {
+    fn drop(&mut self) {
+        for folder in self.0.iter().rev() {
+            let _ = std::fs::remove_dir(folder);
+        }
     }
 }
 

@@ -429,5 +429,5 @@ fn sparse(message: &Bytes) -> Result<(String, Tensor), String> {
         .map(|d| usize::try_from(*d).map_err(|_| format!("dimension {d}")))
         .collect::<Result<Vec<_>, _>>()?;
     let dtype = DType::from_code(values.data_type());
-    Ok((values.name().to_owned(), Tensor::opaque(dtype, dims)))
+    Ok((values.name().to_owned(), Tensor::sparse(dtype, dims)))
 }

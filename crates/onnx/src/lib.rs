@@ -19,11 +19,14 @@ mod external;
 mod file;
 mod import;
 mod inline;
+mod layout;
 #[rustfmt::skip]
 #[allow(missing_docs, clippy::all, rustdoc::all)]
 pub mod proto;
+mod references;
 mod rope;
 mod scope;
+mod stage;
 mod tensor;
 mod wire;
 

@@ -52,7 +52,7 @@ impl Fields {
             }
             8 => self.name = r.text()?.to_owned(),
             9 => self.chunks = vec![r.payload()?.clone()],
-            13 => self.location.read(r.payload()?)?,
+            13 => drop(self.location.read(r.payload()?)?),
             14 => self.external = r.varint()? == 1,
             _ => {}
         }
@@ -67,6 +67,9 @@ impl Fields {
             .map(|d| usize::try_from(*d as i64).map_err(|_| format!("dimension {}", *d as i64)))
             .collect::<Result<Vec<_>, _>>()?;
         let shown = format!("{dtype}{dims:?}");
+        if self.external {
+            files.note();
+        }
         if dtype.bytes_of(1).is_none() {
             return Ok(Tensor::opaque(dtype, dims));
         }

@@ -220,47 +220,6 @@ fn files_are_written_whole_and_only_on_demand() {
 }
 
 #[test]
-fn external_data_is_mapped_and_follows_the_model() {
-    let entry = |key: &str, value: &str| StringStringEntryProto {
-        key: Some(key.into()),
-        value: Some(value.into()),
-    };
-    let mut proto = model();
-    let w = &mut proto.graph.as_mut().unwrap().initializer[0];
-    w.raw_data = None;
-    w.data_location = Some(1);
-    w.external_data = vec![
-        entry("location", "w.bin"),
-        entry("offset", "4"),
-        entry("length", "4"),
-    ];
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("m.onnx");
-    std::fs::write(&path, proto.encode_to_vec()).unwrap();
-    std::fs::write(
-        dir.path().join("w.bin"),
-        [0f32, 5.0].map(f32::to_le_bytes).concat(),
-    )
-    .unwrap();
-    let doc = Document::open(&path).unwrap();
-    let graph = &doc.model.graph;
-    let tensor = graph.constant(graph.find("w").unwrap()).unwrap();
-    assert_eq!(&*tensor.to_f32().unwrap(), &[5.0]);
-    let elsewhere = tempfile::tempdir().unwrap();
-    let staged = doc.stage(&elsewhere.path().join("n.onnx"), false).unwrap();
-    staged.commit().unwrap();
-    assert!(elsewhere.path().join("w.bin").exists());
-    let w = &mut proto.graph.as_mut().unwrap().initializer[0];
-    w.external_data[0] = entry("location", "../w.bin");
-    std::fs::write(&path, proto.encode_to_vec()).unwrap();
-    let err = Document::open(&path).unwrap_err();
-    assert!(
-        err.to_string().contains("leaves the model's folder"),
-        "{err}"
-    );
-}
-
-#[test]
 fn shared_models_round_trip() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models");
     let Ok(entries) = std::fs::read_dir(folder) else {

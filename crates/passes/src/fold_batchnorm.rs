@@ -6,7 +6,7 @@
 //! Conditions: inference mode; all parameters constant; nothing else reads the convolution's
 //! output. Exact up to rounding, computed in f64. Terminates: every fold removes a node.
 
-use sepconv_analysis::{ConvAttributes, constants, constants::Sight};
+use sepconv_analysis::{ConvAttributes, constants};
 use sepconv_ir::{Graph, NodeId, Operator, Patch, ValueId};
 
 use crate::error::PassError;
@@ -100,7 +100,7 @@ fn fold(graph: &Graph, conv: NodeId, norm: NodeId) -> Result<Patch, &'static str
     let parameters = op.inputs.iter().chain(&bn.inputs).flatten();
     let unread: Vec<ValueId> = parameters.copied().collect();
     let kept: Vec<ValueId> = op.input(0).into_iter().collect();
-    for node in constants::orphans(graph, Sight::Plain, &unread, &[conv, norm], &kept) {
+    for node in constants::orphans(graph, &unread, &[conv, norm], &kept) {
         patch.remove(node);
     }
     let label = graph.label(conv);

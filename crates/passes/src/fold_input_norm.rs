@@ -9,7 +9,7 @@
 //! an output, and with them its shift, differ from one position to the next.
 //! Exact up to rounding, computed in f64. Terminates: every fold removes a node.
 
-use sepconv_analysis::{AutoPad, ConvAttributes, constants, constants::Sight};
+use sepconv_analysis::{AutoPad, ConvAttributes, constants};
 use sepconv_ir::{Graph, NodeId, Operator, Patch, Slot, Tensor, ValueId};
 
 use crate::error::PassError;
@@ -164,7 +164,7 @@ fn patch(
         unread.extend(bn.inputs.iter().skip(1).flatten());
     }
     let input = bn.input(0)?;
-    for node in constants::orphans(graph, Sight::Plain, &unread, &gone, &[input]) {
+    for node in constants::orphans(graph, &unread, &gone, &[input]) {
         patch.remove(node);
     }
     let label = graph.label(conv);

@@ -8,7 +8,7 @@
 //! infinity times a padded zero is NaN; a runtime that skips the padding never sees it).
 //! Exact. Terminates: every fold removes a node.
 
-use sepconv_analysis::{AutoPad, ConvAttributes, constants, constants::Sight};
+use sepconv_analysis::{AutoPad, ConvAttributes, constants};
 use sepconv_ir::{AttributeValue, Graph, NodeId, Operator, Patch, ValueId};
 
 use crate::error::PassError;
@@ -140,7 +140,7 @@ fn patch(graph: &Graph, pad: NodeId, conv: NodeId, pads: Vec<i64>, last: bool) -
     if last {
         patch.remove(pad);
         let unread: Vec<ValueId> = padding.inputs.iter().skip(1).flatten().copied().collect();
-        for node in constants::orphans(graph, Sight::Plain, &unread, &[pad], &[input]) {
+        for node in constants::orphans(graph, &unread, &[pad], &[input]) {
             patch.remove(node);
         }
     }

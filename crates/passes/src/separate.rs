@@ -5,7 +5,7 @@
 //! layer of the plan is visited once.
 
 use sepconv_analysis::NodeCost;
-use sepconv_analysis::constants::{self, Sight};
+use sepconv_analysis::constants;
 use sepconv_factor::Chain;
 use sepconv_ir::{Graph, Patch, ValueId};
 
@@ -144,8 +144,8 @@ pub fn apply(
 ///
 /// # Errors
 /// [`PassError::Graph`] where the patch does not fit: a fault of this pass.
-pub fn drop_unread(graph: &mut Graph, sight: Sight, values: &[ValueId]) -> Result<(), PassError> {
-    let mut unread = constants::orphans(graph, sight, values, &[], &[]).into_iter();
+pub fn drop_unread(graph: &mut Graph, values: &[ValueId]) -> Result<(), PassError> {
+    let mut unread = constants::orphans(graph, values, &[], &[]).into_iter();
     let Some(first) = unread.next() else {
         return Ok(());
     };
@@ -187,7 +187,7 @@ pub fn replace(
     let bias = input(2).filter(|_| chain.bias.is_none());
     let kept: Vec<_> = input(0).into_iter().chain(bias).collect();
     let unread: Vec<_> = input(1).into_iter().chain(input(2)).collect();
-    for node in constants::orphans(graph, site.sight, &unread, &[site.node], &kept) {
+    for node in constants::orphans(graph, &unread, &[site.node], &kept) {
         patch.remove(node);
     }
     graph.apply(patch).map_err(PassError::of(NAME))?;

@@ -36,6 +36,15 @@ pub enum Kept {
     /// Its weight is quantised, and that was not to be looked through.
     #[error("weight is quantised (--quantized looks through it)")]
     Quantized,
+    /// Its weight is stored as a sparse tensor.
+    #[error("sparse weight")]
+    Sparse,
+    /// It computes with integers: `ConvInteger`, `QLinearConv`.
+    #[error("integer convolution")]
+    Integer,
+    /// It is an operator of a runtime that applies an activation as well: `FusedConv`.
+    #[error("fused with its activation by a runtime")]
+    Fused,
     /// Its weight is of a type that is not decomposed.
     #[error("weight of type {0}")]
     Type(String),
@@ -106,7 +115,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// Describes the convolution or the product on `node`. `None` if `node` is neither.
+    /// Describes the convolution or the product on `node`, or says why it stays. `None` if `node`
+    /// is neither.
     pub fn of(
         graph: &Graph,
         node: NodeId,
@@ -114,7 +124,22 @@ impl Site {
         sight: Sight,
     ) -> Option<Result<Self, Kept>> {
         let op = graph.operator(node)?;
+        if let Some(kept) = Self::always_kept(op) {
+            return Some(Err(kept));
+        }
         Self::is_layer(op).then(|| Self::read(graph, node, op, shapes, sight))
+    }
+
+    /// Why a convolution of another operator than `Conv` and `ConvTranspose` stays: `ConvInteger`
+    /// and `QLinearConv`, and those of ONNX Runtime's domain `com.microsoft`. `None` for all else.
+    pub fn always_kept(op: &Operator) -> Option<Kept> {
+        let runtimes = op.domain == "com.microsoft";
+        match op.op_type.as_str() {
+            "ConvInteger" if op.is("ConvInteger") => Some(Kept::Integer),
+            "QLinearConv" if runtimes || op.is("QLinearConv") => Some(Kept::Integer),
+            "FusedConv" | "NhwcFusedConv" if runtimes => Some(Kept::Fused),
+            _ => None,
+        }
     }
 
     /// Whether an operator is one that sites describe: a convolution or a matrix product.
@@ -141,6 +166,9 @@ impl Site {
                 None => Kept::NotConstant,
             }
         })?;
+        if weight.is_sparse() {
+            return Err(Kept::Sparse);
+        }
         if !weight.dtype().is_float() || weight.data().is_none() {
             return Err(Kept::Type(weight.dtype().to_string()));
         }

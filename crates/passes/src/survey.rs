@@ -107,22 +107,27 @@ impl Families {
     }
 
     /// Whether a family is tried: it is named or the caller's, and the order allows it. Of
-    /// `dw-pw` and `pw-dw`, [`Order::Best`] leaves out the one whose pointwise convolution would
-    /// run at the larger resolution of a convolution with strides above 1, which makes it several
-    /// times dearer.
+    /// `dw-pw` and `pw-dw`, where both are tried, [`Order::Best`] leaves out the one whose pointwise
+    /// convolution would run at the larger resolution of a convolution with strides above 1, which
+    /// makes it several times dearer.
     pub fn allows(&self, family: &str, strided: bool, transposed: bool) -> bool {
         if self.own.names().any(|own| own == family) {
             return true;
         }
-        let separable = matches!(family, "dw-pw" | "pw-dw");
-        let named = self.names.iter().any(|n| bare(n) == family);
         let ordered = match (self.order, family) {
             (Order::DwPw, "pw-dw") | (Order::PwDw, "dw-pw") => false,
-            (Order::Best, "pw-dw") => transposed || !strided,
-            (Order::Best, "dw-pw") => !transposed || !strided,
+            (Order::Best, "pw-dw") => transposed || !strided || !self.tries("dw-pw"),
+            (Order::Best, "dw-pw") => !transposed || !strided || !self.tries("pw-dw"),
             _ => true,
         };
-        ordered && (named || self.is_default() && separable)
+        ordered && self.tries(family)
+    }
+
+    /// Whether a family is named, or one of the default.
+    fn tries(&self, family: &str) -> bool {
+        let separable = matches!(family, "dw-pw" | "pw-dw");
+        let named = self.names.iter().any(|n| bare(n) == family);
+        named || self.is_default() && separable
     }
 
     /// Whether matrix products are surveyed beside convolutions: where an optional family is
@@ -290,8 +295,8 @@ impl Surveyed {
     }
 }
 
-/// The convolutions of a graph in order, and its matrix products where those are wanted, each
-/// with a label of its own.
+/// The convolutions of a graph in order, those that always stay among them, and its matrix
+/// products where those are wanted, each with a label of its own.
 pub fn layers(graph: &Graph, products: bool) -> Vec<(NodeId, String)> {
     let mut names = HashSet::new();
     let mut labels = BTreeMap::new();
@@ -302,6 +307,7 @@ pub fn layers(graph: &Graph, products: bool) -> Vec<(NodeId, String)> {
     };
     // Convolutions first: what they are called must not depend on the products.
     label(&Site::is_convolution);
+    label(&|op| Site::always_kept(op).is_some());
     if products {
         label(&|op| Product::of(op).is_some());
     }
@@ -383,6 +389,71 @@ mod tests {
     use crate::testing::conv;
     use sepconv_analysis::constants::Sight;
     use sepconv_analysis::{Assumptions, Pins};
+
+    #[test]
+    fn the_only_order_that_is_tried_is_tried_with_strides_too() {
+        let named = |names: &[&str], order: Order| Families {
+            names: names.iter().map(ToString::to_string).collect(),
+            ..order.into()
+        };
+        for alone in [
+            named(&["pw-dw"], Order::Best),
+            named(&["pw-dw", "cp"], Order::Best),
+            named(&[], Order::PwDw),
+        ] {
+            assert!(alone.allows("pw-dw", true, false), "{alone:?}");
+            assert!(!alone.allows("dw-pw", true, true), "{alone:?}");
+        }
+        assert!(named(&["dw-pw"], Order::Best).allows("dw-pw", true, true));
+        for both in [
+            named(&[], Order::Best),
+            named(&["pw-dw", "dw-pw"], Order::Best),
+        ] {
+            assert!(!both.allows("pw-dw", true, false) && both.allows("dw-pw", true, false));
+            assert!(both.allows("pw-dw", true, true) && !both.allows("dw-pw", true, true));
+        }
+    }
+
+    #[test]
+    fn what_always_stays_is_listed_with_its_reason() {
+        use sepconv_ir::{Builder, DType, Tensor};
+        let mut b = Builder::new();
+        let mut last = b.input("x", None).unwrap();
+        let sparse = b.initializer("s", Tensor::sparse(DType::F32, vec![4, 4, 3, 3]));
+        let sparse = sparse.unwrap();
+        for (name, domain) in [
+            ("Conv", ""),
+            ("ConvInteger", ""),
+            ("QLinearConv", "ai.onnx"),
+            ("QLinearConv", "com.microsoft"),
+            ("FusedConv", "com.microsoft"),
+            ("FusedConv", "elsewhere"),
+            ("Relu", ""),
+        ] {
+            let op = Operator {
+                domain: domain.into(),
+                ..Operator::new(name, "same")
+            };
+            let made = format!("{name}{domain}");
+            last = b
+                .operator(op, &[Some(last), Some(sparse)], &[&made])
+                .unwrap()[0];
+        }
+        b.output(last).unwrap();
+        let graph = b.finish().unwrap();
+        let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+        let all = Selection::default();
+        let quiet = &mut |_, _| ();
+        let survey = Survey::of(&graph, &shapes, &all, &Families::default(), quiet).unwrap();
+        let kept: Vec<&Kept> = survey.kept().collect();
+        let integer = &Kept::Integer;
+        assert_eq!(
+            kept,
+            [&Kept::Sparse, integer, integer, integer, &Kept::Fused]
+        );
+        let names: Vec<&str> = survey.layers.iter().map(|l| l.name.as_str()).collect();
+        assert_eq!(names[..2], ["same", "ConvInteger"]);
+    }
 
     #[test]
     fn names_with_a_plus_are_added_to_the_default() {

@@ -237,11 +237,7 @@ impl Bodies {
         if !any {
             return Ok(made);
         }
-        let sight = self
-            .all
-            .first()
-            .map_or(Sight::Plain, |b| b.selection.sight());
-        document.set_bodies(bodies, &mut |graph, unread| tidy(graph, sight, unread))?;
+        document.set_bodies(bodies, &mut tidy)?;
         made.model = model.with(document)?;
         Ok(made)
     }
@@ -272,8 +268,8 @@ pub(crate) fn parameters(document: &Document) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
 
-fn tidy(graph: &mut Graph, sight: Sight, unread: &[ValueId]) -> Result<(), IrError> {
-    drop_unread(graph, sight, unread).map_err(|e| match e {
+fn tidy(graph: &mut Graph, unread: &[ValueId]) -> Result<(), IrError> {
+    drop_unread(graph, unread).map_err(|e| match e {
         PassError::Graph { source, .. } => source,
         other => IrError::Inconsistent(other.to_string()),
     })

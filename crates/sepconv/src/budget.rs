@@ -14,6 +14,7 @@ use crate::progress::Progress;
 use crate::search::search;
 use crate::settings::{Budget, DataFree, Settings};
 use crate::tighten::to_fraction;
+use crate::unshaped::Unshaped;
 
 /// Tries that a bisection takes.
 pub(crate) const TRIES: usize = 6;
@@ -29,11 +30,27 @@ pub(crate) fn meet(
     if per_layer && prepared.only_in_bodies() {
         return meet_with(model, prepared, settings, None, progress);
     }
+    // Parameters and bytes are counted without shapes.
+    let counts_macs = !matches!(
+        settings.budget,
+        Budget::Rank(_) | Budget::Energy(_) | Budget::TargetParams(_) | Budget::TargetSize(_)
+    );
+    if counts_macs && let Some(unshaped) = Unshaped::all(&prepared.folded, &prepared.survey) {
+        return Err(Error::UnknownShapes {
+            file: model.file(),
+            unshaped,
+        });
+    }
     let in_bodies = prepared.bodies.names().next().is_some();
-    if !per_layer && in_bodies && prepared.survey.sites().next().is_none() {
+    if !per_layer && prepared.survey.sites().next().is_none() {
+        let what = if in_bodies {
+            "can be rewritten"
+        } else {
+            "qualifies"
+        };
         return Err(Error::Nothing {
             file: model.file(),
-            reason: format!("no convolution can be rewritten: {}", prepared.reasons()),
+            reason: format!("no convolution {what}: {}", prepared.reasons()),
         });
     }
     if let Some(calibration) = &settings.calibration {
@@ -195,11 +212,21 @@ fn energies_on_data(
     for (layer, score) in prepared.survey.layers.iter_mut().zip(&scores) {
         if let Ok((_, candidates)) = &mut layer.site {
             for (candidate, error) in candidates.iter_mut().zip(&score.errors) {
-                candidate.energy = (1.0 - error).clamp(0.0, 1.0);
+                candidate.energy = kept(candidate.energy, *error);
             }
         }
     }
     Ok(())
+}
+
+/// The share of the outputs that a candidate keeps, from its squared error on data. One that keeps
+/// all of the kernel keeps all of them, whatever rounding makes of that.
+fn kept(of_kernel: f64, error: f64) -> f64 {
+    if of_kernel >= 1.0 {
+        1.0
+    } else {
+        (1.0 - error).clamp(0.0, 1.0)
+    }
 }
 
 /// How the layers are fitted where there is no data; `None`: to the weights alone.
@@ -404,4 +431,16 @@ fn within(
             "no rewrite pays".into()
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_rank_keeps_all_of_the_outputs() {
+        assert_eq!(kept(1.0, 1e-9), 1.0);
+        assert_eq!(kept(0.9, 0.25), 0.75);
+        assert_eq!((kept(0.9, 1.5), kept(0.9, -1e-12)), (0.0, 1.0));
+    }
 }

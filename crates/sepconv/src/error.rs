@@ -5,6 +5,8 @@ use sepconv_onnx::OnnxError;
 use sepconv_passes::PassError;
 use sepconv_targets::TargetError;
 
+use crate::unshaped::Unshaped;
+
 /// Why a model was not compressed, compared or evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -69,6 +71,14 @@ pub enum Error {
         file: String,
         /// Why.
         reason: String,
+    },
+    /// Nothing was written, because the shapes that costs are counted by are not known.
+    #[error("{file}: nothing was written: {unshaped}")]
+    UnknownShapes {
+        /// The model.
+        file: String,
+        /// Which are not.
+        unshaped: Unshaped,
     },
     /// Two models can't be compared.
     #[error("{file}: {reason}")]

@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use sepconv_onnx::Body;
+use sepconv_passes::{Site, layers};
+
 use crate::bodies::{Bodies, labels, reaches};
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -27,7 +30,10 @@ pub(crate) fn reaching<'a>(
         _ => return Ok(Cow::Borrowed(model)),
     };
     let products = settings.families.products();
-    let holds_layers = |body: &sepconv_onnx::Body| !labels(&body.graph, products).is_empty();
+    let holds_layers = |body: &Body| {
+        let mut layers = layers(&body.graph, products).into_iter();
+        layers.any(|(node, _)| body.graph.operator(node).is_some_and(Site::is_layer))
+    };
     let Some(document) = model.document.inlined(&holds_layers)? else {
         return Ok(Cow::Borrowed(model));
     };

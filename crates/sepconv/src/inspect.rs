@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::prepared::survey;
 use crate::progress::Progress;
+use crate::unshaped::Unshaped;
 
 /// A model and its convolutions.
 #[derive(Debug, Clone, Serialize)]
@@ -37,6 +38,8 @@ pub struct Inspection {
     pub uncounted: usize,
     /// Parameters.
     pub params: u64,
+    /// Convolutions whose shapes are not known.
+    pub unshaped: Unshaped,
     /// Contradictions that shape inference found.
     pub warnings: Vec<String>,
     /// The convolutions, in graph order; those in subgraphs and functions after the others.
@@ -126,6 +129,8 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
             }
         }
     }
+    let main = layers.iter().take(layers.len() - bodies.names().count());
+    let unknown = main.filter(|l| l.macs.is_none()).count();
     let describe = |v| {
         let ty = model.graph().value(v).and_then(|v| v.ty.as_ref());
         let ty = ty.map_or(String::new(), |t| format!(": {t}"));
@@ -142,6 +147,7 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
         nodes: model.graph().operators().count(),
         macs: model.cost.macs,
         uncounted: model.cost.uncounted,
+        unshaped: Unshaped::of(model, unknown),
         params: model.cost.params,
         warnings: model
             .shapes
@@ -155,22 +161,37 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
 
 fn describe(graph: &Graph, shapes: &Shapes, layer: &Surveyed) -> LayerInspection {
     let op = graph.operator(layer.node);
-    let weight = op
-        .and_then(|op| op.input(1))
-        .and_then(|w| Sight::Quantized.resolve(graph, w));
+    // After the zero points and scales of a quantised input.
+    let slot = usize::from(op.is_some_and(|op| op.op_type == "QLinearConv")) * 2 + 1;
+    let value = op.and_then(|op| op.input(slot));
+    let weight = value.and_then(|w| Sight::Quantized.resolve(graph, w));
+    // What a weight is computed from is read by other operators.
+    let computed = value.and_then(|w| graph.producer(w));
+    let computed = computed.is_some_and(|(_, op)| !op.is("Constant"));
+    let own = weight.as_ref().filter(|_| computed).map_or(0, |w| w.len());
     let site = layer.site.as_ref().ok().map(|(site, _)| site);
     let cost = NodeCost::of(graph, layer.node, shapes);
     LayerInspection {
         name: layer.name.clone(),
         kernel: weight.map_or(Vec::new(), |w| w.dims().to_vec()),
         groups: op.map_or(1, |op| op.int("group", 1).unsigned_abs()),
-        strides: site.map_or_else(Vec::new, |s| s.attributes.strides.clone()),
+        strides: site.map_or_else(
+            || {
+                op.and_then(|op| op.ints("strides"))
+                    .map_or_else(Vec::new, numbers)
+            },
+            |s| s.attributes.strides.clone(),
+        ),
         output: op
             .and_then(|op| op.output(0))
             .and_then(|v| shapes.extents(v)),
         macs: cost.macs,
-        params: cost.params,
+        params: cost.params.saturating_add(own as u64),
         kept: layer.site.as_ref().err().map(ToString::to_string),
         ranks: Vec::new(),
     }
+}
+
+fn numbers(all: &[i64]) -> Vec<u64> {
+    all.iter().map(|n| n.unsigned_abs()).collect()
 }

@@ -54,6 +54,7 @@ mod settings;
 mod sweep;
 mod tighten;
 mod tuning;
+mod unshaped;
 
 pub use bench::{BenchRun, BenchSettings, ModelTiming, bench};
 pub use calibrate::{CalibrationSettings, LayerFit, Pictures, Schedule, Source};
@@ -80,6 +81,7 @@ pub use saved_plan::{PlannedFit, PlannedModel, PlannedSelection, PlannedSource, 
 pub use settings::{Budget, DataFree, LatencyTarget, Settings};
 pub use sweep::{Sweep, sweep};
 pub use tuning::{Augment, TuneMode, TuneSettings, Tuned, Tuning, tune, tune_file};
+pub use unshaped::Unshaped;
 
 pub use sepconv_analysis::Pins;
 pub use sepconv_data as data;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sepconv_analysis::NodeRow;
 use sepconv_ir::{Graph, Operator};
 use sepconv_latency::Bench;
-use sepconv_onnx::Document;
+use sepconv_onnx::{Document, Staged};
 use sepconv_passes::{AppliedLayer, Candidate, Choice, Site, lowering};
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ pub struct Size {
     pub macs: u64,
     /// Parameters.
     pub params: u64,
-    /// File size in bytes, external data included.
+    /// Bytes on disk: the file, and the files of external data that it refers to.
     pub bytes: usize,
     /// What was measured on the evaluation data, where given.
     pub evaluation: Option<Evaluation>,
@@ -109,7 +109,8 @@ pub struct Outcome {
 }
 
 /// Compresses a model file. The result is written beside `output`, read back, run against
-/// the original, and only then renamed into place. What the runtime can't run is reported in
+/// the original, and only then renamed into place, with its external data ([`Document::stage`]);
+/// that it can be written there is checked before the work. What the runtime can't run is reported in
 /// [`Comparison`], and the file is written all the same.
 ///
 /// # Errors
@@ -122,10 +123,11 @@ pub fn compress_file(
     progress: &dyn Progress,
 ) -> Result<Outcome, Error> {
     let settings = &settings.planned()?;
+    Staged::check(output, settings.force)?;
     let original = Loaded::open(input, &settings.pins)?;
     let (outcome, staged) = finished(&original, settings, progress, |compressed| {
         let staged = compressed.document.stage(output, settings.force)?;
-        Ok((Document::open(staged.path())?, staged))
+        Ok((staged.open()?, staged))
     })?;
     staged.commit()?;
     Ok(Outcome {
@@ -262,6 +264,7 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
         };
         rows()
             .find(|r| is(r, Site::is_convolution))
+            .or_else(|| rows().find(|r| is(r, |op| Site::always_kept(op).is_some())))
             .or_else(|| rows().find(|r| is(r, Site::is_layer)))
             .and_then(|r| r.cost.macs)
             .or_else(|| compressed.body_macs.get(name).copied())

@@ -60,6 +60,36 @@ fn convolutions() {
 }
 
 #[test]
+fn integer_weights_are_parameters() {
+    let bytes = |dims: &[usize]| {
+        Tensor::from_i64s(DType::I8, dims.to_vec(), &vec![1; dims.iter().product()]).unwrap()
+    };
+    let x = || fixed(DType::U8, &[1, 8, 16, 16]);
+    let conv = Op::new("ConvInteger").ints("pads", &[1; 4]).input(x());
+    let conv = conv.constant(bytes(&[16, 8, 3, 3])).constant(bytes(&[]));
+    assert_eq!(one(conv), cost(16 * 8 * 9 * 256, 16 * 8 * 9));
+    let scale = || Tensor::from_f32(vec![], vec![1.0]);
+    let conv = Op::new("QLinearConv").ints("pads", &[1; 4]).input(x());
+    let conv = conv.constant(scale()).constant(bytes(&[]));
+    let conv = conv.constant(bytes(&[16, 8, 3, 3])).constant(scale());
+    let conv = conv
+        .constant(bytes(&[]))
+        .constant(scale())
+        .constant(bytes(&[]));
+    let bias = Tensor::from_i64s(DType::I32, vec![16], &[1; 16]).unwrap();
+    let graph = conv.constant(bias).graph();
+    // The weight and its bias, and three scales.
+    assert_eq!(parameters(&graph), 16 * 8 * 9 + 16 + 3);
+    assert_eq!(
+        count(graph, &[]).nodes[0].cost,
+        cost(16 * 8 * 9 * 256, 16 * 8 * 9 + 16 + 3)
+    );
+    // What only moves integers has none.
+    let moved = Op::new("Identity").constant(bytes(&[4]));
+    assert_eq!(one(moved), cost(0, 0));
+}
+
+#[test]
 fn products() {
     let gemm = Op::new("Gemm")
         .input(f32s(&[512, 2]))

@@ -5,7 +5,7 @@ use sepconv::report::CommandReport;
 use sepconv::{Inspection, LayerInspection, Loaded, inspect};
 
 use crate::args::InspectArgs;
-use crate::output::{Output, bytes, si};
+use crate::output::{Output, bytes, si, unshaped_hint};
 
 /// Ranks shown per layer without `-v`.
 const SHOWN: usize = 4;
@@ -46,6 +46,9 @@ fn summary(m: &Inspection, out: &Output) {
             m.assumed.join(", ")
         ));
     }
+    if m.unshaped.convolutions > 0 {
+        out.note(format!("{}{}", m.unshaped, unshaped_hint(&m.unshaped)));
+    }
     for warning in &m.warnings {
         out.note(warning);
     }
@@ -76,7 +79,9 @@ fn layers(m: &Inspection, out: &Output) {
                 .map(|r| format!("{:.3} ({:.2})", r.energy, r.macs))
                 .collect();
             if !ranks.is_empty() {
-                out.line(format!("  {} {form}: {}", layer.name, ranks.join("  ")));
+                let ranks = format!(" {form}: {}", ranks.join("  "));
+                let name = out.name(&layer.name, 2 + ranks.chars().count());
+                out.line(format!("  {name}{ranks}"));
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use sepconv_analysis::Pins;
+use sepconv_onnx::Staged;
 use sepconv_targets::Target;
 use serde::Serialize;
 
@@ -41,6 +42,7 @@ pub fn tune_file(
     force: bool,
     progress: &dyn Progress,
 ) -> Result<Tuned, Error> {
+    Staged::check(output, force)?;
     let data = settings.source.data();
     let open = |path| {
         let model = Loaded::open(path, pins)?;
@@ -57,7 +59,7 @@ pub fn tune_file(
     let (first, before) = (measured(&original)?, measured(&compressed)?);
     let (tuned, tuning) = tune(&original, &compressed, target, settings, progress)?;
     let staged = tuned.document.stage(output, force)?;
-    let written = Loaded::open(staged.path(), pins)?;
+    let written = Loaded::new(staged.open()?, pins)?;
     let after = measured(&written)?;
     staged.commit()?;
     Ok(Tuned {

@@ -1,17 +1,62 @@
-//! The floats that a constant of integers stands for: ONNX `DequantizeLinear` (opsets 10 to 24).
+//! Integers that stand for floats: ONNX `QuantizeLinear` and `DequantizeLinear` (opsets 10 to 24).
+//!
+//! The scale is one number; or one per index along `axis` (opset 13, by default 1); or one per
+//! `block_size` of them (opset 21).
 
 use sepconv_ir::{AttributeValue, DType, Operator, Tensor};
 
+use super::Call;
+
+/// `DequantizeLinear` of the inputs.
+pub(super) fn dequantize(call: &Call<'_>) -> Option<Tensor> {
+    floats(call.op, call.input(0)?, call.input(1)?, call.input(2))
+}
+
+/// `y = saturate(round(x / scale) + zero_point)`, halves to even, of the zero point's type, or of
+/// that which `output_dtype` (opset 21) names, or u8. The quotient is rounded to the type of `x`.
+/// `None` where the types are not made (integers of 2 bits, 8-bit floats) or the shapes don't fit.
+pub(super) fn quantize(call: &Call<'_>) -> Option<Tensor> {
+    let (x, scale, zero) = (call.input(0)?, call.input(1)?, call.input(2));
+    if !x.dtype().is_float() || !scale.dtype().is_float() {
+        return None;
+    }
+    let dtype = match (zero, call.op.int("output_dtype", 0)) {
+        (Some(zero), _) if zero.dims() == scale.dims() => zero.dtype(),
+        (Some(_), _) => return None,
+        (None, 0) => DType::U8,
+        (None, code) => DType::from_code(i32::try_from(code).ok()?),
+    };
+    let (least, most) = match dtype {
+        DType::I4 => (-8, 7),
+        DType::U4 => (0, 15),
+        DType::I8 => (-128, 127),
+        DType::U8 => (0, 255),
+        DType::I16 => (-32768, 32767),
+        DType::U16 => (0, 65535),
+        _ => return None,
+    };
+    let steps = Steps::new(call.op, x.dims(), scale.dims())?;
+    let (values, scales) = (x.to_f64()?, scale.to_f64()?);
+    let zeros = match zero {
+        Some(zero) => zero.to_i64()?,
+        None => vec![0; scales.len()],
+    };
+    let quotient = |(i, v): (usize, &f64)| Some(v / scales.get(steps.of(i))?);
+    let quotients: Option<Vec<f64>> = values.iter().enumerate().map(quotient).collect();
+    let quotients = Tensor::from_f64s(x.dtype(), x.dims().to_vec(), &quotients?)?.to_f64()?;
+    let level = |(i, v): (usize, f64)| {
+        let rounded = v.round_ties_even();
+        let zero = *zeros.get(steps.of(i))?;
+        (!v.is_nan()).then(|| (rounded as i64).saturating_add(zero).clamp(least, most))
+    };
+    let levels: Option<Vec<i64>> = quotients.into_iter().enumerate().map(level).collect();
+    Tensor::from_i64s(dtype, x.dims().to_vec(), &levels?)
+}
+
 /// `y = (x - zero_point) * scale`, of the scale's type unless `output_dtype` (opset 23) names
-/// another. The scale is one number; or one per index along `axis` (opset 13, by default 1); or
-/// one per `block_size` of them (opset 21). `None` where the types are not read (integers of 2
+/// another. `None` where the types are not read (integers of 2
 /// bits, 8-bit floats) or the shapes don't fit. Computed in f64, rounded once.
-pub(crate) fn dequantize(
-    op: &Operator,
-    x: &Tensor,
-    scale: &Tensor,
-    zero: Option<&Tensor>,
-) -> Option<Tensor> {
+fn floats(op: &Operator, x: &Tensor, scale: &Tensor, zero: Option<&Tensor>) -> Option<Tensor> {
     let integer = matches!(
         x.dtype(),
         DType::I4 | DType::U4 | DType::I8 | DType::U8 | DType::I16 | DType::U16 | DType::I32
@@ -116,7 +161,7 @@ mod tests {
         Tensor::new(dtype, dims.to_vec(), data.into()).unwrap()
     }
 
-    fn floats(dims: &[usize], values: &[f32]) -> Tensor {
+    fn numbers(dims: &[usize], values: &[f32]) -> Tensor {
         Tensor::from_f32(dims.to_vec(), values.to_vec())
     }
 
@@ -128,7 +173,7 @@ mod tests {
     }
 
     fn read(op: &Operator, x: &Tensor, scale: &Tensor, zero: Option<&Tensor>) -> Option<Vec<f32>> {
-        let made = dequantize(op, x, scale, zero)?;
+        let made = floats(op, x, scale, zero)?;
         assert_eq!((made.dtype(), made.dims()), (scale.dtype(), x.dims()));
         Some(made.to_f32()?.into_owned())
     }
@@ -137,37 +182,37 @@ mod tests {
     fn one_scale_for_all() {
         let x = bytes(DType::U8, &[2, 2], &[0, 1, 127, -1]);
         let zero = bytes(DType::U8, &[], &[1]);
-        let made = read(&op(None, None), &x, &floats(&[], &[0.5]), Some(&zero)).unwrap();
+        let made = read(&op(None, None), &x, &numbers(&[], &[0.5]), Some(&zero)).unwrap();
         assert_eq!(made, [-0.5, 0.0, 63.0, 127.0]);
         let x = bytes(DType::I8, &[2, 2], &[0, 1, 127, -1]);
-        let made = read(&op(None, None), &x, &floats(&[1], &[2.0]), None).unwrap();
+        let made = read(&op(None, None), &x, &numbers(&[1], &[2.0]), None).unwrap();
         assert_eq!(made, [0.0, 2.0, 254.0, -2.0]);
     }
 
     #[test]
     fn four_bits() {
         let x = bytes(DType::I4, &[2, 3], &[0x21, -8, -121]);
-        let made = read(&op(Some(0), None), &x, &floats(&[2], &[1.0, 2.0]), None).unwrap();
+        let made = read(&op(Some(0), None), &x, &numbers(&[2], &[1.0, 2.0]), None).unwrap();
         assert_eq!(made, [1.0, 2.0, -8.0, -2.0, 14.0, -16.0]);
         let (x, zero) = (
             bytes(DType::U4, &[2, 1], &[0x21]),
             bytes(DType::U4, &[], &[3]),
         );
-        let made = read(&op(None, None), &x, &floats(&[], &[0.5]), Some(&zero)).unwrap();
+        let made = read(&op(None, None), &x, &numbers(&[], &[0.5]), Some(&zero)).unwrap();
         assert_eq!(made, [-1.0, -0.5]);
     }
 
     #[test]
     fn a_scale_per_channel_or_block() {
         let x = bytes(DType::I8, &[2, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8]);
-        let scale = floats(&[2], &[1.0, 10.0]);
+        let scale = numbers(&[2], &[1.0, 10.0]);
         let zero = bytes(DType::I8, &[2], &[0, 1]);
         let by = |axis| read(&op(axis, None), &x, &scale, Some(&zero)).unwrap();
         assert_eq!(by(Some(0)), [1.0, 2.0, 3.0, 4.0, 40.0, 50.0, 60.0, 70.0]);
         assert_eq!(by(None), [1.0, 2.0, 20.0, 30.0, 5.0, 6.0, 60.0, 70.0]);
         assert_eq!(by(Some(-1)), [1.0, 10.0, 3.0, 30.0, 5.0, 50.0, 7.0, 70.0]);
         let x = bytes(DType::I8, &[2, 3], &[1, 1, 1, 1, 1, 1]);
-        let scale = floats(&[2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        let scale = numbers(&[2, 2], &[1.0, 2.0, 3.0, 4.0]);
         let made = read(&op(None, Some(2)), &x, &scale, None).unwrap();
         assert_eq!(made, [1.0, 1.0, 2.0, 3.0, 3.0, 4.0]);
     }
@@ -175,7 +220,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_unknown() {
         let x = bytes(DType::I8, &[2, 3], &[1; 6]);
-        let two = floats(&[2], &[1.0, 2.0]);
+        let two = numbers(&[2], &[1.0, 2.0]);
         assert_eq!(read(&op(None, None), &x, &two, None), None, "an axis of 3");
         assert_eq!(
             read(&op(Some(2), None), &x, &two, None),
@@ -189,8 +234,8 @@ mod tests {
         assert_eq!(
             read(
                 &op(None, None),
-                &floats(&[1], &[1.0]),
-                &floats(&[], &[1.0]),
+                &numbers(&[1], &[1.0]),
+                &numbers(&[], &[1.0]),
                 None
             ),
             None
