@@ -147,8 +147,9 @@ fn fractions(picture: DynamicImage) -> Vec<f32> {
     match picture {
         DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_) => {
             let values = picture.into_rgba32f().into_raw().into_iter();
-            // NaN, which clamp leaves, is black.
-            values.map(|v| v.max(0.0).min(1.0) * 255.0).collect()
+            // NaN is black.
+            let values = values.map(|v| if v.is_nan() { 0.0 } else { v });
+            values.map(|v| v.clamp(0.0, 1.0) * 255.0).collect()
         }
         _ => {
             let values = picture.into_rgba16().into_raw().into_iter();
