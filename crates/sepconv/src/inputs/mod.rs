@@ -129,7 +129,7 @@ pub fn data_specs(model: &Loaded) -> Result<Vec<InputSpec>, Error> {
     specs.collect()
 }
 
-/// The spec with how the graph reads the input; `fixed` as [`indices`] has it.
+/// The spec with how the graph reads the input; with `fixed`, by extents of constants alone.
 fn read_by(model: &Loaded, input: ValueId, spec: InputSpec, fixed: bool) -> InputSpec {
     let graph = model.graph();
     InputSpec {
