@@ -11,6 +11,7 @@ mod budgets;
 mod calibrating;
 mod comparing;
 mod conformance;
+mod data;
 mod evaluating;
 mod files;
 mod forms;

@@ -159,3 +159,9 @@ def test_refusals_are_one_line(arguments, error, text):
         sepconv.compress(**{"model": models.network(), **arguments})
     assert "\n" not in str(caught.value)
     assert issubclass(sepconv.Error, ValueError)
+
+
+def test_values_of_another_range_are_told(calib):
+    raw = np.random.default_rng(2).integers(0, 256, calib.shape).astype(np.uint8)
+    with pytest.warns(UserWarning, match="is given 0 to 255.*scale=1/255"):
+        sepconv.compress(models.network(), raw, target_macs=0.5)

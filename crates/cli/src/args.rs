@@ -552,7 +552,8 @@ pub struct DataArgs {
     /// Centre crop in pixels, or WxH
     #[arg(long)]
     pub crop: Option<Crop>,
-    /// Layout of arrays: nchw or nhwc
+    /// Layout of the data's arrays, nchw or nhwc: turned to the model's where that is another
+    /// [default: as the model takes them]. Where the model does not tell its own, it is this
     #[arg(long)]
     pub layout: Option<Layout>,
     /// File with one class folder name per line: line i is output i
@@ -607,7 +608,7 @@ impl DataArgs {
             recipe.channel_order = order;
         }
         if let Some(layout) = self.layout {
-            recipe.layout = layout;
+            recipe.layout = Some(layout);
         }
         recipe.resize = self.resize.or(recipe.resize);
         recipe.crop = self.crop.or(recipe.crop);

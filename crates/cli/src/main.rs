@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod doubts;
 mod files;
 mod output;
 mod progress;

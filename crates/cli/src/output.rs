@@ -68,6 +68,19 @@ impl Output {
         }
     }
 
+    /// Prints a warning on standard error, beside JSON too.
+    pub fn warning(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            let line = format!("{YELLOW}warning:{YELLOW:#} {}\n", text.as_ref());
+            let _ = anstream::stderr().write_all(line.as_bytes());
+        }
+    }
+
+    /// Whether nothing but errors is to be printed.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Prints as it is. A closed pipe is not an error.
     pub fn raw(&self, text: &str) {
         let _ = anstream::stdout().write_all(text.as_bytes());

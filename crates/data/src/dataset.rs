@@ -14,6 +14,7 @@ use crate::error::DataError;
 use crate::feed::Feed;
 use crate::folder::Folder;
 use crate::labels;
+use crate::listing::Skipped;
 use crate::npy;
 use crate::request::{InputSpec, Labels, Request};
 use crate::shared::SharedArray;
@@ -62,10 +63,15 @@ impl Dataset {
     ///   stands for the first output; it is never preprocessed.
     ///   The first axis counts the samples.
     /// - `.npy`: the array of the one input.
-    /// - a directory of JPEG and PNG pictures in name order, hidden files
-    ///   left out: flat (no labels) or one sub-folder a class. Labels are the
-    ///   positions in the classes file, or without one the sorted positions.
-    ///   A model of one channel gets luma.
+    /// - a directory of pictures, with all folders below it: JPEG, PNG, BMP, GIF
+    ///   and WebP (the first frame), TIFF (the first page), PBM, PGM, PPM and PAM.
+    ///   They are turned upright as EXIF says; transparency is laid over white;
+    ///   more than 8 bits are kept, as fractions of 0 to 255. A model of one
+    ///   channel gets luma (ITU-R 601). Pictures come in name order, those of a
+    ///   folder before those of its sub-folders. With labels, each sub-folder is
+    ///   a class, whose label is its position in the classes file, or without
+    ///   one its sorted position. Files of other kinds and hidden files are
+    ///   passed over ([`Dataset::skipped`]); a damaged picture is an error.
     /// - an ONNX `test_data_set_*` directory, or a directory that holds
     ///   several: `input_N.pb` in the order of the inputs, `output_N.pb` as
     ///   the targets in the order of the outputs. These tensors are never preprocessed.
@@ -222,6 +228,15 @@ impl Dataset {
     #[must_use]
     pub fn sample_shapes(&self) -> &[Vec<usize>] {
         &self.samples
+    }
+
+    /// What lies in a directory of pictures beside them; nothing for other data.
+    #[must_use]
+    pub fn skipped(&self) -> Skipped {
+        match &self.source {
+            Source::Pictures(folder) => folder.skipped.clone(),
+            Source::Arrays(_) | Source::Sets(_) => Skipped::default(),
+        }
     }
 
     /// The batch size that the model's inputs fix, if any.

@@ -1,5 +1,6 @@
 //! One array of a data set made to fit one model input.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -7,10 +8,14 @@ use rayon::prelude::*;
 use crate::array::Array;
 use crate::convert;
 use crate::error::DataError;
+use crate::layout::Layout;
 use crate::planes::{self, Planes};
-use crate::preprocess::{Layout, Preprocess};
+use crate::preprocess::Preprocess;
 use crate::request::InputSpec;
 use crate::table::Table;
+
+/// Rows that are looked at together where indices are checked.
+const CHECKED: usize = 1024;
 
 /// An array whose rows are samples of one model input.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub(crate) struct Feed {
     pub rows: usize,
     /// Whether the table's rows are not the samples: one sample without a batch axis.
     lone: bool,
+    /// The layout of the array, and that of the model's input.
+    layouts: [Layout; 2],
     /// The shape of a stored sample, with the rank of the model's.
     stored: Vec<usize>,
     /// The shape of a sample as the model sees it.
@@ -41,7 +48,7 @@ struct Axes {
 /// Beside [n, sample...] these are understood: [n, 1, sample...] (an extra
 /// batch axis), [n, h, w] for a model of one channel, and a lone sample
 /// without the first axis where its shape fits.
-fn axes(shape: &[usize], spec: &InputSpec, layout: Layout) -> Option<Axes> {
+fn axes(shape: &[usize], spec: &InputSpec, [from, to]: [Layout; 2]) -> Option<Axes> {
     let rank = spec.dims.len();
     let many = |stored: Vec<usize>| {
         let rows = shape[0];
@@ -60,10 +67,9 @@ fn axes(shape: &[usize], spec: &InputSpec, layout: Layout) -> Option<Axes> {
     if shape.len() + 1 != rank {
         return None;
     }
-    if rank == 4 && spec.dims[1] == Some(1) {
-        let at = if layout == Layout::Nchw { 0 } else { 2 };
+    if spec.is_picture() && spec.dims[to.channel_axis()] == Some(1) {
         let mut stored = shape[1..].to_vec();
-        stored.insert(at, 1);
+        stored.insert(from.channel_axis() - 1, 1);
         return many(stored);
     }
     Some(Axes {
@@ -71,14 +77,6 @@ fn axes(shape: &[usize], spec: &InputSpec, layout: Layout) -> Option<Axes> {
         lone: true,
         stored: shape.to_vec(),
     })
-}
-
-/// The shape [c, h, w] of a sample stored in `layout`.
-fn channels_first(stored: &[usize], layout: Layout) -> Vec<usize> {
-    match (layout, stored) {
-        (Layout::Nhwc, [h, w, c]) => vec![*c, *h, *w],
-        _ => stored.to_vec(),
-    }
 }
 
 impl Feed {
@@ -117,44 +115,51 @@ impl Feed {
                 format!("{shape}{hint}"),
             )
         };
-        let axes = axes(&table.shape, spec, recipe.layout).ok_or_else(|| misfit(""))?;
+        let to = spec.layout_or(recipe.layout);
+        let from = recipe.layout.unwrap_or(to);
+        let axes = axes(&table.shape, spec, [from, to]).ok_or_else(|| misfit(""))?;
         if axes.rows == 0 {
             return Err(DataError::empty(
                 path,
                 format!("{} has shape {shown}", table.what),
             ));
         }
-        let fit = |layout: Layout| -> Result<Vec<usize>, DataError> {
-            let mut sample = channels_first(&axes.stored, layout);
-            if picture && recipe.changes_geometry() {
+        let fit = |from: Layout| -> Result<Vec<usize>, DataError> {
+            let Some(mut planar) = from.planar(&axes.stored).filter(|_| picture) else {
+                return Ok(axes.stored.clone());
+            };
+            if recipe.changes_geometry() {
                 let what = format!("{} ({})", table.what, path.display());
-                let (h, w) = planes::output_size(&recipe, &what, sample[1], sample[2])?;
-                (sample[1], sample[2]) = (h, w);
+                let (h, w) = planes::output_size(&recipe, &what, planar[1], planar[2])?;
+                planar = [planar[0], h, w];
             }
-            Ok(sample)
+            Ok(to.sample(planar))
         };
         if axes.stored.contains(&0) {
             return Err(misfit(""));
         }
-        let sample = fit(recipe.layout)?;
+        let sample = fit(from)?;
         if !spec.takes(&sample) {
-            let turned = picture
-                && recipe.layout == Layout::Nchw
-                && fit(Layout::Nhwc).is_ok_and(|s| spec.takes(&s));
+            let (other, name) = match from {
+                Layout::Nchw => (Layout::Nhwc, "nhwc"),
+                Layout::Nhwc => (Layout::Nchw, "nchw"),
+            };
+            let turned = picture && fit(other).is_ok_and(|s| spec.takes(&s));
             let after = if picture && recipe.changes_geometry() {
                 format!(" ({sample:?} each after resize and crop)")
             } else {
                 String::new()
             };
-            let hint = if turned {
-                " (layout nhwc would fit)"
-            } else {
-                &after
-            };
-            return Err(misfit(hint));
+            return Err(misfit(&match turned {
+                true => format!(" (layout {name} would fit)"),
+                false => after,
+            }));
         }
         if picture {
-            recipe.check_channels(&spec.name, sample[0])?;
+            recipe.check_channels(&spec.name, sample[to.channel_axis() - 1])?;
+        }
+        if let Some(indices) = &spec.indices {
+            in_range(path, &table, spec, indices)?;
         }
         Ok(Self {
             path: path.to_path_buf(),
@@ -162,6 +167,7 @@ impl Feed {
             recipe,
             rows: axes.rows,
             lone: axes.lone,
+            layouts: [from, to],
             stored: axes.stored,
             sample,
             table,
@@ -177,21 +183,27 @@ impl Feed {
         } else {
             self.table.read(rows)?
         };
-        shape.extend(channels_first(&self.stored, self.recipe.layout));
-        let (dtype, mut bytes) = (raw.dtype(), raw.into_bytes());
-        if self.recipe.layout == Layout::Nhwc
-            && let [h, w, c] = self.stored[..]
-        {
-            bytes = planar(&bytes, h * w, c, dtype.size());
+        let (dtype, bytes) = (raw.dtype(), raw.into_bytes());
+        let [from, to] = self.layouts;
+        let planar = from.planar(&self.stored).filter(|_| self.spec.is_picture());
+        let whole = |shape, bytes| self.table.named(Array::new(dtype, shape, bytes));
+        let Some(planar) = planar else {
+            shape.extend(&self.stored);
+            return self.table.named(whole(shape, bytes)?.cast(self.spec.dtype));
+        };
+        if self.recipe.is_identity() {
+            shape.extend(to.sample(planar));
+            let turned = from.turned(to, bytes, planar, dtype.size());
+            return self
+                .table
+                .named(whole(shape, turned)?.cast(self.spec.dtype));
         }
-        let array = self.table.named(Array::new(dtype, shape, bytes))?;
-        if self.recipe.is_identity() || !self.spec.is_picture() {
-            return self.table.named(array.cast(self.spec.dtype));
-        }
-        self.prepared(&array)
+        shape.extend(planar);
+        let planes = from.turned(Layout::Nchw, bytes, planar, dtype.size());
+        self.prepared(&whole(shape, planes)?)
     }
 
-    /// The recipe applied to each sample of [n, c, h, w].
+    /// The recipe applied to each sample of [n, c, h, w], laid out as the model takes it.
     fn prepared(&self, array: &Array) -> Result<Array, DataError> {
         let [n, channels, height, width] = array.shape()[..] else {
             return Err(DataError::array("rank 4", format!("{:?}", array.shape())));
@@ -208,7 +220,7 @@ impl Feed {
                     data: sample.to_vec(),
                 };
                 let done = planes::apply(&self.recipe, &what, planes, !array.dtype().is_float())?;
-                Ok(convert::from_f32(self.spec.dtype, &done.data))
+                Ok(done.bytes(self.spec.dtype, self.layouts[1]))
             })
             .collect();
         let mut bytes = Vec::new();
@@ -221,17 +233,26 @@ impl Feed {
     }
 }
 
-/// Samples of `pixels` times `channels` elements turned to planes of pixels.
-fn planar(bytes: &[u8], pixels: usize, channels: usize, size: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    for sample in bytes.chunks_exact((pixels * channels * size).max(1)) {
-        for c in 0..channels {
-            for pixel in sample.chunks_exact(channels * size) {
-                out.extend_from_slice(&pixel[c * size..(c + 1) * size]);
-            }
+/// Refuses an index that the graph can look nothing up with.
+fn in_range(
+    path: &Path,
+    table: &Table,
+    spec: &InputSpec,
+    indices: &Range<i64>,
+) -> Result<(), DataError> {
+    let all: Vec<usize> = (0..table.rows()).collect();
+    for rows in all.chunks(CHECKED) {
+        let values = table.read(rows)?.as_i64().unwrap_or_default();
+        if let Some(odd) = values.iter().find(|v| !indices.contains(v)) {
+            return Err(DataError::mismatch(
+                path,
+                format!("{} for input '{}'", table.what, spec.name),
+                format!("indices {} to {}", indices.start, indices.end - 1),
+                odd,
+            ));
         }
     }
-    out
+    Ok(())
 }
 
 #[cfg(test)]
@@ -273,11 +294,71 @@ mod tests {
     fn nhwc_is_turned() {
         let spec = spec(Dtype::U8, &[3, 1, 2]);
         let recipe = Preprocess {
-            layout: Layout::Nhwc,
+            layout: Some(Layout::Nhwc),
             ..Preprocess::default()
         };
         let feed = feed(bytes(&[2, 1, 2, 3]), &spec, &recipe).unwrap();
         assert_eq!(feed.read(&[1]).unwrap().bytes(), [6, 9, 7, 10, 8, 11]);
+    }
+
+    #[test]
+    fn layouts_of_the_array_and_of_the_model() {
+        let last = spec(Dtype::U8, &[2, 8, 3]);
+        let with = |layout| Preprocess {
+            layout,
+            ..Preprocess::default()
+        };
+        // As the model takes it, whether that is said or not.
+        for layout in [None, Some(Layout::Nhwc)] {
+            let same = feed(bytes(&[2, 2, 8, 3]), &last, &with(layout)).unwrap();
+            assert_eq!(same.sample, [2, 8, 3]);
+            assert_eq!(same.read(&[1]).unwrap().bytes()[..4], [48, 49, 50, 51]);
+        }
+        let other = feed(bytes(&[2, 3, 2, 8]), &last, &with(Some(Layout::Nchw))).unwrap();
+        let got = other.read(&[0]).unwrap();
+        assert_eq!(got.shape(), &[1, 2, 8, 3]);
+        assert_eq!(got.bytes()[..6], [0, 16, 32, 1, 17, 33]);
+        for (shape, layout, hint) in [
+            ([2, 3, 2, 8], None, "nchw"),
+            ([2, 2, 8, 3], Some(Layout::Nchw), "nhwc"),
+        ] {
+            let error = feed(bytes(&shape), &last, &with(layout))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(&format!("(layout {hint} would fit)")),
+                "{error}"
+            );
+        }
+        // What the graph says counts for more than extents do.
+        let mut odd = last.clone();
+        odd.layout = Some(Layout::Nchw);
+        assert!(feed(bytes(&[2, 8, 3, 2]), &odd, &with(Some(Layout::Nhwc))).is_ok());
+        // Grey pictures without the axis of one channel.
+        let grey = spec(Dtype::U8, &[2, 8, 1]);
+        let grey = feed(bytes(&[5, 2, 8]), &grey, &with(None)).unwrap();
+        assert_eq!((grey.rows, &grey.sample[..]), (5, &[2, 8, 1][..]));
+    }
+
+    #[test]
+    fn a_recipe_goes_by_channel_wherever_that_is() {
+        let recipe = |layout| Preprocess {
+            scale: 0.5,
+            mean: vec![1.0, 2.0, 3.0],
+            crop: "1".parse().ok(),
+            layout,
+            ..Preprocess::default()
+        };
+        let mut last = spec(Dtype::F32, &[1, 1, 3]);
+        last.layout = Some(Layout::Nhwc);
+        let read = |shape: &[usize], layout| {
+            let feed = feed(bytes(shape), &last, &recipe(layout)).unwrap();
+            assert_eq!(feed.sample, [1, 1, 3]);
+            feed.read(&[0]).unwrap().as_f32().into_owned()
+        };
+        // The centre of [3, 3, 3] is element 4 of each plane, or pixel 4.
+        assert_eq!(read(&[1, 3, 3, 3], None), [5.0, 4.5, 4.0]);
+        assert_eq!(read(&[1, 3, 3, 3], Some(Layout::Nchw)), [1.0, 4.5, 8.0]);
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! A directory of pictures, flat or with one sub-folder a class.
+//! A directory of pictures: all below it, or one sub-folder a class.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use crate::array::Array;
-use crate::convert;
 use crate::dtype::Dtype;
 use crate::error::DataError;
 use crate::labels;
+use crate::layout::Layout;
+use crate::listing::{Entries, Pictures, Skipped, name};
 use crate::picture;
 use crate::planes;
 use crate::preprocess::Preprocess;
@@ -20,38 +20,14 @@ use crate::request::{InputSpec, Labels, Request};
 #[derive(Debug)]
 pub(crate) struct Folder {
     files: Vec<PathBuf>,
+    /// What lies beside them.
+    pub skipped: Skipped,
     /// One label per file where there are sub-folders.
     pub labels: Option<Vec<i64>>,
     spec: InputSpec,
     recipe: Preprocess,
+    layout: Layout,
     channels: usize,
-}
-
-/// The visible entries of a directory: files and folders, each sorted by name.
-pub(crate) fn entries(path: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
-    let (mut files, mut folders) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(path).map_err(DataError::io(path, "read"))? {
-        let entry = entry.map_err(DataError::io(path, "read"))?;
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        let child = entry.path();
-        let kind = fs::metadata(&child).map_err(DataError::io(&child, "read"))?;
-        if kind.is_dir() {
-            folders.push(child);
-        } else {
-            files.push(child);
-        }
-    }
-    files.sort();
-    folders.sort();
-    Ok((files, folders))
-}
-
-fn name(path: &Path) -> String {
-    path.file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default()
 }
 
 impl Folder {
@@ -65,68 +41,92 @@ impl Folder {
                 format!("{} inputs", request.inputs.len()),
             ));
         };
-        let channels = match spec.dims[..] {
-            [_, channels, _, _] => channels.unwrap_or(3),
+        let layout = spec.layout_or(request.preprocess.layout);
+        let channels = match spec.dims.get(layout.channel_axis()) {
+            Some(channels) if spec.is_picture() => channels.unwrap_or(3),
             _ => 0,
         };
         if !matches!(channels, 1 | 3) || spec.dtype == Dtype::Bool {
             return Err(DataError::input(
                 &spec.name,
-                "numbers of shape [n,3,h,w] or [n,1,h,w] to take pictures",
+                "numbers of shape [n,3,h,w], [n,1,h,w], [n,h,w,3] or [n,h,w,1] to take pictures",
                 format!("{} {}", spec.dtype, spec.shape_text()),
             ));
         }
         request.preprocess.check_channels(&spec.name, channels)?;
-        let (files, folders) = entries(path)?;
-        if let (Some(file), Some(folder)) = (files.first(), folders.first()) {
+        let mut found = Self {
+            files: Vec::new(),
+            skipped: Skipped::default(),
+            labels: None,
+            spec: spec.clone(),
+            recipe: request.preprocess.clone(),
+            layout,
+            channels,
+        };
+        let entries = Entries::of(path)?;
+        let pictures = match entries.folders.is_empty() || request.labels == Labels::Ignore {
+            true => Pictures::below(path)?,
+            false => found.list_classes(path, &entries, request)?,
+        };
+        if pictures.files.is_empty() {
+            let others = match pictures.skipped.count {
+                0 => String::new(),
+                n => format!(", {n} of other kinds: {}", pictures.skipped.names()),
+            };
+            return Err(DataError::empty(
+                path,
+                format!("a directory without pictures{others}"),
+            ));
+        }
+        found.files = pictures.files;
+        found.skipped = pictures.skipped;
+        Ok(found)
+    }
+
+    /// The pictures of all classes, one a sub-folder; what is below that is of its class. A folder
+    /// of other files alone is no class.
+    fn list_classes(
+        &mut self,
+        path: &Path,
+        entries: &Entries,
+        request: &Request,
+    ) -> Result<Pictures, DataError> {
+        let mut all = Pictures::among(entries);
+        if let (Some(file), Some(folder)) = (all.files.first(), entries.folders.first()) {
             return Err(DataError::malformed(
                 path,
                 "either pictures or one sub-folder a class",
                 format!("both file '{}' and folder '{}'", name(file), name(folder)),
             ));
         }
-        let mut found = Self {
-            files,
-            labels: None,
-            spec: spec.clone(),
-            recipe: request.preprocess.clone(),
-            channels,
-        };
-        if !folders.is_empty() {
-            found.list_classes(path, &folders, request)?;
-        }
-        if found.files.is_empty() {
-            return Err(DataError::empty(path, "a directory without pictures"));
-        }
-        Ok(found)
-    }
-
-    fn list_classes(
-        &mut self,
-        path: &Path,
-        folders: &[PathBuf],
-        request: &Request,
-    ) -> Result<(), DataError> {
-        let wanted = request.labels != Labels::Ignore;
         let index: Option<HashMap<String, usize>> = match &request.classes {
-            Some(classes) if wanted => {
+            Some(classes) => {
                 let names = labels::read_classes(classes)?;
                 Some(names.into_iter().enumerate().map(|(i, n)| (n, i)).collect())
             }
-            _ => None,
+            None => None,
         };
-        if let (true, None, Some(count)) = (wanted, &index, request.class_count)
-            && count != folders.len()
+        let mut classes = Vec::new();
+        for folder in &entries.folders {
+            let found = Pictures::below(folder)?;
+            if found.files.is_empty() && found.skipped.count > 0 {
+                all.append(found);
+            } else {
+                classes.push((folder, found));
+            }
+        }
+        if let (None, Some(count)) = (&index, request.class_count)
+            && ![0, count].contains(&classes.len())
         {
             return Err(DataError::mismatch(
                 path,
                 "class folders without a classes file",
                 format!("{count}, the model's number of classes"),
-                folders.len(),
+                classes.len(),
             ));
         }
         let mut labels = Vec::new();
-        for (position, folder) in folders.iter().enumerate() {
+        for (position, (folder, found)) in classes.into_iter().enumerate() {
             let label = match &index {
                 None => position,
                 Some(index) => *index.get(&name(folder)).ok_or_else(|| {
@@ -138,19 +138,11 @@ impl Folder {
                     )
                 })?,
             };
-            let (files, deeper) = entries(folder)?;
-            if let Some(deeper) = deeper.first() {
-                return Err(DataError::malformed(
-                    folder,
-                    "pictures alone",
-                    format!("folder '{}'", name(deeper)),
-                ));
-            }
-            labels.extend(std::iter::repeat_n(label as i64, files.len()));
-            self.files.extend(files);
+            labels.extend(std::iter::repeat_n(label as i64, found.files.len()));
+            all.append(found);
         }
-        self.labels = wanted.then_some(labels);
-        Ok(())
+        self.labels = Some(labels);
+        Ok(all)
     }
 
     /// The number of pictures.
@@ -181,16 +173,20 @@ impl Folder {
             }
         }
         let (height, width) = shared.unwrap_or((0, 0));
-        Ok(vec![self.channels, height, width])
+        Ok(self.layout.sample([self.channels, height, width]))
     }
 
     fn probe_one(&self, file: &Path) -> Result<(usize, usize), DataError> {
         let (height, width) = picture::size(file)?;
         let what = file.display().to_string();
         let (h, w) = planes::output_size(&self.recipe, &what, height, width)?;
-        if self.spec.takes(&[self.channels, h, w]) {
+        if self.spec.takes(&self.layout.sample([self.channels, h, w])) {
             return Ok((h, w));
         }
+        let rows = match self.layout {
+            Layout::Nchw => 2,
+            Layout::Nhwc => 1,
+        };
         let fixed = |axis: usize| {
             let dim = self.spec.dims.get(axis).copied().flatten();
             dim.map_or("?".to_string(), |d| d.to_string())
@@ -205,23 +201,23 @@ impl Folder {
             format!("picture size (width x height){after}"),
             format!(
                 "{}x{} for input '{}'{way}",
-                fixed(3),
-                fixed(2),
+                fixed(rows + 1),
+                fixed(rows),
                 self.spec.name
             ),
             format!("{w}x{h}"),
         ))
     }
 
-    /// Decodes the given pictures: [rows.len(), channels, height, width].
+    /// Decodes the given pictures: [rows.len(), sample...], as the model takes them.
     pub(crate) fn read(&self, rows: &[usize], sample: &[usize]) -> Result<Array, DataError> {
         let decoded: Vec<Result<Vec<u8>, DataError>> = rows
             .par_iter()
             .map(|&row| {
                 let file = &self.files[row];
-                let planes = picture::decode(file, self.channels)?;
-                let done = planes::apply(&self.recipe, &file.display().to_string(), planes, true)?;
-                let shape = [done.channels, done.height, done.width];
+                let (planes, whole) = picture::decode(file, self.channels)?;
+                let done = planes::apply(&self.recipe, &file.display().to_string(), planes, whole)?;
+                let shape = self.layout.sample([done.channels, done.height, done.width]);
                 if shape != sample {
                     return Err(DataError::mismatch(
                         file,
@@ -230,7 +226,7 @@ impl Folder {
                         format!("{shape:?}"),
                     ));
                 }
-                Ok(convert::from_f32(self.spec.dtype, &done.data))
+                Ok(done.bytes(self.spec.dtype, self.layout))
             })
             .collect();
         let mut bytes = Vec::new();

@@ -1,10 +1,11 @@
-//! Decoding one JPEG or PNG file.
+//! Decoding one picture file.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
-use image::{ImageFormat, ImageReader, Limits};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::DataError;
 use crate::planes::Planes;
@@ -12,6 +13,9 @@ use crate::size::MAX_SIDE;
 
 /// The largest picture file that is read, bytes.
 const MAX_FILE: u64 = 1 << 28;
+
+/// Brightness of the background that transparent pictures are laid over, of 255.
+const BACKGROUND: u16 = 255;
 
 fn limits() -> Limits {
     let mut limits = Limits::default();
@@ -21,37 +25,63 @@ fn limits() -> Limits {
 }
 
 fn malformed(path: &Path, found: impl std::fmt::Display) -> DataError {
-    DataError::malformed(path, "a JPEG or PNG picture", found)
+    let formats = "a JPEG, PNG, BMP, GIF, WebP, TIFF or PNM picture";
+    DataError::malformed(path, formats, found)
 }
 
-/// The size (height, width) from the header alone.
+/// The size (height, width) of the upright picture, from the header alone.
 pub(crate) fn size(path: &Path) -> Result<(usize, usize), DataError> {
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
-    let mut reader = guessed(path, BufReader::new(file))?;
-    reader.limits(limits());
-    let (width, height) = reader.into_dimensions().map_err(|e| malformed(path, e))?;
-    Ok((height as usize, width as usize))
+    let mut decoder = decoder(path, guessed(path, BufReader::new(file))?)?;
+    let (width, height) = decoder.dimensions();
+    let (height, width) = (height as usize, width as usize);
+    Ok(match orientation(&mut decoder) {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => (width, height),
+        _ => (height, width),
+    })
 }
 
-fn guessed<R: std::io::BufRead + std::io::Seek>(
-    path: &Path,
-    from: R,
-) -> Result<ImageReader<R>, DataError> {
+fn guessed<R: BufRead + Seek>(path: &Path, from: R) -> Result<ImageReader<R>, DataError> {
     let reader = ImageReader::new(from)
         .with_guessed_format()
         .map_err(DataError::io(path, "read"))?;
     match reader.format() {
-        Some(ImageFormat::Jpeg | ImageFormat::Png) => Ok(reader),
+        Some(
+            ImageFormat::Bmp
+            | ImageFormat::Gif
+            | ImageFormat::Jpeg
+            | ImageFormat::Png
+            | ImageFormat::Pnm
+            | ImageFormat::Tiff
+            | ImageFormat::WebP,
+        ) => Ok(reader),
         Some(other) => Err(malformed(path, other.to_mime_type())),
         None => Err(malformed(path, "other content")),
     }
 }
 
-/// Decodes a file to planes of 0 to 255: red, green, blue, or luma when `channels` is 1.
+fn decoder<'a, R: BufRead + Seek + 'a>(
+    path: &Path,
+    mut reader: ImageReader<R>,
+) -> Result<impl ImageDecoder + 'a, DataError> {
+    reader.limits(limits());
+    reader.into_decoder().map_err(|e| malformed(path, e))
+}
+
+/// What EXIF says, or TIFF; a picture that says nothing legible is taken as it is.
+fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
+    decoder.orientation().unwrap_or(Orientation::NoTransforms)
+}
+
+/// Decodes a file to planes of 0 to 255: red, green, blue, or luma when `channels` is 1. With them
+/// goes whether all values are whole numbers: not where the file has more than 8 bits.
 ///
-/// Transparency is dropped, 16-bit pictures are reduced to 8, EXIF rotation
-/// is not applied. Luma is ITU-R 601, in the integer arithmetic that Pillow uses.
-pub(crate) fn decode(path: &Path, channels: usize) -> Result<Planes, DataError> {
+/// The picture is upright as EXIF says. Transparency is laid over white. Luma is ITU-R 601; of 8
+/// bits in the integer arithmetic that Pillow uses.
+pub(crate) fn decode(path: &Path, channels: usize) -> Result<(Planes, bool), DataError> {
     let mut bytes = Vec::new();
     File::open(path)
         .map_err(DataError::io(path, "open"))?
@@ -61,34 +91,91 @@ pub(crate) fn decode(path: &Path, channels: usize) -> Result<Planes, DataError> 
     if bytes.len() as u64 > MAX_FILE {
         return Err(malformed(path, format!("more than {MAX_FILE} bytes")));
     }
-    let mut reader = guessed(path, Cursor::new(&bytes))?;
+    let reader = guessed(path, Cursor::new(&bytes))?;
     if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_ends(&bytes) {
         return Err(malformed(path, "a truncated JPEG"));
     }
-    reader.limits(limits());
-    let rgb = reader.decode().map_err(|e| malformed(path, e))?.into_rgb8();
-    let (width, height) = (rgb.width() as usize, rgb.height() as usize);
-    let pixels = rgb.as_raw().chunks_exact(3);
-    let data = if channels == 1 {
-        pixels.map(luma).collect()
-    } else {
-        let mut data = Vec::with_capacity(rgb.as_raw().len());
-        for c in 0..3 {
-            data.extend(pixels.clone().map(|p| f32::from(p[c])));
-        }
-        data
+    let mut decoder = decoder(path, reader)?;
+    let upright = orientation(&mut decoder);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| malformed(path, e))?;
+    picture.apply_orientation(upright);
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let colour = picture.color();
+    let whole = colour.bytes_per_pixel() == colour.channel_count();
+    let data = match (whole, colour.has_alpha()) {
+        (true, false) => planes(picture.into_rgb8().as_raw(), channels),
+        (true, true) => planes(&flattened(picture.into_rgba8().as_raw()), channels),
+        (false, _) => deep_planes(&fractions(picture), channels),
     };
-    Ok(Planes {
+    let planes = Planes {
         channels: if channels == 1 { 1 } else { 3 },
         height,
         width,
         data,
-    })
+    };
+    Ok((planes, whole))
+}
+
+/// The planes of RGB pixels of 8 bits.
+fn planes(rgb: &[u8], channels: usize) -> Vec<f32> {
+    let pixels = rgb.chunks_exact(3);
+    if channels == 1 {
+        return pixels.map(luma).collect();
+    }
+    (0..3)
+        .flat_map(|c| pixels.clone().map(move |p| f32::from(p[c])))
+        .collect()
 }
 
 fn luma(pixel: &[u8]) -> f32 {
     let [r, g, b] = [0, 1, 2].map(|c| u32::from(pixel[c]));
     ((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16) as f32
+}
+
+/// RGBA pixels laid over the background, as RGB.
+fn flattened(rgba: &[u8]) -> Vec<u8> {
+    let over = |pixel: &[u8]| {
+        let alpha = u16::from(pixel[3]);
+        let sum = |c: usize| u16::from(pixel[c]) * alpha + BACKGROUND * (255 - alpha);
+        [0, 1, 2].map(|c| ((sum(c) + 127) / 255) as u8)
+    };
+    rgba.chunks_exact(4).flat_map(over).collect()
+}
+
+/// RGBA pixels of more than 8 bits, as 0 to 255; values out of the range are clamped.
+fn fractions(picture: DynamicImage) -> Vec<f32> {
+    match picture {
+        DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_) => {
+            let values = picture.into_rgba32f().into_raw().into_iter();
+            // NaN is black.
+            let values = values.map(|v| if v.is_nan() { 0.0 } else { v });
+            values.map(|v| v.clamp(0.0, 1.0) * 255.0).collect()
+        }
+        _ => {
+            let values = picture.into_rgba16().into_raw().into_iter();
+            values.map(|v| f32::from(v) / 257.0).collect()
+        }
+    }
+}
+
+/// The planes of RGBA pixels of 0 to 255, laid over the background.
+fn deep_planes(rgba: &[f32], channels: usize) -> Vec<f32> {
+    let background = f32::from(BACKGROUND);
+    let over = |pixel: &[f32], c: usize| match pixel[3] / 255.0 {
+        1.0 => pixel[c],
+        alpha => pixel[c] * alpha + background * (1.0 - alpha),
+    };
+    let pixels = rgba.chunks_exact(4);
+    if channels == 1 {
+        let grey = |p: &[f32]| match [over(p, 0), over(p, 1), over(p, 2)] {
+            [r, g, b] if r == g && g == b => r,
+            [r, g, b] => 0.299 * r + 0.587 * g + 0.114 * b,
+        };
+        return pixels.map(grey).collect();
+    }
+    (0..3)
+        .flat_map(|c| pixels.clone().map(move |p| over(p, c)))
+        .collect()
 }
 
 /// Whether the last scan of a JPEG is followed by an end marker.
@@ -125,16 +212,16 @@ mod tests {
         save(&png, 20, 10, 200);
         save(&jpeg, 20, 10, 200);
         assert_eq!(size(&png).unwrap(), (10, 20));
-        let a = decode(&png, 3).unwrap();
+        let a = decode(&png, 3).unwrap().0;
         assert_eq!((a.channels, a.height, a.width), (3, 10, 20));
         assert_eq!(
             (a.data[0], a.data[201], a.data[400 + 20]),
             (200.0, 5.0, 7.0)
         );
-        let b = decode(&jpeg, 3).unwrap();
+        let b = decode(&jpeg, 3).unwrap().0;
         let worst = a.data.iter().zip(&b.data).map(|(x, y)| (x - y).abs());
         assert!(worst.fold(0.0, f32::max) < 64.0);
-        let grey = decode(&png, 1).unwrap();
+        let grey = decode(&png, 1).unwrap().0;
         assert_eq!(grey.data[0], (0.299f32 * 200.0).round());
     }
 
@@ -146,9 +233,9 @@ mod tests {
         let other = dir.path().join("b.dat");
         std::fs::rename(&png, &other).unwrap();
         assert!(decode(&other, 3).is_ok());
-        std::fs::write(&png, "GIF89a..........").unwrap();
+        std::fs::write(&png, "qoif............").unwrap();
         let error = decode(&png, 3).unwrap_err().to_string();
-        assert!(error.ends_with("found image/gif"), "{error}");
+        assert!(error.ends_with("found image/x-qoi"), "{error}");
     }
 
     #[test]

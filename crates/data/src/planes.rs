@@ -1,6 +1,9 @@
 //! Pictures as f32 planes: resize, crop, channel order and normalisation.
 
+use crate::convert;
+use crate::dtype::Dtype;
 use crate::error::DataError;
+use crate::layout::Layout;
 use crate::preprocess::{ChannelOrder, Preprocess};
 
 /// One picture: `channels` planes of `height` rows of `width` pixels.
@@ -10,6 +13,15 @@ pub(crate) struct Planes {
     pub height: usize,
     pub width: usize,
     pub data: Vec<f32>,
+}
+
+impl Planes {
+    /// The values as bytes of `dtype`, laid out as `layout` says.
+    pub(crate) fn bytes(&self, dtype: Dtype, layout: Layout) -> Vec<u8> {
+        let bytes = convert::from_f32(dtype, &self.data);
+        let planar = [self.channels, self.height, self.width];
+        Layout::Nchw.turned(layout, bytes, planar, dtype.size())
+    }
 }
 
 /// The most pixels that a resized picture may have.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DataError, clean};
+use crate::layout::Layout;
 use crate::numbers;
 use crate::size::{Crop, MAX_SIDE, Resize};
 
@@ -18,17 +19,6 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue, green, red: the first and the third channel change places.
     Bgr,
-}
-
-/// The layout of picture arrays in a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// Sample, channel, row, column: as models take it.
-    #[default]
-    Nchw,
-    /// Sample, row, column, channel: transposed on reading.
-    Nhwc,
 }
 
 impl FromStr for ChannelOrder {
@@ -47,33 +37,17 @@ impl FromStr for ChannelOrder {
     }
 }
 
-impl FromStr for Layout {
-    type Err = DataError;
-
-    fn from_str(text: &str) -> Result<Self, DataError> {
-        match text {
-            "nchw" => Ok(Self::Nchw),
-            "nhwc" => Ok(Self::Nhwc),
-            _ => Err(DataError::value(
-                "layout",
-                "nchw or nhwc",
-                format!("'{text}'"),
-            )),
-        }
-    }
-}
-
 /// The preprocessing recipe: the keys of its TOML file are those of the command line.
 ///
-/// The steps, in order: `layout` (to NCHW), `resize`, centre `crop`,
-/// `channel-order`, then `(x * scale - mean) / std` per channel (in the order
-/// the model sees), and the conversion to the input's dtype. Pixel values are
-/// f32 on the way, the arithmetic is done in f64 and rounded once. The default
-/// changes nothing.
+/// The steps, in order: `layout`, `resize`, centre `crop`, `channel-order`,
+/// then `(x * scale - mean) / std` per channel (in the order the model sees),
+/// the model's own layout, and the conversion to the input's dtype. Pixel
+/// values are f32 on the way, the arithmetic is done in f64 and rounded once.
+/// The default changes nothing.
 ///
 /// It applies to every model input of rank 4 (pictures and picture arrays);
-/// inputs of other ranks and ONNX `test_data_set_*` tensors, which are model
-/// inputs already, pass as they are.
+/// inputs of other ranks, indices and ONNX `test_data_set_*` tensors, which
+/// are model inputs already, pass as they are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Preprocess {
@@ -94,8 +68,11 @@ pub struct Preprocess {
     /// The size cut out of the centre.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
-    /// The layout of picture arrays in `.npz` and `.npy` files.
-    pub layout: Layout,
+    /// The layout of picture arrays, in files and in memory; they are turned to the model's where
+    /// that is another. `None`: they are laid out as the model takes them. It is taken for the
+    /// model's layout as well where nothing else tells that one ([`crate::InputSpec::layout`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
 }
 
 impl Default for Preprocess {
@@ -107,7 +84,7 @@ impl Default for Preprocess {
             channel_order: ChannelOrder::Rgb,
             resize: None,
             crop: None,
-            layout: Layout::Nchw,
+            layout: None,
         }
     }
 }
@@ -259,7 +236,7 @@ mod tests {
                 width: 224,
                 height: 192,
             }),
-            layout: Layout::Nhwc,
+            layout: Some(Layout::Nhwc),
         };
         assert_eq!(recipe, expected);
         let again: Preprocess = toml::from_str(&toml::to_string(&recipe).unwrap()).unwrap();

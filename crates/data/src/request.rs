@@ -1,10 +1,12 @@
 //! What the caller wants from a data set.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::dtype::Dtype;
 use crate::error::DataError;
 use crate::part::Part;
+use crate::layout::Layout;
 use crate::preprocess::Preprocess;
 
 /// One input of the model, as its graph declares it.
@@ -14,8 +16,15 @@ pub struct InputSpec {
     pub name: String,
     /// The element type.
     pub dtype: Dtype,
-    /// The axes: the first is the batch axis, `None` is free. `[N,3,H,W]` for pictures.
+    /// The axes: the first is the batch axis, `None` is free. `[N,3,H,W]` or `[N,H,W,3]` for
+    /// pictures.
     pub dims: Vec<Option<usize>>,
+    /// The layout of its pictures, where the graph says so. `None`: as the extents tell (1, 3 or 4
+    /// channels, second or last), else as [`Preprocess::layout`] says, else channels first.
+    pub layout: Option<Layout>,
+    /// The values that the graph can look elements up with, of an input of indices (of Gather, of
+    /// an embedding). Such an input is never preprocessed; data out of the range are refused.
+    pub indices: Option<Range<i64>>,
 }
 
 impl InputSpec {
@@ -26,6 +35,8 @@ impl InputSpec {
             name: name.into(),
             dtype,
             dims,
+            layout: None,
+            indices: None,
         }
     }
 
@@ -40,10 +51,18 @@ impl InputSpec {
         format!("[{}]", axes.join(","))
     }
 
-    /// Whether the input takes pictures: rank 4, read as [batch, channel, row, column].
+    /// Whether the input takes pictures: rank 4, and no indices.
     #[must_use]
     pub fn is_picture(&self) -> bool {
-        self.dims.len() == 4
+        self.dims.len() == 4 && self.indices.is_none()
+    }
+
+    /// The layout of its pictures: [`InputSpec::layout`], else what the extents tell, else
+    /// `otherwise`, else channels first.
+    #[must_use]
+    pub fn layout_or(&self, otherwise: Option<Layout>) -> Layout {
+        let known = self.layout.or_else(|| Layout::of_extents(&self.dims));
+        known.or(otherwise).unwrap_or_default()
     }
 
     /// Whether a sample of that shape (no batch axis) fits.
@@ -136,8 +155,9 @@ impl Request {
                 ));
             }
             fixed = fixed.or(*batch);
-            if let (true, Some(channels)) = (spec.is_picture(), spec.dims.get(1).copied().flatten())
-            {
+            let axis = spec.layout_or(self.preprocess.layout).channel_axis();
+            let channels = spec.dims.get(axis).copied().flatten();
+            if let (true, Some(channels)) = (spec.is_picture(), channels) {
                 self.preprocess.check_channels(&spec.name, channels)?;
             }
         }

@@ -9,6 +9,7 @@ use crate::convert;
 use crate::draw::below;
 use crate::dtype::Dtype;
 use crate::error::DataError;
+use crate::planes::Planes;
 use crate::request::InputSpec;
 
 /// The range of random integers: 0 to one less.
@@ -45,7 +46,8 @@ impl SyntheticKind {
 /// amplitude spectrum; each pixel is standard normal before the amplitude of
 /// `kind`. u8 of rank 4 is such a field with [`SyntheticKind::Byte`]. Other
 /// floats are white Gaussian noise with the amplitude of `kind`. Other
-/// integers are uniform in `0..INT_RANGE`, bools are fair coins.
+/// integers are uniform in `0..INT_RANGE`, bools are fair coins. Indices stay
+/// within [`InputSpec::indices`] too.
 ///
 /// Every sample of every input has a ChaCha8 stream of its own and only basic
 /// IEEE arithmetic is used: the bytes depend on the specs and the seed alone,
@@ -96,33 +98,59 @@ fn one_input(
         .for_each(|(sample, out)| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             rng.set_stream((index << 40) + sample as u64);
-            out.copy_from_slice(&one_sample(&mut rng, spec.dtype, &shape[1..], kind));
+            out.copy_from_slice(&one_sample(&mut rng, spec, &shape[1..], kind));
         });
     Array::new(spec.dtype, shape, bytes)
 }
 
-fn one_sample(rng: &mut ChaCha8Rng, dtype: Dtype, shape: &[usize], kind: SyntheticKind) -> Vec<u8> {
-    let size: usize = shape.iter().product();
+fn one_sample(
+    rng: &mut ChaCha8Rng,
+    spec: &InputSpec,
+    shape: &[usize],
+    kind: SyntheticKind,
+) -> Vec<u8> {
+    let (size, dtype) = (shape.iter().product::<usize>(), spec.dtype);
     let mut normal = Normal::default();
-    let values: Vec<f32> = match (dtype, shape) {
-        (Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::Bf16 | Dtype::U8, &[channels, h, w]) => {
-            let kind = if dtype == Dtype::U8 {
-                SyntheticKind::Byte
-            } else {
-                kind
+    if let (true, false, Some(indices)) = (dtype.is_int(), dtype == Dtype::Bool, &spec.indices) {
+        // From 0 where that is an index.
+        let start = indices.start.max(0).min(indices.end - 1);
+        let count = (indices.end - start).unsigned_abs().clamp(1, INT_RANGE);
+        let values: Vec<f32> = (0..size)
+            .map(|_| start as f32 + below(rng, count) as f32)
+            .collect();
+        return convert::from_f32(dtype, &values);
+    }
+    let layout = spec.layout_or(None);
+    match (dtype, layout.planar(shape)) {
+        (
+            Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::Bf16 | Dtype::U8,
+            Some([channels, h, w]),
+        ) => {
+            let kind = match dtype {
+                Dtype::U8 => SyntheticKind::Byte,
+                _ => kind,
             };
-            (0..channels)
-                .flat_map(|_| field(rng, &mut normal, h, w))
-                .map(|x| kind.amplitude(x) as f32)
-                .collect()
+            let planes = Planes {
+                channels,
+                height: h,
+                width: w,
+                data: (0..channels)
+                    .flat_map(|_| field(rng, &mut normal, h, w))
+                    .map(|x| kind.amplitude(x) as f32)
+                    .collect(),
+            };
+            planes.bytes(dtype, layout)
         }
-        _ if dtype.is_float() => (0..size)
-            .map(|_| kind.amplitude(normal.next(rng)) as f32)
-            .collect(),
-        (Dtype::Bool, _) => (0..size).map(|_| below(rng, 2) as f32).collect(),
-        _ => (0..size).map(|_| below(rng, INT_RANGE) as f32).collect(),
-    };
-    convert::from_f32(dtype, &values)
+        _ => {
+            let mut value = || match dtype {
+                _ if dtype.is_float() => kind.amplitude(normal.next(rng)) as f32,
+                Dtype::Bool => below(rng, 2) as f32,
+                _ => below(rng, INT_RANGE) as f32,
+            };
+            let values: Vec<f32> = (0..size).map(|_| value()).collect();
+            convert::from_f32(dtype, &values)
+        }
+    }
 }
 
 /// Standard normal numbers by the polar method, two at a time.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::array::Array;
 use crate::error::DataError;
 use crate::feed::Feed;
-use crate::folder;
+use crate::listing::Entries;
 use crate::preprocess::Preprocess;
 use crate::request::{InputSpec, Labels, Request};
 use crate::table::Table;
@@ -29,7 +29,7 @@ pub(crate) fn find(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     if path.join("input_0.pb").is_file() {
         return Ok(vec![path.to_path_buf()]);
     }
-    let (_, folders) = folder::entries(path)?;
+    let folders = Entries::of(path)?.folders;
     let mut sets: Vec<(u64, PathBuf)> = folders
         .into_iter()
         .filter_map(|folder| {

@@ -206,7 +206,7 @@ fn npy_in_nhwc() {
     ndarray_npy::write_npy(&path, &array).unwrap();
     let mut request = request("x", Dtype::F32, &[0, 3, 2, 2]);
     refusal(Dataset::open(&path, &request), "(layout nhwc would fit)");
-    request.preprocess.layout = Layout::Nhwc;
+    request.preprocess.layout = Some(Layout::Nhwc);
     let batch = Dataset::open(&path, &request).unwrap().batch(1..2).unwrap();
     let expected = [
         100., 110., 120., 130., 101., 111., 121., 131., 102., 112., 122., 132.,
@@ -292,15 +292,139 @@ fn a_flat_directory_of_pictures() {
     let dataset = Dataset::open(dir.path(), &request).unwrap();
     assert_eq!(dataset.sample_shapes(), [vec![3, 8, 8]]);
     fs::write(dir.path().join("d.txt"), "words").unwrap();
+    let dataset = Dataset::open(dir.path(), &request).unwrap();
+    assert_eq!((dataset.len(), dataset.skipped().count), (3, 2));
+    assert_eq!(dataset.skipped().names(), "d.txt, .hidden");
+    fs::write(dir.path().join("d.PNG"), "words").unwrap();
     refusal(
         Dataset::open(dir.path(), &request),
-        "d.txt: expected a JPEG or PNG picture",
+        "d.PNG: expected a JPEG, PNG, BMP, GIF, WebP, TIFF or PNM picture, found other content",
     );
-    fs::create_dir(dir.path().join("sub")).unwrap();
+}
+
+#[test]
+fn folders_within_folders() {
+    let dir = tempdir().unwrap();
+    for (at, tint) in [
+        ("b/2.png", 3),
+        ("b/a/1.png", 4),
+        ("a.png", 1),
+        ("a/0.png", 2),
+    ] {
+        let file = dir.path().join(at);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        picture(&file, 2, 2, tint);
+    }
+    let mut request = request("x", Dtype::U8, &[0, 3, 2, 2]);
+    request.labels = Labels::Ignore;
+    let read = |request: &Request| {
+        let dataset = Dataset::open(dir.path(), request).unwrap();
+        let batch = dataset.batch(0..dataset.len()).unwrap();
+        let tints = batch.inputs[0].bytes().chunks(12).map(|p| p[0]);
+        (tints.collect::<Vec<u8>>(), batch.labels)
+    };
+    assert_eq!(read(&request), (vec![1, 2, 3, 4], None));
+    request.labels = Labels::IfPresent;
     refusal(
         Dataset::open(dir.path(), &request),
-        "both file 'a.png' and folder 'sub'",
+        "both file 'a.png' and folder 'a'",
     );
+    // With labels, what is below a class folder is of its class, and words alone are no class.
+    fs::rename(dir.path().join("a.png"), dir.path().join("a/1.png")).unwrap();
+    fs::create_dir(dir.path().join("about")).unwrap();
+    fs::write(dir.path().join("about/readme"), "words").unwrap();
+    fs::write(dir.path().join("Thumbs.db"), "words").unwrap();
+    request.class_count = Some(2);
+    let (tints, labels) = read(&request);
+    assert_eq!((tints, labels), (vec![2, 1, 3, 4], Some(vec![0, 0, 1, 1])));
+    let dataset = Dataset::open(dir.path(), &request).unwrap();
+    assert_eq!(dataset.skipped().names(), "Thumbs.db, readme");
+}
+
+#[test]
+fn a_folder_of_other_things() {
+    let dir = tempdir().unwrap();
+    fs::create_dir(dir.path().join("raw")).unwrap();
+    fs::write(dir.path().join("raw/a.heic"), "words").unwrap();
+    fs::write(dir.path().join("a.npz"), "words").unwrap();
+    let mut request = request("x", Dtype::F32, &[0, 3, 2, 2]);
+    let expected = "a directory without pictures, 2 of other kinds: a.npz, a.heic";
+    refusal(Dataset::open(dir.path(), &request), expected);
+    request.labels = Labels::Ignore;
+    refusal(Dataset::open(dir.path(), &request), expected);
+}
+
+#[test]
+fn pictures_for_models_with_channels_last() {
+    let dir = tempdir().unwrap();
+    picture(&dir.path().join("a.png"), 6, 4, 20);
+    let mut request = request("x", Dtype::F32, &[0, 4, 4, 3]);
+    refusal(
+        Dataset::open(dir.path(), &request),
+        "expected 4x4 for input 'x' (or a resize or crop), found 6x4",
+    );
+    request.preprocess = Preprocess {
+        crop: "4".parse().ok(),
+        scale: 0.5,
+        mean: vec![1.0, 2.0, 3.0],
+        std: vec![1.0, 2.0, 4.0],
+        ..Preprocess::default()
+    };
+    let dataset = Dataset::open(dir.path(), &request).unwrap();
+    assert_eq!(dataset.sample_shapes(), [vec![4, 4, 3]]);
+    let batch = dataset.batch(0..1).unwrap();
+    let values = batch.inputs[0].as_f32();
+    // Red is the tint, green is x (cropped by 1), blue is y.
+    assert_eq!(values[..6], [9.0, -0.75, -0.75, 9.0, -0.5, -0.75]);
+    assert_eq!(values[12 * 3 + 3..][..3], [9.0, -0.5, -0.375]);
+
+    request.preprocess.channel_order = "bgr".parse().unwrap();
+    let batch = Dataset::open(dir.path(), &request)
+        .unwrap()
+        .batch(0..1)
+        .unwrap();
+    assert_eq!(batch.inputs[0].as_f32()[..3], [-1.0, -0.75, 1.75]);
+
+    // One channel is luma; free extents are those of the layout that the graph or the recipe names.
+    request.preprocess = Preprocess::default();
+    request.inputs = vec![spec("x", Dtype::U8, &[0, 0, 0, 1])];
+    let dataset = Dataset::open(dir.path(), &request).unwrap();
+    assert_eq!(dataset.sample_shapes(), [vec![4, 6, 1]]);
+    request.inputs = vec![spec("x", Dtype::U8, &[0, 0, 0, 0])];
+    let shape = |request: &Request| {
+        let dataset = Dataset::open(dir.path(), request).unwrap();
+        dataset.sample_shapes()[0].clone()
+    };
+    assert_eq!(shape(&request), [3, 4, 6]);
+    request.preprocess.layout = Some(Layout::Nhwc);
+    assert_eq!(shape(&request), [4, 6, 3]);
+    request.inputs[0].layout = Some(Layout::Nchw);
+    assert_eq!(shape(&request), [3, 4, 6]);
+}
+
+#[test]
+fn indices_pass_as_they_are_and_have_to_be_in_range() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("a.npz");
+    let ids = |values: &[i64]| Array::from_slice(&[2, 1, 1, 2], values).unwrap();
+    write_npz(&path, &[("ids", &ids(&[0, 9, -10, 4]))]).unwrap();
+    let mut request = request("ids", Dtype::I64, &[0, 1, 1, 2]);
+    request.inputs[0].indices = Some(-10..10);
+    request.preprocess.scale = 0.5;
+    let batch = Dataset::open(&path, &request).unwrap().batch(0..2).unwrap();
+    assert_eq!(batch.inputs[0], ids(&[0, 9, -10, 4]));
+    write_npz(&path, &[("ids", &ids(&[0, 9, 10, 4]))]).unwrap();
+    refusal(
+        Dataset::open(&path, &request),
+        "array 'ids' for input 'ids': expected indices -10 to 9, found 10",
+    );
+    request.inputs[0].indices = Some(-3..3);
+    let drawn = synthetic(&request.inputs, 50, 1, SyntheticKind::Normal).unwrap();
+    let drawn = drawn[0].as_i64().unwrap();
+    assert!((0..3).all(|i| drawn.contains(&i)) && drawn.iter().all(|i| (0..3).contains(i)));
+    request.inputs[0].indices = Some(-1000..-2);
+    let drawn = synthetic(&request.inputs, 1, 1, SyntheticKind::Normal).unwrap();
+    assert_eq!(drawn[0].as_i64().unwrap(), [-3, -3]);
 }
 
 #[test]

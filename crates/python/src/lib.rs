@@ -2,6 +2,7 @@
 //! a `ModelProto` and a path are; this one takes bytes, file names and arrays.
 
 mod arrays;
+mod doubts;
 mod options;
 mod outcome;
 mod work;
@@ -38,7 +39,7 @@ mod _sepconv {
     use crate::options::Options;
     #[pymodule_export]
     use crate::{Error, outcome::Outcome};
-    use crate::{refused, work};
+    use crate::{doubts, refused, work};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -55,7 +56,7 @@ mod _sepconv {
         options: Options,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(Bound<'py, PyBytes>, Outcome)> {
-        let (small, outcome) = work::run(py, progress, move |progress| {
+        let (small, outcome, doubts) = work::run(py, progress, move |progress| {
             let model = Bytes::from_owner(model);
             let original = || {
                 Ok(Loaded::new(
@@ -64,9 +65,11 @@ mod _sepconv {
                 )?)
             };
             let settings = options.settings(calibration, original)?;
+            let doubts = doubts::of(&settings, original);
             let (small, outcome) = sepconv::compress_bytes(model, &settings, progress)?;
-            Ok((small, Outcome::new(&outcome, &settings, false)))
+            Ok((small, Outcome::new(&outcome, &settings, false), doubts))
         })?;
+        doubts::warn(py, &doubts)?;
         Ok((PyBytes::new(py, &small), outcome))
     }
 
@@ -82,12 +85,15 @@ mod _sepconv {
         options: Options,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Outcome> {
-        work::run(py, progress, move |progress| {
+        let (outcome, doubts) = work::run(py, progress, move |progress| {
             let original = || Ok(Loaded::open(&input, &options.pins()?)?);
             let settings = options.settings(calibration, original)?;
+            let doubts = doubts::of(&settings, original);
             let outcome = sepconv::compress_file(&input, &output, &settings, progress)?;
-            Ok(Outcome::new(&outcome, &settings, kept))
-        })
+            Ok((Outcome::new(&outcome, &settings, kept), doubts))
+        })?;
+        doubts::warn(py, &doubts)?;
+        Ok(outcome)
     }
 
     /// Names the shared library of ONNX Runtime, before the target `onnxruntime` is first used.

@@ -67,7 +67,7 @@ pub use evaluate::{
     Against, Described, Evaluation, Evaluator, Measure, Metric, OwnMetric, SampleOutput, evaluate,
     evaluate_against,
 };
-pub use inputs::{DataSource, data_specs, load_inputs, synthetic_inputs};
+pub use inputs::{DataSource, DataWarning, data_specs, load_inputs, synthetic_inputs};
 pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use loaded::Loaded;
 pub use memory::compress_bytes;

@@ -12,6 +12,7 @@ use sepconv::{
 use crate::args::CompressArgs;
 use crate::commands::compare::print_outputs;
 use crate::commands::settings::settings;
+use crate::doubts;
 use crate::files::{self, command_line};
 use crate::output::{Output, bytes, db, quantity, si, stderr};
 
@@ -29,6 +30,7 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     };
     let output = args.output.clone().unwrap_or_else(|| beside(&args.model));
     check_free(args, &output)?;
+    doubts::of_settings(out, &args.model, &settings);
     let progress = out.progress();
     let outcome = compress_file(&args.model, &output, &settings, &progress)?;
     if let Some(path) = &args.save_plan {

@@ -5,6 +5,7 @@ use sepconv::report::CommandReport;
 use sepconv::{Evaluator, Loaded};
 
 use crate::args::EvalArgs;
+use crate::doubts;
 use crate::output::{Output, quantity, stderr};
 
 pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
@@ -19,6 +20,7 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
         Some(original) => Evaluator::against(original, &source, target)?,
         None => Evaluator::new(&model, &source, target)?,
     };
+    doubts::of_data(out, &model, &[&source], target);
     let progress = out.progress();
     let result = evaluator.evaluate(&model, &progress)?;
     drop(progress);

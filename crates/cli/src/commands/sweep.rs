@@ -5,6 +5,7 @@ use sepconv::{CurvePoint, Loaded, Report, Sweep, sweep};
 
 use crate::args::SweepArgs;
 use crate::commands::settings::settings;
+use crate::doubts;
 use crate::files::{self, command_line};
 use crate::output::{Output, quantity, stderr};
 
@@ -19,6 +20,7 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
         baselines: !args.no_baselines,
         models: args.models.clone(),
     };
+    doubts::of_settings(out, &args.model, &settings);
     let progress = out.progress();
     let model = settings.shaped(Loaded::open(&args.model, &settings.pins)?)?;
     let points = sweep(&model, &settings, &plan, &progress)?;

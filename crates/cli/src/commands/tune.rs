@@ -3,11 +3,12 @@
 use anyhow::Result;
 use sepconv::training::{Epoch, Loss, TrainSettings};
 use sepconv::{
-    Augment, CalibrationSettings, DataSource, Evaluation, TuneMode, TuneSettings, Tuned, Tuning,
-    tune_file,
+    Augment, CalibrationSettings, DataSource, Evaluation, Loaded, TuneMode, TuneSettings, Tuned,
+    Tuning, tune_file,
 };
 
 use crate::args::{LossArg, TuneArgs, TuneOptions};
+use crate::doubts;
 use crate::files::check_free;
 use crate::output::{Output, quantity, stderr};
 
@@ -22,8 +23,12 @@ pub fn run(args: &TuneArgs, out: &Output) -> Result<()> {
         }),
         None => None,
     };
-    let settings = settings(&args.options, CalibrationSettings::new(calib));
     let pins = args.shapes.pins()?;
+    if let Ok(original) = Loaded::open(&args.original, &pins) {
+        let sources: Vec<&DataSource> = [&calib].into_iter().chain(&eval).collect();
+        doubts::of_data(out, &original, &sources, target);
+    }
+    let settings = settings(&args.options, CalibrationSettings::new(calib));
     let progress = out.progress();
     let files = [args.original.as_path(), &args.model, &args.output];
     let tuned = tune_file(

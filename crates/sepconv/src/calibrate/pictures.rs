@@ -6,7 +6,7 @@
 //! plausible spatial correlations and, after the activations, plausible means: enough to fit
 //! to, with a strong pull towards the original weights for what they get wrong.
 
-use sepconv_data::{Array, Dataset, InputSpec, Preprocess, SyntheticKind, synthetic};
+use sepconv_data::{Array, Dataset, InputSpec, Layout, Preprocess, SyntheticKind, synthetic};
 use sepconv_factor::FitOptions;
 use sepconv_ir::{DType, Tensor};
 use sepconv_targets::Target;
@@ -14,6 +14,7 @@ use sepconv_targets::Target;
 use super::{CalibrationSettings, Schedule, Source};
 use crate::error::Error;
 use crate::inputs::data_specs;
+use crate::inputs::magnitudes::{convolutions, deviations, distances};
 use crate::loaded::Loaded;
 use crate::prepared::Prepared;
 use crate::runner::{to_data_type, to_tensor};
@@ -43,7 +44,7 @@ pub struct Pictures {
 
 impl CalibrationSettings {
     /// A fit to synthetic pictures. `None` where the network does not take pictures: one
-    /// float input `[n, c, h, w]` with up to four channels.
+    /// float input `[n, c, h, w]` or `[n, h, w, c]` with up to four channels.
     pub(crate) fn pictures(
         prepared: &Prepared,
         seed: u64,
@@ -54,7 +55,8 @@ impl CalibrationSettings {
         let [input] = specs.as_slice() else {
             return None;
         };
-        let [batch, 1..=4, height, width] = input.dims[..] else {
+        let (batch, planar) = planar(model, &input.dims)?;
+        let [1..=4, height, width] = planar else {
             return None;
         };
         if !input.dtype.is_float() || height.min(width) < 8 {
@@ -127,13 +129,8 @@ impl Pictures {
                 .max(4),
             ..self.clone()
         };
-        let distances = [Range::Unit, Range::Byte].map(|range| {
-            let deviations = few.deviations(model, target, range)?;
-            let first = deviations.first().copied().unwrap_or(1.0);
-            let logs = deviations.iter().map(|d| d.max(1e-9).ln());
-            let all = logs.sum::<f64>() / deviations.len().max(1) as f64;
-            Ok::<_, Error>([first.max(1e-9).ln().abs(), all.abs()])
-        });
+        let distances = [Range::Unit, Range::Byte]
+            .map(|range| Ok::<_, Error>(distances(&few.deviations(model, target, range)?)));
         let [unit, byte] = distances;
         let (unit, byte) = (unit?, byte?);
         Ok(if (0..2).all(|i| byte[i] < unit[i]) {
@@ -150,32 +147,16 @@ impl Pictures {
         target: &dyn Target,
         range: Range,
     ) -> Result<Vec<f64>, Error> {
-        let graph = model.graph();
-        let convolutions = graph
-            .operators()
-            .filter(|(_, op)| op.is("Conv") || op.is("ConvTranspose"));
-        let outputs: Vec<_> = convolutions.filter_map(|(_, op)| op.output(0)).collect();
+        let outputs = convolutions(model, u64::MAX);
         let array = self.draw(model, range, None)?;
         let batch = model.input_specs().map_or(1, |s| s[0].dims[0]).max(1);
         let specs = model.input_specs().unwrap_or_default();
-        let failed = |source| Error::Target {
-            file: model.file(),
-            source,
-        };
-        let session = target
-            .load(&model.document.probe(&outputs), &specs)
-            .map_err(failed)?;
-        let mut sums = vec![0.0; outputs.len()];
-        let mut runs = 0.0;
+        let mut sets = Vec::new();
         for start in (0..self.samples).step_by(batch) {
             let rows = array.rows(start..start + batch)?;
-            let input = to_tensor(rows).into_iter().collect::<Vec<Tensor>>();
-            for (sum, map) in sums.iter_mut().zip(session.run(&input).map_err(failed)?) {
-                *sum += median_deviation(&map);
-            }
-            runs += 1.0;
+            sets.push(to_tensor(rows).into_iter().collect::<Vec<Tensor>>());
         }
-        Ok(sums.into_iter().map(|s| s / runs).collect())
+        deviations(model, target, &outputs, (&specs, &sets))
     }
 
     fn draw(
@@ -190,19 +171,21 @@ impl Pictures {
         };
         let spec = model.input_specs().and_then(|s| s.into_iter().next());
         let spec = spec.ok_or_else(odd)?;
-        let [_, channels, height, width] = spec.dims[..] else {
-            return Err(odd());
-        };
+        let (_, [channels, height, width]) = planar(model, &spec.dims).ok_or_else(odd)?;
         let dtype = to_data_type(spec.dtype).ok_or_else(odd)?;
         let field = |channels: usize, seed: u64| -> Result<Vec<f32>, Error> {
             let dims = [None, Some(channels), Some(height), Some(width)];
             let float = sepconv_data::Dtype::F32;
-            let spec = InputSpec::new(&spec.name, float, dims.to_vec());
+            let spec = InputSpec {
+                layout: Some(Layout::Nchw),
+                ..InputSpec::new(&spec.name, float, dims.to_vec())
+            };
             let arrays = synthetic(&[spec], self.samples, seed, SyntheticKind::Normal)?;
             let first = arrays.into_iter().next().and_then(to_tensor);
             let values = first.as_ref().and_then(Tensor::to_f32);
             Ok(values.ok_or_else(odd)?.into_owned())
         };
+        let layout = layout_of(model);
         let (own, common) = (
             field(channels, self.seed)?,
             field(1, self.seed.wrapping_add(1))?,
@@ -213,9 +196,13 @@ impl Pictures {
                 .copied()
                 .unwrap_or(none)
         };
-        let mut values = Vec::with_capacity(own.len());
+        let mut values = vec![0.0; own.len()];
         for (i, own) in own.iter().enumerate() {
             let (sample, c, at) = (i / (channels * plane), i / plane % channels, i % plane);
+            let place = match layout {
+                Layout::Nchw => i,
+                Layout::Nhwc => (sample * plane + at) * channels + c,
+            };
             let common = f64::from(common[sample * plane + at]);
             let normal = if channels == 1 {
                 f64::from(*own)
@@ -233,9 +220,10 @@ impl Pictures {
                 }
                 None => value,
             };
-            values.push(value as f32);
+            values[place] = value as f32;
         }
-        let shape = vec![self.samples, channels, height, width];
+        let mut shape = spec.dims.clone();
+        shape[0] = self.samples;
         let tensor = Tensor::from_floats(spec.dtype, shape, values).ok_or_else(odd)?;
         let bytes = tensor.data().map(|d| d.to_vec()).ok_or_else(odd)?;
         Ok(Array::new(dtype, tensor.dims().to_vec(), bytes)?)
@@ -251,23 +239,19 @@ enum Range {
     Byte,
 }
 
-fn median_deviation(map: &Tensor) -> f64 {
-    let (Some(values), [rows, channels, ..]) = (map.to_f32(), map.dims()) else {
-        return 1.0;
+/// The layout of the only input.
+fn layout_of(model: &Loaded) -> Layout {
+    let specs = data_specs(model).unwrap_or_default();
+    specs.first().map_or(Layout::Nchw, |s| s.layout_or(None))
+}
+
+/// The batch, and the channels, rows and columns of the only input, of that shape.
+fn planar(model: &Loaded, dims: &[usize]) -> Option<(usize, [usize; 3])> {
+    let &[batch, a, b, c] = dims else {
+        return None;
     };
-    let plane = values.len() / (rows * channels).max(1);
-    let mut deviations: Vec<f64> = values
-        .chunks_exact(plane.max(1))
-        .map(|c| {
-            let n = c.len() as f64;
-            let mean = c.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-            (c.iter()
-                .map(|v| (f64::from(*v) - mean).powi(2))
-                .sum::<f64>()
-                / n)
-                .sqrt()
-        })
-        .collect();
-    deviations.sort_by(f64::total_cmp);
-    deviations.get(deviations.len() / 2).copied().unwrap_or(1.0)
+    Some(match layout_of(model) {
+        Layout::Nchw => (batch, [a, b, c]),
+        Layout::Nhwc => (batch, [c, a, b]),
+    })
 }

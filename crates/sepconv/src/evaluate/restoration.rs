@@ -3,6 +3,10 @@
 //! SSIM: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to
 //! structural similarity", IEEE TIP 13(4), 2004, equation 13 with the weights of section III-B.
 
+use std::borrow::Cow;
+
+use sepconv_data::Layout;
+
 use super::measure::{Against, Measure, Metric};
 
 /// Extent of the Gaussian window.
@@ -12,13 +16,29 @@ const SIGMA: f64 = 1.5;
 const K1: f64 = 0.01;
 const K2: f64 = 0.03;
 
-/// Channels, rows and columns of a sample that is a picture: `[c, h, w]` with at most four
-/// channels and more than one row and column.
-pub(super) fn picture(sample: &[usize]) -> Option<[usize; 3]> {
-    match *sample {
-        [c @ 1..=4, h, w] if h > 1 && w > 1 => Some([c, h, w]),
-        _ => None,
-    }
+/// Where the values of a picture lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    channels: usize,
+    rows: usize,
+    columns: usize,
+    layout: Layout,
+}
+
+/// The shape of a sample that is a picture: `[c, h, w]` with at most four channels, or else
+/// `[h, w, c]` with 1, 3 or 4, and more than one row and column.
+pub(super) fn picture(sample: &[usize]) -> Option<Shape> {
+    let (channels, rows, columns, layout) = match *sample {
+        [c @ 1..=4, h, w] => (c, h, w, Layout::Nchw),
+        [h, w, c @ (1 | 3 | 4)] => (c, h, w, Layout::Nhwc),
+        _ => return None,
+    };
+    (rows > 1 && columns > 1).then_some(Shape {
+        channels,
+        rows,
+        columns,
+        layout,
+    })
 }
 
 /// Figures of one picture.
@@ -31,19 +51,37 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    /// Compares a picture `[c, h, w]` with the one wanted; `peak` is the largest value that a
-    /// picture can have. Values are taken as they are: nothing is clamped or rounded.
-    pub fn of(target: &[f64], output: &[f64], [c, h, w]: [usize; 3], peak: f64) -> Self {
+    /// Compares a picture with the one wanted; `peak` is the largest value that a picture can have.
+    /// Values are taken as they are: nothing is clamped or rounded.
+    pub fn of(target: &[f64], output: &[f64], shape: Shape, peak: f64) -> Self {
         let squares = target.iter().zip(output).map(|(a, b)| (a - b) * (a - b));
-        let mse = squares.sum::<f64>() / (c * h * w) as f64;
-        let area = h * w;
-        let ssim = (h >= WINDOW && w >= WINDOW).then(|| {
-            let channels = target.chunks_exact(area).zip(output.chunks_exact(area));
-            channels.map(|(a, b)| ssim(a, b, w, peak)).sum::<f64>() / c as f64
+        let mse = squares.sum::<f64>() / target.len() as f64;
+        let large = shape.rows >= WINDOW && shape.columns >= WINDOW;
+        let ssim = large.then(|| {
+            let of = |c: usize| {
+                let (a, b) = (shape.channel(target, c), shape.channel(output, c));
+                ssim(&a, &b, shape.columns, peak)
+            };
+            (0..shape.channels).map(of).sum::<f64>() / shape.channels as f64
         });
         Self {
             psnr: 10.0 * (peak * peak / mse).log10(),
             ssim,
+        }
+    }
+}
+
+impl Shape {
+    /// The values of one channel, row by row.
+    fn channel<'v>(&self, values: &'v [f64], channel: usize) -> Cow<'v, [f64]> {
+        let area = self.rows * self.columns;
+        match self.layout {
+            Layout::Nchw => Cow::Borrowed(&values[channel * area..][..area]),
+            Layout::Nhwc => values[channel..]
+                .iter()
+                .step_by(self.channels)
+                .copied()
+                .collect(),
         }
     }
 }
@@ -120,7 +158,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const SHAPE: [usize; 3] = [2, 13, 17];
+    const SHAPE: Shape = Shape {
+        channels: 2,
+        rows: 13,
+        columns: 17,
+        layout: Layout::Nchw,
+    };
+
+    fn shape(sample: [usize; 3]) -> Shape {
+        picture(&sample).unwrap()
+    }
 
     /// Two pictures that the Python below makes too.
     fn pictures() -> (Vec<f64>, Vec<f64>) {
@@ -159,6 +206,25 @@ mod tests {
     }
 
     #[test]
+    fn channels_last_have_the_same_figures() {
+        let (a, b) = pictures();
+        let last = |values: &[f64]| -> Vec<f64> {
+            let of = |i: usize| values[i % 2 * 13 * 17 + i / 2];
+            (0..values.len()).map(of).collect()
+        };
+        let shape = Shape {
+            layout: Layout::Nhwc,
+            ..SHAPE
+        };
+        let (first, seen) = (
+            Picture::of(&a, &b, SHAPE, 1.0),
+            Picture::of(&last(&a), &last(&b), shape, 1.0),
+        );
+        assert_eq!(seen.ssim, first.ssim);
+        assert!((seen.psnr - first.psnr).abs() < 1e-12);
+    }
+
+    #[test]
     fn a_picture_is_like_itself() {
         let (a, _) = pictures();
         let seen = Picture::of(&a, &a, SHAPE, 1.0);
@@ -169,9 +235,9 @@ mod tests {
     #[test]
     fn psnr_by_hand_and_small_pictures_without_ssim() {
         // A mean squared error of 0.01 at a peak of 1 is 20 dB.
-        let seen = Picture::of(&[0.0; 4], &[0.1; 4], [1, 2, 2], 1.0);
+        let seen = Picture::of(&[0.0; 4], &[0.1; 4], shape([1, 2, 2]), 1.0);
         assert!((seen.psnr - 20.0).abs() < 1e-12 && seen.ssim.is_none());
-        let large = Picture::of(&[0.0; 121], &[1.0; 121], [1, 11, 11], 1.0);
+        let large = Picture::of(&[0.0; 121], &[1.0; 121], shape([1, 11, 11]), 1.0);
         // Both constant: c1 c2 / ((1 + c1) c2).
         assert!((large.ssim.unwrap() - 1e-4 / 1.0001).abs() < 1e-12);
         let both = measures("y", &[large, large]);
@@ -181,8 +247,21 @@ mod tests {
 
     #[test]
     fn what_pictures_are() {
-        assert_eq!(picture(&[3, 8, 9]), Some([3, 8, 9]));
-        for other in [&[64, 8, 8][..], &[3, 1, 1], &[3, 8], &[1, 3, 8, 8]] {
+        let of = |sample: [usize; 3]| {
+            let s = shape(sample);
+            (s.channels, s.rows, s.columns, s.layout)
+        };
+        assert_eq!(of([3, 8, 9]), (3, 8, 9, Layout::Nchw));
+        assert_eq!(of([2, 8, 3]), (2, 8, 3, Layout::Nchw));
+        assert_eq!(of([8, 9, 3]), (3, 8, 9, Layout::Nhwc));
+        assert_eq!(of([8, 9, 1]), (1, 8, 9, Layout::Nhwc));
+        for other in [
+            &[64, 8, 8][..],
+            &[8, 8, 2],
+            &[3, 1, 1],
+            &[3, 8],
+            &[1, 3, 8, 8],
+        ] {
             assert_eq!(picture(other), None);
         }
     }

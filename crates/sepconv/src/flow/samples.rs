@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use sepconv_data::Dataset;
+use sepconv_data::{Dataset, Layout};
 use sepconv_ir::Tensor;
 use sepconv_targets::InputSpec;
 
 use crate::error::Error;
 use crate::evaluate::session_specs;
+use crate::inputs::data_specs;
 use crate::loaded::Loaded;
 use crate::runner::to_tensor;
 
@@ -21,6 +22,7 @@ pub(crate) struct Samples {
     dataset: Dataset,
     batch: usize,
     specs: Vec<InputSpec>,
+    layouts: Vec<Layout>,
     kept: Mutex<BTreeMap<usize, Vec<Tensor>>>,
     keeps: bool,
 }
@@ -35,6 +37,10 @@ impl Samples {
             file: model.file(),
             keeps: bytes.saturating_mul(dataset.len()) <= KEPT_INPUTS,
             specs: session_specs(model, &dataset, batch)?,
+            layouts: data_specs(model)?
+                .iter()
+                .map(|spec| spec.layout_or(None))
+                .collect(),
             dataset,
             batch,
             kept: Mutex::default(),
@@ -69,6 +75,11 @@ impl Samples {
     /// The graph inputs as they are run.
     pub fn specs(&self) -> &[InputSpec] {
         &self.specs
+    }
+
+    /// The layouts of the graph inputs, where those are pictures.
+    pub fn layouts(&self) -> &[Layout] {
+        &self.layouts
     }
 
     /// The inputs of a batch, one per graph input.

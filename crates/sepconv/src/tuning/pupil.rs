@@ -41,7 +41,9 @@ pub(crate) enum Place {
 
 impl Pupil<'_> {
     fn make(&self, index: usize, draw: Option<Draw>) -> Result<Example, Error> {
-        let inputs = self.augment.apply(self.samples.inputs(index)?, draw);
+        let inputs = self
+            .augment
+            .apply(self.samples.inputs(index)?, self.samples.layouts(), draw);
         let run = |session: &dyn Session| {
             let outputs = session.run(&inputs);
             outputs.map_err(|source| Error::Target {

@@ -156,7 +156,8 @@ impl Part<'_> {
     /// That the network computes what the runtime does.
     fn check(&self, work: &Work<'_>, model: &Loaded, wanted: &[ValueId]) -> Result<(), Error> {
         // As the example is that the network is handed.
-        let inputs = self.settings.augment.apply(work.samples.inputs(0)?, None);
+        let (first, layouts) = (work.samples.inputs(0)?, work.samples.layouts());
+        let inputs = self.settings.augment.apply(first, layouts, None);
         let expected = work.session(model, wanted)?.run(&inputs);
         let expected = expected.map_err(|source| Error::Target {
             file: model.file(),

@@ -1,22 +1,33 @@
 //! Inputs to run models on: seeded synthetic ones, or a data set's.
 
+mod head;
+mod indices;
+mod layout;
+pub(crate) mod magnitudes;
+mod warnings;
+
+pub use warnings::DataWarning;
+
 use std::path::{Path, PathBuf};
 
 use sepconv_data::{
     Array, Dataset, InputSpec, Labels, Part, Preprocess, Request, SharedArray, SyntheticKind,
     synthetic,
 };
-use sepconv_ir::{Dim, Tensor};
+use sepconv_ir::{Dim, Tensor, ValueId};
 
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::metrics::class_rows;
 use crate::runner::{to_data_type, to_tensor};
 
+use indices::indices;
+use layout::layout;
+
 /// A data set and how it is to be read.
 #[derive(Debug, Clone, Default)]
 pub struct DataSource {
-    /// `.npz`, `.npy`, a folder of pictures, or an ONNX test set.
+    /// `.npz`, `.npy`, a folder of pictures, or an ONNX test set: [`Dataset::open`].
     pub path: PathBuf,
     /// Arrays at hand in place of a file: one per graph input, in the order of the graph, samples
     /// first.
@@ -93,7 +104,8 @@ fn class_count(model: &Loaded) -> Option<usize> {
     class_rows(&dims).map(|(_, classes)| classes)
 }
 
-/// The model's inputs as a data set must fit them: free dimensions stay free unless pinned.
+/// The model's inputs as a data set must fit them: free dimensions stay free unless pinned. Where
+/// the graph tells the layout of pictures, or looks elements of constants up, that is there too.
 ///
 /// # Errors
 /// [`Error::Interface`] where an input is no tensor of numbers.
@@ -123,13 +135,25 @@ pub fn data_specs(model: &Loaded) -> Result<Vec<InputSpec>, Error> {
             Dim::Known(n) if !free(axis) => Some(*n as usize),
             _ => None,
         });
-        Ok(InputSpec::new(input.name.clone(), dtype, dims.collect()))
+        let spec = InputSpec::new(input.name.clone(), dtype, dims.collect());
+        Ok(read_by(model, input.value, spec, true))
     });
     specs.collect()
 }
 
+/// The spec with how the graph reads the input; with `fixed`, by extents of constants alone.
+fn read_by(model: &Loaded, input: ValueId, spec: InputSpec, fixed: bool) -> InputSpec {
+    let graph = model.graph();
+    InputSpec {
+        layout: layout(graph, input).filter(|_| spec.dims.len() == 4),
+        indices: indices(graph, &model.shapes, input, fixed),
+        ..spec
+    }
+}
+
 /// Seeded random inputs, `runs` sets of one tensor per graph input, of the batch that the
-/// model is costed for. Pictures are fields with the spatial correlation of natural images.
+/// model is costed for. Pictures are fields with the spatial correlation of natural images, indices
+/// those that the graph finds something for.
 ///
 /// # Errors
 /// [`Error::Interface`] where an input's shape is unknown.
@@ -144,11 +168,14 @@ pub fn synthetic_inputs(
         reason: "the shape of an input is unknown (pin it with --input-shape)".into(),
     };
     let concrete = model.input_specs().ok_or_else(unknown)?;
+    let inputs = model.shapes.inputs().iter();
     let specs = concrete
         .iter()
-        .map(|spec| {
+        .zip(inputs)
+        .map(|(spec, input)| {
             let dims = spec.dims.iter().map(|d| Some(*d)).collect();
-            Some(InputSpec::new(&spec.name, to_data_type(spec.dtype)?, dims))
+            let spec = InputSpec::new(&spec.name, to_data_type(spec.dtype)?, dims);
+            Some(read_by(model, input.value, spec, false))
         })
         .collect::<Option<Vec<_>>>()
         .ok_or_else(unknown)?;

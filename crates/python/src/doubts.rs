@@ -1,0 +1,57 @@
+//! What is odd about data, as Python's warnings.
+
+use std::ffi::CString;
+
+use pyo3::exceptions::PyUserWarning;
+use pyo3::prelude::*;
+use sepconv::{DataSource, DataWarning, Loaded, Settings, Source};
+
+use crate::work::Failure;
+
+/// What is odd about the data that settings name, a sentence each.
+pub fn of(settings: &Settings, model: impl FnOnce() -> Result<Loaded, Failure>) -> Vec<String> {
+    let calib = settings.calibration.as_ref().map(|c| &c.source);
+    let calib = calib.and_then(|source| match source {
+        Source::Data(data) => Some(data),
+        Source::Pictures(_) => None,
+    });
+    let sources: Vec<&DataSource> = calib.into_iter().chain(&settings.eval).collect();
+    if sources.is_empty() {
+        return Vec::new();
+    }
+    // What can't be opened is an error of the work itself.
+    let Ok(model) = model() else {
+        return Vec::new();
+    };
+    let warnings = sources
+        .into_iter()
+        .map(|s| s.warnings(&model, settings.target));
+    let mut told: Vec<String> = Vec::new();
+    for warning in warnings.flat_map(Result::unwrap_or_default) {
+        let text = match &warning {
+            DataWarning::Range { factor, .. } if *factor < 1.0 => {
+                format!(
+                    "{warning} (scale=1/{:.0} would bring them near)",
+                    1.0 / factor
+                )
+            }
+            DataWarning::Range { .. } => format!("{warning} (see scale)"),
+            other => other.to_string(),
+        };
+        if !told.contains(&text) {
+            told.push(text);
+        }
+    }
+    told
+}
+
+/// Hands them to Python's `warnings`.
+pub fn warn(py: Python<'_>, doubts: &[String]) -> PyResult<()> {
+    let category = py.get_type::<PyUserWarning>();
+    for text in doubts {
+        // A name with a zero byte is no name of a file or an input.
+        let text = CString::new(text.replace('\0', "?"))?;
+        PyErr::warn(py, &category, &text, 3)?;
+    }
+    Ok(())
+}
