@@ -1,19 +1,21 @@
 //! Tables for people, JSON for machines, one line for errors.
 
 use std::io::{IsTerminal, Write};
+use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
 use sepconv::Measure;
 use serde::Serialize;
 
 use crate::args::Global;
-use crate::progress::Bar;
+use crate::progress::{Medium, Shown};
 
 /// Where and how a command prints. Colours appear on terminals only.
 pub struct Output {
     json: bool,
     quiet: bool,
     verbose: bool,
+    begun: Instant,
 }
 
 const BOLD: Style = Style::new().bold();
@@ -26,6 +28,7 @@ impl Output {
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose,
+            begun: Instant::now(),
         }
     }
 
@@ -75,15 +78,17 @@ impl Output {
 
     /// Prints an error on one line of standard error.
     pub fn error(&self, error: &anyhow::Error) {
-        let text = chain(error);
-        let line = text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>();
-        let line = format!("{RED}error:{RED:#} {}\n", line.join(" "));
-        let _ = anstream::stderr().write_all(line.as_bytes());
+        print_error(&chain(error));
     }
 
-    /// A progress bar on a terminal, nothing elsewhere.
-    pub fn progress(&self) -> Bar {
-        Bar::new(!self.quiet && !self.json && std::io::stderr().is_terminal())
+    /// Shows progress on standard error: a bar on a terminal, lines elsewhere.
+    pub fn progress(&self) -> Shown {
+        let medium = match std::io::stderr().is_terminal() {
+            _ if self.quiet => Medium::Nothing,
+            true => Medium::Terminal,
+            false => Medium::Log,
+        };
+        Shown::new(medium, self.begun)
     }
 
     /// Prints rows in aligned columns, the first to the left, the others to the right.
@@ -110,6 +115,13 @@ impl Output {
             self.line(format(&mut row.iter().map(String::as_str)));
         }
     }
+}
+
+/// Prints an error on one line of standard error.
+pub fn print_error(text: &str) {
+    let line = text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>();
+    let line = format!("{RED}error:{RED:#} {}\n", line.join(" "));
+    let _ = anstream::stderr().write_all(line.as_bytes());
 }
 
 /// An error with its context, leaving out causes that the message before them quotes.

@@ -10,6 +10,7 @@ use memmap2::Mmap;
 use tempfile::NamedTempFile;
 
 use crate::error::OnnxError;
+use crate::staging::{Temporary, undisturbed};
 
 /// Bytes of a mapping that are looked at before they are released.
 const PART: usize = 1 << 26;
@@ -91,6 +92,8 @@ pub(crate) fn map(path: &Path) -> Result<Mapping, OnnxError> {
 #[derive(Debug)]
 pub struct Staged {
     temp: NamedTempFile,
+    /// Where it is now, for a program that ends meanwhile.
+    known: Temporary,
     path: PathBuf,
     force: bool,
 }
@@ -106,19 +109,20 @@ impl Staged {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Self, OnnxError> {
         let io = |source| io_error(path, source);
-        let temp = Self::beside(path, force)?;
+        let (temp, known) = Self::beside(path, force)?;
         let mut out = BufWriter::with_capacity(1 << 20, temp);
         write(&mut out).map_err(io)?;
         let temp = out.into_inner().map_err(|e| io(e.into_error()))?;
         Ok(Self {
             temp,
+            known,
             path: path.to_owned(),
             force,
         })
     }
 
     /// A temporary file beside `path`.
-    fn beside(path: &Path, force: bool) -> Result<NamedTempFile, OnnxError> {
+    fn beside(path: &Path, force: bool) -> Result<(NamedTempFile, Temporary), OnnxError> {
         let io = |source| io_error(path, source);
         if path.is_dir() {
             return Err(io(io::ErrorKind::IsADirectory.into()));
@@ -139,10 +143,13 @@ impl Staged {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
+        let _undisturbed = undisturbed();
         // tempfile's error names its own temporary path, which says nothing to the user.
-        builder
+        let temp = builder
             .tempfile_in(folder)
-            .map_err(|e| io(e.raw_os_error().map_or(e, io::Error::from_raw_os_error)))
+            .map_err(|e| io(e.raw_os_error().map_or(e, io::Error::from_raw_os_error)))?;
+        let known = Temporary::file(temp.path());
+        Ok((temp, known))
     }
 
     /// Copies a mapped file beside `path`. Blocks of zeros become holes where the file system has
@@ -150,7 +157,7 @@ impl Staged {
     pub(crate) fn copy(path: &Path, force: bool, map: &Mapping) -> Result<Self, OnnxError> {
         const ZEROS: &[u8] = &[0; 1 << 16];
         let io = |source| io_error(path, source);
-        let mut temp = Self::beside(path, force)?;
+        let (mut temp, known) = Self::beside(path, force)?;
         let file = temp.as_file_mut();
         map.visit(&mut |part| {
             for block in part.chunks(ZEROS.len()) {
@@ -166,6 +173,7 @@ impl Staged {
         file.set_len(map.as_ref().len() as u64).map_err(io)?;
         Ok(Self {
             temp,
+            known,
             path: path.to_owned(),
             force,
         })
@@ -182,7 +190,13 @@ impl Staged {
     /// [`OnnxError::Exists`] where the destination appeared meanwhile and `force` is not set;
     /// [`OnnxError::Io`].
     pub fn commit(self) -> Result<(), OnnxError> {
-        let Self { temp, path, force } = self;
+        let Self {
+            temp,
+            known: _known,
+            path,
+            force,
+        } = self;
+        let _undisturbed = undisturbed();
         let kept = if force {
             temp.persist(&path)
         } else {

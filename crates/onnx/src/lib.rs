@@ -24,6 +24,7 @@ mod inline;
 pub mod proto;
 mod rope;
 mod scope;
+mod staging;
 mod tensor;
 mod wire;
 
@@ -33,3 +34,4 @@ pub use error::OnnxError;
 pub use export::Detached;
 pub use file::{Staged, write_atomic};
 pub use rope::Rope;
+pub use staging::{Temporary, remove_temporary};

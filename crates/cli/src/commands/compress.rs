@@ -13,6 +13,7 @@ use crate::args::CompressArgs;
 use crate::commands::compare::print_outputs;
 use crate::commands::settings::settings;
 use crate::files::{self, command_line};
+use crate::interrupt;
 use crate::output::{Output, bytes, db, quantity, si, stderr};
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
@@ -28,8 +29,10 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     check_free(args, &output)?;
     let progress = out.progress();
     let outcome = compress_file(&args.model, &output, &settings, &progress)?;
+    interrupt::wrote(&output);
     if let Some(path) = &args.save_plan {
         outcome.plan.write(path, settings.force)?;
+        interrupt::wrote(path);
     }
     let points = match &args.fit.report {
         Some(_) => {
