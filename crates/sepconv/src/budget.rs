@@ -10,7 +10,7 @@ use crate::judge::Judge;
 use crate::loaded::Loaded;
 use crate::planning::{Costs, Planning, SHARE, Settled, Solution, Timer, Unit, Written};
 use crate::prepared::Prepared;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::search::search;
 use crate::settings::{Budget, DataFree, Settings};
 use crate::tighten::to_fraction;
@@ -358,6 +358,7 @@ fn within(
     calibration: Option<&CalibrationSettings>,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    let stage = Stage::begin(progress, "searching", TRIES);
     let judge = Judge::new(model, settings, calibration, progress)?;
     // What the judge looks at must be held out of the fits.
     let calibration = calibration.map(|c| judge.spares(c));
@@ -369,7 +370,8 @@ fn within(
     let (mut low, mut high) = (planning.least(), 1.0);
     let mut best: Option<Compressed> = None;
     let mut closest = f64::INFINITY;
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
+        stage.step(tried)?;
         let middle = (low.max(0.02) * high).sqrt();
         if high - middle < 0.01 {
             break;
