@@ -1,11 +1,13 @@
 //! Tables for people, JSON for machines, one line for errors.
 
+use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
 use sepconv::Measure;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::Global;
 use crate::progress::{Medium, Shown};
@@ -16,6 +18,8 @@ pub struct Output {
     quiet: bool,
     verbose: bool,
     begun: Instant,
+    /// Those that JSON has yet to list.
+    warnings: Cell<Vec<String>>,
 }
 
 const BOLD: Style = Style::new().bold();
@@ -29,6 +33,7 @@ impl Output {
             quiet: global.quiet,
             verbose: global.verbose,
             begun: Instant::now(),
+            warnings: Cell::default(),
         }
     }
 
@@ -42,13 +47,41 @@ impl Output {
         self.verbose
     }
 
-    /// Prints a value as JSON, where machines read.
+    /// Prints a value as JSON, where machines read; an object with the warnings so far, if there were
+    /// any, in its list `warnings`.
     pub fn json(&self, value: &impl Serialize) {
-        if self.json
-            && let Ok(text) = serde_json::to_string_pretty(value)
-        {
+        if !self.json {
+            return;
+        }
+        let warnings = self.warnings.take();
+        let text = match (warnings.is_empty(), serde_json::to_value(value)) {
+            (false, Ok(Value::Object(mut object))) => {
+                let list = object
+                    .entry("warnings")
+                    .or_insert_with(|| Vec::<Value>::new().into());
+                if let Value::Array(list) = list {
+                    list.extend(warnings.into_iter().map(Value::from));
+                }
+                serde_json::to_string_pretty(&object)
+            }
+            _ => serde_json::to_string_pretty(value),
+        };
+        if let Ok(text) = text {
             self.raw(&format!("{text}\n"));
         }
+    }
+
+    /// Prints a warning on standard error: the command goes on, and what comes of it may not be
+    /// what was meant. Call before [`Output::json`].
+    pub fn warning(&self, text: impl AsRef<str>) {
+        let text = one_line(text.as_ref());
+        if !self.quiet {
+            let line = format!("{YELLOW}warning:{YELLOW:#} {text}\n");
+            let _ = anstream::stderr().write_all(line.as_bytes());
+        }
+        let mut warnings = self.warnings.take();
+        warnings.push(text);
+        self.warnings.set(warnings);
     }
 
     /// Prints a line for people.
@@ -119,9 +152,13 @@ impl Output {
 
 /// Prints an error on one line of standard error.
 pub fn print_error(text: &str) {
-    let line = text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>();
-    let line = format!("{RED}error:{RED:#} {}\n", line.join(" "));
+    let line = format!("{RED}error:{RED:#} {}\n", one_line(text));
     let _ = anstream::stderr().write_all(line.as_bytes());
+}
+
+fn one_line(text: &str) -> String {
+    let lines = text.split(['\n', '\r']).map(str::trim);
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// An error with its context, leaving out causes that the message before them quotes.

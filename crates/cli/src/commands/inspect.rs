@@ -17,6 +17,7 @@ pub fn run(args: &InspectArgs, out: &Output) -> Result<()> {
     let found = inspect(&model, &progress)?;
     drop(progress);
     out.json(&found);
+    found.warnings.iter().for_each(|w| out.warning(w));
     summary(&found, out);
     layers(&found, out);
     args.report
@@ -45,9 +46,6 @@ fn summary(m: &Inspection, out: &Output) {
             "  assumed     {} (pin with --input-shape)",
             m.assumed.join(", ")
         ));
-    }
-    for warning in &m.warnings {
-        out.note(warning);
     }
     out.line("");
 }
