@@ -284,8 +284,6 @@ pub struct CompareArgs {
     /// The model that is held against it
     #[arg(value_name = "MODEL")]
     pub b: PathBuf,
-    #[command(flatten)]
-    pub inputs: InputArgs,
     /// Number of random inputs
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub samples: usize,
@@ -298,6 +296,9 @@ pub struct CompareArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub shapes: ShapeArgs,
+    // Last: it begins a section of the help.
+    #[command(flatten)]
+    pub inputs: InputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -329,8 +330,6 @@ pub struct EvalArgs {
 pub struct RunArgs {
     /// ONNX model
     pub model: PathBuf,
-    #[command(flatten)]
-    pub inputs: InputArgs,
     /// Where to write the outputs: an .npz with arrays named like the graph outputs
     #[arg(long, short, value_name = "OUT")]
     pub output: PathBuf,
@@ -347,6 +346,9 @@ pub struct RunArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub shapes: ShapeArgs,
+    // Last: it begins a section of the help.
+    #[command(flatten)]
+    pub inputs: InputArgs,
 }
 
 #[derive(Debug, Args)]

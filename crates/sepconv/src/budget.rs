@@ -62,8 +62,11 @@ fn meet_with(
         return by_planner(model, prepared, settings, calibration, &**planner, progress);
     }
     let mut planned = |unit, fraction| {
+        if !(fraction > 0.0 && fraction < 1.0) {
+            return Err(prepared.failed(PassError::Budget(fraction)));
+        }
         // What is only counted is known before the work that measures the rest.
-        if fraction > 0.0 && matches!(unit, Unit::Macs | Unit::Params | Unit::Size) {
+        if matches!(unit, Unit::Macs | Unit::Params | Unit::Size) {
             let least = Costs::counted(model, prepared, unit).least();
             if fraction < least {
                 let target = fraction;
