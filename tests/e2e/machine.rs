@@ -1,8 +1,8 @@
 //! What machines read: JSON, completions, the man page, exit codes; and plain text without colour.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::{Scratch, ask, compress, digits, digits_eval, sepconv};
+use crate::support::{Scratch, compress, digits, digits_eval, sepconv};
 
 #[test]
 fn every_command_prints_json() {
@@ -113,25 +113,20 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
-fn a_long_run_tells_of_its_stages_in_plain_lines_and_a_quiet_one_does_not() {
+fn data_is_named_alike_everywhere_and_the_former_name_is_taken() {
     let scratch = Scratch::new();
-    let [model, out] = ["long.onnx", "out.npz"].map(|name| scratch.path(name));
-    ask(json!({"do": "build", "case": "long", "out": model}));
-    let run = ["run", &model, "--output", &out, "--force"];
-    let log = sepconv(&run).log();
-    let lines: Vec<&str> = log.lines().collect();
-    assert!(lines.len() >= 2, "{log}");
-    assert_eq!(lines[0], "running: 0 of 1 run, 5 s so far");
-    let last = lines.last().unwrap();
-    assert!(last.starts_with("running: 1 run, done in "), "{log}");
-    let plain = |c: char| c == '\n' || c.is_ascii_graphic() || c == ' ';
-    assert!(log.chars().all(plain), "{log}");
-    let quiet = sepconv(&[&run[..], &["--quiet"]].concat());
-    assert_eq!((quiet.ok().as_str(), quiet.log().as_str()), ("", ""));
-    // Data by the name that all commands know, and by the former one.
-    let same = |name: &str| {
-        let args = ["run", &model, name, "missing.npz", "-o", &out, "--force"];
-        sepconv(&args).refused()
+    let (model, out) = (digits().path, scratch.path("out.npz"));
+    let said = |name: &str| {
+        let data = [name, "missing.npz"];
+        let run = sepconv(&[&["run", &model, "-o", &out][..], &data].concat());
+        let compare = sepconv(&[&["compare", &model, &model][..], &data].concat());
+        (run.refused(), compare.refused())
     };
-    assert_eq!(same("--data"), same("--input"));
+    assert_eq!(said("--data"), said("--input"));
+    // Data are read as everywhere: with preprocessing, and so many of them.
+    let data = ["--data", &digits_eval(), "--scale", "1/255"];
+    let some = ["--max-samples", "3", "--json"];
+    let compare = ["compare", &model, &model];
+    let seen = sepconv(&[&compare[..], &data, &some].concat()).json();
+    assert_eq!(seen["runs"], 3);
 }

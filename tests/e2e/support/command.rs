@@ -57,11 +57,6 @@ impl Finished {
         lines.collect()
     }
 
-    /// Standard error as it is.
-    pub fn log(&self) -> String {
-        String::from_utf8(self.output.stderr.clone()).unwrap()
-    }
-
     /// Standard output of a run that has to succeed.
     #[track_caller]
     pub fn ok(&self) -> String {
