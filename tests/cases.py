@@ -360,6 +360,14 @@ def huge_data(folder):
         file.write(array(6, 4, 3, 3).tobytes())
 
 
+def long():
+    """Convolutions one behind the other, whose forward pass takes many seconds."""
+    names = ["x", *(f"h{i}" for i in range(59)), "y"]
+    nodes = [conv([a, "w"], b, name=b, pads=[1, 1, 1, 1]) for a, b in zip(names, names[1:])]
+    dims = (1, 64, 512, 512)
+    return model(nodes, {"w": array(64, 64, 3, 3) / 24}, outputs={"y": dims}, inputs={"x": dims})
+
+
 def double():
     """Weights of 64 bits, of a grouped convolution with a norm and of a strided one."""
     rng = np.random.default_rng(5)
@@ -422,7 +430,7 @@ def mixed():
 
 
 # Those that a test asks for by name.
-OTHERS = {"modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "double": double}
+OTHERS = {"modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

@@ -88,7 +88,7 @@ fn onnx_runtime_and_tract_agree_on_rank_2_models() {
         let [inputs, outputs] = ["inputs.npz", "outputs.npz"].map(|n| scratch.path(n));
         let out = model.at_rank_2();
         model.inputs(&inputs);
-        sepconv(&["run", &out, "--input", &inputs, "--output", &outputs]).ok();
+        sepconv(&["run", &out, "--data", &inputs, "--output", &outputs]).ok();
         let seen = ask(json!({
             "do": "outputs", "model": out, "inputs": inputs, "outputs": outputs
         }));

@@ -142,7 +142,7 @@ fn transposed_convolutions_are_calibrated() {
             let out = scratch.path("out.onnx");
             let all = ["compress", &model, "-o", &out, "--rank", "1", "--force"];
             sepconv(&[&all, options].concat()).ok();
-            let found = sepconv(&["compare", &model, &out, "--input", &data, "--json"]).json();
+            let found = sepconv(&["compare", &model, &out, "--data", &data, "--json"]).json();
             found["outputs"][0]["snr_db"].as_f64().unwrap()
         };
         let (free, fitted) = (snr(&["--data-free=weights"]), snr(&["--calib", &data]));

@@ -111,3 +111,22 @@ fn wrong_usage_exits_with_2() {
         assert_ne!(run.stderr(), "", "{run}");
     }
 }
+
+#[test]
+fn data_is_named_alike_everywhere_and_the_former_name_is_taken() {
+    let scratch = Scratch::new();
+    let (model, out) = (digits().path, scratch.path("out.npz"));
+    let said = |name: &str| {
+        let data = [name, "missing.npz"];
+        let run = sepconv(&[&["run", &model, "-o", &out][..], &data].concat());
+        let compare = sepconv(&[&["compare", &model, &model][..], &data].concat());
+        (run.refused(), compare.refused())
+    };
+    assert_eq!(said("--data"), said("--input"));
+    // Data are read as everywhere: with preprocessing, and so many of them.
+    let data = ["--data", &digits_eval(), "--scale", "1/255"];
+    let some = ["--max-samples", "3", "--json"];
+    let compare = ["compare", &model, &model];
+    let seen = sepconv(&[&compare[..], &data, &some].concat()).json();
+    assert_eq!(seen["runs"], 3);
+}

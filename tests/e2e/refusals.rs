@@ -260,11 +260,11 @@ fn inputs_that_do_not_fit_are_refused() {
         let data = npz(&scratch, &format!("{name}.npz"), &[(array, dtype, shape)]);
         let out = scratch.path("out.npz");
         says(
-            &sepconv(&["run", &model, "--input", &data, "--output", &out]),
+            &sepconv(&["run", &model, "--data", &data, "--output", &out]),
             &[&data, "input"],
         );
         says(
-            &sepconv(&["compare", &model, &model, "--input", &data]),
+            &sepconv(&["compare", &model, &model, "--data", &data]),
             &[&data, "input"],
         );
     }
@@ -288,7 +288,7 @@ fn data_that_is_no_npz_is_refused() {
     for data in &files {
         says(&sepconv(&["eval", &model, "--data", data]), &[data]);
         says(
-            &sepconv(&["compare", &model, &model, "--input", data]),
+            &sepconv(&["compare", &model, &model, "--data", data]),
             &[data],
         );
     }

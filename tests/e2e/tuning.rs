@@ -95,7 +95,7 @@ fn a_coarse_model_learns_and_stays_a_valid_model() {
     let inputs = scratch.path("inputs.npz");
     digits().inputs(&inputs);
     let outputs = scratch.path("outputs.npz");
-    sepconv(&["run", &out, "--input", &inputs, "-o", &outputs]).ok();
+    sepconv(&["run", &out, "--data", &inputs, "-o", &outputs]).ok();
     let seen = ask(json!({"do": "outputs", "model": out, "inputs": inputs, "outputs": outputs}));
     assert!(worst(&seen["error"]) < 1e-3, "{seen}");
     // All but weights is as it was.

@@ -51,6 +51,19 @@ def network(inputs=("x",)):
     return model
 
 
+def long():
+    """Convolutions one behind the other, whose forward pass takes many seconds."""
+    weight = np.random.default_rng(0).standard_normal((64, 64, 3, 3)) / 24
+    values = ["x", *(f"h{i}" for i in range(59)), "y"]
+    nodes = [
+        helper.make_node("Conv", [a, "w"], [b], name=b, pads=[1, 1, 1, 1]) for a, b in zip(values, values[1:])
+    ]
+    shaped = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64, 512, 512])
+    tensor = numpy_helper.from_array(weight.astype(np.float32), "w")
+    graph = helper.make_graph(nodes, "long", [shaped("x")], [shaped("y")], [tensor])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def samples(count=48, seed=0):
     """Seeded inputs of `network`."""
     return np.random.default_rng(seed).standard_normal((count, 8, 12, 12), dtype=np.float32)

@@ -3,12 +3,15 @@
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import models
 import numpy as np
+import onnx
 import pytest
 
 import sepconv
@@ -120,3 +123,37 @@ def test_calls_from_several_threads(model, calib):
     for thread in threads:
         thread.join()
     assert results == [expected] * 3
+
+
+LONG = """
+import os, signal, sys, threading, time
+import models, sepconv
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sent = []
+
+def progress(stage, done, total):
+    # The closing check: a pass of it takes far longer than anybody waits.
+    if stage == "running" and not sent:
+        sent.append(None)
+        timer = threading.Timer(0.5, lambda: (sent.append(time.monotonic()), os.kill(os.getpid(), signal.SIGINT)))
+        timer.start()
+
+try:
+    sepconv.compress_file(sys.argv[1], sys.argv[2], rank=1, data_free="weights", progress=progress)
+except KeyboardInterrupt:
+    print(time.monotonic() - sent[1])
+"""
+
+
+def test_ctrl_c_is_heeded_within_a_long_forward_pass(tmp_path):
+    onnx.save(models.long(), tmp_path / "long.onnx")
+    paths = [str(tmp_path / name) for name in ("long.onnx", "out.onnx")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(models.__file__).parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", LONG, *paths], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 2.0
+    # What was staged goes with the interpreter, although its work has not ended.
+    assert [path.name for path in tmp_path.iterdir()] == ["long.onnx"]

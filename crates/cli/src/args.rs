@@ -1,16 +1,23 @@
 //! What can be typed.
 
+mod data;
+mod forms;
+#[cfg(test)]
+mod tests;
+mod tune;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use sepconv::data::{ChannelOrder, Crop, Layout, Preprocess, Resize, parse_number, parse_numbers};
-use sepconv::passes::{Lowering, lowering};
+use clap::{Args, Parser, Subcommand};
 use sepconv::targets::{self, Target};
-use sepconv::training::Compute;
-use sepconv::{DataSource, LatencyTarget, Order, Pins};
+use sepconv::{LatencyTarget, Pins};
+
+pub use data::{DataArgs, InputArgs};
+pub use forms::{DataFreeArg, LoweringArg, OrderArg};
+pub use tune::{LossArg, TuneArgs, TuneOptions};
 
 use crate::files::ReportArgs;
 
@@ -20,12 +27,29 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
+/// What the top command's help and the man page end with.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    refused or failed, with one line on standard error that names the file, the node and the
+       reason
+  2    wrong usage
+  130  interrupted (Ctrl-C, SIGINT)
+  143  ended by SIGTERM
+
+Long runs tell of their progress on standard error: a bar on a terminal, elsewhere a line per stage
+and one a minute; with --quiet nothing. Interrupted, a command ends within 2 seconds and leaves no
+half-written file.";
+
 /// Compress the convolutions of ONNX models into separable ones.
-///
-/// Exit codes: 0 done; 1 refused or failed, with one line on standard error that names the
-/// file, the node and the reason; 2 usage.
 #[derive(Debug, Parser)]
-#[command(name = "sepconv", version, styles = STYLES, max_term_width = 100)]
+#[command(
+    name = "sepconv",
+    version,
+    styles = STYLES,
+    max_term_width = 100,
+    after_help = EXIT_CODES
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -39,7 +63,7 @@ pub struct Global {
     /// Print JSON for machines instead of tables
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print nothing but errors
+    /// Print nothing but errors: no progress, notes or warnings either
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Print more: per-layer tables
@@ -243,117 +267,28 @@ pub struct FitArgs {
     /// Replace existing files
     #[arg(long)]
     pub force: bool,
-    /// Seed of synthetic inputs
-    #[arg(long, default_value_t = 0)]
+    /// Seed of synthetic inputs, and of what is drawn from data
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
     pub shapes: ShapeArgs,
     #[command(flatten)]
     pub data: DataArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct TuneArgs {
-    /// The original: the teacher
-    pub original: PathBuf,
-    /// The model that was made from it
-    pub model: PathBuf,
-    /// Where to write
-    #[arg(long, short, value_name = "OUT")]
-    pub output: PathBuf,
-    /// Unlabelled data: .npz, .npy, a folder of pictures, or ONNX test sets
-    #[arg(long, value_name = "DATA")]
-    pub calib: PathBuf,
-    #[command(flatten)]
-    pub options: TuneOptions,
-    /// Data on which all three models are evaluated
-    #[arg(long, value_name = "DATA")]
-    pub eval: Option<PathBuf>,
-    /// Replace an existing file
-    #[arg(long)]
-    pub force: bool,
-    /// Seed of the order of samples, of augmentation and of what is held out
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
-    pub shapes: ShapeArgs,
-    #[command(flatten)]
-    pub data: DataArgs,
-}
-
-/// How a model is trained.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Tuning")]
-pub struct TuneOptions {
-    /// Passes over the data, at most
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub epochs: usize,
-    /// Samples of a step [default: 32 for classes, fewer for maps of more than 640 elements]
-    #[arg(long, value_name = "N")]
-    pub batch: Option<usize>,
-    /// The largest step's size, relative to what it moves; falls to 0 along a cosine
-    /// [default: 0.0005 for classes, else 0.002]
-    #[arg(long, value_name = "X")]
-    pub learning_rate: Option<f64>,
-    /// How outputs are compared: divergence of classes, squares or differences [auto: kl for
-    /// classes, l2 for anything else]
-    #[arg(long, value_enum, default_value_t = LossArg::Auto)]
-    pub loss: LossArg,
-    /// Temperature of the divergence
-    #[arg(long, value_name = "T", default_value_t = 2.0)]
-    pub temperature: f64,
-    /// Weight of the values behind rewritten layers beside that of the outputs; 0 leaves them out
-    #[arg(long, value_name = "W", default_value_t = 0.1)]
-    pub block_weight: f64,
-    /// Train one rewritten layer after the other: for models too large for the whole
-    #[arg(long)]
-    pub block_wise: bool,
-    /// Epochs without a gain on the held-out samples after which training ends
-    #[arg(long, value_name = "N", default_value_t = 6)]
-    pub patience: usize,
-    /// Mirror half of the pictures
-    #[arg(long)]
-    pub flip: bool,
-    /// Shift pictures by up to N pixels
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub shift: usize,
-    /// What trains: cpu, cuda or cuda:N (an NVIDIA GPU), metal or metal:N (an Apple GPU); GPUs in
-    /// builds with the cargo feature of that name
-    #[arg(long, value_name = "DEVICE", default_value_t = Compute::Cpu)]
-    pub device: Compute,
-    /// Keep the state in this file after every epoch, and go on from it
-    #[arg(long, value_name = "FILE")]
-    pub state: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum LossArg {
-    /// By what the outputs are
-    Auto,
-    /// Kullback-Leibler divergence
-    Kl,
-    /// Mean square
-    L2,
-    /// Mean absolute difference
-    L1,
 }
 
 #[derive(Debug, Args)]
 pub struct CompareArgs {
     /// The original
+    #[arg(value_name = "ORIGINAL")]
     pub a: PathBuf,
-    /// The other
+    /// The model that is held against it
+    #[arg(value_name = "MODEL")]
     pub b: PathBuf,
-    /// Inputs: an .npz with arrays named like the graph inputs [default: seeded random ones]
-    #[arg(long, value_name = "NPZ")]
-    pub input: Option<PathBuf>,
     /// Number of random inputs
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8)]
     pub samples: usize,
-    /// Seed of random inputs
-    #[arg(long, default_value_t = 0)]
+    /// Seed of random inputs, and of what is drawn from data
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
     pub report: ReportArgs,
@@ -361,6 +296,9 @@ pub struct CompareArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub shapes: ShapeArgs,
+    // Last: it begins a section of the help.
+    #[command(flatten)]
+    pub inputs: InputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -370,11 +308,14 @@ pub struct EvalArgs {
     /// Data: an .npz with `images` (or an array named like the input) and `labels` or `target`,
     /// a folder with one sub-folder of pictures per class, or ONNX test sets; with --original
     /// also data without labels
-    #[arg(long)]
+    #[arg(long, value_name = "DATA")]
     pub data: PathBuf,
     /// The model that MODEL was made from: measures how close MODEL stays to it
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "ORIGINAL")]
     pub original: Option<PathBuf>,
+    /// Seed of what is drawn from data
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
     #[command(flatten)]
     pub report: ReportArgs,
     #[command(flatten)]
@@ -389,25 +330,25 @@ pub struct EvalArgs {
 pub struct RunArgs {
     /// ONNX model
     pub model: PathBuf,
-    /// Inputs: an .npz with arrays named like the graph inputs [default: seeded random ones]
-    #[arg(long, value_name = "NPZ")]
-    pub input: Option<PathBuf>,
-    /// Where to write the outputs, as arrays named like the graph outputs
-    #[arg(long, short, value_name = "NPZ")]
+    /// Where to write the outputs: an .npz with arrays named like the graph outputs
+    #[arg(long, short, value_name = "OUT")]
     pub output: PathBuf,
     /// Number of random inputs
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub samples: usize,
-    /// Seed of random inputs
-    #[arg(long, default_value_t = 0)]
+    /// Seed of random inputs, and of what is drawn from data
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
-    /// Replace an existing file
+    /// Replace existing files
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
     pub shapes: ShapeArgs,
+    // Last: it begins a section of the help.
+    #[command(flatten)]
+    pub inputs: InputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -418,8 +359,8 @@ pub struct BenchArgs {
     /// Runtime: tract, onnxruntime, openvino, or all that are available (repeatable)
     #[arg(long, value_name = "NAME", default_value = "tract")]
     pub target: Vec<String>,
-    /// Numbers of threads [default: 1 and all cores]
-    #[arg(long, value_name = "N,M", value_delimiter = ',')]
+    /// Threads of one run, several numbers with commas between [default: 1 and all cores]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
     pub threads: Vec<NonZeroUsize>,
     /// Rounds, in each of which every model is timed once
     #[arg(
@@ -432,11 +373,11 @@ pub struct BenchArgs {
     /// Instead: rounds until every model has been timed so long
     #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,
-    /// Seed of the random inputs
-    #[arg(long, default_value_t = 0)]
+    /// Seed of random inputs
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
-    /// Also write the figures as JSON
-    #[arg(long, short, value_name = "FILE")]
+    /// Where to write the figures as JSON, beside printing them
+    #[arg(long, short, value_name = "OUT")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub report: ReportArgs,
@@ -523,154 +464,5 @@ pub struct ShapeArgs {
 impl ShapeArgs {
     pub fn pins(&self) -> Result<Pins> {
         Ok(Pins::parse(&self.input_shape)?)
-    }
-}
-
-/// Preprocessing of data.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Data")]
-pub struct DataArgs {
-    /// Preprocessing from a TOML file with the keys scale, mean, std, channel-order, resize,
-    /// crop, layout
-    #[arg(long, value_name = "TOML")]
-    pub preprocess: Option<PathBuf>,
-    /// Factor on pixel values: a number or a fraction such as 1/255
-    #[arg(long, value_name = "X")]
-    pub scale: Option<String>,
-    /// Subtracted after scaling: per channel, or one for all
-    #[arg(long, value_name = "A,B,C", allow_hyphen_values = true)]
-    pub mean: Option<String>,
-    /// Divided by after that: per channel, or one for all
-    #[arg(long, value_name = "A,B,C")]
-    pub std: Option<String>,
-    /// rgb or bgr
-    #[arg(long)]
-    pub channel_order: Option<ChannelOrder>,
-    /// Short side in pixels, or WxH
-    #[arg(long)]
-    pub resize: Option<Resize>,
-    /// Centre crop in pixels, or WxH
-    #[arg(long)]
-    pub crop: Option<Crop>,
-    /// Layout of the data's arrays, nchw or nhwc: turned to the model's where that is another
-    /// [default: as the model takes them]. Where the model does not tell its own, it is this
-    #[arg(long)]
-    pub layout: Option<Layout>,
-    /// File with one class folder name per line: line i is output i
-    #[arg(long, value_name = "FILE")]
-    pub classes: Option<PathBuf>,
-    /// At most this many samples, drawn with the seed (of the calibration data, in compress)
-    #[arg(long, value_name = "N")]
-    pub max_samples: Option<usize>,
-    /// Largest value of a picture, for PSNR and SSIM [default: 255 where the target is stored as
-    /// u8, else 1]
-    #[arg(long, value_name = "X")]
-    pub peak: Option<f64>,
-}
-
-impl DataArgs {
-    /// The data set at `path` with these settings.
-    pub fn source(&self, path: &std::path::Path, seed: u64) -> Result<DataSource> {
-        Ok(DataSource {
-            path: path.to_owned(),
-            preprocess: self.recipe()?,
-            classes: self.classes.clone(),
-            max_samples: self.max_samples,
-            seed,
-            peak: self.peak,
-            ..DataSource::default()
-        })
-    }
-
-    /// What is done to pixel values, where anything is said of it.
-    pub fn pixels(&self) -> Result<Option<Preprocess>> {
-        let recipe = self.recipe()?;
-        let plain = Preprocess::default();
-        let same = (recipe.scale, &recipe.mean, &recipe.std) == (1.0, &plain.mean, &plain.std);
-        Ok((!same).then_some(recipe))
-    }
-
-    fn recipe(&self) -> Result<Preprocess> {
-        let mut recipe = match &self.preprocess {
-            Some(file) => Preprocess::from_toml_file(file)?,
-            None => Preprocess::default(),
-        };
-        if let Some(text) = &self.scale {
-            recipe.scale = parse_number(text).context("--scale")?;
-        }
-        if let Some(text) = &self.mean {
-            recipe.mean = parse_numbers(text).context("--mean")?;
-        }
-        if let Some(text) = &self.std {
-            recipe.std = parse_numbers(text).context("--std")?;
-        }
-        if let Some(order) = self.channel_order {
-            recipe.channel_order = order;
-        }
-        if let Some(layout) = self.layout {
-            recipe.layout = Some(layout);
-        }
-        recipe.resize = self.resize.or(recipe.resize);
-        recipe.crop = self.crop.or(recipe.crop);
-        recipe.validate()?;
-        Ok(recipe)
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum DataFreeArg {
-    /// Synthetic pictures with the statistics of natural ones
-    Pictures,
-    /// The weights alone
-    Weights,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum OrderArg {
-    /// Depthwise, then pointwise
-    DwPw,
-    /// Pointwise, then depthwise
-    PwDw,
-    /// The better one for each layer
-    Best,
-}
-
-impl From<OrderArg> for Order {
-    fn from(order: OrderArg) -> Self {
-        match order {
-            OrderArg::DwPw => Self::DwPw,
-            OrderArg::PwDw => Self::PwDw,
-            OrderArg::Best => Self::Best,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum LoweringArg {
-    /// K depthwise and K pointwise convolutions, summed
-    Branches,
-    /// K depthwise convolutions, concatenated, one pointwise
-    Concat,
-    /// The input K times, one depthwise, one pointwise
-    Tiled,
-    /// One depthwise of multiplier K, one pointwise
-    Fused,
-    /// As branches, filters reading maps that were padded before: for tract (opset 9)
-    BranchesPadded,
-    /// As tiled, so padded
-    TiledPadded,
-    /// As fused, so padded
-    FusedPadded,
-    /// As branches, PW->DW, the input padded once before everything
-    BranchesInputPadded,
-    /// As fused, the input padded before the first pointwise
-    FusedInputPadded,
-    /// What runs fastest on most runtimes
-    Auto,
-}
-
-impl LoweringArg {
-    pub fn lowering(self) -> Option<&'static dyn Lowering> {
-        lowering(self.to_possible_value()?.get_name())
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod doubts;
 mod files;
+mod interrupt;
 mod output;
 mod progress;
 
@@ -17,7 +18,7 @@ use output::Output;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     sepconv::targets::silence_caught_panics();
-    progress::end_on_interrupt();
+    interrupt::heed();
     let out = Output::new(&cli.global);
     let result = match &cli.command {
         Command::Inspect(args) => commands::inspect::run(args, &out),
@@ -33,12 +34,15 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            out.error(&error);
-            match error.downcast_ref() {
-                Some(sepconv::Error::Cancelled) => ExitCode::from(progress::INTERRUPT as u8),
-                _ => ExitCode::FAILURE,
+        Err(error) => match error.downcast_ref() {
+            Some(sepconv::Error::Cancelled) => {
+                interrupt::tell();
+                ExitCode::from(interrupt::exit_code())
             }
-        }
+            _ => {
+                out.error(&error);
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -1,19 +1,25 @@
 //! Tables for people, JSON for machines, one line for errors.
 
+use std::cell::Cell;
 use std::io::{IsTerminal, Write};
+use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
 use sepconv::{Measure, Unshaped};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::Global;
-use crate::progress::Bar;
+use crate::progress::{Medium, Shown};
 
 /// Where and how a command prints. Colours appear on terminals only.
 pub struct Output {
     json: bool,
     quiet: bool,
     verbose: bool,
+    begun: Instant,
+    /// Those that JSON has yet to list.
+    warnings: Cell<Vec<String>>,
 }
 
 const BOLD: Style = Style::new().bold();
@@ -26,6 +32,8 @@ impl Output {
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose,
+            begun: Instant::now(),
+            warnings: Cell::default(),
         }
     }
 
@@ -39,13 +47,41 @@ impl Output {
         self.verbose
     }
 
-    /// Prints a value as JSON, where machines read.
+    /// Prints a value as JSON, where machines read; an object with the warnings so far, if there were
+    /// any, in its list `warnings`.
     pub fn json(&self, value: &impl Serialize) {
-        if self.json
-            && let Ok(text) = serde_json::to_string_pretty(value)
-        {
+        if !self.json {
+            return;
+        }
+        let warnings = self.warnings.take();
+        let text = match (warnings.is_empty(), serde_json::to_value(value)) {
+            (false, Ok(Value::Object(mut object))) => {
+                let list = object
+                    .entry("warnings")
+                    .or_insert_with(|| Vec::<Value>::new().into());
+                if let Value::Array(list) = list {
+                    list.extend(warnings.into_iter().map(Value::from));
+                }
+                serde_json::to_string_pretty(&object)
+            }
+            _ => serde_json::to_string_pretty(value),
+        };
+        if let Ok(text) = text {
             self.raw(&format!("{text}\n"));
         }
+    }
+
+    /// Prints a warning on standard error: the command goes on, and what comes of it may not be
+    /// what was meant. Call before [`Output::json`].
+    pub fn warning(&self, text: impl AsRef<str>) {
+        let text = one_line(text.as_ref());
+        if !self.quiet {
+            let line = format!("{YELLOW}warning:{YELLOW:#} {text}\n");
+            let _ = anstream::stderr().write_all(line.as_bytes());
+        }
+        let mut warnings = self.warnings.take();
+        warnings.push(text);
+        self.warnings.set(warnings);
     }
 
     /// Prints a line for people.
@@ -68,14 +104,6 @@ impl Output {
         }
     }
 
-    /// Prints a warning on standard error, beside JSON too.
-    pub fn warning(&self, text: impl AsRef<str>) {
-        if !self.quiet {
-            let line = format!("{YELLOW}warning:{YELLOW:#} {}\n", text.as_ref());
-            let _ = anstream::stderr().write_all(line.as_bytes());
-        }
-    }
-
     /// Whether nothing but errors is to be printed.
     pub fn is_quiet(&self) -> bool {
         self.quiet
@@ -88,15 +116,17 @@ impl Output {
 
     /// Prints an error on one line of standard error.
     pub fn error(&self, error: &anyhow::Error) {
-        let text = chain(error) + hint(error);
-        let line = text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>();
-        let line = format!("{RED}error:{RED:#} {}\n", line.join(" "));
-        let _ = anstream::stderr().write_all(line.as_bytes());
+        print_error(&(chain(error) + hint(error)));
     }
 
-    /// A progress bar on a terminal, nothing elsewhere.
-    pub fn progress(&self) -> Bar {
-        Bar::new(!self.quiet && !self.json && std::io::stderr().is_terminal())
+    /// Shows progress on standard error: a bar on a terminal, lines elsewhere.
+    pub fn progress(&self) -> Shown {
+        let medium = match std::io::stderr().is_terminal() {
+            _ if self.quiet => Medium::Nothing,
+            true => Medium::Terminal,
+            false => Medium::Log,
+        };
+        Shown::new(medium, self.begun)
     }
 
     /// A name that leaves room for `others` columns in the terminal, without its middle where it
@@ -186,6 +216,17 @@ fn columns() -> usize {
     let named = named.and_then(|n| n.trim().parse().ok()).filter(|n| *n > 0);
     let real = || Some(usize::from(terminal_size::terminal_size()?.0.0));
     named.or_else(real).unwrap_or(100)
+}
+
+/// Prints an error on one line of standard error.
+pub fn print_error(text: &str) {
+    let line = format!("{RED}error:{RED:#} {}\n", one_line(text));
+    let _ = anstream::stderr().write_all(line.as_bytes());
+}
+
+fn one_line(text: &str) -> String {
+    let lines = text.split(['\n', '\r']).map(str::trim);
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// An error with its context, leaving out causes that the message before them quotes.

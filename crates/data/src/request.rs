@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::dtype::Dtype;
 use crate::error::DataError;
-use crate::part::Part;
 use crate::layout::Layout;
+use crate::part::Part;
 use crate::preprocess::Preprocess;
 
 /// One input of the model, as its graph declares it.

@@ -69,6 +69,19 @@ impl Bench {
         &self,
         subjects: &mut [Box<dyn Prepared + '_>],
     ) -> Result<Vec<Samples>, TargetError> {
+        self.time_while(subjects, &mut |_| true)
+    }
+
+    /// As [`Bench::time_interleaved`]. Before every round `wanted` is told of the rounds that are
+    /// done; timing ends where it says no.
+    ///
+    /// # Errors
+    /// The first failure of a run.
+    pub fn time_while(
+        &self,
+        subjects: &mut [Box<dyn Prepared + '_>],
+        wanted: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<Samples>, TargetError> {
         let mut repeats = Vec::with_capacity(subjects.len());
         for subject in subjects.iter_mut() {
             repeats.push(self.repeats(subject.as_mut())?);
@@ -77,6 +90,9 @@ impl Bench {
         let mut spent = vec![Duration::ZERO; subjects.len()];
         for round in 0..self.most_rounds.max(1) {
             if round >= self.least_rounds.max(1) && spent.iter().all(|s| *s >= self.enough) {
+                break;
+            }
+            if !wanted(round) {
                 break;
             }
             let forward = round % 2 == 0;

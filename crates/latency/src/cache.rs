@@ -163,6 +163,7 @@ fn write(path: &Path, file: &File) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    let _known = sepconv_onnx::Temporary::file(temporary.path());
     let mut text = serde_json::to_vec_pretty(file)?;
     text.push(b'\n');
     temporary.write_all(&text)?;

@@ -13,6 +13,7 @@ use crate::document::Document;
 use crate::error::OnnxError;
 use crate::external::folder_of;
 use crate::layout::Piece;
+use crate::staging::{Temporary, undisturbed};
 
 /// Bytes of a mapping that are looked at before they are released.
 const PART: usize = 1 << 26;
@@ -94,6 +95,8 @@ pub(crate) fn map(path: &Path) -> Result<Mapping, OnnxError> {
 #[derive(Debug)]
 pub struct Staged {
     temp: NamedTempFile,
+    /// Where it is now, for a program that ends meanwhile.
+    _known: Temporary,
     path: PathBuf,
     force: bool,
     /// External data that take their places before it.
@@ -113,12 +116,13 @@ impl Staged {
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Self, OnnxError> {
         let io = |source| io_error(path, source);
-        let temp = Self::beside(path, force)?;
+        let (temp, known) = Self::beside(path, force)?;
         let mut out = BufWriter::with_capacity(1 << 20, temp);
         write(&mut out).map_err(io)?;
         let temp = out.into_inner().map_err(|e| io(e.into_error()))?;
         Ok(Self {
             temp,
+            _known: known,
             path: path.to_owned(),
             force,
             data: Vec::new(),
@@ -153,7 +157,7 @@ impl Staged {
     }
 
     /// A temporary file beside `path`.
-    fn beside(path: &Path, force: bool) -> Result<NamedTempFile, OnnxError> {
+    fn beside(path: &Path, force: bool) -> Result<(NamedTempFile, Temporary), OnnxError> {
         let io = |source| io_error(path, source);
         if path.is_dir() {
             return Err(io(io::ErrorKind::IsADirectory.into()));
@@ -170,10 +174,13 @@ impl Staged {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
+        let _undisturbed = undisturbed();
         // tempfile's error names its own temporary path, which says nothing to the user.
-        builder
+        let temp = builder
             .tempfile_in(folder_of(path))
-            .map_err(|e| io(e.raw_os_error().map_or(e, io::Error::from_raw_os_error)))
+            .map_err(|e| io(e.raw_os_error().map_or(e, io::Error::from_raw_os_error)))?;
+        let known = Temporary::file(temp.path());
+        Ok((temp, known))
     }
 
     /// Where the file is now.
@@ -188,12 +195,12 @@ impl Staged {
     /// [`OnnxError::Exists`] where the destination appeared meanwhile and `force` is not set;
     /// [`OnnxError::Io`].
     pub fn commit(self) -> Result<(), OnnxError> {
+        let _undisturbed = undisturbed();
         let mut made = Vec::new();
-        let data = self.data.into_iter();
-        let mut all = data.map(|d| (d.temp, d.path, d.replaces));
-        let moved = all.try_for_each(|(temp, path, replaces)| {
-            persist(temp, &path, replaces)?;
-            made.extend((!replaces).then_some(path));
+        let mut data = self.data.into_iter();
+        let moved = data.try_for_each(|file| {
+            persist(file.temp, &file.path, file.replaces)?;
+            made.extend((!file.replaces).then_some(file.path));
             Ok(())
         });
         let moved = moved.and_then(|()| persist(self.temp, &self.path, self.force));
@@ -231,6 +238,8 @@ pub(crate) struct DataFile {
     /// As the model calls it.
     pub location: String,
     temp: NamedTempFile,
+    /// Where it is now, for a program that ends meanwhile.
+    _known: Temporary,
     path: PathBuf,
     replaces: bool,
 }
@@ -253,7 +262,7 @@ impl DataFile {
         replaces: bool,
     ) -> Result<Self, OnnxError> {
         let io = |source| io_error(path, source);
-        let mut temp = Staged::beside(path, replaces)?;
+        let (mut temp, known) = Staged::beside(path, replaces)?;
         let file = temp.as_file_mut();
         for (offset, piece) in pieces {
             file.seek(SeekFrom::Start(*offset)).map_err(io)?;
@@ -274,6 +283,7 @@ impl DataFile {
         Ok(Self {
             location: location.to_owned(),
             temp,
+            _known: known,
             path: path.to_owned(),
             replaces,
         })

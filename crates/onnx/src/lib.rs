@@ -27,6 +27,7 @@ mod references;
 mod rope;
 mod scope;
 mod stage;
+mod staging;
 mod tensor;
 mod wire;
 
@@ -36,3 +37,4 @@ pub use error::OnnxError;
 pub use export::Detached;
 pub use file::{Staged, write_atomic};
 pub use rope::Rope;
+pub use staging::{Temporary, remove_temporary};

@@ -2,15 +2,16 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use pyo3::FromPyObject;
-use sepconv::data::Preprocess;
+use sepconv::data::{DataError, Preprocess, parse_number, parse_numbers};
 use sepconv::factor::{families, family};
 use sepconv::passes::{Lowering, lowering, lowerings};
 use sepconv::{
     Budget, CalibrationSettings, DataFree, DataSource, Families, LatencyTarget, Loaded, Order,
-    Pins, SavedPlan, Schedule, Selection, Settings, targets,
+    Pins, SavedPlan, Schedule, Selection, Settings, TuneSettings, targets,
 };
 
 use crate::arrays::Calibration;
@@ -37,18 +38,28 @@ pub struct Options {
     layers: Vec<String>,
     skip: Vec<String>,
     quantized: bool,
-    input_shapes: Vec<(String, Vec<u64>)>,
+    input_shape: Vec<(String, Vec<u64>)>,
     target: String,
     threads: usize,
     data_free: Option<String>,
+    /// Epochs.
+    tune: Option<usize>,
     eval: Option<PathBuf>,
-    scale: f64,
-    mean: Vec<f64>,
-    std: Vec<f64>,
+    classes: Option<PathBuf>,
+    peak: Option<f64>,
+    preprocess: Option<PathBuf>,
+    scale: Option<String>,
+    mean: Option<String>,
+    std: Option<String>,
+    channel_order: Option<String>,
+    resize: Option<String>,
+    crop: Option<String>,
+    layout: Option<String>,
     max_samples: Option<usize>,
     positions: usize,
     rounds: usize,
     steps: usize,
+    unweighted: bool,
     block: usize,
     seed: u64,
     cache: bool,
@@ -67,7 +78,9 @@ impl Options {
         let calibration = calibration.filter(|_| self.data_free.is_none());
         let calibration = calibration.map(|c| c.source(&model)).transpose()?;
         let pictures = (recipe != Preprocess::default()).then(|| recipe.clone());
+        let calibration = calibration.map(|source| self.calibration(source, &recipe));
         Ok(Settings {
+            tune: self.tuning(calibration.as_ref())?,
             budget: match self.budget()? {
                 Some(budget) => budget,
                 None => Budget::usual(&model()?, calibration.is_some(), self.eval.is_some()),
@@ -82,7 +95,7 @@ impl Options {
             seed: self.seed,
             force: self.force,
             costlier: self.allow_costlier,
-            calibration: calibration.map(|source| self.calibration(source, &recipe)),
+            calibration,
             data_free: match self.data_free.as_deref() {
                 None => DataFree::Auto(pictures),
                 Some("pictures") => DataFree::Pictures(pictures),
@@ -91,6 +104,8 @@ impl Options {
             },
             eval: self.eval.as_ref().map(|path| DataSource {
                 preprocess: recipe.clone(),
+                classes: self.classes.clone(),
+                peak: self.peak,
                 seed: self.seed,
                 ..DataSource::new(path)
             }),
@@ -99,18 +114,29 @@ impl Options {
         })
     }
 
-    /// The shapes of `input_shapes`.
+    /// Training on the calibration data.
+    fn tuning(&self, data: Option<&CalibrationSettings>) -> Result<Option<TuneSettings>, Failure> {
+        let Some(epochs) = self.tune else {
+            return Ok(None);
+        };
+        let data = data.ok_or_else(|| argument("tune", "it needs data: calib"))?;
+        let mut settings = TuneSettings::new(data.source.clone());
+        settings.train.epochs = epochs;
+        Ok(Some(settings))
+    }
+
+    /// The shapes of `input_shape`.
     pub fn pins(&self) -> Result<Pins, Failure> {
         let mut pins = Pins::default();
-        for (name, dims) in &self.input_shapes {
+        for (name, dims) in &self.input_shape {
             if dims.contains(&0) {
                 return Err(argument(
-                    "input_shapes",
+                    "input_shape",
                     format!("'{name}' has an extent of 0"),
                 ));
             }
             pins.insert(name, dims.clone())
-                .map_err(|e| argument("input_shapes", e))?;
+                .map_err(|e| argument("input_shape", e))?;
         }
         Ok(pins)
     }
@@ -147,7 +173,8 @@ impl Options {
     }
 
     fn families(&self) -> Result<Families, Failure> {
-        if let Some(name) = self.families.iter().find(|n| family(n).is_none()) {
+        let known = |name: &str| family(name.strip_prefix('+').unwrap_or(name)).is_some();
+        if let Some(name) = self.families.iter().find(|name| !known(name)) {
             let known: Vec<&str> = families().iter().map(|f| f.name()).collect();
             return Err(unknown("families", name, &known));
         }
@@ -191,12 +218,27 @@ impl Options {
 
     /// What is done to pixel values.
     fn recipe(&self) -> Result<Preprocess, Failure> {
-        let recipe = Preprocess {
-            scale: self.scale,
-            mean: self.mean.clone(),
-            std: self.std.clone(),
-            ..Preprocess::default()
+        let mut recipe = match &self.preprocess {
+            Some(file) => Preprocess::from_toml_file(file)?,
+            None => Preprocess::default(),
         };
+        if let Some(text) = &self.scale {
+            recipe.scale = parse_number(text).map_err(|e| argument("scale", e))?;
+        }
+        if let Some(text) = &self.mean {
+            recipe.mean = parse_numbers(text).map_err(|e| argument("mean", e))?;
+        }
+        if let Some(text) = &self.std {
+            recipe.std = parse_numbers(text).map_err(|e| argument("std", e))?;
+        }
+        if let Some(order) = parsed(self.channel_order.as_deref())? {
+            recipe.channel_order = order;
+        }
+        if let Some(layout) = parsed(self.layout.as_deref())? {
+            recipe.layout = layout;
+        }
+        recipe.resize = parsed(self.resize.as_deref())?.or(recipe.resize);
+        recipe.crop = parsed(self.crop.as_deref())?.or(recipe.crop);
         recipe.validate()?;
         Ok(recipe)
     }
@@ -204,6 +246,8 @@ impl Options {
     fn calibration(&self, source: DataSource, recipe: &Preprocess) -> CalibrationSettings {
         let mut settings = CalibrationSettings::new(DataSource {
             preprocess: recipe.clone(),
+            classes: self.classes.clone(),
+            peak: self.peak,
             max_samples: self.max_samples,
             seed: self.seed,
             ..source
@@ -211,6 +255,7 @@ impl Options {
         settings.positions = self.positions;
         settings.fit.rounds = self.rounds;
         settings.fit.steps = self.steps;
+        settings.weighted = !self.unweighted;
         settings.cache = sepconv::latency::cache_folder().filter(|_| self.cache);
         settings.schedule = match self.block {
             0 => Schedule::Parallel,
@@ -219,6 +264,14 @@ impl Options {
         };
         settings
     }
+}
+
+/// An option of the data crate, where it is given.
+fn parsed<T>(text: Option<&str>) -> Result<Option<T>, Failure>
+where
+    T: FromStr<Err = DataError>,
+{
+    Ok(text.map(str::parse).transpose()?)
 }
 
 fn parse(name: &str, json: &str) -> Result<SavedPlan, Failure> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -43,6 +43,10 @@ impl From<Failure> for PyErr {
 /// `stage`, steps done, steps in all.
 type Step = (String, usize, usize);
 
+/// How long work has to end after it was cancelled, within a forward pass say; then it is left
+/// behind, so that nobody waits for 2 s.
+const GRACE: Duration = Duration::from_millis(1500);
+
 /// What the work sees of the caller.
 struct Listener {
     /// `None` where nobody wants to know; the work then only ends the channel.
@@ -75,7 +79,7 @@ impl Progress for Listener {
 
 /// Runs `work` with the GIL released. `progress(stage, done, total)` is called on this thread.
 /// An exception that it raises, or that a signal handler raises, ends the work at its next
-/// step, and is then raised.
+/// step, and is then raised; after [`GRACE`] also before that.
 pub fn run<T: Send + 'static>(
     py: Python<'_>,
     progress: Option<Py<PyAny>>,
@@ -92,7 +96,13 @@ pub fn run<T: Send + 'static>(
         .name("sepconv".into())
         .spawn(move || work(&listener))
         .map_err(|e| PyRuntimeError::new_err(format!("no thread could be started: {e}")))?;
-    let raised = attend(py, &mut steps, progress.as_ref(), &cancel);
+    let raised = match attend(py, &mut steps, progress.as_ref(), &cancel) {
+        Attended::Ended(raised) => raised,
+        Attended::Late(raised) => {
+            clean_at_exit(py)?;
+            return Err(raised);
+        }
+    };
     let result = py.detach(|| worker.join());
     let result = result.unwrap_or_else(|panic| resume_unwind(panic));
     match raised {
@@ -102,25 +112,54 @@ pub fn run<T: Send + 'static>(
     }
 }
 
-/// Waits until the work ends. The exception that ended it, if one did.
+/// Has the temporary files of work that was left behind removed where the interpreter exits before
+/// it ends.
+fn clean_at_exit(py: Python<'_>) -> PyResult<()> {
+    static KNOWN: AtomicBool = AtomicBool::new(false);
+    if !KNOWN.swap(true, Ordering::Relaxed) {
+        let remove = wrap_pyfunction!(remove_temporary, py)?;
+        py.import("atexit")?.call_method1("register", (remove,))?;
+    }
+    Ok(())
+}
+
+#[pyfunction]
+fn remove_temporary() {
+    sepconv::onnx::remove_temporary();
+}
+
+/// What became of work that was waited for.
+enum Attended {
+    /// It has ended, because of the exception, if there is one.
+    Ended(Option<PyErr>),
+    /// It should have ended because of the exception, and goes on.
+    Late(PyErr),
+}
+
+/// Waits until the work ends, or should have.
 fn attend(
     py: Python<'_>,
     steps: &mut Receiver<Step>,
     progress: Option<&Py<PyAny>>,
     cancel: &AtomicBool,
-) -> Option<PyErr> {
-    let mut raised = None;
+) -> Attended {
+    let mut raised: Option<(PyErr, Instant)> = None;
     loop {
+        if let Some((error, _)) = raised.take_if(|(_, at)| at.elapsed() >= GRACE) {
+            return Attended::Late(error);
+        }
         let waiting = &mut *steps;
         let step = py.detach(move || waiting.recv_timeout(TICK));
         let told = match (step, progress) {
-            (Err(RecvTimeoutError::Disconnected), _) => return raised,
+            (Err(RecvTimeoutError::Disconnected), _) => {
+                return Attended::Ended(raised.map(|(error, _)| error));
+            }
             (Ok(step), Some(progress)) if raised.is_none() => progress.call1(py, step).map(drop),
             _ => Ok(()),
         };
         if let Err(error) = told.and_then(|()| py.check_signals()) {
             cancel.store(true, Ordering::Relaxed);
-            raised.get_or_insert(error);
+            raised.get_or_insert((error, Instant::now()));
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::inputs::synthetic_inputs;
 use crate::loaded::Loaded;
-use crate::progress::{Event, Progress, step};
+use crate::progress::{Progress, Stage, still_wanted};
 use crate::settings::LatencyTarget;
 
 /// What [`bench()`] is to do.
@@ -99,18 +99,15 @@ pub fn bench(
     for model in models {
         subjects.push(Subject::new(model, settings.seed)?);
     }
-    progress.on(Event::Begin {
-        stage: "timing",
-        total,
-    });
+    let stage = Stage::begin(progress, "timing", total);
     let mut runs = Vec::new();
     for target in &settings.targets {
         for threads in &settings.threads {
-            runs.push(time(*target, *threads, &subjects, &settings.bench)?);
-            step(progress, runs.len())?;
+            let on = (*target, *threads);
+            runs.push(time(on, &subjects, &settings.bench, progress)?);
+            stage.step(runs.len())?;
         }
     }
-    progress.on(Event::End);
     Ok(runs)
 }
 
@@ -139,10 +136,10 @@ impl<'a> Subject<'a> {
 }
 
 fn time(
-    target: &'static dyn Target,
-    threads: NonZeroUsize,
+    (target, threads): (&'static dyn Target, NonZeroUsize),
     subjects: &[Subject<'_>],
     bench: &Bench,
+    progress: &dyn Progress,
 ) -> Result<BenchRun, Error> {
     let options = LoadOptions {
         threads: Some(threads),
@@ -160,12 +157,17 @@ fn time(
         inputs.run().map_err(|e| s.failed(e))?;
         prepared.push(inputs);
     }
+    // How many rounds there will be is not known where they go on until time is up.
+    let rounds = Some(bench.most_rounds).filter(|most| *most == bench.least_rounds);
+    let name = format!("timing on {}", target.name());
+    let stage = Stage::begin(progress, &name, rounds.unwrap_or(0));
     let samples = bench
-        .time_interleaved(&mut prepared)
+        .time_while(&mut prepared, &mut |done| stage.step(done).is_ok())
         .map_err(|source| Error::Target {
             file: files(subjects),
             source,
         })?;
+    still_wanted(progress)?;
     let base = samples.first().cloned().unwrap_or_default();
     let models = subjects.iter().zip(&samples);
     Ok(BenchRun {

@@ -10,7 +10,7 @@ use crate::judge::Judge;
 use crate::loaded::Loaded;
 use crate::planning::{Costs, Planning, SHARE, Settled, Solution, Timer, Unit, Written};
 use crate::prepared::Prepared;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::search::search;
 use crate::settings::{Budget, DataFree, Settings};
 use crate::tighten::to_fraction;
@@ -79,8 +79,11 @@ fn meet_with(
         return by_planner(model, prepared, settings, calibration, &**planner, progress);
     }
     let mut planned = |unit, fraction| {
+        if !(fraction > 0.0 && fraction < 1.0) {
+            return Err(prepared.failed(PassError::Budget(fraction)));
+        }
         // What is only counted is known before the work that measures the rest.
-        if fraction > 0.0 && matches!(unit, Unit::Macs | Unit::Params | Unit::Size) {
+        if matches!(unit, Unit::Macs | Unit::Params | Unit::Size) {
             let least = Costs::counted(model, prepared, unit).least();
             if fraction < least {
                 let target = fraction;
@@ -385,6 +388,7 @@ fn within(
     calibration: Option<&CalibrationSettings>,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    let stage = Stage::begin(progress, "searching", TRIES);
     let judge = Judge::new(model, settings, calibration, progress)?;
     let unit = settings.unit();
     let (mut planning, timer) =
@@ -393,7 +397,8 @@ fn within(
     let (mut low, mut high) = (planning.least(), 1.0);
     let mut best: Option<Compressed> = None;
     let mut closest = f64::INFINITY;
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
+        stage.step(tried)?;
         let middle = (low.max(0.02) * high).sqrt();
         if high - middle < 0.01 {
             break;

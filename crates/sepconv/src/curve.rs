@@ -9,7 +9,7 @@ use crate::evaluate::Evaluation;
 use crate::functions::reaching;
 use crate::loaded::Loaded;
 use crate::meter::Meter;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::settings::{Budget, Settings};
 
 /// How the models of a curve were made.
@@ -87,7 +87,9 @@ pub(crate) fn by_ranks(
     progress: &dyn Progress,
 ) -> Result<Vec<CurvePoint>, Error> {
     let mut points = Vec::new();
+    let stage = Stage::begin(progress, "measuring ranks", 0);
     for rank in 1.. {
+        stage.step(points.len())?;
         let one = Settings {
             budget: Budget::Rank(rank),
             ..settings.clone()

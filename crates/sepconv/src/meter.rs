@@ -82,7 +82,7 @@ impl<'a> Meter<'a> {
             [self.original, model],
             Bench::default(),
             self.settings.seed,
-            &(),
+            self.progress,
         )?;
         Ok(run.models.last().map(|m| 1.0 / m.speed_up.median))
     }

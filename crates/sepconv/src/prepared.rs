@@ -12,7 +12,7 @@ use crate::calibrate::Sensitivities;
 use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
-use crate::progress::{Event, Progress, still_wanted};
+use crate::progress::{Progress, Stage, still_wanted};
 use crate::settings::Settings;
 
 /// A model with its batch norms and padding folded and its layers surveyed: what every budget
@@ -136,22 +136,18 @@ pub(crate) fn survey(
     families: &Families,
     progress: &dyn Progress,
 ) -> Result<Survey, Error> {
+    let mut stage = None;
     let mut tell = |done, total| {
-        progress.on(if done == 0 {
-            Event::Begin {
-                stage: "decomposing",
-                total,
-            }
-        } else {
-            Event::Step { done }
-        });
+        let stage = stage.get_or_insert_with(|| Stage::begin(progress, "decomposing", total));
+        // It is looked at below whether anybody still wants it.
+        let _ = stage.step(done);
     };
     let survey = Survey::of(model.graph(), &model.shapes, selection, families, &mut tell);
     let survey = survey.map_err(|source| Error::Pass {
         file: model.file(),
         source,
     })?;
-    progress.on(Event::End);
+    drop(stage);
     still_wanted(progress)?;
     Ok(survey)
 }

@@ -5,19 +5,19 @@ use crate::error::Error;
 /// What a [`Progress`] is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// A stage of `total` steps begins.
+    /// A stage of `total` steps begins, within the one that goes on, if one does.
     Begin {
         /// What is done, such as "decomposing".
         stage: &'a str,
-        /// Number of steps.
+        /// Number of steps; 0 where it is not known.
         total: usize,
     },
-    /// So many steps of the stage are done.
+    /// So many steps of the innermost stage are done.
     Step {
         /// Steps done.
         done: usize,
     },
-    /// The stage has ended.
+    /// The innermost stage has ended, with all its steps or without.
     End,
 }
 
@@ -33,10 +33,38 @@ pub trait Progress: Sync {
     }
 }
 
-/// Tells of a step that is done.
-pub(crate) fn step(progress: &dyn Progress, done: usize) -> Result<(), Error> {
-    progress.on(Event::Step { done });
-    still_wanted(progress)
+/// A stage that goes on until this is dropped. Stages within stages end before those around them.
+pub(crate) struct Stage<'a>(&'a dyn Progress);
+
+impl<'a> Stage<'a> {
+    /// Begins a stage of `total` steps; 0: nobody knows how many.
+    pub fn begin(progress: &'a dyn Progress, stage: &str, total: usize) -> Self {
+        progress.on(Event::Begin { stage, total });
+        Self(progress)
+    }
+
+    /// Tells of steps that are done, and ends work that nobody wants any more.
+    pub fn step(&self, done: usize) -> Result<(), Error> {
+        self.0.on(Event::Step { done });
+        still_wanted(self.0)
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        self.0.on(Event::End);
+    }
+}
+
+/// A listener that is not told of anything, and may still ask for an end.
+pub(crate) struct Untold<'a>(pub &'a dyn Progress);
+
+impl Progress for Untold<'_> {
+    fn on(&self, _: Event<'_>) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
 }
 
 /// Ends work that nobody wants any more.

@@ -9,7 +9,7 @@ use sepconv_targets::{InputSpec, Session, Target};
 
 use crate::error::Error;
 use crate::loaded::Loaded;
-use crate::progress::{Event, Progress, step};
+use crate::progress::{Progress, Stage};
 
 /// Runs `model` on every set of inputs (one tensor per graph input). Outputs are in the order
 /// of the inputs, whatever the number of threads.
@@ -29,23 +29,18 @@ pub fn run(
     let Some(first) = inputs.first() else {
         return Ok(Vec::new());
     };
+    let stage = Stage::begin(progress, "running", inputs.len());
     let session = load(model, target, &specs(model, first))?;
-    progress.on(Event::Begin {
-        stage: "running",
-        total: inputs.len(),
-    });
     let done = std::sync::atomic::AtomicUsize::new(0);
-    let outputs = inputs
+    inputs
         .par_iter()
         .map(|tensors| {
             let outputs = session.run(tensors).map_err(failed);
             let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-            step(progress, done)?;
+            stage.step(done)?;
             outputs
         })
-        .collect();
-    progress.on(Event::End);
-    outputs
+        .collect()
 }
 
 /// Loads a model on a target.

@@ -8,7 +8,7 @@ use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::prepared::Prepared;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::reference::{Reference, synthetic_runs};
 use crate::settings::Settings;
 
@@ -49,7 +49,9 @@ pub(crate) fn search(
     let mut best: Option<Compressed> = None;
     let mut closest = f64::NEG_INFINITY;
     let (mut low, mut high) = (least, 1.0);
+    let stage = Stage::begin(progress, "searching", ROUNDS);
     for round in 0..ROUNDS {
+        stage.step(round)?;
         // The first trial is a small saving: many models offer no more without data.
         let keep = if round == 0 {
             0.75 * high + 0.25 * low

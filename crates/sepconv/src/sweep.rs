@@ -13,7 +13,7 @@ use crate::loaded::Loaded;
 use crate::meter::Meter;
 use crate::planning::{Planning, SHARE};
 use crate::prepared::Prepared;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::settings::{Budget, DataFree, Settings};
 use crate::tuning::tune;
 
@@ -62,7 +62,9 @@ pub fn sweep(
     let calibration = calibration.as_ref();
     let (mut planning, timer) =
         Planning::new(model, &mut prepared, &wide, calibration, unit, progress)?;
-    for fraction in &plan.fractions {
+    let stage = Stage::begin(progress, "sweeping", plan.fractions.len());
+    for (done, fraction) in plan.fractions.iter().enumerate() {
+        stage.step(done)?;
         let solution = match planning.solve_near(&timer, *fraction, SHARE) {
             Err(Error::Pass {
                 source: PassError::Unreachable { .. },
@@ -89,6 +91,7 @@ pub fn sweep(
             }
         }
     }
+    drop(stage);
     if plan.baselines {
         baselines(model, settings, &meter, &mut points, progress)?;
     }

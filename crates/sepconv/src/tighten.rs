@@ -8,6 +8,7 @@ use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::planning::{Planning, SHARE, Solution, Timer, Unit};
+use crate::progress::Stage;
 
 /// A model that costs at most `fraction` of the original. What is only estimated while
 /// planning, time and bytes, is measured on the planned model with unfitted weights, and the
@@ -20,7 +21,9 @@ pub(crate) fn to_fraction(
     let (prepared, settings) = (timer.prepared, timer.settings);
     let (mut aim, mut wanted) = (fraction, Share::default());
     let mut tried: Vec<(Solution, Trial)> = Vec::new();
-    for _ in 0..TRIES {
+    let stage = Stage::begin(timer.progress, "planning", TRIES);
+    for done in 0..TRIES {
+        stage.step(done)?;
         let solution = planning.solve_near(&timer, aim, wanted.asked)?;
         let again = |(other, _): &(Solution, Trial)| other.chosen == solution.chosen;
         let known = tried.iter().find(|t| again(t)).map(|(_, trial)| *trial);
@@ -36,6 +39,7 @@ pub(crate) fn to_fraction(
             break;
         }
     }
+    drop(stage);
     let solution = best_of_tried(tried, fraction).ok_or_else(|| Error::Nothing {
         file: timer.model.file(),
         reason: "no plan was tried".into(),
@@ -163,7 +167,7 @@ fn trial(timer: &Timer<'_>, solution: &Solution) -> Result<Trial, Error> {
         return Ok(enough);
     };
     let both = [model, &made()?.model];
-    let run = latency.time(both, Bench::long(), settings.seed, &())?;
+    let run = latency.time(both, Bench::long(), settings.seed, timer.progress)?;
     Ok(match timer.unit {
         Unit::Latency => Trial {
             cost: run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median),

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
-use sepconv_onnx::Detached;
 use sepconv_onnx::proto::tensor_proto::DataLocation;
 use sepconv_onnx::proto::{ModelProto, StringStringEntryProto, TensorProto};
+use sepconv_onnx::{Detached, Temporary};
 use tempfile::TempDir;
 
 /// Protobuf refuses messages of 2 GiB; the rest of the model needs some room too.
@@ -17,12 +17,31 @@ pub(crate) enum Source {
     /// A `ModelProto` with all its weights.
     Bytes(Vec<u8>),
     /// A file with its weights beside it, to be kept as long as the session.
-    File(PathBuf, TempDir),
+    File(PathBuf, Folder),
+}
+
+/// A temporary folder, removed with what is in it.
+pub(crate) struct Folder {
+    folder: TempDir,
+    /// For a program that ends meanwhile.
+    _known: Temporary,
+}
+
+impl Folder {
+    fn new() -> std::io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let _known = Temporary::tree(folder.path());
+        Ok(Self { folder, _known })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 impl Source {
     /// The folder that has to outlive the session.
-    pub fn folder(self) -> Option<TempDir> {
+    pub fn folder(self) -> Option<Folder> {
         match self {
             Self::Bytes(_) => None,
             Self::File(_, folder) => Some(folder),
@@ -54,7 +73,7 @@ pub(crate) fn attach(model: &Detached, limit: usize) -> Result<Source, String> {
 const WEIGHTS: &str = "weights";
 
 fn beside(mut proto: ModelProto, model: &Detached) -> std::io::Result<Source> {
-    let folder = tempfile::tempdir()?;
+    let folder = Folder::new()?;
     write_weights(&folder.path().join(WEIGHTS), model)?;
     let offsets: Vec<usize> = model
         .tensors

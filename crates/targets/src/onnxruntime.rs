@@ -17,11 +17,10 @@ use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{DynTensor, DynTensorValueType, DynValue, TensorElementType};
 use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Detached;
-use tempfile::TempDir;
 
 use crate::error::TargetError;
 use crate::library::{Places, SharedLibrary};
-use crate::model::{self, Source};
+use crate::model::{self, Folder, Source};
 use crate::panics::guarded;
 use crate::text::one_line;
 use crate::{InputSpec, LoadOptions, Prepared, Session, Target, converted};
@@ -167,7 +166,7 @@ struct Loaded {
     /// ONNX Runtime's bindings run one sample at a time.
     session: Mutex<OrtSession>,
     inputs: Vec<InputSpec>,
-    _weights: Option<TempDir>,
+    _weights: Option<Folder>,
 }
 
 type Values = Vec<(String, DynTensor)>;

@@ -13,11 +13,10 @@ use openvino::{
 };
 use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Detached;
-use tempfile::TempDir;
 
 use crate::error::TargetError;
 use crate::library::{Places, SharedLibrary};
-use crate::model::{self, Source};
+use crate::model::{self, Folder, Source};
 use crate::panics::guarded;
 use crate::text::one_line;
 use crate::{InputSpec, LoadOptions, Prepared, Session, Target, converted};
@@ -173,7 +172,7 @@ struct Loaded {
     request: Mutex<InferRequest>,
     inputs: Vec<InputSpec>,
     outputs: usize,
-    _weights: Option<TempDir>,
+    _weights: Option<Folder>,
 }
 
 type Values = Vec<OvTensor>;

@@ -45,8 +45,16 @@ impl Finished {
         String::from_utf8(self.output.stdout.clone()).unwrap()
     }
 
+    /// Standard error without lines of progress: whether there are any depends on the machine.
     pub fn stderr(&self) -> String {
-        String::from_utf8(self.output.stderr.clone()).unwrap()
+        let all = String::from_utf8(self.output.stderr.clone()).unwrap();
+        let progress = |line: &&str| {
+            [" s so far", " min so far", " done in ", " ended in "]
+                .iter()
+                .any(|part| line.contains(part))
+        };
+        let lines = all.split_inclusive('\n').filter(|line| !progress(line));
+        lines.collect()
     }
 
     /// Standard output of a run that has to succeed.

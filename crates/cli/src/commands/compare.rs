@@ -1,26 +1,19 @@
 //! `sepconv compare`.
 
-use anyhow::{Result, bail};
-use sepconv::data::SyntheticKind;
+use anyhow::Result;
 use sepconv::report::CommandReport;
-use sepconv::{Comparison, Loaded, OutputComparison, compare, load_inputs, synthetic_inputs};
+use sepconv::{Comparison, Loaded, OutputComparison, compare};
 
 use crate::args::CompareArgs;
 use crate::output::{Output, db};
 
 pub fn run(args: &CompareArgs, out: &Output) -> Result<()> {
-    if args.samples == 0 {
-        bail!("--samples 0: at least one is needed");
-    }
     args.report.check()?;
     let target = args.target.find()?;
     let pins = args.shapes.pins()?;
     let a = Loaded::open(&args.a, &pins)?;
     let b = Loaded::open(&args.b, &pins)?;
-    let inputs = match &args.input {
-        Some(path) => load_inputs(&a, path)?,
-        None => synthetic_inputs(&a, args.samples, args.seed, SyntheticKind::Normal)?,
-    };
+    let inputs = args.inputs.read(&a, args.samples, args.seed)?;
     let progress = out.progress();
     let comparison = compare(&a, &b, target, &inputs, &progress)?;
     drop(progress);

@@ -14,6 +14,7 @@ use crate::commands::compare::print_outputs;
 use crate::commands::settings::settings;
 use crate::doubts;
 use crate::files::{self, command_line};
+use crate::interrupt;
 use crate::output::{Output, bytes, db, quantity, si, stderr};
 
 /// Below this signal-to-noise ratio (dB) a channel is no longer the original's.
@@ -33,8 +34,10 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     doubts::of_settings(out, &args.model, &settings);
     let progress = out.progress();
     let outcome = compress_file(&args.model, &output, &settings, &progress)?;
+    interrupt::wrote(&output);
     if let Some(path) = &args.save_plan {
         outcome.plan.write(path, settings.force)?;
+        interrupt::wrote(path);
     }
     let points = match &args.fit.report {
         Some(_) => {

@@ -15,7 +15,7 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
     let model = Loaded::open(&args.model, &pins)?;
     let original = args.original.as_ref();
     let original = original.map(|path| Loaded::open(path, &pins)).transpose()?;
-    let source = args.preprocess.source(&args.data, 0)?;
+    let source = args.preprocess.source(&args.data, args.seed)?;
     let evaluator = match &original {
         Some(original) => Evaluator::against(original, &source, target)?,
         None => Evaluator::new(&model, &source, target)?,

@@ -17,6 +17,7 @@ pub fn run(args: &InspectArgs, out: &Output) -> Result<()> {
     let found = inspect(&model, &progress)?;
     drop(progress);
     out.json(&found);
+    found.warnings.iter().for_each(|w| out.warning(w));
     summary(&found, out);
     layers(&found, out);
     args.report
@@ -48,9 +49,6 @@ fn summary(m: &Inspection, out: &Output) {
     }
     if m.unshaped.convolutions > 0 {
         out.note(format!("{}{}", m.unshaped, unshaped_hint(&m.unshaped)));
-    }
-    for warning in &m.warnings {
-        out.note(warning);
     }
     out.line("");
 }

@@ -1,25 +1,17 @@
 //! `sepconv run`.
 
-use anyhow::{Result, bail};
-use sepconv::data::SyntheticKind;
-use sepconv::{Loaded, load_inputs, run_to_npz, synthetic_inputs};
+use anyhow::Result;
+use sepconv::{Loaded, run_to_npz};
 
 use crate::args::RunArgs;
+use crate::files::check_free;
 use crate::output::Output;
 
 pub fn run(args: &RunArgs, out: &Output) -> Result<()> {
-    if !args.force && args.output.exists() {
-        bail!(
-            "{}: exists already (use --force to replace it)",
-            args.output.display()
-        );
-    }
+    check_free(&args.output, args.force)?;
     let target = args.target.find()?;
     let model = Loaded::open(&args.model, &args.shapes.pins()?)?;
-    let inputs = match &args.input {
-        Some(path) => load_inputs(&model, path)?,
-        None => synthetic_inputs(&model, args.samples, args.seed, SyntheticKind::Normal)?,
-    };
+    let inputs = args.inputs.read(&model, args.samples, args.seed)?;
     let progress = out.progress();
     let written = run_to_npz(&model, target, &inputs, &args.output, &progress)?;
     drop(progress);

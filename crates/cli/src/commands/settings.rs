@@ -30,8 +30,8 @@ pub fn settings(args: &FitArgs) -> Result<Settings> {
         families: families(args)?,
         calibration,
         data_free: match args.data_free {
-            None => DataFree::Auto(args.data.pixels()?),
-            Some(DataFreeArg::Pictures) => DataFree::Pictures(args.data.pixels()?),
+            None => DataFree::Auto(args.data.samples.pixels()?),
+            Some(DataFreeArg::Pictures) => DataFree::Pictures(args.data.samples.pixels()?),
             Some(DataFreeArg::Weights) => DataFree::Weights,
         },
         latency: args.latency()?,

@@ -13,7 +13,9 @@ use crate::files::check_free;
 use crate::output::{Output, quantity, stderr};
 
 pub fn run(args: &TuneArgs, out: &Output) -> Result<()> {
-    check_free(&args.output, args.force)?;
+    let output = args.output.clone();
+    let output = output.unwrap_or_else(|| args.model.with_extension("tuned.onnx"));
+    check_free(&output, args.force)?;
     let target = args.target.find()?;
     let calib = args.data.source(&args.calib, args.seed)?;
     let eval = match &args.eval {
@@ -30,7 +32,7 @@ pub fn run(args: &TuneArgs, out: &Output) -> Result<()> {
     }
     let settings = settings(&args.options, CalibrationSettings::new(calib));
     let progress = out.progress();
-    let files = [args.original.as_path(), &args.model, &args.output];
+    let files = [args.original.as_path(), &args.model, &output];
     let tuned = tune_file(
         files,
         &settings,
@@ -42,14 +44,10 @@ pub fn run(args: &TuneArgs, out: &Output) -> Result<()> {
     )?;
     drop(progress);
     out.json(&tuned);
-    out.heading(format!(
-        "{} -> {}",
-        args.model.display(),
-        args.output.display()
-    ));
+    out.heading(format!("{} -> {}", args.model.display(), output.display()));
     print(&tuned.tuning, out);
     evaluations(&tuned, out);
-    out.line(format!("wrote {}", args.output.display()));
+    out.line(format!("wrote {}", output.display()));
     Ok(())
 }
 

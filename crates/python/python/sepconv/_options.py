@@ -42,27 +42,64 @@ class Options(TypedDict, total=False):
     quantized: bool
     """Rewrite convolutions of quantised weights (behind `DequantizeLinear`) too, with floats."""
     families: str | Iterable[str]
-    """Families of decompositions: dw-pw, pw-dw, spatial, channel, tucker, cp."""
+    """Families of decompositions: dw-pw, pw-dw, spatial, channel, tucker, cp. A "+" before a name adds
+    to the default: "+lowrank" rewrites 1x1 convolutions, `Gemm` and `MatMul` by low rank as well."""
     order: Literal["best", "dw-pw", "pw-dw"]
     """Order of the depthwise and the pointwise convolution."""
-    lowering: Literal["auto", "branches", "concat", "tiled", "fused"]
+    lowering: Literal[
+        "auto",
+        "branches",
+        "concat",
+        "tiled",
+        "fused",
+        "branches-padded",
+        "tiled-padded",
+        "fused-padded",
+        "branches-input-padded",
+        "fused-input-padded",
+    ]
     """How separable convolutions are written into the graph."""
+    input_shape: Mapping[str, Sequence[int]] | str | Iterable[str]
+    """Shapes of inputs with free dimensions: by name, or as text such as "x=1x3x224x224"."""
     input_shapes: Mapping[str, Sequence[int]]
-    """Shapes of inputs with free dimensions."""
+    """The same by its former name."""
     target: Literal["macs", "tract", "onnxruntime", "openvino"]
     """What the model is to be cheap on: multiply-accumulates, or a runtime's measured time."""
     threads: int
     """Threads of one run on `target`."""
+    onnxruntime: str | os.PathLike[str] | None
+    """Shared library of ONNX Runtime, where it is not that of this interpreter's package."""
+    openvino: str | os.PathLike[str] | None
+    """Shared library `openvino_c`, where it is not that of this interpreter's package."""
     data_free: Literal["pictures", "weights"] | None
     """Fit without `calib`: to synthetic pictures, or to the weights alone."""
+    tune: bool | int | None
+    """Then train the result towards the original on `calib`, without labels, for so many epochs; `True`:
+    20."""
     eval: str | os.PathLike[str] | None
     """Path of data that both models are evaluated on."""
-    scale: float
-    """Factor on the values of `calib` and `eval`, before `mean` and `std`."""
-    mean: float | Sequence[float]
+    classes: str | os.PathLike[str] | None
+    """File with one class folder name per line: line i is output i."""
+    peak: float | None
+    """Largest value of a picture, for PSNR and SSIM; 255 where the target is stored as u8, else 1."""
+    preprocess: str | os.PathLike[str] | None
+    """TOML file with the keys scale, mean, std, channel-order, resize, crop and layout, which the
+    options of these names override."""
+    scale: float | str | None
+    """Factor on the values of `calib` and `eval`, before `mean` and `std`: a number, or a fraction such
+    as "1/255"."""
+    mean: float | str | Sequence[float] | None
     """Subtracted after scaling: one for all channels, or one each."""
-    std: float | Sequence[float]
+    std: float | str | Sequence[float] | None
     """Divided by after that: one for all channels, or one each."""
+    channel_order: Literal["rgb", "bgr"] | None
+    """Order of the channels that the model takes, of pictures."""
+    resize: int | str | Sequence[int] | None
+    """Length of a picture's short side in pixels, or its width and height."""
+    crop: int | str | Sequence[int] | None
+    """Length of a centre crop's sides in pixels, or its width and height."""
+    layout: str | None
+    """Layout of arrays: "nchw" or "nhwc"."""
     max_samples: int | None
     """At most so many samples of `calib`, drawn with the seed."""
     positions: int
@@ -71,6 +108,8 @@ class Options(TypedDict, total=False):
     """Rounds of alternating least squares at most."""
     steps: int
     """Steps towards what a layer's activation lets through at most."""
+    unweighted: bool
+    """Fit all output channels of a layer alike, not by how much the outputs depend on them."""
     block: int
     """Layers that share a pass over the data; 0 means all."""
     seed: int
@@ -82,15 +121,17 @@ class Options(TypedDict, total=False):
 _DEFAULTS: dict[str, object] = {
     **dict.fromkeys(("rank", "energy", "target_macs", "target_params", "target_size")),
     **dict.fromkeys(("target_latency", "max_drop", "min_snr", "plan")),
-    **dict.fromkeys(("data_free", "eval", "max_samples")),
-    **dict.fromkeys(("layers", "skip", "families", "mean", "std", "input_shapes"), ()),
+    **dict.fromkeys(("data_free", "tune", "eval", "classes", "peak", "max_samples")),
+    **dict.fromkeys(("preprocess", "scale", "mean", "std", "channel_order", "resize", "crop", "layout")),
+    **dict.fromkeys(("onnxruntime", "openvino")),
+    **dict.fromkeys(("layers", "skip", "families", "input_shape", "input_shapes"), ()),
     "allow_costlier": False,
     "quantized": False,
+    "unweighted": False,
     "order": "best",
     "lowering": "auto",
     "target": "macs",
     "threads": 1,
-    "scale": 1.0,
     "positions": 60_000,
     "rounds": 8,
     "steps": 12,
@@ -106,6 +147,9 @@ _LIBRARIES = {
 }
 _announced: set[str] = set()
 
+# Epochs of `tune=True`.
+_EPOCHS = 20
+
 
 def complete(options: Mapping[str, object], *, force: bool = False) -> dict[str, object]:
     """All options, as the native module takes them."""
@@ -115,14 +159,47 @@ def complete(options: Mapping[str, object], *, force: bool = False) -> dict[str,
     full: dict[str, Any] = {**_DEFAULTS, **options, "force": force}
     for name in ("layers", "skip", "families"):
         full[name] = _listed(full[name])
-    for name in ("mean", "std"):
-        full[name] = [full[name]] if isinstance(full[name], (int, float)) else list(full[name] or ())
-    shapes = dict(full["input_shapes"] or {})
-    full["input_shapes"] = [(name, list(shape)) for name, shape in shapes.items()]
+    full["families"] = [name for names in full["families"] for name in names.split(",")]
+    for name, separator in (("scale", ","), ("mean", ","), ("std", ","), ("resize", "x"), ("crop", "x")):
+        full[name] = _text(full[name], separator)
+    former = full.pop("input_shapes")
+    if former and full["input_shape"]:
+        raise TypeError("input_shape and input_shapes are the same option")
+    full["input_shape"] = _shapes(full["input_shape"] or former)
+    full["tune"] = _EPOCHS if full["tune"] is True else full["tune"] or None
     full["plan"] = _plan(full["plan"])
+    for runtime, (_, _, use) in _LIBRARIES.items():
+        library = full.pop(runtime)
+        if library is not None:
+            use(os.fspath(library))
+            _announced.add(runtime)
     if full["target"] in _LIBRARIES:
         _announce(full["target"])
     return full
+
+
+def _text(value: Any, separator: str) -> str | None:
+    """A number or several as the command line takes them."""
+    if value is None or isinstance(value, str):
+        return value
+    numbers = list(value) if isinstance(value, Iterable) else [value]
+    return separator.join(str(n) if isinstance(n, int) else repr(float(n)) for n in numbers) or None
+
+
+def _shapes(shapes: Any) -> list[tuple[str, list[int]]]:
+    """Names of inputs with their extents."""
+    if isinstance(shapes, Mapping):
+        return [(name, list(shape)) for name, shape in shapes.items()]
+    found = []
+    for text in _listed(shapes):
+        name, _, extents = text.rpartition("=")
+        try:
+            found.append((name, [int(extent) for extent in extents.split("x")]))
+        except ValueError:
+            name = ""
+        if not name:
+            raise _sepconv.Error(f"input_shape: expected NAME=1x3x224x224, found '{text}'")
+    return found
 
 
 def _listed(globs: Union[str, Iterable[str], None]) -> list[str]:

@@ -16,7 +16,7 @@ use super::targets::Targets;
 use crate::error::Error;
 use crate::flow::{Cuts, Frontier, Samples, Segment};
 use crate::loaded::Loaded;
-use crate::progress::{Progress, still_wanted};
+use crate::progress::{Progress, Stage, Untold};
 
 /// Batches run between two accumulations, at most.
 const WINDOW: usize = 16;
@@ -107,8 +107,19 @@ impl<'a> Collector<'a> {
             ..
         } = self;
         let (original, target) = (*original, *target);
-        self.targets
-            .ensure((from, to), layers, original, target, samples)?;
+        if let Some(end) = self.targets.lacking((from, to), layers, samples) {
+            let (taps, network) = (&layers[from..end], (original, target));
+            self.targets.find(from, taps, network, samples, progress)?;
+        }
+        // A pass for some of the layers is part of a stage that tells of them.
+        let untold = Untold(progress);
+        let listener = if to - from == layers.len() {
+            progress
+        } else {
+            &untold
+        };
+        let stage = Stage::begin(listener, "collecting statistics", samples.batches());
+        let mut done = 0;
         let taps = &layers[from..to];
         let mut wanted: Vec<ValueId> = taps.iter().flat_map(|tap| tap.ends.now()).collect();
         let ends = wanted.len();
@@ -144,7 +155,7 @@ impl<'a> Collector<'a> {
         let mut windows = batches.chunks((PATCHES / per_batch.max(1)).clamp(2, WINDOW));
         // While one window runs on all cores, the one before it is accumulated, in order.
         loop {
-            still_wanted(progress)?;
+            stage.step(done)?;
             let window = windows.next();
             let (yields, pushed) = rayon::join(
                 || window.map(|w| w.par_iter().map(|b| run(*b)).collect::<Result<Vec<_>, _>>()),
@@ -154,6 +165,7 @@ impl<'a> Collector<'a> {
             keeper.push(taps, samples, self.settings, &pending)?;
             let Some(yields) = yields else { break };
             pending = yields?;
+            done += pending.len();
             for (batch, cut, _) in &mut pending {
                 let fits = *batch > 0 || Frontier::fits(cut, batches.len());
                 next = next.filter(|_| fits);

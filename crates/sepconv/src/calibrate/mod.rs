@@ -43,7 +43,7 @@ use crate::inputs::DataSource;
 use crate::loaded::Loaded;
 use crate::planning::Settled;
 use crate::prepared::Prepared;
-use crate::progress::{Event, Progress, step};
+use crate::progress::{Progress, Stage};
 use crate::settings::Settings;
 
 /// What layers are fitted to.
@@ -237,11 +237,8 @@ pub(crate) fn calibrate(
         .collect();
     let sites: Vec<&Site> = layers.iter().map(|(_, _, site)| *site).collect();
     let weights = sensitivities(prepared, calibration, settings.target, None, progress)?;
+    let stage = Stage::begin(progress, "calibrating", layers.len());
     let mut collector = Collector::new(model, settings.target, calibration, &sites, weights)?;
-    progress.on(Event::Begin {
-        stage: "calibrating",
-        total: layers.len(),
-    });
     let mut done = 0;
     let mut settled = Settled::new();
     for block in layers.chunks(calibration.schedule.layers().min(layers.len().max(1))) {
@@ -254,6 +251,7 @@ pub(crate) fn calibrate(
             let how = (&settings.families, calibration);
             let best = best_fit(model, site, &admissible[*i], seen, how);
             done += 1;
+            stage.step(done)?;
             let best = best.map_err(|e| unfit(model, &layer.name, e))?;
             settled.insert(*i, best.as_ref().map(|(candidate, _)| candidate.clone()));
             let Some((candidate, fit)) = best else {
@@ -268,11 +266,9 @@ pub(crate) fn calibrate(
                 lowering: written.to_owned(),
             });
             result.plan.layers[*i].choice = Choice::Separate(candidate);
-            step(progress, done)?;
         }
     }
     let written = result.document.model.graph.verify();
     written.map_err(|e| failed(PassError::of("separate-conv")(e)))?;
-    progress.on(Event::End);
     Ok(result)
 }

@@ -13,7 +13,7 @@ use super::fits::{as_they_were, fits, held_out, unfit};
 use super::sensitivity::sensitivities;
 use crate::error::Error;
 use crate::prepared::Prepared;
-use crate::progress::{Event, Progress, step};
+use crate::progress::{Progress, Stage};
 use crate::settings::Settings;
 
 /// Ranks of a family that are fitted, by the length of a patch up to which they are so many: a
@@ -64,10 +64,6 @@ pub(crate) fn score(
     let cache = StatisticsCache::open(model, &sites, calibration, settings.target);
     let (target, opened) = (settings.target, cache.as_ref());
     let weights = sensitivities(prepared, calibration, target, opened, progress)?;
-    progress.on(Event::Begin {
-        stage: "scoring",
-        total: sites.len(),
-    });
     let stored = cache.as_ref().and_then(|c| c.read(sites.len()));
     let statistics = match stored {
         Some(statistics) => statistics,
@@ -83,6 +79,7 @@ pub(crate) fn score(
             statistics
         }
     };
+    let stage = Stage::begin(progress, "scoring", sites.len());
     let done = AtomicUsize::new(0);
     let mut sites = statistics.into_iter();
     let layers: Vec<_> = prepared.survey.layers.iter().collect();
@@ -106,16 +103,14 @@ pub(crate) fn score(
         let fits = fits(model, site, &some, seen, how, progress);
         let mut fits = fits.map_err(|e| unfit(model, &layer.name, e))?;
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        step(progress, done)?;
+        stage.step(done)?;
         if let Some(factors) = seen.1 {
             fits.iter_mut()
                 .for_each(|f| as_they_were(&mut f.chain, factors));
         }
         Ok(Score::of(candidates, &chosen, &fits))
     });
-    let scores = scores.collect();
-    progress.on(Event::End);
-    scores
+    scores.collect()
 }
 
 /// Candidates, of every family up to `most`, spread over its ranks.

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::flow::Samples;
 use crate::loaded::Loaded;
 use crate::prepared::Prepared;
-use crate::progress::{Event, Progress, still_wanted};
+use crate::progress::{Progress, Stage, still_wanted};
 use crate::tuning::{Place, nature_of, places};
 
 /// Factors of the output channels, about 1, by the convolution's node.
@@ -142,10 +142,7 @@ fn measured(
         return Ok(none());
     }
     let asked: Vec<ValueId> = watched.iter().flatten().copied().collect();
-    progress.on(Event::Begin {
-        stage: "weighing channels",
-        total: batches.len(),
-    });
+    let stage = Stage::begin(progress, "weighing channels", batches.len());
     let mut sums: Vec<Option<Vec<f64>>> = vec![None; asked.len()];
     let mut done = 0;
     for window in batches.chunks(WINDOW) {
@@ -170,9 +167,8 @@ fn measured(
             }
         }
         done += window.len();
-        progress.on(Event::Step { done });
+        stage.step(done)?;
     }
-    progress.on(Event::End);
     let mut sums = sums.into_iter();
     let of = watched.iter().zip(sites).map(|(value, site)| {
         let squares = value.and_then(|_| sums.next().flatten())?;

@@ -9,6 +9,7 @@ use super::layer::Tap;
 use crate::error::Error;
 use crate::flow::{Frontier, Samples, Segment};
 use crate::loaded::Loaded;
+use crate::progress::{Progress, Stage};
 
 /// Most bytes of outputs that are kept; the layers behind take another pass.
 const MOST: usize = 1 << 30;
@@ -26,19 +27,17 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// Makes sure that the targets of `layers[from..to]` are known, and of as many layers
-    /// behind as fit. Those of the layers before are dropped.
-    pub fn ensure(
+    /// Up to which layer targets are to be found, where those of `layers[from..to]` are not all known:
+    /// of as many layers behind as fit. Those of the layers before are dropped.
+    pub fn lacking(
         &mut self,
         (from, to): (usize, usize),
         layers: &[Tap<'_>],
-        original: &Loaded,
-        target: &dyn Target,
         samples: &Samples,
-    ) -> Result<(), Error> {
+    ) -> Option<usize> {
         self.found.retain(|layer, _| *layer >= from);
         if (from..to).all(|layer| self.found.contains_key(&layer)) {
-            return Ok(());
+            return None;
         }
         let mut bytes = 0;
         let mut end = from;
@@ -46,13 +45,28 @@ impl Targets {
             bytes += layers[end].output_bytes(samples.len());
             end += 1;
         }
-        let taps = &layers[from..end];
+        Some(end)
+    }
+
+    /// Finds the targets of `taps`, the layers from `from` on, by running the original.
+    pub fn find(
+        &mut self,
+        from: usize,
+        taps: &[Tap<'_>],
+        (original, target): (&Loaded, &dyn Target),
+        samples: &Samples,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let stage = Stage::begin(progress, "running the original", samples.batches());
         let wanted: Vec<_> = taps.iter().map(|tap| tap.ends.target).collect();
         let start = Frontier::default();
         let document = &original.document;
         let segment = Segment::new(original, target, document, &start, samples, &wanted)?;
-        self.found = (from..end).map(|layer| (layer, Vec::new())).collect();
+        self.found = (from..from + taps.len())
+            .map(|layer| (layer, Vec::new()))
+            .collect();
         let batches: Vec<usize> = (0..samples.batches()).collect();
+        let mut done = 0;
         for window in batches.chunks(WINDOW) {
             let sampled = window.par_iter().map(|batch| {
                 let maps = segment.run(&samples.inputs(*batch)?)?;
@@ -67,6 +81,8 @@ impl Targets {
                     self.found.entry(layer).or_default().push(rows);
                 }
             }
+            done += window.len();
+            stage.step(done)?;
         }
         Ok(())
     }

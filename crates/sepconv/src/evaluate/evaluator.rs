@@ -17,7 +17,7 @@ use crate::compare::same_interface;
 use crate::error::Error;
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
-use crate::progress::{Event, Progress, step};
+use crate::progress::{Progress, Stage};
 use crate::runner::{load, to_tensor};
 
 /// Decoded inputs kept in memory, in bytes; more are read again for every model.
@@ -160,6 +160,7 @@ impl<'a> Evaluator<'a> {
     /// can't be read, [`Error::Interface`] where the model's inputs or outputs are not those of
     /// the original, or no output is what the labels or targets are for.
     pub fn evaluate(&self, model: &Loaded, progress: &dyn Progress) -> Result<Evaluation, Error> {
+        let stage = Stage::begin(progress, "evaluating", self.batches());
         if let Some(original) = &self.original {
             same_interface(original.model, model)?;
             if original.session.get().is_none() {
@@ -174,19 +175,14 @@ impl<'a> Evaluator<'a> {
             true => None,
             false => Some(self.load(model)?),
         };
-        progress.on(Event::Begin {
-            stage: "evaluating",
-            total: self.batches(),
-        });
         let done = AtomicUsize::new(0);
         let scores = (0..self.batches()).into_par_iter().map(|i| {
             let scores = self.scores(i, model, session.as_deref())?;
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            step(progress, done)?;
+            stage.step(done)?;
             Ok(scores)
         });
         let scores = scores.collect::<Result<Vec<Scores>, Error>>()?;
-        progress.on(Event::End);
         let all = scores.into_iter().reduce(|mut all, next| {
             all.append(next);
             all

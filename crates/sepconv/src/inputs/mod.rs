@@ -96,6 +96,24 @@ impl DataSource {
     }
 }
 
+impl DataSource {
+    /// The samples as inputs of a model, one set per batch that it takes.
+    ///
+    /// # Errors
+    /// As [`DataSource::open`]; [`Error::Interface`] where an input is of a type that can't be run.
+    pub fn inputs(&self, model: &Loaded) -> Result<Vec<Vec<Tensor>>, Error> {
+        let dataset = self.open(model, Labels::Ignore)?;
+        let mut arrays = Vec::new();
+        for batch in dataset.batches(dataset.fixed_batch().unwrap_or(1)) {
+            arrays.push(batch?.inputs);
+        }
+        tensors(arrays).ok_or_else(|| Error::Interface {
+            file: model.file(),
+            reason: "an input is of a type that can't be run".into(),
+        })
+    }
+}
+
 /// Number of classes of a model whose first output is shaped `[n, classes]`.
 fn class_count(model: &Loaded) -> Option<usize> {
     let output = model.graph().outputs().next()?;
@@ -199,15 +217,7 @@ pub fn synthetic_inputs(
 /// # Errors
 /// [`Error::Data`].
 pub fn load_inputs(model: &Loaded, path: &Path) -> Result<Vec<Vec<Tensor>>, Error> {
-    let dataset = DataSource::new(path).open(model, Labels::Ignore)?;
-    let mut arrays = Vec::new();
-    for batch in dataset.batches(dataset.fixed_batch().unwrap_or(1)) {
-        arrays.push(batch?.inputs);
-    }
-    tensors(arrays).ok_or_else(|| Error::Interface {
-        file: model.file(),
-        reason: "an input is of a type that can't be run".into(),
-    })
+    DataSource::new(path).inputs(model)
 }
 
 fn tensors(arrays: Vec<Vec<Array>>) -> Option<Vec<Vec<Tensor>>> {

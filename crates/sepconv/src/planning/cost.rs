@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::planning::Timer;
 use crate::prepared::Prepared;
-use crate::progress::Event;
+use crate::progress::{Stage, still_wanted};
 
 /// What a budget counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -207,17 +207,13 @@ impl Costs {
                 }
             }
         }
-        progress.on(Event::Begin {
-            stage: by.stage,
-            total: blocks.len(),
+        let stage = Stage::begin(progress, by.stage, blocks.len());
+        let found = by.model.costs(&blocks, &mut |done, _| {
+            // The model of costs can't be told of an end.
+            let _ = stage.step(done);
         });
-        let found = by
-            .model
-            .costs(&blocks, &mut |done, _| progress.on(Event::Step { done }));
-        progress.on(Event::End);
-        if progress.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        drop(stage);
+        still_wanted(progress)?;
         for ((layer, form), cost) in places.into_iter().zip(found.map_err(failed)?) {
             // What is no cost is out of the question.
             let Some(cost) = cost.filter(|c| c.is_finite() && *c >= 0.0) else {

@@ -31,7 +31,7 @@ use crate::calibrate::{CalibrationSettings, Score, score, spread};
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::prepared::Prepared;
-use crate::progress::{Event, Progress, step};
+use crate::progress::{Progress, Stage};
 use crate::settings::Settings;
 use damage::DamageCurve;
 use near::AT_FIRST;
@@ -223,11 +223,8 @@ fn damages(
 ) -> Result<Vec<Vec<f64>>, Error> {
     let model = &prepared.folded;
     let probed = scores.iter().filter(|s| !s.probes.is_empty()).count();
+    let stage = Stage::begin(progress, "probing", probed);
     let mut prober = Prober::new(model, settings.target, calibration, probed)?;
-    progress.on(Event::Begin {
-        stage: "probing",
-        total: probed,
-    });
     let mut damages = Vec::new();
     let mut done = 0;
     for (layer, score) in prepared.survey.layers.iter().zip(scores) {
@@ -238,12 +235,11 @@ fn damages(
             let found = prober.damages(site.node, &documents)?;
             points.extend(score.probes.iter().map(|p| p.error).zip(found));
             done += 1;
-            step(progress, done)?;
+            stage.step(done)?;
         }
         let curve = DamageCurve::new(points);
         damages.push(score.errors.iter().map(|e| curve.at(*e)).collect());
     }
-    progress.on(Event::End);
     Ok(damages)
 }
 

@@ -25,7 +25,7 @@ impl Timer<'_> {
         let both = [self.model, &self.prepared.folded];
         let run = self
             .latency()?
-            .time(both, Bench::long(), self.settings.seed, &())?;
+            .time(both, Bench::long(), self.settings.seed, self.progress)?;
         let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.min);
         Costs::measured(self, (seconds(0), seconds(1)), &self.blocks()?, wanted)
     }

@@ -1,6 +1,6 @@
 //! Samples with what the original makes of them.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sepconv_ir::{Tensor, ValueId};
 use sepconv_targets::Session;
@@ -10,7 +10,7 @@ use super::augment::Augment;
 use crate::error::Error;
 use crate::flow::Samples;
 use crate::loaded::Loaded;
-use crate::progress::{Event, Progress, step};
+use crate::progress::{Progress, Stage};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -27,9 +27,19 @@ pub(super) struct Pupil<'a> {
     pub places: Vec<Place>,
     pub augment: Augment,
     pub progress: &'a dyn Progress,
-    /// Whether a stage has begun.
-    pub begun: Mutex<bool>,
-    pub stage: String,
+    /// Epochs at most.
+    pub epochs: usize,
+    pub training: Mutex<Training<'a>>,
+}
+
+/// How far the training is.
+#[derive(Default)]
+pub(super) struct Training<'a> {
+    pub name: String,
+    /// All epochs are one stage.
+    pub stage: Option<Stage<'a>>,
+    /// Epochs that are done.
+    pub epochs: usize,
 }
 
 /// Where a value comes from.
@@ -39,7 +49,17 @@ pub(crate) enum Place {
     Prefix(usize),
 }
 
-impl Pupil<'_> {
+impl<'a> Pupil<'a> {
+    fn training(&self) -> MutexGuard<'_, Training<'a>> {
+        let training = self.training.lock();
+        training.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the stage of the training, where it has begun.
+    pub fn trained(&self) {
+        self.training().stage = None;
+    }
+
     fn make(&self, index: usize, draw: Option<Draw>) -> Result<Example, Error> {
         let inputs = self
             .augment
@@ -95,23 +115,21 @@ impl Examples for Pupil<'_> {
     }
 
     fn on_epoch(&self, _: &Epoch) -> Result<(), Failure> {
-        self.progress.on(Event::End);
-        if let Ok(mut begun) = self.begun.lock() {
-            *begun = false;
-        }
+        // The start is told of first.
+        let mut training = self.training();
+        training.epochs += usize::from(training.stage.is_some());
         Ok(())
     }
 
     fn on_batch(&self, done: usize, total: usize) -> Result<(), Failure> {
-        if let Ok(mut begun) = self.begun.lock()
-            && !std::mem::replace(&mut *begun, true)
-        {
-            self.progress.on(Event::Begin {
-                stage: &self.stage,
-                total,
-            });
-        }
-        Ok(step(self.progress, done)?)
+        let Training {
+            name,
+            stage,
+            epochs,
+        } = &mut *self.training();
+        let begin = || Stage::begin(self.progress, name, total * self.epochs);
+        let stage = stage.get_or_insert_with(begin);
+        Ok(stage.step(*epochs * total + done)?)
     }
 }
 

@@ -12,7 +12,7 @@ use sepconv_tune::{
 
 use super::blocks::{Block, biases};
 use super::goals::{of_block, of_output};
-use super::pupil::{Pupil, places};
+use super::pupil::{Pupil, Training, places};
 use super::{TuneSettings, Tuning};
 use crate::error::Error;
 use crate::flow::Samples;
@@ -113,8 +113,11 @@ impl<'a> Work<'a> {
             places,
             augment: self.settings.augment,
             progress: self.progress,
-            begun: Mutex::new(false),
-            stage,
+            epochs: self.settings.train.epochs,
+            training: Mutex::new(Training {
+                name: stage,
+                ..Training::default()
+            }),
         };
         let first = pupil
             .example(0, None)
@@ -210,6 +213,7 @@ impl Part<'_> {
             ..self.settings.train.clone()
         };
         let trained = train(&self.network, &self.goals, &self.pupil, &settings);
+        self.pupil.trained();
         trained.map_err(|e| self.failed(e))
     }
 

@@ -1,0 +1,134 @@
+"""Options in all their forms; that they are those of the command line is tested beside its arguments."""
+
+import subprocess
+import sys
+import typing
+
+import models
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+
+import sepconv
+from sepconv import _options
+
+
+def test_every_option_has_a_default():
+    assert set(typing.get_type_hints(sepconv.Options)) == set(_options._DEFAULTS)
+
+
+def test_all_lowerings_are_taken(model):
+    hints = typing.get_type_hints(sepconv.Options)
+    known = typing.get_args(hints["lowering"])
+    written = set()
+    for order in ("dw-pw", "pw-dw"):
+        for lowering in known:
+            _, report = sepconv.compress(model, rank=1, order=order, lowering=lowering, data_free="weights")
+            # One that is for the other order falls back to the first.
+            made = {layer.lowering for layer in report.layers}
+            assert made <= {lowering, "branches"} or lowering == "auto"
+            written |= made
+    assert written == set(known) - {"auto"} and len(written) == 9
+
+
+def pointwise():
+    """`models.network` with a 1x1 convolution of rank 2 before it."""
+    made = models.network()
+    rng = np.random.default_rng(3)
+    weight = (rng.standard_normal((8, 2)) @ rng.standard_normal((2, 8)))[..., None, None] / 4
+    tensor = numpy_helper.from_array(weight.astype(np.float32), "point.weight")
+    made.graph.initializer.append(tensor)
+    made.graph.node.insert(0, helper.make_node("Conv", ["x", "point.weight"], ["p"], name="point"))
+    made.graph.node[1].input[0] = "p"
+    return made
+
+
+@pytest.mark.parametrize("families", ["+lowrank", ["+lowrank"], "dw-pw,lowrank", ("dw-pw", "lowrank")])
+def test_families_are_added_to_or_listed(families):
+    def forms(**options):
+        _, report = sepconv.compress(pointwise(), energy=0.9, data_free="weights", **options)
+        return [layer.form for layer in report.layers]
+
+    assert (forms()[0], forms(families=families)[0]) == ("kept", "lowrank")
+    assert "kept" not in forms(families=families)
+
+
+def test_results_are_tuned(model, calib):
+    _, plain = sepconv.compress(model, calib, target_macs=0.5, tune=False)
+    assert plain.contents["tuning"] is None
+    tuned, report = sepconv.compress(model, calib, target_macs=0.5, tune=2)
+    assert len(report.contents["tuning"]["epochs"][0]) == 3
+    _, report = sepconv.compress(model, calib, target_macs=0.5, tune=True)
+    assert 3 < len(report.contents["tuning"]["epochs"][0]) <= 21
+    with pytest.raises(sepconv.Error, match="calib"):
+        sepconv.compress(model, rank=1, tune=True)
+
+
+def test_text_is_taken_as_on_the_command_line(model):
+    pictures = np.random.default_rng(7).integers(0, 256, (40, 8, 12, 12), dtype=np.uint8)
+    made = lambda data, **options: sepconv.compress(model, data, target_macs=0.5, **options)[0].SerializeToString()
+    expected = made(pictures, scale=1 / 255, mean=[0.5] * 8, std=0.25)
+    assert made(pictures, scale="1/255", mean=",".join(["0.5"] * 8), std="1/4") == expected
+    rows = np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))
+    assert made(rows, layout="nhwc", scale="1/255", mean=np.full(8, 0.5, np.float32), std=0.25) == expected
+
+
+def test_preprocessing_may_come_from_a_file_and_be_overridden(model, calib, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('scale = "1/2"\nmean = 0.25\n')
+    made = lambda **options: sepconv.compress(model, calib, target_macs=0.5, **options)[0].SerializeToString()
+    assert made(preprocess=recipe) == made(scale=0.5, mean=0.25)
+    assert made(preprocess=recipe, scale=2) == made(scale=2, mean=0.25) != made(preprocess=recipe)
+
+
+def test_shapes_are_taken_by_name_as_text_and_by_the_former_name(model):
+    made = lambda **options: sepconv.compress(model, rank=1, data_free="weights", **options)[1].original.macs
+    one, four = made(), made(input_shape={"x": (4, 8, 12, 12)})
+    assert four == 4 * one
+    assert made(input_shape="x=4x8x12x12") == made(input_shape=["x=4x8x12x12"]) == four
+    assert made(input_shapes={"x": [4, 8, 12, 12]}) == four
+    with pytest.raises(TypeError, match="same option"):
+        made(input_shape="x=1x8x12x12", input_shapes={"x": [1, 8, 12, 12]})
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"scale": "1/x"}, "scale"),
+        ({"mean": "a"}, "mean"),
+        ({"resize": "large"}, "resize"),
+        ({"crop": (1, 2, 3)}, "crop"),
+        ({"channel_order": "gbr"}, "channel-order"),
+        ({"layout": "chwn"}, "layout"),
+        ({"preprocess": "missing.toml"}, "missing.toml"),
+        ({"input_shape": "1x8x12x12"}, "input_shape"),
+        ({"input_shape": "x=1xAx12x12"}, "input_shape"),
+        ({"families": "dw-pw,nonesuch"}, "nonesuch"),
+        ({"families": "+nonesuch"}, "nonesuch"),
+    ],
+)
+def test_wrong_values_are_refused_in_one_line(model, options, text):
+    with pytest.raises(sepconv.Error, match=text) as caught:
+        sepconv.compress(model, models.samples(4), rank=1, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_channels_count_alike_where_asked(calib):
+    """Where the outputs are maps, their gradients weigh the channels; of classes they never do."""
+    maps = models.network()
+    del maps.graph.node[-2:]
+    maps.graph.output[0].CopyFrom(helper.make_tensor_value_info("c", 1, ["N", 8, 12, 12]))
+    made = lambda **options: sepconv.compress(maps, calib, rank=1, **options)[0].SerializeToString()
+    assert made(unweighted=True) != made() == made(unweighted=False)
+
+
+def test_the_library_that_is_named_is_used(model):
+    """In a process of its own: one library is loaded per process."""
+    code = (
+        "import sys, sepconv\n"
+        "model = sys.stdin.buffer.read()\n"
+        "sepconv.compress(model, rank=1, target='onnxruntime', onnxruntime='missing.so')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=model.SerializeToString(), capture_output=True)
+    assert done.returncode == 1 and b"sepconv.Error: target: " in done.stderr, done.stderr.decode()
+    assert b"missing.so" in done.stderr, done.stderr.decode()
