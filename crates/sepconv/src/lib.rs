@@ -51,6 +51,8 @@ mod saved_plan;
 mod search;
 mod settings;
 mod sweep;
+#[cfg(test)]
+mod testing;
 mod tighten;
 mod tuning;
 

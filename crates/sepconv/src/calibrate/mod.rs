@@ -11,6 +11,7 @@ mod cache;
 mod collector;
 mod ends;
 mod fits;
+mod geometry;
 mod layer;
 mod pictures;
 mod score;
