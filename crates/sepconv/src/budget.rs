@@ -247,6 +247,7 @@ pub(crate) fn fitted(
         body_macs: std::collections::BTreeMap::new(),
         in_bodies: std::collections::BTreeSet::new(),
         tuning: None,
+        dropped: Vec::new(),
     })
 }
 
