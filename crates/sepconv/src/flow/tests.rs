@@ -1,6 +1,8 @@
 //! Models of all kinds run, and one candidate that does not run ends nothing.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use prost::Message;
 use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Detached;
@@ -287,4 +289,61 @@ fn what_is_not_changed_is_not_run() {
     assert_eq!(same, bytes);
     let reason = outcome.comparison.not_run.unwrap();
     assert_eq!(reason, "nothing was changed");
+}
+
+/// tract, and the bytes of the models that it was given, weights apart.
+struct Counting(AtomicUsize);
+
+impl Target for Counting {
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+
+    fn version(&self) -> String {
+        String::new()
+    }
+
+    fn load_with(
+        &self,
+        model: &Detached,
+        inputs: &[InputSpec],
+        options: LoadOptions,
+    ) -> Result<Box<dyn Session>, TargetError> {
+        self.0.fetch_add(model.skeleton.len(), Ordering::Relaxed);
+        reference().load_with(model, inputs, options)
+    }
+}
+
+#[test]
+fn the_work_of_planning_is_linear_in_the_depth() {
+    static COUNTING: Counting = Counting(AtomicUsize::new(0));
+    let work = |depth: usize| {
+        let mut net = Net::new(DType::F32);
+        net.input("x", &[1, 4, 3, 3]);
+        let mut last = "x".to_owned();
+        for k in 0..depth {
+            let (w, c, t) = (format!("w{k}"), format!("c{k}"), format!("t{k}"));
+            net.weight(&w, &[4, 4, 3, 3]);
+            net.node("Conv", &[&last, &w], &c, &[("pads", Arg::Ints(&[1; 4]))]);
+            net.node("Tanh", &[&c], &t, &[]);
+            last = t;
+        }
+        net.output(&last);
+        let settings = Settings {
+            budget: Budget::TargetMacs(0.8),
+            target: &COUNTING,
+            calibration: Some(CalibrationSettings {
+                positions: 100,
+                weighted: false,
+                ..CalibrationSettings::new(samples(&[8, 4, 3, 3]))
+            }),
+            ..Settings::default()
+        };
+        let before = COUNTING.0.load(Ordering::Relaxed);
+        let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+        assert!(rewritten(&outcome) > depth / 8);
+        COUNTING.0.load(Ordering::Relaxed) - before
+    };
+    let (short, long) = (work(70), work(140));
+    assert!(long < 3 * short, "{short} {long}");
 }

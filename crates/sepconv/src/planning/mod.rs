@@ -222,7 +222,7 @@ fn weight_damages(prepared: &Prepared) -> Vec<Vec<f64>> {
 /// takes half of the network to find out.
 const PROBED: usize = 64;
 /// Layers that are probed of many, spread over the depth.
-const SAMPLE: usize = 24;
+const SAMPLE: usize = 16;
 
 /// Of `count` layers, those that are probed.
 fn sampled(count: usize) -> BTreeSet<usize> {
@@ -368,4 +368,20 @@ fn promising(prepared: &Prepared, damages: &[Vec<f64>]) -> Vec<Vec<bool>> {
         first
     };
     layers.map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_layers_some_are_probed_the_first_and_the_last_among_them() {
+        assert_eq!(sampled(0), BTreeSet::new());
+        assert_eq!(sampled(PROBED), (0..PROBED).collect());
+        let some = sampled(300);
+        assert_eq!(
+            (some.len(), some.first(), some.last()),
+            (SAMPLE, Some(&0), Some(&299))
+        );
+    }
 }
