@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
 use bytes::Bytes;
 use prost::Message;
@@ -199,16 +198,14 @@ pub(crate) fn samples(dims: &[usize]) -> DataSource {
 /// ONNX Runtime, where it is found: where `SEPCONV_ONNXRUNTIME` says, or in the virtual
 /// environment that `tests/run` makes.
 pub(crate) fn onnxruntime() -> Option<&'static dyn Target> {
-    static NAMED: Once = Once::new();
-    NAMED.call_once(|| {
-        let python = std::env::var_os("SEPCONV_PYTHON").map(PathBuf::from);
-        let environment = python.as_deref().and_then(|p| p.parent()?.parent());
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv");
-        let environment = environment.unwrap_or(&root);
-        if std::env::var_os("SEPCONV_ONNXRUNTIME").is_none() && environment.exists() {
-            use_onnxruntime(environment).unwrap();
-        }
-    });
+    let python = std::env::var_os("SEPCONV_PYTHON").map(PathBuf::from);
+    let environment = python.as_deref().and_then(|p| p.parent()?.parent());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv");
+    let environment = environment.unwrap_or(&root);
+    if std::env::var_os("SEPCONV_ONNXRUNTIME").is_none() && environment.exists() {
+        // Another test may have named it before.
+        let _ = use_onnxruntime(environment);
+    }
     let target = find("onnxruntime").unwrap();
     match target.available() {
         Ok(()) => Some(target),

@@ -240,11 +240,11 @@ impl Target for Picky {
 
 #[test]
 fn a_layer_whose_candidates_do_not_run_stays_and_the_others_are_done() {
-    static PICKY: Picky = Picky("c1/");
+    let picky: &Picky = Box::leak(Box::new(Picky("c1/")));
     let bytes = classifier(DType::F32, 9).bytes();
     for budget in [Budget::Rank(2), Budget::TargetMacs(0.75)] {
         let settings = Settings {
-            target: &PICKY,
+            target: picky,
             ..settings(budget)
         };
         let (_, outcome) = compress_bytes(bytes.clone(), &settings, &()).unwrap();
@@ -265,10 +265,10 @@ fn a_layer_whose_candidates_do_not_run_stays_and_the_others_are_done() {
 
 #[test]
 fn a_family_that_does_not_run_leaves_the_layer_to_the_others() {
-    static PICKY: Picky = Picky("c1/dw");
+    let picky: &Picky = Box::leak(Box::new(Picky("c1/dw")));
     let bytes = classifier(DType::F32, 9).bytes();
     let settings = Settings {
-        target: &PICKY,
+        target: picky,
         ..settings(Budget::TargetMacs(0.6))
     };
     let (_, outcome) = compress_bytes(bytes, &settings, &()).unwrap();
@@ -278,10 +278,10 @@ fn a_family_that_does_not_run_leaves_the_layer_to_the_others() {
 
 #[test]
 fn what_is_not_changed_is_not_run() {
-    static PICKY: Picky = Picky("x");
+    let picky: &Picky = Box::leak(Box::new(Picky("x")));
     let bytes = classifier(DType::F16, 9).bytes();
     let settings = Settings {
-        target: &PICKY,
+        target: picky,
         selection: Selection::new(&[], &["*"]).unwrap(),
         ..Settings::default()
     };
@@ -316,7 +316,7 @@ impl Target for Counting {
 
 #[test]
 fn the_work_of_planning_is_linear_in_the_depth() {
-    static COUNTING: Counting = Counting(AtomicUsize::new(0));
+    let counting: &Counting = Box::leak(Box::new(Counting(AtomicUsize::new(0))));
     let work = |depth: usize| {
         let mut net = Net::new(DType::F32);
         net.input("x", &[1, 4, 3, 3]);
@@ -331,7 +331,7 @@ fn the_work_of_planning_is_linear_in_the_depth() {
         net.output(&last);
         let settings = Settings {
             budget: Budget::TargetMacs(0.8),
-            target: &COUNTING,
+            target: counting,
             calibration: Some(CalibrationSettings {
                 positions: 100,
                 weighted: false,
@@ -339,10 +339,10 @@ fn the_work_of_planning_is_linear_in_the_depth() {
             }),
             ..Settings::default()
         };
-        let before = COUNTING.0.load(Ordering::Relaxed);
+        let before = counting.0.load(Ordering::Relaxed);
         let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
         assert!(rewritten(&outcome) > depth / 8);
-        COUNTING.0.load(Ordering::Relaxed) - before
+        counting.0.load(Ordering::Relaxed) - before
     };
     let (short, long) = (work(70), work(140));
     assert!(long < 3 * short, "{short} {long}");
