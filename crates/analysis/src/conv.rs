@@ -172,6 +172,31 @@ impl ConvAttributes {
         Some([begins, ends].concat())
     }
 
+    /// The same convolution, for inputs of these spatial extents, by `pads` and
+    /// `output_padding` alone: without `auto_pad`, and without `output_shape`, whose surplus over
+    /// what the kernel reaches is a part of `output_padding`. `None` under the conditions of
+    /// [`ConvAttributes::output_spatial`].
+    pub fn explicit(&self, input: &[u64]) -> Option<Self> {
+        let pads = self.explicit_pads(input)?;
+        let output = self.output_spatial(input)?;
+        let mut output_padding = self.output_padding.clone();
+        if self.transposed {
+            for (axis, added) in output_padding.iter_mut().enumerate() {
+                let end = pads.get(axis.checked_add(self.axes())?)?;
+                let whole = output[axis].checked_add(pads[axis])?.checked_add(*end)?;
+                let reached = self.unpadded(axis, &self.window(axis)?, input[axis])? - *added;
+                *added = whole.checked_sub(reached)?;
+            }
+        }
+        Some(Self {
+            pads,
+            auto_pad: AutoPad::NotSet,
+            output_padding,
+            output_shape: None,
+            ..self.clone()
+        })
+    }
+
     /// Output extent of a transposed convolution before padding is cut off.
     fn unpadded(&self, axis: usize, window: &Window, input: u64) -> Option<u64> {
         input
@@ -187,7 +212,11 @@ impl ConvAttributes {
             return shape.get(axis).copied().map(Some);
         }
         match self.auto_pad {
-            AutoPad::SameUpper | AutoPad::SameLower => input.checked_mul(window.stride).map(Some),
+            // `SAME_*` cuts an output, and never makes it larger.
+            AutoPad::SameUpper | AutoPad::SameLower => {
+                let same = input.checked_mul(window.stride)?;
+                Some(Some(same.min(self.unpadded(axis, window, input)?)))
+            }
             AutoPad::NotSet | AutoPad::Valid => Some(None),
         }
     }

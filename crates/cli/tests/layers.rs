@@ -44,7 +44,10 @@ fn arrows_point_one_way() {
             "sepconv-passes",
             &["sepconv-analysis", "sepconv-factor", "sepconv-ir"],
         ),
-        ("sepconv-targets", &["sepconv-ir", "sepconv-onnx"]),
+        (
+            "sepconv-targets",
+            &["sepconv-analysis", "sepconv-ir", "sepconv-onnx"],
+        ),
         ("sepconv-tract", &["sepconv-factor", "sepconv-passes"]),
         ("sepconv-tune", &["sepconv-analysis", "sepconv-ir"]),
         (

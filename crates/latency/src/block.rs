@@ -73,6 +73,7 @@ impl Geometry {
         let a = &site.attributes;
         let extents: Vec<u64> = input.iter().map(|n| *n as u64).collect();
         let sizes = |values: &[u64]| values.iter().map(|v| *v as usize).collect();
+        let explicit = a.explicit(&extents)?;
         let op = graph.operator(site.node)?;
         Some(Self {
             dtype: site.dtype,
@@ -81,9 +82,9 @@ impl Geometry {
             kernel: site.kernel.clone(),
             strides: sizes(&a.strides),
             dilations: sizes(&a.dilations),
-            pads: sizes(&a.explicit_pads(&extents)?),
+            pads: sizes(&explicit.pads),
             product: site.product,
-            transposed: a.transposed.then(|| sizes(&a.output_padding)),
+            transposed: a.transposed.then(|| sizes(&explicit.output_padding)),
             bias: op.input(2).is_some(),
             activation: op.output(0).and_then(|y| activation(graph, y)),
         })

@@ -80,11 +80,11 @@ impl Measured {
     /// To keep many candidates affordable, every form of a chain is first timed for a moment;
     /// a lowering found 1.5 times slower than the best one given for its family and rank is ruled
     /// out, and not even loaded at the ranks after that. Those have no timing, as have forms
-    /// that the target can't load or run.
+    /// that the target can't load or run, and all forms of an original that it can't.
     ///
     /// # Errors
     /// [`LatencyError::Form`] and [`LatencyError::Factor`] for forms that do not exist,
-    /// [`LatencyError::Block`] where the target can't run an original.
+    /// [`LatencyError::Block`] where the target can't run any of the originals.
     pub fn measure_all(
         &self,
         blocks: &[Block],
@@ -99,17 +99,27 @@ impl Measured {
             }
         }
         let mut settled = 0;
+        let mut failed = Vec::new();
+        let all = geometries.len();
         for geometry in geometries {
             progress(settled, blocks.len());
             let wanted: Vec<&Block> = blocks.iter().filter(|b| b.geometry == *geometry).collect();
             settled += wanted.len();
             if wanted.iter().any(|b| cache.entry(b).is_none()) {
-                self.measure_geometry(geometry, &wanted, &mut cache)?;
+                match self.measure_geometry(geometry, &wanted, &mut cache) {
+                    Err(error @ LatencyError::Block { .. }) => failed.push(error),
+                    other => other?,
+                }
                 // What can't be saved is measured again next time.
                 let _ = cache.save();
             }
         }
         progress(settled, blocks.len());
+        if failed.len() == all
+            && let Some(error) = failed.pop()
+        {
+            return Err(error);
+        }
         Ok(blocks.iter().map(|b| cache.get(b)).collect())
     }
 

@@ -286,3 +286,16 @@ fn what_the_runtime_cannot_load_has_no_cost() {
         .unwrap_err();
     assert!(error.to_string().contains("too tired"), "{error}");
 }
+
+#[test]
+fn an_original_that_the_runtime_cannot_run_leaves_the_others() {
+    let target = Sleepy::leaked("no such text", "LeakyRelu");
+    let plain = Geometry {
+        activation: None,
+        ..geometry(8)
+    };
+    let blocks = [Block::original(geometry(8)), Block::original(plain)];
+    let costs = measured(target).costs(&blocks, &mut |_, _| {}).unwrap();
+    let known: Vec<bool> = costs.iter().map(Option::is_some).collect();
+    assert_eq!(known, [false, true]);
+}

@@ -342,6 +342,11 @@ impl<'a> Exporter<'a> {
             return;
         }
         for value in &self.new_initializers {
+            // Where a part leaves out an initializer, it has no such input either.
+            let producer = self.graph.value(*value).map(|v| v.producer);
+            if !producer.is_some_and(|node| self.needs(node)) {
+                continue;
+            }
             if let Some(tensor) = self.graph.constant(*value) {
                 out.push_field(11, encode::value_info(self.graph.name(*value), tensor));
             }

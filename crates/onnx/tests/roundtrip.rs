@@ -119,6 +119,18 @@ fn before_ir_version_4_new_initializers_are_inputs_too() {
     let graph = out.graph.unwrap();
     let names: Vec<_> = graph.input.iter().map(|v| v.name()).collect();
     assert_eq!(names, ["x", "flag", "c/dw.weight"]);
+    // A part without the initializer is without the input.
+    let graph = &doc.model.graph;
+    let (y, z) = (graph.find("y").unwrap(), graph.find("z").unwrap());
+    let parts = [
+        (doc.segment(&[(y, (DType::F32, vec![1]))], &[z]), vec!["y"]),
+        (doc.probe(&[y]), vec!["x", "flag", "c/dw.weight"]),
+    ];
+    for (part, expected) in parts {
+        let part = ModelProto::decode(part.skeleton).unwrap().graph.unwrap();
+        let names: Vec<_> = part.input.iter().map(|v| v.name()).collect();
+        assert_eq!(names, expected);
+    }
 }
 
 #[test]

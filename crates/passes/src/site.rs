@@ -63,6 +63,9 @@ pub enum Kept {
     /// The planner preferred the original.
     #[error("the plan keeps it")]
     Planned,
+    /// A runtime can't load or run what would take its place.
+    #[error("{0}")]
+    Unrunnable(String),
     /// Its input shape is unknown, so that a MAC budget can't count it.
     #[error("input shape unknown (pin it with --input-shape)")]
     UnknownShape,

@@ -1,5 +1,7 @@
 //! Meets a budget.
 
+use std::cell::RefCell;
+
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
 use sepconv_passes::{Candidate, Choice, Kept, PassError, Plan, Planner};
 
@@ -277,8 +279,13 @@ pub(crate) fn fitted(
         body_macs: std::collections::BTreeMap::new(),
         in_bodies: std::collections::BTreeSet::new(),
         tuning: None,
+        dropped: Vec::new(),
     })
 }
+
+/// How often what fits leave of the budget is planned again, about: for every layer of up to so many,
+/// for some of more. A plan takes time as there are layers.
+const REPLANNED: usize = 64;
 
 /// The model that a solution plans: fitted to data, or with weights of the data-free
 /// decomposition. What fits leave of the budget, because another family was better for less, is
@@ -295,9 +302,16 @@ pub(crate) fn realised(
             let all = solution.chosen.iter().zip(&solution.rivals);
             let all = all.map(|(own, rivals)| own.iter().chain(rivals).cloned().collect());
             let planned = within_reach(prepared, all.collect());
+            let layers = solution.chosen.iter().flatten().count();
+            let every = layers.div_ceil(REPLANNED).max(1);
+            let last = RefCell::new(None);
             let revise = |settled: &Settled| {
-                let again = planning?.again(&solution, settled)?;
-                Some(within_reach(prepared, again))
+                let mut last = last.borrow_mut();
+                if settled.len() % every == 0 {
+                    let again = planning?.again(&solution, settled);
+                    *last = again.map(|again| within_reach(prepared, again));
+                }
+                last.clone()
             };
             let admissible = (planned.as_slice(), &revise as Revision<'_>);
             fitted(prepared, admissible, settings, calibration, progress)?

@@ -46,6 +46,9 @@ pub struct Compressed {
     pub in_bodies: BTreeSet<String>,
     /// What tuning did, where [`Settings::tune`] asked for it.
     pub tuning: Option<Tuning>,
+    /// A line for each family of candidates that was dropped for a layer, because it could not be
+    /// written or the target could not run it.
+    pub dropped: Vec<String>,
 }
 
 /// Rewrites a model in memory: by [`Settings::plan`] where there is one, else as planned here.
@@ -130,6 +133,7 @@ fn rewritten(
     }
     let mut compressed = compressed;
     compressed.spectra.extend(spectra);
+    compressed.dropped = prepared.all_dropped();
     Ok(compressed)
 }
 
@@ -183,6 +187,7 @@ fn untouched(
         body_macs: BTreeMap::new(),
         in_bodies: BTreeSet::new(),
         tuning: None,
+        dropped: Vec::new(),
     };
     let inner = prepared.bodies.plan(settings);
     let inner = inner.map_err(|e| prepared.failed(e))?;

@@ -52,6 +52,8 @@ mod saved_plan;
 mod search;
 mod settings;
 mod sweep;
+#[cfg(test)]
+mod testing;
 mod tighten;
 mod tuning;
 mod unshaped;

@@ -93,6 +93,9 @@ pub struct Outcome {
     pub solution: Option<Solution>,
     /// What tuning did, where it was asked for.
     pub tuning: Option<Tuning>,
+    /// A line for each family of candidates that was dropped for a layer, as
+    /// [`Compressed::dropped`].
+    pub dropped: Vec<String>,
     /// The written file against the original on [`Settings::latency`].
     pub timing: Option<BenchRun>,
     /// The written file against the original: on calibration samples that were held out, else on
@@ -157,10 +160,16 @@ pub(crate) fn finished<T>(
     let pads = before.saturating_sub(after);
     let (calibration, solution) = (compressed.calibration.clone(), compressed.solution.clone());
     let tuning = compressed.tuning.clone();
+    let dropped = compressed.dropped.clone();
     let (written, staged) = write(&compressed.model)?;
+    // What nobody changed computes the same, and is not run.
+    let untouched = compressed.applied.is_empty() && !compressed.model.graph().is_modified();
     drop(compressed);
     let written = original.with(written)?;
-    let comparison = measure(original, &written, settings, progress)?;
+    let comparison = match untouched {
+        true => Comparison::not_run(settings.target.name(), "nothing was changed".into()),
+        false => measure(original, &written, settings, progress)?,
+    };
     let sizes = [original, &written].map(|model| size(model, evaluator.as_ref(), progress));
     let [before, after] = sizes;
     let (before, after) = (before?, after?);
@@ -176,6 +185,7 @@ pub(crate) fn finished<T>(
         calibration,
         solution,
         tuning,
+        dropped,
         timing,
         comparison,
         assumed: original.assumed(),

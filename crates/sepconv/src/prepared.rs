@@ -1,7 +1,7 @@
 //! What every budget starts from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use sepconv_passes::{
     Families, Folded, Kept, PassError, Plan, Planner, Selection, Survey, apply, fold,
@@ -25,6 +25,8 @@ pub(crate) struct Prepared {
     pub norms: usize,
     /// How much the outputs depend on the channels of its layers, once that was looked at.
     pub sensitivities: OnceLock<Sensitivities>,
+    /// Candidates that were dropped, with their reasons.
+    dropped: Mutex<BTreeSet<String>>,
 }
 
 impl Prepared {
@@ -68,7 +70,22 @@ impl Prepared {
             bodies,
             norms: done.norms,
             sensitivities: OnceLock::new(),
+            dropped: Mutex::default(),
         })
+    }
+
+    /// Remembers that a family is out of the question for a layer.
+    pub fn dropped(&self, layer: &str, family: &str, reason: &str) {
+        let line = format!("layer '{layer}': {family} was dropped: {reason}");
+        let lock = self.dropped.lock();
+        lock.unwrap_or_else(PoisonError::into_inner).insert(line);
+    }
+
+    /// A line for each family that was dropped for a layer, sorted.
+    pub fn all_dropped(&self) -> Vec<String> {
+        let lock = self.dropped.lock();
+        let lines = lock.unwrap_or_else(PoisonError::into_inner);
+        lines.iter().cloned().collect()
     }
 
     /// Makes a plan and applies it with data-free weights.
@@ -106,6 +123,7 @@ impl Prepared {
             body_macs: BTreeMap::new(),
             in_bodies: BTreeSet::new(),
             tuning: None,
+            dropped: Vec::new(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! A saved plan, applied.
 
-use sepconv_passes::{Candidate, Choice, Families, PassError, Plan};
+use sepconv_passes::{Candidate, Choice, Families, Kept, PassError, Plan};
 
 use crate::budget::fitted;
 use crate::calibrate::AS_PLANNED;
@@ -41,9 +41,16 @@ pub(crate) fn replay(
         )?,
         None => prepared.with(plan.clone(), settings)?,
     };
+    // What the target can't run stayed.
+    for (entry, made) in plan.layers.iter_mut().zip(&compressed.plan.layers) {
+        if let Choice::Keep(Kept::Unrunnable(_)) = &made.choice {
+            entry.choice = made.choice.clone();
+        }
+    }
     let compressed = Compressed {
         plan,
         spectra,
+        dropped: prepared.all_dropped(),
         ..compressed
     };
     prepared.bodies.rewrite(model, compressed, inner, settings)

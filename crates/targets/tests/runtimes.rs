@@ -213,3 +213,43 @@ fn a_library_named_after_one_was_loaded_comes_too_late() {
         assert!(error.to_string().contains("/nowhere"), "{error}");
     }
 }
+
+/// x -> (x + w) · w … with w of ones, `count` times.
+fn chain(count: usize) -> Document {
+    let one = model("", "Add").encode().to_bytes();
+    let mut proto = ModelProto::decode(one).unwrap();
+    let graph = proto.graph.as_mut().unwrap();
+    graph.initializer[0].dims = vec![N as i64];
+    graph.initializer[0].raw_data = Some(vec![1f32.to_le_bytes(); N].concat().into());
+    let first = graph.node.remove(0);
+    graph.node = (0..count)
+        .map(|i| NodeProto {
+            name: Some(format!("n{i}")),
+            op_type: Some(if i % 2 == 0 { "Add" } else { "Mul" }.into()),
+            input: match i {
+                0 => first.input.clone(),
+                _ => vec![format!("v{}", i - 1), "w".into()],
+            },
+            output: vec![if i + 1 == count {
+                "y".into()
+            } else {
+                format!("v{i}")
+            }],
+            ..Default::default()
+        })
+        .collect();
+    Document::from_bytes(proto.encode_to_vec().into()).unwrap()
+}
+
+#[test]
+fn long_graphs_compute_what_short_ones_do() {
+    let count = 3000;
+    let x = Tensor::from_f32(vec![2, N], vec![0.5; 2 * N]);
+    let target = sepconv_targets::reference();
+    let session = target.load(&chain(count).detach(), &[spec()]).unwrap();
+    let y = session.run(std::slice::from_ref(&x)).unwrap();
+    assert_eq!(y.len(), 1);
+    let sum = 0.5 + count as f32 / 2.0;
+    assert_eq!(y[0].to_f32().unwrap()[..], [sum; 2 * N]);
+    session.prepare(&[x]).unwrap().run().unwrap();
+}

@@ -105,6 +105,42 @@ fn transposed_extents() {
     }
     let cut = read(&[("pads", ints(&[9, 9, 9, 9]))]);
     assert_eq!(cut.output_spatial(&[5, 5]), None);
+    // A kernel that reaches less than the stride leaves nothing to cut.
+    let sparse = read(&[("strides", ints(&[4, 3])), ("auto_pad", text("SAME_LOWER"))]);
+    assert_eq!(sparse.output_spatial(&[5, 5]), Some(vec![19, 15]));
+}
+
+#[test]
+fn explicit_attributes_give_the_same_extents() {
+    let read = |attributes: &[(&str, AttributeValue)]| {
+        ConvAttributes::read(&operator("ConvTranspose", attributes), &[4, 2, 3, 3]).unwrap()
+    };
+    let stride = ("strides", ints(&[3, 2]));
+    let larger = read(&[stride.clone(), ("output_shape", ints(&[16, 9]))]);
+    let explicit = larger.explicit(&[5, 5]).unwrap();
+    // The window reaches 15 x 11: one row is added, two columns are cut.
+    assert_eq!(explicit.output_padding, [1, 0]);
+    assert_eq!(explicit.pads, [0, 1, 0, 1]);
+    assert_eq!(explicit.output_shape, None);
+    assert_eq!(explicit.output_spatial(&[5, 5]), Some(vec![16, 9]));
+    let same = read(&[
+        stride,
+        ("auto_pad", text("SAME_UPPER")),
+        ("output_padding", ints(&[0, 1])),
+    ]);
+    let explicit = same.explicit(&[5, 5]).unwrap();
+    assert_eq!(
+        (&*explicit.pads, &*explicit.output_padding),
+        (&[0, 1, 0, 1][..], &[0, 1][..])
+    );
+    assert_eq!(explicit.output_spatial(&[5, 5]), Some(vec![15, 10]));
+    let conv = conv(&[("auto_pad", text("SAME_LOWER")), ("strides", ints(&[2, 2]))]);
+    let conv = ConvAttributes::read(&conv, &[1, 1, 3, 3]).unwrap();
+    let explicit = conv.explicit(&[224, 225]).unwrap();
+    assert_eq!(
+        (explicit.pads, explicit.auto_pad),
+        (vec![1, 1, 0, 1], AutoPad::NotSet)
+    );
 }
 
 #[test]

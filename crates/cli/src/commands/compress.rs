@@ -138,6 +138,7 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         );
     }
     if out.is_verbose() {
+        o.dropped.iter().for_each(|line| out.note(line));
         layer_table(&o.layers, out);
         out.line("");
     }

@@ -17,6 +17,9 @@ const MOST: usize = 1 << 30;
 /// How channels are weighed, by number: statistics are of outputs that were.
 const WEIGHING: u32 = 1;
 
+/// How tract is driven, by number: statistics are of what it computes.
+const EXECUTION: u32 = 1;
+
 /// A file of the statistics of a model's layers.
 pub(crate) struct StatisticsCache {
     path: PathBuf,
@@ -47,7 +50,7 @@ impl StatisticsCache {
         model.document.encode().to_bytes().hash(&mut hasher);
         hash_source(&settings.source, &mut hasher)?;
         (settings.positions, settings.held_out_every).hash(&mut hasher);
-        (settings.weighted, WEIGHING).hash(&mut hasher);
+        (settings.weighted, WEIGHING, EXECUTION).hash(&mut hasher);
         for site in sites {
             site.name.hash(&mut hasher);
         }

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use sepconv_analysis::AutoPad;
 use sepconv_factor::{ConvGeometry, PositionSampler};
 use sepconv_ir::Tensor;
 use sepconv_passes::{Product, Site};
 
 use super::CalibrationSettings;
 use super::ends::Ends;
+use super::geometry::geometry;
 use crate::error::Error;
 use crate::loaded::Loaded;
 
@@ -111,7 +111,8 @@ impl<'a> Tap<'a> {
     ) -> Result<Vec<Sampled>, Error> {
         let x = &*self.maps(x)?;
         let input = self.input_extents(x)?;
-        let geometry = geometry(self.site, &input).ok_or_else(|| self.odd("unknown padding"))?;
+        let geometry =
+            geometry(&self.site.attributes, &input).ok_or_else(|| self.odd("unknown padding"))?;
         let sampler = self.sampler(geometry);
         let (values, wide) = rows(x).ok_or_else(|| self.odd("its input is no batch of numbers"))?;
         let others = match self.ends.shortcut {
@@ -193,24 +194,4 @@ fn rows(t: &Tensor) -> Option<(Cow<'_, [f32]>, usize)> {
     let values = t.to_f32()?;
     let wide = values.len().checked_div(*t.dims().first()?)?;
     (wide > 0).then_some((values, wide))
-}
-
-/// The window of a convolution over a map of the extents `input`.
-fn geometry(site: &Site, input: &[usize]) -> Option<ConvGeometry> {
-    let a = &site.attributes;
-    let size = |v: &[u64]| v.iter().map(|n| *n as usize).collect::<Vec<usize>>();
-    let input: Vec<u64> = input.iter().map(|n| *n as u64).collect();
-    let pads = if a.auto_pad == AutoPad::NotSet && a.output_shape.is_none() {
-        a.pads.clone()
-    } else {
-        a.explicit_pads(&input)?
-    };
-    let (begin, end) = pads.split_at(pads.len() / 2);
-    Some(ConvGeometry {
-        strides: size(&a.strides),
-        dilations: size(&a.dilations),
-        pads_begin: size(begin),
-        pads_end: size(end),
-        transposed: a.transposed.then(|| size(&a.output_padding)),
-    })
 }

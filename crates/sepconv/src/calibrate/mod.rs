@@ -11,8 +11,10 @@ mod cache;
 mod collector;
 mod ends;
 mod fits;
+mod geometry;
 mod layer;
 mod pictures;
+mod runnable;
 mod score;
 mod sensitivity;
 mod targets;
@@ -24,18 +26,17 @@ use std::path::PathBuf;
 use sepconv_data::{Dataset, Labels};
 use sepconv_factor::{Fit, FitOptions};
 use sepconv_onnx::Document;
-use sepconv_passes::{
-    AppliedLayer, Candidate, Choice, Kept, PassError, Plan, Site, Surveyed, replace,
-};
+use sepconv_passes::{AppliedLayer, Candidate, Choice, Kept, PassError, Plan, Site, Surveyed};
 use sepconv_targets::Target;
 use serde::{Deserialize, Serialize};
 
 pub use pictures::Pictures;
-pub(crate) use score::{Score, score, spread};
+pub(crate) use score::{Probe, Score, score, spread};
 pub(crate) use sensitivity::Sensitivities;
 
 use collector::Collector;
-use fits::{best_fit, unfit};
+use fits::unfit;
+use runnable::{Written, best_runnable};
 use sensitivity::sensitivities;
 
 use crate::error::Error;
@@ -248,22 +249,34 @@ pub(crate) fn calibrate(
         let revised = revise(&settled);
         let admissible = revised.as_deref().unwrap_or(admissible);
         for ((i, layer, site), seen) in block.iter().zip(&seen) {
-            let how = (&settings.families, calibration);
-            let best = best_fit(model, site, &admissible[*i], seen, how);
+            let how = (settings, calibration);
+            let (work, all) = ((prepared, &result.document), admissible[*i].clone());
+            let best = best_runnable(work, site, all, seen, how);
             done += 1;
             stage.step(done)?;
             let best = best.map_err(|e| unfit(model, &layer.name, e))?;
-            settled.insert(*i, best.as_ref().map(|(candidate, _)| candidate.clone()));
-            let Some((candidate, fit)) = best else {
-                continue;
+            let Written {
+                candidate,
+                fit,
+                document,
+                lowering,
+            } = match best {
+                Ok(Some(written)) => written,
+                none => {
+                    settled.insert(*i, None);
+                    if let Err(reason) = none {
+                        let kept = Kept::Unrunnable(reason);
+                        result.plan.layers[*i].choice = Choice::Keep(kept);
+                    }
+                    continue;
+                }
             };
+            settled.insert(*i, Some(candidate.clone()));
+            result.document = document;
             result.fits.insert(layer.name.clone(), LayerFit::of(&fit));
-            let lowering = settings.lowering.or_else(|| candidate.planned());
-            let graph = &mut result.document.model.graph;
-            let written = replace(graph, site, &fit.chain, lowering).map_err(failed)?;
             result.applied.push(AppliedLayer {
                 layer: layer.name.clone(),
-                lowering: written.to_owned(),
+                lowering: lowering.to_owned(),
             });
             result.plan.layers[*i].choice = Choice::Separate(candidate);
         }

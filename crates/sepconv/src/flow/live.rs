@@ -12,6 +12,8 @@ pub(crate) struct Cuts<'a> {
     positions: HashMap<NodeId, usize>,
     /// Nodes that the values of interest depend on.
     needed: HashSet<NodeId>,
+    /// Nodes that depend on an input.
+    live: HashSet<NodeId>,
 }
 
 impl<'a> Cuts<'a> {
@@ -23,6 +25,7 @@ impl<'a> Cuts<'a> {
             model,
             positions: order.map(|(i, (id, _))| (id, i)).collect(),
             needed: graph.ancestors(values),
+            live: depending_on_inputs(graph),
         }
     }
 
@@ -65,13 +68,21 @@ impl<'a> Cuts<'a> {
 
     fn is_activation(&self, value: ValueId) -> bool {
         let shape = self.model.shapes.get(value);
+        let producer = self.model.graph().value(value).map(|v| v.producer);
         shape.and_then(|s| s.dtype).is_none_or(|d| d.is_float())
-            && depends_on_input(self.model.graph(), value)
+            && producer.is_some_and(|id| self.live.contains(&id))
     }
 }
 
-fn depends_on_input(graph: &Graph, value: ValueId) -> bool {
-    let ancestors = graph.ancestors(&[value]);
-    let mut nodes = ancestors.iter().filter_map(|id| graph.node(*id));
-    nodes.any(|n| matches!(n, Node::Input(_)))
+/// The inputs, and all that is computed from them.
+fn depending_on_inputs(graph: &Graph) -> HashSet<NodeId> {
+    let inputs = graph.inputs().filter_map(|v| graph.value(v));
+    let mut open: Vec<NodeId> = inputs.map(|v| v.producer).collect();
+    let mut found = HashSet::new();
+    while let Some(node) = open.pop() {
+        if found.insert(node) {
+            open.extend(graph.petgraph().neighbors(node));
+        }
+    }
+    found
 }

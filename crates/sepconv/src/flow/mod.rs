@@ -9,6 +9,8 @@ mod frontier;
 mod live;
 mod samples;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use frontier::Frontier;
 pub(crate) use live::Cuts;

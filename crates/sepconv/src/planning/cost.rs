@@ -253,6 +253,14 @@ impl Costs {
         self
     }
 
+    /// Takes out the candidates whose damage is infinite: those that were dropped.
+    pub fn drop_infinite(&mut self, damages: &[Vec<f64>]) {
+        let all = self.candidates.iter_mut().flatten();
+        for (cost, damage) in all.zip(damages.iter().flatten()) {
+            cost.take_if(|_| damage.is_infinite());
+        }
+    }
+
     /// Of these costs, those of a plan's rewritten layers: before and after.
     pub fn of_plan(&self, prepared: &Prepared, plan: &Plan) -> BTreeMap<String, (f64, f64)> {
         let layers = plan.layers.iter().zip(&prepared.survey.layers).enumerate();

@@ -54,6 +54,16 @@ impl DamageCurve {
     }
 }
 
+/// The damage of an error at a layer that was not probed, between two that were: in the logarithm,
+/// at `share` of the way from the first to the second.
+pub(crate) fn between(curves: (&DamageCurve, &DamageCurve), share: f64, error: f64) -> f64 {
+    let (a, b) = (curves.0.at(error), curves.1.at(error));
+    if a <= 0.0 || b <= 0.0 {
+        return (1.0 - share) * a + share * b;
+    }
+    (a.ln() + share * (b.ln() - a.ln())).exp()
+}
+
 /// How far the outputs of a batch are from the original's, summed over its rows: for classes
 /// the Kullback-Leibler divergence in nats, for other numbers the squared error over the
 /// squared values.
@@ -101,6 +111,16 @@ mod tests {
         let values: Vec<f64> = (0..100).map(|i| curve.at(f64::from(i) / 100.0)).collect();
         assert!(values.is_sorted() && values[0] == 0.0);
         assert!(curve.at(0.8) <= 0.9 * 4.0 + 1e-9);
+    }
+
+    #[test]
+    fn between_two_curves_the_logarithm_is_a_line() {
+        let low = DamageCurve::new(vec![(0.1, 0.01)]);
+        let high = DamageCurve::new(vec![(0.1, 1.0)]);
+        let at = |share| between((&low, &high), share, 0.1);
+        assert!((at(0.0) - 0.01).abs() < 1e-12 && (at(1.0) - 1.0).abs() < 1e-12);
+        assert!((at(0.5) - 0.1).abs() < 1e-12);
+        assert_eq!(between((&low, &high), 0.5, 0.0), 0.0);
     }
 
     #[test]

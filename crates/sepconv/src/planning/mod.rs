@@ -14,7 +14,7 @@ mod timer;
 mod validate;
 
 pub(crate) use cost::{Costs, Written};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use cost::Unit;
 pub(crate) use probe::Prober;
@@ -27,13 +27,13 @@ use sepconv_onnx::Document;
 use sepconv_passes::{Candidate, Plan, Site, Surveyed, replace};
 use serde::Serialize;
 
-use crate::calibrate::{CalibrationSettings, Score, score, spread};
+use crate::calibrate::{CalibrationSettings, Probe, Score, score, spread};
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::prepared::Prepared;
 use crate::progress::{Progress, Stage};
 use crate::settings::Settings;
-use damage::DamageCurve;
+use damage::{DamageCurve, between};
 use near::AT_FIRST;
 
 /// Candidates per family that are looked at, at most: ranks that count channels are many.
@@ -104,7 +104,10 @@ impl Planning {
             }
             None => weight_damages(prepared),
         };
-        let looked = promising(prepared, &damages);
+        let mut looked = promising(prepared, &damages);
+        // What was dropped is not timed either.
+        let all = looked.iter_mut().flatten().zip(damages.iter().flatten());
+        all.for_each(|(looked, damage)| *looked &= damage.is_finite());
         let timed = match settings.latency {
             None if unit != Unit::Latency => None,
             _ => {
@@ -112,7 +115,8 @@ impl Planning {
                 Some(timer.costs(&wanted)?)
             }
         };
-        let costs = timer.budgeted(timed.as_ref())?;
+        let mut costs = timer.budgeted(timed.as_ref())?;
+        costs.drop_infinite(&damages);
         let layers = prepared.survey.layers.iter();
         let candidates = layers.map(|layer| match &layer.site {
             Ok((_, candidates)) => candidates.clone(),
@@ -213,7 +217,25 @@ fn weight_damages(prepared: &Prepared) -> Vec<Vec<f64>> {
         .collect()
 }
 
-/// Errors at the layers turned into damage at the outputs.
+/// Layers that are probed, all of them; of more, [`SAMPLE`], so that the work grows with the depth
+/// and not with its square: what a layer behind which half of the network lies does to the outputs
+/// takes half of the network to find out.
+const PROBED: usize = 64;
+/// Layers that are probed of many, spread over the depth.
+const SAMPLE: usize = 16;
+
+/// Of `count` layers, those that are probed.
+fn sampled(count: usize) -> BTreeSet<usize> {
+    match count {
+        0..=PROBED => (0..count).collect(),
+        _ => (0..SAMPLE)
+            .map(|i| i * (count - 1) / (SAMPLE - 1))
+            .collect(),
+    }
+}
+
+/// Errors at the layers turned into damage at the outputs. Of a deep network some layers are
+/// probed, and those between them are taken to lie between.
 fn damages(
     prepared: &Prepared,
     settings: &Settings,
@@ -222,25 +244,96 @@ fn damages(
     progress: &dyn Progress,
 ) -> Result<Vec<Vec<f64>>, Error> {
     let model = &prepared.folded;
-    let probed = scores.iter().filter(|s| !s.probes.is_empty()).count();
-    let stage = Stage::begin(progress, "probing", probed);
-    let mut prober = Prober::new(model, settings.target, calibration, probed)?;
-    let mut damages = Vec::new();
-    let mut done = 0;
-    for (layer, score) in prepared.survey.layers.iter().zip(scores) {
-        let mut points = Vec::new();
-        if let (Ok((site, _)), false) = (&layer.site, score.probes.is_empty()) {
-            let documents = score.probes.iter().map(|p| trial(prepared, site, &p.chain));
-            let documents = documents.collect::<Result<Vec<_>, Error>>()?;
-            let found = prober.damages(site.node, &documents)?;
-            points.extend(score.probes.iter().map(|p| p.error).zip(found));
-            done += 1;
-            stage.step(done)?;
-        }
-        let curve = DamageCurve::new(points);
-        damages.push(score.errors.iter().map(|e| curve.at(*e)).collect());
+    let layers: Vec<(&Surveyed, Score)> = prepared.survey.layers.iter().zip(scores).collect();
+    let open = layers.iter().enumerate();
+    let open = open.filter(|(_, (layer, score))| layer.site.is_ok() && !score.probes.is_empty());
+    let open: Vec<usize> = open.map(|(i, _)| i).collect();
+    let probed: Vec<usize> = sampled(open.len()).into_iter().map(|i| open[i]).collect();
+    let stage = Stage::begin(progress, "probing", probed.len());
+    let mut prober = Prober::new(model, settings.target, calibration, probed.len())?;
+    let mut found = BTreeMap::new();
+    for (done, i) in probed.into_iter().enumerate() {
+        let (layer, score) = &layers[i];
+        found.insert(i, probe(prepared, &mut prober, layer, score)?);
+        stage.step(done + 1)?;
     }
-    Ok(damages)
+    drop(stage);
+    let plain = DamageCurve::new(Vec::new());
+    let none = BTreeSet::new();
+    let of = |(i, (layer, score)): (usize, &(&Surveyed, Score))| {
+        let before = found.range(..=i).next_back();
+        let behind = found.range(i..).next();
+        let share = match (before, behind) {
+            (Some((a, _)), Some((b, _))) if a < b => (i - a) as f64 / (b - a) as f64,
+            _ => 0.0,
+        };
+        let (before, behind) = (before.or(behind), behind.or(before));
+        // A layer that has nothing to be probed by is as its error says.
+        let known = open.contains(&i).then(|| before.zip(behind)).flatten();
+        let curves = known.map_or((&plain, &plain), |((_, a), (_, b))| (&a.curve, &b.curve));
+        let dropped = found.get(&i).map_or(&none, |p| &p.dropped);
+        let candidates = layer.site.as_ref().map_or(&[][..], |(_, all)| all);
+        let damage =
+            |(error, candidate): (&f64, &Candidate)| match dropped.contains(&candidate.family) {
+                true => f64::INFINITY,
+                false if share == 0.0 => curves.0.at(*error),
+                false => between(curves, share, *error),
+            };
+        score.errors.iter().zip(candidates).map(damage).collect()
+    };
+    Ok(layers.iter().enumerate().map(of).collect())
+}
+
+/// What probes of a layer found.
+struct Probed {
+    curve: DamageCurve,
+    /// Families that can't be written or run.
+    dropped: BTreeSet<String>,
+}
+
+/// Probes a layer. A family that can't be written or run is dropped.
+fn probe(
+    prepared: &Prepared,
+    prober: &mut Prober<'_>,
+    layer: &Surveyed,
+    score: &Score,
+) -> Result<Probed, Error> {
+    let mut points = Vec::new();
+    let mut dropped = BTreeSet::new();
+    let mut out = |probe: &Probe, error: Error| {
+        let reason = match error {
+            Error::Target { source, .. } => source.to_string(),
+            Error::Pass { source, .. } => source.to_string(),
+            other => return Err(other),
+        };
+        prepared.dropped(&layer.name, probe.chain.family, &reason);
+        dropped.insert(probe.chain.family.to_owned());
+        Ok(())
+    };
+    if let Ok((site, _)) = &layer.site {
+        let mut written = Vec::new();
+        let mut documents = Vec::new();
+        for probe in &score.probes {
+            match trial(prepared, site, &probe.chain) {
+                Ok(document) => {
+                    written.push(probe);
+                    documents.push(document);
+                }
+                Err(error) => out(probe, error)?,
+            }
+        }
+        let found = prober.damages(site.node, &documents);
+        for (probe, damage) in written.into_iter().zip(found) {
+            match damage {
+                Ok(damage) => points.push((probe.error, damage)),
+                Err(error) => out(probe, error)?,
+            }
+        }
+    }
+    Ok(Probed {
+        curve: DamageCurve::new(points),
+        dropped,
+    })
 }
 
 /// The original with one convolution replaced.
@@ -272,4 +365,20 @@ fn promising(prepared: &Prepared, damages: &[Vec<f64>]) -> Vec<Vec<bool>> {
         first
     };
     layers.map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_layers_some_are_probed_the_first_and_the_last_among_them() {
+        assert_eq!(sampled(0), BTreeSet::new());
+        assert_eq!(sampled(PROBED), (0..PROBED).collect());
+        let some = sampled(300);
+        assert_eq!(
+            (some.len(), some.first(), some.last()),
+            (SAMPLE, Some(&0), Some(&299))
+        );
+    }
 }

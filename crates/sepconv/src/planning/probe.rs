@@ -68,13 +68,14 @@ impl<'a> Prober<'a> {
     }
 
     /// Mean damage over the samples of each of `documents`, which differ from the original in
-    /// the layer at `node` alone. Call in the order of the network.
-    pub fn damages(&mut self, node: NodeId, documents: &[Document]) -> Result<Vec<f64>, Error> {
+    /// the layer at `node` alone; an error for one that the target can't run. Call in the order of
+    /// the network.
+    pub fn damages(&mut self, node: NodeId, documents: &[Document]) -> Vec<Result<f64, Error>> {
         let cut = self.cuts.before(node);
-        let values = self.run(&self.original.document, &cut)?;
-        if values
-            .first()
-            .is_some_and(|v| Frontier::fits(v, self.batches.len()))
+        // Where the network can't be cut here, it is run from where it was cut before.
+        if let Ok(values) = self.run(&self.original.document, &cut)
+            && let Some(first) = values.first()
+            && Frontier::fits(first, self.batches.len())
         {
             self.frontier = Frontier::of(&cut, values);
         }
