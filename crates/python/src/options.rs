@@ -235,7 +235,7 @@ impl Options {
             recipe.channel_order = order;
         }
         if let Some(layout) = parsed(self.layout.as_deref())? {
-            recipe.layout = layout;
+            recipe.layout = Some(layout);
         }
         recipe.resize = parsed(self.resize.as_deref())?.or(recipe.resize);
         recipe.crop = parsed(self.crop.as_deref())?.or(recipe.crop);
