@@ -90,7 +90,7 @@ impl<'a> Judge<'a> {
                     held_out_every: HELD_OUT_EVERY,
                     ..calibration.clone()
                 };
-                let prober = Prober::new(model, settings.target, &spared, 1)?;
+                let prober = Prober::new(model, settings.target, &spared, 1, settings.room())?;
                 let (held, floor) = match (budget, settings.metric.as_deref()) {
                     (Budget::MinSnr(floor), _) => {
                         (Held::Snr, Floor::below(Metric::Snr, floor, 0.0))

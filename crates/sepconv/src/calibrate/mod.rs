@@ -13,6 +13,7 @@ mod ends;
 mod fits;
 mod layer;
 mod pictures;
+mod room;
 mod score;
 mod sensitivity;
 mod targets;
@@ -31,11 +32,14 @@ use sepconv_targets::Target;
 use serde::{Deserialize, Serialize};
 
 pub use pictures::Pictures;
+pub(crate) use room::Room;
 pub(crate) use score::{Score, score, spread};
 pub(crate) use sensitivity::Sensitivities;
 
 use collector::Collector;
-use fits::{best_fit, unfit};
+use fits::best_fit;
+use layer::Unfit;
+use room::Need;
 use sensitivity::sensitivities;
 
 use crate::error::Error;
@@ -200,7 +204,9 @@ pub(crate) const AS_PLANNED: fn(&Settled) -> Option<Vec<Vec<Candidate>>> = |_| N
 
 /// Fits each layer with the best of its admissible candidates. `admissible` is parallel to
 /// the survey's layers; a layer without any stays. It is revised before every pass, but for which
-/// layers are looked at.
+/// layers are looked at. Layers that share a pass by the schedule are collected in several where
+/// their statistics don't go into the memory together; they don't see each other's errors all
+/// the same. A layer that can't be fitted stays, with its reason.
 pub(crate) fn calibrate(
     prepared: &Prepared,
     (admissible, revise): (&[Vec<Candidate>], Revision<'_>),
@@ -229,24 +235,41 @@ pub(crate) fn calibrate(
         .collect();
     let sites: Vec<&Site> = layers.iter().map(|(_, _, site)| *site).collect();
     let weights = sensitivities(prepared, calibration, settings.target, None, progress)?;
-    let mut collector = Collector::new(model, settings.target, calibration, &sites, weights)?;
+    let shared = (weights, settings.room());
+    let mut collector = Collector::new(model, settings.target, calibration, &sites, shared)?;
+    let needs = collector.needs();
     progress.on(Event::Begin {
         stage: "calibrating",
         total: layers.len(),
     });
     let mut done = 0;
     let mut settled = Settled::new();
-    for block in layers.chunks(calibration.schedule.layers().min(layers.len().max(1))) {
+    let mut passed: Option<Document> = None;
+    for (end, block) in passes(&layers, calibration.schedule, (&needs, settings.room())) {
         let range = (done, done + block.len());
         let keep = calibration.fit.steps > 0;
-        let seen = collector.collect(&result.document, range, keep, progress)?;
+        if passed.is_none() && !end {
+            passed = Some(result.document.clone());
+        }
+        let work = passed.as_ref().unwrap_or(&result.document);
+        let seen = collector.collect(work, range, keep, progress)?;
+        if end {
+            passed = None;
+        }
         let revised = revise(&settled);
         let admissible = revised.as_deref().unwrap_or(admissible);
-        for ((i, layer, site), seen) in block.iter().zip(&seen) {
+        for (((i, layer, site), seen), need) in block.iter().zip(&seen).zip(&needs[range.0..]) {
             let how = (&settings.families, calibration);
-            let best = best_fit(model, site, &admissible[*i], seen, how);
+            let best = match seen {
+                Ok(seen) => best_fit(model, site, &admissible[*i], seen, how).map_err(Unfit::of),
+                Err(reason) => Err(reason.clone()),
+            };
             done += 1;
-            let best = best.map_err(|e| unfit(model, &layer.name, e))?;
+            let best = best.unwrap_or_else(|Unfit(reason)| {
+                let kept = need.clone().err().unwrap_or(Kept::Unfitted(reason));
+                result.plan.layers[*i].choice = Choice::Keep(kept);
+                None
+            });
             settled.insert(*i, best.as_ref().map(|(candidate, _)| candidate.clone()));
             let Some((candidate, fit)) = best else {
                 continue;
@@ -267,4 +290,26 @@ pub(crate) fn calibrate(
     written.map_err(|e| failed(PassError::of("separate-conv")(e)))?;
     progress.on(Event::End);
     Ok(result)
+}
+
+/// Layers in parts that are collected together, each with whether it is the last of a pass of the
+/// schedule.
+fn passes<'l, T>(
+    layers: &'l [T],
+    schedule: Schedule,
+    (needs, room): (&[Result<Need, Kept>], Room),
+) -> Vec<(bool, &'l [T])> {
+    let mut parts = Vec::new();
+    let mut first = 0;
+    for block in layers.chunks(schedule.layers().min(layers.len().max(1))) {
+        let mut rest = block;
+        while !rest.is_empty() {
+            let some = room.together(&needs[first..first + rest.len()]);
+            let (part, behind) = rest.split_at(some);
+            parts.push((behind.is_empty(), part));
+            first += some;
+            rest = behind;
+        }
+    }
+    parts
 }

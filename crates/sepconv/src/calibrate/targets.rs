@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use sepconv_targets::Target;
 
-use super::layer::Tap;
+use super::layer::{Tap, Unfit};
 use crate::error::Error;
 use crate::flow::{Frontier, Samples, Segment};
 use crate::loaded::Loaded;
-
-/// Most bytes of outputs that are kept; the layers behind take another pass.
-const MOST: usize = 1 << 30;
 
 /// Batches whose maps are held at a time.
 const WINDOW: usize = 16;
@@ -22,19 +19,20 @@ type Outputs = Vec<Vec<Vec<f32>>>;
 /// The targets of some layers in a row.
 #[derive(Default)]
 pub(crate) struct Targets {
-    found: BTreeMap<usize, Outputs>,
+    found: BTreeMap<usize, Result<Outputs, Unfit>>,
 }
 
 impl Targets {
     /// Makes sure that the targets of `layers[from..to]` are known, and of as many layers
-    /// behind as fit. Those of the layers before are dropped.
+    /// behind as go into `most` bytes; the others take another pass. Those of the layers before are
+    /// dropped.
     pub fn ensure(
         &mut self,
         (from, to): (usize, usize),
         layers: &[Tap<'_>],
         original: &Loaded,
         target: &dyn Target,
-        samples: &Samples,
+        (samples, most): (&Samples, usize),
     ) -> Result<(), Error> {
         self.found.retain(|layer, _| *layer >= from);
         if (from..to).all(|layer| self.found.contains_key(&layer)) {
@@ -42,7 +40,7 @@ impl Targets {
         }
         let mut bytes = 0;
         let mut end = from;
-        while end < layers.len() && (end < to || bytes < MOST) {
+        while end < layers.len() && (end < to || bytes < most) {
             bytes += layers[end].output_bytes(samples.len());
             end += 1;
         }
@@ -51,20 +49,23 @@ impl Targets {
         let start = Frontier::default();
         let document = &original.document;
         let segment = Segment::new(original, target, document, &start, samples, &wanted)?;
-        self.found = (from..end).map(|layer| (layer, Vec::new())).collect();
+        self.found = (from..end).map(|layer| (layer, Ok(Vec::new()))).collect();
         let batches: Vec<usize> = (0..samples.batches()).collect();
         for window in batches.chunks(WINDOW) {
             let sampled = window.par_iter().map(|batch| {
                 let maps = segment.run(&samples.inputs(*batch)?)?;
                 let (first, valid) = (samples.first(*batch), samples.valid(*batch));
                 let outputs = taps.iter().zip(&maps);
-                outputs
-                    .map(|(tap, map)| tap.outputs(first, valid, map))
-                    .collect::<Result<Vec<_>, Error>>()
+                let outputs = outputs.map(|(tap, map)| tap.outputs(first, valid, map));
+                Ok(outputs.collect::<Vec<_>>())
             });
             for rows in sampled.collect::<Result<Vec<_>, Error>>()? {
                 for (layer, rows) in (from..).zip(rows) {
-                    self.found.entry(layer).or_default().push(rows);
+                    match (self.found.get_mut(&layer), rows) {
+                        (Some(Ok(found)), Ok(rows)) => found.push(rows),
+                        (Some(found @ Ok(_)), Err(reason)) => *found = Err(reason),
+                        _ => {}
+                    }
                 }
             }
         }
@@ -72,8 +73,14 @@ impl Targets {
     }
 
     /// The targets of the rows of a batch.
-    pub fn batch(&self, layer: usize, batch: usize) -> &[Vec<f32>] {
-        let outputs = self.found.get(&layer).and_then(|o| o.get(batch));
-        outputs.map_or(&[], Vec::as_slice)
+    ///
+    /// # Errors
+    /// Why there are none of that layer.
+    pub fn batch(&self, layer: usize, batch: usize) -> Result<&[Vec<f32>], Unfit> {
+        match self.found.get(&layer) {
+            Some(Ok(outputs)) => Ok(outputs.get(batch).map_or(&[], Vec::as_slice)),
+            Some(Err(reason)) => Err(reason.clone()),
+            None => Ok(&[]),
+        }
     }
 }

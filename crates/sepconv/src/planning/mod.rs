@@ -89,6 +89,14 @@ impl Planning {
         progress: &'a dyn Progress,
     ) -> Result<(Self, Timer<'a>), Error> {
         thin(prepared, settings);
+        let scores = match calibration {
+            Some(calibration) => {
+                let scores = score(prepared, settings, calibration, progress)?;
+                prepared.keep_unfitted(&scores)?;
+                Some(scores)
+            }
+            None => None,
+        };
         let prepared = &*prepared;
         let timer = Timer {
             model,
@@ -97,9 +105,8 @@ impl Planning {
             unit,
             progress,
         };
-        let damages = match calibration {
-            Some(calibration) => {
-                let scores = score(prepared, settings, calibration, progress)?;
+        let damages = match calibration.zip(scores) {
+            Some((calibration, scores)) => {
                 damages(prepared, settings, calibration, scores, progress)?
             }
             None => weight_damages(prepared),
@@ -223,7 +230,7 @@ fn damages(
 ) -> Result<Vec<Vec<f64>>, Error> {
     let model = &prepared.folded;
     let probed = scores.iter().filter(|s| !s.probes.is_empty()).count();
-    let mut prober = Prober::new(model, settings.target, calibration, probed)?;
+    let mut prober = Prober::new(model, settings.target, calibration, probed, settings.room())?;
     progress.on(Event::Begin {
         stage: "probing",
         total: probed,
