@@ -121,8 +121,9 @@ pub struct Settings {
     pub calibration: Option<CalibrationSettings>,
     /// What is done without such data.
     pub data_free: DataFree,
-    /// Bytes of memory that calibration may take: the statistics of layers, their fits, and what is
-    /// kept between passes over the data. Where the usual way would take more, fewer layers are
+    /// Bytes of memory that calibration is sized for: the statistics of layers, their fits, and what
+    /// is kept between passes over the data; the model, the runtime and the decompositions of the
+    /// survey come on top. Where the usual way would take more, fewer layers are
     /// looked at together and fewer positions of them; a layer for which even that is too much
     /// stays. Half of [`crate::machine_memory`] by default.
     pub max_memory: u64,

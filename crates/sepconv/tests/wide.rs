@@ -213,7 +213,7 @@ fn within(max_memory: u64, budget: Budget) -> Result<Compressed, Error> {
 #[test]
 fn with_less_memory_fewer_positions_and_layers_are_looked_at() {
     let all = within(8 << 30, Budget::Rank(2)).unwrap();
-    let few = within(24 << 20, Budget::Rank(2)).unwrap();
+    let few = within(64 << 20, Budget::Rank(2)).unwrap();
     assert_eq!(all.applied, few.applied);
     assert!(weights(&all) != weights(&few));
     for (name, fit) in &all.fits {
@@ -223,8 +223,6 @@ fn with_less_memory_fewer_positions_and_layers_are_looked_at() {
             "{name} {fit:?} {other:?}"
         );
     }
-    let budget = within(24 << 20, Budget::TargetMacs(0.5)).unwrap();
-    assert!(budget.model.cost.macs * 2 <= digits().0.cost.macs);
 }
 
 #[test]
