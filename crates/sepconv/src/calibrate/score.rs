@@ -83,10 +83,7 @@ pub(crate) fn score(
     let done = AtomicUsize::new(0);
     let mut scored = Vec::with_capacity(sites.len());
     let all: Vec<(&Site, &[Candidate])> = prepared.survey.sites().collect();
-    let one = |(&(site, candidates), (seen, need)): (
-        &(&Site, &[Candidate]),
-        (Seen, &Result<Need, Kept>),
-    )| {
+    let one = |site: &Site, candidates: &[Candidate], seen: Seen, need: &Result<Need, Kept>| {
         let statistics = match seen {
             Ok(statistics) => statistics,
             Err(Unfit(reason)) => {
@@ -136,7 +133,8 @@ pub(crate) fn score(
             let some = room.at_once(&needs[begin..end], held);
             let work: Vec<_> = seen.by_ref().take(some).zip(&needs[begin..]).collect();
             let part = work.into_par_iter().zip(&all[begin..begin + some]);
-            let part = part.map(|(seen, site)| one((site, seen)));
+            let part =
+                part.map(|((seen, need), (site, candidates))| one(site, candidates, seen, need));
             scored.extend(part.collect::<Result<Vec<Score>, Error>>()?);
             begin += some;
         }
