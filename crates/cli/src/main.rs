@@ -32,6 +32,9 @@ fn main() -> ExitCode {
         Command::Completions(args) => commands::generate::completions(args, &out),
         Command::Man => commands::generate::man(&out),
     };
+    if let (true, Some(peak)) = (out.is_verbose(), sepconv::peak_memory()) {
+        out.note(format!("peak memory {} MB", peak.div_ceil(1 << 20)));
+    }
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref() {

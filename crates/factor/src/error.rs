@@ -72,6 +72,13 @@ pub enum FactorError {
     #[error("statistics: {0}")]
     Statistics(&'static str),
 
+    /// A matrix whose extents the kernel's widths give is larger than what can be allocated.
+    #[error("{bytes} bytes of memory are needed and can't be had")]
+    Memory {
+        /// Size of the matrix, `usize::MAX` where it can't be counted.
+        bytes: usize,
+    },
+
     /// A least-squares system could not be solved however strongly it was regularised. Not seen
     /// on finite statistics; please report it.
     #[error("a least-squares system of order {order} is not positive definite")]

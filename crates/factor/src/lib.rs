@@ -11,6 +11,7 @@
 //! | `spectrum` | the approximation error at every rank |
 //! | `family`, [`families`](mod@families) | what a decomposition is, and each of them |
 //! | `patches`, `statistics` | what a convolution sees and what it should answer, in second order |
+//! | `rows` | a covariance known by the positions themselves |
 //! | `activation` | what stands behind a convolution |
 //! | `fit` | chains fitted to statistics, for every family |
 //! | `metric` | data-free decompositions under an assumed correlation of the inputs |
@@ -47,6 +48,7 @@ mod kernel;
 pub mod linalg;
 mod metric;
 mod patches;
+mod rows;
 mod shape;
 mod slice_svd;
 mod spectrum;

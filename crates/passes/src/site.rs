@@ -66,6 +66,21 @@ pub enum Kept {
     /// A runtime can't load or run what would take its place.
     #[error("{0}")]
     Unrunnable(String),
+    /// Statistics of its patches and fits to them take more memory than is allowed, both in bytes.
+    #[error(
+        "a fit of it takes {} MB of memory (--max-memory allows {} MB)",
+        .needed.div_ceil(1 << 20),
+        .allowed >> 20
+    )]
+    Memory {
+        /// What would have to be allowed.
+        needed: u64,
+        /// What is.
+        allowed: u64,
+    },
+    /// It could not be fitted to what was seen of it.
+    #[error("not fitted: {0}")]
+    Unfitted(String),
     /// Its input shape is unknown, so that a MAC budget can't count it.
     #[error("input shape unknown (pin it with --input-shape)")]
     UnknownShape,

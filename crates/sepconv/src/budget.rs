@@ -214,6 +214,7 @@ fn energies_on_data(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let scores = score(prepared, settings, calibration, progress)?;
+    prepared.keep_unfitted(&scores)?;
     for (layer, score) in prepared.survey.layers.iter_mut().zip(&scores) {
         if let Ok((_, candidates)) = &mut layer.site {
             for (candidate, error) in candidates.iter_mut().zip(&score.errors) {

@@ -83,7 +83,8 @@ impl<'a> Judge<'a> {
                 })
             }
             (budget, _, Some(calibration)) => {
-                let prober = Prober::new(model, settings.target, &test_part(calibration), 1)?;
+                let test = test_part(calibration);
+                let prober = Prober::new(model, settings.target, &test, 1, settings.room())?;
                 let (held, floor) = match (budget, settings.metric.as_deref()) {
                     (Budget::MinSnr(floor), _) => {
                         (Held::Snr, Floor::below(Metric::ChannelSnr, floor, 0.0))

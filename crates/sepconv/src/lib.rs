@@ -37,6 +37,7 @@ mod inputs;
 mod inspect;
 mod judge;
 mod loaded;
+mod machine;
 mod memory;
 mod meter;
 mod metrics;
@@ -72,6 +73,7 @@ pub use evaluate::{
 pub use inputs::{DataSource, DataWarning, data_specs, load_inputs, synthetic_inputs};
 pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use loaded::Loaded;
+pub use machine::{machine_memory, peak_memory};
 pub use memory::compress_bytes;
 pub use metrics::OutputComparison;
 pub use outcome::{Layer, Outcome, Size, compress_file};

@@ -8,7 +8,7 @@ use sepconv_passes::{
 };
 
 use crate::bodies::{Bodies, labels, reaches};
-use crate::calibrate::Sensitivities;
+use crate::calibrate::{Score, Sensitivities};
 use crate::compress::Compressed;
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -125,6 +125,27 @@ impl Prepared {
             tuning: None,
             dropped: Vec::new(),
         })
+    }
+
+    /// Layers that could not be fitted stay, for the reason that their score gives.
+    ///
+    /// # Errors
+    /// [`Error::Nothing`] where no other layer is left.
+    pub fn keep_unfitted(&mut self, scores: &[Score]) -> Result<(), Error> {
+        let mut any = false;
+        for (layer, score) in self.survey.layers.iter_mut().zip(scores) {
+            if let (Ok(_), Some(kept)) = (&layer.site, &score.kept) {
+                layer.site = Err(kept.clone());
+                any = true;
+            }
+        }
+        if any && self.survey.sites().next().is_none() {
+            return Err(Error::Nothing {
+                file: self.folded.file(),
+                reason: format!("no convolution can be rewritten: {}", self.reasons()),
+            });
+        }
+        Ok(())
     }
 
     /// Whether all that can be rewritten is in subgraphs and functions.

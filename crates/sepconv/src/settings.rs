@@ -11,11 +11,12 @@ use sepconv_targets::Target;
 use serde::Serialize;
 
 use crate::budget::without_data;
-use crate::calibrate::{CalibrationSettings, Source};
+use crate::calibrate::{CalibrationSettings, Room, Source};
 use crate::error::Error;
 use crate::evaluate::{Evaluator, OwnMetric};
 use crate::inputs::DataSource;
 use crate::loaded::Loaded;
+use crate::machine::machine_memory;
 use crate::metrics::class_rows;
 use crate::planning::Unit;
 use crate::prepared::Prepared;
@@ -129,6 +130,12 @@ pub struct Settings {
     pub closing: Option<DataSource>,
     /// What is done without such data.
     pub data_free: DataFree,
+    /// Bytes of memory that calibration is sized for: the statistics of layers, their fits, and what
+    /// is kept between passes over the data; the model, the runtime and the decompositions of the
+    /// survey come on top. Where the usual way would take more, fewer layers are
+    /// looked at together and fewer positions of them; a layer for which even that is too much
+    /// stays. Half of [`crate::machine_memory`] by default.
+    pub max_memory: u64,
     /// Data that the original and the result are evaluated on: by labels or a target where it
     /// has them, and the result against the original.
     pub eval: Option<DataSource>,
@@ -219,6 +226,11 @@ impl Settings {
         data.or_else(|| without_data(prepared, self))
     }
 
+    /// The memory of calibration.
+    pub(crate) fn room(&self) -> Room {
+        Room::new(self.max_memory)
+    }
+
     /// What a model is to be cheap in, where the budget does not say it.
     pub(crate) fn unit(&self) -> Unit {
         match (&self.cost, self.latency) {
@@ -268,6 +280,7 @@ impl Default for Settings {
             calibration: None,
             closing: None,
             data_free: DataFree::default(),
+            max_memory: machine_memory() / 2,
             eval: None,
             target: sepconv_targets::reference(),
             latency: None,

@@ -42,8 +42,17 @@ pub fn settings(args: &FitArgs) -> Result<Settings> {
         seed: args.seed,
         force: args.force,
         eval,
-        ..Settings::default()
+        ..with_memory(args.max_memory)
     })
+}
+
+/// The defaults, but for the memory that was allowed.
+fn with_memory(allowed: Option<u64>) -> Settings {
+    let usual = Settings::default();
+    Settings {
+        max_memory: allowed.unwrap_or(usual.max_memory),
+        ..usual
+    }
 }
 
 /// Training on the calibration data.

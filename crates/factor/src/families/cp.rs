@@ -82,7 +82,7 @@ impl Decomposition for Cp {
     ) -> Result<Box<dyn Fitter + 'a>, FactorError> {
         self.ranks(calibration.kernel().shape())?;
         let groups = calibration
-            .by_tap()
+            .by_tap()?
             .iter()
             .zip(calibration.targets())
             .enumerate();
@@ -203,7 +203,7 @@ impl<'a> Solver<'a> {
 impl GroupSolver for Solver<'_> {
     fn start(&self, rank: usize) -> Result<Weights, FactorError> {
         let mut weights = self.components()?.weights(rank);
-        let reduced = self.front.problem.reduced(&weights[0], rank);
+        let reduced = self.front.problem.reduced(&weights[0], rank)?;
         weights[2] = DepthwiseSolver::new(&reduced)?.mixture(&weights[1])?;
         Ok(weights)
     }
@@ -213,7 +213,7 @@ impl GroupSolver for Solver<'_> {
             return Ok(());
         };
         self.front.improve_before_filters(filters, last, front)?;
-        let reduced = self.front.problem.reduced(front, rank);
+        let reduced = self.front.problem.reduced(front, rank)?;
         let solver = DepthwiseSolver::new(&reduced)?;
         *last = solver.mixture(filters)?;
         solver.filters(last, filters)?;

@@ -67,7 +67,7 @@ impl Decomposition for DepthwiseFirst {
         calibration: &'a Calibration<'a>,
     ) -> Result<Box<dyn Fitter + 'a>, FactorError> {
         self.ranks(calibration.kernel().shape())?;
-        let groups = calibration.by_tap().iter().zip(calibration.targets());
+        let groups = calibration.by_tap()?.iter().zip(calibration.targets());
         let solvers = groups.map(|(problem, target)| DepthwiseFirstSolver::new(problem, target));
         Ok(Box::new(Alternation::new(
             &DepthwiseFirst,

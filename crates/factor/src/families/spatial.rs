@@ -18,7 +18,7 @@ use crate::families::grouped::{Grouped, Part, rank_step};
 use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
 use crate::fit::{
     Alternation, Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights,
-    factored, feature_basis,
+    feature_basis,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -92,7 +92,7 @@ impl Decomposition for Spatial {
     ) -> Result<Box<dyn Fitter + 'a>, FactorError> {
         self.ranks(calibration.kernel().shape())?;
         let groups = calibration
-            .by_column()
+            .by_column()?
             .iter()
             .zip(calibration.targets())
             .enumerate();
@@ -142,10 +142,12 @@ impl<'a> Solver<'a> {
 
     /// The best `H` `[Co, R, kw]` behind `front`.
     fn back(&self, front: &[f64], rank: usize) -> Result<Vec<f64>, FactorError> {
-        let reduced = self.front.problem.reduced(front, rank);
-        let (matrix, mut back) = reduced.dense();
-        factored(&matrix, rank * reduced.outer)?.solve(&mut back);
-        Ok(dense::rows_transposed(&back, reduced.outer, rank))
+        let (_, back) = self.front.problem.best_behind(front, rank)?;
+        Ok(dense::rows_transposed(
+            &back,
+            self.front.problem.outer,
+            rank,
+        ))
     }
 }
 

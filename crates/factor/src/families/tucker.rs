@@ -20,7 +20,7 @@ use crate::families::grouped::{Grouped, Part, rank_step};
 use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
 use crate::fit::{
     Alternation, Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights,
-    factored, feature_basis, reduced_rank,
+    feature_basis, reduced_rank,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -108,7 +108,7 @@ impl Decomposition for Tucker {
         let shape = calibration.kernel().shape();
         self.ranks(shape)?;
         let groups = calibration
-            .by_tap()
+            .by_tap()?
             .iter()
             .zip(calibration.targets())
             .enumerate();
@@ -224,14 +224,12 @@ impl<'a> Solver<'a> {
     /// The best core and last stage behind `front`.
     fn back(&self, front: Vec<f64>, rank: usize) -> Result<Weights, FactorError> {
         let (input, output) = sides(&self.shape, rank);
-        let reduced = self.front.problem.reduced(&front, input);
-        let (matrix, cross) = reduced.dense();
-        let mut optimum = cross.clone();
-        factored(&matrix, input * reduced.outer)?.solve(&mut optimum);
-        let (core, last) = reduced_rank(&cross, &optimum, reduced.outputs, output, self.group)?;
+        let Problem { outer, outputs, .. } = *self.front.problem;
+        let (cross, optimum) = self.front.problem.best_behind(&front, input)?;
+        let (core, last) = reduced_rank(&cross, &optimum, outputs, output, self.group)?;
         Ok(vec![
             front,
-            dense::rows_transposed(&core, reduced.outer, input),
+            dense::rows_transposed(&core, outer, input),
             last,
         ])
     }

@@ -15,7 +15,7 @@ use crate::chain::Chain;
 use crate::error::FactorError;
 use crate::family::Decomposition;
 use crate::kernel::Kernel;
-use crate::statistics::{SplitStatistics, Statistics, StatisticsBuilder};
+use crate::statistics::{SplitStatistics, Statistics};
 
 /// Rounds of alternating least squares of a step.
 const ROUNDS: usize = 2;
@@ -77,10 +77,9 @@ impl Behind<'_> {
             monotone: false,
             ..options
         };
-        let nothing = StatisticsBuilder::new(shape)?.finish()?;
         let part = |fit: Statistics| SplitStatistics {
             fit,
-            held_out: nothing.clone(),
+            held_out: Statistics::empty(shape),
         };
         let fitted = part(statistics.fit.clone());
         let calibration = Calibration::new(kernel, &fitted, options)?;
@@ -97,6 +96,7 @@ impl Behind<'_> {
                 break;
             }
         }
+        drop(calibration);
         if whole && !self.positions.held_out.is_empty() {
             let all = part(statistics.merged()?);
             let calibration = Calibration::new(kernel, &all, options)?;

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 
 use super::driver::{GroupSolver, Weights};
 use super::front::slice_components;
-use super::problem::Problem;
-use super::{Target, factored};
+use super::problem::{DIRECT, Problem, Ridge, Seen, feature_factors, jitter};
+use super::{Target, dual, factored};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::conjugate::{self, Limits};
@@ -29,8 +29,7 @@ pub(crate) struct DepthwiseSolver<'a> {
 
 impl<'a> DepthwiseSolver<'a> {
     pub fn new(problem: &'a Problem) -> Result<Self, FactorError> {
-        let channel = |i| factored(&problem.feature(i), problem.outer);
-        let channels = (0..problem.inner).map(channel).collect::<Result<_, _>>()?;
+        let channels = feature_factors(problem)?;
         Ok(Self { problem, channels })
     }
 
@@ -39,9 +38,12 @@ impl<'a> DepthwiseSolver<'a> {
         let (inner, outer) = (self.problem.inner, self.problem.outer);
         let rank = filters.len() / (inner * outer);
         let width = inner * rank;
+        if let Some(seen) = self.problem.seen() {
+            return self.mixture_by_positions(seen, filters);
+        }
         // [rank, outer, inner]: channels side by side.
         let aligned = aligned(filters, inner, rank, outer);
-        let mut gram = vec![0.0; width * width];
+        let mut gram = dense::zeros(width, width)?;
         gram.par_chunks_mut(rank * width)
             .enumerate()
             .for_each(|(i, out)| {
@@ -72,6 +74,15 @@ impl<'a> DepthwiseSolver<'a> {
                     }
                 }
             });
+        let mut mixture = self.filtered_cross(filters, rank);
+        factored(&gram, width)?.solve(&mut mixture);
+        Ok(mixture)
+    }
+
+    /// `B A^T`, `[outputs, K*inner]`.
+    fn filtered_cross(&self, filters: &[f64], rank: usize) -> Vec<f64> {
+        let (inner, outer) = (self.problem.inner, self.problem.outer);
+        let width = inner * rank;
         let mut mixture = vec![0.0; self.problem.outputs * width];
         mixture
             .par_chunks_mut(width)
@@ -86,7 +97,49 @@ impl<'a> DepthwiseSolver<'a> {
                     }
                 }
             });
-        factored(&gram, width)?.solve(&mut mixture);
+        mixture
+    }
+
+    /// [`DepthwiseSolver::mixture`] of positions: `A C A^T` is formed where it is no larger than
+    /// they are many; else the system is solved in their space.
+    fn mixture_by_positions(&self, seen: &Seen, filters: &[f64]) -> Result<Vec<f64>, FactorError> {
+        let (inner, outer) = (self.problem.inner, self.problem.outer);
+        let rank = filters.len() / (inner * outer);
+        let (n, width) = (seen.rows.len(), inner * rank);
+        let features = seen.rows.filtered(filters, outer)?;
+        let mut mixture = self.filtered_cross(filters, rank);
+        let of = |r: usize| &filters[r * outer..][..outer];
+        let even = matches!(seen.ridge, Ridge::Even(_));
+        if width <= n.max(DIRECT) || !even {
+            let view = dense::view(&features, n, width);
+            let mut gram = dense::zeros(width, width)?;
+            dense::product(&mut gram, false, view.transpose(), view);
+            gram.par_chunks_mut(width).enumerate().for_each(|(r, row)| {
+                let i = r / rank;
+                let columns = match even {
+                    true => i * rank..(i + 1) * rank,
+                    false => 0..width,
+                };
+                for q in columns {
+                    row[q] += seen.ridge.between(i, q / rank, inner) * dot(of(r), of(q));
+                }
+            });
+            factored(&gram, width)?.solve(&mut mixture);
+            return Ok(mixture);
+        }
+        let own: Vec<Vec<f64>> = (0..inner)
+            .map(|i| {
+                let ridge = seen.ridge.between(i, i, inner);
+                let at = |p: usize| (i * rank + p / rank, i * rank + p % rank);
+                let pairs = (0..rank * rank).map(at);
+                pairs.map(|(r, q)| ridge * dot(of(r), of(q))).collect()
+            })
+            .collect();
+        let diagonals = own.iter().flat_map(|b| b.iter().step_by(rank + 1));
+        let jitter = jitter(diagonals.sum::<f64>() + dot(&features, &features), width);
+        let blocks = own.into_iter().map(|b| dual::block(b, rank, jitter));
+        let blocks = blocks.collect::<Result<Vec<Cholesky>, _>>()?;
+        dual::solve_blocks(features, (n, width), &blocks, &mut mixture)?;
         Ok(mixture)
     }
 
@@ -102,8 +155,6 @@ impl<'a> DepthwiseSolver<'a> {
         let rank = filters.len() / (inner * outer);
         let width = inner * rank;
         let u = dense::view(mixture, outputs, width);
-        let mut gram = vec![0.0; width * width];
-        dense::product(&mut gram, false, u.transpose(), u);
 
         let mut rhs = vec![0.0; filters.len()];
         for t in 0..outer {
@@ -116,6 +167,12 @@ impl<'a> DepthwiseSolver<'a> {
                 }
             }
         }
+        let limits = LIMITS.of_patches(inner * outer);
+        if let Some(seen) = self.problem.seen() {
+            return self.filters_by_positions(seen, (mixture, &rhs), filters);
+        }
+        let mut gram = dense::zeros(width, width)?;
+        dense::product(&mut gram, false, u.transpose(), u);
         let blocks = (0..inner).map(|i| {
             let rows = (0..rank).flat_map(|k| &gram[(i * rank + k) * width + i * rank..][..rank]);
             factored(&rows.copied().collect::<Vec<f64>>(), rank)
@@ -152,20 +209,104 @@ impl<'a> DepthwiseSolver<'a> {
                     }
                 });
         };
-        let precondition = |x: &[f64], out: &mut [f64]| {
-            let parts = out
-                .chunks_exact_mut(rank * outer)
-                .zip(x.chunks_exact(rank * outer));
-            for ((out, x), (block, channel)) in parts.zip(blocks.iter().zip(&self.channels)) {
-                let mut turned = dense::transposed(x, rank, outer);
-                block.solve(&mut turned);
-                out.copy_from_slice(&dense::transposed(&turned, outer, rank));
-                channel.solve(out);
-            }
-        };
-        let limits = LIMITS.of_patches(inner * outer);
+        let precondition = |x: &[f64], out: &mut [f64]| self.precondition(&blocks, x, out);
         conjugate::solve(filters, &rhs, limits, apply, precondition);
         Ok(())
+    }
+
+    /// The inverse of what filters of one channel have to do with each other, `blocks` of `U^T U`
+    /// by the channel's covariance.
+    fn precondition(&self, blocks: &[Cholesky], x: &[f64], out: &mut [f64]) {
+        let outer = self.problem.outer;
+        let size = x.len() / self.problem.inner;
+        let rank = size / outer;
+        let parts = out.chunks_exact_mut(size).zip(x.chunks_exact(size));
+        for ((out, x), (block, channel)) in parts.zip(blocks.iter().zip(&self.channels)) {
+            let mut turned = dense::transposed(x, rank, outer);
+            block.solve(&mut turned);
+            out.copy_from_slice(&dense::transposed(&turned, outer, rank));
+            channel.solve(out);
+        }
+    }
+
+    /// [`DepthwiseSolver::filters`] of positions, towards the right-hand side given with the
+    /// mixture: a product costs `2 n (K d + outputs K Ci)`.
+    fn filters_by_positions(
+        &self,
+        seen: &Seen,
+        (mixture, rhs): (&[f64], &[f64]),
+        filters: &mut [f64],
+    ) -> Result<(), FactorError> {
+        let Problem {
+            inner,
+            outer,
+            outputs,
+            ..
+        } = *self.problem;
+        let (n, rank) = (seen.rows.len(), filters.len() / (inner * outer));
+        let width = inner * rank;
+        let by_column = dense::transposed(mixture, outputs, width);
+        let of = |r: usize| &by_column[r * outputs..][..outputs];
+        let own = |i: usize| {
+            let pairs = (0..rank * rank).map(move |p| (i * rank + p / rank, i * rank + p % rank));
+            pairs.map(|(r, q)| dot(of(r), of(q))).collect::<Vec<f64>>()
+        };
+        let own: Vec<Vec<f64>> = (0..inner).map(own).collect();
+        let blocks = own.iter().map(|block| factored(block, rank));
+        let blocks: Vec<Cholesky> = blocks.collect::<Result<_, _>>()?;
+        // What the ridge is multiplied by where it ties different channels, `[width, width]`.
+        let tied = match &seen.ridge {
+            Ridge::Even(_) => Vec::new(),
+            Ridge::Features(_) => {
+                let u = dense::view(mixture, outputs, width);
+                let mut gram = dense::zeros(width, width)?;
+                dense::product(&mut gram, false, u.transpose(), u);
+                for (r, row) in gram.chunks_exact_mut(width).enumerate() {
+                    for (q, value) in row.iter_mut().enumerate() {
+                        *value *= seen.ridge.between(r / rank, q / rank, inner);
+                    }
+                }
+                gram
+            }
+        };
+        let mut failed = None;
+        let apply = |x: &[f64], out: &mut [f64]| {
+            let features = match seen.rows.filtered(x, outer) {
+                Ok(features) => features,
+                Err(error) => {
+                    failed = Some(error);
+                    return out.fill(0.0);
+                }
+            };
+            let u = dense::view(mixture, outputs, width);
+            let mut answers = vec![0.0; n * outputs];
+            let features_view = dense::view(&features, n, width);
+            dense::product(&mut answers, false, features_view, u.transpose());
+            let mut mixed = features;
+            dense::product(&mut mixed, false, dense::view(&answers, n, outputs), u);
+            out.copy_from_slice(&seen.rows.filtered_back(&mixed, outer));
+            match &seen.ridge {
+                Ridge::Even(ridge) => {
+                    let parts = out.chunks_exact_mut(rank * outer);
+                    let parts = parts.zip(x.chunks_exact(rank * outer)).zip(&own);
+                    for ((out, x), block) in parts {
+                        for (out, row) in out.chunks_exact_mut(outer).zip(block.chunks(rank)) {
+                            for (x, share) in x.chunks_exact(outer).zip(row) {
+                                axpy(out, ridge * share, x);
+                            }
+                        }
+                    }
+                }
+                Ridge::Features(_) => {
+                    let tied = dense::view(&tied, width, width);
+                    dense::product(out, true, tied, dense::view(x, width, outer));
+                }
+            }
+        };
+        let precondition = |x: &[f64], out: &mut [f64]| self.precondition(&blocks, x, out);
+        let limits = LIMITS.of_patches(inner * outer);
+        conjugate::solve(filters, rhs, limits, apply, precondition);
+        failed.map_or(Ok(()), Err)
     }
 
     /// Makes the filters of every channel orthonormal under its covariance, by Gram-Schmidt: the

@@ -3,7 +3,9 @@
 
 use std::sync::OnceLock;
 
-use super::problem::Problem;
+use faer::MatRef;
+
+use super::problem::{Problem, Ridge, Seen};
 use super::{Target, factored, made_once};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
@@ -15,6 +17,9 @@ const LIMITS: Limits = Limits {
     iterations: 8,
     tolerance: 1e-4,
 };
+
+/// Features whose maps are made at a time.
+const TOGETHER: usize = 64;
 
 /// The metrics of features and of outer taps: where `C` is their Kronecker product, whitening by
 /// their factors makes the output error the Frobenius norm.
@@ -151,16 +156,14 @@ impl<'a> Front<'a> {
         } = *self.problem;
         let features = front.len() / inner;
         let width = outer * features;
+        if let Some(seen) = self.problem.seen() {
+            return self.improve_by_positions(seen, back, front);
+        }
         let back = dense::view(back, outputs, width);
         // [(s, r), (t, r')].
-        let mut gram = vec![0.0; width * width];
+        let mut gram = dense::zeros(width, width)?;
         dense::product(&mut gram, false, back.transpose(), back);
-        let mut rhs = vec![0.0; front.len()];
-        for s in 0..outer {
-            let stage = back.subcols(s * features, features).transpose();
-            let b = dense::view(self.problem.cross(s), outputs, inner);
-            dense::product(&mut rhs, true, stage, b);
-        }
+        let rhs = self.towards(back, features);
         let mut mixed = vec![0.0; features * features];
         for (s, rows) in gram.chunks_exact(features * width).enumerate() {
             for (row, out) in rows
@@ -187,6 +190,102 @@ impl<'a> Front<'a> {
             }
         };
         self.iterate(front, &rhs, &mixed, apply)
+    }
+
+    /// The right-hand side `[features, inner]` of the system of the front before `back`
+    /// `[outputs, outer * features]`.
+    fn towards(&self, back: MatRef<'_, f64>, features: usize) -> Vec<f64> {
+        let Problem {
+            inner,
+            outer,
+            outputs,
+            ..
+        } = *self.problem;
+        let mut rhs = vec![0.0; features * inner];
+        for s in 0..outer {
+            let stage = back.subcols(s * features, features).transpose();
+            let b = dense::view(self.problem.cross(s), outputs, inner);
+            dense::product(&mut rhs, true, stage, b);
+        }
+        rhs
+    }
+
+    /// [`Front::improve`] of positions: a product costs `2 n features (d + outer outputs)`, and
+    /// nothing is as large as the square of the features behind the front.
+    fn improve_by_positions(
+        &self,
+        seen: &Seen,
+        back: &[f64],
+        front: &mut [f64],
+    ) -> Result<(), FactorError> {
+        let Problem {
+            inner,
+            outer,
+            outputs,
+            ..
+        } = *self.problem;
+        let (n, features) = (seen.rows.len(), front.len() / inner);
+        let width = outer * features;
+        let rhs = self.towards(dense::view(back, outputs, width), features);
+        // By the outer taps' metric, and by the ridge: M_s^T M_t over all s, t and over s = t.
+        let (mut mixed, mut ridged) = (vec![0.0; features * features], Vec::new());
+        ridged.resize(mixed.len(), 0.0);
+        let view = dense::view(back, outputs, width);
+        let mut turned = vec![0.0; outputs * features];
+        for s in 0..outer {
+            turned.fill(0.0);
+            for t in 0..outer {
+                let share = self.outer_metric[s * outer + t];
+                for (row, back) in turned
+                    .chunks_exact_mut(features)
+                    .zip(back.chunks_exact(width))
+                {
+                    axpy(row, share, &back[t * features..][..features]);
+                }
+            }
+            let stage = view.subcols(s * features, features);
+            let turned = dense::view(&turned, outputs, features);
+            dense::product(&mut mixed, true, stage.transpose(), turned);
+            dense::product(&mut ridged, true, stage.transpose(), stage);
+        }
+        // [outputs, features, outer], as features of positions are ordered.
+        let map = dense::rows_transposed(back, outer, features);
+        let map = dense::view(&map, outputs, width);
+        let mut failed = None;
+        let apply = |v: &[f64], out: &mut [f64]| {
+            let made = match seen.rows.turned(v, outer) {
+                Ok(made) => made,
+                Err(error) => {
+                    failed = Some(error);
+                    return out.fill(0.0);
+                }
+            };
+            let mut behind = made.into_values();
+            let mut answers = vec![0.0; n * outputs];
+            let view = dense::view(&behind, n, width);
+            dense::product(&mut answers, false, view, map.transpose());
+            dense::product(&mut behind, false, dense::view(&answers, n, outputs), map);
+            out.copy_from_slice(&seen.rows.turned_back(&behind, outer));
+            self.add_ridge(seen, &ridged, v, out);
+        };
+        self.iterate(front, &rhs, &mixed, apply)?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Adds `gram V R` to `out`, with `R` the ridge of the features.
+    fn add_ridge(&self, seen: &Seen, gram: &[f64], v: &[f64], out: &mut [f64]) {
+        let inner = self.problem.inner;
+        let features = v.len() / inner;
+        let mut ridged = v.to_vec();
+        match &seen.ridge {
+            Ridge::Even(ridge) => ridged.iter_mut().for_each(|x| *x *= ridge),
+            Ridge::Features(matrix) => {
+                let v = dense::view(v, features, inner);
+                dense::product(&mut ridged, false, v, dense::view(matrix, inner, inner));
+            }
+        }
+        let gram = dense::view(gram, features, features);
+        dense::product(out, true, gram, dense::view(&ridged, features, inner));
     }
 
     /// [`Front::improve`] before filters `[features, outer]`, one per feature, and their mixture
@@ -222,13 +321,17 @@ impl<'a> Front<'a> {
             dense::product(&mut mixed, false, mixture.transpose(), b);
             scaled(&mut rhs, &mixed, s);
         }
-        let filters = dense::view(filters, features, outer);
+        let by_filter = dense::view(filters, features, outer);
         let metric = dense::view(&self.outer_metric, outer, outer);
         let (mut turned, mut mixed) = (vec![0.0; features * outer], vec![0.0; gram.len()]);
-        dense::product(&mut turned, false, filters, metric);
+        dense::product(&mut turned, false, by_filter, metric);
         let turned = dense::view(&turned, features, outer);
-        dense::product(&mut mixed, false, turned, filters.transpose());
+        dense::product(&mut mixed, false, turned, by_filter.transpose());
         mixed.iter_mut().zip(&gram).for_each(|(m, g)| *m *= g);
+        if let Some(seen) = self.problem.seen() {
+            let own = (filters, gram.as_slice());
+            return self.improve_filters_by_positions(seen, own, (&rhs, &mixed), front);
+        }
         let gram = dense::view(&gram, features, features);
         let [mut filtered, mut seen] = [(); 2].map(|()| vec![0.0; front.len()]);
         let apply = |v: &[f64], out: &mut [f64]| {
@@ -247,6 +350,62 @@ impl<'a> Front<'a> {
             }
         };
         self.iterate(front, &rhs, &mixed, apply)
+    }
+
+    /// [`Front::improve_before_filters`] of positions. Maps are made of some features at a time.
+    fn improve_filters_by_positions(
+        &self,
+        seen: &Seen,
+        (filters, gram): (&[f64], &[f64]),
+        (rhs, mixed): (&[f64], &[f64]),
+        front: &mut [f64],
+    ) -> Result<(), FactorError> {
+        let Problem { inner, outer, .. } = *self.problem;
+        let (n, features) = (seen.rows.len(), front.len() / inner);
+        let by_filter = dense::view(filters, features, outer);
+        let mut ridged = vec![0.0; gram.len()];
+        dense::product(&mut ridged, false, by_filter, by_filter.transpose());
+        ridged.iter_mut().zip(gram).for_each(|(r, g)| *r *= g);
+        let gram = dense::view(gram, features, features);
+        let apply = |v: &[f64], out: &mut [f64]| {
+            // What every feature is at every position, filtered: a column a feature.
+            let mut made = vec![0.0; n * features];
+            for first in (0..features).step_by(TOGETHER) {
+                let some = TOGETHER.min(features - first);
+                let mut maps = vec![0.0; some * inner * outer];
+                let rows = maps.chunks_exact_mut(inner * outer).enumerate();
+                for (r, map) in rows {
+                    let filter = &filters[(first + r) * outer..][..outer];
+                    let v = &v[(first + r) * inner..][..inner];
+                    for (map, v) in map.chunks_exact_mut(outer).zip(v) {
+                        map.iter_mut().zip(filter).for_each(|(m, d)| *m = v * d);
+                    }
+                }
+                let part = seen.rows.project(&maps);
+                let rows = made.chunks_exact_mut(features).zip(part.chunks_exact(some));
+                rows.for_each(|(row, part)| row[first..][..some].copy_from_slice(part));
+            }
+            let mut mixed = vec![0.0; n * features];
+            dense::product(&mut mixed, false, dense::view(&made, n, features), gram);
+            for first in (0..features).step_by(TOGETHER) {
+                let some = TOGETHER.min(features - first);
+                let rows = mixed.chunks_exact(features);
+                let part: Vec<f64> = rows
+                    .flat_map(|row| &row[first..][..some])
+                    .copied()
+                    .collect();
+                let maps = seen.rows.gather(&part);
+                for (r, map) in maps.chunks_exact(inner * outer).enumerate() {
+                    let filter = &filters[(first + r) * outer..][..outer];
+                    let out = &mut out[(first + r) * inner..][..inner];
+                    for (out, map) in out.iter_mut().zip(map.chunks_exact(outer)) {
+                        *out = dense::dot(map, filter);
+                    }
+                }
+            }
+            self.add_ridge(seen, &ridged, v, out);
+        };
+        self.iterate(front, rhs, mixed, apply)
     }
 
     /// Conjugate gradients on `apply`, preconditioned by `mixed` `[features, features]` and the
@@ -307,7 +466,7 @@ mod tests {
         let mut covariance = vec![0.0; d * d];
         dense::product(&mut covariance, false, samples, samples.transpose());
         let cross = numbers(outputs * d, 2);
-        let problem = Problem::new(&covariance, 1e-3, &cross, outputs, d, outer);
+        let problem = Problem::new(&covariance, 1e-3, &cross, outputs, outer).unwrap();
         let solver = Front::new(&problem).unwrap();
         let (filters, mixture) = (numbers(features * outer, 3), numbers(outputs * features, 4));
         let map = |o: usize, s: usize, r: usize| mixture[o * features + r] * filters[r * outer + s];

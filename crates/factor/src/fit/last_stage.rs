@@ -49,11 +49,8 @@ impl<'a> LastStage<'a> {
             let n = features.len() / d;
             let transposed = dense::transposed(&features, n, d);
             let transposed = dense::view(&transposed, d, n);
-            let mut covariance = self.calibration.statistics().fit.covariance(group).to_vec();
-            dense::add_to_diagonal(&mut covariance, d, target.ridge);
-            let mut seen = vec![0.0; n * d];
-            let features = dense::view(&features, n, d);
-            dense::product(&mut seen, false, features, dense::view(&covariance, d, d));
+            let statistics = &self.calibration.statistics().fit;
+            let seen = statistics.ridged(group, target.ridge, &features)?;
             let mut gram = vec![0.0; n * n];
             dense::product(&mut gram, false, dense::view(&seen, n, d), transposed);
             let mut best = vec![0.0; m * n];

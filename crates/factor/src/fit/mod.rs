@@ -17,9 +17,16 @@
 //! | `per_output` | a rank-K problem per output channel | `pw-dw` |
 //! | `front` | a first stage that mixes features the same way at every outer tap | `spatial`, `tucker`, `cp` |
 //! | `reduced_rank` | two dense factors, in closed form | `channel`, `tucker` |
+//! | `dual` | systems of `C + eps I` in the space of the positions | patches wider than those are many |
 //! | `activated` | the step behind an activation, by moving the targets | all |
 //! | `last_stage` | the last stage in closed form, behind a front that stays | families that bring no fit |
 //! | `driver` | alternation, its end, and the guarantees of [`Fitter::fit`] | all |
+//!
+//! Where statistics keep the patches themselves, `X` `[n, d]` with `C = X^T X`, nothing of the size
+//! `d^2` is formed: `C` is known by its products `v C = (v X^T) X` ([`Rows`](crate::rows)), systems
+//! that have more unknowns than there are positions are solved in the space of the positions, and
+//! `W* = W + (B - W C) (C + eps I)^-1` by `X X^T + eps I` `[n, n]`. The problem is the same, and so
+//! are its solutions, to rounding.
 //!
 //! Seconds for one fit with the default options but for `monotone`, on a shared 2-core AMD EPYC
 //! that others used at the time (load 6); random weights, on which the alternation takes all its
@@ -43,6 +50,7 @@ mod activated;
 mod balance;
 mod depthwise;
 mod driver;
+mod dual;
 mod front;
 mod last_stage;
 mod per_output;
@@ -71,7 +79,9 @@ use crate::error::FactorError;
 use crate::kernel::Kernel;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
-use crate::statistics::{SplitStatistics, Statistics};
+use crate::rows::Rows;
+use crate::statistics::{Covariance, GroupStatistics, SplitStatistics, Statistics};
+use dual::Dual;
 
 /// How a fit is made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -153,12 +163,72 @@ pub struct Calibration<'a> {
     kernel: Kernel,
     statistics: &'a SplitStatistics,
     options: FitOptions,
-    /// Factors of `C + eps I` of every group.
-    factors: Arc<Vec<Cholesky>>,
+    /// Of `C + eps I` of every group.
+    factors: Arc<Vec<Inverse>>,
     targets: Vec<Target>,
     by_tap: OnceLock<Vec<Problem>>,
     by_column: OnceLock<Vec<Problem>>,
 }
+
+/// `eps`, and a factor of `C + eps I`.
+struct Inverse {
+    ridge: f64,
+    by: Factor,
+}
+
+enum Factor {
+    Matrix(Cholesky),
+    Positions(Dual),
+}
+
+impl Inverse {
+    /// Of the covariance of a group's patches of `d` values; `share` is [`FitOptions::ridge`].
+    fn new(group: &GroupStatistics, d: usize, share: f64) -> Result<Self, FactorError> {
+        let matrix = match &group.covariance {
+            Covariance::Dense(matrix) => matrix,
+            Covariance::Seen(parts) => {
+                let rows = Rows::seen(parts, &group.mean_x);
+                let ridge = absolute_ridge(rows.energy() / d as f64, share.max(LEAST_RIDGE));
+                return Ok(Self {
+                    ridge,
+                    by: Factor::Positions(Dual::new(rows, ridge)?),
+                });
+            }
+        };
+        let mean = matrix.iter().step_by(d + 1).sum::<f64>() / d as f64;
+        let ridge = absolute_ridge(mean, share);
+        let mut ridged = dense::zeros(d, d)?;
+        ridged.copy_from_slice(matrix);
+        dense::add_to_diagonal(&mut ridged, d, ridge);
+        let factor = Cholesky::new(ridged, d).map_or_else(|| factored(matrix, d), Ok)?;
+        Ok(Self {
+            ridge,
+            by: Factor::Matrix(factor),
+        })
+    }
+
+    /// The unrestricted optimum of `cross`, which is `B + eps W`, for the weight `W`.
+    fn optimum(&self, group: &GroupStatistics, cross: &[f64], weight: &[f64]) -> Vec<f64> {
+        match &self.by {
+            Factor::Matrix(factor) => {
+                let mut optimum = cross.to_vec();
+                factor.solve(&mut optimum);
+                optimum
+            }
+            Factor::Positions(dual) => {
+                let mut missed = dual.rows().times(weight);
+                let pairs = missed.iter_mut().zip(&group.cross);
+                pairs.for_each(|(seen, b)| *seen = b - *seen);
+                let mut optimum = dual.solve(&missed);
+                dense::axpy(&mut optimum, 1.0, weight);
+                optimum
+            }
+        }
+    }
+}
+
+/// Least share of the ridge where systems are solved in the space of the positions.
+const LEAST_RIDGE: f64 = 1e-10;
 
 /// The regularised least-squares problem of one group, but for its matrix.
 pub(crate) struct Target {
@@ -171,11 +241,12 @@ pub(crate) struct Target {
 }
 
 impl<'a> Calibration<'a> {
-    /// Factors the covariance of every group: `d^3 / 3 + 2 Co/g d^2` multiply-adds each.
+    /// Factors the covariance of every group: `d^3 / 3 + 2 Co/g d^2` multiply-adds each; where
+    /// statistics keep their `n` patches, `n^2 (d / 2 + n / 3) + 12 Co/g n d`.
     ///
     /// # Errors
     /// [`FactorError::Statistics`] where the shapes differ or an option is not a number at or
-    /// above zero; [`FactorError::Singular`].
+    /// above zero; [`FactorError::Singular`], [`FactorError::Memory`].
     pub fn new(
         kernel: &Kernel,
         statistics: &'a SplitStatistics,
@@ -192,12 +263,8 @@ impl<'a> Calibration<'a> {
             ));
         }
         let d = statistics.fit.extents().1;
-        let factors = statistics.fit.groups.par_iter().map(|group| {
-            let mut matrix = group.covariance.clone();
-            let ridge = absolute_ridge(&group.covariance, d, options.ridge);
-            dense::add_to_diagonal(&mut matrix, d, ridge);
-            Cholesky::new(matrix, d).map_or_else(|| factored(&group.covariance, d), Ok)
-        });
+        let groups = statistics.fit.groups.par_iter();
+        let factors = groups.map(|group| Inverse::new(group, d, options.ridge));
         let factors = factors.collect::<Result<Vec<_>, FactorError>>()?;
         Ok(Self::with(kernel, statistics, options, Arc::new(factors)))
     }
@@ -230,21 +297,19 @@ impl<'a> Calibration<'a> {
         kernel: &Kernel,
         statistics: &'a SplitStatistics,
         options: FitOptions,
-        factors: Arc<Vec<Cholesky>>,
+        factors: Arc<Vec<Inverse>>,
     ) -> Self {
         let (m, d) = statistics.fit.extents();
         let weights = kernel.data().par_chunks(m * d);
         let groups = statistics.fit.groups.par_iter().zip(weights);
         let targets = groups.zip(&*factors).map(|((group, weight), factor)| {
-            let ridge = absolute_ridge(&group.covariance, d, options.ridge);
             let mut cross = group.cross.clone();
             for (b, &w) in cross.iter_mut().zip(weight) {
-                *b += ridge * w;
+                *b += factor.ridge * w;
             }
-            let mut optimum = cross.clone();
-            factor.solve(&mut optimum);
+            let optimum = factor.optimum(group, &cross, weight);
             Target {
-                ridge,
+                ridge: factor.ridge,
                 cross,
                 optimum,
             }
@@ -292,31 +357,34 @@ impl<'a> Calibration<'a> {
     }
 
     /// The problems of all groups with every tap an outer index.
-    pub(crate) fn by_tap(&self) -> &[Problem] {
+    pub(crate) fn by_tap(&self) -> Result<&[Problem], FactorError> {
         let outer = self.kernel.shape().taps();
-        self.by_tap.get_or_init(|| self.problems(outer))
+        Ok(made_once(&self.by_tap, || self.problems(outer))?)
     }
 
     /// The problems of all groups with the position along the last axis the outer index.
-    pub(crate) fn by_column(&self) -> &[Problem] {
+    pub(crate) fn by_column(&self) -> Result<&[Problem], FactorError> {
         let outer = self.kernel.shape().spatial.last().copied().unwrap_or(1);
-        self.by_column.get_or_init(|| self.problems(outer))
+        Ok(made_once(&self.by_column, || self.problems(outer))?)
     }
 
-    fn problems(&self, outer: usize) -> Vec<Problem> {
-        let (m, d) = self.statistics.fit.extents();
+    fn problems(&self, outer: usize) -> Result<Vec<Problem>, FactorError> {
+        let m = self.statistics.fit.extents().0;
         let groups = self.statistics.fit.groups.par_iter().zip(&self.targets);
-        let problem = groups.map(|(group, target)| {
-            Problem::new(&group.covariance, target.ridge, &target.cross, m, d, outer)
+        let problems = groups.map(|(group, target)| match &group.covariance {
+            Covariance::Dense(c) => Problem::new(c, target.ridge, &target.cross, m, outer),
+            Covariance::Seen(parts) => {
+                let rows = Rows::seen(parts, &group.mean_x);
+                let (ridge, cross) = (target.ridge, &target.cross);
+                Ok(Problem::of_rows(rows, ridge, cross, m, outer))
+            }
         });
-        problem.collect()
+        problems.collect()
     }
 }
 
-/// `eps` for a covariance `[d, d]`: a share of its mean diagonal, 1 (any value does) where that
-/// is zero.
-fn absolute_ridge(covariance: &[f64], d: usize, share: f64) -> f64 {
-    let mean = covariance.iter().step_by(d + 1).sum::<f64>() / d as f64;
+/// `eps` for a covariance: a share of its mean diagonal, 1 (any value does) where that is zero.
+fn absolute_ridge(mean: f64, share: f64) -> f64 {
     if mean > 1e-200 {
         (mean * share).max(mean * 1e-12)
     } else {

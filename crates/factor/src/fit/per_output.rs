@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use super::depthwise::orthonormalise;
 use super::driver::{GroupSolver, Weights};
 use super::front::{Whitening, slice_components};
-use super::problem::Problem;
-use super::{Target, factored};
+use super::problem::{DIRECT as FORMED, Problem, Ridge, Seen, jitter};
+use super::{Target, dual, factored};
 use crate::error::FactorError;
 use crate::linalg::conjugate::{self, Limits};
 use crate::linalg::dense::{self, dot};
@@ -18,6 +18,8 @@ const BLOCK_BYTES: usize = 32 << 20;
 const DIRECT: usize = 192;
 /// Outputs that share the products of conjugate gradients.
 const TOGETHER: usize = 64;
+/// Outputs whose filters' systems are formed together, at least.
+const SYSTEMS: usize = 4;
 const LIMITS: Limits = Limits {
     iterations: 12,
     tolerance: 1e-5,
@@ -41,6 +43,42 @@ impl<'a> PerOutputSolver<'a> {
             target,
             whitening,
         })
+    }
+
+    /// Better `P` for the filters `D` of the outputs from `first` on, of positions: the systems of
+    /// their features `[n, K * inner]`.
+    fn mixtures_by_positions(
+        &self,
+        seen: &Seen,
+        (rank, first): (usize, usize),
+        filters: &[f64],
+        mixtures: &mut [f64],
+    ) -> Result<(), FactorError> {
+        let Problem { inner, outer, .. } = *self.problem;
+        let (n, order) = (seen.rows.len(), rank * inner);
+        let outputs = filters.chunks_exact(rank * outer).enumerate();
+        for ((index, d), x) in outputs.zip(mixtures.chunks_exact_mut(order)) {
+            // Of every feature with every filter: [n, inner * K].
+            let alike: Vec<f64> = (0..inner).flat_map(|_| d.iter().copied()).collect();
+            let made = seen.rows.filtered(&alike, outer)?;
+            let made = dense::rows_transposed(&made, inner, rank);
+            let made = dense::view(&made, n, order);
+            let mut matrix = vec![0.0; order * order];
+            dense::panel(&mut matrix, false, made.transpose(), made);
+            for (r, row) in matrix.chunks_exact_mut(order).enumerate() {
+                let (k, i) = (r / inner, r % inner);
+                for (q, value) in row.iter_mut().enumerate() {
+                    let (l, j) = (q / inner, q % inner);
+                    let shared = dot(&d[k * outer..][..outer], &d[l * outer..][..outer]);
+                    *value += shared * seen.ridge.between(i, j, inner);
+                }
+            }
+            let mut rhs = vec![0.0; order];
+            self.towards(first + index, d, &mut rhs);
+            factored(&matrix, order)?.solve(&mut rhs);
+            x.copy_from_slice(&rhs);
+        }
+        Ok(())
     }
 
     /// Better `P` for the filters `D` of the outputs from `first` on. The systems of a block,
@@ -128,7 +166,32 @@ impl<'a> PerOutputSolver<'a> {
         {
             self.towards(first + index, d, rhs);
         }
+        let by_positions = |seen: &Seen, v: &[f64], out: &mut [f64]| {
+            let mut maps = vec![0.0; outputs * inner * outer];
+            let rows = maps
+                .chunks_exact_mut(inner * outer)
+                .zip(v.chunks_exact(order));
+            for ((map, v), d) in rows.zip(filters.chunks_exact(size)) {
+                for (v, d) in v.chunks_exact(inner).zip(d.chunks_exact(outer)) {
+                    let taps = map.chunks_exact_mut(outer).zip(v);
+                    taps.for_each(|(map, v)| dense::axpy(map, *v, d));
+                }
+            }
+            let maps = self.problem.times(seen, &maps);
+            let rows = maps
+                .chunks_exact(inner * outer)
+                .zip(out.chunks_exact_mut(order));
+            for ((map, out), d) in rows.zip(filters.chunks_exact(size)) {
+                for (out, d) in out.chunks_exact_mut(inner).zip(d.chunks_exact(outer)) {
+                    let taps = out.iter_mut().zip(map.chunks_exact(outer));
+                    taps.for_each(|(out, map)| *out = dot(map, d));
+                }
+            }
+        };
         let apply = |v: &[f64], out: &mut [f64]| {
+            if let Some(seen) = self.problem.seen() {
+                return by_positions(seen, v, out);
+            }
             // We[t, o, i] = sum over l of D_l[t] P_l[i]: what the outputs make of the mixtures.
             let mut made = vec![0.0; outer * outputs * inner];
             for (t, made) in made.chunks_exact_mut(outputs * inner).enumerate() {
@@ -162,6 +225,64 @@ impl<'a> PerOutputSolver<'a> {
         };
         let limits = LIMITS.of_patches(inner * outer);
         conjugate::solve_rows(mixtures, &rhs, order, limits, apply, precondition);
+    }
+
+    /// The best `D` for the mixtures `P` of the outputs from `first` on, of positions.
+    fn filters_by_positions(
+        &self,
+        seen: &Seen,
+        (rank, first): (usize, usize),
+        mixtures: &[f64],
+        filters: &mut [f64],
+    ) -> Result<(), FactorError> {
+        let Problem { inner, outer, .. } = *self.problem;
+        let (n, order) = (seen.rows.len(), rank * outer);
+        let together = (BLOCK_BYTES / (8 * n * order).max(1)).max(1);
+        let parts = mixtures.chunks(together * rank * inner);
+        let parts = parts.zip(filters.chunks_mut(together * order)).enumerate();
+        for (part, (mixtures, filters)) in parts {
+            let made = seen.rows.turned(mixtures, outer)?.into_values();
+            let wide = filters.len();
+            let outputs = filters.chunks_exact_mut(order).enumerate();
+            for (index, d) in outputs {
+                let own = &mixtures[index * rank * inner..][..rank * inner];
+                self.tops(first + part * together + index, own, d);
+                let rows = made.chunks_exact(wide);
+                let own_rows = rows.flat_map(|row| &row[index * order..][..order]);
+                let features: Vec<f64> = own_rows.copied().collect();
+                let ridge = self.ridge_of(seen, own, rank);
+                solve_tops(features, (n, outer), &ridge, d)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The right-hand side `[K, outer]` of the system of the `D` of an output with the mixtures
+    /// `p` `[K, inner]`.
+    fn tops(&self, output: usize, p: &[f64], rhs: &mut [f64]) {
+        let Problem { inner, outer, .. } = *self.problem;
+        for (p, d) in p.chunks_exact(inner).zip(rhs.chunks_exact_mut(outer)) {
+            for (t, d) in d.iter_mut().enumerate() {
+                *d = dot(p, &self.problem.cross(t)[output * inner..][..inner]);
+            }
+        }
+    }
+
+    /// The ridge `[K, K]` between what mixtures `p` `[K, inner]` make, at every tap.
+    fn ridge_of(&self, seen: &Seen, p: &[f64], rank: usize) -> Vec<f64> {
+        let inner = self.problem.inner;
+        let mut ridged = p.to_vec();
+        match &seen.ridge {
+            Ridge::Even(ridge) => ridged.iter_mut().for_each(|x| *x *= ridge),
+            Ridge::Features(matrix) => {
+                let p = dense::view(p, rank, inner);
+                dense::panel(&mut ridged, false, p, dense::view(matrix, inner, inner));
+            }
+        }
+        let mut out = vec![0.0; rank * rank];
+        let p = dense::view(p, rank, inner).transpose();
+        dense::panel(&mut out, false, dense::view(&ridged, rank, inner), p);
+        out
     }
 
     /// The best `D` for the mixtures `P` of the outputs from `first` on.
@@ -200,15 +321,8 @@ impl<'a> PerOutputSolver<'a> {
             .chunks_exact(order * order)
             .zip(filters.chunks_exact_mut(order));
         for (index, (system, d)) in parts.enumerate() {
-            for (k, d) in d.chunks_exact_mut(outer).enumerate() {
-                let p = &mixtures[(index * rank + k) * inner..][..inner];
-                for (t, d) in d.iter_mut().enumerate() {
-                    *d = dot(
-                        p,
-                        &self.problem.cross(t)[(first + index) * inner..][..inner],
-                    );
-                }
-            }
+            let own = &mixtures[index * rank * inner..][..rank * inner];
+            self.tops(first + index, own, d);
             factored(system, order)?.solve(d);
         }
         Ok(())
@@ -236,6 +350,39 @@ impl PerOutputSolver<'_> {
         dense::panel(mixtures, false, turn, dense::view(&old, rank, inner));
         self.whitening.outer.divide(filters);
     }
+}
+
+/// The filters `[K, outer]` for which features `[n, K, outer]` come nearest, from the right-hand
+/// side; `ridge` `[K, K]` is that of every tap.
+fn solve_tops(
+    features: Vec<f64>,
+    (n, outer): (usize, usize),
+    ridge: &[f64],
+    rhs: &mut [f64],
+) -> Result<(), FactorError> {
+    let order = rhs.len();
+    let rank = order / outer;
+    if order <= n.max(FORMED) {
+        let made = dense::view(&features, n, order);
+        let mut matrix = dense::zeros(order, order)?;
+        dense::product(&mut matrix, false, made.transpose(), made);
+        for (k, rows) in matrix.chunks_exact_mut(outer * order).enumerate() {
+            for (t, row) in rows.chunks_exact_mut(order).enumerate() {
+                (0..rank).for_each(|l| row[l * outer + t] += ridge[k * rank + l]);
+            }
+        }
+        factored(&matrix, order)?.solve(rhs);
+        return Ok(());
+    }
+    // A tap after another: the ridge is then of blocks.
+    let trace = ridge.iter().step_by(rank + 1).sum::<f64>() * outer as f64;
+    let jitter = jitter(trace + dot(&features, &features), order);
+    let block = dual::block(ridge.to_vec(), rank, jitter)?;
+    let features = dense::rows_transposed(&features, rank, outer);
+    let mut turned = dense::transposed(rhs, rank, outer);
+    dual::solve_blocks(features, (n, order), &vec![block; outer], &mut turned)?;
+    rhs.copy_from_slice(&dense::transposed(&turned, outer, rank));
+    Ok(())
 }
 
 impl GroupSolver for PerOutputSolver<'_> {
@@ -298,15 +445,30 @@ impl GroupSolver for PerOutputSolver<'_> {
             for (d, p) in outputs.zip(mixtures.chunks_exact_mut(rank * inner)) {
                 self.orthonormalise(rank, d, p);
             }
-            if direct {
-                self.mixtures(rank, index * block, filters, mixtures)?;
-            } else {
-                self.mixtures_by_products(rank, index * block, filters, mixtures);
+            let first = index * block;
+            match (direct, self.problem.seen()) {
+                (false, _) => self.mixtures_by_products(rank, first, filters, mixtures),
+                (true, None) => self.mixtures(rank, first, filters, mixtures)?,
+                (true, Some(seen)) => {
+                    self.mixtures_by_positions(seen, (rank, first), filters, mixtures)?;
+                }
             }
             for p in mixtures.chunks_exact_mut(rank * inner) {
                 orthonormalise(p, inner);
             }
-            self.filters(rank, index * block, mixtures, filters)
+            if let Some(seen) = self.problem.seen() {
+                return self.filters_by_positions(seen, (rank, first), mixtures, filters);
+            }
+            // The systems of so many outputs at a time.
+            let some = (BLOCK_BYTES / (8 * (rank * outer).pow(2))).max(SYSTEMS);
+            let parts = mixtures.chunks(some * rank * inner);
+            let parts = parts
+                .zip(filters.chunks_mut(some * rank * outer))
+                .enumerate();
+            for (part, (mixtures, filters)) in parts {
+                self.filters(rank, first + part * some, mixtures, filters)?;
+            }
+            Ok(())
         })
     }
 }

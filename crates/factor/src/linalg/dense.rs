@@ -5,6 +5,8 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
+use crate::error::FactorError;
+
 /// Rows of the product that one task computes, at least and at most: each task packs the other
 /// factor anew, and each thread should have some.
 const PANEL: (usize, usize) = (64, 256);
@@ -14,6 +16,22 @@ const TASKS: usize = 8;
 const BLOCK: usize = 32;
 /// Multiply-adds below which a product is not worth splitting.
 const SPLIT: usize = 1 << 20;
+
+/// A matrix of zeros `[rows, columns]`, row-major.
+///
+/// # Errors
+/// [`FactorError::Memory`] where it can't be allocated.
+pub fn zeros(rows: usize, columns: usize) -> Result<Vec<f64>, FactorError> {
+    let len = rows.checked_mul(columns);
+    let bytes = len.and_then(|n| n.checked_mul(8)).unwrap_or(usize::MAX);
+    let mut values = Vec::new();
+    let had = len.map(|len| values.try_reserve_exact(len).map(|()| len));
+    match had {
+        Some(Ok(len)) => values.resize(len, 0.0),
+        _ => return Err(FactorError::Memory { bytes }),
+    }
+    Ok(values)
+}
 
 /// A row-major `[rows, columns]` slice as a matrix.
 pub fn view(data: &[f64], rows: usize, columns: usize) -> MatRef<'_, f64> {

@@ -1,16 +1,19 @@
 //! Accumulation of [`Statistics`], block by block.
 
+use std::sync::Arc;
+
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, Par};
 use rayon::prelude::*;
 
-use super::{GroupStatistics, Statistics};
+use super::{Covariance, GroupStatistics, Statistics};
 use crate::error::FactorError;
 use crate::linalg::{dense, gram};
 use crate::shape::KernelShape;
 
-/// Positions that are multiplied at a time.
+/// Positions that are multiplied at a time, and values where patches are kept.
 const BLOCK: usize = 512;
+const VALUES: usize = 1 << 20;
 /// Rows of `C` that one task updates, from the diagonal on.
 const PANEL: usize = 96;
 
@@ -21,6 +24,10 @@ const PANEL: usize = 96;
 /// neither on how the positions are cut into pushes nor on the number of threads.
 pub struct StatisticsBuilder {
     shape: KernelShape,
+    /// Whether patches are kept in place of their covariance.
+    keeps: bool,
+    /// Positions of a block.
+    block: usize,
     count: u64,
     buffered: usize,
     /// Buffered patches of each group `[buffered, d]`.
@@ -36,8 +43,10 @@ struct GroupSums {
     shift_y: Vec<f64>,
     sum_x: Vec<f64>,
     sum_y: Vec<f64>,
-    /// Upper triangle, `[d, d]`.
+    /// Upper triangle, `[d, d]`; empty where patches are kept.
     scatter: Vec<f64>,
+    /// Patches `[n, d]`, where they are kept.
+    rows: Vec<f32>,
     /// `[Co/g, d]`.
     cross: Vec<f64>,
     square_y: Vec<f64>,
@@ -47,26 +56,54 @@ impl StatisticsBuilder {
     /// A builder without a position.
     ///
     /// # Errors
-    /// [`FactorError::Shape`].
+    /// [`FactorError::Shape`], [`FactorError::Memory`].
     pub fn new(shape: &KernelShape) -> Result<Self, FactorError> {
+        Self::with(shape, false)
+    }
+
+    /// A builder that keeps the patches themselves, in f32, in place of their covariance: 4 `n d`
+    /// bytes a group in place of 8 `d^2`. For patches of more values than there are positions;
+    /// fits and scores are the same to rounding, and take memory and time by the positions.
+    ///
+    /// # Errors
+    /// [`FactorError::Shape`], [`FactorError::Memory`].
+    pub fn of_patches(shape: &KernelShape) -> Result<Self, FactorError> {
+        Self::with(shape, true)
+    }
+
+    fn with(shape: &KernelShape, keeps: bool) -> Result<Self, FactorError> {
         shape.validate()?;
         let (m, d) = (shape.group_out(), shape.group_in() * shape.taps());
-        let sums = || GroupSums {
-            shift_x: Vec::new(),
-            shift_y: Vec::new(),
-            sum_x: vec![0.0; d],
-            sum_y: vec![0.0; m],
-            scatter: vec![0.0; d * d],
-            cross: vec![0.0; m * d],
-            square_y: vec![0.0; m],
+        let sums = || -> Result<GroupSums, FactorError> {
+            Ok(GroupSums {
+                shift_x: Vec::new(),
+                shift_y: Vec::new(),
+                sum_x: dense::zeros(1, d)?,
+                sum_y: vec![0.0; m],
+                scatter: if keeps {
+                    Vec::new()
+                } else {
+                    dense::zeros(d, d)?
+                },
+                rows: Vec::new(),
+                cross: dense::zeros(m, d)?,
+                square_y: vec![0.0; m],
+            })
         };
+        let groups = (0..shape.groups).map(|_| sums());
         Ok(Self {
             shape: shape.clone(),
+            keeps,
+            block: if keeps {
+                (VALUES / d).clamp(8, BLOCK)
+            } else {
+                BLOCK
+            },
             count: 0,
             buffered: 0,
             patches: vec![Vec::new(); shape.groups],
             outputs: Vec::new(),
-            groups: (0..shape.groups).map(|_| sums()).collect(),
+            groups: groups.collect::<Result<_, _>>()?,
         })
     }
 
@@ -76,6 +113,7 @@ impl StatisticsBuilder {
     ///
     /// # Errors
     /// [`FactorError::Statistics`] where a length does not fit; nothing is added then.
+    /// [`FactorError::Memory`] where patches are kept and there is no room for them.
     pub fn push<P: AsRef<[f32]>>(&mut self, x: &[P], y: &[f32]) -> Result<(), FactorError> {
         let d = self.shape.group_in() * self.shape.taps();
         let co = self.shape.out_channels;
@@ -88,15 +126,15 @@ impl StatisticsBuilder {
         }
         let mut begin = 0;
         while begin < n {
-            let end = n.min(begin + BLOCK - self.buffered);
+            let end = n.min(begin + self.block - self.buffered);
             for (buffer, x) in self.patches.iter_mut().zip(x) {
                 buffer.extend_from_slice(&x.as_ref()[begin * d..end * d]);
             }
             self.outputs.extend_from_slice(&y[begin * co..end * co]);
             self.buffered += end - begin;
             begin = end;
-            if self.buffered == BLOCK {
-                self.flush();
+            if self.buffered == self.block {
+                self.flush()?;
             }
         }
         Ok(())
@@ -107,7 +145,8 @@ impl StatisticsBuilder {
     /// # Errors
     /// [`FactorError::Statistics`] where a value was not finite.
     pub fn finish(mut self) -> Result<Statistics, FactorError> {
-        self.flush();
+        self.flush()?;
+        let keeps = self.keeps;
         let count = self.count;
         let mut statistics = Statistics {
             shape: self.shape,
@@ -117,7 +156,7 @@ impl StatisticsBuilder {
             groups: Vec::new(),
         };
         for sums in self.groups {
-            let (group, mean_y, variance_y) = sums.finish(count as f64);
+            let (group, mean_y, variance_y) = sums.finish(count as f64, keeps);
             statistics.groups.push(group);
             statistics.mean_y.extend(mean_y);
             statistics.variance_y.extend(variance_y);
@@ -129,9 +168,18 @@ impl StatisticsBuilder {
         }
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self) -> Result<(), FactorError> {
         if self.buffered == 0 {
-            return;
+            return Ok(());
+        }
+        if self.keeps {
+            for (sums, patches) in self.groups.iter_mut().zip(&self.patches) {
+                let had = sums.rows.try_reserve(patches.len());
+                had.map_err(|_| FactorError::Memory {
+                    bytes: 4 * (sums.rows.len() + patches.len()),
+                })?;
+                sums.rows.extend_from_slice(patches);
+            }
         }
         let (n, m, co) = (
             self.buffered,
@@ -151,6 +199,7 @@ impl StatisticsBuilder {
         self.outputs.clear();
         self.count += n as u64;
         self.buffered = 0;
+        Ok(())
     }
 }
 
@@ -183,7 +232,7 @@ impl GroupSums {
     }
 
     /// The statistics, the mean and the variance of the outputs.
-    fn finish(mut self, count: f64) -> (GroupStatistics, Vec<f64>, Vec<f64>) {
+    fn finish(mut self, count: f64, keeps: bool) -> (GroupStatistics, Vec<f64>, Vec<f64>) {
         let (d, m) = (self.sum_x.len(), self.sum_y.len());
         self.shift_x.resize(d, 0.0);
         self.shift_y.resize(m, 0.0);
@@ -199,8 +248,13 @@ impl GroupSums {
         };
         centre(&mut self.scatter, &dx);
         centre(&mut self.cross, &dy);
-        gram::mirror(&mut self.scatter, d);
-        (0..d).for_each(|i| self.scatter[i * d + i] = self.scatter[i * d + i].max(0.0));
+        let covariance = if keeps {
+            Covariance::Seen(vec![Arc::new(self.rows)])
+        } else {
+            gram::mirror(&mut self.scatter, d);
+            (0..d).for_each(|i| self.scatter[i * d + i] = self.scatter[i * d + i].max(0.0));
+            Covariance::Dense(Arc::new(self.scatter))
+        };
         let squares = self.square_y.iter().zip(&dy);
         let variance = squares
             .map(|(s, dy)| (s * scale - dy * dy).max(0.0))
@@ -208,7 +262,7 @@ impl GroupSums {
         let moved = |d: &[f64], s: &[f64]| d.iter().zip(s).map(|(d, s)| d + s).collect::<Vec<_>>();
         let group = GroupStatistics {
             mean_x: moved(&dx, &self.shift_x),
-            covariance: self.scatter,
+            covariance,
             cross: self.cross,
         };
         (group, moved(&dy, &self.shift_y), variance)

@@ -2,41 +2,55 @@
 //!
 //! `SCST`, u32 version, then u64: positions, `Co`, `Ci`, groups, number of axes, each extent;
 //! then f64: `mean_y` `[Co]`, `variance_y` `[Co]`, and per group `mean_x` `[d]`, the upper
-//! triangle of `C` row by row, `B` `[Co/g, d]`.
+//! triangle of `C` row by row, `B` `[Co/g, d]`. Version 2 is that of statistics that keep patches:
+//! in place of `C` there are those patches in f32, `[positions, d]`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{GroupStatistics, Statistics};
+use super::{Covariance, GroupStatistics, Statistics};
 use crate::error::FactorError;
-use crate::linalg::gram;
+use crate::linalg::{dense, gram};
 use crate::shape::KernelShape;
 
 const MAGIC: &[u8; 4] = b"SCST";
-const VERSION: u32 = 1;
+/// With a covariance, and with patches in its place.
+const VERSIONS: [u32; 2] = [1, 2];
 const FOREIGN: FactorError = FactorError::Statistics("not stored by this version of sepconv");
 
 impl Statistics {
-    /// The stored form: about 4 `d^2` bytes a group. See the head of `statistics/codec.rs`.
+    /// The stored form: about 4 `d^2` bytes a group, or 4 `n d` where patches are kept. See the head of `statistics/codec.rs`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let shape = &self.shape;
         let mut bytes = MAGIC.to_vec();
-        bytes.extend(VERSION.to_le_bytes());
+        let version = VERSIONS[usize::from(self.keeps_patches())];
+        bytes.extend(version.to_le_bytes());
         let axes = shape.spatial.len();
         let extents = [shape.out_channels, shape.in_channels, shape.groups, axes];
         let extents = extents.iter().chain(&shape.spatial);
         bytes.extend(self.count.to_le_bytes());
         bytes.extend(extents.flat_map(|&e| (e as u64).to_le_bytes()));
-        let mut put = |values: &[f64]| bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
-        put(&self.mean_y);
-        put(&self.variance_y);
+        let put = |bytes: &mut Vec<u8>, values: &[f64]| {
+            bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        };
+        put(&mut bytes, &self.mean_y);
+        put(&mut bytes, &self.variance_y);
         for group in &self.groups {
             let d = group.mean_x.len();
-            put(&group.mean_x);
-            (0..d).for_each(|i| put(&group.covariance[i * d + i..(i + 1) * d]));
-            put(&group.cross);
+            put(&mut bytes, &group.mean_x);
+            match &group.covariance {
+                Covariance::Dense(c) => {
+                    (0..d).for_each(|i| put(&mut bytes, &c[i * d + i..(i + 1) * d]));
+                }
+                Covariance::Seen(parts) => {
+                    let values = parts.iter().flat_map(|p| p.iter());
+                    bytes.extend(values.flat_map(|v| v.to_le_bytes()));
+                }
+            }
+            put(&mut bytes, &group.cross);
         }
         bytes
     }
@@ -47,9 +61,14 @@ impl Statistics {
     /// [`FactorError::Statistics`] for anything else, [`FactorError::Shape`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, FactorError> {
         let mut reader = Reader(bytes);
-        if reader.take::<4>()? != *MAGIC || reader.take()? != VERSION.to_le_bytes() {
+        if reader.take::<4>()? != *MAGIC {
             return Err(FOREIGN);
         }
+        let version = u32::from_le_bytes(reader.take()?);
+        if !VERSIONS.contains(&version) {
+            return Err(FOREIGN);
+        }
+        let keeps = version == VERSIONS[1];
         let count = u64::from_le_bytes(reader.take()?);
         let (co, ci, groups) = (reader.extent()?, reader.extent()?, reader.extent()?);
         let axes = reader.extent()?;
@@ -62,18 +81,32 @@ impl Statistics {
         let shape = KernelShape::new(co, ci, groups, spatial)?;
         let (m, d) = (shape.group_out(), shape.group_in() * shape.taps());
         // No more than is there may be allocated.
-        let values = (d as u128 * (d as u128 + 3) / 2 + (m * d) as u128) * groups as u128;
-        if (values + 2 * co as u128) * 8 != reader.0.len() as u128 {
+        let (long, outputs) = (d as u128, m as u128);
+        let matrix = match keeps {
+            false => (long * (long + 1) / 2).checked_mul(8),
+            true => (u128::from(count)).checked_mul(4 * long),
+        };
+        let bytes = matrix
+            .and_then(|matrix| matrix.checked_add((long + outputs * long) * 8))
+            .and_then(|group| group.checked_mul(groups as u128));
+        if bytes.map(|b| b + 16 * co as u128) != Some(reader.0.len() as u128) {
             return Err(FOREIGN);
         }
         let (mean_y, variance_y) = (reader.values(co)?, reader.values(co)?);
         let group = |reader: &mut Reader| -> Result<GroupStatistics, FactorError> {
             let mean_x = reader.values(d)?;
-            let mut covariance = vec![0.0; d * d];
-            for i in 0..d {
-                covariance[i * d + i..(i + 1) * d].copy_from_slice(&reader.values(d - i)?);
-            }
-            gram::mirror(&mut covariance, d);
+            let covariance = if keeps {
+                let values =
+                    (0..count as usize * d).map(|_| Ok(f32::from_le_bytes(reader.take()?)));
+                Covariance::Seen(vec![Arc::new(values.collect::<Result<_, FactorError>>()?)])
+            } else {
+                let mut covariance = dense::zeros(d, d)?;
+                for i in 0..d {
+                    covariance[i * d + i..(i + 1) * d].copy_from_slice(&reader.values(d - i)?);
+                }
+                gram::mirror(&mut covariance, d);
+                Covariance::Dense(Arc::new(covariance))
+            };
             let cross = reader.values(m * d)?;
             Ok(GroupStatistics {
                 mean_x,
@@ -102,7 +135,7 @@ impl Statistics {
     pub(super) fn is_finite(&self) -> bool {
         let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
         let group =
-            |g: &GroupStatistics| finite(&g.mean_x) && finite(&g.covariance) && finite(&g.cross);
+            |g: &GroupStatistics| finite(&g.mean_x) && g.covariance.is_finite() && finite(&g.cross);
         finite(&self.mean_y) && finite(&self.variance_y) && self.groups.iter().all(group)
     }
 }

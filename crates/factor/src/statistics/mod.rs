@@ -12,6 +12,10 @@
 //! padded zero is the same zero before and after a pointwise stage, and each spatial axis is
 //! padded by the one stage that carries it.
 //!
+//! **Wide patches.** Where a patch has more values than there are positions, the patches themselves
+//! are kept in place of `C` ([`StatisticsBuilder::of_patches`]): fewer numbers by `d / n`, and all
+//! products with `C` are made of them. Fits and scores are the same to rounding.
+//!
 //! **Figures**, on a shared 2-core AMD EPYC that others used at the time (load 6); `cargo bench -p
 //! sepconv-factor --bench calibrate`. Milliseconds on one thread to add a block of 512 patches to
 //! `C`, by whole products or by panels of so many rows from the diagonal on:
@@ -26,17 +30,22 @@
 
 mod builder;
 mod codec;
+mod covariance;
 mod split;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 pub use builder::StatisticsBuilder;
+pub(crate) use covariance::Covariance;
 pub use split::{PositionSampler, SplitStatistics, SplitStatisticsBuilder, is_held_out};
 
 use crate::chain::Chain;
 use crate::error::FactorError;
 use crate::kernel::Kernel;
 use crate::linalg::dense;
+use crate::rows::Rows;
 use crate::shape::KernelShape;
 
 /// Columns of `C` that one step of [`Statistics::score`] multiplies.
@@ -47,8 +56,8 @@ const PANEL: usize = 128;
 pub(crate) struct GroupStatistics {
     /// Mean patch `[d]`.
     pub mean_x: Vec<f64>,
-    /// `C`, row-major `[d, d]`, symmetric.
-    pub covariance: Vec<f64>,
+    /// `C`.
+    pub covariance: Covariance,
     /// `B`, row-major `[Co/g, d]`.
     pub cross: Vec<f64>,
 }
@@ -94,12 +103,40 @@ impl Statistics {
         &self.groups[group].mean_x
     }
 
-    /// `C = cov(x)` of a group, row-major `[d, d]`.
+    /// `C = cov(x)` of a group, row-major `[d, d]`; computed where the patches themselves are kept,
+    /// see [`StatisticsBuilder::of_patches`].
+    ///
+    /// # Errors
+    /// [`FactorError::Memory`] where it can't be allocated.
     ///
     /// # Panics
     /// Where there is no such group.
-    pub fn covariance(&self, group: usize) -> &[f64] {
-        &self.groups[group].covariance
+    pub fn covariance(&self, group: usize) -> Result<Cow<'_, [f64]>, FactorError> {
+        let group = &self.groups[group];
+        group.covariance.dense(&group.mean_x)
+    }
+
+    /// Whether the patches themselves are kept, in place of their covariance.
+    pub fn keeps_patches(&self) -> bool {
+        let kept = |g: &GroupStatistics| matches!(g.covariance, Covariance::Seen(_));
+        self.groups.iter().all(kept)
+    }
+
+    /// Those of no position.
+    pub(crate) fn empty(shape: &KernelShape) -> Self {
+        let (m, d) = (shape.group_out(), shape.group_in() * shape.taps());
+        let group = GroupStatistics {
+            mean_x: vec![0.0; d],
+            covariance: Covariance::empty(),
+            cross: vec![0.0; m * d],
+        };
+        Self {
+            shape: shape.clone(),
+            count: 0,
+            mean_y: vec![0.0; shape.out_channels],
+            variance_y: vec![0.0; shape.out_channels],
+            groups: vec![group; shape.groups],
+        }
     }
 
     /// `B = cov(y, x)` of a group, row-major `[Co/g, d]`.
@@ -114,7 +151,7 @@ impl Statistics {
     /// order for fixed bytes.
     ///
     /// # Errors
-    /// [`FactorError::Statistics`] where the shapes differ.
+    /// [`FactorError::Statistics`] where the shapes differ; [`FactorError::Memory`].
     pub fn merge(&self, other: &Self) -> Result<Self, FactorError> {
         if self.shape != other.shape {
             return Err(FactorError::Statistics("of kernels of different shapes"));
@@ -148,13 +185,11 @@ impl Statistics {
         let parts = merged.groups.iter_mut().zip(&other.groups);
         for ((to, from), dy) in parts.zip(dy.chunks_exact(outputs)) {
             let dx = difference(&to.mean_x, &from.mean_x);
+            let means = (to.mean_x.as_slice(), from.mean_x.as_slice());
+            to.covariance = (to.covariance).mixed(&from.covariance, means, (share, between))?;
             mix(&mut to.mean_x, &from.mean_x);
-            mix(&mut to.covariance, &from.covariance);
             mix(&mut to.cross, &from.cross);
             let d = dx.len();
-            for (row, x) in to.covariance.chunks_exact_mut(d).zip(&dx) {
-                dense::axpy(row, between * x, &dx);
-            }
             for (row, y) in to.cross.chunks_exact_mut(d).zip(dy) {
                 dense::axpy(row, between * y, &dx);
             }
@@ -197,7 +232,15 @@ impl Statistics {
             for (o, out) in out.iter_mut().enumerate() {
                 *out -= 2.0 * dense::dot(&we[o * d..][..d], &group.cross[o * d..][..d]);
             }
-            add_quadratic(we, &group.covariance, m, d, out);
+            match &group.covariance {
+                Covariance::Dense(c) => add_quadratic(we, c, m, d, out),
+                Covariance::Seen(parts) => {
+                    let projected = Rows::seen(parts, &group.mean_x).project(we);
+                    for row in projected.chunks_exact(m) {
+                        out.iter_mut().zip(row).for_each(|(out, p)| *out += p * p);
+                    }
+                }
+            }
         }
         residuals.iter_mut().for_each(|r| *r = r.max(0.0));
         Ok(residuals)
@@ -226,6 +269,28 @@ impl Statistics {
         let shift: f64 = best.iter().zip(bias).map(|(a, b)| (a - b) * (a - b)).sum();
         let residual: f64 = self.residuals(kernel)?.iter().sum();
         Ok(self.relative(residual + shift))
+    }
+
+    /// `maps (C + ridge I)` `[r, d]` of a group.
+    pub(crate) fn ridged(
+        &self,
+        group: usize,
+        ridge: f64,
+        maps: &[f64],
+    ) -> Result<Vec<f64>, FactorError> {
+        let group = &self.groups[group];
+        let d = group.mean_x.len();
+        if let Some(rows) = group.covariance.rows(&group.mean_x) {
+            let mut seen = rows.times(maps);
+            dense::axpy(&mut seen, ridge, maps);
+            return Ok(seen);
+        }
+        let mut covariance = group.covariance.dense(&group.mean_x)?.into_owned();
+        dense::add_to_diagonal(&mut covariance, d, ridge);
+        let mut seen = dense::zeros(maps.len() / d, d)?;
+        let maps = dense::view(maps, maps.len() / d, d);
+        dense::product(&mut seen, false, maps, dense::view(&covariance, d, d));
+        Ok(seen)
     }
 
     fn relative(&self, residual: f64) -> f64 {

@@ -32,7 +32,7 @@ impl SplitStatistics {
     pub fn whole(&self) -> Result<Self, FactorError> {
         Ok(Self {
             fit: self.merged()?,
-            held_out: StatisticsBuilder::new(&self.fit.shape)?.finish()?,
+            held_out: Statistics::empty(&self.fit.shape),
         })
     }
 
@@ -119,13 +119,31 @@ impl SplitStatisticsBuilder {
     /// which one, the seed decides.
     ///
     /// # Errors
-    /// [`FactorError::Shape`].
+    /// [`FactorError::Shape`], [`FactorError::Memory`].
     pub fn new(shape: &KernelShape, seed: u64, held_out_every: u64) -> Result<Self, FactorError> {
         Ok(Self {
             seed,
             held_out_every,
             fit: StatisticsBuilder::new(shape)?,
             held_out: StatisticsBuilder::new(shape)?,
+        })
+    }
+
+    /// As [`SplitStatisticsBuilder::new`], keeping the patches themselves, see
+    /// [`StatisticsBuilder::of_patches`].
+    ///
+    /// # Errors
+    /// [`FactorError::Shape`], [`FactorError::Memory`].
+    pub fn of_patches(
+        shape: &KernelShape,
+        seed: u64,
+        held_out_every: u64,
+    ) -> Result<Self, FactorError> {
+        Ok(Self {
+            seed,
+            held_out_every,
+            fit: StatisticsBuilder::of_patches(shape)?,
+            held_out: StatisticsBuilder::of_patches(shape)?,
         })
     }
 

@@ -8,11 +8,12 @@ use sepconv_factor::{SplitStatistics, Statistics};
 use sepconv_passes::Site;
 use sepconv_targets::Target;
 
+use super::layer::Unfit;
 use super::{CalibrationSettings, Source};
 use crate::loaded::Loaded;
 
 /// Most bytes that are stored for a model.
-const MOST: usize = 1 << 30;
+const MOST: u64 = 1 << 30;
 
 /// How channels are weighed, by number: statistics are of outputs that were.
 const WEIGHING: u32 = 1;
@@ -37,11 +38,13 @@ impl StatisticsCache {
         target: &dyn Target,
     ) -> Option<Self> {
         let folder = settings.cache.as_ref()?;
+        // Where patches are kept, their number depends on the memory at hand.
         let bytes = sites.iter().map(|site| {
-            let d = site.kernel.group_in() * site.kernel.taps();
-            8 * site.kernel.groups * d * d
+            let d = (site.kernel.group_in() as u64).saturating_mul(site.kernel.taps() as u64);
+            d.saturating_mul(d)
+                .saturating_mul(8 * site.kernel.groups as u64)
         });
-        if bytes.sum::<usize>() > MOST {
+        if bytes.fold(0, u64::saturating_add) > MOST {
             return None;
         }
         let mut hasher = Twice::default();
@@ -118,10 +121,13 @@ impl StatisticsCache {
         self.path.with_extension("factors")
     }
 
-    /// Stores statistics; what can't be stored is collected again next time.
-    pub fn write(&self, statistics: &[SplitStatistics]) {
+    /// Stores statistics, where those of all layers are known; what can't be stored is collected
+    /// again next time.
+    pub fn write(&self, statistics: &[Result<SplitStatistics, Unfit>]) {
+        let known: Option<Vec<_>> = statistics.iter().map(|s| s.as_ref().ok()).collect();
+        let Some(known) = known else { return };
         let mut data = Vec::new();
-        for part in statistics.iter().flat_map(|s| [&s.fit, &s.held_out]) {
+        for part in known.into_iter().flat_map(|s| [&s.fit, &s.held_out]) {
             let bytes = part.to_bytes();
             data.extend((bytes.len() as u64).to_le_bytes());
             data.extend(bytes);

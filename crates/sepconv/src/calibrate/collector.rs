@@ -6,11 +6,12 @@ use rayon::prelude::*;
 use sepconv_factor::{Activation, Positions, SplitStatistics, SplitStatisticsBuilder, is_held_out};
 use sepconv_ir::{Tensor, ValueId};
 use sepconv_onnx::Document;
-use sepconv_passes::Site;
+use sepconv_passes::{Kept, Site};
 use sepconv_targets::Target;
 
 use super::CalibrationSettings;
-use super::layer::{Sampled, Tap};
+use super::layer::{Sampled, Tap, Unfit};
+use super::room::{Need, Room};
 use super::sensitivity::Sensitivities;
 use super::targets::Targets;
 use crate::error::Error;
@@ -20,12 +21,6 @@ use crate::progress::{Progress, Stage, Untold};
 
 /// Batches run between two accumulations, at most.
 const WINDOW: usize = 16;
-
-/// Bytes of patches held between two accumulations, about.
-const PATCHES: usize = 256 << 20;
-
-/// Bytes of patches kept for the layers that are collected together, about.
-const KEPT: usize = 256 << 20;
 
 /// Collects statistics of convolutions in the order of the network.
 pub(crate) struct Collector<'a> {
@@ -37,6 +32,7 @@ pub(crate) struct Collector<'a> {
     cuts: Cuts<'a>,
     targets: Targets,
     frontier: Frontier,
+    room: Room,
 }
 
 /// What was seen of one convolution.
@@ -55,7 +51,10 @@ struct Keeper {
 }
 
 /// What one batch yields: the cut's values, and the samples of every layer.
-type Yield = (usize, Vec<Tensor>, Vec<Vec<Sampled>>);
+type Yield = (usize, Vec<Tensor>, Vec<Result<Vec<Sampled>, Unfit>>);
+
+/// What a layer's samples are added to; why it can't be fitted, once that is known.
+type Builder = Result<SplitStatisticsBuilder, Unfit>;
 
 impl<'a> Collector<'a> {
     /// For the convolutions `sites` of `original`, in the order of the network. Outputs are seen
@@ -65,14 +64,14 @@ impl<'a> Collector<'a> {
         target: &'a dyn Target,
         settings: &'a CalibrationSettings,
         sites: &[&'a Site],
-        weights: &Sensitivities,
+        (weights, room): (&Sensitivities, Room),
     ) -> Result<Self, Error> {
-        let samples = Samples::of(original, settings.source.open(original, target)?)?;
-        let per_sample = settings.positions.div_ceil(samples.len().max(1));
+        let dataset = settings.source.open(original, target)?;
+        let samples = Samples::keeping(original, dataset, room.inputs())?;
         let taps = sites.iter();
         let taps = taps.map(|site| {
             let factors = weights.get(&site.node).cloned();
-            Tap::new(original, site, settings, per_sample, factors)
+            Tap::new(original, site, settings, (samples.len(), room), factors)
         });
         let taps: Vec<Tap<'a>> = taps.collect::<Result<_, _>>()?;
         let wanted: Vec<ValueId> = taps.iter().flat_map(|tap| tap.ends.now()).collect();
@@ -85,7 +84,13 @@ impl<'a> Collector<'a> {
             cuts: Cuts::new(original, &wanted),
             targets: Targets::default(),
             frontier: Frontier::default(),
+            room,
         })
+    }
+
+    /// How the statistics of every layer are kept.
+    pub fn needs(&self) -> Vec<Result<Need, Kept>> {
+        self.taps.iter().map(|tap| tap.need.clone()).collect()
     }
 
     /// Statistics of the layers `from..to`: inputs from `work`, a copy of the original in
@@ -98,7 +103,7 @@ impl<'a> Collector<'a> {
         (from, to): (usize, usize),
         keep: bool,
         progress: &dyn Progress,
-    ) -> Result<Vec<Seen>, Error> {
+    ) -> Result<Vec<Result<Seen, Unfit>>, Error> {
         let Self {
             original,
             target,
@@ -107,7 +112,9 @@ impl<'a> Collector<'a> {
             ..
         } = self;
         let (original, target) = (*original, *target);
-        if let Some(end) = self.targets.lacking((from, to), layers, samples) {
+        let (samples, room) = (&*samples, self.room);
+        let most = room.targets();
+        if let Some(end) = self.targets.lacking((from, to), layers, samples, most) {
             let (taps, network) = (&layers[from..end], (original, target));
             self.targets.find(from, taps, network, samples, progress)?;
         }
@@ -137,37 +144,34 @@ impl<'a> Collector<'a> {
             let (first, valid) = (samples.first(batch), samples.valid(batch));
             let pairs = values.chunks_exact(2).zip(taps).enumerate();
             let sampled = pairs.map(|(i, (pair, tap))| {
-                let targets = targets.batch(from + i, batch);
+                let targets = targets.batch(from + i, batch)?;
                 tap.sample(first, valid, &pair[0], &pair[1], targets)
             });
-            Ok((batch, cut, sampled.collect::<Result<_, Error>>()?))
+            Ok((batch, cut, sampled.collect()))
         };
-        let builders = taps.iter().map(|tap| {
-            let (seed, every) = (self.settings.source.seed(), self.settings.held_out_every);
-            SplitStatisticsBuilder::new(&tap.site.kernel, seed, every).map_err(|e| tap.odd(e))
-        });
-        let mut builders: Vec<SplitStatisticsBuilder> = builders.collect::<Result<_, _>>()?;
+        let every = self.settings.held_out_every;
+        let builders = taps.iter().map(|tap| tap.builder(every));
+        let mut builders: Vec<Builder> = builders.collect();
         let mut next: Option<Vec<Vec<Tensor>>> = (wanted.len() > ends).then(Vec::new);
         let mut pending: Vec<Yield> = Vec::new();
-        let mut keeper = Keeper::new(taps, samples.len(), keep);
+        let mut keeper = Keeper::new(taps, samples.len(), keep, room.kept());
         let batches: Vec<usize> = (0..samples.batches()).collect();
         let per_batch: usize = taps.iter().map(Tap::patch_bytes).sum();
-        let mut windows = batches.chunks((PATCHES / per_batch.max(1)).clamp(2, WINDOW));
+        let mut windows = batches.chunks((room.patches() / per_batch.max(1)).clamp(2, WINDOW));
         // While one window runs on all cores, the one before it is accumulated, in order.
         loop {
             stage.step(done)?;
             let window = windows.next();
-            let (yields, pushed) = rayon::join(
+            let (yields, ()) = rayon::join(
                 || window.map(|w| w.par_iter().map(|b| run(*b)).collect::<Result<Vec<_>, _>>()),
-                || push(&mut builders, taps, samples, &pending),
+                || push(&mut builders, samples, &pending),
             );
-            pushed?;
-            keeper.push(taps, samples, self.settings, &pending)?;
+            keeper.push(taps, samples, self.settings, &pending);
             let Some(yields) = yields else { break };
             pending = yields?;
             done += pending.len();
             for (batch, cut, _) in &mut pending {
-                let fits = *batch > 0 || Frontier::fits(cut, batches.len());
+                let fits = *batch > 0 || Frontier::fits(cut, batches.len(), room.frontier());
                 next = next.filter(|_| fits);
                 if let Some(next) = &mut next {
                     next.push(std::mem::take(cut));
@@ -182,18 +186,21 @@ impl<'a> Collector<'a> {
         let seen = seen.map(|((builder, tap), behind)| {
             let enough = |(_, kept): &(_, Positions)| kept.len() >= 2 * tap.patch_len();
             Ok(Seen {
-                statistics: builder.finish().map_err(|e| tap.odd(e))?,
+                statistics: builder?.finish()?,
                 factors: tap.factors.clone(),
                 behind: behind.filter(enough),
             })
         });
-        seen.collect()
+        Ok(seen.collect())
     }
 }
 
 impl Keeper {
-    fn new(taps: &[Tap<'_>], samples: usize, keep: bool) -> Self {
-        let behind = |tap: &Tap<'_>| tap.ends.activation.filter(|_| keep);
+    fn new(taps: &[Tap<'_>], samples: usize, keep: bool, most: usize) -> Self {
+        let behind = |tap: &Tap<'_>| {
+            let need = tap.need.as_ref().ok().filter(|need| need.patches.is_none());
+            tap.ends.activation.filter(|_| keep && need.is_some())
+        };
         let wanted = taps.iter().filter(|tap| behind(tap).is_some());
         let bytes: usize = wanted.map(|tap| tap.patch_bytes() * samples).sum();
         let layers = taps
@@ -201,7 +208,7 @@ impl Keeper {
             .map(|tap| Some((behind(tap)?, Positions::new(&tap.site.kernel))));
         Self {
             layers: layers.collect(),
-            every: bytes.div_ceil(KEPT).max(1),
+            every: bytes.div_ceil(most).max(1),
         }
     }
 
@@ -211,42 +218,43 @@ impl Keeper {
         samples: &Samples,
         settings: &CalibrationSettings,
         pending: &[Yield],
-    ) -> Result<(), Error> {
+    ) {
         let (seed, every) = (settings.source.seed(), settings.held_out_every);
-        for (layer, (kept, tap)) in self.layers.iter_mut().zip(taps).enumerate() {
-            let Some((_, kept)) = kept else { continue };
+        for (layer, (own, tap)) in self.layers.iter_mut().zip(taps).enumerate() {
             for (batch, _, sampled) in pending {
-                for (row, seen) in sampled[layer].iter().enumerate() {
+                for (row, seen) in sampled[layer].iter().flatten().enumerate() {
+                    let Some((_, kept)) = own else { continue };
                     let sample = samples.first(*batch) + row;
                     let held = is_held_out(seed, sample as u64, every);
                     let channels = tap.site.kernel.out_channels;
                     let seen = seen.thinned(sample % self.every, self.every, channels);
                     let pushed = kept.push(held, &seen.patches, &seen.outputs, &seen.others);
-                    pushed.map_err(|e| tap.odd(e))?;
+                    if pushed.is_err() {
+                        *own = None;
+                    }
                 }
             }
         }
-        Ok(())
     }
 }
 
 /// Accumulates batches: layers are independent of one another, the samples of a layer keep
-/// their order.
-fn push(
-    builders: &mut [SplitStatisticsBuilder],
-    taps: &[Tap<'_>],
-    samples: &Samples,
-    pending: &[Yield],
-) -> Result<(), Error> {
-    let layers = builders.par_iter_mut().zip(taps).enumerate();
-    layers.try_for_each(|(layer, (builder, tap))| {
+/// their order. What does not fit a layer ends that layer alone.
+fn push(builders: &mut [Builder], samples: &Samples, pending: &[Yield]) {
+    let layers = builders.par_iter_mut().enumerate();
+    layers.for_each(|(layer, own)| {
         for (batch, _, sampled) in pending {
-            for (row, seen) in sampled[layer].iter().enumerate() {
-                let sample = (samples.first(*batch) + row) as u64;
-                let pushed = builder.push(sample, &seen.patches, &seen.outputs);
-                pushed.map_err(|e| tap.odd(e))?;
+            let Ok(builder) = own else { return };
+            let pushed = sampled[layer].as_ref().map_err(Clone::clone);
+            let pushed = pushed.and_then(|rows| {
+                rows.iter().enumerate().try_for_each(|(row, seen)| {
+                    let sample = (samples.first(*batch) + row) as u64;
+                    Ok(builder.push(sample, &seen.patches, &seen.outputs)?)
+                })
+            });
+            if let Err(reason) = pushed {
+                *own = Err(reason);
             }
         }
-        Ok(())
-    })
+    });
 }

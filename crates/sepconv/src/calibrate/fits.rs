@@ -5,24 +5,12 @@ use std::collections::BTreeMap;
 use sepconv_factor::{
     Behind, Calibration, Chain, FactorError, Fit, FitOptions, Kernel, SplitStatistics,
 };
-use sepconv_passes::{Candidate, Families, PassError, Site};
+use sepconv_passes::{Candidate, Families, Site};
 
 use super::CalibrationSettings;
 use super::collector::Seen;
-use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::progress::Progress;
-
-/// A fit that failed.
-pub(super) fn unfit(model: &Loaded, node: &str, source: FactorError) -> Error {
-    Error::Pass {
-        file: model.file(),
-        source: PassError::Factor {
-            node: node.to_owned(),
-            source,
-        },
-    }
-}
 
 /// What is left on the positions held out, where there are any.
 pub(super) fn held_out(fit: &Fit) -> f64 {
@@ -30,7 +18,7 @@ pub(super) fn held_out(fit: &Fit) -> f64 {
 }
 
 /// A fit of every candidate to outputs that are multiplied by factors, where there are any; of some,
-/// where the work is cancelled.
+/// where the work is cancelled. One that fails leaves the others.
 pub(super) fn fits(
     model: &Loaded,
     site: &Site,
@@ -38,20 +26,29 @@ pub(super) fn fits(
     (statistics, factors): (&SplitStatistics, Option<&[f64]>),
     (families, settings): (&Families, &CalibrationSettings),
     progress: &dyn Progress,
-) -> Result<Vec<Fit>, FactorError> {
-    let kernel = kernel(model, site, factors)?;
-    let calibration = Calibration::new(&kernel, statistics, settings.fit)?;
+) -> Vec<Result<Fit, FactorError>> {
+    let kernel = match kernel(model, site, factors) {
+        Ok(kernel) => kernel,
+        Err(error) => return vec![Err(error)],
+    };
+    let calibration = match Calibration::new(&kernel, statistics, settings.fit) {
+        Ok(calibration) => calibration,
+        Err(error) => return vec![Err(error)],
+    };
     let mut fitters = BTreeMap::new();
     for candidate in candidates {
         if let Some(found) = families.find(&candidate.family)
             && !fitters.contains_key(found.name())
         {
-            fitters.insert(found.name(), found.fitter(&calibration)?);
+            fitters.insert(found.name(), found.fitter(&calibration));
         }
     }
     let left = candidates.iter().take_while(|_| !progress.cancelled());
-    left.filter_map(|c| Some(fitters.get(c.family.as_str())?.fit(c.rank)))
-        .collect()
+    let fits = left.filter_map(|c| match fitters.get(c.family.as_str())? {
+        Ok(fitter) => Some(fitter.fit(c.rank)),
+        Err(error) => Some(Err(error.clone())),
+    });
+    fits.collect()
 }
 
 fn kernel(model: &Loaded, site: &Site, factors: Option<&[f64]>) -> Result<Kernel, FactorError> {
@@ -99,14 +96,25 @@ fn scaled_fit(
         positions,
     });
     let how = (families, settings);
-    let fits = fits(model, site, candidates, (statistics, factors), how, &())?;
+    let fits = fits(model, site, candidates, (statistics, factors), how, &());
     let mut contenders: Vec<(f64, &Candidate, Fit)> = Vec::new();
+    let mut failed = None;
     for (candidate, fit) in candidates.iter().zip(fits) {
+        let fit = match fit {
+            Ok(fit) => fit,
+            Err(error) => {
+                failed = Some(error);
+                continue;
+            }
+        };
         let error = match &behind {
             Some(behind) => behind.error(&fit.chain)?,
             None => held_out(&fit),
         };
         contenders.push((error, candidate, fit));
+    }
+    if let (true, Some(error)) = (contenders.is_empty(), failed) {
+        return Err(error);
     }
     contenders.sort_by(|a, b| a.0.total_cmp(&b.0));
     let Some(behind) = &behind else {
@@ -173,6 +181,7 @@ fn refit(
         (&whole, factors),
         (families, &settings),
         &(),
-    )?;
-    Ok(fits.into_iter().next().map(|fit| fit.chain))
+    );
+    let fit = fits.into_iter().next().transpose()?;
+    Ok(fit.map(|fit| fit.chain))
 }

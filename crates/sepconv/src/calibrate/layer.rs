@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use sepconv_factor::{ConvGeometry, PositionSampler};
+use sepconv_factor::{ConvGeometry, FactorError, PositionSampler, SplitStatisticsBuilder};
 use sepconv_ir::Tensor;
-use sepconv_passes::{Product, Site};
+use sepconv_passes::{Kept, Product, Site};
 
 use super::CalibrationSettings;
 use super::ends::Ends;
 use super::geometry::geometry;
+use super::room::{Need, Room};
 use crate::error::Error;
 use crate::loaded::Loaded;
 
@@ -20,9 +21,28 @@ pub(crate) struct Tap<'a> {
     pub ends: Ends,
     /// What its outputs are multiplied by.
     pub factors: Option<Arc<[f64]>>,
+    /// How its statistics are kept; why they are not, where there is no room.
+    pub need: Result<Need, Kept>,
     seed: u64,
     per_sample: usize,
-    model: &'a Loaded,
+    /// Of so many samples one is looked at.
+    every: usize,
+}
+
+/// Why a layer can't be fitted to what was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfit(pub String);
+
+impl Unfit {
+    pub fn of(reason: impl Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+impl From<FactorError> for Unfit {
+    fn from(source: FactorError) -> Self {
+        Self::of(source)
+    }
 }
 
 /// Patches of each group and outputs of one sample.
@@ -53,40 +73,58 @@ impl Sampled {
 }
 
 impl<'a> Tap<'a> {
-    /// Looks at `per_sample` positions of every sample.
+    /// Looks at as many positions of each of `samples` samples as the settings say, or as there is
+    /// room for.
     pub fn new(
         model: &'a Loaded,
         site: &'a Site,
         settings: &CalibrationSettings,
-        per_sample: usize,
+        (samples, room): (usize, Room),
         factors: Option<Arc<[f64]>>,
     ) -> Result<Self, Error> {
-        let ends = Ends::of(model, site).ok_or_else(|| odd(model, site, "it has no input"))?;
-        Ok(Self {
+        let ends = Ends::of(model, site).ok_or_else(|| Error::Interface {
+            file: model.file(),
+            reason: format!("calibration of node '{}': it has no input", site.name),
+        })?;
+        let mut tap = Self {
             site,
             ends,
             factors,
+            need: Err(Kept::Planned),
             seed: settings.source.seed(),
-            per_sample,
-            model,
-        })
-    }
-
-    pub fn odd(&self, reason: impl Display) -> Error {
-        odd(self.model, self.site, reason)
+            per_sample: settings.positions.div_ceil(samples.max(1)),
+            every: 1,
+        };
+        let positions = samples.saturating_mul(tap.positions_per_sample());
+        tap.need = room.need(&site.kernel, positions);
+        match &tap.need {
+            Ok(Need { patches: None, .. }) => {}
+            Ok(Need {
+                patches: Some(most),
+                ..
+            }) => {
+                tap.every = samples.div_ceil(*most).max(1);
+                let looked = samples.div_ceil(tap.every).max(1);
+                tap.per_sample = tap.per_sample.min((most / looked).max(1));
+            }
+            Err(_) => tap.per_sample = 0,
+        }
+        Ok(tap)
     }
 
     /// The outputs at the sampled positions `[positions, Co]`, times the factors, of the rows of a
     /// batch that begins with sample `first`: `y` is `[rows, Co, output...]`.
-    pub fn outputs(&self, first: usize, valid: usize, y: &Tensor) -> Result<Vec<Vec<f32>>, Error> {
-        let sampler = self.sampler(ConvGeometry::unit(0));
+    pub fn outputs(&self, first: usize, valid: usize, y: &Tensor) -> Result<Vec<Vec<f32>>, Unfit> {
+        let unit = ConvGeometry::unit(0);
         let y = &*self.maps(y)?;
         let (values, wide) =
-            rows(y).ok_or_else(|| self.odd("its output is no batch of numbers"))?;
+            rows(y).ok_or_else(|| Unfit::of("its output is no batch of numbers"))?;
         let rows = values.chunks_exact(wide).take(valid).enumerate();
-        let outputs = rows.map(|(row, y)| sampler.outputs((first + row) as u64, y));
-        let outputs = outputs.collect::<Result<Vec<_>, _>>();
-        let mut outputs = outputs.map_err(|e| self.odd(e))?;
+        let outputs = rows.map(|(row, y)| {
+            let sample = first + row;
+            self.sampler(&unit, sample).outputs(sample as u64, y)
+        });
+        let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
         if let Some(factors) = &self.factors {
             let positions = outputs
                 .iter_mut()
@@ -108,13 +146,13 @@ impl<'a> Tap<'a> {
         x: &Tensor,
         shortcut: &Tensor,
         targets: &[Vec<f32>],
-    ) -> Result<Vec<Sampled>, Error> {
+    ) -> Result<Vec<Sampled>, Unfit> {
         let x = &*self.maps(x)?;
         let input = self.input_extents(x)?;
         let geometry =
-            geometry(&self.site.attributes, &input).ok_or_else(|| self.odd("unknown padding"))?;
-        let sampler = self.sampler(geometry);
-        let (values, wide) = rows(x).ok_or_else(|| self.odd("its input is no batch of numbers"))?;
+            geometry(&self.site.attributes, &input).ok_or_else(|| Unfit::of("unknown padding"))?;
+        let (values, wide) =
+            rows(x).ok_or_else(|| Unfit::of("its input is no batch of numbers"))?;
         let others = match self.ends.shortcut {
             Some(_) => Some(self.outputs(first, valid, shortcut)?),
             None => None,
@@ -122,13 +160,15 @@ impl<'a> Tap<'a> {
         let maps = values.chunks_exact(wide).take(valid).zip(targets);
         maps.enumerate()
             .map(|(row, (x, target))| {
-                let patches = sampler.patches((first + row) as u64, x, &input);
+                let sample = first + row;
+                let sampler = self.sampler(&geometry, sample);
+                let patches = sampler.patches(sample as u64, x, &input);
                 let mut outputs = target.clone();
                 let others = others.as_ref().and_then(|o| o.get(row)).cloned();
                 let others = others.unwrap_or_default();
                 outputs.iter_mut().zip(&others).for_each(|(y, s)| *y -= s);
                 Ok(Sampled {
-                    patches: patches.map_err(|e| self.odd(e))?,
+                    patches: patches?,
                     outputs,
                     others,
                 })
@@ -161,31 +201,39 @@ impl<'a> Tap<'a> {
     }
 
     /// A batch `[rows, channels, ...]`: values of matrix products have their channels last.
-    fn maps<'t>(&self, t: &'t Tensor) -> Result<Cow<'t, Tensor>, Error> {
+    fn maps<'t>(&self, t: &'t Tensor) -> Result<Cow<'t, Tensor>, Unfit> {
         if self.site.product.is_none() {
             return Ok(Cow::Borrowed(t));
         }
         let maps = Product::as_maps(t).map(Cow::Owned);
-        maps.ok_or_else(|| self.odd("an operand is no batch of rows"))
+        maps.ok_or_else(|| Unfit::of("an operand is no batch of rows"))
     }
 
-    fn input_extents(&self, x: &Tensor) -> Result<Vec<usize>, Error> {
+    fn input_extents(&self, x: &Tensor) -> Result<Vec<usize>, Unfit> {
         let axes = self.site.attributes.axes();
         match x.dims() {
             [_, _, spatial @ ..] if spatial.len() == axes => Ok(spatial.to_vec()),
-            _ => Err(self.odd("its input is of another rank than its kernel")),
+            _ => Err(Unfit::of("its input is of another rank than its kernel")),
         }
     }
 
-    fn sampler(&self, geometry: ConvGeometry) -> PositionSampler {
-        PositionSampler::new(&self.site.kernel, geometry, self.seed, self.per_sample)
+    /// What of a sample is looked at.
+    fn sampler(&self, geometry: &ConvGeometry, sample: usize) -> PositionSampler {
+        let positions = match sample.is_multiple_of(self.every) {
+            true => self.per_sample,
+            false => 0,
+        };
+        PositionSampler::new(&self.site.kernel, geometry.clone(), self.seed, positions)
     }
-}
 
-fn odd(model: &Loaded, site: &Site, reason: impl Display) -> Error {
-    Error::Interface {
-        file: model.file(),
-        reason: format!("calibration of node '{}': {reason}", site.name),
+    /// A builder of its statistics.
+    pub fn builder(&self, held_out_every: u64) -> Result<SplitStatisticsBuilder, Unfit> {
+        let kernel = &self.site.kernel;
+        let need = self.need.as_ref().map_err(Unfit::of)?;
+        Ok(match need.patches {
+            None => SplitStatisticsBuilder::new(kernel, self.seed, held_out_every)?,
+            Some(_) => SplitStatisticsBuilder::of_patches(kernel, self.seed, held_out_every)?,
+        })
     }
 }
 

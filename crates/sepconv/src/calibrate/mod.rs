@@ -14,6 +14,7 @@ mod fits;
 mod geometry;
 mod layer;
 mod pictures;
+mod room;
 mod runnable;
 mod score;
 mod sensitivity;
@@ -31,11 +32,13 @@ use sepconv_targets::Target;
 use serde::{Deserialize, Serialize};
 
 pub use pictures::Pictures;
+pub(crate) use room::Room;
 pub(crate) use score::{Probe, Score, score, spread};
 pub(crate) use sensitivity::Sensitivities;
 
 use collector::Collector;
-use fits::unfit;
+use layer::Unfit;
+use room::Need;
 use runnable::{Written, best_runnable};
 use sensitivity::sensitivities;
 
@@ -209,7 +212,9 @@ pub(crate) const AS_PLANNED: fn(&Settled) -> Option<Vec<Vec<Candidate>>> = |_| N
 
 /// Fits each layer with the best of its admissible candidates. `admissible` is parallel to
 /// the survey's layers; a layer without any stays. It is revised before every pass, but for which
-/// layers are looked at.
+/// layers are looked at. Layers that share a pass by the schedule are collected in several where
+/// their statistics don't go into the memory together; they don't see each other's errors all
+/// the same. A layer that can't be fitted stays, with its reason.
 pub(crate) fn calibrate(
     prepared: &Prepared,
     (admissible, revise): (&[Vec<Candidate>], Revision<'_>),
@@ -239,33 +244,51 @@ pub(crate) fn calibrate(
     let sites: Vec<&Site> = layers.iter().map(|(_, _, site)| *site).collect();
     let weights = sensitivities(prepared, calibration, settings.target, None, progress)?;
     let stage = Stage::begin(progress, "calibrating", layers.len());
-    let mut collector = Collector::new(model, settings.target, calibration, &sites, weights)?;
+    let shared = (weights, settings.room());
+    let mut collector = Collector::new(model, settings.target, calibration, &sites, shared)?;
+    let needs = collector.needs();
     let mut done = 0;
     let mut settled = Settled::new();
-    for block in layers.chunks(calibration.schedule.layers().min(layers.len().max(1))) {
+    let mut passed: Option<Document> = None;
+    for (end, block) in passes(&layers, calibration.schedule, (&needs, settings.room())) {
         let range = (done, done + block.len());
         let keep = calibration.fit.steps > 0;
-        let seen = collector.collect(&result.document, range, keep, progress)?;
+        if passed.is_none() && !end {
+            passed = Some(result.document.clone());
+        }
+        let work = passed.as_ref().unwrap_or(&result.document);
+        let seen = collector.collect(work, range, keep, progress)?;
+        if end {
+            passed = None;
+        }
         let revised = revise(&settled);
         let admissible = revised.as_deref().unwrap_or(admissible);
-        for ((i, layer, site), seen) in block.iter().zip(&seen) {
+        for (((i, layer, site), seen), need) in block.iter().zip(&seen).zip(&needs[range.0..]) {
             let how = (settings, calibration);
             let (work, all) = ((prepared, &result.document), admissible[*i].clone());
-            let best = best_runnable(work, site, all, seen, how);
+            let best = match seen {
+                Ok(seen) => best_runnable(work, site, all, seen, how).map_err(Unfit::of),
+                Err(reason) => Err(reason.clone()),
+            };
             done += 1;
             stage.step(done)?;
-            let best = best.map_err(|e| unfit(model, &layer.name, e))?;
+            let best = match best {
+                Ok(Ok(best)) => best.ok_or(None),
+                Ok(Err(reason)) => Err(Some(Kept::Unrunnable(reason))),
+                Err(Unfit(reason)) => {
+                    Err(Some(need.clone().err().unwrap_or(Kept::Unfitted(reason))))
+                }
+            };
             let Written {
                 candidate,
                 fit,
                 document,
                 lowering,
             } = match best {
-                Ok(Some(written)) => written,
-                none => {
+                Ok(written) => written,
+                Err(kept) => {
                     settled.insert(*i, None);
-                    if let Err(reason) = none {
-                        let kept = Kept::Unrunnable(reason);
+                    if let Some(kept) = kept {
                         result.plan.layers[*i].choice = Choice::Keep(kept);
                     }
                     continue;
@@ -284,4 +307,26 @@ pub(crate) fn calibrate(
     let written = result.document.model.graph.verify();
     written.map_err(|e| failed(PassError::of("separate-conv")(e)))?;
     Ok(result)
+}
+
+/// Layers in parts that are collected together, each with whether it is the last of a pass of the
+/// schedule.
+fn passes<'l, T>(
+    layers: &'l [T],
+    schedule: Schedule,
+    (needs, room): (&[Result<Need, Kept>], Room),
+) -> Vec<(bool, &'l [T])> {
+    let mut parts = Vec::new();
+    let mut first = 0;
+    for block in layers.chunks(schedule.layers().min(layers.len().max(1))) {
+        let mut rest = block;
+        while !rest.is_empty() {
+            let some = room.together(&needs[first..first + rest.len()]);
+            let (part, behind) = rest.split_at(some);
+            parts.push((behind.is_empty(), part));
+            first += some;
+            rest = behind;
+        }
+    }
+    parts
 }

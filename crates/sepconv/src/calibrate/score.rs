@@ -3,13 +3,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use sepconv_factor::{Chain, Fit, FitOptions};
-use sepconv_passes::{Candidate, Site};
+use sepconv_factor::{Chain, Fit, FitOptions, SplitStatistics};
+use sepconv_passes::{Candidate, Kept, Site};
 
 use super::CalibrationSettings;
 use super::cache::StatisticsCache;
 use super::collector::Collector;
-use super::fits::{as_they_were, fits, held_out, unfit};
+use super::fits::{as_they_were, fits, held_out};
+use super::layer::Unfit;
+use super::room::Need;
 use super::sensitivity::sensitivities;
 use crate::error::Error;
 use crate::prepared::Prepared;
@@ -27,6 +29,8 @@ pub(crate) struct Score {
     pub errors: Vec<f64>,
     /// Chains to probe the outputs with: of small and of large errors.
     pub probes: Vec<Probe>,
+    /// Why it could not be fitted.
+    pub kept: Option<Kept>,
 }
 
 /// A chain for one layer.
@@ -43,7 +47,7 @@ const LEAST: f64 = 1e-9;
 const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
 
 /// Scores every candidate of every layer: what a planner allocates by. One pass over the data
-/// for all layers, closed-form fits with one round of refinement.
+/// for all layers whose statistics go into the memory together, closed-form fits with one round of refinement.
 pub(crate) fn score(
     prepared: &Prepared,
     settings: &Settings,
@@ -64,35 +68,25 @@ pub(crate) fn score(
     let cache = StatisticsCache::open(model, &sites, calibration, settings.target);
     let (target, opened) = (settings.target, cache.as_ref());
     let weights = sensitivities(prepared, calibration, target, opened, progress)?;
-    let stored = cache.as_ref().and_then(|c| c.read(sites.len()));
-    let statistics = match stored {
-        Some(statistics) => statistics,
-        None => {
-            let all = (0, sites.len());
-            let mut collector =
-                Collector::new(model, settings.target, calibration, &sites, weights)?;
-            let seen = collector.collect(&model.document, all, false, progress)?;
-            let statistics: Vec<_> = seen.into_iter().map(|s| s.statistics).collect();
-            if let Some(cache) = &cache {
-                cache.write(&statistics);
-            }
-            statistics
-        }
-    };
+    let room = settings.room();
+    let shared = (weights, room);
+    let mut collector = Collector::new(model, settings.target, calibration, &sites, shared)?;
+    let needs = collector.needs();
+    let together = room.together(&needs);
+    // Statistics that don't go into the memory together are not kept between runs either.
+    let cache = cache.filter(|_| together == sites.len());
+    let mut stored = cache.as_ref().and_then(|c| c.read(sites.len()));
     let stage = Stage::begin(progress, "scoring", sites.len());
     let done = AtomicUsize::new(0);
-    let mut sites = statistics.into_iter();
-    let layers: Vec<_> = prepared.survey.layers.iter().collect();
-    let work: Vec<_> = layers
-        .iter()
-        .map(|layer| match &layer.site {
-            Ok((site, candidates)) => Some((site, candidates, sites.next()?)),
-            Err(_) => None,
-        })
-        .collect();
-    let scores = work.into_par_iter().zip(&layers).map(|(work, layer)| {
-        let Some((site, candidates, statistics)) = work else {
-            return Ok(Score::default());
+    let mut scored = Vec::with_capacity(sites.len());
+    let all: Vec<(&Site, &[Candidate])> = prepared.survey.sites().collect();
+    let one = |site: &Site, candidates: &[Candidate], seen: Seen, need: &Result<Need, Kept>| {
+        let statistics = match seen {
+            Ok(statistics) => statistics,
+            Err(Unfit(reason)) => {
+                let kept = need.clone().err().unwrap_or(Kept::Unfitted(reason));
+                return Ok(Score::kept(candidates, kept));
+            }
         };
         let patch = site.kernel.group_in() * site.kernel.taps();
         let most = FITTED.iter().find(|f| patch <= f.0).map_or(0, |f| f.1);
@@ -101,17 +95,59 @@ pub(crate) fn score(
         let how = (&settings.families, &quick);
         let seen = (&statistics, weights.get(&site.node).map(|f| &**f));
         let fits = fits(model, site, &some, seen, how, progress);
-        let mut fits = fits.map_err(|e| unfit(model, &layer.name, e))?;
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         stage.step(done)?;
+        let mut fits = match fits.into_iter().collect::<Result<Vec<Fit>, _>>() {
+            Ok(fits) => fits,
+            Err(reason) => return Ok(Score::kept(candidates, Kept::Unfitted(reason.to_string()))),
+        };
         if let Some(factors) = seen.1 {
             fits.iter_mut()
                 .for_each(|f| as_they_were(&mut f.chain, factors));
         }
         Ok(Score::of(candidates, &chosen, &fits))
+    };
+    let mut first = 0;
+    while first < sites.len() {
+        let end = first + room.together(&needs[first..]);
+        let seen: Vec<Seen> = match stored.take() {
+            Some(statistics) => statistics.into_iter().map(Ok).collect(),
+            None => {
+                let seen = collector.collect(&model.document, (first, end), false, progress)?;
+                let seen = seen.into_iter().map(|seen| Ok(seen?.statistics));
+                let seen: Vec<Seen> = seen.collect();
+                if let Some(cache) = &cache {
+                    cache.write(&seen);
+                }
+                seen
+            }
+        };
+        let own = &needs[first..end];
+        let held = own.iter().flatten().map(|need| need.statistics).sum();
+        let mut seen = seen.into_iter();
+        let mut begin = first;
+        while begin < end {
+            let some = room.at_once(&needs[begin..end], held);
+            let work: Vec<_> = seen.by_ref().take(some).zip(&needs[begin..]).collect();
+            let part = work.into_par_iter().zip(&all[begin..begin + some]);
+            let part =
+                part.map(|((seen, need), (site, candidates))| one(site, candidates, seen, need));
+            scored.extend(part.collect::<Result<Vec<Score>, Error>>()?);
+            begin += some;
+        }
+        first = end;
+    }
+    let mut scored = scored.into_iter();
+    let layers = prepared.survey.layers.iter();
+    let scores = layers.map(|layer| match layer.site {
+        Ok(_) => scored.next().unwrap_or_default(),
+        Err(_) => Score::default(),
     });
-    scores.collect()
+    Ok(scores.collect())
 }
+
+/// Statistics of a layer, or why there are none.
+type Seen = Result<SplitStatistics, Unfit>;
 
 /// Candidates, of every family up to `most`, spread over its ranks.
 pub(crate) fn spread(candidates: &[Candidate], most: usize) -> Vec<usize> {
@@ -127,6 +163,15 @@ pub(crate) fn spread(candidates: &[Candidate], most: usize) -> Vec<usize> {
 }
 
 impl Score {
+    /// Of a layer that stays.
+    fn kept(candidates: &[Candidate], kept: Kept) -> Self {
+        Self {
+            errors: vec![f64::INFINITY; candidates.len()],
+            probes: Vec::new(),
+            kept: Some(kept),
+        }
+    }
+
     /// From the fits of the candidates `chosen`, rising.
     fn of(candidates: &[Candidate], chosen: &[usize], fits: &[Fit]) -> Self {
         let known: Vec<f64> = fits.iter().map(|f| held_out(f).max(0.0)).collect();
@@ -159,6 +204,7 @@ impl Score {
         Self {
             probes: probed.into_iter().map(probe).collect(),
             errors: (0..candidates.len()).map(between).collect(),
+            kept: None,
         }
     }
 }

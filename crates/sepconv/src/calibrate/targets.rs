@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use sepconv_targets::Target;
 
-use super::layer::Tap;
+use super::layer::{Tap, Unfit};
 use crate::error::Error;
 use crate::flow::{Frontier, Samples, Segment};
 use crate::loaded::Loaded;
 use crate::progress::{Progress, Stage};
-
-/// Most bytes of outputs that are kept; the layers behind take another pass.
-const MOST: usize = 1 << 30;
 
 /// Batches whose maps are held at a time.
 const WINDOW: usize = 16;
@@ -23,17 +20,18 @@ type Outputs = Vec<Vec<Vec<f32>>>;
 /// The targets of some layers in a row.
 #[derive(Default)]
 pub(crate) struct Targets {
-    found: BTreeMap<usize, Outputs>,
+    found: BTreeMap<usize, Result<Outputs, Unfit>>,
 }
 
 impl Targets {
     /// Up to which layer targets are to be found, where those of `layers[from..to]` are not all known:
-    /// of as many layers behind as fit. Those of the layers before are dropped.
+    /// of as many layers behind as go into `most` bytes. Those of the layers before are dropped.
     pub fn lacking(
         &mut self,
         (from, to): (usize, usize),
         layers: &[Tap<'_>],
         samples: &Samples,
+        most: usize,
     ) -> Option<usize> {
         self.found.retain(|layer, _| *layer >= from);
         if (from..to).all(|layer| self.found.contains_key(&layer)) {
@@ -41,7 +39,7 @@ impl Targets {
         }
         let mut bytes = 0;
         let mut end = from;
-        while end < layers.len() && (end < to || bytes < MOST) {
+        while end < layers.len() && (end < to || bytes < most) {
             bytes += layers[end].output_bytes(samples.len());
             end += 1;
         }
@@ -62,9 +60,8 @@ impl Targets {
         let start = Frontier::default();
         let document = &original.document;
         let segment = Segment::new(original, target, document, &start, samples, &wanted)?;
-        self.found = (from..from + taps.len())
-            .map(|layer| (layer, Vec::new()))
-            .collect();
+        let layers = from..from + taps.len();
+        self.found = layers.map(|layer| (layer, Ok(Vec::new()))).collect();
         let batches: Vec<usize> = (0..samples.batches()).collect();
         let mut done = 0;
         for window in batches.chunks(WINDOW) {
@@ -72,13 +69,16 @@ impl Targets {
                 let maps = segment.run(&samples.inputs(*batch)?)?;
                 let (first, valid) = (samples.first(*batch), samples.valid(*batch));
                 let outputs = taps.iter().zip(&maps);
-                outputs
-                    .map(|(tap, map)| tap.outputs(first, valid, map))
-                    .collect::<Result<Vec<_>, Error>>()
+                let outputs = outputs.map(|(tap, map)| tap.outputs(first, valid, map));
+                Ok(outputs.collect::<Vec<_>>())
             });
             for rows in sampled.collect::<Result<Vec<_>, Error>>()? {
                 for (layer, rows) in (from..).zip(rows) {
-                    self.found.entry(layer).or_default().push(rows);
+                    match (self.found.get_mut(&layer), rows) {
+                        (Some(Ok(found)), Ok(rows)) => found.push(rows),
+                        (Some(found @ Ok(_)), Err(reason)) => *found = Err(reason),
+                        _ => {}
+                    }
                 }
             }
             done += window.len();
@@ -88,8 +88,14 @@ impl Targets {
     }
 
     /// The targets of the rows of a batch.
-    pub fn batch(&self, layer: usize, batch: usize) -> &[Vec<f32>] {
-        let outputs = self.found.get(&layer).and_then(|o| o.get(batch));
-        outputs.map_or(&[], Vec::as_slice)
+    ///
+    /// # Errors
+    /// Why there are none of that layer.
+    pub fn batch(&self, layer: usize, batch: usize) -> Result<&[Vec<f32>], Unfit> {
+        match self.found.get(&layer) {
+            Some(Ok(outputs)) => Ok(outputs.get(batch).map_or(&[], Vec::as_slice)),
+            Some(Err(reason)) => Err(reason.clone()),
+            None => Ok(&[]),
+        }
     }
 }

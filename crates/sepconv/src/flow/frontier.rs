@@ -6,9 +6,6 @@ use sepconv_onnx::TensorType;
 use super::Samples;
 use crate::error::Error;
 
-/// Most bytes that a frontier may hold; a wider one is not kept.
-const MOST: usize = 2 << 30;
-
 /// Values of a network for every batch of a data set, from which the rest of it can be
 /// computed. At first, and whenever more would be too much, the graph's inputs.
 #[derive(Default)]
@@ -43,13 +40,13 @@ impl Frontier {
         }
     }
 
-    /// Whether values like `tensors` can be kept for `batches` batches.
-    pub fn fits(tensors: &[Tensor], batches: usize) -> bool {
+    /// Whether values like `tensors` can be kept for `batches` batches in `most` bytes.
+    pub fn fits(tensors: &[Tensor], batches: usize, most: usize) -> bool {
         let bytes: usize = tensors
             .iter()
             .map(|t| t.data().map_or(0, |d| d.len()))
             .sum();
-        bytes.saturating_mul(batches) <= MOST
+        bytes.saturating_mul(batches) <= most
     }
 
     /// The frontier of `values`, one list of tensors per batch.

@@ -13,7 +13,7 @@ use crate::inputs::data_specs;
 use crate::loaded::Loaded;
 use crate::runner::to_tensor;
 
-/// Inputs kept in memory between passes, in bytes; more are read again for every pass.
+/// Inputs kept in memory between passes, in bytes, where the caller does not say.
 const KEPT_INPUTS: usize = 512 << 20;
 
 /// A data set as the inputs of a model, in batches of the size that the model fixes, else 1.
@@ -30,12 +30,18 @@ pub(crate) struct Samples {
 impl Samples {
     /// The samples of `dataset` for `model`.
     pub fn of(model: &Loaded, dataset: Dataset) -> Result<Self, Error> {
+        Self::keeping(model, dataset, KEPT_INPUTS)
+    }
+
+    /// The samples of `dataset` for `model`; inputs of more than `most` bytes in all are read again
+    /// for every pass.
+    pub fn keeping(model: &Loaded, dataset: Dataset, most: usize) -> Result<Self, Error> {
         let extents = dataset.sample_shapes().iter();
         let bytes: usize = extents.map(|s| 4 * s.iter().product::<usize>()).sum();
         let batch = dataset.fixed_batch().unwrap_or(1);
         Ok(Self {
             file: model.file(),
-            keeps: bytes.saturating_mul(dataset.len()) <= KEPT_INPUTS,
+            keeps: bytes.saturating_mul(dataset.len()) <= most,
             specs: session_specs(model, &dataset, batch)?,
             layouts: data_specs(model)?
                 .iter()

@@ -89,6 +89,14 @@ impl Planning {
         progress: &'a dyn Progress,
     ) -> Result<(Self, Timer<'a>), Error> {
         thin(prepared, settings);
+        let scores = match calibration {
+            Some(calibration) => {
+                let scores = score(prepared, settings, calibration, progress)?;
+                prepared.keep_unfitted(&scores)?;
+                Some(scores)
+            }
+            None => None,
+        };
         let prepared = &*prepared;
         let timer = Timer {
             model,
@@ -97,9 +105,8 @@ impl Planning {
             unit,
             progress,
         };
-        let damages = match calibration {
-            Some(calibration) => {
-                let scores = score(prepared, settings, calibration, progress)?;
+        let damages = match calibration.zip(scores) {
+            Some((calibration, scores)) => {
                 damages(prepared, settings, calibration, scores, progress)?
             }
             None => weight_damages(prepared),
@@ -250,7 +257,13 @@ fn damages(
     let open: Vec<usize> = open.map(|(i, _)| i).collect();
     let probed: Vec<usize> = sampled(open.len()).into_iter().map(|i| open[i]).collect();
     let stage = Stage::begin(progress, "probing", probed.len());
-    let mut prober = Prober::new(model, settings.target, calibration, probed.len())?;
+    let mut prober = Prober::new(
+        model,
+        settings.target,
+        calibration,
+        probed.len(),
+        settings.room(),
+    )?;
     let mut found = BTreeMap::new();
     for (done, i) in probed.into_iter().enumerate() {
         let (layer, score) = &layers[i];

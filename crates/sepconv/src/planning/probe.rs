@@ -7,7 +7,7 @@ use sepconv_onnx::Document;
 use sepconv_targets::Target;
 
 use super::damage::damage;
-use crate::calibrate::CalibrationSettings;
+use crate::calibrate::{CalibrationSettings, Room};
 use crate::compare::Comparison;
 use crate::error::Error;
 use crate::evaluate::{OwnMetric, of_batch};
@@ -29,6 +29,7 @@ pub(crate) struct Prober<'a> {
     reference: Vec<Vec<Tensor>>,
     cuts: Cuts<'a>,
     frontier: Frontier,
+    room: Room,
 }
 
 impl<'a> Prober<'a> {
@@ -38,8 +39,10 @@ impl<'a> Prober<'a> {
         target: &'a dyn Target,
         settings: &CalibrationSettings,
         layers: usize,
+        room: Room,
     ) -> Result<Self, Error> {
-        let samples = Samples::of(original, settings.source.open(original, target)?)?;
+        let dataset = settings.source.open(original, target)?;
+        let samples = Samples::keeping(original, dataset, room.inputs())?;
         let (seed, every) = (settings.source.seed(), settings.held_out_every);
         let held = |b: &usize| is_held_out(seed, samples.first(*b) as u64, every);
         let mut batches: Vec<usize> = (0..samples.batches()).filter(held).collect();
@@ -62,6 +65,7 @@ impl<'a> Prober<'a> {
             outputs,
             reference: Vec::new(),
             frontier: Frontier::default(),
+            room,
         };
         prober.reference = prober.run(&original.document, &prober.outputs)?;
         Ok(prober)
@@ -75,7 +79,7 @@ impl<'a> Prober<'a> {
         // Where the network can't be cut here, it is run from where it was cut before.
         if let Ok(values) = self.run(&self.original.document, &cut)
             && let Some(first) = values.first()
-            && Frontier::fits(first, self.batches.len())
+            && Frontier::fits(first, self.batches.len(), self.room.frontier())
         {
             self.frontier = Frontier::of(&cut, values);
         }

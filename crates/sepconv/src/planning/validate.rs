@@ -38,7 +38,7 @@ pub fn validate(
     calibration.refit = false;
     let (unit, fits) = (Unit::Macs, Some(&calibration));
     let (planning, _) = Planning::new(model, &mut prepared, settings, fits, unit, progress)?;
-    let prober = Prober::new(model, settings.target, &calibration, 1)?;
+    let prober = Prober::new(model, settings.target, &calibration, 1, settings.room())?;
     (0..plans as u64)
         .map(|seed| {
             let solution = planning.arbitrary(seed);
