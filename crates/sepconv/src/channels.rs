@@ -99,8 +99,9 @@ pub struct WorstChannel {
     pub snr_db: Option<f64>,
 }
 
-/// Columns of `[n, c]` are of one unit where no spread is above that of another by this factor.
-const ONE_UNIT: f64 = 10.0;
+/// Columns of `[n, c]` are of one unit where no root mean square is above that of another by this
+/// factor.
+const ONE_UNIT: f64 = 30.0;
 /// The least spread of a channel, as a share of the output's root mean square.
 const LEAST: f64 = 1e-6;
 /// The least size of a channel that never changes, as such a share.
@@ -142,7 +143,7 @@ impl Channels {
         }
     }
 
-    /// The worst channel. Rows of class probabilities, and columns of `[n, c]` whose spreads are
+    /// The worst channel. Rows of class probabilities, and columns of `[n, c]` whose sizes are
     /// alike, are one channel: they have one unit. A channel that never changes is held against its
     /// own size or a thousandth of the output's.
     pub fn worst(&self, rank: usize) -> Option<WorstChannel> {
@@ -185,11 +186,11 @@ impl Channels {
     }
 
     fn is_of_one_unit(&self) -> bool {
-        let spreads = self.all.iter().map(|s| (s.squares / s.count).sqrt());
-        let (low, high) = spreads.fold((f64::INFINITY, 0.0_f64), |(low, high), s| {
-            (low.min(s), high.max(s))
+        let energies = self.all.iter().map(|s| s.energy).filter(|e| *e > 0.0);
+        let (low, high) = energies.fold((f64::INFINITY, 0.0_f64), |(low, high), e| {
+            (low.min(e), high.max(e))
         });
-        high <= ONE_UNIT * low
+        high <= ONE_UNIT * ONE_UNIT * low
     }
 }
 

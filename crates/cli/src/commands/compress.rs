@@ -196,6 +196,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         super::tune::print(tuning, out);
     }
     match &o.comparison.not_run {
+        Some(reason) if rewritten.is_empty() => {
+            out.line(format!("  outputs     not run: {reason}"));
+        }
         Some(reason) => out.note(format!("not run: {reason}")),
         None => {
             print_comparison(&o.comparison, out);
