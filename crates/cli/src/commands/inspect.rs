@@ -33,8 +33,9 @@ fn summary(m: &Inspection, out: &Output) {
         m.nodes,
         bytes(m.bytes)
     ));
-    out.line(format!("  inputs      {}", m.inputs.join(", ")));
-    out.line(format!("  outputs     {}", m.outputs.join(", ")));
+    for (title, values) in [("inputs ", &m.inputs), ("outputs", &m.outputs)] {
+        out.line(format!("  {title}     {}", out.name(&values.join(", "), 14)));
+    }
     let uncounted = match m.uncounted {
         0 => String::new(),
         n => format!(" ({n} operators not counted)"),
