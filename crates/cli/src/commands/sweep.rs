@@ -23,6 +23,12 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
     doubts::of_settings(out, &args.model, &settings);
     let progress = out.progress();
     let model = settings.shaped(Loaded::open(&args.model, &settings.pins)?)?;
+    if !model.shaped().is_empty() {
+        out.note(format!(
+            "free dimensions as the data has them: {}",
+            model.shaped().join(", ")
+        ));
+    }
     let points = sweep(&model, &settings, &plan, &progress)?;
     drop(progress);
     let report = Report::sweep(&model, &settings, points, Some(command_line()));
