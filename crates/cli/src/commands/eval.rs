@@ -20,10 +20,10 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
         Some(original) => Evaluator::against(original, &source, target)?,
         None => Evaluator::new(&model, &source, target)?,
     };
-    doubts::of_data(out, &model, &[&source], target);
     let progress = out.progress();
     let result = evaluator.evaluate(&model, &progress)?;
     drop(progress);
+    doubts::of_data(out, &model, &[&source], target);
     out.json(&result);
     out.line(format!(
         "{} on {} samples of {}, run by {}",
