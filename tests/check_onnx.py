@@ -222,7 +222,7 @@ def channels(model, reference, inputs, axis):
         old, new = (np.moveaxis(v[name].astype(np.float64), axis, 0) for v in (a, b))
         old, new = (v.reshape(len(v), -1) for v in (old, new))
         noise = ((old - new) ** 2).sum(1)
-        return (10 * np.log10(((old - old.mean(1, keepdims=True)) ** 2).sum(1) / noise.clip(1e-300))).tolist()
+        return (10 * np.log10(((old - old.mean(1, keepdims=True)) ** 2).sum(1) / noise.clip(1e-200))).tolist()
 
     return {name: of(name) for name in a}
 

@@ -92,10 +92,11 @@ fn a_plan_of_fits_to_data_gives_the_same_bytes_with_the_same_data() {
     let options = [&calib[..], &recipe, &["--target-macs", "0.5"]].concat();
     let plan = replayed(&options, &calib);
     assert_eq!(plan["fit"]["to"]["data"]["max_samples"], 100);
-    // The judge of --max-drop holds samples out of the fits, which are not made again.
+    assert_eq!(plan["fit"]["to"]["data"]["part"]["train"]["every"], 8);
+    // --max-drop is judged by more samples, which the fits of the plan do not see either.
     let options = [&calib[..], &recipe, &["--max-drop", "5"]].concat();
     let plan = replayed(&options, &calib);
-    assert_eq!(plan["fit"]["held_out_every"], 4);
+    assert_eq!(plan["fit"]["to"]["data"]["part"]["train"]["every"], 4);
 }
 
 #[test]

@@ -31,10 +31,16 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     };
     let output = args.output.clone().unwrap_or_else(|| beside(&args.model));
     check_free(args, &output)?;
-    doubts::of_settings(out, &args.model, &settings);
+    // A plan is refused at once where it does not fit, and a refusal is one line.
+    if settings.plan.is_none() {
+        doubts::of_settings(out, &args.model, &settings);
+    }
     let progress = out.progress();
     let outcome = compress_file(&args.model, &output, &settings, &progress)?;
     interrupt::wrote(&output);
+    if settings.plan.is_some() {
+        doubts::of_settings(out, &args.model, &settings);
+    }
     if let Some(path) = &args.save_plan {
         outcome.plan.write(path, settings.force)?;
         interrupt::wrote(path);
