@@ -284,9 +284,10 @@ pub(crate) fn fitted(
     })
 }
 
-/// How often what fits leave of the budget is planned again, about: for every layer of up to so many,
-/// for some of more. A plan takes time as there are layers.
+/// What fits leave of the budget is planned again for every layer of up to so many; of more, about
+/// [`OF_MANY`] times, since a plan takes time as there are layers.
 const REPLANNED: usize = 64;
+const OF_MANY: usize = 16;
 
 /// The model that a solution plans: fitted to data, or with weights of the data-free
 /// decomposition. What fits leave of the budget, because another family was better for less, is
@@ -304,7 +305,10 @@ pub(crate) fn realised(
             let all = all.map(|(own, rivals)| own.iter().chain(rivals).cloned().collect());
             let planned = within_reach(prepared, all.collect());
             let layers = solution.chosen.iter().flatten().count();
-            let every = layers.div_ceil(REPLANNED).max(1);
+            let every = match layers {
+                0..=REPLANNED => 1,
+                _ => layers.div_ceil(OF_MANY),
+            };
             let last = RefCell::new(None);
             let revise = |settled: &Settled| {
                 let mut last = last.borrow_mut();
