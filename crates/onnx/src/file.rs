@@ -305,7 +305,7 @@ fn write_blocks(file: &mut File, data: &[u8]) -> io::Result<()> {
 
 /// Folders that were made, the outer ones first: removed when dropped, where nothing is in them.
 #[derive(Debug, Default)]
-pub(crate) struct Folders(Vec<PathBuf>);
+pub(crate) struct Folders(Vec<(PathBuf, Temporary)>);
 
 impl Folders {
     /// Makes a folder and those around it that are missing.
@@ -315,8 +315,9 @@ impl Folders {
             .take_while(|p| !p.as_os_str().is_empty() && !p.exists());
         let missing: Vec<&Path> = missing.collect();
         for path in missing.into_iter().rev() {
+            let _undisturbed = undisturbed();
             std::fs::create_dir(path).map_err(|source| io_error(path, source))?;
-            self.0.push(path.to_owned());
+            self.0.push((path.to_owned(), Temporary::folder(path)));
         }
         Ok(())
     }
@@ -328,7 +329,7 @@ impl Folders {
 
 impl Drop for Folders {
     fn drop(&mut self) {
-        for folder in self.0.iter().rev() {
+        while let Some((folder, _known)) = self.0.pop() {
             let _ = std::fs::remove_dir(folder);
         }
     }
@@ -348,4 +349,33 @@ fn io_error(path: &Path, source: io::Error) -> OnnxError {
 /// [`OnnxError::Exists`] where `path` exists and `force` is not set; [`OnnxError::Io`].
 pub fn write_atomic(path: &Path, force: bool, contents: &[u8]) -> Result<(), OnnxError> {
     Staged::write(path, force, |w| w.write_all(contents))?.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::staging::is_temporary;
+
+    #[test]
+    fn folders_are_temporary_until_they_are_kept() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name);
+        let (there, outer, inner) = (path("there"), path("there/a"), path("there/a/b"));
+        std::fs::create_dir(&there).unwrap();
+        let known = || [&there, &outer, &inner].map(|p| is_temporary(p));
+        let made = || {
+            let mut folders = Folders::default();
+            folders.make(&inner).unwrap();
+            assert!(inner.is_dir());
+            assert_eq!(known(), [false, true, true]);
+            folders
+        };
+        drop(made());
+        assert!(there.is_dir() && !outer.exists());
+        assert_eq!(known(), [false; 3]);
+        made().keep();
+        assert!(inner.is_dir());
+        assert_eq!(known(), [false; 3]);
+    }
 }

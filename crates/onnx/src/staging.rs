@@ -118,6 +118,12 @@ pub(crate) fn undisturbed() -> RwLockReadGuard<'static, ()> {
     REGISTRY.undisturbed()
 }
 
+/// Whether [`remove_temporary`] would remove what is at an absolute path.
+#[cfg(test)]
+pub(crate) fn is_temporary(path: &Path) -> bool {
+    REGISTRY.paths().contains_key(path)
+}
+
 /// Removes the temporary files and folders of all work that goes on in this process, for a program
 /// that exits next: work that would make another one, or rename one into place, waits from here on
 /// and never goes on.

@@ -312,7 +312,7 @@ pub(crate) fn realised(
             let last = RefCell::new(None);
             let revise = |settled: &Settled| {
                 let mut last = last.borrow_mut();
-                if settled.len() % every == 0 {
+                if settled.len().is_multiple_of(every) {
                     let again = planning?.again(&solution, settled);
                     *last = again.map(|again| within_reach(prepared, again));
                 }

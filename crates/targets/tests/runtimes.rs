@@ -220,7 +220,7 @@ fn chain(count: usize) -> Document {
     let mut proto = ModelProto::decode(one).unwrap();
     let graph = proto.graph.as_mut().unwrap();
     graph.initializer[0].dims = vec![N as i64];
-    graph.initializer[0].raw_data = Some(vec![1f32.to_le_bytes(); N].concat().into());
+    graph.initializer[0].raw_data = Some([1f32.to_le_bytes(); N].concat().into());
     let first = graph.node.remove(0);
     graph.node = (0..count)
         .map(|i| NodeProto {

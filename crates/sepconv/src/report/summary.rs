@@ -124,7 +124,7 @@ fn outputs(report: &Report) -> Rich {
         Worst::None => Rich::plain("No output was compared."),
         Worst::Identical => {
             let on = report.inputs.label();
-            Rich::plain(&format!(
+            Rich::plain(format!(
                 "The outputs are unchanged on {} {on}.",
                 report.samples
             ))
@@ -140,7 +140,7 @@ fn outputs(report: &Report) -> Rich {
                 .code(&output.name);
             let channel = output.worst_channel.filter(|w| w.channels > 1);
             let channel = channel.map(|w| format!(", channel {} of {}", w.channel, w.channels));
-            text.text(&channel.unwrap_or_default()).text(")").text(&on)
+            text.text(channel.unwrap_or_default()).text(")").text(&on)
         }
     }
 }
