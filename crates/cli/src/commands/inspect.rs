@@ -34,7 +34,10 @@ fn summary(m: &Inspection, out: &Output) {
         bytes(m.bytes)
     ));
     for (title, values) in [("inputs ", &m.inputs), ("outputs", &m.outputs)] {
-        out.line(format!("  {title}     {}", out.name(&values.join(", "), 14)));
+        out.line(format!(
+            "  {title}     {}",
+            out.name(&values.join(", "), 14)
+        ));
     }
     let uncounted = match m.uncounted {
         0 => String::new(),
