@@ -73,6 +73,24 @@ def test_text_is_taken_as_on_the_command_line(model):
     assert made(rows, layout="nhwc", scale="1/255", mean=np.full(8, 0.5, np.float32), std=0.25) == expected
 
 
+def test_memory_is_bytes_or_text(model, calib):
+    """Of a byte, layers that need data stay, and so all of them."""
+    made = lambda size: sepconv.compress(model, calib, rank=1, max_memory=size)[0].SerializeToString()
+    assert made(1 << 33) == made("8G") == made("8GiB") == made(None)
+    for little in (1, "1"):
+        with pytest.raises(sepconv.Error, match="memory"):
+            made(little)
+
+
+def test_data_that_is_not_fitted_to_tells_how_close_the_result_is(model, calib):
+    made = lambda *data, **options: sepconv.compress(model, *data, rank=1, data_free="weights", **options)
+    (without, synthetic), (given, measured) = made(), made(calib)
+    assert without.SerializeToString() == given.SerializeToString()
+    assert measured.contents["samples"] == len(calib) and measured.snr_db != synthetic.snr_db
+    _, scaled = made(calib, scale=8, max_samples=5)
+    assert scaled.contents["samples"] == 5 and scaled.snr_db != measured.snr_db
+
+
 def test_preprocessing_may_come_from_a_file_and_be_overridden(model, calib, tmp_path):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('scale = "1/2"\nmean = 0.25\n')
@@ -103,6 +121,9 @@ def test_shapes_are_taken_by_name_as_text_and_by_the_former_name(model):
         ({"preprocess": "missing.toml"}, "missing.toml"),
         ({"input_shape": "1x8x12x12"}, "input_shape"),
         ({"input_shape": "x=1xAx12x12"}, "input_shape"),
+        ({"max_memory": "much"}, "max_memory: 'much' is no size"),
+        ({"max_memory": 0}, "max_memory: '0' is no size"),
+        ({"max_memory": "120%"}, "max_memory: '120%' is more"),
         ({"families": "dw-pw,nonesuch"}, "nonesuch"),
         ({"families": "+nonesuch"}, "nonesuch"),
     ],

@@ -65,7 +65,7 @@ pub struct AssumedDim {
     pub symbol: Option<String>,
     /// The extent assumed.
     pub extent: u64,
-    /// Whether the extent is one of [`Assumptions::known`].
+    /// Whether the extent is one of [`Assumptions::known`](field@Assumptions::known).
     pub known: bool,
 }
 

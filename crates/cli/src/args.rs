@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 use sepconv::targets::{self, Target};
-use sepconv::{LatencyTarget, Pins};
+use sepconv::{LatencyTarget, Pins, parse_memory};
 
 pub use data::{DataArgs, InputArgs};
 pub use forms::{DataFreeArg, LoweringArg, OrderArg};
@@ -239,7 +239,7 @@ pub struct FitArgs {
     /// Memory that calibration may take: bytes, with K, M, G or T (powers of 1024), or a share of
     /// the machine's [default: 50%]. With less, fewer layers are looked at together, and fewer
     /// positions of wide ones
-    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub max_memory: Option<u64>,
     /// Rounds of alternating least squares at most
     #[arg(long, value_name = "N", default_value_t = 8)]
@@ -400,36 +400,6 @@ pub struct TargetArgs {
     pub target: String,
     #[command(flatten)]
     pub library: LibraryArgs,
-}
-
-/// Bytes of memory: a number with K, M, G or T behind it, or a share of the machine's.
-fn memory(text: &str) -> std::result::Result<u64, String> {
-    let wrong =
-        || format!("'{text}' is no size: bytes, such as 8G or 512M, or a share, such as 50%");
-    let number = |digits: &str| -> std::result::Result<f64, String> {
-        let number = digits.trim().parse::<f64>().ok();
-        number
-            .filter(|n| n.is_finite() && *n > 0.0)
-            .ok_or_else(wrong)
-    };
-    if let Some(share) = text.strip_suffix('%') {
-        let share = number(share)?;
-        if share > 100.0 {
-            return Err(format!("'{text}' is more than the machine has"));
-        }
-        return Ok((share / 100.0 * sepconv::machine_memory() as f64) as u64);
-    }
-    let short = text.strip_suffix("iB").or(text.strip_suffix(['B', 'b']));
-    let short = short.unwrap_or(text);
-    let powers = ["K", "M", "G", "T"];
-    let power = powers
-        .iter()
-        .position(|p| short.to_ascii_uppercase().ends_with(p));
-    let (digits, power) = match power {
-        Some(power) => (&short[..short.len() - 1], power as i32 + 1),
-        None => (short, 0),
-    };
-    Ok((number(digits)? * 1024_f64.powi(power)) as u64)
 }
 
 impl FitArgs {

@@ -12,7 +12,8 @@ pub fn of_settings(out: &Output, model: &std::path::Path, settings: &Settings) {
         Source::Data(data) => Some(data),
         Source::Pictures(_) => None,
     });
-    let sources: Vec<&DataSource> = calib.into_iter().chain(&settings.eval).collect();
+    let given = calib.into_iter().chain(&settings.closing);
+    let sources: Vec<&DataSource> = given.chain(&settings.eval).collect();
     if out.is_quiet() || sources.is_empty() {
         return;
     }

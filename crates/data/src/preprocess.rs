@@ -113,6 +113,12 @@ impl Preprocess {
         Ok(recipe)
     }
 
+    /// Whether scale, mean or std are other than the defaults, which leave values as they are.
+    pub fn changes_values(&self) -> bool {
+        let plain = Self::default();
+        (self.scale, &self.mean, &self.std) != (plain.scale, &plain.mean, &plain.std)
+    }
+
     /// Checks the values, whatever they came from.
     ///
     /// # Errors
@@ -217,6 +223,16 @@ mod tests {
         let path = dir.path().join("recipe.toml");
         std::fs::write(&path, text).unwrap();
         Preprocess::from_toml_file(&path)
+    }
+
+    #[test]
+    fn values_stay_as_they_are_without_scale_mean_and_std() {
+        for plain in ["", "resize = 256\nlayout = \"nhwc\"\n", "scale = 1\n"] {
+            assert!(!load(plain).unwrap().changes_values(), "{plain}");
+        }
+        for changed in ["scale = \"1/255\"\n", "mean = 0.5\n", "std = [1, 2, 1]\n"] {
+            assert!(load(changed).unwrap().changes_values(), "{changed}");
+        }
     }
 
     #[test]

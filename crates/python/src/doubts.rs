@@ -15,7 +15,8 @@ pub fn of(settings: &Settings, model: impl FnOnce() -> Result<Loaded, Failure>) 
         Source::Data(data) => Some(data),
         Source::Pictures(_) => None,
     });
-    let sources: Vec<&DataSource> = calib.into_iter().chain(&settings.eval).collect();
+    let given = calib.into_iter().chain(&settings.closing);
+    let sources: Vec<&DataSource> = given.chain(&settings.eval).collect();
     if sources.is_empty() {
         return Vec::new();
     }

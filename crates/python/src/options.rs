@@ -11,7 +11,7 @@ use sepconv::factor::{families, family};
 use sepconv::passes::{Lowering, lowering, lowerings};
 use sepconv::{
     Budget, CalibrationSettings, DataFree, DataSource, Families, LatencyTarget, Loaded, Order,
-    Pins, SavedPlan, Schedule, Selection, Settings, TuneSettings, targets,
+    Pins, SavedPlan, Schedule, Selection, Settings, TuneSettings, parse_memory, targets,
 };
 
 use crate::arrays::Calibration;
@@ -57,6 +57,7 @@ pub struct Options {
     layout: Option<String>,
     max_samples: Option<usize>,
     positions: usize,
+    max_memory: Option<String>,
     rounds: usize,
     steps: usize,
     unweighted: bool,
@@ -73,18 +74,20 @@ impl Options {
         calibration: Option<Calibration>,
         model: impl Fn() -> Result<Loaded, Failure>,
     ) -> Result<Settings, Failure> {
+        let budget = self.budget()?;
         let recipe = self.recipe()?;
         let plan = self.plan.as_ref().map(|(name, json)| parse(name, json));
-        let calibration = calibration.filter(|_| self.data_free.is_none());
-        let calibration = calibration.map(|c| c.source(&model)).transpose()?;
-        let pictures = (recipe != Preprocess::default()).then(|| recipe.clone());
-        let calibration = calibration.map(|source| self.calibration(source, &recipe));
-        Ok(Settings {
+        let data = calibration.map(|c| c.source(&model)).transpose()?;
+        let data = data.map(|source| self.data(source, &recipe));
+        // Not fitted to, but what figures are to come from.
+        let (fitted, closing) = match self.data_free {
+            None => (data, None),
+            Some(_) => (None, data),
+        };
+        let calibration = fitted.map(|source| self.calibration(source));
+        let pictures = recipe.changes_values().then(|| recipe.clone());
+        let mut settings = Settings {
             tune: self.tuning(calibration.as_ref())?,
-            budget: match self.budget()? {
-                Some(budget) => budget,
-                None => Budget::usual(&model()?, calibration.is_some(), self.eval.is_some()),
-            },
             plan: plan.transpose()?.map(Arc::new),
             families: self.families()?,
             lowering: self.lowering()?,
@@ -96,6 +99,7 @@ impl Options {
             force: self.force,
             costlier: self.allow_costlier,
             calibration,
+            closing,
             data_free: match self.data_free.as_deref() {
                 None => DataFree::Auto(pictures),
                 Some("pictures") => DataFree::Pictures(pictures),
@@ -110,8 +114,26 @@ impl Options {
                 ..DataSource::new(path)
             }),
             latency: self.latency()?,
-            ..Settings::default()
-        })
+            ..self.with_memory()?
+        };
+        settings.budget = match budget {
+            Some(budget) => budget,
+            None => {
+                let model = settings.shaped(model()?)?;
+                let calibrated = settings.calibration.is_some();
+                Budget::usual(&model, calibrated, settings.eval.is_some())
+            }
+        };
+        Ok(settings)
+    }
+
+    /// The defaults, but for the memory that was allowed.
+    fn with_memory(&self) -> Result<Settings, Failure> {
+        let mut settings = Settings::default();
+        if let Some(text) = &self.max_memory {
+            settings.max_memory = parse_memory(text).map_err(|e| argument("max_memory", e))?;
+        }
+        Ok(settings)
     }
 
     /// Training on the calibration data.
@@ -243,15 +265,20 @@ impl Options {
         Ok(recipe)
     }
 
-    fn calibration(&self, source: DataSource, recipe: &Preprocess) -> CalibrationSettings {
-        let mut settings = CalibrationSettings::new(DataSource {
+    /// The data of `calib`, and how it is read.
+    fn data(&self, source: DataSource, recipe: &Preprocess) -> DataSource {
+        DataSource {
             preprocess: recipe.clone(),
             classes: self.classes.clone(),
             peak: self.peak,
             max_samples: self.max_samples,
             seed: self.seed,
             ..source
-        });
+        }
+    }
+
+    fn calibration(&self, source: DataSource) -> CalibrationSettings {
+        let mut settings = CalibrationSettings::new(source);
         settings.positions = self.positions;
         settings.fit.rounds = self.rounds;
         settings.fit.steps = self.steps;

@@ -25,14 +25,14 @@ impl Outcome {
         Self {
             report,
             plan: outcome.plan.clone(),
-            snr_db: outcome.comparison.worst_snr(),
+            snr_db: outcome.comparison.worst_channel_snr(),
         }
     }
 }
 
 #[pymethods]
 impl Outcome {
-    /// The smallest signal-to-noise ratio of any output, in dB.
+    /// The signal-to-noise ratio of the worst channel of any output, in dB.
     #[getter]
     fn snr_db(&self) -> Option<f64> {
         self.snr_db

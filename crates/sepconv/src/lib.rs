@@ -73,7 +73,7 @@ pub use evaluate::{
 pub use inputs::{DataSource, DataWarning, data_specs, load_inputs, synthetic_inputs};
 pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use loaded::Loaded;
-pub use machine::{machine_memory, peak_memory};
+pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory};
 pub use memory::compress_bytes;
 pub use metrics::OutputComparison;
 pub use outcome::{Layer, Outcome, Size, compress_file};

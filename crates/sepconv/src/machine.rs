@@ -1,4 +1,4 @@
-//! How much memory the machine has, and how much of it this process took.
+//! Memory: of the machine, of this process, and as users write amounts of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,51 @@ pub fn machine_memory() -> u64 {
         text.trim().parse().ok()
     });
     limits.chain(machine).min().unwrap_or(UNKNOWN)
+}
+
+/// Why a text is no amount of memory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {
+    /// Neither bytes nor a share.
+    #[error(
+        "'{}' is no size: bytes, such as 8G or 512M, or a share, such as 50%",
+        .0.escape_debug()
+    )]
+    NoSize(String),
+    /// A share above 100 %.
+    #[error("'{0}' is more than the machine has")]
+    TooMuch(String),
+}
+
+/// Bytes of memory from text: a number of bytes, with K, M, G or T behind it (powers of 1024;
+/// also as KB or KiB), or a share of [`machine_memory`] in percent, such as `50%`.
+///
+/// # Errors
+/// [`MemoryError`] where the text is neither, or less than a byte.
+pub fn parse_memory(text: &str) -> Result<u64, MemoryError> {
+    let wrong = || MemoryError::NoSize(text.to_owned());
+    let number = |digits: &str| digits.trim().parse::<f64>().ok();
+    let bytes = match text.strip_suffix('%') {
+        Some(share) => match number(share).ok_or_else(wrong)? {
+            share if share > 100.0 => return Err(MemoryError::TooMuch(text.to_owned())),
+            share => share / 100.0 * machine_memory() as f64,
+        },
+        None => {
+            let short = text.strip_suffix("iB").or(text.strip_suffix(['B', 'b']));
+            let short = short.unwrap_or(text);
+            let powers = [['K', 'k'], ['M', 'm'], ['G', 'g'], ['T', 't']];
+            let cut = powers.iter().zip(1..).find_map(|(letters, power)| {
+                let digits = short.strip_suffix(letters.as_slice())?;
+                Some((digits, power))
+            });
+            let (digits, power) = cut.unwrap_or((short, 0));
+            number(digits).ok_or_else(wrong)? * 1024_f64.powi(power)
+        }
+    };
+    match bytes.is_finite() && bytes >= 1.0 {
+        true => Ok(bytes as u64),
+        false => Err(wrong()),
+    }
 }
 
 /// The most bytes of memory that this process has held at a time (Linux: `VmHWM` of
@@ -80,6 +125,26 @@ mod tests {
             "/sys/fs/cgroup/memory/memory.limit_in_bytes",
         ];
         assert_eq!(found, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn amounts_are_bytes_or_a_share() {
+        assert_eq!(parse_memory("512M"), Ok(512 << 20));
+        assert_eq!(parse_memory("8G"), Ok(8 << 30));
+        assert_eq!(parse_memory("1.5GiB"), Ok(3 << 29));
+        assert_eq!(parse_memory("2gb"), Ok(2 << 30));
+        assert_eq!(parse_memory("1000"), Ok(1000));
+        let half = machine_memory() / 2;
+        assert!(parse_memory("50%").is_ok_and(|m| m.abs_diff(half) < 2));
+        for wrong in [
+            "", "G", "-1", "-1%", "0", "0.5", "x", "nan", "nan%", "inf", "1 e", "\u{e9}", "a\nb",
+        ] {
+            let error = parse_memory(wrong).unwrap_err();
+            assert_eq!(error, MemoryError::NoSize(wrong.to_owned()));
+            assert!(!error.to_string().contains('\n'));
+        }
+        let all = MemoryError::TooMuch("120%".to_owned());
+        assert_eq!(parse_memory("120%"), Err(all));
     }
 
     #[cfg(target_os = "linux")]

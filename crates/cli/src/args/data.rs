@@ -107,9 +107,7 @@ impl SampleArgs {
     /// What is done to pixel values, where anything is said of it.
     pub fn pixels(&self) -> Result<Option<Preprocess>> {
         let recipe = self.recipe()?;
-        let plain = Preprocess::default();
-        let same = (recipe.scale, &recipe.mean, &recipe.std) == (1.0, &plain.mean, &plain.std);
-        Ok((!same).then_some(recipe))
+        Ok(recipe.changes_values().then_some(recipe))
     }
 
     fn recipe(&self) -> Result<Preprocess> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Arg, Command, CommandFactory};
 
-use super::{Cli, memory};
+use super::Cli;
 
 /// Options of a command, without those of every command.
 fn options(command: &Command) -> Vec<&Arg> {
@@ -205,18 +205,4 @@ fn choices_and_defaults_are_the_same_in_python() {
         }
     }
     assert!(choices >= 3 && defaults >= 8, "{choices} {defaults}");
-}
-
-#[test]
-fn memory_is_bytes_or_a_share() {
-    assert_eq!(memory("512M"), Ok(512 << 20));
-    assert_eq!(memory("8G"), Ok(8 << 30));
-    assert_eq!(memory("1.5GiB"), Ok(3 << 29));
-    assert_eq!(memory("2gb"), Ok(2 << 30));
-    assert_eq!(memory("1000"), Ok(1000));
-    let half = sepconv::machine_memory() / 2;
-    assert!(memory("50%").is_ok_and(|m| m.abs_diff(half) < 2));
-    for wrong in ["", "G", "-1", "0", "x", "120%", "nan", "1 e", "\u{e9}"] {
-        assert!(memory(wrong).is_err(), "{wrong}");
-    }
 }

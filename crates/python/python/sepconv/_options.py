@@ -72,7 +72,7 @@ class Options(TypedDict, total=False):
     openvino: str | os.PathLike[str] | None
     """Shared library `openvino_c`, where it is not that of this interpreter's package."""
     data_free: Literal["pictures", "weights"] | None
-    """Fit without `calib`: to synthetic pictures, or to the weights alone."""
+    """Fit without `calib`, which figures then come from: to synthetic pictures, or to the weights alone."""
     tune: bool | int | None
     """Then train the result towards the original on `calib`, without labels, for so many epochs; `True`:
     20."""
@@ -104,6 +104,9 @@ class Options(TypedDict, total=False):
     """At most so many samples of `calib`, drawn with the seed."""
     positions: int
     """Output positions per layer that are fitted to."""
+    max_memory: int | str | None
+    """Memory that calibration may take: bytes, or text such as "8G", "512M" or "50%" of the machine's,
+    which is the default."""
     rounds: int
     """Rounds of alternating least squares at most."""
     steps: int
@@ -123,7 +126,7 @@ _DEFAULTS: dict[str, object] = {
     **dict.fromkeys(("target_latency", "max_drop", "min_snr", "plan")),
     **dict.fromkeys(("data_free", "tune", "eval", "classes", "peak", "max_samples")),
     **dict.fromkeys(("preprocess", "scale", "mean", "std", "channel_order", "resize", "crop", "layout")),
-    **dict.fromkeys(("onnxruntime", "openvino")),
+    **dict.fromkeys(("onnxruntime", "openvino", "max_memory")),
     **dict.fromkeys(("layers", "skip", "families", "input_shape", "input_shapes"), ()),
     "allow_costlier": False,
     "quantized": False,
@@ -160,8 +163,10 @@ def complete(options: Mapping[str, object], *, force: bool = False) -> dict[str,
     for name in ("layers", "skip", "families"):
         full[name] = _listed(full[name])
     full["families"] = [name for names in full["families"] for name in names.split(",")]
-    for name, separator in (("scale", ","), ("mean", ","), ("std", ","), ("resize", "x"), ("crop", "x")):
-        full[name] = _text(full[name], separator)
+    for name in ("scale", "mean", "std", "max_memory"):
+        full[name] = _text(full[name], ",")
+    for name in ("resize", "crop"):
+        full[name] = _text(full[name], "x")
     former = full.pop("input_shapes")
     if former and full["input_shape"]:
         raise TypeError("input_shape and input_shapes are the same option")

@@ -75,8 +75,9 @@ class Report:
 
     @property
     def snr_db(self) -> float | None:
-        """The smallest signal-to-noise ratio of any output against the original, on synthetic
-        inputs; infinite where nothing differs, `None` where it is not known."""
+        """The signal-to-noise ratio against the original of the worst channel of any output, in dB; infinite
+        where nothing differs, `None` where it is not known. On the test part of `calib`, or what stands in
+        for it: see docs/metrics.md of the project."""
         return self._outcome.snr_db
 
     @property

@@ -208,7 +208,7 @@ impl Keeper {
             .map(|tap| Some((behind(tap)?, Positions::new(&tap.site.kernel))));
         Self {
             layers: layers.collect(),
-            every: bytes.div_ceil(most).max(1),
+            every: bytes.div_ceil(most.max(1)).max(1),
         }
     }
 
@@ -257,4 +257,16 @@ fn push(builders: &mut [Builder], samples: &Samples, pending: &[Yield]) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_room_for_positions_is_no_division_by_it() {
+        for room in [Room::new(0), Room::new(1), Room::new(u64::MAX)] {
+            assert_eq!(Keeper::new(&[], 3, true, room.kept()).every, 1);
+        }
+    }
 }
