@@ -91,7 +91,11 @@ pub(crate) fn score(
         };
         let patch = site.kernel.group_in() * site.kernel.taps();
         let most = FITTED.iter().find(|f| patch <= f.0).map_or(0, |f| f.1);
-        let chosen = spread(candidates, most);
+        let patches = need.as_ref().is_ok_and(|need| need.patches.is_some());
+        let chosen = match patches {
+            true => lower(candidates, most),
+            false => spread(candidates, most),
+        };
         let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();
         let seen = (&statistics, weights.get(&site.node).map(|f| &**f));
         let known = calibrated(model, site, seen, &quick).and_then(|calibration| {
@@ -212,6 +216,19 @@ impl Known {
     }
 }
 
+/// As [`spread`], over the lower half of every family's ranks: where patches are kept as they are
+/// a fit takes time as its rank, and the ranks at about half of the layer's MACs are known best.
+fn lower(candidates: &[Candidate], most: usize) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    let mut first = 0;
+    for family in candidates.chunk_by(|a, b| a.family == b.family) {
+        let half = &family[..family.len().div_ceil(2)];
+        chosen.extend(spread(half, most).into_iter().map(|i| first + i));
+        first += family.len();
+    }
+    chosen
+}
+
 impl Score {
     /// Of a layer that stays.
     fn kept(candidates: &[Candidate], kept: Kept) -> Self {
@@ -230,19 +247,27 @@ impl Score {
         (known, factors): (Known, Option<&[f64]>),
     ) -> Self {
         let errors = &known.errors;
+        let rank = |i: usize| candidates[i].rank as f64;
+        let log = |at: usize| errors[at].max(LEAST).ln();
+        // On the line in the logarithm through the fits `low` and `high`.
+        let line = |i: usize, low: usize, high: usize| {
+            let (from, to) = (rank(chosen[low]), rank(chosen[high]));
+            let share = (rank(i) - from) / (to - from).max(1.0);
+            (log(low) + share * (log(high) - log(low))).exp()
+        };
+        let alike = |at: usize, i: usize| candidates[chosen[at]].family == candidates[i].family;
         let between = |i: usize| {
             let after = chosen.partition_point(|c| *c < i);
-            match chosen.get(after) {
-                Some(c) if *c == i => errors[after],
-                // The ends of a family are fitted: both neighbours are of the same one.
-                Some(_) if after > 0 => {
-                    let rank = |i: usize| candidates[i].rank as f64;
-                    let (low, high) = (rank(chosen[after - 1]), rank(chosen[after]));
-                    let share = (rank(i) - low) / (high - low).max(1.0);
-                    let log = |at: usize| errors[at].max(LEAST).ln();
-                    (log(after - 1) + share * (log(after) - log(after - 1))).exp()
-                }
-                _ => f64::INFINITY,
+            let before = after.checked_sub(1).filter(|at| alike(*at, i));
+            match (before, chosen.get(after)) {
+                (_, Some(c)) if *c == i => errors[after],
+                // The first of a family is fitted.
+                (Some(low), Some(_)) if alike(after, i) => line(i, low, after),
+                (Some(last), _) => match last.checked_sub(1).filter(|at| alike(*at, i)) {
+                    Some(low) => line(i, low, last).min(errors[last]),
+                    None => errors[last],
+                },
+                (None, _) => f64::INFINITY,
             }
         };
         let errors = (0..candidates.len()).map(between).collect();
@@ -305,5 +330,26 @@ mod tests {
             );
         }
         assert_eq!(score.probes.len(), 3);
+    }
+
+    #[test]
+    fn errors_beyond_the_last_fit_of_a_family_go_on_as_they_fell() {
+        let all: Vec<Candidate> = (1..=9)
+            .map(|r| candidate("dw-pw", r))
+            .chain([candidate("channel", 4)])
+            .collect();
+        let chosen = lower(&all, 2);
+        assert_eq!(chosen, [0, 4, 9]);
+        let known = |errors: &[f64]| Known {
+            errors: errors.to_vec(),
+            ..Known::default()
+        };
+        let falling = Score::of(&all, &chosen, (known(&[0.8, 0.2, 0.5]), None)).errors;
+        assert!(
+            (falling[8] - 0.05).abs() < 1e-12 && falling[9] == 0.5,
+            "{falling:?}"
+        );
+        let rising = Score::of(&all, &chosen, (known(&[0.2, 0.8, 0.5]), None)).errors;
+        assert_eq!(rising[8], 0.8);
     }
 }
