@@ -2,7 +2,9 @@
 //!
 //! Each channel between two stages is kept as the kernel from the input to that channel, over
 //! the range of input channels it can depend on: one channel after a depthwise stage. That keeps
-//! the product of a full-rank VGG-sized chain small.
+//! the product of a full-rank VGG-sized chain small. Where a chain has more channels within than
+//! its kernel has outputs, as `cp`, some input channels are taken at a time: each weight of the
+//! product depends on one of them alone.
 
 use std::ops::Range;
 
@@ -11,20 +13,47 @@ use rayon::prelude::*;
 use crate::chain::Stage;
 use crate::error::FactorError;
 use crate::kernel::Kernel;
+use crate::linalg::dense;
 use crate::shape::KernelShape;
+
+/// Values of the channels behind a stage that are held at a time, for every thread.
+const HELD: usize = 1 << 21;
+
+/// Length of a patch above which sums over channels are products of matrices: faster, with
+/// another order of the sum.
+const WIDE: usize = 9216;
+
+/// Outputs of such a product that one task computes.
+const TOGETHER: usize = 64;
 
 /// The kernel from the input of the chain to one intermediate channel.
 struct Channel {
-    /// Input channels that it depends on.
+    /// Input channels that it depends on, of those that are looked at.
     inputs: Range<usize>,
     /// Row-major `[inputs, taps]`.
     weight: Vec<f64>,
 }
 
+impl Channel {
+    /// An input channel itself, or nothing where it is not looked at.
+    fn of(input: usize, looked: &Range<usize>) -> Self {
+        match looked.contains(&input) {
+            true => Self {
+                inputs: input..input + 1,
+                weight: vec![1.0],
+            },
+            false => Self {
+                inputs: 0..0,
+                weight: Vec::new(),
+            },
+        }
+    }
+}
+
 /// The product of validated stages (see [`crate::Chain::compose`]); `groups` of the result is
 /// the greatest common divisor of the stages' groups, which every stage respects.
 pub(crate) fn compose(stages: &[Stage]) -> Result<Kernel, FactorError> {
-    let Some(first) = stages.first() else {
+    let (Some(first), Some(last)) = (stages.first(), stages.last()) else {
         return Err(FactorError::Chain {
             stage: 0,
             reason: "there is no stage",
@@ -32,68 +61,175 @@ pub(crate) fn compose(stages: &[Stage]) -> Result<Kernel, FactorError> {
     };
     let in_channels = first.shape.kernel.in_channels;
     let mut extents = vec![1; first.shape.kernel.spatial.len()];
-    let mut channels: Vec<Channel> = (0..in_channels)
-        .map(|input| Channel {
-            inputs: input..input + 1,
-            weight: vec![1.0],
-        })
-        .collect();
-    let mut groups = 0;
+    let (mut groups, mut held) = (0, 1);
     for stage in stages {
-        (channels, extents) = apply(stage, &channels, &extents);
-        groups = gcd(groups, stage.shape.kernel.groups);
+        let kernel = &stage.shape.kernel;
+        extents = joint(&extents, &kernel.spatial);
+        groups = gcd(groups, kernel.groups);
+        held = held.max(kernel.out_channels * extents.iter().product::<usize>());
     }
-
-    let shape = KernelShape::new(channels.len(), in_channels, groups, extents)?;
+    let shape = KernelShape::new(last.shape.kernel.out_channels, in_channels, groups, extents)?;
     let (taps, group_in, group_out) = (shape.taps(), shape.group_in(), shape.group_out());
+    let wide = group_in * taps > WIDE;
+    let some = (HELD / held).max(1);
+    let parts = (0..in_channels).into_par_iter().step_by(some);
+    let parts = parts.map(|begin| {
+        let looked = begin..in_channels.min(begin + some);
+        product(stages, in_channels, &looked, wide)
+    });
+    let parts: Vec<Vec<Channel>> = parts.collect();
     let mut data = vec![0.0; shape.len()];
-    for (out, (row, channel)) in data.chunks_mut(group_in * taps).zip(&channels).enumerate() {
-        let begin = (channel.inputs.start - out / group_out * group_in) * taps;
-        for (target, &weight) in row[begin..].iter_mut().zip(&channel.weight) {
-            *target = weight;
+    for channels in parts {
+        let rows = data.chunks_mut(group_in * taps).zip(&channels).enumerate();
+        for (out, (row, channel)) in rows.filter(|(_, (_, c))| !c.inputs.is_empty()) {
+            let begin = (channel.inputs.start - out / group_out * group_in) * taps;
+            row[begin..][..channel.weight.len()].copy_from_slice(&channel.weight);
         }
     }
     Kernel::new(shape, data)
 }
 
-/// Puts one stage behind `channels`, whose kernels have the spatial `extents`.
-fn apply(stage: &Stage, channels: &[Channel], extents: &[usize]) -> (Vec<Channel>, Vec<usize>) {
-    let shape = &stage.shape.kernel;
-    let joint: Vec<usize> = extents
-        .iter()
-        .zip(&shape.spatial)
-        .map(|(&a, &b)| a.max(b))
-        .collect();
-    let taps: usize = joint.iter().product();
-    let before = tap_offsets(extents, &joint);
-    let after = tap_offsets(&shape.spatial, &joint);
-    let group_in = shape.group_in();
-    let product = stage
-        .weight
-        .par_chunks(group_in * after.len())
-        .enumerate()
-        .map(|(out, filter)| {
-            let begin = out / shape.group_out() * group_in;
-            let sources = &channels[begin..begin + group_in];
-            let start = sources.iter().map(|c| c.inputs.start).min().unwrap_or(0);
-            let end = sources.iter().map(|c| c.inputs.end).max().unwrap_or(start);
-            let inputs = start..end;
-            let mut weight = vec![0.0; inputs.len() * taps];
-            for (source, filter) in sources.iter().zip(filter.chunks(after.len())) {
-                let rows = source.weight.chunks(before.len());
-                for (input, row) in source.inputs.clone().zip(rows) {
-                    let target = &mut weight[(input - inputs.start) * taps..][..taps];
-                    for (&shift, &w) in after.iter().zip(filter) {
-                        for (&tap, &x) in before.iter().zip(row) {
-                            target[tap + shift] += w * x;
-                        }
-                    }
+/// The channels behind all stages, of the input channels that are looked at.
+fn product(
+    stages: &[Stage],
+    in_channels: usize,
+    looked: &Range<usize>,
+    wide: bool,
+) -> Vec<Channel> {
+    let spatial = stages.first().map_or(0, |s| s.shape.kernel.spatial.len());
+    let mut extents = vec![1; spatial];
+    let mut channels: Vec<Channel> = (0..in_channels).map(|i| Channel::of(i, looked)).collect();
+    for stage in stages {
+        (channels, extents) = apply(stage, &channels, &extents, wide);
+    }
+    channels
+}
+
+fn joint(extents: &[usize], spatial: &[usize]) -> Vec<usize> {
+    let pairs = extents.iter().zip(spatial);
+    pairs.map(|(&a, &b)| a.max(b)).collect()
+}
+
+/// Where the taps of a kernel and of the channels before it lie in their product.
+struct Taps {
+    before: Vec<usize>,
+    after: Vec<usize>,
+    count: usize,
+}
+
+impl Taps {
+    /// A stage of one tap: every value of a source is multiplied by the same weight.
+    fn mixes(&self) -> bool {
+        self.after.len() == 1 && self.before.len() == self.count
+    }
+
+    /// Sources of one tap: each of their values multiplies the stage's filter.
+    fn spreads(&self) -> bool {
+        self.before.len() == 1 && self.after.len() == self.count
+    }
+
+    /// Adds `filter` on a source to `target` `[inputs, count]`.
+    fn add(&self, target: &mut [f64], filter: &[f64], source: &[f64]) {
+        if let (true, [w]) = (self.mixes(), filter) {
+            return dense::axpy(target, *w, source);
+        }
+        let rows = source.chunks(self.before.len());
+        for (target, row) in target.chunks_mut(self.count).zip(rows) {
+            if let (true, [x]) = (self.spreads(), row) {
+                dense::axpy(target, *x, filter);
+                continue;
+            }
+            for (&shift, &w) in self.after.iter().zip(filter) {
+                for (&tap, &x) in self.before.iter().zip(row) {
+                    target[tap + shift] += w * x;
                 }
             }
-            Channel { inputs, weight }
-        })
-        .collect();
-    (product, joint)
+        }
+    }
+}
+
+/// Puts one stage behind `channels`, whose kernels have the spatial `extents`.
+fn apply(
+    stage: &Stage,
+    channels: &[Channel],
+    extents: &[usize],
+    wide: bool,
+) -> (Vec<Channel>, Vec<usize>) {
+    let shape = &stage.shape.kernel;
+    let joint = joint(extents, &shape.spatial);
+    let taps = Taps {
+        before: tap_offsets(extents, &joint),
+        after: tap_offsets(&shape.spatial, &joint),
+        count: joint.iter().product(),
+    };
+    let (group_in, group_out) = (shape.group_in(), shape.group_out());
+    let filters = group_in * taps.after.len();
+    if wide {
+        let groups = stage.weight.par_chunks(filters * group_out);
+        let groups = groups.zip(channels.par_chunks(group_in));
+        let product: Option<Vec<Vec<Channel>>> = groups
+            .map(|(weight, sources)| multiplied(weight, sources, &taps))
+            .collect();
+        if let Some(product) = product {
+            return (product.into_iter().flatten().collect(), joint);
+        }
+    }
+    let outputs = stage.weight.par_chunks(filters).enumerate();
+    let product = outputs.map(|(out, filter)| {
+        let sources = &channels[out / group_out * group_in..][..group_in];
+        let seen = || sources.iter().filter(|c| !c.inputs.is_empty());
+        let start = seen().map(|c| c.inputs.start).min().unwrap_or(0);
+        let end = seen().map(|c| c.inputs.end).max().unwrap_or(start);
+        let mut weight = vec![0.0; (end - start) * taps.count];
+        for (source, filter) in sources.iter().zip(filter.chunks(taps.after.len())) {
+            if !source.inputs.is_empty() {
+                let begin = (source.inputs.start - start) * taps.count;
+                let target = &mut weight[begin..][..source.inputs.len() * taps.count];
+                taps.add(target, filter, &source.weight);
+            }
+        }
+        Channel {
+            inputs: start..end,
+            weight,
+        }
+    });
+    (product.collect(), joint)
+}
+
+/// The channels `[outputs]` of a group by products of matrices; `None` where its sources do not
+/// depend on the same inputs, or both they and the filters have several taps.
+fn multiplied(weight: &[f64], sources: &[Channel], taps: &Taps) -> Option<Vec<Channel>> {
+    let inputs = &sources.first()?.inputs;
+    let alike = sources.iter().all(|c| c.inputs == *inputs);
+    if !alike || inputs.is_empty() || sources.len() == 1 || !(taps.mixes() || taps.spreads()) {
+        return None;
+    }
+    let (rows, size) = (sources.len(), inputs.len() * taps.before.len());
+    let all: Vec<f64> = sources.iter().flat_map(|c| &c.weight).copied().collect();
+    let all = dense::view(&all, rows, size);
+    let width = inputs.len() * taps.count;
+    let channel = |weight: &[f64]| Channel {
+        inputs: inputs.clone(),
+        weight: weight.to_vec(),
+    };
+    let filters = rows * taps.after.len();
+    let tasks = weight.par_chunks(filters * TOGETHER).map(|weight| {
+        let outputs = weight.len() / filters;
+        let mut out = vec![0.0; outputs * width];
+        if taps.mixes() {
+            dense::panel(&mut out, false, dense::view(weight, outputs, rows), all);
+        } else {
+            let parts = weight
+                .chunks_exact(filters)
+                .zip(out.chunks_exact_mut(width));
+            for (filter, out) in parts {
+                let filter = dense::view(filter, rows, taps.count);
+                dense::panel(out, false, all.transpose(), filter);
+            }
+        }
+        out.chunks_exact(width).map(channel).collect::<Vec<_>>()
+    });
+    Some(tasks.collect::<Vec<_>>().into_iter().flatten().collect())
 }
 
 /// For each tap of a kernel of `extents`, row-major, its position in the larger kernel `joint`.
@@ -187,6 +323,75 @@ mod tests {
             kernel.data(),
             [1.0, 2.0, 30.0, 40.0, 500.0, 600.0, 7000.0, 8000.0]
         );
+    }
+
+    /// Any numbers, always the same ones.
+    fn numbers(len: usize, seed: f64) -> Vec<f64> {
+        (0..len).map(|i| (seed + i as f64 * 0.7).sin()).collect()
+    }
+
+    /// `cp` of `features` channels within, by its formula and by its product.
+    fn worst_of_cp((outputs, features, inputs, taps): (usize, usize, usize, usize)) -> f64 {
+        let shape =
+            |out, input, groups, taps| KernelShape::new(out, input, groups, [taps]).unwrap();
+        let stage = |role, kernel: KernelShape, seed| Stage {
+            weight: numbers(kernel.len(), seed),
+            shape: StageShape {
+                role,
+                kernel,
+                axes: vec![true],
+            },
+        };
+        let stages = vec![
+            stage(Role::Pointwise, shape(features, inputs, 1, 1), 0.1),
+            stage(
+                Role::Depthwise,
+                shape(features, features, features, taps),
+                0.2,
+            ),
+            stage(Role::Pointwise, shape(outputs, features, 1, 1), 0.3),
+        ];
+        let kernel = compose(&stages).unwrap();
+        let [v, d, p] = [0, 1, 2].map(|s| &stages[s].weight);
+        let expected = |at: usize| -> f64 {
+            let (o, i, t) = (at / (inputs * taps), at / taps % inputs, at % taps);
+            let of = |r| p[o * features + r] * d[r * taps + t] * v[r * inputs + i];
+            (0..features).map(of).sum()
+        };
+        let found = kernel.data().iter().enumerate();
+        let off = found.step_by(7).map(|(at, w)| (w - expected(at)).abs());
+        off.fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn many_channels_within_are_taken_a_few_inputs_at_a_time() {
+        // 33,000 values for every input channel: 63 at a time.
+        assert!(worst_of_cp((2, 6600, 70, 5)) < 1e-9);
+        // Wide enough for products of matrices, in parts again.
+        assert!(worst_of_cp((3, 600, 160, 64)) < 1e-9);
+    }
+
+    #[test]
+    fn a_core_of_many_taps_between_two_mixtures() {
+        let shape = |out, input, taps| KernelShape::new(out, input, 1, [taps]).unwrap();
+        let stage = |kernel: KernelShape, seed| Stage {
+            weight: numbers(kernel.len(), seed),
+            shape: StageShape {
+                role: Role::Dense,
+                kernel,
+                axes: vec![true],
+            },
+        };
+        for inputs in [20, 160] {
+            let (a, b) = (stage(shape(3, inputs, 1), 0.1), stage(shape(2, 3, 64), 0.2));
+            let kernel = compose(&[a.clone(), b.clone()]).unwrap();
+            for (at, w) in kernel.data().iter().enumerate() {
+                let (o, i, t) = (at / (inputs * 64), at / 64 % inputs, at % 64);
+                let of = |r: usize| b.weight[(o * 3 + r) * 64 + t] * a.weight[r * inputs + i];
+                let expected: f64 = (0..3).map(of).sum();
+                assert!((w - expected).abs() < 1e-12, "{inputs} {at}");
+            }
+        }
     }
 
     #[test]

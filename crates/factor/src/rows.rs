@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use faer::MatMut;
 use rayon::prelude::*;
 
 use crate::error::FactorError;
@@ -306,19 +307,24 @@ impl Rows {
         if out.is_empty() {
             return Ok(out);
         }
-        let tasks = out.par_chunks_mut(width).enumerate();
-        tasks.for_each_init(
-            || vec![0.0; self.d],
-            |x, (row, out)| {
-                self.fill(row, 0, x);
-                let own = x.chunks_exact(outer).zip(out.chunks_exact_mut(rank));
-                for ((x, out), filters) in own.zip(filters.chunks_exact(rank * outer)) {
-                    for (out, filter) in out.iter_mut().zip(filters.chunks_exact(outer)) {
-                        *out = dense::dot(x, filter);
-                    }
+        let together = (WIDTH / outer).max(1);
+        let tasks = out.par_chunks_mut(HEIGHT * width).enumerate();
+        tasks.for_each_init(Vec::new, |x, (block, out)| {
+            let (begin, height) = (block * HEIGHT, out.len() / width);
+            let mut out = MatMut::from_row_major_slice_mut(out, height, width);
+            for first in (0..self.d).step_by(together * outer) {
+                let wide = (together * outer).min(self.d - first);
+                self.block(begin..begin + height, first, wide, x);
+                let x = dense::view(x, height, wide);
+                for feature in 0..wide / outer {
+                    let at = (first / outer + feature) * rank;
+                    let own = dense::view(&filters[at * outer..], rank, outer);
+                    let x = x.subcols(feature * outer, outer);
+                    let out = out.as_mut().subcols_mut(at, rank);
+                    dense::into(out, false, x, own.transpose());
                 }
-            },
-        );
+            }
+        });
         Ok(out)
     }
 
@@ -332,20 +338,20 @@ impl Rows {
         if out.is_empty() {
             return out;
         }
-        let tasks = out.par_chunks_mut(FEATURES * rank * outer).enumerate();
+        let together = (WIDTH / outer).max(1);
+        let answers = dense::view(answers, self.n, width);
+        let tasks = out.par_chunks_mut(together * rank * outer).enumerate();
         tasks.for_each_init(Vec::new, |x, (block, out)| {
-            let features = out.len() / (rank * outer);
-            x.resize(features * outer, 0.0);
-            for (row, answers) in answers.chunks_exact(width).enumerate() {
-                self.fill(row, block * FEATURES * outer, x);
-                let answers = &answers[block * FEATURES * rank..][..features * rank];
-                let own = out
-                    .chunks_exact_mut(rank * outer)
-                    .zip(answers.chunks_exact(rank));
-                for ((out, answers), x) in own.zip(x.chunks_exact(outer)) {
-                    for (out, a) in out.chunks_exact_mut(outer).zip(answers) {
-                        dense::axpy(out, *a, x);
-                    }
+            let first = block * together;
+            let wide = out.len() / rank;
+            for rows in self.blocks(HEIGHT) {
+                let (begin, height) = (rows.start, rows.len());
+                self.block(rows, first * outer, wide, x);
+                let x = dense::view(x, height, wide);
+                for (feature, out) in out.chunks_exact_mut(rank * outer).enumerate() {
+                    let at = (first + feature) * rank;
+                    let own = answers.submatrix(begin, at, height, rank).transpose();
+                    dense::panel(out, begin > 0, own, x.subcols(feature * outer, outer));
                 }
             }
         });

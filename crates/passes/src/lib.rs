@@ -37,6 +37,7 @@
 //! `sepconv-factor` and needs nothing here, or in a crate of anybody's and is handed to
 //! [`Families::with`].
 
+mod decomposed;
 mod error;
 mod fold;
 mod fold_batchnorm;

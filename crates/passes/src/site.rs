@@ -5,7 +5,7 @@ use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes};
 use sepconv_factor::{
     Kernel, KernelShape, Skip, StageShape, chain_macs, kernel_macs, transposed_chain_macs,
 };
-use sepconv_ir::{DType, Graph, NodeId, Operator};
+use sepconv_ir::{DType, Graph, NodeId, Operator, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::product::Product;
@@ -239,6 +239,11 @@ impl Site {
         let op = graph.operator(self.node).ok_or(Kept::NotConstant)?;
         let tensor = op.input(1).and_then(|w| self.sight.resolve(graph, w));
         let tensor = tensor.ok_or(Kept::NotConstant)?;
+        self.kernel_of(op, &tensor)
+    }
+
+    /// [`Site::weights`] of what the operator's second input is.
+    pub(crate) fn kernel_of(&self, op: &Operator, tensor: &Tensor) -> Result<Kernel, Kept> {
         let data = tensor
             .to_f64()
             .ok_or_else(|| Kept::Type(tensor.dtype().to_string()))?;

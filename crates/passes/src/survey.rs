@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use sepconv_analysis::Shapes;
-use sepconv_factor::{Chain, Decomposition, Factored, Skip, chain_parameters, families};
+use sepconv_factor::{Chain, Decomposition, Skip, chain_parameters, families};
 use sepconv_ir::{Graph, NodeId, Operator};
 use serde::{Deserialize, Serialize};
 
+use crate::decomposed::Decomposed;
 use crate::error::PassError;
 use crate::lowering::{Lowering, lowering};
 use crate::product::Product;
@@ -200,7 +201,7 @@ pub struct Surveyed {
     pub node: NodeId,
     /// The site, with its candidates in the order of families and rising rank.
     pub site: Result<(Site, Vec<Candidate>), Kept>,
-    factored: Vec<(&'static str, Arc<dyn Factored>)>,
+    decomposed: Decomposed,
 }
 
 /// All convolutions of a graph in order, and its products where families apply to them.
@@ -236,7 +237,7 @@ impl Survey {
             } else {
                 Err(Kept::NotSelected)
             };
-            let (site, factored) = match site {
+            let (site, decomposed) = match site {
                 Ok(site) => candidates(
                     graph,
                     Site {
@@ -245,13 +246,13 @@ impl Survey {
                     },
                     allowed,
                 )?,
-                Err(kept) => (Err(kept), Vec::new()),
+                Err(kept) => (Err(kept), Decomposed::default()),
             };
             layers.push(Surveyed {
                 name,
                 node,
                 site,
-                factored,
+                decomposed,
             });
         }
         progress(total, total);
@@ -283,15 +284,12 @@ impl Surveyed {
     /// # Errors
     /// [`PassError::Plan`] for a family that was not surveyed, [`PassError::Factor`].
     pub fn chain(&self, family: &str, rank: usize) -> Result<Chain, PassError> {
-        let factored = self.factored.iter().find(|(name, _)| *name == family);
-        let (_, factored) = factored.ok_or_else(|| PassError::Plan {
+        let unknown = |_| PassError::Plan {
             layer: self.name.clone(),
             reason: format!("family '{family}' does not apply"),
-        })?;
-        factored.chain(rank).map_err(|source| PassError::Factor {
-            node: self.name.clone(),
-            source,
-        })
+        };
+        let (site, _) = self.site.as_ref().map_err(unknown)?;
+        self.decomposed.chain(site, family, rank)
     }
 }
 
@@ -328,13 +326,12 @@ fn unique_name(graph: &Graph, node: NodeId, names: &mut HashSet<String>) -> Stri
     name
 }
 
-type Factors = Vec<(&'static str, Arc<dyn Factored>)>;
-type Described = (Result<(Site, Vec<Candidate>), Kept>, Factors);
+type Described = (Result<(Site, Vec<Candidate>), Kept>, Decomposed);
 
 fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described, PassError> {
     let mut skipped: Option<Skip> = None;
     let mut found = Vec::new();
-    let mut factors: Factors = Vec::new();
+    let mut decomposed = Decomposed::new(graph, &site, allowed);
     let mut kernel = None;
     for family in allowed.all().filter(|f| allowed.allow(f.name(), &site)) {
         let ranks = match family.ranks(&site.kernel) {
@@ -347,7 +344,7 @@ fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described
         if kernel.is_none() {
             match site.weights(graph) {
                 Ok(k) => kernel = Some(k),
-                Err(kept) => return Ok((Err(kept), Vec::new())),
+                Err(kept) => return Ok((Err(kept), Decomposed::default())),
             }
         }
         let Some(kernel) = &kernel else { continue };
@@ -373,13 +370,13 @@ fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described
                 lowering: None,
             });
         }
-        factors.push((family.name(), Arc::from(factored)));
+        decomposed.push(family.name(), factored);
     }
     if found.is_empty() {
         let kept = skipped.map_or(Kept::NoFamily, Kept::Skip);
-        return Ok((Err(kept), Vec::new()));
+        return Ok((Err(kept), Decomposed::default()));
     }
-    Ok((Ok((site, found)), factors))
+    Ok((Ok((site, found)), decomposed))
 }
 
 #[cfg(test)]

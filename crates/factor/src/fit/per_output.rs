@@ -167,16 +167,7 @@ impl<'a> PerOutputSolver<'a> {
             self.towards(first + index, d, rhs);
         }
         let by_positions = |seen: &Seen, v: &[f64], out: &mut [f64]| {
-            let mut maps = vec![0.0; outputs * inner * outer];
-            let rows = maps
-                .chunks_exact_mut(inner * outer)
-                .zip(v.chunks_exact(order));
-            for ((map, v), d) in rows.zip(filters.chunks_exact(size)) {
-                for (v, d) in v.chunks_exact(inner).zip(d.chunks_exact(outer)) {
-                    let taps = map.chunks_exact_mut(outer).zip(v);
-                    taps.for_each(|(map, v)| dense::axpy(map, *v, d));
-                }
-            }
+            let maps = self.maps(rank, v, filters);
             let maps = self.problem.times(seen, &maps);
             let rows = maps
                 .chunks_exact(inner * outer)
@@ -225,6 +216,73 @@ impl<'a> PerOutputSolver<'a> {
         };
         let limits = LIMITS.of_patches(inner * outer);
         conjugate::solve_rows(mixtures, &rhs, order, limits, apply, precondition);
+    }
+
+    /// The maps `[outputs, inner, outer]` that mixtures and filters make.
+    fn maps(&self, rank: usize, mixtures: &[f64], filters: &[f64]) -> Vec<f64> {
+        let Problem { inner, outer, .. } = *self.problem;
+        let (order, size) = (rank * inner, rank * outer);
+        let mut maps = vec![0.0; filters.len() / rank * inner];
+        let rows = maps.chunks_exact_mut(inner * outer);
+        let rows = rows.zip(mixtures.chunks_exact(order));
+        for ((map, p), d) in rows.zip(filters.chunks_exact(size)) {
+            for (p, d) in p.chunks_exact(inner).zip(d.chunks_exact(outer)) {
+                let taps = map.chunks_exact_mut(outer).zip(p);
+                taps.for_each(|(map, p)| dense::axpy(map, *p, d));
+            }
+        }
+        maps
+    }
+
+    /// Better `D` for the mixtures `P` of the outputs from `first` on, of positions, as
+    /// [`PerOutputSolver::filters_by_positions`] by products with `C` alone: systems of many
+    /// filters cost as the square of their number to form.
+    fn filters_by_products(
+        &self,
+        seen: &Seen,
+        (rank, first): (usize, usize),
+        mixtures: &[f64],
+        filters: &mut [f64],
+    ) -> Result<(), FactorError> {
+        let Problem { inner, outer, .. } = *self.problem;
+        let (order, size) = (rank * inner, rank * outer);
+        let mut rhs = vec![0.0; filters.len()];
+        let mut metrics = Vec::new();
+        let rows = mixtures.chunks_exact(order).zip(rhs.chunks_exact_mut(size));
+        for (index, (p, rhs)) in rows.enumerate() {
+            self.tops(first + index, p, rhs);
+            let mut half = vec![0.0; order];
+            let p = dense::view(p, rank, inner);
+            let metric = dense::view(&self.whitening.metric, inner, inner);
+            dense::panel(&mut half, false, p, metric);
+            let mut own = vec![0.0; rank * rank];
+            let half = dense::view(&half, rank, inner);
+            dense::panel(&mut own, false, half, p.transpose());
+            metrics.push(factored(&own, rank)?);
+        }
+        let apply = |v: &[f64], out: &mut [f64]| {
+            let maps = self.problem.times(seen, &self.maps(rank, mixtures, v));
+            let rows = maps
+                .chunks_exact(inner * outer)
+                .zip(out.chunks_exact_mut(size));
+            for ((map, out), p) in rows.zip(mixtures.chunks_exact(order)) {
+                let (p, map) = (dense::view(p, rank, inner), dense::view(map, inner, outer));
+                dense::panel(out, false, p, map);
+            }
+        };
+        // By the metrics of the mixtures and of the taps.
+        let precondition = |v: &[f64], out: &mut [f64]| {
+            let rows = v.chunks_exact(size).zip(out.chunks_exact_mut(size));
+            for ((v, out), metric) in rows.zip(&metrics) {
+                let mut turned = dense::transposed(v, rank, outer);
+                metric.solve(&mut turned);
+                out.copy_from_slice(&dense::transposed(&turned, outer, rank));
+            }
+            self.whitening.outer.solve(out);
+        };
+        let limits = LIMITS.of_patches(inner * outer);
+        conjugate::solve_rows(filters, &rhs, size, limits, apply, precondition);
+        Ok(())
     }
 
     /// The best `D` for the mixtures `P` of the outputs from `first` on, of positions.
@@ -352,6 +410,21 @@ impl PerOutputSolver<'_> {
     }
 }
 
+/// Turns filters `[K, outer]` so that their product stays where mixtures `[K, inner]` became an
+/// orthonormal basis of themselves.
+fn turn_along((before, after): (&[f64], &[f64]), filters: &mut [f64], rank: usize) {
+    let (inner, outer) = (before.len() / rank, filters.len() / rank);
+    let mut turn = vec![0.0; rank * rank];
+    let (before, after) = (
+        dense::view(before, rank, inner),
+        dense::view(after, rank, inner),
+    );
+    dense::panel(&mut turn, false, after, before.transpose());
+    let old = filters.to_vec();
+    let turn = dense::view(&turn, rank, rank);
+    dense::panel(filters, false, turn, dense::view(&old, rank, outer));
+}
+
 /// The filters `[K, outer]` for which features `[n, K, outer]` come nearest, from the right-hand
 /// side; `ridge` `[K, K]` is that of every tap.
 fn solve_tops(
@@ -453,10 +526,18 @@ impl GroupSolver for PerOutputSolver<'_> {
                     self.mixtures_by_positions(seen, (rank, first), filters, mixtures)?;
                 }
             }
-            for p in mixtures.chunks_exact_mut(rank * inner) {
+            let own = mixtures.chunks_exact_mut(rank * inner);
+            for (p, d) in own.zip(filters.chunks_exact_mut(rank * outer)) {
+                let before = p.to_vec();
                 orthonormalise(p, inner);
+                if self.problem.seen().is_some() {
+                    turn_along((&before, p), d, rank);
+                }
             }
             if let Some(seen) = self.problem.seen() {
+                if rank * outer > FORMED {
+                    return self.filters_by_products(seen, (rank, first), mixtures, filters);
+                }
                 return self.filters_by_positions(seen, (rank, first), mixtures, filters);
             }
             // The systems of so many outputs at a time.

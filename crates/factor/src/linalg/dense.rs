@@ -59,7 +59,16 @@ pub fn product(out: &mut [f64], add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64
 
 /// [`product`] on the calling thread.
 pub fn panel(out: &mut [f64], add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
-    let out = MatMut::from_row_major_slice_mut(out, a.nrows(), b.ncols());
+    into(
+        MatMut::from_row_major_slice_mut(out, a.nrows(), b.ncols()),
+        add,
+        a,
+        b,
+    );
+}
+
+/// [`panel`] into a part of a matrix.
+pub fn into(out: MatMut<'_, f64>, add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
     let accumulate = if add { Accum::Add } else { Accum::Replace };
     matmul(out, accumulate, a, b, 1.0, Par::Seq);
 }

@@ -1,7 +1,5 @@
 //! The candidates of one layer, fitted.
 
-use std::collections::BTreeMap;
-
 use sepconv_factor::{
     Behind, Calibration, Chain, FactorError, Fit, FitOptions, Kernel, SplitStatistics,
 };
@@ -17,38 +15,35 @@ pub(super) fn held_out(fit: &Fit) -> f64 {
     fit.error_held_out.unwrap_or(fit.error_fit)
 }
 
-/// A fit of every candidate to outputs that are multiplied by factors, where there are any; of some,
-/// where the work is cancelled. One that fails leaves the others.
-pub(super) fn fits(
+/// What fits of a layer to outputs that are multiplied by factors, where there are any, start from.
+pub(super) fn calibrated<'a>(
     model: &Loaded,
     site: &Site,
-    candidates: &[Candidate],
-    (statistics, factors): (&SplitStatistics, Option<&[f64]>),
-    (families, settings): (&Families, &CalibrationSettings),
-    progress: &dyn Progress,
-) -> Vec<Result<Fit, FactorError>> {
-    let kernel = match kernel(model, site, factors) {
-        Ok(kernel) => kernel,
-        Err(error) => return vec![Err(error)],
-    };
-    let calibration = match Calibration::new(&kernel, statistics, settings.fit) {
-        Ok(calibration) => calibration,
-        Err(error) => return vec![Err(error)],
-    };
-    let mut fitters = BTreeMap::new();
-    for candidate in candidates {
-        if let Some(found) = families.find(&candidate.family)
-            && !fitters.contains_key(found.name())
-        {
-            fitters.insert(found.name(), found.fitter(&calibration));
-        }
-    }
-    let left = candidates.iter().take_while(|_| !progress.cancelled());
-    let fits = left.filter_map(|c| match fitters.get(c.family.as_str())? {
-        Ok(fitter) => Some(fitter.fit(c.rank)),
-        Err(error) => Some(Err(error.clone())),
-    });
-    fits.collect()
+    (statistics, factors): (&'a SplitStatistics, Option<&[f64]>),
+    settings: &CalibrationSettings,
+) -> Result<Calibration<'a>, FactorError> {
+    let kernel = kernel(model, site, factors)?;
+    Calibration::new(&kernel, statistics, settings.fit)
+}
+
+/// A fit of every candidate; of some, where the work is cancelled. One that fails leaves the
+/// others. Of one family at a time: its fitter and its fits are dropped before the next.
+pub(super) fn fits<'a>(
+    calibration: &'a Calibration<'a>,
+    candidates: &'a [Candidate],
+    families: &'a Families,
+    progress: &'a dyn Progress,
+) -> impl Iterator<Item = Result<Fit, FactorError>> + 'a {
+    let own = candidates.chunk_by(|a, b| a.family == b.family);
+    own.filter_map(|own| Some((families.find(&own[0].family)?, own)))
+        .flat_map(move |(family, own)| {
+            let left = own.iter().take_while(|_| !progress.cancelled());
+            let fits: Vec<_> = match family.fitter(calibration) {
+                Ok(fitter) => left.map(|c| fitter.fit(c.rank)).collect(),
+                Err(error) => left.map(|_| Err(error.clone())).collect(),
+            };
+            fits
+        })
 }
 
 fn kernel(model: &Loaded, site: &Site, factors: Option<&[f64]>) -> Result<Kernel, FactorError> {
@@ -90,15 +85,20 @@ fn scaled_fit(
     seen: &Seen,
     (families, settings): (&Families, &CalibrationSettings),
 ) -> Result<Option<(Candidate, Fit)>, FactorError> {
+    if candidates.is_empty() {
+        return Ok(None);
+    }
     let (statistics, factors) = (&seen.statistics, seen.factors.as_deref());
     let behind = seen.behind.as_ref().map(|(activation, positions)| Behind {
         activation: *activation,
         positions,
     });
     let how = (families, settings);
-    let fits = fits(model, site, candidates, (statistics, factors), how, &());
+    let most = if behind.is_some() { CONTENDERS } else { 1 };
     let mut contenders: Vec<(f64, &Candidate, Fit)> = Vec::new();
     let mut failed = None;
+    let calibration = calibrated(model, site, (statistics, factors), settings)?;
+    let fits = fits(&calibration, candidates, families, &());
     for (candidate, fit) in candidates.iter().zip(fits) {
         let fit = match fit {
             Ok(fit) => fit,
@@ -112,11 +112,13 @@ fn scaled_fit(
             None => held_out(&fit),
         };
         contenders.push((error, candidate, fit));
+        contenders.sort_by(|a, b| a.0.total_cmp(&b.0));
+        contenders.truncate(most);
     }
+    drop(calibration);
     if let (true, Some(error)) = (contenders.is_empty(), failed) {
         return Err(error);
     }
-    contenders.sort_by(|a, b| a.0.total_cmp(&b.0));
     let Some(behind) = &behind else {
         let Some((_, candidate, mut fit)) = contenders.into_iter().next() else {
             return Ok(None);
@@ -134,7 +136,6 @@ fn scaled_fit(
         return Ok(Some((candidate.clone(), fit)));
     };
     let kernel = kernel(model, site, factors)?;
-    contenders.truncate(CONTENDERS);
     let mut best: Option<(f64, &Candidate, Fit)> = None;
     for (error, candidate, fit) in contenders {
         let Some(family) = families.find(&candidate.family) else {
@@ -174,14 +175,7 @@ fn refit(
         ..settings.clone()
     };
     let one = std::slice::from_ref(candidate);
-    let fits = fits(
-        model,
-        site,
-        one,
-        (&whole, factors),
-        (families, &settings),
-        &(),
-    );
-    let fit = fits.into_iter().next().transpose()?;
+    let calibration = calibrated(model, site, (&whole, factors), &settings)?;
+    let fit = fits(&calibration, one, families, &()).next().transpose()?;
     Ok(fit.map(|fit| fit.chain))
 }

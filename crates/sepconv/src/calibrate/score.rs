@@ -1,5 +1,6 @@
 //! Every candidate of every layer scored: what a planner allocates by.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -9,7 +10,7 @@ use sepconv_passes::{Candidate, Kept, Site};
 use super::CalibrationSettings;
 use super::cache::StatisticsCache;
 use super::collector::Collector;
-use super::fits::{as_they_were, fits, held_out};
+use super::fits::{as_they_were, calibrated, fits, held_out};
 use super::layer::Unfit;
 use super::room::Need;
 use super::sensitivity::sensitivities;
@@ -90,22 +91,23 @@ pub(crate) fn score(
         };
         let patch = site.kernel.group_in() * site.kernel.taps();
         let most = FITTED.iter().find(|f| patch <= f.0).map_or(0, |f| f.1);
-        let chosen = spread(candidates, most);
+        let patches = need.as_ref().is_ok_and(|need| need.patches.is_some());
+        let chosen = match patches {
+            true => lower(candidates, most),
+            false => spread(candidates, most),
+        };
         let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();
-        let how = (&settings.families, &quick);
         let seen = (&statistics, weights.get(&site.node).map(|f| &**f));
-        let fits = fits(model, site, &some, seen, how, progress);
+        let known = calibrated(model, site, seen, &quick).and_then(|calibration| {
+            let mut fits = fits(&calibration, &some, &settings.families, progress);
+            fits.try_fold(Known::default(), |known, fit| Ok(known.with(fit?, &some)))
+        });
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         stage.step(done)?;
-        let mut fits = match fits.into_iter().collect::<Result<Vec<Fit>, _>>() {
-            Ok(fits) => fits,
-            Err(reason) => return Ok(Score::kept(candidates, Kept::Unfitted(reason.to_string()))),
-        };
-        if let Some(factors) = seen.1 {
-            fits.iter_mut()
-                .for_each(|f| as_they_were(&mut f.chain, factors));
+        match known {
+            Ok(known) => Ok(Score::of(candidates, &chosen, (known, seen.1))),
+            Err(reason) => Ok(Score::kept(candidates, Kept::Unfitted(reason.to_string()))),
         }
-        Ok(Score::of(candidates, &chosen, &fits))
     };
     let mut first = 0;
     while first < sites.len() {
@@ -162,6 +164,71 @@ pub(crate) fn spread(candidates: &[Candidate], most: usize) -> Vec<usize> {
     chosen
 }
 
+/// What is known of the candidates that were fitted: of their chains, those to probe with.
+#[derive(Default)]
+struct Known {
+    /// Their errors.
+    errors: Vec<f64>,
+    /// For each of [`PROBED`] the index of the nearest.
+    nearest: [Option<usize>; PROBED.len()],
+    chains: BTreeMap<usize, Chain>,
+}
+
+impl Known {
+    /// With the fit of the next of `candidates`.
+    fn with(mut self, fit: Fit, candidates: &[Candidate]) -> Self {
+        let own = self.errors.len();
+        self.errors.push(held_out(&fit).max(0.0));
+        let errors = &self.errors;
+        let distance = |i: usize, wanted: f64| (errors[i].max(LEAST) / wanted).ln().abs();
+        if candidates.get(own).is_some_and(Candidate::saves) {
+            for (nearest, wanted) in self.nearest.iter_mut().zip(PROBED) {
+                let nearer = |i: usize| distance(own, wanted) < distance(i, wanted);
+                if nearest.is_none_or(nearer) {
+                    *nearest = Some(own);
+                }
+            }
+        }
+        self.chains.insert(own, fit.chain);
+        let nearest = &self.nearest;
+        self.chains.retain(|i, _| nearest.contains(&Some(*i)));
+        self
+    }
+
+    /// Chains to probe with, for outputs that are not multiplied by the factors any more.
+    fn probes(mut self, factors: Option<&[f64]>) -> Vec<Probe> {
+        let mut probed: Vec<usize> = self.nearest.iter().flatten().copied().collect();
+        probed.dedup();
+        let last = |at: usize| !probed[at + 1..].contains(&probed[at]);
+        let probe = |at: usize| {
+            let i = probed[at];
+            let mut chain = match last(at) {
+                true => self.chains.remove(&i)?,
+                false => self.chains.get(&i)?.clone(),
+            };
+            if let Some(factors) = factors {
+                as_they_were(&mut chain, factors);
+            }
+            let error = self.errors[i];
+            Some(Probe { error, chain })
+        };
+        (0..probed.len()).filter_map(probe).collect()
+    }
+}
+
+/// As [`spread`], over the lower half of every family's ranks: where patches are kept as they are
+/// a fit takes time as its rank, and the ranks at about half of the layer's MACs are known best.
+fn lower(candidates: &[Candidate], most: usize) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    let mut first = 0;
+    for family in candidates.chunk_by(|a, b| a.family == b.family) {
+        let half = &family[..family.len().div_ceil(2)];
+        chosen.extend(spread(half, most).into_iter().map(|i| first + i));
+        first += family.len();
+    }
+    chosen
+}
+
 impl Score {
     /// Of a layer that stays.
     fn kept(candidates: &[Candidate], kept: Kept) -> Self {
@@ -172,38 +239,41 @@ impl Score {
         }
     }
 
-    /// From the fits of the candidates `chosen`, rising.
-    fn of(candidates: &[Candidate], chosen: &[usize], fits: &[Fit]) -> Self {
-        let known: Vec<f64> = fits.iter().map(|f| held_out(f).max(0.0)).collect();
-        let nearest = |wanted: f64| {
-            let distance = |i: &usize| (known[*i].max(LEAST) / wanted).ln().abs();
-            let all = (0..known.len()).filter(|i| candidates[chosen[*i]].saves());
-            all.min_by(|a, b| distance(a).total_cmp(&distance(b)))
+    /// From what is known of the candidates `chosen`, rising, whose outputs were multiplied by
+    /// factors.
+    fn of(
+        candidates: &[Candidate],
+        chosen: &[usize],
+        (known, factors): (Known, Option<&[f64]>),
+    ) -> Self {
+        let errors = &known.errors;
+        let rank = |i: usize| candidates[i].rank as f64;
+        let log = |at: usize| errors[at].max(LEAST).ln();
+        // On the line in the logarithm through the fits `low` and `high`.
+        let line = |i: usize, low: usize, high: usize| {
+            let (from, to) = (rank(chosen[low]), rank(chosen[high]));
+            let share = (rank(i) - from) / (to - from).max(1.0);
+            (log(low) + share * (log(high) - log(low))).exp()
         };
-        let mut probed: Vec<usize> = PROBED.iter().filter_map(|e| nearest(*e)).collect();
-        probed.dedup();
-        let probe = |i: usize| Probe {
-            error: known[i],
-            chain: fits[i].chain.clone(),
-        };
+        let alike = |at: usize, i: usize| candidates[chosen[at]].family == candidates[i].family;
         let between = |i: usize| {
             let after = chosen.partition_point(|c| *c < i);
-            match chosen.get(after) {
-                Some(c) if *c == i => known[after],
-                // The ends of a family are fitted: both neighbours are of the same one.
-                Some(_) if after > 0 => {
-                    let rank = |i: usize| candidates[i].rank as f64;
-                    let (low, high) = (rank(chosen[after - 1]), rank(chosen[after]));
-                    let share = (rank(i) - low) / (high - low).max(1.0);
-                    let log = |at: usize| known[at].max(LEAST).ln();
-                    (log(after - 1) + share * (log(after) - log(after - 1))).exp()
-                }
-                _ => f64::INFINITY,
+            let before = after.checked_sub(1).filter(|at| alike(*at, i));
+            match (before, chosen.get(after)) {
+                (_, Some(c)) if *c == i => errors[after],
+                // The first of a family is fitted.
+                (Some(low), Some(_)) if alike(after, i) => line(i, low, after),
+                (Some(last), _) => match last.checked_sub(1).filter(|at| alike(*at, i)) {
+                    Some(low) => line(i, low, last).min(errors[last]),
+                    None => errors[last],
+                },
+                (None, _) => f64::INFINITY,
             }
         };
+        let errors = (0..candidates.len()).map(between).collect();
         Self {
-            probes: probed.into_iter().map(probe).collect(),
-            errors: (0..candidates.len()).map(between).collect(),
+            probes: known.probes(factors),
+            errors,
             kept: None,
         }
     }
@@ -247,11 +317,11 @@ mod tests {
             rounds: 0,
         };
         // e^(-rank / 2), which is a line in the logarithm.
-        let fits: Vec<Fit> = chosen
-            .iter()
-            .map(|i| fit((-0.5 * all[*i].rank as f64).exp()))
-            .collect();
-        let score = Score::of(&all, &chosen, &fits);
+        let some: Vec<Candidate> = chosen.iter().map(|i| all[*i].clone()).collect();
+        let errors = some.iter().map(|c| (-0.5 * c.rank as f64).exp());
+        let known = errors.fold(Known::default(), |known, e| known.with(fit(e), &some));
+        assert!(known.chains.len() <= PROBED.len());
+        let score = Score::of(&all, &chosen, (known, None));
         for (candidate, error) in all.iter().zip(&score.errors) {
             let expected = (-0.5 * candidate.rank as f64).exp();
             assert!(
@@ -260,5 +330,26 @@ mod tests {
             );
         }
         assert_eq!(score.probes.len(), 3);
+    }
+
+    #[test]
+    fn errors_beyond_the_last_fit_of_a_family_go_on_as_they_fell() {
+        let all: Vec<Candidate> = (1..=9)
+            .map(|r| candidate("dw-pw", r))
+            .chain([candidate("channel", 4)])
+            .collect();
+        let chosen = lower(&all, 2);
+        assert_eq!(chosen, [0, 4, 9]);
+        let known = |errors: &[f64]| Known {
+            errors: errors.to_vec(),
+            ..Known::default()
+        };
+        let falling = Score::of(&all, &chosen, (known(&[0.8, 0.2, 0.5]), None)).errors;
+        assert!(
+            (falling[8] - 0.05).abs() < 1e-12 && falling[9] == 0.5,
+            "{falling:?}"
+        );
+        let rising = Score::of(&all, &chosen, (known(&[0.2, 0.8, 0.5]), None)).errors;
+        assert_eq!(rising[8], 0.8);
     }
 }
