@@ -143,6 +143,20 @@ fn wide_patches_are_fitted_in_the_space_of_their_positions() {
     }
 }
 
+/// Filters of 320 unknowns an output, whose systems are not formed.
+#[test]
+fn many_filters_of_an_output_are_fitted_by_products() {
+    let shape = KernelShape::new(6, 12, 1, [40]).unwrap();
+    let kernel = kernel(&shape, 4);
+    let [dense, kept] = both(&kernel, &[60], 50, false);
+    let [(_, error), (chain, other)] = [&dense, &kept].map(|s| fitted(&kernel, s, "pw-dw", 8));
+    assert!(other <= 1.1 * error + 1e-6, "{other} {error}");
+    let free = family("pw-dw").unwrap().factor(&kernel).unwrap();
+    let free = kept.fit.score(&free.chain(8).unwrap()).unwrap();
+    assert!(other < 0.5 * free, "{other} {free}");
+    assert!((dense.fit.score(&chain).unwrap() - other).abs() < 1e-8);
+}
+
 #[test]
 fn neither_threads_nor_how_positions_are_pushed_change_a_byte() {
     let shape = KernelShape::new(12, 24, 2, [5, 5]).unwrap();

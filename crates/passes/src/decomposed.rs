@@ -84,3 +84,41 @@ impl Decomposed {
         factored.chain(rank).map_err(failed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use sepconv_analysis::constants::Sight;
+    use sepconv_analysis::{Assumptions, Pins, Shapes};
+    use sepconv_factor::family;
+
+    use super::*;
+    use crate::survey::Order;
+    use crate::testing::conv;
+
+    #[test]
+    fn those_of_a_large_kernel_are_made_again_and_are_the_same() {
+        // Of 1,065,024 weights and of 9,216.
+        for (channels, kept) in [(344, false), (32, true)] {
+            let graph = conv(channels, channels, 1, 1);
+            let (node, _) = graph.operators().next().unwrap();
+            let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+            let site = Site::of(&graph, node, &shapes, Sight::Plain);
+            let site = site.unwrap().unwrap();
+            let mut all = Decomposed::new(&graph, &site, &Order::Best.into());
+            let factored = || {
+                let kernel = site.weights(&graph).unwrap();
+                family("dw-pw").unwrap().factor(&kernel).unwrap()
+            };
+            all.push("dw-pw", factored());
+            assert_eq!(all.families[0].1.get().is_some(), kept);
+            let expected = factored().chain(2).unwrap();
+            let first = all.chain(&site, "dw-pw", 2).unwrap();
+            assert!(first == expected, "{channels}");
+            assert!(all.families[0].1.get().is_some());
+            assert!(all.chain(&site, "dw-pw", 2).unwrap() == expected);
+            let unknown = all.chain(&site, "cp", 2).unwrap_err();
+            assert!(unknown.to_string().contains("does not apply"), "{unknown}");
+        }
+    }
+}

@@ -185,7 +185,11 @@ impl<'a> DepthwiseSolver<'a> {
         let gram: Vec<f64> = rows.collect();
 
         let apply = |x: &[f64], out: &mut [f64]| {
-            let x = aligned(x, inner, rank, outer);
+            let x = match inner {
+                // [outer, rank]: the filters of the one channel side by side.
+                1 => dense::transposed(x, rank, outer),
+                _ => aligned(x, inner, rank, outer),
+            };
             let gram = &gram;
             out.par_chunks_mut(rank * outer)
                 .enumerate()
@@ -195,6 +199,10 @@ impl<'a> DepthwiseSolver<'a> {
                         seen.fill(0.0);
                         for s in 0..outer {
                             let c = &self.problem.pair(t, s)[i * inner..][..inner];
+                            if let [c] = c {
+                                axpy(&mut seen, *c, &x[s * rank..][..rank]);
+                                continue;
+                            }
                             for (l, seen) in seen.chunks_exact_mut(inner).enumerate() {
                                 let x = &x[(l * outer + s) * inner..][..inner];
                                 seen.iter_mut()
