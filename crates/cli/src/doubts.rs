@@ -1,19 +1,13 @@
 //! What is odd about data, told before the work.
 
 use sepconv::targets::Target;
-use sepconv::{DataSource, DataWarning, Loaded, Settings, Source};
+use sepconv::{DataSource, DataWarning, Loaded, Settings};
 
 use crate::output::Output;
 
 /// Tells of the data that settings name.
 pub fn of_settings(out: &Output, model: &std::path::Path, settings: &Settings) {
-    let calib = settings.calibration.as_ref().map(|c| &c.source);
-    let calib = calib.and_then(|source| match source {
-        Source::Data(data) => Some(data),
-        Source::Pictures(_) => None,
-    });
-    let given = calib.into_iter().chain(&settings.closing);
-    let sources: Vec<&DataSource> = given.chain(&settings.eval).collect();
+    let sources: Vec<&DataSource> = settings.sources().collect();
     if out.is_quiet() || sources.is_empty() {
         return;
     }

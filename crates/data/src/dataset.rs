@@ -48,6 +48,8 @@ pub struct Dataset {
     source: Source,
     samples: Vec<Vec<usize>>,
     rows: Vec<usize>,
+    /// Samples that were drawn, before one part of them was taken.
+    drawn: usize,
     labels: Option<Vec<i64>>,
     target: Option<Target>,
     fixed_batch: Option<usize>,
@@ -110,13 +112,14 @@ impl Dataset {
                 path: path.to_path_buf(),
             });
         }
-        let rows = selected(source.rows(), request);
+        let (rows, drawn) = selected(source.rows(), request);
         Ok(Self {
             path: path.to_path_buf(),
             samples: source.samples(&rows)?,
             source,
             labels: found.map(|all| rows.iter().map(|&r| all[r]).collect()),
             rows,
+            drawn,
             target,
             fixed_batch,
         })
@@ -166,12 +169,13 @@ impl Dataset {
             return Err(DataError::Unlabelled { path });
         }
         let source = Source::Arrays(feeds);
-        let rows = selected(rows, request);
+        let (rows, drawn) = selected(rows, request);
         Ok(Self {
             path,
             samples: source.samples(&rows)?,
             source,
             rows,
+            drawn,
             labels: None,
             target: None,
             fixed_batch,
@@ -200,6 +204,12 @@ impl Dataset {
     #[must_use]
     pub fn selected(&self) -> &[usize] {
         &self.rows
+    }
+
+    /// Whether samples that were drawn are left out, because they are in the other part.
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        self.rows.len() < self.drawn
     }
 
     /// The labels of the selected samples, each an output index.
@@ -324,10 +334,11 @@ impl Source {
     }
 }
 
-/// The rows of a source that a request asks for, rising.
-fn selected(rows: usize, request: &Request) -> Vec<usize> {
+/// The rows of a source that a request asks for, rising, and the number that were drawn.
+fn selected(rows: usize, request: &Request) -> (Vec<usize>, usize) {
     let drawn = draw(rows, request.max_samples, request.seed);
-    request.part.of(drawn, request.seed)
+    let count = drawn.len();
+    (request.part.of(drawn, request.seed), count)
 }
 
 type Opened = (Source, Option<Vec<i64>>, Option<Target>);

@@ -4,19 +4,13 @@ use std::ffi::CString;
 
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
-use sepconv::{DataSource, DataWarning, Loaded, Settings, Source};
+use sepconv::{DataSource, DataWarning, Loaded, Settings};
 
 use crate::work::Failure;
 
 /// What is odd about the data that settings name, a sentence each.
 pub fn of(settings: &Settings, model: impl FnOnce() -> Result<Loaded, Failure>) -> Vec<String> {
-    let calib = settings.calibration.as_ref().map(|c| &c.source);
-    let calib = calib.and_then(|source| match source {
-        Source::Data(data) => Some(data),
-        Source::Pictures(_) => None,
-    });
-    let given = calib.into_iter().chain(&settings.closing);
-    let sources: Vec<&DataSource> = given.chain(&settings.eval).collect();
+    let sources: Vec<&DataSource> = settings.sources().collect();
     if sources.is_empty() {
         return Vec::new();
     }

@@ -164,7 +164,7 @@ pub(crate) fn widened(settings: &Settings) -> Settings {
 /// # Errors
 /// [`Error::Data`] where the data do not fit.
 pub(crate) fn shaped<'a>(model: &'a Loaded, settings: &Settings) -> Result<Cow<'a, Loaded>, Error> {
-    let shaped = model.shaped_by(settings.data())?;
+    let shaped = model.shaped_by(settings.sources())?;
     Ok(shaped.map_or(Cow::Borrowed(model), Cow::Owned))
 }
 

@@ -1,6 +1,6 @@
 //! The original's outputs on some inputs, run once for all that is compared with it.
 
-use sepconv_data::{Labels, Part, SyntheticKind};
+use sepconv_data::{Dataset, Labels, SyntheticKind};
 use sepconv_ir::Tensor;
 
 use crate::calibrate::Source;
@@ -66,11 +66,22 @@ impl Reference {
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let calibration = settings.calibration.as_ref();
+        let open = |data: &DataSource| data.open(original, Labels::Ignore);
         let inputs = match calibration.map(|c| &c.source) {
-            Some(Source::Data(data)) => Inputs::test(original, data)?,
+            Some(Source::Data(data)) => {
+                let test = open(&data.of_part(data.part.test()))?;
+                // Of a few samples all are in both parts.
+                let kind = match test.is_split() {
+                    true => ComparedOn::Test,
+                    false => ComparedOn::Calibration,
+                };
+                Inputs::of_data(original, test, kind)?
+            }
             _ => match (&settings.closing, &settings.eval) {
-                (Some(data), _) => Inputs::of_data(original, data, ComparedOn::Test)?,
-                (None, Some(data)) => Inputs::of_data(original, data, ComparedOn::Evaluation)?,
+                (Some(data), _) => Inputs::of_data(original, open(data)?, ComparedOn::Test)?,
+                (None, Some(data)) => {
+                    Inputs::of_data(original, open(data)?, ComparedOn::Evaluation)?
+                }
                 (None, None) => {
                     let runs = synthetic_runs(original.cost.macs, 1);
                     Inputs::random(original, settings, runs, SyntheticKind::Normal)?
@@ -131,22 +142,9 @@ impl Inputs {
         })
     }
 
-    /// The test part of data that the rest of is fitted to.
-    fn test(original: &Loaded, data: &DataSource) -> Result<Self, Error> {
-        let part = data.part.test();
-        let samples =
-            |part| Ok::<_, Error>(data.of_part(part).open(original, Labels::Ignore)?.len());
-        let kind = match part {
-            // Of a few samples all are in both parts.
-            Part::Test { .. } if samples(part)? < samples(Part::Whole)? => ComparedOn::Test,
-            _ => ComparedOn::Calibration,
-        };
-        Self::of_data(original, &data.of_part(part), kind)
-    }
-
     /// Batches spread over a data set: as many as time and memory allow.
-    fn of_data(original: &Loaded, data: &DataSource, kind: ComparedOn) -> Result<Self, Error> {
-        let samples = Samples::of(original, data.open(original, Labels::Ignore)?)?;
+    fn of_data(original: &Loaded, data: Dataset, kind: ComparedOn) -> Result<Self, Error> {
+        let samples = Samples::of(original, data)?;
         let n = samples.batches();
         let rows = samples.rows();
         let by_macs = MOST_MACS / original.cost.macs.max(1);

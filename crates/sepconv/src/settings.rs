@@ -208,15 +208,15 @@ impl Settings {
     /// # Errors
     /// [`Error::Data`] where the data can't be read or do not fit.
     pub fn shaped(&self, model: Loaded) -> Result<Loaded, Error> {
-        Ok(model.shaped_by(self.data())?.unwrap_or(model))
+        Ok(model.shaped_by(self.sources())?.unwrap_or(model))
     }
 
-    /// The data that shapes, figures and times are for: what the layers are fitted to, else what
-    /// models are evaluated on.
-    pub(crate) fn data(&self) -> Option<&DataSource> {
+    /// The data that are named, those that the layers are fitted to first, then those that models
+    /// are measured on. Shapes, figures and times are for the first.
+    pub fn sources(&self) -> impl Iterator<Item = &DataSource> {
         let calibration = self.calibration.as_ref();
         let fitted = calibration.and_then(|c| c.source.data());
-        fitted.or(self.closing.as_ref()).or(self.eval.as_ref())
+        fitted.into_iter().chain(&self.closing).chain(&self.eval)
     }
 
     /// What the layers are fitted to: the data given, or what stands in for them; `None`: the
