@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use sepconv::report::{CommandReport, FILES};
+use sepconv_report::{CommandReport, FILES};
 
 use crate::output::Output;
 

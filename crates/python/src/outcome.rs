@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use sepconv::{Report, SavedPlan, Settings};
+use sepconv::{SavedPlan, Settings};
+use sepconv_report::Report;
 
 use crate::refused;
 
