@@ -22,7 +22,7 @@ use crate::runner::{to_data_type, to_tensor};
 /// Share of the variance that the channels of a picture have in common.
 const COMMON: f64 = 0.9;
 
-/// Pull towards the original weight, see [`FitOptions::ridge`]. Measured: docs/accuracy.md.
+/// Pull towards the original weight, see [`FitOptions::ridge`]. Measured: docs/decisions/0011.
 const RIDGE: f64 = 0.1;
 
 /// Output positions per layer.
