@@ -20,7 +20,7 @@ use crate::surveyed_model::SurveyedModel;
 /// Share of the variance that the channels of a picture have in common.
 const COMMON: f64 = 0.9;
 
-/// Pull towards the original weight, see [`FitOptions::ridge`]. Measured: docs/accuracy.md.
+/// Pull towards the original weight, see [`FitOptions::ridge`]. Measured: docs/decisions/0011.
 const RIDGE: f64 = 0.1;
 
 /// Output positions per layer.

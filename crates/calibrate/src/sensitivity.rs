@@ -6,7 +6,7 @@
 //! alone (`Relu`, `LeakyRelu`) go along with any positive factor, those with a ceiling do not.
 //!
 //! Outputs of classes are left alone: the information is that of small steps and of the few samples
-//! that the network is not sure of, and what it gained there is mixed (docs/accuracy.md).
+//! that the network is not sure of, and what it gains there is mixed (docs/decisions/0002).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -208,7 +208,7 @@ fn chosen(model: &Loaded, samples: &Samples, calibration: &CalibrationSettings) 
 
 /// Fourth roots, relative to their mean, not too small: half-way, in logarithms, between channels
 /// that count as the outputs do and channels that count alike. The information is that of few samples and
-/// of small steps; the square root itself gained less (docs/accuracy.md).
+/// of small steps; the square root itself gains less (docs/decisions/0002).
 fn factors(squares: &[f64]) -> Option<Vec<f64>> {
     let mean = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
     if !(mean > 0.0 && mean.is_finite()) {

@@ -1,4 +1,4 @@
-//! What commands write, and what they must not overwrite.
+//! Files that commands write, and those that they must not overwrite.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What was done, for Python.
+//! The outcome of a run, for Python.
 
 use std::path::PathBuf;
 

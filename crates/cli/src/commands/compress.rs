@@ -65,7 +65,7 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     Ok(())
 }
 
-/// What was asked for, or what is usual for the model and the data.
+/// The budget that was asked for, or the usual one for the model and the data.
 fn budget(args: &CompressArgs, settings: &Settings) -> Result<Budget> {
     let asked = [
         args.rank.map(Budget::Rank),
