@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::chain::Stage;
+use crate::chain::{Chain, Stage};
 use crate::error::FactorError;
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -50,7 +50,20 @@ impl Channel {
     }
 }
 
-/// The product of validated stages (see [`crate::Chain::compose`]); `groups` of the result is
+impl Chain {
+    /// Multiplies the chain back into the one kernel it stands for, in f64: the oracle of every
+    /// family's tests. The result has as many groups as the stages have in common.
+    ///
+    /// # Errors
+    /// [`FactorError::Chain`] where the stages do not fit together, [`FactorError::NonFinite`]
+    /// where the product overflows.
+    pub fn compose(&self) -> Result<Kernel, FactorError> {
+        self.validate()?;
+        compose(&self.stages)
+    }
+}
+
+/// The product of validated stages (see [`Chain::compose`]); `groups` of the result is
 /// the greatest common divisor of the stages' groups, which every stage respects.
 pub(crate) fn compose(stages: &[Stage]) -> Result<Kernel, FactorError> {
     let (Some(first), Some(last)) = (stages.first(), stages.last()) else {
@@ -253,7 +266,7 @@ fn gcd(a: usize, b: usize) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::chain::{Chain, Role, StageShape};
+    use crate::chain::{Role, StageShape};
 
     fn stage(role: Role, kernel: KernelShape, axes: [bool; 2], weight: Vec<f64>) -> Stage {
         let shape = StageShape {

@@ -1,6 +1,6 @@
 //! The errors of this crate. Each variant's documentation says whose fault it is.
 
-use crate::family::Skip;
+use crate::skip::Skip;
 
 /// Why a shape, a kernel or a chain was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -38,18 +38,23 @@
 //! ```
 
 mod activation;
+mod alternation;
 mod chain;
 mod compose;
 mod error;
+mod factored;
 pub mod families;
 mod family;
 mod fit;
 mod kernel;
 pub mod linalg;
 mod metric;
+mod once;
 mod patches;
+mod post_activation;
 mod rows;
 mod shape;
+mod skip;
 mod slice_svd;
 mod spectrum;
 mod statistics;
@@ -60,12 +65,16 @@ pub use chain::{
     transposed_chain_macs, validate_stages,
 };
 pub use error::FactorError;
-pub use family::{Decomposition, Factored, RankRange, Skip, families, family};
-pub use fit::{Behind, Calibration, Fit, FitOptions, Fitter, Positions};
+pub use factored::Factored;
+pub use families::{families, family};
+pub use family::{Decomposition, RankRange};
+pub use fit::{Calibration, Fit, FitOptions, Fitter};
 pub use kernel::Kernel;
 pub use metric::Metric;
 pub use patches::{ConvGeometry, gather_outputs, sample_positions};
+pub use post_activation::{Behind, Positions};
 pub use shape::KernelShape;
+pub use skip::Skip;
 pub use spectrum::Spectrum;
 pub use statistics::{
     PositionSampler, SplitStatistics, SplitStatisticsBuilder, Statistics, StatisticsBuilder,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::Chain;
 use crate::error::FactorError;
-use crate::family::Factored;
+use crate::factored::Factored;
 use crate::kernel::Kernel;
 use crate::linalg::cholesky::Cholesky;
 use crate::shape::KernelShape;

@@ -17,18 +17,22 @@
 
 use std::sync::OnceLock;
 
+use crate::alternation::Alternation;
 use crate::chain::StageShape;
 use crate::error::FactorError;
+use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
 use crate::families::tucker::skip_between_pointwise;
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
+use crate::family::{Decomposition, RankRange, check_rank};
 use crate::fit::{
-    Alternation, Calibration, DepthwiseSolver, Fitter, Front, GroupSolver, Problem, Target,
-    Weights, Whitening, feature_basis, made_once, slice_components,
+    Calibration, DepthwiseSolver, Fitter, Front, GroupSolver, Problem, Target, Weights, Whitening,
+    feature_basis, slice_components,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
+use crate::once::made_once;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 
 /// The family `cp`, see the head of `families/cp.rs`: pointwise, depthwise on R channels a group,
 /// pointwise. Astrid and Lee 2017.

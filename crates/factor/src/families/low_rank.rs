@@ -11,14 +11,17 @@
 //!   (arXiv 1505.06798), section 3.1, the fit.
 //! - **Optional**: it is not separable, and left out unless it is asked for.
 
+use crate::alternation::Alternation;
 use crate::chain::StageShape;
 use crate::error::FactorError;
+use crate::factored::Factored;
 use crate::families::channel::{Rows, Solver};
 use crate::families::grouped::{Grouped, rank_step};
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
-use crate::fit::{Alternation, Calibration, Fitter};
+use crate::family::{Decomposition, RankRange, check_rank};
+use crate::fit::{Calibration, Fitter};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 
 /// The family `lowrank`, see the head of `families/low_rank.rs`: pointwise `[g*R, Ci/g, 1]`,
 /// then pointwise `[Co, R, 1]`. Denton et al. 2014.

@@ -11,12 +11,15 @@
 //!   stage is pure overhead.
 //! - **Source**: Guo et al., Network Decoupling, BMVC 2018 (arXiv 1808.05517), PW+DW.
 
-use crate::chain::{Chain, Stage, StageShape};
+use crate::alternation::Alternation;
+use crate::chain::{Chain, StageShape};
 use crate::error::FactorError;
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
-use crate::fit::{Alternation, Calibration, Fitter, PerOutputSolver};
+use crate::factored::Factored;
+use crate::family::{Decomposition, RankRange, check_rank};
+use crate::fit::{Calibration, Fitter, PerOutputSolver};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 use crate::slice_svd::{SliceBy, SliceSvd};
 use crate::spectrum::Spectrum;
 
@@ -88,16 +91,12 @@ impl Factored for Factors {
     fn chain(&self, rank: usize) -> Result<Chain, FactorError> {
         let shapes = PointwiseFirst.stages(self.0.kernel().shape(), rank)?;
         let weights = [self.0.mixing_by_slice(rank), self.0.filters(rank)];
-        Ok(Chain {
-            family: PointwiseFirst.name(),
+        Ok(Chain::of_weights(
+            PointwiseFirst.name(),
             rank,
-            stages: shapes
-                .into_iter()
-                .zip(weights)
-                .map(|(shape, weight)| Stage { shape, weight })
-                .collect(),
-            bias: None,
-        })
+            shapes,
+            weights,
+        ))
     }
 }
 

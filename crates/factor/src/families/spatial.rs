@@ -12,17 +12,19 @@
 //! - **Source**: Jaderberg et al. 2014 (arXiv 1405.3866), scheme 2; data-free as Tai et al. 2016
 //!   (arXiv 1511.06067).
 
+use crate::alternation::Alternation;
 use crate::chain::{Role, StageShape};
 use crate::error::FactorError;
+use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
+use crate::family::{Decomposition, RankRange, check_rank};
 use crate::fit::{
-    Alternation, Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights,
-    feature_basis,
+    Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights, feature_basis,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 
 /// The family `spatial`, see the head of `families/spatial.rs`: `[g*R, Ci/g, kh, 1]`, then
 /// `[Co, R, 1, kw]`. Jaderberg et al. 2014.

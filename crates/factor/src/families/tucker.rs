@@ -14,17 +14,20 @@
 //!   and `(G, P)` (reduced-rank regression, in closed form).
 //! - **Source**: Kim et al. 2016 (arXiv 1511.06530).
 
+use crate::alternation::Alternation;
 use crate::chain::StageShape;
 use crate::error::FactorError;
+use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
+use crate::family::{Decomposition, RankRange, check_rank};
 use crate::fit::{
-    Alternation, Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights,
-    feature_basis, reduced_rank,
+    Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights, feature_basis,
+    reduced_rank,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 
 /// The family `tucker`, see the head of `families/tucker.rs`: pointwise, `[g*Rout, Rin, taps]`,
 /// pointwise. Kim et al. 2016.

@@ -3,10 +3,11 @@
 
 use rayon::prelude::*;
 
-use super::driver::{GroupSolver, Weights};
+use super::calibration::Target;
+use super::dual;
 use super::front::slice_components;
 use super::problem::{DIRECT, Problem, Ridge, Seen, feature_factors, jitter};
-use super::{Target, dual, factored};
+use super::solver::{GroupSolver, Weights};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::conjugate::{self, Limits};
@@ -75,7 +76,7 @@ impl<'a> DepthwiseSolver<'a> {
                 }
             });
         let mut mixture = self.filtered_cross(filters, rank);
-        factored(&gram, width)?.solve(&mut mixture);
+        Cholesky::regularised(&gram, width)?.solve(&mut mixture);
         Ok(mixture)
     }
 
@@ -124,7 +125,7 @@ impl<'a> DepthwiseSolver<'a> {
                     row[q] += seen.ridge.between(i, q / rank, inner) * dot(of(r), of(q));
                 }
             });
-            factored(&gram, width)?.solve(&mut mixture);
+            Cholesky::regularised(&gram, width)?.solve(&mut mixture);
             return Ok(mixture);
         }
         let own: Vec<Vec<f64>> = (0..inner)
@@ -175,7 +176,7 @@ impl<'a> DepthwiseSolver<'a> {
         dense::product(&mut gram, false, u.transpose(), u);
         let blocks = (0..inner).map(|i| {
             let rows = (0..rank).flat_map(|k| &gram[(i * rank + k) * width + i * rank..][..rank]);
-            factored(&rows.copied().collect::<Vec<f64>>(), rank)
+            Cholesky::regularised(&rows.copied().collect::<Vec<f64>>(), rank)
         });
         let blocks: Vec<Cholesky> = blocks.collect::<Result<_, _>>()?;
         // [i, k, l, j]: channels side by side.
@@ -260,7 +261,7 @@ impl<'a> DepthwiseSolver<'a> {
             pairs.map(|(r, q)| dot(of(r), of(q))).collect::<Vec<f64>>()
         };
         let own: Vec<Vec<f64>> = (0..inner).map(own).collect();
-        let blocks = own.iter().map(|block| factored(block, rank));
+        let blocks = own.iter().map(|block| Cholesky::regularised(block, rank));
         let blocks: Vec<Cholesky> = blocks.collect::<Result<_, _>>()?;
         // What the ridge is multiplied by where it ties different channels, `[width, width]`.
         let tied = match &seen.ridge {

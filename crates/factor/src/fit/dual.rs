@@ -5,7 +5,6 @@
 //! `v (C + eps I)^-1 = (v - v X^T K^-1 X) / eps`. Its rounding is that of `K` times `1 / eps`; each
 //! step of iterative refinement takes off as many digits as the first solution had.
 
-use super::factored;
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
@@ -95,12 +94,12 @@ pub(crate) fn solve_blocks(
     Ok(())
 }
 
-/// [`factored`] of a ridge's block, with `jitter` on its diagonal.
+/// [`Cholesky::regularised`] of a ridge's block, with `jitter` on its diagonal.
 pub(crate) fn block(
     mut matrix: Vec<f64>,
     order: usize,
     jitter: f64,
 ) -> Result<Cholesky, FactorError> {
     dense::add_to_diagonal(&mut matrix, order, jitter);
-    factored(&matrix, order)
+    Cholesky::regularised(&matrix, order)
 }

@@ -5,13 +5,14 @@ use std::sync::OnceLock;
 
 use faer::MatRef;
 
+use super::calibration::Target;
 use super::problem::{Problem, Ridge, Seen};
-use super::{Target, factored, made_once};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::conjugate::{self, Limits};
 use crate::linalg::dense::{self, axpy};
 use crate::linalg::{eigen, gram};
+use crate::once::made_once;
 
 const LIMITS: Limits = Limits {
     iterations: 8,
@@ -35,8 +36,8 @@ pub(crate) struct Whitening {
 impl Whitening {
     pub fn new(problem: &Problem) -> Result<Self, FactorError> {
         let metric = problem.inner_metric();
-        let inner = factored(&metric, problem.inner)?;
-        let outer = factored(&problem.outer_metric(), problem.outer)?;
+        let inner = Cholesky::regularised(&metric, problem.inner)?;
+        let outer = Cholesky::regularised(&problem.outer_metric(), problem.outer)?;
         Ok(Self {
             metric,
             inner,
@@ -419,7 +420,7 @@ impl<'a> Front<'a> {
     ) -> Result<(), FactorError> {
         let Problem { inner, outer, .. } = *self.problem;
         let features = front.len() / inner;
-        let mixed = factored(mixed, features)?;
+        let mixed = Cholesky::regularised(mixed, features)?;
         let precondition = |x: &[f64], out: &mut [f64]| {
             let mut turned = dense::transposed(x, features, inner);
             mixed.solve(&mut turned);
@@ -441,7 +442,7 @@ impl<'a> Front<'a> {
         let mut gram = vec![0.0; features * features];
         dense::product(&mut gram, false, rows, rows.transpose());
         let mut turned = dense::transposed(front, features, inner);
-        factored(&gram, features)?.solve_lower(&mut turned);
+        Cholesky::regularised(&gram, features)?.solve_lower(&mut turned);
         front.copy_from_slice(&dense::transposed(&turned, inner, features));
         self.whitening.inner.divide(front);
         Ok(())

@@ -4,12 +4,13 @@ mod by_positions;
 
 use rayon::prelude::*;
 
+use super::calibration::Target;
 use super::depthwise::orthonormalise;
-use super::driver::{GroupSolver, Weights};
 use super::front::{Whitening, slice_components};
 use super::problem::{DIRECT as FORMED, Problem, Ridge, Seen, jitter};
-use super::{Target, factored};
+use super::solver::{GroupSolver, Weights};
 use crate::error::FactorError;
+use crate::linalg::cholesky::Cholesky;
 use crate::linalg::conjugate::{self, Limits};
 use crate::linalg::dense::{self, dot};
 
@@ -93,7 +94,7 @@ impl<'a> PerOutputSolver<'a> {
             }
             let mut rhs = vec![0.0; order];
             self.towards(first + index, d, &mut rhs);
-            factored(&matrix, order)?.solve(&mut rhs);
+            Cholesky::regularised(&matrix, order)?.solve(&mut rhs);
             x.copy_from_slice(&rhs);
         }
         Ok(())
@@ -233,7 +234,7 @@ impl<'a> PerOutputSolver<'a> {
         for (index, (system, d)) in parts.enumerate() {
             let own = &mixtures[index * rank * inner..][..rank * inner];
             self.tops(first + index, own, d);
-            factored(system, order)?.solve(d);
+            Cholesky::regularised(system, order)?.solve(d);
         }
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use rayon::prelude::*;
 
 use super::dual::Dual;
-use super::factored;
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
@@ -14,7 +13,7 @@ use crate::rows::Rows;
 /// Order up to which a system of features behind a front is formed, whatever the positions.
 pub(crate) const DIRECT: usize = 256;
 
-/// What `factored` adds to a diagonal, as a share of its mean.
+/// What [`Cholesky::regularised`] adds to a diagonal, as a share of its mean.
 const JITTER: f64 = 1e-11;
 
 /// Minimise `tr(We C We^T) - 2 tr(We B^T)` over maps `We` `[outputs, inner, outer]` of a
@@ -336,7 +335,7 @@ impl Problem {
         }
         let (matrix, cross) = self.reduced(front, features)?.dense()?;
         let mut best = cross.clone();
-        factored(&matrix, features * outer)?.solve(&mut best);
+        Cholesky::regularised(&matrix, features * outer)?.solve(&mut best);
         Ok((cross, best))
     }
 
@@ -356,7 +355,7 @@ impl Problem {
         let jitter = jitter(dense::dot(&half, front), features);
         let mut ridge = self.reduced_ridge(&seen.ridge, front, features);
         dense::add_to_diagonal(&mut ridge, features, jitter);
-        let ridge = factored(&ridge, features)?;
+        let ridge = Cholesky::regularised(&ridge, features)?;
         let by_column = |rows: &[f64], work: &dyn Fn(&mut [f64])| {
             let mut turned = dense::transposed(rows, features, rows.len() / features);
             work(&mut turned);
@@ -443,7 +442,7 @@ fn pairs_of(seen: &Seen, outer: usize) -> Result<Vec<f64>, FactorError> {
     Ok(pairs)
 }
 
-/// What [`factored`] adds at first to the diagonal of a matrix of that trace.
+/// What [`Cholesky::regularised`] adds at first to the diagonal of a matrix of that trace.
 pub(crate) fn jitter(trace: f64, order: usize) -> f64 {
     JITTER * trace / order.max(1) as f64
 }
@@ -451,6 +450,6 @@ pub(crate) fn jitter(trace: f64, order: usize) -> f64 {
 /// Factors of the covariance of every feature over the taps.
 pub(crate) fn feature_factors(problem: &Problem) -> Result<Vec<Cholesky>, FactorError> {
     let features = (0..problem.inner).into_par_iter();
-    let factors = features.map(|i| factored(&problem.feature(i), problem.outer));
+    let factors = features.map(|i| Cholesky::regularised(&problem.feature(i), problem.outer));
     factors.collect()
 }

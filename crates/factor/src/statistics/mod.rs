@@ -35,8 +35,6 @@ mod split;
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
 pub use builder::StatisticsBuilder;
 pub(crate) use covariance::Covariance;
 pub use split::{PositionSampler, SplitStatistics, SplitStatisticsBuilder, is_held_out};
@@ -64,8 +62,7 @@ pub(crate) struct GroupStatistics {
 
 /// Means and covariances (divided by the number of positions) of one convolution. Built by
 /// [`StatisticsBuilder`]; stored by [`Statistics::to_bytes`] or by serde, as the same bytes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(into = "codec::Bytes", try_from = "codec::Bytes")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
     pub(crate) shape: KernelShape,
     pub(crate) count: u64,
@@ -291,6 +288,14 @@ impl Statistics {
         let maps = dense::view(maps, maps.len() / d, d);
         dense::product(&mut seen, false, maps, dense::view(&covariance, d, d));
         Ok(seen)
+    }
+
+    /// Whether every value is finite.
+    fn is_finite(&self) -> bool {
+        let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
+        let group =
+            |g: &GroupStatistics| finite(&g.mean_x) && g.covariance.is_finite() && finite(&g.cross);
+        finite(&self.mean_y) && finite(&self.variance_y) && self.groups.iter().all(group)
     }
 
     fn relative(&self, residual: f64) -> f64 {

@@ -1,8 +1,9 @@
 //! `pw-dw` where positions stand for the covariance.
 
-use super::{BLOCK_BYTES, FORMED, LIMITS, PerOutputSolver, Problem, Ridge, Seen, factored, jitter};
+use super::{BLOCK_BYTES, FORMED, LIMITS, PerOutputSolver, Problem, Ridge, Seen, jitter};
 use crate::error::FactorError;
 use crate::fit::dual;
+use crate::linalg::cholesky::Cholesky;
 use crate::linalg::conjugate;
 use crate::linalg::dense::{self, dot};
 
@@ -37,7 +38,7 @@ impl PerOutputSolver<'_> {
             }
             let mut rhs = vec![0.0; order];
             self.towards(first + index, d, &mut rhs);
-            factored(&matrix, order)?.solve(&mut rhs);
+            Cholesky::regularised(&matrix, order)?.solve(&mut rhs);
             x.copy_from_slice(&rhs);
         }
         Ok(())
@@ -83,7 +84,7 @@ impl PerOutputSolver<'_> {
             let mut own = vec![0.0; rank * rank];
             let half = dense::view(&half, rank, inner);
             dense::panel(&mut own, false, half, p.transpose());
-            metrics.push(factored(&own, rank)?);
+            metrics.push(Cholesky::regularised(&own, rank)?);
         }
         let apply = |v: &[f64], out: &mut [f64]| {
             let maps = self.problem.times(seen, &self.maps(rank, mixtures, v));
@@ -177,7 +178,7 @@ fn solve_tops(
                 (0..rank).for_each(|l| row[l * outer + t] += ridge[k * rank + l]);
             }
         }
-        factored(&matrix, order)?.solve(rhs);
+        Cholesky::regularised(&matrix, order)?.solve(rhs);
         return Ok(());
     }
     // A tap after another: the ridge is then of blocks.

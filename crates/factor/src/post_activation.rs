@@ -8,14 +8,18 @@
 //! The nonlinear case of Zhang et al. 2015 (arXiv 1505.06798), section 3.2, with an aim in
 //! closed form in place of their penalty and for all families, not only a low-rank one.
 
-use super::positions::{Positions, Rows};
-use super::{Calibration, Fit, FitOptions, best_bias, held_out_error};
+mod positions;
+
+pub use positions::Positions;
+
 use crate::activation::Activation;
 use crate::chain::Chain;
 use crate::error::FactorError;
 use crate::family::Decomposition;
+use crate::fit::{Calibration, Fit, FitOptions, best_bias, held_out_error};
 use crate::kernel::Kernel;
 use crate::statistics::{SplitStatistics, Statistics};
+use positions::{Rows, retarget};
 
 /// Rounds of alternating least squares of a step.
 const ROUNDS: usize = 2;
@@ -57,7 +61,7 @@ impl Behind<'_> {
     /// chain is nearer than the fit, they begin there.
     ///
     /// # Errors
-    /// As of [`super::Fitter::fit`]; [`FactorError::Statistics`] where shapes differ.
+    /// As of [`crate::Fitter::fit`]; [`FactorError::Statistics`] where shapes differ.
     pub fn improve(
         &self,
         kernel: &Kernel,
@@ -143,7 +147,7 @@ impl Behind<'_> {
         let mut aimed = calibration.statistics().clone();
         let moves = rows.iter().map(|r| r.moves(chain, self.activation));
         let moves = moves.collect::<Result<Vec<_>, _>>()?;
-        super::positions::retarget(&mut aimed.fit, rows, &moves);
+        retarget(&mut aimed.fit, rows, &moves);
         let calibration = calibration.aimed(&aimed);
         Ok(family.fitter(&calibration)?.resume(chain)?.chain)
     }
