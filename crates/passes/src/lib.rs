@@ -39,10 +39,12 @@
 
 mod decomposed;
 mod error;
+mod families;
 mod fold;
 mod fold_batchnorm;
 mod fold_input_norm;
 mod fold_padding;
+mod kept;
 pub mod knapsack;
 pub mod lowering;
 mod norm;
@@ -59,10 +61,12 @@ mod testing;
 mod transposed;
 
 pub use error::PassError;
+pub use families::{Families, Order, Own};
 pub use fold::{FOLDS, Folded, fold, pipeline};
 pub use fold_batchnorm::FoldBatchNorm;
 pub use fold_input_norm::FoldInputNorm;
 pub use fold_padding::FoldPadding;
+pub use kept::Kept;
 pub use knapsack::{Allocation, Item, allocate};
 pub use lowering::{Lowering, lowering, lowerings};
 pub use pass::{Context, Note, Outcome, Pass, run};
@@ -70,5 +74,5 @@ pub use plan::{Choice, LayerPlan, Plan, Planner};
 pub use product::Product;
 pub use select::Selection;
 pub use separate::{AppliedLayer, ApplyPlan, Chains, SeparateConvs, apply, drop_unread, replace};
-pub use site::{Kept, Site};
-pub use survey::{Candidate, Families, Order, Own, Survey, Surveyed, layers};
+pub use site::Site;
+pub use survey::{Candidate, Survey, Surveyed, layers};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::PassError;
-use crate::site::Kept;
+use crate::kept::Kept;
 use crate::survey::{Candidate, Survey};
 
 /// A decision for every convolution of a model, apart from the weights: it can be kept,

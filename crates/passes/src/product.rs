@@ -9,7 +9,7 @@ use sepconv_analysis::{AutoPad, ConvAttributes, constants};
 use sepconv_ir::{Graph, Operator, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::site::Kept;
+use crate::kept::Kept;
 use crate::transposed::swap_channels;
 
 /// Inputs of a matrix beyond which it stays: its statistics would take gigabytes.

@@ -10,11 +10,12 @@ use sepconv_factor::Chain;
 use sepconv_ir::{Graph, Patch, ValueId};
 
 use crate::error::PassError;
+use crate::families::Families;
 use crate::lowering::{Emitter, Lowering, choose};
 use crate::pass::{Context, Outcome, Pass, run};
 use crate::plan::{Choice, Plan, Planner};
 use crate::site::Site;
-use crate::survey::{Families, Survey, Surveyed};
+use crate::survey::{Survey, Surveyed};
 
 /// What became of one layer of a plan.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,39 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use candle_core::{Device, Tensor, Var};
 use sepconv_analysis::{Shapes, constants};
-use sepconv_ir::{DType, Graph, Node, NodeId, ValueId};
+use sepconv_ir::{Graph, Node, NodeId, ValueId};
 
 use crate::compute::Compute;
 use crate::error::{TuneError, one_line};
 use crate::ops::{Forward, Rule, rule};
-use crate::train::Values;
-
-/// A constant that training moves.
-#[derive(Debug, Clone)]
-pub struct Parameter {
-    /// The initializer.
-    pub value: ValueId,
-    /// Its name.
-    pub name: String,
-    /// Its element type in the graph.
-    pub dtype: DType,
-    pub(crate) var: Var,
-}
-
-impl Parameter {
-    /// Extents, outermost first.
-    pub fn dims(&self) -> &[usize] {
-        self.var.dims()
-    }
-
-    /// Its elements as they are now, in row-major order.
-    ///
-    /// # Errors
-    /// [`TuneError::Library`].
-    pub fn elements(&self) -> Result<Vec<f32>, TuneError> {
-        Ok(self.var.flatten_all()?.to_vec1::<f32>()?)
-    }
-}
+use crate::parameter::Parameter;
+use crate::values::Values;
 
 /// The part of a graph that computes wanted values from given ones.
 ///

@@ -11,7 +11,7 @@ use crate::draw::Draw;
 use crate::error::TuneError;
 use crate::loss::{Nature, log_probabilities};
 use crate::network::Network;
-use crate::train::Values;
+use crate::values::Values;
 
 impl Network {
     /// Compiles what computes `wanted`, with nothing that moves.

@@ -15,7 +15,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::error::TuneError;
-use crate::network::Parameter;
+use crate::parameter::Parameter;
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.99;

@@ -9,11 +9,13 @@ use serde::Serialize;
 
 use crate::compute::Compute;
 use crate::draw::Draw;
+use crate::epoch::Epoch;
 use crate::error::TuneError;
 use crate::loss::{Agreement, Goal, Loss};
 use crate::network::Network;
 use crate::soap::Soap;
 use crate::state::State;
+use crate::values::Values;
 
 /// Examples that are computed together, at most; the rest of a batch runs beside them.
 const SHARD: usize = 4;
@@ -23,15 +25,6 @@ const SHARDS: usize = 8;
 const RATES: (f64, f64) = (0.0005, 0.002);
 /// First steps, at most, whose size rises: moments are not known yet.
 const WARM: usize = 20;
-
-/// Elements of a value, in row-major order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Values {
-    /// Extents, batch first.
-    pub dims: Vec<usize>,
-    /// The elements.
-    pub elements: Vec<f32>,
-}
 
 /// One sample: what the network is given, and what its wanted values are to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,43 +119,6 @@ impl Default for TrainSettings {
             state: None,
             key: String::new(),
         }
-    }
-}
-
-/// An epoch's figures. Epoch 0 is the start.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Epoch {
-    /// Loss of the outputs on the held-out examples: nats times the squared temperature, a mean
-    /// square or a mean difference.
-    pub held_out_loss: f64,
-    /// Percent of held-out rows whose class is the target's, or the signal-to-noise ratio, dB.
-    pub held_out_agreement: f64,
-    /// Mean of the training loss, relative to the start; 1 at the start.
-    pub loss: f64,
-    /// Wall-clock seconds.
-    pub seconds: f64,
-}
-
-impl Epoch {
-    pub(crate) fn numbers(&self) -> [f64; 4] {
-        [
-            self.held_out_loss,
-            self.held_out_agreement,
-            self.loss,
-            self.seconds,
-        ]
-    }
-
-    pub(crate) fn of(numbers: &[f64]) -> Option<Self> {
-        let &[held_out_loss, held_out_agreement, loss, seconds] = numbers else {
-            return None;
-        };
-        Some(Self {
-            held_out_loss,
-            held_out_agreement,
-            loss,
-            seconds,
-        })
     }
 }
 
@@ -449,7 +405,7 @@ impl Run<'_> {
                     loss = (loss + (own * (weight * scales[i] * share))?)?;
                 }
                 let store = loss.backward()?;
-                let gradient = |p: &crate::network::Parameter| match store.get(&p.var) {
+                let gradient = |p: &crate::parameter::Parameter| match store.get(&p.var) {
                     Some(gradient) => Ok(gradient.clone()),
                     None => p.var.zeros_like(),
                 };

@@ -2,8 +2,8 @@
 
 use sepconv_factor::{Chain, Role};
 
+use super::contract::{Lowering, separable};
 use super::emitter::{Emitter, Part, Place, every, numbered};
-use super::{Lowering, separable};
 
 /// DW->PW: `y = sum_r PW_r(DW_r(x))`; PW->DW: `y = sum_r DW_r(PW_r(x))`. The sums are binary
 /// `Add`s, which ONNX Runtime fuses into the convolutions before them (its `Sum` it does not

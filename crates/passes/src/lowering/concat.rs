@@ -4,8 +4,8 @@ use sepconv_factor::Chain;
 use sepconv_ir::AttributeValue;
 
 use super::branches::depthwise;
+use super::contract::{Lowering, concatenable};
 use super::emitter::{Emitter, Part, Place, by_branch};
-use super::{Lowering, concatenable};
 
 /// `y = PW(Concat(DW_0(x), …, DW_{K-1}(x)))`, for DW->PW.
 pub(super) struct Concat;

@@ -4,7 +4,7 @@ use sepconv_analysis::AutoPad;
 use sepconv_factor::StageShape;
 use sepconv_ir::{AttributeValue, DType, Operator, Patch, PatchValue, Tensor, ValueId};
 
-use super::padded;
+use super::padding;
 use crate::product::Product;
 use crate::site::Site;
 use crate::transposed::swap_channels;
@@ -44,8 +44,8 @@ pub struct Emitter<'a> {
     /// What the chain reads.
     pub(super) input: Option<PatchValue>,
     /// Where padding is made beforehand.
-    pub(super) apart: Option<padded::At>,
-    pub(super) made: padded::Made,
+    pub(super) apart: Option<padding::At>,
+    pub(super) made: padding::Made,
 }
 
 impl<'a> Emitter<'a> {
@@ -70,7 +70,7 @@ impl<'a> Emitter<'a> {
             output,
             input: original.input(0).map(Into::into),
             apart: None,
-            made: padded::Made::new(),
+            made: padding::Made::new(),
         }
     }
 
@@ -113,8 +113,8 @@ impl<'a> Emitter<'a> {
             return self.product(product, part, input, bias, place);
         }
         let (input, apart) = match (self.apart, input) {
-            (Some(padded::At::Filters), Some(x)) => {
-                let pads = padded::pads(part.stage, &self.site.attributes);
+            (Some(padding::At::Filters), Some(x)) => {
+                let pads = padding::pads(part.stage, &self.site.attributes);
                 let padded = pads.map(|pads| self.padded(&part.name, x, &pads));
                 (padded.unwrap_or(Some(x)), padded.is_some())
             }

@@ -2,7 +2,7 @@
 
 use sepconv_factor::{Chain, Role};
 
-use super::Lowering;
+use super::contract::Lowering;
 use super::emitter::{Emitter, Part, Place, numbered};
 
 /// One convolution per stage: for DW->PW a depthwise convolution of multiplier `K` and a

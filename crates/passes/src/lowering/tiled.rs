@@ -4,8 +4,8 @@ use sepconv_factor::Chain;
 use sepconv_ir::AttributeValue;
 
 use super::concat::regrouped;
+use super::contract::{Lowering, concatenable};
 use super::emitter::{Emitter, Part, Place, by_branch};
-use super::{Lowering, concatenable};
 
 /// `y = PW(DW(Concat(x, …, x)))`, for DW->PW: a depthwise convolution of multiplier 1 where
 /// runtimes are slow at higher multipliers (tract).

@@ -1,8 +1,8 @@
 //! A MAC budget for the whole model, spent where it keeps most energy.
 
 use crate::error::PassError;
+use crate::kept::Kept;
 use crate::plan::{Choice, Plan, Planner};
-use crate::site::Kept;
 use crate::survey::{Candidate, Survey};
 
 /// Keeps at most a fraction of the model's MACs, allocated by marginal energy per MAC.

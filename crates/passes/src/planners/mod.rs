@@ -8,8 +8,8 @@ pub use energy::EnergyThreshold;
 pub use mac_budget::MacBudget;
 pub use uniform::UniformRank;
 
+use crate::kept::Kept;
 use crate::plan::Choice;
-use crate::site::Kept;
 use crate::survey::Candidate;
 
 /// The candidate, unless it saves nothing and `costlier` is not allowed.

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use sepconv_analysis::constants;
 
-use super::{Rule, Site};
+use super::rule::{Rule, Site};
 
 pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {
     let op = site.op;

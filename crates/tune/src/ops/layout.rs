@@ -3,7 +3,7 @@
 use candle_core::{Error, Result, Tensor};
 use sepconv_ir::AttributeValue;
 
-use super::{Rule, Site};
+use super::rule::{Rule, Site};
 
 pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {
     match site.op.op_type.as_str() {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{Error, Result, Tensor};
 use sepconv_analysis::{ConvAttributes, constants};
 
-use super::{Rule, Site};
+use super::rule::{Rule, Site};
 use crate::conv::{Conv, Window};
 
 pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::{Rule, Site};
+use super::rule::{Rule, Site};
 
 pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {
     match site.op.op_type.as_str() {

@@ -7,7 +7,7 @@ use candle_core::{D, Error, Result, Tensor};
 use sepconv_analysis::AutoPad;
 use sepconv_ir::Operator;
 
-use super::{Rule, Site};
+use super::rule::{Rule, Site};
 use crate::conv::{Runs, Window};
 use crate::pool::Pool;
 

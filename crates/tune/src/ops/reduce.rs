@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Rule, Site};
+use super::rule::{Rule, Site};
 
 /// `ReduceMean` (1 to 18), `ReduceSum` (1 to 13).
 pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {
