@@ -35,6 +35,28 @@ impl RankRange {
     }
 }
 
+/// The unit that the rank of a family counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RankUnit {
+    /// Depthwise-separable terms `K` that are summed: a rank means the same for every kernel, and in
+    /// every family that counts so.
+    Terms,
+    /// Channels between the stages, or a number in proportion to them.
+    Channels,
+}
+
+/// The resolution at which a stage of a chain runs, by the maps of the convolution in whose place
+/// the chain stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resolution {
+    /// That of the input map: neither the stage nor one before it carries an axis.
+    Input,
+    /// That of the output map along the axes carried so far, that of the input map along others.
+    Mixed,
+    /// That of the output map: the stage and those before it carry all axes.
+    Output,
+}
+
 /// A family of decompositions: a way to write a kernel as a [`Chain`], at several ranks.
 pub trait Decomposition: Send + Sync {
     /// Stable name for the command line and for plans, for example `dw-pw`.
@@ -68,6 +90,17 @@ pub trait Decomposition: Send + Sync {
     /// Whether it is left out unless it is asked for by name.
     fn is_optional(&self) -> bool {
         false
+    }
+
+    /// The unit that the rank counts.
+    fn rank_unit(&self) -> RankUnit {
+        RankUnit::Channels
+    }
+
+    /// The resolution at which each stage runs, first stage first; empty where the family does not
+    /// say. Of a transposed convolution a stage that carries axes runs at the resolution before it.
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[]
     }
 
     /// Channels of one block between every two stages of a chain: channel `b * width + r` is

@@ -67,7 +67,7 @@ pub use chain::{
 pub use error::FactorError;
 pub use factored::Factored;
 pub use families::{families, family};
-pub use family::{Decomposition, RankRange};
+pub use family::{Decomposition, RankRange, RankUnit, Resolution};
 pub use fit::{Calibration, Fit, FitOptions, Fitter};
 pub use kernel::Kernel;
 pub use metric::Metric;

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sepconv_factor::{Decomposition, families};
+use sepconv_factor::{Decomposition, RankUnit, Resolution, families};
 use serde::{Deserialize, Serialize};
-
-use crate::site::Site;
 
 /// Which order of the depthwise and the pointwise convolution is allowed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,28 +97,41 @@ impl Families {
         }
     }
 
-    /// Whether a family is tried: it is named or the caller's, and the order allows it. Of
-    /// `dw-pw` and `pw-dw`, where both are tried, [`Order::Best`] leaves out the one whose pointwise
-    /// convolution would run at the larger resolution of a convolution with strides above 1, which
-    /// makes it several times dearer.
-    pub fn allows(&self, family: &str, strided: bool, transposed: bool) -> bool {
-        if self.own.names().any(|own| own == family) {
+    /// The unit that the ranks of the family of that name count; `None` where there is none.
+    pub fn rank_unit(&self, family: &str) -> Option<RankUnit> {
+        self.find(family).map(Decomposition::rank_unit)
+    }
+
+    /// Whether a family is tried: it is named or the caller's, and the order allows it. Of two
+    /// depthwise-separable orders that are both tried, [`Order::Best`] leaves out the one whose
+    /// pointwise convolution would run at the larger resolution of a convolution with strides above
+    /// 1, which makes it several times dearer.
+    pub fn allows(&self, family: &dyn Decomposition, strided: bool, transposed: bool) -> bool {
+        if self.own.names().any(|own| own == family.name()) {
             return true;
         }
-        let ordered = match (self.order, family) {
-            (Order::DwPw, "pw-dw") | (Order::PwDw, "dw-pw") => false,
-            (Order::Best, "pw-dw") => transposed || !strided || !self.tries("dw-pw"),
-            (Order::Best, "dw-pw") => !transposed || !strided || !self.tries("pw-dw"),
-            _ => true,
+        let larger = match transposed {
+            true => Resolution::Output,
+            false => Resolution::Input,
+        };
+        let first = mixes_at(family);
+        let ordered = match (self.order, first) {
+            (_, None) => true,
+            (Order::DwPw, Some(at)) => at == Resolution::Output,
+            (Order::PwDw, Some(at)) => at == Resolution::Input,
+            (Order::Best, Some(at)) => {
+                let mut others = families().iter().map(|f| *f as &dyn Decomposition);
+                let cheaper = |f: &dyn Decomposition| mixes_at(f).is_some_and(|f| f != at);
+                !strided || at != larger || !others.any(|f| cheaper(f) && self.tries(f))
+            }
         };
         ordered && self.tries(family)
     }
 
-    /// Whether a family is named, or one of the default.
-    fn tries(&self, family: &str) -> bool {
-        let separable = matches!(family, "dw-pw" | "pw-dw");
-        let named = self.names.iter().any(|n| bare(n) == family);
-        named || self.is_default() && separable
+    /// Whether a family is named, or one of the default: those of depthwise-separable terms.
+    fn tries(&self, family: &dyn Decomposition) -> bool {
+        let named = self.names.iter().any(|n| bare(n) == family.name());
+        named || self.is_default() && family.rank_unit() == RankUnit::Terms
     }
 
     /// Whether matrix products are surveyed beside convolutions: where an optional family is
@@ -129,10 +140,13 @@ impl Families {
         let mut named = self.names.iter().filter_map(|n| self.find(bare(n)));
         named.any(Decomposition::is_optional)
     }
+}
 
-    pub(crate) fn allow(&self, family: &str, site: &Site) -> bool {
-        self.allows(family, site.is_strided(), site.attributes.transposed)
-    }
+/// The resolution at which the first stage of a depthwise-separable family runs: `Input` where its
+/// pointwise convolution stands in front; `None` of other families.
+fn mixes_at(family: &dyn Decomposition) -> Option<Resolution> {
+    let separable = family.rank_unit() == RankUnit::Terms;
+    family.resolutions().first().copied().filter(|_| separable)
 }
 
 /// A name of [`Families::names`] without its `+`.
@@ -153,9 +167,11 @@ impl From<Order> for Families {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing::conv;
-    use sepconv_analysis::constants::Sight;
-    use sepconv_analysis::{Assumptions, Pins, Shapes};
+    use sepconv_factor::family;
+
+    fn by(name: &str) -> &'static dyn Decomposition {
+        family(name).unwrap()
+    }
 
     #[test]
     fn the_only_order_that_is_tried_is_tried_with_strides_too() {
@@ -168,27 +184,23 @@ mod tests {
             named(&["pw-dw", "cp"], Order::Best),
             named(&[], Order::PwDw),
         ] {
-            assert!(alone.allows("pw-dw", true, false), "{alone:?}");
-            assert!(!alone.allows("dw-pw", true, true), "{alone:?}");
+            assert!(alone.allows(by("pw-dw"), true, false), "{alone:?}");
+            assert!(!alone.allows(by("dw-pw"), true, true), "{alone:?}");
         }
-        assert!(named(&["dw-pw"], Order::Best).allows("dw-pw", true, true));
+        assert!(named(&["dw-pw"], Order::Best).allows(by("dw-pw"), true, true));
         for both in [
             named(&[], Order::Best),
             named(&["pw-dw", "dw-pw"], Order::Best),
         ] {
-            assert!(!both.allows("pw-dw", true, false) && both.allows("dw-pw", true, false));
-            assert!(both.allows("pw-dw", true, true) && !both.allows("dw-pw", true, true));
+            assert!(
+                !both.allows(by("pw-dw"), true, false) && both.allows(by("dw-pw"), true, false)
+            );
+            assert!(both.allows(by("pw-dw"), true, true) && !both.allows(by("dw-pw"), true, true));
         }
     }
 
     #[test]
     fn names_with_a_plus_are_added_to_the_default() {
-        let graph = conv(4, 4, 1, 1);
-        let (node, _) = graph.operators().next().unwrap();
-        let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
-        let site = Site::of(&graph, node, &shapes, Sight::Plain)
-            .unwrap()
-            .unwrap();
         let allowed = |names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
             let order = Order::Best;
@@ -196,8 +208,9 @@ mod tests {
                 names,
                 ..order.into()
             };
-            let all = families().iter().map(|f| f.name());
-            all.filter(|f| chosen.allow(f, &site)).collect::<Vec<_>>()
+            let all = families().iter();
+            let all = all.filter(|f| chosen.allows(**f, false, false));
+            all.map(|f| f.name()).collect::<Vec<_>>()
         };
         assert_eq!(allowed(&[]), ["dw-pw", "pw-dw"]);
         assert_eq!(allowed(&["+lowrank"]), ["dw-pw", "pw-dw", "lowrank"]);

@@ -37,6 +37,7 @@
 //! `sepconv-factor` and needs nothing here, or in a crate of anybody's and is handed to
 //! [`Families::with`].
 
+mod candidate;
 mod decomposed;
 mod error;
 mod families;
@@ -48,6 +49,7 @@ mod kept;
 pub mod knapsack;
 pub mod lowering;
 mod norm;
+mod offers;
 mod pass;
 mod plan;
 pub mod planners;
@@ -60,6 +62,7 @@ mod survey;
 mod testing;
 mod transposed;
 
+pub use candidate::Candidate;
 pub use error::PassError;
 pub use families::{Families, Order, Own};
 pub use fold::{FOLDS, Folded, fold, pipeline};
@@ -69,10 +72,11 @@ pub use fold_padding::FoldPadding;
 pub use kept::Kept;
 pub use knapsack::{Allocation, Item, allocate};
 pub use lowering::{Lowering, lowering, lowerings};
+pub use offers::{Layer, offer, offers};
 pub use pass::{Context, Note, Outcome, Pass, run};
 pub use plan::{Choice, LayerPlan, Plan, Planner};
 pub use product::Product;
 pub use select::Selection;
 pub use separate::{AppliedLayer, ApplyPlan, Chains, SeparateConvs, apply, drop_unread, replace};
 pub use site::Site;
-pub use survey::{Candidate, Survey, Surveyed, layers};
+pub use survey::{Survey, Surveyed, layers};

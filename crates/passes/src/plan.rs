@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::candidate::Candidate;
 use crate::error::PassError;
 use crate::kept::Kept;
-use crate::survey::{Candidate, Survey};
+use crate::survey::Survey;
 
 /// A decision for every convolution of a model, apart from the weights: it can be kept,
 /// edited and replayed on the same model.

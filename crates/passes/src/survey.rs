@@ -3,54 +3,18 @@
 use std::collections::{BTreeMap, HashSet};
 
 use sepconv_analysis::Shapes;
-use sepconv_factor::{Chain, Skip, chain_parameters};
+use sepconv_factor::{Chain, Kernel, KernelShape, StageShape};
 use sepconv_ir::{Graph, NodeId, Operator};
-use serde::{Deserialize, Serialize};
 
+use crate::candidate::Candidate;
 use crate::decomposed::Decomposed;
 use crate::error::PassError;
 use crate::families::Families;
 use crate::kept::Kept;
-use crate::lowering::{Lowering, lowering};
+use crate::offers::{Layer, offers};
 use crate::product::Product;
 use crate::select::Selection;
 use crate::site::Site;
-
-/// A chain that could replace a convolution, before its weights are made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Name of the family, such as `dw-pw`.
-    pub family: String,
-    /// Rank `K`.
-    pub rank: usize,
-    /// MACs of the convolution that it replaces (for one output position where the shape is
-    /// unknown).
-    pub macs_before: u64,
-    /// MACs, on the same scale.
-    pub macs: u64,
-    /// Weights of all stages.
-    pub params: u64,
-    /// Share of the kernel's squared norm that is kept, in `[0, 1]`.
-    pub energy: f64,
-    /// Relative Frobenius error of the kernel.
-    pub weight_error: f64,
-    /// The lowering that it is planned to be written by, where the plan knows better than
-    /// [`crate::lowering::choose`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lowering: Option<String>,
-}
-
-impl Candidate {
-    /// Whether it costs fewer MACs than the convolution.
-    pub fn saves(&self) -> bool {
-        self.macs < self.macs_before
-    }
-
-    /// The lowering that it is planned to be written by.
-    pub fn planned(&self) -> Option<&'static dyn Lowering> {
-        self.lowering.as_deref().and_then(lowering)
-    }
-}
 
 /// A convolution and its candidates, or why it stays.
 pub struct Surveyed {
@@ -67,6 +31,8 @@ pub struct Surveyed {
 pub struct Survey {
     /// The convolutions.
     pub layers: Vec<Surveyed>,
+    /// The families that were tried.
+    pub families: Families,
 }
 
 impl Survey {
@@ -97,7 +63,7 @@ impl Survey {
                 Err(Kept::NotSelected)
             };
             let (site, decomposed) = match site {
-                Ok(site) => candidates(
+                Ok(site) => described(
                     graph,
                     Site {
                         name: name.clone(),
@@ -115,7 +81,10 @@ impl Survey {
             });
         }
         progress(total, total);
-        Ok(Self { layers })
+        Ok(Self {
+            layers,
+            families: allowed.clone(),
+        })
     }
 
     /// The sites with their candidates.
@@ -187,55 +156,52 @@ fn unique_name(graph: &Graph, node: NodeId, names: &mut HashSet<String>) -> Stri
 
 type Described = (Result<(Site, Vec<Candidate>), Kept>, Decomposed);
 
-fn candidates(graph: &Graph, site: Site, allowed: &Families) -> Result<Described, PassError> {
-    let mut skipped: Option<Skip> = None;
-    let mut found = Vec::new();
+fn described(graph: &Graph, site: Site, allowed: &Families) -> Result<Described, PassError> {
     let mut decomposed = Decomposed::new(graph, &site, allowed);
-    let mut kernel = None;
-    for family in allowed.all().filter(|f| allowed.allow(f.name(), &site)) {
-        let ranks = match family.ranks(&site.kernel) {
-            Ok(ranks) => ranks,
-            Err(skip) => {
-                skipped.get_or_insert(skip);
-                continue;
-            }
-        };
-        if kernel.is_none() {
-            match site.weights(graph) {
-                Ok(k) => kernel = Some(k),
-                Err(kept) => return Ok((Err(kept), Decomposed::default())),
-            }
-        }
-        let Some(kernel) = &kernel else { continue };
-        let error = |source| PassError::Factor {
-            node: site.name.clone(),
-            source,
-        };
-        let factored = family.factor(kernel).map_err(error)?;
-        for rank in ranks.iter() {
-            let stages = family.stages(&site.kernel, rank).map_err(error)?;
-            if !site.writes(&stages) {
-                continue;
-            }
-            let (macs_before, macs) = site.chain_macs(&stages);
-            found.push(Candidate {
-                family: family.name().to_owned(),
-                rank,
-                macs_before,
-                macs,
-                params: chain_parameters(&stages),
-                energy: factored.spectrum().energy(rank),
-                weight_error: factored.spectrum().error(rank),
-                lowering: None,
-            });
-        }
-        decomposed.push(family.name(), factored);
+    let layer = InGraph { graph, site: &site };
+    let offered = offers(&layer, allowed, &mut |family, factored| {
+        decomposed.push(family, factored);
+    })?;
+    Ok(match offered {
+        Ok(candidates) => (Ok((site, candidates)), decomposed),
+        Err(kept) => (Err(kept), Decomposed::default()),
+    })
+}
+
+/// A site as families see it.
+struct InGraph<'a> {
+    graph: &'a Graph,
+    site: &'a Site,
+}
+
+impl Layer for InGraph<'_> {
+    fn name(&self) -> &str {
+        &self.site.name
     }
-    if found.is_empty() {
-        let kept = skipped.map_or(Kept::NoFamily, Kept::Skip);
-        return Ok((Err(kept), Decomposed::default()));
+
+    fn shape(&self) -> &KernelShape {
+        &self.site.kernel
     }
-    Ok((Ok((site, found)), decomposed))
+
+    fn weights(&self) -> Result<Kernel, Kept> {
+        self.site.weights(self.graph)
+    }
+
+    fn is_strided(&self) -> bool {
+        self.site.is_strided()
+    }
+
+    fn is_transposed(&self) -> bool {
+        self.site.attributes.transposed
+    }
+
+    fn macs(&self, stages: &[StageShape]) -> (u64, u64) {
+        self.site.chain_macs(stages)
+    }
+
+    fn writes(&self, stages: &[StageShape]) -> bool {
+        self.site.writes(stages)
+    }
 }
 
 #[cfg(test)]

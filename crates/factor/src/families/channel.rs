@@ -15,7 +15,7 @@ use crate::chain::StageShape;
 use crate::error::FactorError;
 use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
-use crate::family::{Decomposition, RankRange, check_rank};
+use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{Calibration, Fitter, GroupSolver, Target, Weights, reduced_rank};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
@@ -58,6 +58,10 @@ impl Decomposition for Channel {
         let outputs = kernel.shape().group_out();
         let rows = |group, weight: &[f64]| Rows::new(weight, outputs, group);
         Ok(Box::new(Grouped::new(&Self, kernel, rows)?))
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Output, Resolution::Output]
     }
 
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {

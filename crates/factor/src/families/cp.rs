@@ -23,7 +23,7 @@ use crate::error::FactorError;
 use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
 use crate::families::tucker::skip_between_pointwise;
-use crate::family::{Decomposition, RankRange, check_rank};
+use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{
     Calibration, DepthwiseSolver, Fitter, Front, GroupSolver, Problem, Target, Weights, Whitening,
     feature_basis, slice_components,
@@ -74,6 +74,10 @@ impl Decomposition for Cp {
 
     fn is_optimal(&self) -> bool {
         false
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Input, Resolution::Output, Resolution::Output]
     }
 
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {

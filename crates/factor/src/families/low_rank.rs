@@ -17,7 +17,7 @@ use crate::error::FactorError;
 use crate::factored::Factored;
 use crate::families::channel::{Rows, Solver};
 use crate::families::grouped::{Grouped, rank_step};
-use crate::family::{Decomposition, RankRange, check_rank};
+use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{Calibration, Fitter};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
@@ -65,6 +65,10 @@ impl Decomposition for LowRank {
         let outputs = kernel.shape().group_out();
         let rows = |group, weight: &[f64]| Rows::new(weight, outputs, group);
         Ok(Box::new(Grouped::new(&Self, kernel, rows)?))
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Output, Resolution::Output]
     }
 
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {

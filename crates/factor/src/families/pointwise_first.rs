@@ -15,7 +15,7 @@ use crate::alternation::Alternation;
 use crate::chain::{Chain, StageShape};
 use crate::error::FactorError;
 use crate::factored::Factored;
-use crate::family::{Decomposition, RankRange, check_rank};
+use crate::family::{Decomposition, RankRange, RankUnit, Resolution, check_rank};
 use crate::fit::{Calibration, Fitter, PerOutputSolver};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
@@ -59,6 +59,14 @@ impl Decomposition for PointwiseFirst {
     fn factor(&self, kernel: &Kernel) -> Result<Box<dyn Factored>, FactorError> {
         self.ranks(kernel.shape())?;
         Ok(Box::new(Factors(SliceSvd::new(kernel, SliceBy::Output)?)))
+    }
+
+    fn rank_unit(&self) -> RankUnit {
+        RankUnit::Terms
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Input, Resolution::Output]
     }
 
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {

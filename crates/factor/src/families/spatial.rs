@@ -17,7 +17,7 @@ use crate::chain::{Role, StageShape};
 use crate::error::FactorError;
 use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
-use crate::family::{Decomposition, RankRange, check_rank};
+use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{
     Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights, feature_basis,
 };
@@ -82,6 +82,10 @@ impl Decomposition for Spatial {
             })
         })?;
         Ok(Box::new(grouped))
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Mixed, Resolution::Output]
     }
 
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {

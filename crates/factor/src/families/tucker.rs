@@ -19,7 +19,7 @@ use crate::chain::StageShape;
 use crate::error::FactorError;
 use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
-use crate::family::{Decomposition, RankRange, check_rank};
+use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{
     Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights, feature_basis,
     reduced_rank,
@@ -97,6 +97,10 @@ impl Decomposition for Tucker {
 
     fn is_optimal(&self) -> bool {
         false
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Input, Resolution::Output, Resolution::Output]
     }
 
     fn widths(&self, shape: &KernelShape, rank: usize) -> Vec<usize> {

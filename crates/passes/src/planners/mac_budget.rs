@@ -1,9 +1,10 @@
 //! A MAC budget for the whole model, spent where it keeps most energy.
 
+use crate::candidate::Candidate;
 use crate::error::PassError;
 use crate::kept::Kept;
 use crate::plan::{Choice, Plan, Planner};
-use crate::survey::{Candidate, Survey};
+use crate::survey::Survey;
 
 /// Keeps at most a fraction of the model's MACs, allocated by marginal energy per MAC.
 ///

@@ -22,9 +22,9 @@ pub(crate) use solve::{SHARE, Settled};
 pub(crate) use timer::Timer;
 pub use validate::{Prediction, validate};
 
-use sepconv_factor::Chain;
+use sepconv_factor::{Chain, RankUnit};
 use sepconv_onnx::Document;
-use sepconv_passes::{Candidate, Plan, Site, Surveyed, replace};
+use sepconv_passes::{Candidate, Plan, Site, Survey, Surveyed, replace};
 use serde::Serialize;
 
 use crate::calibrate::{CalibrationSettings, Probe, Score, score, spread};
@@ -192,11 +192,13 @@ fn thin(prepared: &mut Prepared, settings: &Settings) {
         .latency
         .as_ref()
         .map_or(1, |l| l.target.channel_step());
-    for layer in &mut prepared.survey.layers {
+    let Survey { layers, families } = &mut prepared.survey;
+    for layer in layers {
         let Ok((site, candidates)) = &mut layer.site else {
             continue;
         };
-        let counts_channels = |c: &Candidate| !matches!(c.family.as_str(), "dw-pw" | "pw-dw");
+        let counts_channels =
+            |c: &Candidate| families.rank_unit(&c.family) != Some(RankUnit::Terms);
         let wide = site.kernel.out_channels.min(site.kernel.in_channels) > step;
         candidates.retain(|c| c.saves() && c.params < site.kernel.len() as u64 * 2);
         candidates.retain(|c| !wide || !counts_channels(c) || c.rank % step == 0);
