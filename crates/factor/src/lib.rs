@@ -15,6 +15,7 @@
 //! | `activation` | what stands behind a convolution |
 //! | `fit` | chains fitted to statistics, for every family |
 //! | `metric` | data-free decompositions under an assumed correlation of the inputs |
+//! | [`random`] | seeded pseudo-random numbers |
 //! | `slice_svd` | the SVD of every input or output channel's slice |
 //! | [`linalg`] | dense f64 helpers |
 //!
@@ -52,6 +53,7 @@ mod metric;
 mod once;
 mod patches;
 mod post_activation;
+pub mod random;
 mod rows;
 mod shape;
 mod skip;

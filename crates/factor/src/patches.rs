@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::error::FactorError;
+use crate::random::{mix, scaled};
 use crate::shape::KernelShape;
 
 /// How a convolution's window moves over its input, per spatial axis; any number of axes. The
@@ -215,29 +216,20 @@ pub fn gather_outputs(
 
 /// `count` different positions below `total` in rising order; all of them where `count` is
 /// larger. A function of the arguments alone, stable across versions: Floyd's algorithm
-/// (Bentley and Floyd 1987) on SplitMix64 from `splitmix(seed) ^ splitmix(!sample)`.
+/// (Bentley and Floyd 1987) on [`mix`] of the numbers behind `mix(seed) ^ mix(!sample)`.
 pub fn sample_positions(seed: u64, sample: u64, total: usize, count: usize) -> Vec<usize> {
     if count >= total {
         return (0..total).collect();
     }
-    let mut state = splitmix(seed) ^ splitmix(!sample);
+    let mut state = mix(seed) ^ mix(!sample);
     let mut chosen = BTreeSet::new();
     for last in total - count..total {
         state = state.wrapping_add(1);
-        let scaled = (u128::from(splitmix(state)) * (last as u128 + 1)) >> 64;
-        if !chosen.insert(scaled as usize) {
+        if !chosen.insert(scaled(mix(state), last + 1)) {
             chosen.insert(last);
         }
     }
     chosen.into_iter().collect()
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014) after one step of its counter.
-pub(crate) fn splitmix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -324,7 +316,6 @@ mod tests {
 
     #[test]
     fn positions_are_stable_sorted_and_spread() {
-        assert_eq!(splitmix(0), 0xe220_a839_7b1d_cdaf);
         assert_eq!(sample_positions(1, 2, 5, 9), [0, 1, 2, 3, 4]);
         let positions = sample_positions(7, 3, 1000, 50);
         assert_eq!(positions, sample_positions(7, 3, 1000, 50));

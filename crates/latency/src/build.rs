@@ -3,6 +3,7 @@
 use prost::Message;
 use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{Assumptions, Pins, Shapes};
+use sepconv_factor::random::{GOLDEN_GAMMA, SplitMix64};
 use sepconv_factor::{Chain, Stage, StageShape};
 use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Document;
@@ -127,17 +128,12 @@ fn frame(channels: usize) -> Option<usize> {
 }
 
 /// Numbers in `-1..1` times `1 / sqrt(fan_in)`, so that activations neither overflow nor become
-/// denormal, from a SplitMix64 stream.
+/// denormal.
 fn random(count: usize, fan_in: usize, seed: u64) -> Vec<f32> {
     let scale = (1.0 / fan_in.max(1) as f64).sqrt();
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mut next = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    };
-    (0..count).map(|_| (next() * scale) as f32).collect()
+    let mut generator = SplitMix64::from_state(seed.wrapping_mul(GOLDEN_GAMMA));
+    let values = (0..count).map(|_| (generator.signed() * scale) as f32);
+    values.collect()
 }
 
 fn model(g: &Geometry) -> Option<ModelProto> {

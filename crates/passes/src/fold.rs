@@ -1,4 +1,5 @@
-//! The order of the passes.
+//! The one ordered list of the passes: the product folds by it before it surveys a graph, and whoever
+//! rewrites a graph in one go runs it with the separation behind it.
 
 use sepconv_ir::Graph;
 
@@ -6,7 +7,7 @@ use crate::error::PassError;
 use crate::fold_batchnorm::FoldBatchNorm;
 use crate::fold_input_norm::FoldInputNorm;
 use crate::fold_padding::FoldPadding;
-use crate::pass::{Outcome, Pass, run};
+use crate::pass::{Pass, run};
 use crate::select::Selection;
 
 /// What is folded into convolutions before they are surveyed, in this order.
@@ -40,11 +41,9 @@ pub struct Folded {
 /// As [`run`].
 pub fn fold(graph: &mut Graph, selection: &Selection) -> Result<Folded, PassError> {
     let outcomes = run(&FOLDS, graph, &selection.into())?;
-    let done = |pass: &dyn Pass| {
-        let of = FOLDS.iter().zip(&outcomes);
-        let of = of.filter(|(p, _)| p.name() == pass.name());
-        of.map(|(_, outcome): (_, &Outcome)| outcome.changed.len())
-            .sum::<usize>()
+    let done = |pass: &dyn Pass| -> usize {
+        let own = outcomes.iter().filter(|o| o.pass == pass.name());
+        own.map(|outcome| outcome.changed.len()).sum()
     };
     Ok(Folded {
         norms: done(&FoldBatchNorm) + done(&FoldInputNorm),

@@ -29,6 +29,7 @@
 //! let separate = SeparateConvs { families: Families::default(), planner: &planner, lowering: None };
 //! let outcomes = run(&pipeline(&separate), &mut graph, &Context::default())?;
 //! assert_eq!(graph.operators().count(), 2);
+//! assert_eq!(outcomes[3].pass, "separate-conv");
 //! assert_eq!(outcomes[3].changed[0].what, "branches");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -105,9 +105,11 @@ impl From<&Selection> for Context {
     }
 }
 
-/// What a pass did.
+/// The changes that a pass made, and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
+    /// Name of the pass, see [`Pass::name`]; [`run`] sets it.
+    pub pass: &'static str,
     /// What it changed, in the order of the changes.
     pub changed: Vec<Note>,
     /// What it looked at and left, with the reason.
@@ -163,8 +165,13 @@ pub fn run(
     }
     let mut outcomes = Vec::with_capacity(passes.len());
     for pass in passes {
-        outcomes.push(pass.run(graph, context)?);
-        graph.verify().map_err(PassError::of(pass.name()))?;
+        let name = pass.name();
+        let outcome = pass.run(graph, context)?;
+        graph.verify().map_err(PassError::of(name))?;
+        outcomes.push(Outcome {
+            pass: name,
+            ..outcome
+        });
     }
     Ok(outcomes)
 }

@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use sepconv_analysis::{Assumptions, Pins, Shapes};
+use sepconv_factor::random::SplitMix64;
 use sepconv_ir::{
     AttributeValue, Builder, DType, Dim, Graph, Operator, Tensor, ValueId, ValueType,
 };
 
 use crate::testing::{COMPUTE, numbers, tensor};
-use crate::{Draw, Nature, Network, Values};
+use crate::{Nature, Network, Values};
 
 fn ints(list: &[i64]) -> AttributeValue {
     AttributeValue::Ints(list.to_vec())
@@ -477,7 +478,7 @@ fn sensitivities_are_those_of_a_known_network() {
         elements: vec![1.0; 18],
     };
     let of = |natures: &[Nature], watched: &[ValueId]| {
-        let draw = Draw::new(1, 2);
+        let draw = SplitMix64::new(1, 2);
         let given = std::slice::from_ref(&given);
         network
             .sensitivities(given, natures, watched, draw)

@@ -12,7 +12,6 @@
 mod checks;
 mod compute;
 mod conv;
-mod draw;
 mod epoch;
 mod error;
 mod loss;
@@ -29,11 +28,12 @@ mod train;
 mod values;
 
 pub use compute::Compute;
-pub use draw::Draw;
 pub use epoch::Epoch;
 pub use error::TuneError;
 pub use loss::{Goal, Loss, Nature};
 pub use network::Network;
 pub use parameter::Parameter;
+/// The generator that decides how an example is augmented.
+pub use sepconv_factor::random::SplitMix64 as Draw;
 pub use train::{Example, Examples, TrainSettings, Trained, held_out, train};
 pub use values::Values;

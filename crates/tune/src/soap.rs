@@ -7,12 +7,10 @@
 //! section 8): the factors of a decomposition are of very different sizes.
 
 use candle_core::Tensor;
-use faer::diag::DiagMut;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
+use sepconv_factor::linalg::eigen::eigenbasis;
 
 use crate::error::TuneError;
 use crate::parameter::Parameter;
@@ -230,27 +228,12 @@ fn identity(n: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Eigenvectors of a symmetric matrix `[n, n]` in columns, row-major, by rising eigenvalue; on
-/// one thread, so that the bytes do not depend on how many there are.
+/// [`eigenbasis`] of a matrix `[n, n]`; `None` as well where a value is not finite.
 fn eigenvectors(matrix: &[f64], n: usize) -> Option<Vec<f64>> {
     if matrix.iter().any(|m| !m.is_finite()) {
         return None;
     }
-    let mut values = vec![0.0; n];
-    let mut vectors = vec![0.0; n * n];
-    let par = Par::Seq;
-    let need =
-        self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, par, Default::default());
-    let mut memory = MemBuffer::new(need);
-    self_adjoint_evd(
-        MatRef::from_row_major_slice(matrix, n, n),
-        DiagMut::from_slice_mut(&mut values),
-        Some(MatMut::from_row_major_slice_mut(&mut vectors, n, n)),
-        par,
-        MemStack::new(&mut memory),
-        Default::default(),
-    )
-    .ok()?;
+    let vectors = eigenbasis(matrix, n)?;
     vectors.iter().all(|v| v.is_finite()).then_some(vectors)
 }
 

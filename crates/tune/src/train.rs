@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+use sepconv_factor::random::SplitMix64;
 use serde::Serialize;
 
 use crate::compute::Compute;
-use crate::draw::Draw;
 use crate::epoch::Epoch;
 use crate::error::TuneError;
 use crate::loss::{Agreement, Goal, Loss};
@@ -52,7 +52,7 @@ pub trait Examples: Sync {
     fn example(
         &self,
         index: usize,
-        draw: Option<Draw>,
+        draw: Option<SplitMix64>,
     ) -> Result<Example, Box<dyn std::error::Error + Send + Sync>>;
 
     /// Told of every epoch, the start (epoch 0) included.
@@ -191,7 +191,7 @@ pub fn train(
         let began = Instant::now();
         let epoch = state.epochs.len();
         let mut list = shown.clone();
-        Draw::new(settings.seed, epoch as u64).shuffle(&mut list);
+        SplitMix64::new(settings.seed, epoch as u64).shuffle(&mut list);
         let mut sum = 0.0;
         for (i, batch) in list.chunks(size).enumerate() {
             let (loss, gradients) = run.gradients(batch, &scales, epoch)?;
@@ -266,7 +266,7 @@ pub fn held_out(
 /// The examples that are held out, and the others.
 fn parted(n: usize, settings: &TrainSettings) -> Result<(Vec<usize>, Vec<usize>), TuneError> {
     let mut order: Vec<usize> = (0..n).collect();
-    Draw::new(settings.seed, 0).shuffle(&mut order);
+    SplitMix64::new(settings.seed, 0).shuffle(&mut order);
     let held = n.div_ceil(settings.held_out_every.max(2)).min(n / 2);
     if held == 0 {
         return Err(TuneError::Samples(n));
@@ -326,7 +326,7 @@ impl Run<'_> {
         let mut made = Vec::new();
         for index in shard {
             let draw = epoch.map(|e| {
-                Draw::new(
+                SplitMix64::new(
                     self.settings.seed ^ 0x5eed,
                     (e as u64) << 32 | *index as u64,
                 )

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Statistics, StatisticsBuilder};
 use crate::error::FactorError;
-use crate::patches::{ConvGeometry, gather_outputs, sample_positions, splitmix};
+use crate::patches::{ConvGeometry, gather_outputs, sample_positions};
+use crate::random::mix;
 use crate::shape::KernelShape;
 
 /// Statistics of the samples to fit to, and of those held out.
@@ -202,7 +203,7 @@ impl SplitStatisticsBuilder {
 /// Whether `sample` is the one held out of its run of `every`; which one, the seed decides.
 pub fn is_held_out(seed: u64, sample: u64, every: u64) -> bool {
     let run = sample.checked_div(every);
-    run.is_some_and(|run| every > 1 && splitmix(seed ^ splitmix(run)) % every == sample % every)
+    run.is_some_and(|run| every > 1 && mix(seed ^ mix(run)) % every == sample % every)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub(crate) use solve::{SHARE, Settled};
 pub(crate) use timer::Timer;
 pub use validate::{Prediction, validate};
 
+use sepconv_factor::random::Mmix;
 use sepconv_factor::{Chain, RankUnit};
 use sepconv_onnx::Document;
 use sepconv_passes::{Candidate, Plan, Site, Survey, Surveyed, replace};
@@ -154,13 +155,8 @@ impl Planning {
     /// A plan that takes an arbitrary candidate of about half of the layers, with its
     /// predicted damage: to compare with what it does.
     fn arbitrary(&self, seed: u64) -> Solution {
-        let mut state = seed;
-        let mut draw = |n: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 33) as usize) % n.max(1)
-        };
+        let mut generator = Mmix::new(seed);
+        let mut draw = |n: usize| generator.below(n);
         let mut damage = 0.0;
         let mut chosen = Vec::new();
         for (candidates, damages) in self.candidates.iter().zip(&self.damages) {
