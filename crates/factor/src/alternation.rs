@@ -10,7 +10,8 @@ use crate::error::FactorError;
 use crate::factored::Factored;
 use crate::family::{Decomposition, check_rank};
 use crate::fit::{
-    Calibration, Fit, Fitter, GroupSolver, Weights, balance, best_bias, held_out_error, widened,
+    Calibration, ChannelLayout, Fit, Fitter, GroupSolver, Weights, balance, best_bias,
+    held_out_error, widened,
 };
 use crate::kernel::Kernel;
 use crate::once::made_once;
@@ -209,11 +210,15 @@ impl<'a> Alternation<'a> {
     fn at_rank(&self, rank: usize, lower: &Chain) -> Result<Candidate, FactorError> {
         let shape = self.calibration.kernel().shape();
         let shapes = self.family.stages(shape, rank)?;
-        let (from, to) = (
-            self.family.widths(shape, lower.rank),
-            self.family.widths(shape, rank),
-        );
-        let weights = widened(&lower.weights(), (&lower.shapes(), &shapes), &from, &to);
+        let from = ChannelLayout {
+            stages: &lower.shapes(),
+            widths: &self.family.widths(shape, lower.rank),
+        };
+        let to = ChannelLayout {
+            stages: &shapes,
+            widths: &self.family.widths(shape, rank),
+        };
+        let weights = widened(&lower.weights(), &from, &to);
         self.scored(
             Chain::of_weights(self.family.name(), rank, shapes, weights),
             0,

@@ -344,7 +344,7 @@ mod tests {
     }
 
     /// `cp` of `features` channels within, by its formula and by its product.
-    fn worst_of_cp((outputs, features, inputs, taps): (usize, usize, usize, usize)) -> f64 {
+    fn worst_of_cp(outputs: usize, features: usize, inputs: usize, taps: usize) -> f64 {
         let shape =
             |out, input, groups, taps| KernelShape::new(out, input, groups, [taps]).unwrap();
         let stage = |role, kernel: KernelShape, seed| Stage {
@@ -379,9 +379,9 @@ mod tests {
     #[test]
     fn many_channels_within_are_taken_a_few_inputs_at_a_time() {
         // 33,000 values for every input channel: 63 at a time.
-        assert!(worst_of_cp((2, 6600, 70, 5)) < 1e-9);
+        assert!(worst_of_cp(2, 6600, 70, 5) < 1e-9);
         // Wide enough for products of matrices, in parts again.
-        assert!(worst_of_cp((3, 600, 160, 64)) < 1e-9);
+        assert!(worst_of_cp(3, 600, 160, 64) < 1e-9);
     }
 
     #[test]

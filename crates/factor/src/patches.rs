@@ -25,6 +25,15 @@ pub struct ConvGeometry {
     pub transposed: Option<Vec<usize>>,
 }
 
+/// The input map of one sample.
+#[derive(Debug, Clone, Copy)]
+pub struct InputMap<'a> {
+    /// Row-major `[Ci, extents...]`.
+    pub values: &'a [f32],
+    /// Extents along the spatial axes.
+    pub extents: &'a [usize],
+}
+
 impl ConvGeometry {
     /// Stride 1, dilation 1, no padding along `axes` axes.
     pub fn unit(axes: usize) -> Self {
@@ -117,20 +126,23 @@ impl ConvGeometry {
     /// Appends the patches that `group` sees at `positions` (row-major indices into the output
     /// map) to `patches`: row-major `[positions, d]`, `d = Ci/g * taps` in the order of ONNX's
     /// `W` of `Conv`, channel first, tap last. Outside the map, and between its elements where
-    /// the convolution is transposed, there are zeros. `x` is one sample, `[Ci, input...]`.
+    /// the convolution is transposed, there are zeros.
     ///
     /// # Errors
     /// [`FactorError::Geometry`] as [`ConvGeometry::output_spatial`], and where the length of
-    /// `x`, the group or a position does not fit.
+    /// the map, the group or a position does not fit.
     pub fn gather(
         &self,
         shape: &KernelShape,
         group: usize,
-        x: &[f32],
-        input: &[usize],
+        map: InputMap<'_>,
         positions: &[usize],
         patches: &mut Vec<f32>,
     ) -> Result<(), FactorError> {
+        let InputMap {
+            values: x,
+            extents: input,
+        } = map;
         let output = self.output_spatial(shape, input)?;
         let plane: usize = input.iter().product();
         if x.len() != plane * shape.in_channels || group >= shape.groups {
@@ -237,6 +249,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn map<'a>(values: &'a [f32], extents: &'a [usize]) -> InputMap<'a> {
+        InputMap { values, extents }
+    }
+
     #[test]
     fn patches_of_a_strided_padded_dilated_grouped_map() {
         let shape = KernelShape::new(2, 4, 2, [2, 2]).unwrap();
@@ -252,7 +268,7 @@ mod tests {
         assert_eq!(geometry.output_spatial(&shape, &[3, 3]).unwrap(), [2, 2]);
         let mut patches = Vec::new();
         geometry
-            .gather(&shape, 1, &x, &[3, 3], &[0, 3], &mut patches)
+            .gather(&shape, 1, map(&x, &[3, 3]), &[0, 3], &mut patches)
             .unwrap();
         #[rustfmt::skip]
         let expected = [
@@ -281,7 +297,7 @@ mod tests {
         let mut patches = Vec::new();
         let all: Vec<usize> = (0..7).collect();
         geometry
-            .gather(&shape, 0, &[1.0, 2.0, 3.0], &[3], &all, &mut patches)
+            .gather(&shape, 0, map(&[1.0, 2.0, 3.0], &[3]), &all, &mut patches)
             .unwrap();
         let w = [1.0, 10.0, 100.0];
         let dot = |p: &[f32]| p.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
@@ -303,9 +319,11 @@ mod tests {
         assert_eq!(unit.output_spatial(&shape, &[3]).unwrap(), [1]);
         let mut out = Vec::new();
         let x = [0.0; 5];
-        assert!(unit.gather(&shape, 0, &x, &[4], &[0], &mut out).is_err());
-        assert!(unit.gather(&shape, 0, &x, &[5], &[3], &mut out).is_err());
-        assert!(unit.gather(&shape, 1, &x, &[5], &[0], &mut out).is_err());
+        let mut refuses = |group, extent: usize, position: usize| {
+            let found = unit.gather(&shape, group, map(&x, &[extent]), &[position], &mut out);
+            found.is_err()
+        };
+        assert!(refuses(0, 4, 0) && refuses(0, 5, 3) && refuses(1, 5, 0));
         let still = ConvGeometry {
             strides: vec![0],
             ..unit

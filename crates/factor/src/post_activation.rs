@@ -1,9 +1,9 @@
 //! Fits to what a convolution's activation lets through.
 //!
-//! Behind a `Relu`, all outputs below zero are alike, so a fit that spends its few weights on
+//! PostActivation a `Relu`, all outputs below zero are alike, so a fit that spends its few weights on
 //! them wastes them. Minimised is `|f(y + s) - f(y^ + s)|^2`, with `f` the activation and `s`
 //! what is added before it (a shortcut), by majorize-minimise: every step aims the outputs at
-//! [`Activation::aim`], which leaves the covariance of the patches as it is and moves their
+//! [`Activation::majorise`], which leaves the covariance of the patches as it is and moves their
 //! covariance with the outputs alone, and alternates least squares once more from where it is.
 //! The nonlinear case of Zhang et al. 2015 (arXiv 1505.06798), section 3.2, with an aim in
 //! closed form in place of their penalty and for all families, not only a low-rank one.
@@ -30,14 +30,23 @@ const TOLERANCE: f64 = 4e-3;
 
 /// What stands behind a convolution, and what was seen there.
 #[derive(Debug, Clone, Copy)]
-pub struct Behind<'a> {
+pub struct PostActivation<'a> {
     /// The activation.
     pub activation: Activation,
     /// Positions that were seen.
     pub positions: &'a Positions,
 }
 
-impl Behind<'_> {
+/// A convolution and the statistics of its patches and outputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// Its weight.
+    pub kernel: &'a Kernel,
+    /// The statistics, of a kernel of the same shape.
+    pub statistics: &'a SplitStatistics,
+}
+
+impl PostActivation<'_> {
     /// Relative squared error of a chain with its bias behind the activation,
     /// `|f(y + s) - f(y^ + s)|^2 / |f(y + s)|^2`, on the positions held out where there are any,
     /// else on those fitted to.
@@ -64,13 +73,13 @@ impl Behind<'_> {
     /// As of [`crate::Fitter::fit`]; [`FactorError::Statistics`] where shapes differ.
     pub fn improve(
         &self,
-        kernel: &Kernel,
-        statistics: &SplitStatistics,
+        observed: Observed<'_>,
         family: &dyn Decomposition,
         fit: &Fit,
         options: FitOptions,
         whole: bool,
     ) -> Result<Fit, FactorError> {
+        let Observed { kernel, statistics } = observed;
         let shape = kernel.shape();
         if *shape != self.positions.shape || *shape != statistics.fit.shape {
             return Err(FactorError::Statistics("of a kernel of another shape"));
@@ -87,7 +96,7 @@ impl Behind<'_> {
         };
         let fitted = part(statistics.fit.clone());
         let calibration = Calibration::new(kernel, &fitted, options)?;
-        let mut best = self.start(kernel, statistics, family, fit)?;
+        let mut best = self.start(observed, family, fit)?;
         let mut error = self.error(&best)?;
         let mut now = best.clone();
         for _ in 0..options.steps {
@@ -122,8 +131,7 @@ impl Behind<'_> {
     /// The fit, or the data-free chain where that is nearer on the positions fitted to.
     fn start(
         &self,
-        kernel: &Kernel,
-        statistics: &SplitStatistics,
+        Observed { kernel, statistics }: Observed<'_>,
         family: &dyn Decomposition,
         fit: &Fit,
     ) -> Result<Chain, FactorError> {
@@ -144,11 +152,11 @@ impl Behind<'_> {
         family: &dyn Decomposition,
         rows: &[&Rows],
     ) -> Result<Chain, FactorError> {
-        let mut aimed = calibration.statistics().clone();
+        let mut retargeted = calibration.statistics().clone();
         let moves = rows.iter().map(|r| r.moves(chain, self.activation));
         let moves = moves.collect::<Result<Vec<_>, _>>()?;
-        retarget(&mut aimed.fit, rows, &moves);
-        let calibration = calibration.aimed(&aimed);
+        retarget(&mut retargeted.fit, rows, &moves);
+        let calibration = calibration.retargeted(&retargeted);
         Ok(family.fitter(&calibration)?.resume(chain)?.chain)
     }
 }

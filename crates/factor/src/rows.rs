@@ -125,7 +125,8 @@ impl Rows {
         rows: std::ops::Range<usize>,
         features: std::ops::Range<usize>,
         outer: usize,
-        (out, row_of): (&mut Vec<f64>, &mut Vec<f64>),
+        out: &mut Vec<f64>,
+        row_of: &mut Vec<f64>,
     ) {
         let wide = rows.len() * outer;
         out.resize(features.len() * wide, 0.0);
@@ -252,7 +253,7 @@ impl Rows {
                     let rows = out.len() / (f * outer);
                     let wide = rows * outer;
                     let begin = block * height;
-                    self.arranged(begin..begin + rows, 0..inner, outer, (x, row_of));
+                    self.arranged(begin..begin + rows, 0..inner, outer, x, row_of);
                     made.resize(f * wide, 0.0);
                     dense::panel(made, false, stage, dense::view(x, inner, wide));
                     for (index, out) in out.chunks_exact_mut(f * outer).enumerate() {
@@ -287,7 +288,7 @@ impl Rows {
                             turned[r * wide + index * outer..][..outer].copy_from_slice(values);
                         }
                     }
-                    self.arranged(rows, features.clone(), outer, (x, row_of));
+                    self.arranged(rows, features.clone(), outer, x, row_of);
                     let x = dense::view(x, features.len(), wide);
                     let turned = dense::view(turned, f, wide).transpose();
                     dense::panel(&mut panel, begin > 0, x, turned);
@@ -383,7 +384,7 @@ impl Rows {
                 panel.resize(own * rest, 0.0);
                 for rows in self.blocks(height) {
                     let wide = rows.len() * outer;
-                    self.arranged(rows, begin..inner, outer, (x, row_of));
+                    self.arranged(rows, begin..inner, outer, x, row_of);
                     let x = dense::view(x, rest, wide);
                     dense::panel(panel, true, x.subrows(0, own), x.transpose());
                 }

@@ -141,7 +141,12 @@ impl SliceSvd {
             .enumerate()
             .try_for_each_init(Scratch::default, |scratch, (block, (bases, energies))| {
                 let first = block * BLOCK;
-                factor_block(&layout, kernel.data(), first, bases, energies, scratch)
+                let block = SliceBlock {
+                    first,
+                    bases,
+                    energies,
+                };
+                factor_block(&layout, kernel.data(), block, scratch)
             })?;
 
         let mut pooled = vec![0.0; n];
@@ -247,15 +252,28 @@ impl SliceSvd {
     }
 }
 
-/// Factors the slices from `first` on: `bases` `[slices, n, n]`, `energies` `[slices, n]`.
+/// The factors of some slices that follow one another.
+struct SliceBlock<'a> {
+    /// The first slice.
+    first: usize,
+    /// `[slices, n, n]`.
+    bases: &'a mut [f64],
+    /// `[slices, n]`.
+    energies: &'a mut [f64],
+}
+
+/// Factors the slices of a block.
 fn factor_block(
     layout: &Layout,
     data: &[f64],
-    first: usize,
-    bases: &mut [f64],
-    energies: &mut [f64],
+    block: SliceBlock<'_>,
     scratch: &mut Scratch,
 ) -> Result<(), FactorError> {
+    let SliceBlock {
+        first,
+        bases,
+        energies,
+    } = block;
     let n = layout.order();
     scratch.grams.clear();
     scratch.grams.resize(bases.len(), 0.0);

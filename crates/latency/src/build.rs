@@ -143,7 +143,12 @@ fn model(g: &Geometry) -> Option<ModelProto> {
     if let Some(product) = g.product {
         let dims = vec![kernel.in_channels, kernel.out_channels];
         let outputs = kernel.out_channels;
-        nodes.weighted(product.op_type(), "conv", dims, outputs, g.bias, Vec::new())?;
+        let weights = RandomWeights {
+            dims,
+            outputs,
+            bias: g.bias,
+        };
+        nodes.weighted(product.op_type(), "conv", weights, Vec::new())?;
         nodes.activate(g);
         return nodes.finish(g, &rows(g, kernel.out_channels));
     }
@@ -161,14 +166,12 @@ fn model(g: &Geometry) -> Option<ModelProto> {
     if let Some(added) = &g.transposed {
         attributes.push(ints("output_padding", added));
         let dims = [&[kernel.in_channels, kernel.group_out()], &*kernel.spatial];
-        nodes.weighted(
-            "ConvTranspose",
-            "conv",
-            dims.concat(),
-            kernel.out_channels,
-            g.bias,
-            attributes,
-        )?;
+        let weights = RandomWeights {
+            dims: dims.concat(),
+            outputs: kernel.out_channels,
+            bias: g.bias,
+        };
+        nodes.weighted("ConvTranspose", "conv", weights, attributes)?;
     } else {
         let dims = [&[kernel.out_channels, kernel.group_in()], &*kernel.spatial];
         nodes.conv("conv", dims.concat(), g.bias, attributes)?;
@@ -182,6 +185,16 @@ fn model(g: &Geometry) -> Option<ModelProto> {
     }
     let output = [&[g.batch, channels], &*g.output()?].concat();
     nodes.finish(g, &output)
+}
+
+/// The weights of an operator, to be made of random numbers.
+struct RandomWeights {
+    /// Extents of the weight.
+    dims: Vec<usize>,
+    /// Channels of the output.
+    outputs: usize,
+    /// Whether there is a bias, of one number per output.
+    bias: bool,
 }
 
 /// Operators one after another, from `x` on.
@@ -256,19 +269,27 @@ impl Nodes {
         attribute: Vec<AttributeProto>,
     ) -> Option<()> {
         let outputs = *dims.first()?;
-        self.weighted("Conv", name, dims, outputs, bias, attribute)
+        let weights = RandomWeights {
+            dims,
+            outputs,
+            bias,
+        };
+        self.weighted("Conv", name, weights, attribute)
     }
 
-    /// An operator with a random weight of `dims` and, on demand, a bias of `outputs`.
+    /// An operator with random weights.
     fn weighted(
         &mut self,
         op_type: &str,
         name: &str,
-        dims: Vec<usize>,
-        outputs: usize,
-        bias: bool,
+        weights: RandomWeights,
         attribute: Vec<AttributeProto>,
     ) -> Option<()> {
+        let RandomWeights {
+            dims,
+            outputs,
+            bias,
+        } = weights;
         let count = dims.iter().product::<usize>();
         let seed = self.node.len() as u64 + 1;
         let weight = random(count, count.checked_div(outputs)?, seed);

@@ -103,7 +103,7 @@ impl Product {
             true => weight,
             false => {
                 let inputs = weight.len() / outputs.max(1);
-                swap_channels(&weight, (1, inputs, outputs))
+                swap_channels(&weight, 1, inputs, outputs)
             }
         };
         if alpha != 1.0 {
@@ -134,7 +134,7 @@ impl Product {
             values.into_owned()
         } else {
             let rows = values.chunks_exact(row.max(1));
-            rows.flat_map(|row| swap_channels(row, (1, positions, channels)))
+            rows.flat_map(|row| swap_channels(row, 1, positions, channels))
                 .collect()
         };
         Some(Tensor::from_f32(dims, maps))

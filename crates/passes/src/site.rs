@@ -157,7 +157,7 @@ impl Site {
         let kernel = if let Some(product) = self.product {
             Kernel::new(k.clone(), product.kernel(op, k.out_channels, data))
         } else if self.attributes.transposed {
-            let swapped = swap_channels(&data, (k.groups, k.group_in(), k.group_out()));
+            let swapped = swap_channels(&data, k.groups, k.group_in(), k.group_out());
             Kernel::new(k.clone(), swapped)
         } else {
             Kernel::new(k.clone(), data)

@@ -9,7 +9,15 @@ use sepconv_ir::{
 };
 
 use crate::testing::{COMPUTE, numbers, tensor};
-use crate::{Nature, Network, Values};
+use crate::{Nature, Network, TypedGraph, Values};
+
+fn typed<'a>(graph: &'a Graph, shapes: &'a Shapes) -> TypedGraph<'a> {
+    TypedGraph {
+        graph,
+        shapes,
+        opset: 13,
+    }
+}
 
 fn ints(list: &[i64]) -> AttributeValue {
     AttributeValue::Ints(list.to_vec())
@@ -38,7 +46,7 @@ fn network(dims: &[u64], rest: impl FnOnce(&mut Builder, ValueId) -> ValueId) ->
         .iter()
         .filter_map(|n| graph.find(n))
         .collect();
-    let network = Network::new(COMPUTE, (&graph, &shapes, 13), &[], &[z], &movable).unwrap();
+    let network = Network::new(COMPUTE, typed(&graph, &shapes), &[], &[z], &movable).unwrap();
     assert!(
         network.without_gradient().is_empty(),
         "{:?}",
@@ -420,7 +428,7 @@ fn an_operator_without_a_gradient_freezes_what_is_upstream() {
     b.output(t).unwrap();
     let graph = b.finish().unwrap();
     let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
-    let network = Network::new(COMPUTE, (&graph, &shapes, 13), &[], &[t], &[w, w2]).unwrap();
+    let network = Network::new(COMPUTE, typed(&graph, &shapes), &[], &[t], &[w, w2]).unwrap();
     assert_eq!(network.given(), [z]);
     assert_eq!(network.frozen(), ["w"]);
     assert_eq!(network.without_gradient(), ["node 'odd' (Odd)"]);
@@ -430,7 +438,7 @@ fn an_operator_without_a_gradient_freezes_what_is_upstream() {
         .map(|p| p.name.as_str())
         .collect();
     assert_eq!(names, ["w2"]);
-    let none = Network::new(COMPUTE, (&graph, &shapes, 13), &[], &[t], &[w])
+    let none = Network::new(COMPUTE, typed(&graph, &shapes), &[], &[t], &[w])
         .err()
         .unwrap()
         .to_string();
@@ -472,7 +480,7 @@ fn sensitivities_are_those_of_a_known_network() {
     b.output(y).unwrap();
     let graph = b.finish().unwrap();
     let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
-    let network = Network::fixed(COMPUTE, (&graph, &shapes, 13), &[y]).unwrap();
+    let network = Network::fixed(COMPUTE, typed(&graph, &shapes), &[y]).unwrap();
     let given = Values {
         dims: vec![1, 2, 3, 3],
         elements: vec![1.0; 18],

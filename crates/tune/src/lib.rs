@@ -25,6 +25,7 @@ mod state;
 #[cfg(test)]
 mod testing;
 mod train;
+mod typed;
 mod values;
 
 pub use compute::Compute;
@@ -36,4 +37,5 @@ pub use parameter::Parameter;
 /// The generator that decides how an example is augmented.
 pub use sepconv_factor::random::SplitMix64 as Draw;
 pub use train::{Example, Examples, TrainSettings, Trained, held_out, train};
+pub use typed::TypedGraph;
 pub use values::Values;

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Tensor, Var};
-use sepconv_analysis::Shapes;
 use sepconv_factor::random::SplitMix64;
-use sepconv_ir::{Graph, ValueId};
+use sepconv_ir::ValueId;
 
 use crate::compute::Compute;
 use crate::error::TuneError;
 use crate::loss::{Nature, log_probabilities};
 use crate::network::Network;
+use crate::typed::TypedGraph;
 use crate::values::Values;
 
 impl Network {
@@ -20,10 +20,10 @@ impl Network {
     /// [`TuneError`].
     pub fn fixed(
         compute: Compute,
-        compiled: (&Graph, &Shapes, i64),
+        model: TypedGraph<'_>,
         wanted: &[ValueId],
     ) -> Result<Self, TuneError> {
-        Self::compiled(compute, compiled, &[], wanted, &[])
+        Self::compiled(compute, model, &[], wanted, &[])
     }
 
     /// Per value of `watched`, the mean square of the outputs' derivative with respect to each of

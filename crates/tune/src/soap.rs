@@ -138,18 +138,18 @@ impl Moments {
         for (mean, g) in self.first.iter_mut().zip(gradient) {
             *mean += (g - *mean) * (1.0 - BETA1);
         }
-        let turned = self.turn(gradient, (rows, columns), true);
-        let mut direction = self.turn(&self.first, (rows, columns), true);
+        let turned = self.turn(gradient, rows, columns, true);
+        let mut direction = self.turn(&self.first, rows, columns, true);
         let squares = self.second.iter_mut().zip(turned);
         for (d, (square, g)) in direction.iter_mut().zip(squares) {
             *square += (g * g - *square) * (1.0 - BETA2);
             *d = *d / c1 / ((*square / c2).sqrt() + EPSILON);
         }
-        self.turn(&direction, (rows, columns), false)
+        self.turn(&direction, rows, columns, false)
     }
 
     /// A matrix in the eigenbasis of both sides, or back from there.
-    fn turn(&self, matrix: &[f64], (rows, columns): (usize, usize), into: bool) -> Vec<f64> {
+    fn turn(&self, matrix: &[f64], rows: usize, columns: usize, into: bool) -> Vec<f64> {
         let mut now = matrix.to_vec();
         let mut next = vec![0.0; now.len()];
         let mut product = |now: &mut Vec<f64>, side: &Side, left: bool| {
@@ -276,9 +276,9 @@ mod tests {
             right: Some(side(4)),
         };
         let m: Vec<f64> = (0..12).map(f64::from).collect();
-        let turned = moments.turn(&m, (3, 4), true);
+        let turned = moments.turn(&m, 3, 4, true);
         assert!(m.iter().zip(&turned).any(|(a, b)| (a - b).abs() > 0.1));
-        let back = moments.turn(&turned, (3, 4), false);
+        let back = moments.turn(&turned, 3, 4, false);
         assert!(m.iter().zip(&back).all(|(a, b)| (a - b).abs() < 1e-9));
     }
 }

@@ -21,8 +21,8 @@ use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
 use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{
-    Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights, feature_basis,
-    reduced_rank,
+    Calibration, Fitter, Front, GroupSolver, MapExtents, Problem, StartBasis, Target, Weights,
+    feature_basis, reduced_rank,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -145,8 +145,13 @@ impl Core {
         group: usize,
     ) -> Result<Self, FactorError> {
         let (m, n, taps) = (shape.group_out(), shape.group_in(), shape.taps());
-        let (_, inputs) = feature_basis(weight, (m, n, taps), None, group)?;
-        let (_, outputs) = feature_basis(weight, (1, m, n * taps), None, group)?;
+        let extents = |outputs, inner, outer| MapExtents {
+            outputs,
+            inner,
+            outer,
+        };
+        let (_, inputs) = feature_basis(weight, extents(m, n, taps), None, group)?;
+        let (_, outputs) = feature_basis(weight, extents(1, m, n * taps), None, group)?;
         let mut half = vec![0.0; m * n * taps];
         let rows = dense::view(&outputs, m, m);
         dense::product(&mut half, false, rows, dense::view(weight, m, n * taps));

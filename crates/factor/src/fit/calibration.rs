@@ -129,27 +129,27 @@ impl<'a> Calibration<'a> {
     }
 
     /// For statistics of the same patches with other targets.
-    pub(crate) fn aimed<'b>(&self, statistics: &'b SplitStatistics) -> Calibration<'b> {
-        let aimed = Calibration::with(
+    pub(crate) fn retargeted<'b>(&self, statistics: &'b SplitStatistics) -> Calibration<'b> {
+        let retargeted = Calibration::with(
             &self.kernel,
             statistics,
             self.options,
             Arc::clone(&self.factors),
         );
         let targets = |problems: &[Problem]| {
-            let pairs = problems.iter().zip(&aimed.targets);
-            pairs.map(|(p, t)| p.aimed(&t.cross)).collect()
+            let pairs = problems.iter().zip(&retargeted.targets);
+            pairs.map(|(p, t)| p.retargeted(&t.cross)).collect()
         };
         // What was arranged stays arranged.
         for (from, to) in [
-            (&self.by_tap, &aimed.by_tap),
-            (&self.by_column, &aimed.by_column),
+            (&self.by_tap, &retargeted.by_tap),
+            (&self.by_column, &retargeted.by_column),
         ] {
             if let Some(problems) = from.get() {
                 to.get_or_init(|| targets(problems));
             }
         }
-        aimed
+        retargeted
     }
 
     fn with(

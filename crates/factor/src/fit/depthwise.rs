@@ -10,7 +10,7 @@ use super::problem::{DIRECT, Problem, Ridge, Seen, feature_factors, jitter};
 use super::solver::{GroupSolver, Weights};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
-use crate::linalg::conjugate::{self, Limits};
+use crate::linalg::conjugate::{self, Limits, System};
 use crate::linalg::dense::{self, axpy, dot};
 
 /// The filters' system has `K Ci taps` unknowns: products with it cost `K d^2`, less than forming
@@ -140,7 +140,7 @@ impl<'a> DepthwiseSolver<'a> {
         let jitter = jitter(diagonals.sum::<f64>() + dot(&features, &features), width);
         let blocks = own.into_iter().map(|b| dual::block(b, rank, jitter));
         let blocks = blocks.collect::<Result<Vec<Cholesky>, _>>()?;
-        dual::solve_blocks(features, (n, width), &blocks, &mut mixture)?;
+        dual::solve_blocks(features, n, &blocks, &mut mixture)?;
         Ok(mixture)
     }
 
@@ -170,7 +170,7 @@ impl<'a> DepthwiseSolver<'a> {
         }
         let limits = LIMITS.of_patches(inner * outer);
         if let Some(seen) = self.problem.seen() {
-            return self.filters_by_positions(seen, (mixture, &rhs), filters);
+            return self.filters_by_positions(seen, mixture, &rhs, filters);
         }
         let mut gram = dense::zeros(width, width)?;
         dense::product(&mut gram, false, u.transpose(), u);
@@ -219,7 +219,11 @@ impl<'a> DepthwiseSolver<'a> {
                 });
         };
         let precondition = |x: &[f64], out: &mut [f64]| self.precondition(&blocks, x, out);
-        conjugate::solve(filters, &rhs, limits, apply, precondition);
+        let system = System {
+            apply,
+            precondition,
+        };
+        conjugate::solve(filters, &rhs, limits, system);
         Ok(())
     }
 
@@ -243,7 +247,8 @@ impl<'a> DepthwiseSolver<'a> {
     fn filters_by_positions(
         &self,
         seen: &Seen,
-        (mixture, rhs): (&[f64], &[f64]),
+        mixture: &[f64],
+        rhs: &[f64],
         filters: &mut [f64],
     ) -> Result<(), FactorError> {
         let Problem {
@@ -314,7 +319,11 @@ impl<'a> DepthwiseSolver<'a> {
         };
         let precondition = |x: &[f64], out: &mut [f64]| self.precondition(&blocks, x, out);
         let limits = LIMITS.of_patches(inner * outer);
-        conjugate::solve(filters, rhs, limits, apply, precondition);
+        let system = System {
+            apply,
+            precondition,
+        };
+        conjugate::solve(filters, rhs, limits, system);
         failed.map_or(Ok(()), Err)
     }
 

@@ -64,16 +64,18 @@ impl Dual {
     }
 }
 
-/// The least-squares problem of features `Z` `[n, w]`, `w` above `n`, with a ridge of blocks.
+/// The least-squares problem of features `Z` `[n, w]`, `w` above `n`, with a ridge of blocks whose
+/// orders add up to `w`.
 ///
 /// `blocks` are factors `L L^T` of the ridge's blocks, which follow one another along a row:
 /// whitened by them the ridge is the identity.
 pub(crate) fn solve_blocks(
     features: Vec<f64>,
-    (n, width): (usize, usize),
+    n: usize,
     blocks: &[Cholesky],
     rhs: &mut [f64],
 ) -> Result<(), FactorError> {
+    let width: usize = blocks.iter().map(Cholesky::order).sum();
     let each = |rows: &mut [f64], work: &(dyn Fn(&Cholesky, &mut [f64]) + Sync)| {
         for row in rows.chunks_exact_mut(width) {
             let mut rest = row;

@@ -17,7 +17,7 @@ pub struct Fit {
     /// The same on the positions held out, with the bias of those fitted to; `None` where none
     /// were held out.
     pub error_held_out: Option<f64>,
-    /// Relative squared error behind the activation, see [`crate::Behind::error`]; `None` where the fit
+    /// Relative squared error behind the activation, see [`crate::PostActivation::error`]; `None` where the fit
     /// does not look at one.
     pub error_activated: Option<f64>,
     /// Rounds of alternation behind the chain: 0 for a closed form or the data-free chain.

@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use faer::MatRef;
 
 use super::calibration::Target;
-use super::problem::{Problem, Ridge, Seen};
+use super::problem::{MapExtents, Problem, Ridge, Seen};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
-use crate::linalg::conjugate::{self, Limits};
+use crate::linalg::conjugate::{self, Limits, System};
 use crate::linalg::dense::{self, axpy};
 use crate::linalg::{eigen, gram};
 use crate::once::made_once;
@@ -52,10 +52,15 @@ impl Whitening {
 /// orthonormal under that metric.
 pub(crate) fn feature_basis(
     map: &[f64],
-    (outputs, inner, outer): (usize, usize, usize),
+    extents: MapExtents,
     whitening: Option<&Whitening>,
     slice: usize,
 ) -> Result<(Vec<f64>, Vec<f64>), FactorError> {
+    let MapExtents {
+        outputs,
+        inner,
+        outer,
+    } = extents;
     let mut map = map.to_vec();
     if let Some(whitening) = whitening {
         whitening.outer.multiply(&mut map);
@@ -103,7 +108,7 @@ impl<'a> StartBasis<'a> {
     pub fn first(&self, features: usize, front: &Front<'_>) -> Result<Vec<f64>, FactorError> {
         let problem = front.problem;
         let basis = made_once(&self.basis, || {
-            let extents = (problem.outputs, problem.inner, problem.outer);
+            let extents = problem.extents();
             let whitening = Some(&front.whitening);
             Ok(feature_basis(self.optimum, extents, whitening, self.group)?.1)
         })?;
@@ -126,6 +131,18 @@ pub(crate) fn slice_components(
         .ok_or(FactorError::NoConvergence { slice })?;
     values.iter_mut().for_each(|v| *v = v.max(0.0));
     Ok((values, vectors))
+}
+
+/// The system of a first stage before filters of its features' own.
+struct FilterSystem<'a> {
+    /// `D`, `[features, outer]`.
+    filters: &'a [f64],
+    /// `P^T P`, `[features, features]`.
+    gram: &'a [f64],
+    /// The right-hand side `[features, inner]`.
+    rhs: &'a [f64],
+    /// The preconditioner's factor between features, `[features, features]`.
+    mixed: &'a [f64],
 }
 
 /// Solver for the first stage, given what follows it.
@@ -330,8 +347,13 @@ impl<'a> Front<'a> {
         dense::product(&mut mixed, false, turned, by_filter.transpose());
         mixed.iter_mut().zip(&gram).for_each(|(m, g)| *m *= g);
         if let Some(seen) = self.problem.seen() {
-            let own = (filters, gram.as_slice());
-            return self.improve_filters_by_positions(seen, own, (&rhs, &mixed), front);
+            let system = FilterSystem {
+                filters,
+                gram: &gram,
+                rhs: &rhs,
+                mixed: &mixed,
+            };
+            return self.improve_filters_by_positions(seen, &system, front);
         }
         let gram = dense::view(&gram, features, features);
         let [mut filtered, mut seen] = [(); 2].map(|()| vec![0.0; front.len()]);
@@ -357,10 +379,15 @@ impl<'a> Front<'a> {
     fn improve_filters_by_positions(
         &self,
         seen: &Seen,
-        (filters, gram): (&[f64], &[f64]),
-        (rhs, mixed): (&[f64], &[f64]),
+        system: &FilterSystem<'_>,
         front: &mut [f64],
     ) -> Result<(), FactorError> {
+        let &FilterSystem {
+            filters,
+            gram,
+            rhs,
+            mixed,
+        } = system;
         let Problem { inner, outer, .. } = *self.problem;
         let (n, features) = (seen.rows.len(), front.len() / inner);
         let by_filter = dense::view(filters, features, outer);
@@ -428,7 +455,11 @@ impl<'a> Front<'a> {
             self.whitening.inner.solve(out);
         };
         let limits = LIMITS.of_patches(inner * outer);
-        conjugate::solve(front, rhs, limits, apply, precondition);
+        let system = System {
+            apply,
+            precondition,
+        };
+        conjugate::solve(front, rhs, limits, system);
         Ok(())
     }
 

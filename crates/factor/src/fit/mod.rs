@@ -59,7 +59,7 @@ mod problem;
 mod reduced_rank;
 mod solver;
 
-pub(crate) use balance::{balance, widened};
+pub(crate) use balance::{ChannelLayout, balance, widened};
 pub use calibration::Calibration;
 pub(crate) use calibration::Target;
 pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver};
@@ -69,6 +69,6 @@ pub(crate) use front::{Front, StartBasis, Whitening, feature_basis, slice_compon
 pub(crate) use last_stage::LastStage;
 pub use options::FitOptions;
 pub(crate) use per_output::PerOutputSolver;
-pub(crate) use problem::Problem;
+pub(crate) use problem::{MapExtents, Problem};
 pub(crate) use reduced_rank::reduced_rank;
 pub(crate) use solver::{GroupSolver, Weights};

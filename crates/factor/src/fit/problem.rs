@@ -93,7 +93,27 @@ impl Seen {
     }
 }
 
+/// Extents of a map `[outputs, inner, outer]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MapExtents {
+    /// Rows of the map.
+    pub outputs: usize,
+    /// Features.
+    pub inner: usize,
+    /// Outer taps.
+    pub outer: usize,
+}
+
 impl Problem {
+    /// The extents of a map that solves it.
+    pub fn extents(&self) -> MapExtents {
+        MapExtents {
+            outputs: self.outputs,
+            inner: self.inner,
+            outer: self.outer,
+        }
+    }
+
     /// Arranges `covariance + ridge I` `[d, d]` and `cross` `[outputs, d]` in ONNX's order.
     pub fn new(
         covariance: &[f64],
@@ -142,7 +162,7 @@ impl Problem {
     }
 
     /// The same patches with another `B` `[outputs, d]`, in ONNX's order.
-    pub fn aimed(&self, cross: &[f64]) -> Self {
+    pub fn retargeted(&self, cross: &[f64]) -> Self {
         Self {
             cross: dense::last_axis_first(cross, self.outputs, self.inner, self.outer),
             metric: self.metric.clone(),

@@ -140,7 +140,7 @@ impl Rows {
         let mut now = self.answers(chain)?;
         for (i, (now, wanted)) in now.iter_mut().zip(&self.outputs).enumerate() {
             let wanted = wanted + self.other(i);
-            *now = activation.aim(wanted, *now + self.other(i)) - wanted;
+            *now = activation.majorise(wanted, *now + self.other(i)) - wanted;
         }
         Ok(now)
     }

@@ -62,22 +62,24 @@ impl Covariance {
         }
     }
 
-    /// The covariance of two sets of patches with the means `means`: a mixture by `share` of the
-    /// second, and `between` times the square of the means' difference.
+    /// The covariance of two sets of patches with the means `mean` and `others`: a mixture by `share`
+    /// of the second, and the scatter between the means.
     pub fn mixed(
         &self,
         other: &Self,
-        means: (&[f64], &[f64]),
-        (share, between): (f64, f64),
+        mean: &[f64],
+        others: &[f64],
+        share: f64,
     ) -> Result<Self, FactorError> {
         if let (Self::Seen(a), Self::Seen(b)) = (self, other) {
             return Ok(Self::Seen(a.iter().chain(b).cloned().collect()));
         }
-        let mut mixed = self.dense(means.0)?.into_owned();
-        let other = other.dense(means.1)?;
+        let between = share * (1.0 - share);
+        let mut mixed = self.dense(mean)?.into_owned();
+        let other = other.dense(others)?;
         let mix = |(a, b): (&mut f64, &f64)| *a += share * (b - *a);
         mixed.iter_mut().zip(other.iter()).for_each(mix);
-        let dx: Vec<f64> = means.0.iter().zip(means.1).map(|(a, b)| b - a).collect();
+        let dx: Vec<f64> = mean.iter().zip(others).map(|(a, b)| b - a).collect();
         for (row, x) in mixed.chunks_exact_mut(dx.len()).zip(&dx) {
             dense::axpy(row, between * x, &dx);
         }

@@ -182,8 +182,8 @@ impl Statistics {
         let parts = merged.groups.iter_mut().zip(&other.groups);
         for ((to, from), dy) in parts.zip(dy.chunks_exact(outputs)) {
             let dx = difference(&to.mean_x, &from.mean_x);
-            let means = (to.mean_x.as_slice(), from.mean_x.as_slice());
-            to.covariance = (to.covariance).mixed(&from.covariance, means, (share, between))?;
+            let (mean, others) = (&to.mean_x, &from.mean_x);
+            to.covariance = (to.covariance).mixed(&from.covariance, mean, others, share)?;
             mix(&mut to.mean_x, &from.mean_x);
             mix(&mut to.cross, &from.cross);
             let d = dx.len();

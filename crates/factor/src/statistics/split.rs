@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Statistics, StatisticsBuilder};
 use crate::error::FactorError;
-use crate::patches::{ConvGeometry, gather_outputs, sample_positions};
+use crate::patches::{ConvGeometry, InputMap, gather_outputs, sample_positions};
 use crate::random::mix;
 use crate::shape::KernelShape;
 
@@ -86,10 +86,14 @@ impl PositionSampler {
     ) -> Result<Vec<Vec<f32>>, FactorError> {
         let output = self.geometry.output_spatial(&self.shape, input)?;
         let positions = self.positions(sample, output.iter().product());
+        let map = InputMap {
+            values: x,
+            extents: input,
+        };
         let mut patches = vec![Vec::new(); self.shape.groups];
         for (group, patches) in patches.iter_mut().enumerate() {
             self.geometry
-                .gather(&self.shape, group, x, input, &positions, patches)?;
+                .gather(&self.shape, group, map, &positions, patches)?;
         }
         Ok(patches)
     }

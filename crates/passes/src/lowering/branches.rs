@@ -29,10 +29,12 @@ impl Lowering for Branches {
         for r in 0..rank {
             let place = if rank == 1 { Place::Last } else { Place::Inner };
             let bias = e.take_bias();
-            let y = match separable(chain) {
-                Some((Role::Depthwise, _)) => depthwise_first(chain, r, e, x, bias, place),
-                _ => pointwise_first(chain, r, e, x, bias, place),
+            let (first, second) = match separable(chain) {
+                Some((Role::Depthwise, _)) => (depthwise(chain, 0, r), pointwise(chain, 1, r)),
+                _ => (pointwise(chain, 0, r), depthwise(chain, 1, r)),
             };
+            let between = e.conv(first, x, None, Place::Inner);
+            let y = e.conv(second, between, bias, place);
             if r == 0 {
                 sum = y;
             } else {
@@ -46,32 +48,6 @@ impl Lowering for Branches {
             }
         }
     }
-}
-
-type Value = Option<sepconv_ir::PatchValue>;
-
-fn depthwise_first(
-    chain: &Chain,
-    r: usize,
-    e: &mut Emitter<'_>,
-    x: Value,
-    bias: Value,
-    place: Place,
-) -> Value {
-    let h = e.conv(depthwise(chain, 0, r), x, None, Place::Inner);
-    e.conv(pointwise(chain, 1, r), h, bias, place)
-}
-
-fn pointwise_first(
-    chain: &Chain,
-    r: usize,
-    e: &mut Emitter<'_>,
-    x: Value,
-    bias: Value,
-    place: Place,
-) -> Value {
-    let h = e.conv(pointwise(chain, 0, r), x, None, Place::Inner);
-    e.conv(depthwise(chain, 1, r), h, bias, place)
 }
 
 /// The depthwise convolution of branch `r`.

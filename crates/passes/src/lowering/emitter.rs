@@ -126,7 +126,7 @@ impl<'a> Emitter<'a> {
         let transposed = self.site.attributes.transposed && part.stage.axes.contains(&true);
         let (op_type, channels, weight) = if transposed {
             let outer = part.channels / part.groups.max(1);
-            let weight = swap_channels(&part.weight, (part.groups, outer, inner));
+            let weight = swap_channels(&part.weight, part.groups, outer, inner);
             ("ConvTranspose", [inner * part.groups, outer], weight)
         } else {
             ("Conv", [part.channels, inner], part.weight)
@@ -170,7 +170,7 @@ impl<'a> Emitter<'a> {
     ) -> Option<PatchValue> {
         let written = bias.map_or(Product::MatMul, |_| product);
         let inner = part.weight.len() / part.channels.max(1);
-        let turned = swap_channels(&part.weight, (1, part.channels, inner));
+        let turned = swap_channels(&part.weight, 1, part.channels, inner);
         let dims = vec![inner, part.channels];
         let (mut op, weight) = self.weighted(written.op_type(), &part.name, dims, &turned)?;
         let factors = vec![input, Some(weight)];

@@ -45,7 +45,7 @@ impl Emitter<'_> {
             let axis = axis + 2;
             let mut zeros = |side: &str, count: u64| {
                 let name = format!("{name}/pad{axis}{side}");
-                let made = (count > 0).then(|| self.zeros(&name, shape, &grown, (axis, count)));
+                let made = (count > 0).then(|| self.zeros(&name, shape, &grown, axis, count));
                 made.flatten()
             };
             let before = zeros("", *begin);
@@ -72,7 +72,8 @@ impl Emitter<'_> {
         name: &str,
         shape: PatchValue,
         grown: &[i64],
-        (axis, count): (usize, u64),
+        axis: usize,
+        count: u64,
     ) -> Option<PatchValue> {
         let mut keep = vec![1; grown.len()];
         let mut add = grown.to_vec();

@@ -1,7 +1,8 @@
 //! The candidates of one layer, fitted.
 
 use sepconv_factor::{
-    Behind, Calibration, Chain, FactorError, Fit, FitOptions, Kernel, SplitStatistics,
+    Calibration, Chain, FactorError, Fit, FitOptions, Kernel, Observed, PostActivation,
+    SplitStatistics,
 };
 use sepconv_passes::{Candidate, Families, Site};
 
@@ -89,10 +90,13 @@ fn scaled_fit(
         return Ok(None);
     }
     let (statistics, factors) = (&seen.statistics, seen.factors.as_deref());
-    let behind = seen.behind.as_ref().map(|(activation, positions)| Behind {
-        activation: *activation,
-        positions,
-    });
+    let behind = seen
+        .behind
+        .as_ref()
+        .map(|(activation, positions)| PostActivation {
+            activation: *activation,
+            positions,
+        });
     let how = (families, settings);
     let most = if behind.is_some() { CONTENDERS } else { 1 };
     let mut contenders: Vec<(f64, &Candidate, Fit)> = Vec::new();
@@ -141,8 +145,11 @@ fn scaled_fit(
         let Some(family) = families.find(&candidate.family) else {
             continue;
         };
-        let options = (settings.fit, settings.refit);
-        let fit = behind.improve(&kernel, statistics, family, &fit, options.0, options.1)?;
+        let observed = Observed {
+            kernel: &kernel,
+            statistics,
+        };
+        let fit = behind.improve(observed, family, &fit, settings.fit, settings.refit)?;
         let error = fit.error_activated.unwrap_or(error);
         if best.as_ref().is_none_or(|(least, ..)| error < *least) {
             best = Some((error, candidate, fit));

@@ -17,7 +17,7 @@ use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
 use sepconv_passes::Site;
 use sepconv_targets::Target;
-use sepconv_tune::{Compute, Draw, Nature, Network, Values};
+use sepconv_tune::{Compute, Draw, Nature, Network, TypedGraph, Values};
 
 use super::cache::StatisticsCache;
 use super::ends::Ends;
@@ -96,7 +96,11 @@ fn measured(
         dtype.is_none_or(|t| t.is_float())
     };
     let outputs: Vec<ValueId> = graph.outputs().filter(float).collect();
-    let compiled = (graph, &model.shapes, model.document.model.opset());
+    let compiled = TypedGraph {
+        graph,
+        shapes: &model.shapes,
+        opset: model.document.model.opset(),
+    };
     // What has no gradient here is fitted without.
     let Ok(network) = Network::fixed(Compute::Cpu, compiled, &outputs) else {
         return Ok(none());

@@ -7,7 +7,7 @@ use candle_core::{Error, Result, Tensor};
 use sepconv_analysis::{ConvAttributes, constants};
 
 use super::rule::{Rule, Site};
-use crate::conv::{Conv, Window};
+use crate::conv::{Channels, Conv, Window};
 
 pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {
     match site.op.op_type.as_str() {
@@ -63,11 +63,11 @@ fn over(a: &ConvAttributes, extents: &[usize]) -> Option<Conv> {
         begins: begins.to_vec(),
         ends: ends.to_vec(),
     };
-    let channels = (
-        a.in_channels as usize,
-        a.out_channels as usize,
-        a.group as usize,
-    );
+    let channels = Channels {
+        inputs: a.in_channels as usize,
+        outputs: a.out_channels as usize,
+        groups: a.group as usize,
+    };
     Conv::new(channels, &window, extents)
 }
 

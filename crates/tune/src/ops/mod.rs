@@ -12,8 +12,9 @@ mod rule;
 pub(crate) use rule::{Forward, Rule};
 
 use rule::Site;
-use sepconv_analysis::Shapes;
-use sepconv_ir::{Graph, Operator};
+use sepconv_ir::Operator;
+
+use crate::typed::TypedGraph;
 
 type Family = fn(&Site<'_>) -> Option<Rule>;
 
@@ -28,14 +29,14 @@ const FAMILIES: [Family; 6] = [
 ];
 
 /// The rule of an operator; `None` where it has no gradient, or mixes rows of the batch.
-pub(crate) fn rule(graph: &Graph, shapes: &Shapes, opset: i64, op: &Operator) -> Option<Rule> {
+pub(crate) fn rule(model: TypedGraph<'_>, op: &Operator) -> Option<Rule> {
     if !(op.domain.is_empty() || op.domain == "ai.onnx") || !op.captures.is_empty() {
         return None;
     }
     let site = Site {
-        graph,
-        shapes,
-        opset,
+        graph: model.graph,
+        shapes: model.shapes,
+        opset: model.opset,
         op,
     };
     FAMILIES.iter().find_map(|family| family(&site))

@@ -1,10 +1,12 @@
 //! `pw-dw` where positions stand for the covariance.
 
-use super::{BLOCK_BYTES, FORMED, LIMITS, PerOutputSolver, Problem, Ridge, Seen, jitter};
+use super::{
+    BLOCK_BYTES, FORMED, LIMITS, OutputBlock, PerOutputSolver, Problem, Ridge, Seen, jitter,
+};
 use crate::error::FactorError;
 use crate::fit::dual;
 use crate::linalg::cholesky::Cholesky;
-use crate::linalg::conjugate;
+use crate::linalg::conjugate::{self, System};
 use crate::linalg::dense::{self, dot};
 
 impl PerOutputSolver<'_> {
@@ -13,7 +15,7 @@ impl PerOutputSolver<'_> {
     pub(super) fn mixtures_by_positions(
         &self,
         seen: &Seen,
-        (rank, first): (usize, usize),
+        OutputBlock { rank, first }: OutputBlock,
         filters: &[f64],
         mixtures: &mut [f64],
     ) -> Result<(), FactorError> {
@@ -66,7 +68,7 @@ impl PerOutputSolver<'_> {
     pub(super) fn filters_by_products(
         &self,
         seen: &Seen,
-        (rank, first): (usize, usize),
+        OutputBlock { rank, first }: OutputBlock,
         mixtures: &[f64],
         filters: &mut [f64],
     ) -> Result<(), FactorError> {
@@ -107,7 +109,11 @@ impl PerOutputSolver<'_> {
             self.whitening.outer.solve(out);
         };
         let limits = LIMITS.of_patches(inner * outer);
-        conjugate::solve_rows(filters, &rhs, size, limits, apply, precondition);
+        let system = System {
+            apply,
+            precondition,
+        };
+        conjugate::solve_rows(filters, &rhs, size, limits, system);
         Ok(())
     }
 
@@ -115,7 +121,7 @@ impl PerOutputSolver<'_> {
     pub(super) fn filters_by_positions(
         &self,
         seen: &Seen,
-        (rank, first): (usize, usize),
+        OutputBlock { rank, first }: OutputBlock,
         mixtures: &[f64],
         filters: &mut [f64],
     ) -> Result<(), FactorError> {
@@ -135,7 +141,7 @@ impl PerOutputSolver<'_> {
                 let own_rows = rows.flat_map(|row| &row[index * order..][..order]);
                 let features: Vec<f64> = own_rows.copied().collect();
                 let ridge = self.ridge_of(seen, own, rank);
-                solve_tops(features, (n, outer), &ridge, d)?;
+                solve_tops(features, n, outer, &ridge, d)?;
             }
         }
         Ok(())
@@ -163,7 +169,8 @@ impl PerOutputSolver<'_> {
 /// side; `ridge` `[K, K]` is that of every tap.
 fn solve_tops(
     features: Vec<f64>,
-    (n, outer): (usize, usize),
+    n: usize,
+    outer: usize,
     ridge: &[f64],
     rhs: &mut [f64],
 ) -> Result<(), FactorError> {
@@ -187,7 +194,7 @@ fn solve_tops(
     let block = dual::block(ridge.to_vec(), rank, jitter)?;
     let features = dense::rows_transposed(&features, rank, outer);
     let mut turned = dense::transposed(rhs, rank, outer);
-    dual::solve_blocks(features, (n, order), &vec![block; outer], &mut turned)?;
+    dual::solve_blocks(features, n, &vec![block; outer], &mut turned)?;
     rhs.copy_from_slice(&dense::transposed(&turned, outer, rank));
     Ok(())
 }
