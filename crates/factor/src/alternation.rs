@@ -1,4 +1,4 @@
-//! Alternation over the groups of a convolution, and what [`Fitter::fit`] promises.
+//! Alternation over the groups of a convolution, and the promises of [`Fitter::fit`].
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock};
@@ -36,7 +36,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// What ends the alternation and decides between chains.
+    /// The error that ends the alternation and decides between chains.
     fn error(&self) -> f64 {
         self.error_held_out.unwrap_or(self.error_fit)
     }

@@ -6,7 +6,7 @@ use crate::error::FactorError;
 use crate::kernel::scale_rows;
 use crate::shape::KernelShape;
 
-/// What a stage does; a label for reports and lowerings, implied by nothing else.
+/// The job of a stage; a label for reports and lowerings, implied by nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -23,7 +23,7 @@ pub enum Role {
 /// Geometry of one stage of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StageShape {
-    /// What the stage does.
+    /// Its job.
     pub role: Role,
     /// The grouped convolution, with as many spatial axes as the original.
     pub kernel: KernelShape,

@@ -81,13 +81,13 @@ pub trait Decomposition: Send + Sync {
     /// [`FactorError::Skipped`] or [`FactorError::NoConvergence`].
     fn factor(&self, kernel: &Kernel) -> Result<Box<dyn Factored>, FactorError>;
 
-    /// Whether the chains of [`Decomposition::factor`] are the closest of their family in the
+    /// True where the chains of [`Decomposition::factor`] are the closest of their family in the
     /// Frobenius norm, and not only close.
     fn is_optimal(&self) -> bool {
         true
     }
 
-    /// Whether it is left out unless it is asked for by name.
+    /// True where it is left out unless it is asked for by name.
     fn is_optional(&self) -> bool {
         false
     }

@@ -45,7 +45,7 @@ impl Metric {
         &self.rho
     }
 
-    /// Whether this is the Frobenius norm.
+    /// True where this is the Frobenius norm.
     pub fn is_identity(&self) -> bool {
         self.rho.iter().all(|&r| r == 0.0)
     }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crate::error::FactorError;
 
-/// What `cell` holds, made where it is first asked for.
+/// The content of `cell`, made where it is first asked for.
 pub(crate) fn made_once<T>(
     cell: &OnceLock<T>,
     make: impl FnOnce() -> Result<T, FactorError>,

@@ -8,7 +8,7 @@ use crate::error::FactorError;
 use crate::random::{mix, scaled};
 use crate::shape::KernelShape;
 
-/// How a convolution's window moves over its input, per spatial axis; any number of axes. The
+/// The way that a convolution's window moves over its input, per spatial axis; any number of axes. The
 /// kernel's extents and groups are in [`KernelShape`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ConvGeometry {

@@ -1,12 +1,12 @@
-//! Fits to what a convolution's activation lets through.
+//! Fits to the post-activation objective.
 //!
 //! PostActivation a `Relu`, all outputs below zero are alike, so a fit that spends its few weights on
 //! them wastes them. Minimised is `|f(y + s) - f(y^ + s)|^2`, with `f` the activation and `s`
-//! what is added before it (a shortcut), by majorize-minimise: every step aims the outputs at
-//! [`Activation::majorise`], which leaves the covariance of the patches as it is and moves their
+//! what is added before it (a shortcut), by majorise-minimise: every step takes
+//! [`Activation::majorise`] for the targets, which leaves the covariance of the patches as it is and moves their
 //! covariance with the outputs alone, and alternates least squares once more from where it is.
-//! The nonlinear case of Zhang et al. 2015 (arXiv 1505.06798), section 3.2, with an aim in
-//! closed form in place of their penalty and for all families, not only a low-rank one.
+//! The nonlinear case of Zhang et al. 2015 (arXiv 1505.06798), section 3.2, with a majoriser
+//! in closed form in place of their penalty and for all families, not only a low-rank one.
 
 mod positions;
 
@@ -19,7 +19,7 @@ use crate::family::Decomposition;
 use crate::fit::{Calibration, Fit, FitOptions, best_bias, held_out_error};
 use crate::kernel::Kernel;
 use crate::statistics::{SplitStatistics, Statistics};
-use positions::{Rows, retarget};
+use positions::{PositionSet, retarget};
 
 /// Rounds of alternating least squares of a step.
 const ROUNDS: usize = 2;
@@ -28,7 +28,8 @@ const LAST: usize = 2;
 /// The steps end where one lowers the error by less than this share.
 const TOLERANCE: f64 = 4e-3;
 
-/// What stands behind a convolution, and what was seen there.
+/// The objective behind the activation of a convolution: the squared error of what it lets through,
+/// at positions that were seen.
 #[derive(Debug, Clone, Copy)]
 pub struct PostActivation<'a> {
     /// The activation.
@@ -54,10 +55,10 @@ impl PostActivation<'_> {
     /// # Errors
     /// [`FactorError::Chain`], [`FactorError::NonFinite`] from [`Chain::compose`].
     pub fn error(&self, chain: &Chain) -> Result<f64, FactorError> {
-        self.judged().error(chain, self.activation)
+        self.deciding().error(chain, self.activation)
     }
 
-    fn judged(&self) -> &Rows {
+    fn deciding(&self) -> &PositionSet {
         match self.positions.held_out.is_empty() {
             true => &self.positions.fit,
             false => &self.positions.held_out,
@@ -144,13 +145,13 @@ impl PostActivation<'_> {
         Ok(fit.chain.clone())
     }
 
-    /// One step of majorize-minimise on `rows`, whose statistics are those of `calibration`.
+    /// One step of majorise-minimise on `rows`, whose statistics are those of `calibration`.
     fn step(
         &self,
         chain: &Chain,
         calibration: &Calibration<'_>,
         family: &dyn Decomposition,
-        rows: &[&Rows],
+        rows: &[&PositionSet],
     ) -> Result<Chain, FactorError> {
         let mut retargeted = calibration.statistics().clone();
         let moves = rows.iter().map(|r| r.moves(chain, self.activation));

@@ -41,7 +41,7 @@ const BLOCK: usize = 16;
 /// Rows that are gathered at a time.
 const TILE: usize = 32;
 
-/// What the slices of a kernel are indexed by.
+/// The channels that the slices of a kernel are indexed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SliceBy {
     /// One slice per input channel, `[Co / g, taps]`.
@@ -85,7 +85,7 @@ impl Layout {
         self.rows.min(self.taps)
     }
 
-    /// Whether the Gram matrices are over the taps.
+    /// True where the Gram matrices are over the taps.
     fn over_taps(&self) -> bool {
         self.taps <= self.rows
     }
@@ -345,7 +345,7 @@ fn combine_rows(layout: &Layout, data: &[f64], slice: usize, basis: &[f64], filt
     }
 }
 
-/// Whether the first of the entries with (nearly) the largest magnitude is negative.
+/// True where the first of the entries with (nearly) the largest magnitude is negative.
 fn leading_is_negative(vector: &[f64]) -> bool {
     let largest = vector.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
     vector

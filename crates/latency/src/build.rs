@@ -193,7 +193,7 @@ struct RandomWeights {
     dims: Vec<usize>,
     /// Channels of the output.
     outputs: usize,
-    /// Whether there is a bias, of one number per output.
+    /// True where there is a bias, of one number per output.
     bias: bool,
 }
 
@@ -213,7 +213,7 @@ impl Nodes {
         }
     }
 
-    /// What follows the convolution.
+    /// The activation behind the convolution.
     fn activate(&mut self, g: &Geometry) {
         if let Some(activation) = g.activation {
             self.add("activation", activation.op_type(), Vec::new(), Vec::new());

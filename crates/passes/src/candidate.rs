@@ -29,7 +29,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Whether it costs fewer MACs than the convolution.
+    /// True where it costs fewer MACs than the convolution.
     pub fn saves(&self) -> bool {
         self.macs < self.macs_before
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sepconv_factor::{Decomposition, RankUnit, Resolution, families};
 use serde::{Deserialize, Serialize};
 
-/// Which order of the depthwise and the pointwise convolution is allowed.
+/// The order of the depthwise and the pointwise convolution that is allowed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
@@ -19,7 +19,7 @@ pub enum Order {
     Best,
 }
 
-/// Which families are tried for a convolution.
+/// The families that are tried for a convolution.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Families {
     /// The order allowed among `dw-pw` and `pw-dw`.
@@ -80,7 +80,7 @@ impl Families {
         self.all().find(|f| f.name() == name)
     }
 
-    /// Whether the names, if any, come on top of a default.
+    /// True where the names, if any, come on top of a default.
     pub fn is_default(&self) -> bool {
         self.names.iter().all(|n| n.starts_with('+'))
     }
@@ -102,10 +102,10 @@ impl Families {
         self.find(family).map(Decomposition::rank_unit)
     }
 
-    /// Whether a family is tried: it is named or the caller's, and the order allows it. Of two
+    /// True where a family is tried: it is named or the caller's, and the order allows it. Of two
     /// depthwise-separable orders that are both tried, [`Order::Best`] leaves out the one whose
     /// pointwise convolution would run at the larger resolution of a convolution with strides above
-    /// 1, which makes it several times dearer.
+    /// 1, which makes it several times costlier.
     pub fn allows(&self, family: &dyn Decomposition, strided: bool, transposed: bool) -> bool {
         if self.own.names().any(|own| own == family.name()) {
             return true;
@@ -128,13 +128,13 @@ impl Families {
         ordered && self.tries(family)
     }
 
-    /// Whether a family is named, or one of the default: those of depthwise-separable terms.
+    /// True where a family is named, or one of the default: those of depthwise-separable terms.
     fn tries(&self, family: &dyn Decomposition) -> bool {
         let named = self.names.iter().any(|n| bare(n) == family.name());
         named || self.is_default() && family.rank_unit() == RankUnit::Terms
     }
 
-    /// Whether matrix products are surveyed beside convolutions: where an optional family is
+    /// True where matrix products are surveyed beside convolutions: where an optional family is
     /// asked for by its name. No other applies to them.
     pub fn products(&self) -> bool {
         let mut named = self.names.iter().filter_map(|n| self.find(bare(n)));

@@ -10,7 +10,7 @@ use crate::fold_padding::FoldPadding;
 use crate::pass::{Pass, run};
 use crate::select::Selection;
 
-/// What is folded into convolutions before they are surveyed, in this order.
+/// The passes that fold operators into convolutions before those are surveyed, in their order.
 pub const FOLDS: [&dyn Pass; 3] = [
     // A norm between two convolutions goes into the one before it, which may pad.
     &FoldBatchNorm,
@@ -26,7 +26,7 @@ pub fn pipeline(separate: &dyn Pass) -> Vec<&dyn Pass> {
     FOLDS.into_iter().chain([separate]).collect()
 }
 
-/// How many operators were folded into convolutions.
+/// Counts of operators that were folded into convolutions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Folded {
     /// Batch normalisations, after the convolution or before.

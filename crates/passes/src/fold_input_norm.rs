@@ -140,7 +140,7 @@ fn parameters(graph: &Graph, norm: NodeId, conv: NodeId) -> Result<Folded, &'sta
     })
 }
 
-/// Whether anything is added around the input. `SAME_*` adds nothing for a kernel of one tap.
+/// True where anything is added around the input. `SAME_*` adds nothing for a kernel of one tap.
 fn pads(attributes: &ConvAttributes) -> bool {
     match attributes.auto_pad {
         AutoPad::Valid => false,

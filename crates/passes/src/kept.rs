@@ -3,7 +3,7 @@
 use sepconv_factor::Skip;
 use serde::{Deserialize, Serialize};
 
-/// Why a convolution stays as it is; displays as a short phrase.
+/// The reason why a convolution stays as it is; displays as a short phrase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kept {
@@ -65,9 +65,9 @@ pub enum Kept {
         .allowed >> 20
     )]
     Memory {
-        /// What would have to be allowed.
+        /// The memory that would have to be allowed.
         needed: u64,
-        /// What is.
+        /// The memory that is.
         allowed: u64,
     },
     /// It could not be fitted to what was seen of it.

@@ -23,10 +23,10 @@ pub trait Layer {
     /// The reason why they can't be decomposed.
     fn weights(&self) -> Result<Kernel, Kept>;
 
-    /// Whether any stride is above 1.
+    /// True where any stride is above 1.
     fn is_strided(&self) -> bool;
 
-    /// Whether it is a transposed convolution.
+    /// True where it is a transposed convolution.
     fn is_transposed(&self) -> bool {
         false
     }
@@ -34,7 +34,7 @@ pub trait Layer {
     /// MACs of the layer and of a chain in its place, on the same scale.
     fn macs(&self, stages: &[StageShape]) -> (u64, u64);
 
-    /// Whether such a chain can be written in its place.
+    /// True where such a chain can be written in its place.
     fn writes(&self, _stages: &[StageShape]) -> bool {
         true
     }

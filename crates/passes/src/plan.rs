@@ -1,4 +1,4 @@
-//! What is to become of each convolution.
+//! The decision for each convolution.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,11 +20,11 @@ pub struct Plan {
 pub struct LayerPlan {
     /// Name of the convolution.
     pub layer: String,
-    /// What becomes of it.
+    /// The decision.
     pub choice: Choice,
 }
 
-/// What becomes of a convolution.
+/// A decision for a convolution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Choice {

@@ -80,12 +80,12 @@ impl Product {
         })
     }
 
-    /// Whether the matrix is `[Co, Ci]`, as that of a convolution.
+    /// True where the matrix is `[Co, Ci]`, as that of a convolution.
     fn is_turned(self, op: &Operator) -> bool {
         self == Self::Gemm && op.int("transB", 0) != 0
     }
 
-    /// Whether what `Gemm` adds is the same for every row, as a bias is.
+    /// True where what `Gemm` adds is the same for every row, as a bias is.
     fn has_plain_bias(self, graph: &Graph, op: &Operator) -> bool {
         let added = (self == Self::Gemm).then(|| op.input(2)).flatten();
         let Some(value) = added else { return true };

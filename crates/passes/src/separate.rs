@@ -17,7 +17,7 @@ use crate::plan::{Choice, Plan, Planner};
 use crate::site::Site;
 use crate::survey::{Survey, Surveyed};
 
-/// What became of one layer of a plan.
+/// The outcome of one layer of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppliedLayer {
     /// The layer.
@@ -39,7 +39,7 @@ pub struct SeparateConvs<'a> {
     pub families: Families,
     /// Chooses a candidate for every convolution.
     pub planner: &'a dyn Planner,
-    /// How chains are written; `None` chooses by itself.
+    /// The form that chains are written in; `None` chooses by itself.
     pub lowering: Option<&'static dyn Lowering>,
 }
 
@@ -69,7 +69,7 @@ impl Pass for SeparateConvs<'_> {
 pub struct ApplyPlan<'a> {
     /// The survey that the plan was made from.
     pub survey: &'a Survey,
-    /// What becomes of every convolution.
+    /// The decision for every convolution.
     pub plan: &'a Plan,
     /// Used where it applies, else the one planned, else the first that does.
     pub lowering: Option<&'static dyn Lowering>,

@@ -26,7 +26,7 @@ pub struct Site {
     pub kernel: KernelShape,
     /// Element type of the weight; the rewritten weights have the same.
     pub dtype: DType,
-    /// What the weight is seen through.
+    /// The operators that the weight is seen through.
     pub sight: Sight,
     /// Input extents along the spatial axes, where known.
     pub input_spatial: Option<Vec<usize>>,
@@ -54,7 +54,7 @@ impl Site {
         Self::is_layer(op).then(|| Self::read(graph, node, op, shapes, sight))
     }
 
-    /// Why a convolution of another operator than `Conv` and `ConvTranspose` stays: `ConvInteger`
+    /// The reason why a convolution of another operator than `Conv` and `ConvTranspose` stays: `ConvInteger`
     /// and `QLinearConv`, and those of ONNX Runtime's domain `com.microsoft`. `None` for all else.
     pub fn always_kept(op: &Operator) -> Option<Kept> {
         let runtimes = op.domain == "com.microsoft";
@@ -66,12 +66,12 @@ impl Site {
         }
     }
 
-    /// Whether an operator is one that sites describe: a convolution or a matrix product.
+    /// True where an operator is one that sites describe: a convolution or a matrix product.
     pub fn is_layer(op: &Operator) -> bool {
         Self::is_convolution(op) || Product::of(op).is_some()
     }
 
-    /// Whether an operator is a convolution.
+    /// True where an operator is a convolution.
     pub fn is_convolution(op: &Operator) -> bool {
         op.is("Conv") || op.is("ConvTranspose")
     }
@@ -198,19 +198,19 @@ impl Site {
         )
     }
 
-    /// Whether any stride is above 1.
+    /// True where any stride is above 1.
     pub fn is_strided(&self) -> bool {
         self.attributes.strides.iter().any(|s| *s > 1)
     }
 
-    /// Whether stages may share the axes: a transposed convolution whose output extents are
+    /// True where stages may share the axes: a transposed convolution whose output extents are
     /// given (`output_shape`) gives them to the one stage that carries them all.
     pub(crate) fn writes(&self, stages: &[StageShape]) -> bool {
         self.attributes.output_shape.is_none()
             || stages.iter().any(|s| s.axes.iter().all(|carried| *carried))
     }
 
-    /// Whether padding is resolved by the runtime (`SAME_UPPER`, `SAME_LOWER`).
+    /// True where padding is resolved by the runtime (`SAME_UPPER`, `SAME_LOWER`).
     pub fn pads_itself(&self) -> bool {
         matches!(
             self.attributes.auto_pad,

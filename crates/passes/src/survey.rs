@@ -95,7 +95,7 @@ impl Survey {
             .map(|(site, candidates)| (site, candidates.as_slice()))
     }
 
-    /// Why layers stay.
+    /// The reasons why layers stay.
     pub fn kept(&self) -> impl Iterator<Item = &Kept> {
         self.layers.iter().filter_map(|l| l.site.as_ref().err())
     }

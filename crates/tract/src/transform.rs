@@ -14,10 +14,10 @@ use tract_core::ops::cnn::Conv;
 use tract_core::transform::ModelTransform;
 
 use crate::error::TransformError;
-use crate::site::Site;
+use crate::layer::ConvLayer;
 use crate::wire::patch;
 
-/// What decides about the convolutions.
+/// The rule that decides about the convolutions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum How {
     /// The same rank of a depthwise-separable family everywhere (the full rank where a kernel has
@@ -26,7 +26,7 @@ pub enum How {
     /// The share of its kernel's squared Frobenius norm that every convolution keeps, in `(0, 1]`,
     /// at the fewest MACs.
     Energy(f64),
-    /// What a plan says of the node of that name, such as the `layers` of a plan file that
+    /// The decision of a plan for the node of that name, such as the `layers` of a plan file that
     /// `sepconv` wrote. Nodes that it does not name stay.
     Plan(Plan),
 }
@@ -34,13 +34,13 @@ pub enum How {
 /// Puts separable convolutions in the place of others, by their weights alone.
 #[derive(Debug, Clone)]
 pub struct SeparateConvs {
-    /// What decides about the convolutions.
+    /// The rule that decides about the convolutions.
     pub how: How,
     /// Families that are tried, those of the caller's crates among them.
     pub families: Families,
-    /// Which nodes are meant, by name.
+    /// The nodes that are meant, by name.
     pub selection: Selection,
-    /// Whether convolutions are replaced that then cost as many MACs or more, to verify exactness.
+    /// True where convolutions are replaced that then cost as many MACs or more, to verify exactness.
     pub costlier: bool,
 }
 
@@ -55,7 +55,7 @@ impl SeparateConvs {
         Self::by(How::Energy(share))
     }
 
-    /// What a plan says, see [`How::Plan`]. Its families have to be among
+    /// The decisions of a plan, see [`How::Plan`]. Its families have to be among
     /// [`sepconv_factor::families()`] or [`Families::with`].
     pub fn plan(plan: Plan) -> Self {
         Self::by(How::Plan(plan))
@@ -137,10 +137,10 @@ impl SeparateConvs {
             },
             How::Rank(_) | How::Energy(_) => None,
         };
-        let site = Site::read(model, node, conv)?;
+        let layer = ConvLayer::read(model, node, conv)?;
         let (candidates, factored) = match planned {
-            Some(candidate) => self.planned(&site, candidate)?,
-            None => self.surveyed(&site)?,
+            Some(candidate) => self.planned(&layer, candidate)?,
+            None => self.surveyed(&layer)?,
         };
         let ranks = candidates.iter().map(|c| c.rank);
         *offered = ranks.fold(*offered, usize::max);
@@ -159,34 +159,34 @@ impl SeparateConvs {
     }
 
     /// The candidate of a plan.
-    fn planned(&self, site: &Site, planned: &Candidate) -> Result<Offers, Stays> {
+    fn planned(&self, layer: &ConvLayer, planned: &Candidate) -> Result<Offers, Stays> {
         let misfit = |reason: String| PassError::Plan {
-            layer: site.name.clone(),
+            layer: layer.name.clone(),
             reason,
         };
         let (name, rank) = (&planned.family, planned.rank);
         let family = self.families.find(name);
         let family = family.ok_or_else(|| misfit(format!("no family '{name}'")))?;
-        let ranks = family.ranks(site.kernel.shape());
+        let ranks = family.ranks(layer.kernel.shape());
         let full = ranks.map_err(|skip| misfit(skip.to_string()))?.max;
         if !(1..=full).contains(&rank) {
             return Err(misfit(format!("family '{name}' has no rank {rank} here")).into());
         }
-        let factored = family.factor(&site.kernel);
+        let factored = family.factor(&layer.kernel);
         let factored = factored.map_err(|source| PassError::Factor {
-            node: site.name.clone(),
+            node: layer.name.clone(),
             source,
         })?;
-        let candidate = offer(site, family, factored.as_ref(), rank)?;
+        let candidate = offer(layer, family, factored.as_ref(), rank)?;
         Ok((Vec::from_iter(candidate), vec![(family.name(), factored)]))
     }
 
     /// The candidates of every family that may be chosen: for a rank, those whose ranks mean the
     /// same for every kernel.
-    fn surveyed(&self, site: &Site) -> Result<Offers, Stays> {
+    fn surveyed(&self, layer: &ConvLayer) -> Result<Offers, Stays> {
         let mut factored = Vec::new();
         let keep = &mut |family, made| factored.push((family, made));
-        let mut candidates = offers(site, &self.families, keep)??;
+        let mut candidates = offers(layer, &self.families, keep)??;
         if matches!(self.how, How::Rank(_)) {
             let unit = |c: &Candidate| self.families.rank_unit(&c.family);
             candidates.retain(|c| unit(c) == Some(RankUnit::Terms));
@@ -250,7 +250,7 @@ impl ModelTransform for SeparateConvs {
 /// Candidates, and the decompositions that their chains are cut from, by family.
 type Offers = (Vec<Candidate>, Vec<(&'static str, Box<dyn Factored>)>);
 
-/// Why a convolution stays, or the model as a whole.
+/// The reason why a convolution stays, or the model as a whole.
 enum Stays {
     For(Kept),
     Error(PassError),

@@ -109,7 +109,7 @@ impl Network {
         &self.given
     }
 
-    /// What training moves.
+    /// The constants that training moves.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }

@@ -1,4 +1,4 @@
-//! How much the outputs depend on the channels of values on the way there.
+//! The sensitivity of the outputs to the channels of values on the way there.
 
 use std::collections::HashMap;
 

@@ -32,7 +32,7 @@ pub(crate) struct Soap {
     pub steps: usize,
 }
 
-/// What is known of one parameter's gradients, a matrix `[rows, columns]`: the first axis, and
+/// The moments of one parameter's gradients, a matrix `[rows, columns]`: the first axis, and
 /// all others.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Moments {
@@ -122,7 +122,7 @@ impl Moments {
         }
     }
 
-    /// What to move against, each element about 1 in size in the eigenbasis.
+    /// The direction to move against, each element about 1 in size in the eigenbasis.
     fn direction(&mut self, parameter: &Parameter, gradient: &[f64], step: usize) -> Vec<f64> {
         let (rows, columns) = matrix(parameter);
         let g = MatRef::from_row_major_slice(gradient, rows, columns);

@@ -10,7 +10,7 @@ use crate::error::TuneError;
 use crate::parameter::Parameter;
 use crate::soap::{Moments, Soap};
 
-/// What a run knows after an epoch.
+/// The state of a run after an epoch.
 pub(crate) struct State {
     pub soap: Soap,
     /// The weights of the best epoch.

@@ -40,7 +40,7 @@ pub trait Examples: Sync {
     /// Number of examples.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// True where there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -72,7 +72,7 @@ pub trait Examples: Sync {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// How to train.
+/// The settings of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainSettings {
     /// Passes over the examples, at most.
@@ -95,11 +95,11 @@ pub struct TrainSettings {
     pub held_out_every: usize,
     /// Seed of order and augmentation.
     pub seed: u64,
-    /// What computes the network.
+    /// The device that computes the network.
     pub compute: Compute,
     /// File that the state is kept in between epochs, and read from at the start.
     pub state: Option<PathBuf>,
-    /// What the state belongs to; another key is refused.
+    /// The key of the run that the state belongs to; another is refused.
     pub key: String,
 }
 
@@ -122,7 +122,7 @@ impl Default for TrainSettings {
     }
 }
 
-/// What became of a training. The network's parameters are those of the best epoch.
+/// The outcome of a training. The network's parameters are those of the best epoch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trained {
     /// All epochs, the start first.
@@ -243,7 +243,7 @@ pub fn train(
     })
 }
 
-/// What a network has of the examples that [`train`] holds out, as it is.
+/// The figures of a network, as it is, on the examples that [`train`] holds out.
 ///
 /// # Errors
 /// [`TuneError`].
@@ -365,7 +365,7 @@ impl Run<'_> {
         Ok((ELEMENTS / largest.max(1)).clamp(1, LARGEST))
     }
 
-    /// How many examples of a batch are computed together: a GPU takes them all.
+    /// Number of examples of a batch that are computed together: a GPU takes them all.
     fn at_once(&self, batch: usize) -> usize {
         match self.network.device().is_cpu() {
             true => (batch / SHARDS).clamp(1, SHARD),
@@ -435,11 +435,11 @@ impl Run<'_> {
                 let values = self.network.run(&given, false)?;
                 let mut losses = Vec::new();
                 let mut agreement = Agreement::default();
-                let judged = self.goals.iter().any(|g| g.output);
+                let decides = self.goals.iter().any(|g| g.output);
                 for (i, goal) in self.goals.iter().enumerate() {
                     let own = goal.sum(&values[i], &targets[i], self.settings.temperature)?;
                     losses.push(f64::from(own.to_scalar::<f32>()?));
-                    if goal.output || !judged {
+                    if goal.output || !decides {
                         agreement.add(goal.agreement(&values[i], &targets[i])?);
                     }
                 }

@@ -1,4 +1,4 @@
-//! What the families share that factor each group as one matrix or tensor.
+//! The common part of families that factor each group as one matrix or tensor.
 
 use crate::chain::Chain;
 use crate::error::FactorError;

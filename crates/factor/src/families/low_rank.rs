@@ -4,7 +4,7 @@
 //! - **After**: pointwise `[g*R, Ci/g, 1]`, `g` groups, with the stride and pads of the original;
 //!   pointwise `[Co, R, 1]`, `g` groups, with the bias.
 //! - **Formula**: for each group, `W[o, i] = sum over r of U[o, r] V[r, i]`.
-//! - **Full rank**: `min(Co/g, Ci/g)`; exact there, and dearer than the original.
+//! - **Full rank**: `min(Co/g, Ci/g)`; exact there, and costlier than the original.
 //! - **Skipped**: more than one tap (that is `channel`); one input or output per group.
 //! - **Fit**: reduced-rank regression, in closed form.
 //! - **Source**: Denton et al. 2014 (arXiv 1404.0736), the SVD; Zhang et al. 2015

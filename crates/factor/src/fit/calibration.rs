@@ -12,10 +12,10 @@ use crate::kernel::Kernel;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
 use crate::once::made_once;
-use crate::rows::Rows;
+use crate::patch_matrix::PatchMatrix;
 use crate::statistics::{Covariance, GroupStatistics, SplitStatistics};
 
-/// What all fits of one convolution share, whatever the family: the regularised statistics and
+/// The part that all fits of one convolution share, whatever the family: the regularised statistics and
 /// the unrestricted optimum `W*`.
 pub struct Calibration<'a> {
     kernel: Kernel,
@@ -44,8 +44,8 @@ impl Inverse {
     fn new(group: &GroupStatistics, d: usize, share: f64) -> Result<Self, FactorError> {
         let matrix = match &group.covariance {
             Covariance::Dense(matrix) => matrix,
-            Covariance::Seen(parts) => {
-                let rows = Rows::seen(parts, &group.mean_x);
+            Covariance::Patches(parts) => {
+                let rows = PatchMatrix::seen(parts, &group.mean_x);
                 let ridge = absolute_ridge(rows.energy() / d as f64, share.max(LEAST_RIDGE));
                 return Ok(Self {
                     ridge,
@@ -189,7 +189,7 @@ impl<'a> Calibration<'a> {
         &self.kernel
     }
 
-    /// How fits are made.
+    /// The settings of fits.
     pub fn options(&self) -> &FitOptions {
         &self.options
     }
@@ -210,7 +210,7 @@ impl<'a> Calibration<'a> {
         &self.targets
     }
 
-    /// What the convolution saw and answered, split into what is fitted to and what is held out.
+    /// Statistics of the patches and outputs, split into those fitted to and those held out.
     pub fn statistics(&self) -> &'a SplitStatistics {
         self.statistics
     }
@@ -232,8 +232,8 @@ impl<'a> Calibration<'a> {
         let groups = self.statistics.fit.groups.par_iter().zip(&self.targets);
         let problems = groups.map(|(group, target)| match &group.covariance {
             Covariance::Dense(c) => Problem::new(c, target.ridge, &target.cross, m, outer),
-            Covariance::Seen(parts) => {
-                let rows = Rows::seen(parts, &group.mean_x);
+            Covariance::Patches(parts) => {
+                let rows = PatchMatrix::seen(parts, &group.mean_x);
                 let (ridge, cross) = (target.ridge, &target.cross);
                 Ok(Problem::of_rows(rows, ridge, cross, m, outer))
             }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::calibration::Target;
 use super::dual;
 use super::front::slice_components;
-use super::problem::{DIRECT, Problem, Ridge, Seen, feature_factors, jitter};
+use super::problem::{DIRECT, PatchCovariance, Problem, Ridge, feature_factors, jitter};
 use super::solver::{GroupSolver, Weights};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
@@ -103,7 +103,11 @@ impl<'a> DepthwiseSolver<'a> {
 
     /// [`DepthwiseSolver::mixture`] of positions: `A C A^T` is formed where it is no larger than
     /// they are many; else the system is solved in their space.
-    fn mixture_by_positions(&self, seen: &Seen, filters: &[f64]) -> Result<Vec<f64>, FactorError> {
+    fn mixture_by_positions(
+        &self,
+        seen: &PatchCovariance,
+        filters: &[f64],
+    ) -> Result<Vec<f64>, FactorError> {
         let (inner, outer) = (self.problem.inner, self.problem.outer);
         let rank = filters.len() / (inner * outer);
         let (n, width) = (seen.rows.len(), inner * rank);
@@ -246,7 +250,7 @@ impl<'a> DepthwiseSolver<'a> {
     /// mixture: a product costs `2 n (K d + outputs K Ci)`.
     fn filters_by_positions(
         &self,
-        seen: &Seen,
+        seen: &PatchCovariance,
         mixture: &[f64],
         rhs: &[f64],
         filters: &mut [f64],

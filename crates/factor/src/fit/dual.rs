@@ -8,14 +8,14 @@
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
-use crate::rows::Rows;
+use crate::patch_matrix::PatchMatrix;
 
 /// Steps of iterative refinement.
 const REFINEMENTS: usize = 2;
 
 /// A factor of `X^T X + ridge I`.
 pub(crate) struct Dual {
-    rows: Rows,
+    rows: PatchMatrix,
     ridge: f64,
     /// Of `X X^T + ridge I`, `[n, n]`.
     products: Cholesky,
@@ -23,7 +23,7 @@ pub(crate) struct Dual {
 
 impl Dual {
     /// Factors `n d (n + n / 3 d) / 2` multiply-adds; `8 n^2` bytes.
-    pub fn new(rows: Rows, ridge: f64) -> Result<Self, FactorError> {
+    pub fn new(rows: PatchMatrix, ridge: f64) -> Result<Self, FactorError> {
         let n = rows.len();
         let mut products = rows.products()?;
         dense::add_to_diagonal(&mut products, n, ridge);
@@ -36,7 +36,7 @@ impl Dual {
     }
 
     /// The positions.
-    pub fn rows(&self) -> &Rows {
+    pub fn rows(&self) -> &PatchMatrix {
         &self.rows
     }
 
@@ -89,7 +89,7 @@ pub(crate) fn solve_blocks(
     let mut features = features;
     each(&mut features, &|block, own| block.solve_lower(own));
     each(rhs, &|block, own| block.solve_lower(own));
-    let dual = Dual::new(Rows::made(features, n, width), 1.0)?;
+    let dual = Dual::new(PatchMatrix::made(features, n, width), 1.0)?;
     let solved = dual.solve(rhs);
     rhs.copy_from_slice(&solved);
     each(rhs, &|block, own| block.divide(own));

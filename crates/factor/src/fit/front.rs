@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use faer::MatRef;
 
 use super::calibration::Target;
-use super::problem::{MapExtents, Problem, Ridge, Seen};
+use super::problem::{MapExtents, PatchCovariance, Problem, Ridge};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::conjugate::{self, Limits, System};
@@ -232,7 +232,7 @@ impl<'a> Front<'a> {
     /// nothing is as large as the square of the features behind the front.
     fn improve_by_positions(
         &self,
-        seen: &Seen,
+        seen: &PatchCovariance,
         back: &[f64],
         front: &mut [f64],
     ) -> Result<(), FactorError> {
@@ -291,7 +291,7 @@ impl<'a> Front<'a> {
     }
 
     /// Adds `gram V R` to `out`, with `R` the ridge of the features.
-    fn add_ridge(&self, seen: &Seen, gram: &[f64], v: &[f64], out: &mut [f64]) {
+    fn add_ridge(&self, seen: &PatchCovariance, gram: &[f64], v: &[f64], out: &mut [f64]) {
         let inner = self.problem.inner;
         let features = v.len() / inner;
         let mut ridged = v.to_vec();
@@ -378,7 +378,7 @@ impl<'a> Front<'a> {
     /// [`Front::improve_before_filters`] of positions. Maps are made of some features at a time.
     fn improve_filters_by_positions(
         &self,
-        seen: &Seen,
+        seen: &PatchCovariance,
         system: &FilterSystem<'_>,
         front: &mut [f64],
     ) -> Result<(), FactorError> {

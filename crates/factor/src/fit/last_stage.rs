@@ -1,4 +1,4 @@
-//! What every family can be fitted by: the last stage in closed form.
+//! The fit that every family has: the last stage in closed form.
 //!
 //! A chain whose last stage only mixes channels is linear in that stage. With the features
 //! `A = `product of the stages before it, `[M/g, d]` for one group, the best last stage is

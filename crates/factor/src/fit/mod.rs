@@ -18,12 +18,14 @@
 //! | `front` | a first stage that mixes features the same way at every outer tap | `spatial`, `tucker`, `cp` |
 //! | `reduced_rank` | two dense factors, in closed form | `channel`, `tucker` |
 //! | `dual` | systems of `C + eps I` in the space of the positions | patches wider than those are many |
-//! | `activated` | the step behind an activation, by moving the targets | all |
 //! | `last_stage` | the last stage in closed form, behind a front that stays | families that bring no fit |
-//! | `driver` | alternation, its end, and the guarantees of [`Fitter::fit`] | all |
+//!
+//! The `alternation` of these solvers over all groups, its end, and the guarantees of
+//! [`Fitter::fit`] are the module of that name; `post_activation` takes the steps behind an
+//! activation, by moving the targets.
 //!
 //! Where statistics keep the patches themselves, `X` `[n, d]` with `C = X^T X`, nothing of the size
-//! `d^2` is formed: `C` is known by its products `v C = (v X^T) X` ([`Rows`](crate::rows)), systems
+//! `d^2` is formed: `C` is known by its products `v C = (v X^T) X` ([`PatchMatrix`](crate::patch_matrix)), systems
 //! that have more unknowns than there are positions are solved in the space of the positions, and
 //! `W* = W + (B - W C) (C + eps I)^-1` by `X X^T + eps I` `[n, n]`. The problem is the same, and so
 //! are its solutions, to rounding.
@@ -40,8 +42,9 @@
 //! | 256-256, K = 2 | 0.44 | 1.7 | | | | |
 //! | 256-256, R = 128 (channel: 64) | | | 3.0 | 0.63 | 5.7 | |
 //!
-//! Since then `pw-dw` solves by products where an output has many unknowns (one round of 64-64, K = 7: 0.131
-//! before, 0.033 after; 256-256: 12.8 before, 1.8 after, means over ranks), and `cp` forms no map of its filters.
+//! Where an output of `pw-dw` has many unknowns its system is solved by products, as forming it costs
+//! 4 to 7 times as much (one round of 64-64, K = 7: 0.033 by products, 0.131 formed; 256-256, means
+//! over ranks: 1.8 and 12.8). `cp` forms no map of its filters.
 //!
 //! Method: asymmetric reconstruction, Zhang et al. 2015 (arXiv 1505.06798), section 3.3, with
 //! alternating least squares.

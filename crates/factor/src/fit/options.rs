@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a fit is made.
+/// The settings of a fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FitOptions {

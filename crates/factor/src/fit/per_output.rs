@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::calibration::Target;
 use super::depthwise::orthonormalise;
 use super::front::{Whitening, slice_components};
-use super::problem::{DIRECT as FORMED, Problem, Ridge, Seen, jitter};
+use super::problem::{DIRECT as FORMED, PatchCovariance, Problem, Ridge, jitter};
 use super::solver::{GroupSolver, Weights};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
@@ -142,7 +142,7 @@ impl<'a> PerOutputSolver<'a> {
         {
             self.towards(first + index, d, rhs);
         }
-        let by_positions = |seen: &Seen, v: &[f64], out: &mut [f64]| {
+        let by_positions = |seen: &PatchCovariance, v: &[f64], out: &mut [f64]| {
             let maps = self.maps(rank, v, filters);
             let maps = self.problem.times(seen, &maps);
             let rows = maps

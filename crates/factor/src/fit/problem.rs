@@ -8,12 +8,12 @@ use super::dual::Dual;
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
-use crate::rows::Rows;
+use crate::patch_matrix::PatchMatrix;
 
 /// Order up to which a system of features behind a front is formed, whatever the positions.
 pub(crate) const DIRECT: usize = 256;
 
-/// What [`Cholesky::regularised`] adds to a diagonal, as a share of its mean.
+/// The addition of [`Cholesky::regularised`] to a diagonal, as a share of its mean.
 const JITTER: f64 = 1e-11;
 
 /// Minimise `tr(We C We^T) - 2 tr(We B^T)` over maps `We` `[outputs, inner, outer]` of a
@@ -27,29 +27,29 @@ pub(crate) struct Problem {
     pub inner: usize,
     /// Outer taps.
     pub outer: usize,
-    metric: Metric,
+    matrix: NormalMatrix,
     /// `B`, `[outer, outputs, inner]`.
     cross: Vec<f64>,
 }
 
 /// `C`.
 #[derive(Clone)]
-enum Metric {
+enum NormalMatrix {
     /// `[outer, outer, inner, inner]`: a matrix for every pair of outer taps.
     Pairs(Arc<Vec<f64>>),
     /// By the positions.
-    Seen(Arc<Seen>),
+    Patches(Arc<PatchCovariance>),
 }
 
 /// `C` of positions, with a ridge that is the same at every outer tap.
-pub(crate) struct Seen {
-    pub rows: Rows,
+pub(crate) struct PatchCovariance {
+    pub rows: PatchMatrix,
     pub ridge: Ridge,
     inner: OnceLock<Vec<f64>>,
     outer: OnceLock<Vec<f64>>,
 }
 
-/// What is added to the covariance of the features at every outer tap.
+/// The addition to the covariance of the features at every outer tap.
 pub(crate) enum Ridge {
     /// So many times the identity.
     Even(f64),
@@ -82,8 +82,8 @@ impl Ridge {
     }
 }
 
-impl Seen {
-    fn new(rows: Rows, ridge: Ridge) -> Self {
+impl PatchCovariance {
+    fn new(rows: PatchMatrix, ridge: Ridge) -> Self {
         Self {
             rows,
             ridge,
@@ -144,19 +144,25 @@ impl Problem {
             outputs,
             inner,
             outer,
-            metric: Metric::Pairs(Arc::new(pairs)),
+            matrix: NormalMatrix::Pairs(Arc::new(pairs)),
             cross,
         })
     }
 
     /// The same of positions, whose covariance is not formed.
-    pub fn of_rows(rows: Rows, ridge: f64, cross: &[f64], outputs: usize, outer: usize) -> Self {
+    pub fn of_rows(
+        rows: PatchMatrix,
+        ridge: f64,
+        cross: &[f64],
+        outputs: usize,
+        outer: usize,
+    ) -> Self {
         let inner = rows.width() / outer;
         Self {
             outputs,
             inner,
             outer,
-            metric: Metric::Seen(Arc::new(Seen::new(rows, Ridge::Even(ridge)))),
+            matrix: NormalMatrix::Patches(Arc::new(PatchCovariance::new(rows, Ridge::Even(ridge)))),
             cross: dense::last_axis_first(cross, outputs, inner, outer),
         }
     }
@@ -165,16 +171,16 @@ impl Problem {
     pub fn retargeted(&self, cross: &[f64]) -> Self {
         Self {
             cross: dense::last_axis_first(cross, self.outputs, self.inner, self.outer),
-            metric: self.metric.clone(),
+            matrix: self.matrix.clone(),
             ..*self
         }
     }
 
     /// The positions, where they stand for `C`.
-    pub fn seen(&self) -> Option<&Seen> {
-        match &self.metric {
-            Metric::Pairs(_) => None,
-            Metric::Seen(seen) => Some(seen),
+    pub fn seen(&self) -> Option<&PatchCovariance> {
+        match &self.matrix {
+            NormalMatrix::Pairs(_) => None,
+            NormalMatrix::Patches(seen) => Some(seen),
         }
     }
 
@@ -187,9 +193,9 @@ impl Problem {
 
     /// All pairs, `[outer * outer, inner * inner]`; none where positions stand for `C`.
     pub fn pairs(&self) -> &[f64] {
-        match &self.metric {
-            Metric::Pairs(pairs) => pairs,
-            Metric::Seen(_) => &[],
+        match &self.matrix {
+            NormalMatrix::Pairs(pairs) => pairs,
+            NormalMatrix::Patches(_) => &[],
         }
     }
 
@@ -261,15 +267,15 @@ impl Problem {
     pub fn reduced(&self, front: &[f64], features: usize) -> Result<Self, FactorError> {
         let cross = self.reduced_cross(front, features);
         let (outputs, outer) = (self.outputs, self.outer);
-        let metric = match self.seen() {
-            None => Metric::Pairs(Arc::new(self.reduced_pairs(front, features)?)),
+        let matrix = match self.seen() {
+            None => NormalMatrix::Pairs(Arc::new(self.reduced_pairs(front, features)?)),
             Some(seen) => {
                 let rows = seen.rows.turned(front, outer)?;
                 let ridge = self.reduced_ridge(&seen.ridge, front, features);
-                let behind = Seen::new(rows, Ridge::Features(ridge));
+                let behind = PatchCovariance::new(rows, Ridge::Features(ridge));
                 match outer * features <= behind.rows.len().max(DIRECT) {
-                    true => Metric::Pairs(Arc::new(pairs_of(&behind, outer)?)),
-                    false => Metric::Seen(Arc::new(behind)),
+                    true => NormalMatrix::Pairs(Arc::new(pairs_of(&behind, outer)?)),
+                    false => NormalMatrix::Patches(Arc::new(behind)),
                 }
             }
         };
@@ -277,7 +283,7 @@ impl Problem {
             outputs,
             inner: features,
             outer,
-            metric,
+            matrix,
             cross,
         })
     }
@@ -363,7 +369,7 @@ impl Problem {
     /// the ridge, so that the ridge is the identity.
     fn best_by_positions(
         &self,
-        seen: &Seen,
+        seen: &PatchCovariance,
         front: &[f64],
         features: usize,
     ) -> Result<(Vec<f64>, Vec<f64>), FactorError> {
@@ -400,7 +406,7 @@ impl Problem {
     }
 
     /// `maps C` for maps `[r, inner, outer]`, where positions stand for `C`.
-    pub fn times(&self, seen: &Seen, maps: &[f64]) -> Vec<f64> {
+    pub fn times(&self, seen: &PatchCovariance, maps: &[f64]) -> Vec<f64> {
         let mut out = seen.rows.times(maps);
         match &seen.ridge {
             Ridge::Even(ridge) => dense::axpy(&mut out, *ridge, maps),
@@ -442,7 +448,7 @@ impl Problem {
 }
 
 /// The pairs of positions' covariance.
-fn pairs_of(seen: &Seen, outer: usize) -> Result<Vec<f64>, FactorError> {
+fn pairs_of(seen: &PatchCovariance, outer: usize) -> Result<Vec<f64>, FactorError> {
     let d = seen.rows.width();
     let inner = d / outer;
     let covariance = seen.rows.covariance()?;
@@ -462,7 +468,7 @@ fn pairs_of(seen: &Seen, outer: usize) -> Result<Vec<f64>, FactorError> {
     Ok(pairs)
 }
 
-/// What [`Cholesky::regularised`] adds at first to the diagonal of a matrix of that trace.
+/// The first addition of [`Cholesky::regularised`] to the diagonal of a matrix of that trace.
 pub(crate) fn jitter(trace: f64, order: usize) -> f64 {
     JITTER * trace / order.max(1) as f64
 }

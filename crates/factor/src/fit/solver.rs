@@ -11,7 +11,7 @@ pub(crate) trait GroupSolver: Send + Sync {
     /// The closed-form start.
     fn start(&self, rank: usize) -> Result<Weights, FactorError>;
 
-    /// Whether the start is the optimum, so that there is nothing to alternate.
+    /// True where the start is the optimum, so that there is nothing to alternate.
     fn is_closed(&self) -> bool {
         false
     }

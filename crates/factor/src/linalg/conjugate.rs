@@ -2,7 +2,7 @@
 
 use super::dense::{axpy, dot};
 
-/// How long to iterate.
+/// The end of an iteration.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Products at most.

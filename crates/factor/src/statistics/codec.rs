@@ -45,7 +45,7 @@ impl Statistics {
                 Covariance::Dense(c) => {
                     (0..d).for_each(|i| put(&mut bytes, &c[i * d + i..(i + 1) * d]));
                 }
-                Covariance::Seen(parts) => {
+                Covariance::Patches(parts) => {
                     let values = parts.iter().flat_map(|p| p.iter());
                     bytes.extend(values.flat_map(|v| v.to_le_bytes()));
                 }
@@ -98,7 +98,7 @@ impl Statistics {
             let covariance = if keeps {
                 let values =
                     (0..count as usize * d).map(|_| Ok(f32::from_le_bytes(reader.take()?)));
-                Covariance::Seen(vec![Arc::new(values.collect::<Result<_, FactorError>>()?)])
+                Covariance::Patches(vec![Arc::new(values.collect::<Result<_, FactorError>>()?)])
             } else {
                 let mut covariance = dense::zeros(d, d)?;
                 for i in 0..d {

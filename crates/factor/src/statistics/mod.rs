@@ -43,13 +43,13 @@ use crate::chain::Chain;
 use crate::error::FactorError;
 use crate::kernel::Kernel;
 use crate::linalg::dense;
-use crate::rows::Rows;
+use crate::patch_matrix::PatchMatrix;
 use crate::shape::KernelShape;
 
 /// Columns of `C` that one step of [`Statistics::score`] multiplies.
 const PANEL: usize = 128;
 
-/// What one group of a convolution sees.
+/// Statistics of one group of a convolution.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GroupStatistics {
     /// Mean patch `[d]`.
@@ -113,9 +113,9 @@ impl Statistics {
         group.covariance.dense(&group.mean_x)
     }
 
-    /// Whether the patches themselves are kept, in place of their covariance.
+    /// True where the patches themselves are kept, in place of their covariance.
     pub fn keeps_patches(&self) -> bool {
-        let kept = |g: &GroupStatistics| matches!(g.covariance, Covariance::Seen(_));
+        let kept = |g: &GroupStatistics| matches!(g.covariance, Covariance::Patches(_));
         self.groups.iter().all(kept)
     }
 
@@ -231,8 +231,8 @@ impl Statistics {
             }
             match &group.covariance {
                 Covariance::Dense(c) => add_quadratic(we, c, m, d, out),
-                Covariance::Seen(parts) => {
-                    let projected = Rows::seen(parts, &group.mean_x).project(we);
+                Covariance::Patches(parts) => {
+                    let projected = PatchMatrix::seen(parts, &group.mean_x).project(we);
                     for row in projected.chunks_exact(m) {
                         out.iter_mut().zip(row).for_each(|(out, p)| *out += p * p);
                     }
@@ -290,7 +290,7 @@ impl Statistics {
         Ok(seen)
     }
 
-    /// Whether every value is finite.
+    /// True where every value is finite.
     fn is_finite(&self) -> bool {
         let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
         let group =

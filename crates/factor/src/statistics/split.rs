@@ -11,9 +11,9 @@ use crate::shape::KernelShape;
 /// Statistics of the samples to fit to, and of those held out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SplitStatistics {
-    /// What the weights are fitted to.
+    /// Those that the weights are fitted to.
     pub fit: Statistics,
-    /// What ends the fit, so that it cannot over-fit; may have no position.
+    /// Those that end the fit, so that it cannot over-fit; may have no position.
     pub held_out: Statistics,
 }
 
@@ -49,7 +49,7 @@ impl SplitStatistics {
     }
 }
 
-/// Which positions of a sample are looked at, and what is seen there.
+/// Sampling of the positions of a sample: which are looked at, and what is seen there.
 #[derive(Debug, Clone)]
 pub struct PositionSampler {
     shape: KernelShape,
@@ -204,7 +204,7 @@ impl SplitStatisticsBuilder {
     }
 }
 
-/// Whether `sample` is the one held out of its run of `every`; which one, the seed decides.
+/// True where `sample` is the one held out of its run of `every`; which one, the seed decides.
 pub fn is_held_out(seed: u64, sample: u64, every: u64) -> bool {
     let run = sample.checked_div(every);
     run.is_some_and(|run| every > 1 && mix(seed ^ mix(run)) % every == sample % every)

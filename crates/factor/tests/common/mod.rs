@@ -107,7 +107,7 @@ pub fn same(shape: &KernelShape) -> ConvGeometry {
     }
 }
 
-/// What the network compressed so far makes of a map: a little noise, and another gain.
+/// A map as the network compressed so far makes it: a little noise, and another gain.
 pub fn disturbed(x: &[f32], seed: u64) -> Vec<f32> {
     let mut noise = Noise::new(seed ^ 0xabcd);
     x.iter()

@@ -3,7 +3,7 @@
 use sepconv_factor::{Chain, Role};
 
 use super::contract::{Lowering, separable};
-use super::emitter::{Emitter, Part, Place, every, numbered};
+use super::emitter::{Destination, Emitter, Part, every, numbered};
 
 /// DW->PW: `y = sum_r PW_r(DW_r(x))`; PW->DW: `y = sum_r DW_r(PW_r(x))`. The sums are binary
 /// `Add`s, which ONNX Runtime fuses into the convolutions before them (its `Sum` it does not
@@ -27,21 +27,25 @@ impl Lowering for Branches {
         let x = e.input();
         let mut sum = None;
         for r in 0..rank {
-            let place = if rank == 1 { Place::Last } else { Place::Inner };
+            let destination = if rank == 1 {
+                Destination::Last
+            } else {
+                Destination::Inner
+            };
             let bias = e.take_bias();
             let (first, second) = match separable(chain) {
                 Some((Role::Depthwise, _)) => (depthwise(chain, 0, r), pointwise(chain, 1, r)),
                 _ => (pointwise(chain, 0, r), depthwise(chain, 1, r)),
             };
-            let between = e.conv(first, x, None, Place::Inner);
-            let y = e.conv(second, between, bias, place);
+            let between = e.conv(first, x, None, Destination::Inner);
+            let y = e.conv(second, between, bias, destination);
             if r == 0 {
                 sum = y;
             } else {
                 let last = if r + 1 == rank {
-                    Place::Last
+                    Destination::Last
                 } else {
-                    Place::Inner
+                    Destination::Inner
                 };
                 let name = numbered("add", r - 1);
                 sum = e.operator(&name, "Add", None, vec![sum, y], last);

@@ -9,19 +9,19 @@ pub trait Lowering: Send + Sync {
     /// Name, as in `--lowering`.
     fn name(&self) -> &'static str;
 
-    /// Whether it can write this chain.
+    /// Checks that it can write this chain.
     ///
     /// # Errors
     /// A short phrase that says why not.
     fn applies(&self, chain: &Chain) -> Result<(), &'static str>;
 
-    /// Whether the padding of filters is made by operators of its own: worth a try on runtimes
+    /// True where the padding of filters is made by operators of its own: worth a try on runtimes
     /// that pad slowly.
     fn pads_apart(&self) -> bool {
         false
     }
 
-    /// Whether stages in front of the window compute a rim of zeros too, which takes MACs: their
+    /// True where stages in front of the window compute a rim of zeros too, which takes MACs: their
     /// input is larger by what the convolution pads.
     fn computes_rim(&self) -> bool {
         false

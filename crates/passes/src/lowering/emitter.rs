@@ -11,7 +11,7 @@ use crate::transposed::swap_channels;
 
 /// Where an operator's output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Destination {
     /// A new value.
     Inner,
     /// The output of the convolution that is replaced.
@@ -20,7 +20,7 @@ pub enum Place {
 
 /// A convolution to be added: a stage of a chain, or the part of it in one branch.
 pub struct Part<'a> {
-    /// What is appended to the layer's name: `<layer>/<name>`.
+    /// The part behind the layer's name: `<layer>/<name>`.
     pub name: String,
     /// The stage whose kernel extents, stride, dilation and padding it has.
     pub stage: &'a StageShape,
@@ -38,10 +38,10 @@ pub struct Emitter<'a> {
     original: &'a Operator,
     patch: Patch,
     bias: Option<PatchValue>,
-    /// Whether the bias is the original's.
+    /// True where the bias is the original's.
     kept_bias: bool,
     output: ValueId,
-    /// What the chain reads.
+    /// The value that the chain reads.
     pub(super) input: Option<PatchValue>,
     /// Where padding is made beforehand.
     pub(super) apart: Option<padding::At>,
@@ -107,10 +107,10 @@ impl<'a> Emitter<'a> {
         part: Part<'_>,
         input: Option<PatchValue>,
         bias: Option<PatchValue>,
-        place: Place,
+        destination: Destination,
     ) -> Option<PatchValue> {
         if let Some(product) = self.site.product {
-            return self.product(product, part, input, bias, place);
+            return self.product(product, part, input, bias, destination);
         }
         let (input, apart) = match (self.apart, input) {
             (Some(padding::At::Filters), Some(x)) => {
@@ -138,7 +138,7 @@ impl<'a> Emitter<'a> {
         }
         let mut inputs = vec![input, Some(weight)];
         inputs.extend(bias.map(Some));
-        self.place(op, inputs, place)
+        self.place(op, inputs, destination)
     }
 
     /// The operator `<layer>/<suffix>`, documented as the original is, and its weight.
@@ -166,7 +166,7 @@ impl<'a> Emitter<'a> {
         part: Part<'_>,
         input: Option<PatchValue>,
         bias: Option<PatchValue>,
-        place: Place,
+        destination: Destination,
     ) -> Option<PatchValue> {
         let written = bias.map_or(Product::MatMul, |_| product);
         let inner = part.weight.len() / part.channels.max(1);
@@ -180,12 +180,12 @@ impl<'a> Emitter<'a> {
                 if self.kept_bias && beta != 1.0 {
                     op = op.with("beta", AttributeValue::Float(beta));
                 }
-                self.place(op, [factors, vec![bias]].concat(), place)
+                self.place(op, [factors, vec![bias]].concat(), destination)
             }
-            (Product::MatMul, None) => self.place(op, factors, place),
+            (Product::MatMul, None) => self.place(op, factors, destination),
             (Product::MatMul, bias) => {
-                let y = self.place(op, factors, Place::Inner);
-                self.operator("add", "Add", None, vec![y, bias], place)
+                let y = self.place(op, factors, Destination::Inner);
+                self.operator("add", "Add", None, vec![y, bias], destination)
             }
         }
     }
@@ -197,27 +197,27 @@ impl<'a> Emitter<'a> {
         op_type: &str,
         attribute: Option<(&str, AttributeValue)>,
         inputs: Vec<Option<PatchValue>>,
-        place: Place,
+        destination: Destination,
     ) -> Option<PatchValue> {
         let mut op = Operator::new(op_type, format!("{}/{suffix}", self.site.name));
         if let Some((key, value)) = attribute {
             op = op.with(key, value);
         }
-        self.place(op, inputs, place)
+        self.place(op, inputs, destination)
     }
 
     fn place(
         &mut self,
         op: Operator,
         inputs: Vec<Option<PatchValue>>,
-        place: Place,
+        destination: Destination,
     ) -> Option<PatchValue> {
-        match place {
-            Place::Inner => {
+        match destination {
+            Destination::Inner => {
                 let output = format!("{}.out", op.name);
                 Some(self.patch.operator(op, inputs, output))
             }
-            Place::Last => {
+            Destination::Last => {
                 self.patch.operator_into(op, inputs, self.output);
                 None
             }

@@ -1,4 +1,4 @@
-//! How a chain of convolutions is written into the graph.
+//! The forms in which a chain of convolutions is written into the graph.
 //!
 //! A rank-`K` chain is `K` depthwise-separable convolutions summed. Runtimes differ in which
 //! form of it they run fast (docs/architecture.md has the figures), so each form is a
@@ -15,7 +15,7 @@ mod tiled;
 mod zeros;
 
 pub use contract::Lowering;
-pub use emitter::{Emitter, Part, Place};
+pub use emitter::{Destination, Emitter, Part};
 
 use padding::At;
 use sepconv_factor::{Chain, Role};

@@ -17,7 +17,7 @@ pub(super) enum At {
     Input(Option<Role>),
 }
 
-/// Whether a stage is one whose padding is made beforehand.
+/// True where a stage is one whose padding is made beforehand.
 pub(super) fn filters(stage: &StageShape) -> bool {
     matches!(stage.role, Role::Depthwise | Role::Spatial) && windowed(stage)
 }
@@ -29,7 +29,7 @@ pub(super) fn windowed(stage: &StageShape) -> bool {
 /// Maps that were padded, with how and what became of them.
 pub(super) type Made = Vec<(PatchValue, Vec<(u64, u64)>, PatchValue)>;
 
-/// What a stage's axes are padded by; `None` where it is not padded beforehand.
+/// The pads of a stage's axes; `None` where it is not padded beforehand.
 pub(super) fn pads(stage: &StageShape, a: &ConvAttributes) -> Option<Vec<(u64, u64)>> {
     let all = fixed(a).filter(|_| filters(stage))?;
     let own = all.into_iter().zip(&stage.axes);
@@ -42,7 +42,7 @@ pub(super) fn some(pads: Vec<(u64, u64)>) -> Option<Vec<(u64, u64)>> {
     pads.iter().any(|p| *p != (0, 0)).then_some(pads)
 }
 
-/// What a convolution pads each axis by, whatever its extent.
+/// The pads of each axis of a convolution, whatever its extent.
 pub(super) fn fixed(a: &ConvAttributes) -> Option<Vec<(u64, u64)>> {
     let same = matches!(a.auto_pad, AutoPad::SameUpper | AutoPad::SameLower);
     // What `SAME_*` pads at a stride depends on the extents.

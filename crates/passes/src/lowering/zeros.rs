@@ -2,7 +2,7 @@
 
 use sepconv_ir::{AttributeValue, PatchValue, Tensor};
 
-use super::emitter::{Emitter, Place};
+use super::emitter::{Destination, Emitter};
 use super::padding::{At, fixed, some};
 
 impl Emitter<'_> {
@@ -36,7 +36,7 @@ impl Emitter<'_> {
             "Shape",
             None,
             vec![Some(x)],
-            Place::Inner,
+            Destination::Inner,
         )?;
         let mut grown = vec![0; pads.len() + 2];
         let mut padded = x;
@@ -58,7 +58,7 @@ impl Emitter<'_> {
             if parts.len() > 1 {
                 let along = Some(("axis", AttributeValue::Int(axis as i64)));
                 let name = format!("{name}/padded{axis}");
-                padded = self.operator(&name, "Concat", along, parts, Place::Inner)?;
+                padded = self.operator(&name, "Concat", along, parts, Destination::Inner)?;
                 grown[axis] += (begin + end) as i64;
             }
         }
@@ -86,7 +86,7 @@ impl Emitter<'_> {
                 op,
                 attribute,
                 inputs,
-                Place::Inner,
+                Destination::Inner,
             )
         };
         let kept = inner(self, "kept", "Mul", None, vec![Some(shape), Some(keep)]);

@@ -14,7 +14,7 @@ use super::if_it_saves;
 pub struct EnergyThreshold {
     /// Share of the energy, in `(0, 1]`.
     pub energy: f64,
-    /// Whether layers are rewritten that then cost more MACs than before.
+    /// True where layers are rewritten that then cost more MACs than before.
     pub costlier: bool,
 }
 

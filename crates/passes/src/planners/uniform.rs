@@ -16,7 +16,7 @@ use super::{best, if_it_saves};
 pub struct UniformRank {
     /// Rank, at least 1.
     pub rank: usize,
-    /// Whether layers are rewritten that then cost more MACs than before.
+    /// True where layers are rewritten that then cost more MACs than before.
     pub costlier: bool,
 }
 

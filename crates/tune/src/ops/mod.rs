@@ -11,14 +11,14 @@ mod rule;
 
 pub(crate) use rule::{Forward, Rule};
 
-use rule::Site;
+use rule::OpContext;
 use sepconv_ir::Operator;
 
 use crate::typed::TypedGraph;
 
-type Family = fn(&Site<'_>) -> Option<Rule>;
+type Family = fn(&OpContext<'_>) -> Option<Rule>;
 
-/// Who knows which operators.
+/// The families of operators, each with a rule of its own.
 const FAMILIES: [Family; 6] = [
     elementwise::rule,
     linear::rule,
@@ -33,11 +33,11 @@ pub(crate) fn rule(model: TypedGraph<'_>, op: &Operator) -> Option<Rule> {
     if !(op.domain.is_empty() || op.domain == "ai.onnx") || !op.captures.is_empty() {
         return None;
     }
-    let site = Site {
+    let context = OpContext {
         graph: model.graph,
         shapes: model.shapes,
         opset: model.opset,
         op,
     };
-    FAMILIES.iter().find_map(|family| family(&site))
+    FAMILIES.iter().find_map(|family| family(&context))
 }

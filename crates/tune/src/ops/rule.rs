@@ -7,7 +7,7 @@ use sepconv_ir::{Graph, Operator, ValueId};
 /// Computes an operator's outputs from its operands.
 pub(crate) type Forward = Box<dyn Fn(&[Tensor]) -> candle_core::Result<Vec<Tensor>> + Send + Sync>;
 
-/// How an operator is computed.
+/// The rule by which an operator is computed.
 pub(crate) struct Rule {
     /// The values that are read while running; the rest was read now.
     pub operands: Vec<ValueId>,
@@ -15,14 +15,14 @@ pub(crate) struct Rule {
 }
 
 /// An operator, in its graph.
-pub(crate) struct Site<'a> {
+pub(crate) struct OpContext<'a> {
     pub graph: &'a Graph,
     pub shapes: &'a Shapes,
     pub opset: i64,
     pub op: &'a Operator,
 }
 
-impl Site<'_> {
+impl OpContext<'_> {
     pub fn input(&self, slot: usize) -> Option<ValueId> {
         self.op.input(slot)
     }

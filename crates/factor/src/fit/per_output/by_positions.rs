@@ -1,7 +1,8 @@
 //! `pw-dw` where positions stand for the covariance.
 
 use super::{
-    BLOCK_BYTES, FORMED, LIMITS, OutputBlock, PerOutputSolver, Problem, Ridge, Seen, jitter,
+    BLOCK_BYTES, FORMED, LIMITS, OutputBlock, PatchCovariance, PerOutputSolver, Problem, Ridge,
+    jitter,
 };
 use crate::error::FactorError;
 use crate::fit::dual;
@@ -14,7 +15,7 @@ impl PerOutputSolver<'_> {
     /// their features `[n, K * inner]`.
     pub(super) fn mixtures_by_positions(
         &self,
-        seen: &Seen,
+        seen: &PatchCovariance,
         OutputBlock { rank, first }: OutputBlock,
         filters: &[f64],
         mixtures: &mut [f64],
@@ -67,7 +68,7 @@ impl PerOutputSolver<'_> {
     /// filters cost as the square of their number to form.
     pub(super) fn filters_by_products(
         &self,
-        seen: &Seen,
+        seen: &PatchCovariance,
         OutputBlock { rank, first }: OutputBlock,
         mixtures: &[f64],
         filters: &mut [f64],
@@ -120,7 +121,7 @@ impl PerOutputSolver<'_> {
     /// The best `D` for the mixtures `P` of the outputs from `first` on, of positions.
     pub(super) fn filters_by_positions(
         &self,
-        seen: &Seen,
+        seen: &PatchCovariance,
         OutputBlock { rank, first }: OutputBlock,
         mixtures: &[f64],
         filters: &mut [f64],
@@ -148,7 +149,7 @@ impl PerOutputSolver<'_> {
     }
 
     /// The ridge `[K, K]` between what mixtures `p` `[K, inner]` make, at every tap.
-    fn ridge_of(&self, seen: &Seen, p: &[f64], rank: usize) -> Vec<f64> {
+    fn ridge_of(&self, seen: &PatchCovariance, p: &[f64], rank: usize) -> Vec<f64> {
         let inner = self.problem.inner;
         let mut ridged = p.to_vec();
         match &seen.ridge {

@@ -25,10 +25,10 @@ const FEATURES: usize = 64;
 
 /// Positions of one group.
 #[derive(Debug, Clone)]
-pub(crate) struct Rows {
+pub(crate) struct PatchMatrix {
     n: usize,
     d: usize,
-    /// What centred values are multiplied by.
+    /// Factor of centred values.
     scale: f64,
     values: Values,
 }
@@ -44,7 +44,7 @@ enum Values {
     Made(Arc<Vec<f64>>),
 }
 
-impl Rows {
+impl PatchMatrix {
     /// Of sampled patches, several parts `[n of the part, d]`, and their mean `[d]`.
     pub fn seen(parts: &[Arc<Vec<f32>>], mean: &[f64]) -> Self {
         let d = mean.len();

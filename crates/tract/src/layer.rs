@@ -1,4 +1,4 @@
-//! Convolutions of a model as kernels, and why some of them stay.
+//! Convolutions of a model as kernels, and the reasons why some of them stay.
 
 use sepconv_factor::{Kernel, KernelShape, StageShape, chain_macs, kernel_macs};
 use sepconv_passes::{Kept, Layer};
@@ -6,12 +6,12 @@ use tract_core::internal::{AxisOp, DatumType, Tensor, TractResult, TypedModel, T
 use tract_core::ops::cnn::Conv;
 
 /// A convolution that can be replaced.
-pub(crate) struct Site {
+pub(crate) struct ConvLayer {
     /// Name of its node.
     pub name: String,
     /// Its weights, `[Co, Ci/groups, k...]` whatever the format in the model.
     pub kernel: Kernel,
-    /// Whether any stride is above 1.
+    /// True where any stride is above 1.
     strided: bool,
     /// Extents of the input along the spatial axes; of one output position where they are
     /// unknown.
@@ -19,11 +19,11 @@ pub(crate) struct Site {
     output: Vec<usize>,
 }
 
-impl Site {
+impl ConvLayer {
     /// Reads the convolution on `node`.
     ///
     /// # Errors
-    /// Why it stays.
+    /// The reason why it stays.
     pub fn read(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Result<Self, Kept> {
         let malformed = |e: tract_core::prelude::TractError| Kept::Malformed(format!("{e:#}"));
         if conv.q_params.is_some() {
@@ -66,7 +66,7 @@ impl Site {
     }
 }
 
-impl Layer for Site {
+impl Layer for ConvLayer {
     fn name(&self) -> &str {
         &self.name
     }
