@@ -1,6 +1,6 @@
 //! Element types, dimensions and values.
 
-use crate::graph::NodeId;
+use crate::ids::NodeId;
 
 /// Element type of a tensor: the codes of ONNX `TensorProto.DataType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
