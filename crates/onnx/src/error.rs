@@ -1,6 +1,6 @@
 //! Errors of reading and writing ONNX files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sepconv_ir::IrError;
 
@@ -37,6 +37,15 @@ pub enum OnnxError {
         /// What is wrong, and where.
         reason: Malformed,
     },
+}
+
+impl OnnxError {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
 
 /// What is wrong with the bytes of a model.

@@ -6,6 +6,9 @@ use sepconv_ir::{DType, Tensor};
 use crate::external::{DataFiles, Location};
 use crate::wire::{Record, Value, records};
 
+/// Element type and extents of a tensor.
+pub type TensorType = (DType, Vec<usize>);
+
 /// A decoded `TensorProto`.
 pub(crate) struct NamedTensor {
     pub name: String,
