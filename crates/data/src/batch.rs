@@ -1,8 +1,6 @@
-//! Batches and the iterator over them.
+//! Samples as a model takes them.
 
 use crate::array::Array;
-use crate::dataset::Dataset;
-use crate::error::DataError;
 
 /// Some samples in a row, ready for the model.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,42 +18,3 @@ pub struct Batch {
     /// How many rows are samples; the rows after them are padding.
     pub valid: usize,
 }
-
-/// The batches of a [`Dataset`], from [`Dataset::batches`].
-#[derive(Debug)]
-pub struct Batches<'a> {
-    dataset: &'a Dataset,
-    size: usize,
-    next: usize,
-}
-
-impl<'a> Batches<'a> {
-    /// Batches of `size` (at least 1) from the start.
-    pub(crate) fn new(dataset: &'a Dataset, size: usize) -> Self {
-        Self {
-            dataset,
-            size,
-            next: 0,
-        }
-    }
-}
-
-impl Iterator for Batches<'_> {
-    type Item = Result<Batch, DataError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let start = self.next;
-        if start >= self.dataset.len() {
-            return None;
-        }
-        self.next = start.saturating_add(self.size).min(self.dataset.len());
-        Some(self.dataset.batch(start..self.next))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = (self.dataset.len() - self.next).div_ceil(self.size);
-        (left, Some(left))
-    }
-}
-
-impl ExactSizeIterator for Batches<'_> {}

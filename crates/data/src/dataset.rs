@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::{self, Found};
 use crate::array::Array;
-use crate::batch::{Batch, Batches};
+use crate::batch::Batch;
 use crate::draw::draw;
 use crate::dtype::Dtype;
 use crate::error::DataError;
@@ -253,16 +253,6 @@ impl Dataset {
     #[must_use]
     pub fn fixed_batch(&self) -> Option<usize> {
         self.fixed_batch
-    }
-
-    /// The batches from first to last sample.
-    ///
-    /// Each has `batch_size` samples (0 counts as 1), the last one maybe
-    /// fewer. A model with a fixed batch axis gets batches of that size
-    /// whatever `batch_size` says, the last one padded: see [`Batch::valid`].
-    #[must_use]
-    pub fn batches(&self, batch_size: usize) -> Batches<'_> {
-        Batches::new(self, self.fixed_batch.unwrap_or(batch_size).max(1))
     }
 
     /// The samples at the positions `range` of the selection, as one batch.

@@ -29,6 +29,7 @@
 mod archive;
 mod array;
 mod batch;
+mod batches;
 mod convert;
 mod dataset;
 mod draw;
@@ -57,7 +58,8 @@ mod testsets;
 mod write;
 
 pub use array::{Array, Element};
-pub use batch::{Batch, Batches};
+pub use batch::Batch;
+pub use batches::Batches;
 pub use dataset::Dataset;
 pub use dtype::Dtype;
 pub use error::DataError;
