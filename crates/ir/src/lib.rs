@@ -25,6 +25,7 @@
 mod builder;
 mod constants;
 mod display;
+mod element;
 mod error;
 mod graph;
 mod ids;
@@ -38,6 +39,7 @@ mod types;
 mod verify;
 
 pub use builder::Builder;
+pub use element::Element;
 pub use error::IrError;
 pub use graph::{Edge, Graph, Slot};
 pub use ids::{NodeId, ValueId};

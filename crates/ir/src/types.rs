@@ -86,6 +86,12 @@ impl DType {
     pub fn is_float(self) -> bool {
         matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }
+
+    /// Whether this is one of the integer types; booleans are none.
+    pub fn is_int(self) -> bool {
+        let other = self.is_float() || self == Self::Bool;
+        !other && self.bits().is_some()
+    }
 }
 
 impl std::fmt::Display for DType {

@@ -75,3 +75,8 @@ impl Malformed {
         }
     }
 }
+
+/// The reason why a `TensorProto` could not be read, on one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TensorError(pub(crate) String);

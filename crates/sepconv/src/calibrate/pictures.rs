@@ -6,7 +6,9 @@
 //! plausible spatial correlations and, after the activations, plausible means: enough to fit
 //! to, with a strong pull towards the original weights for what they get wrong.
 
-use sepconv_data::{Array, Dataset, InputSpec, Layout, Preprocess, SyntheticKind, synthetic};
+use sepconv_data::{
+    Array, DataError, Dataset, InputSpec, Layout, Preprocess, SyntheticKind, synthetic,
+};
 use sepconv_factor::FitOptions;
 use sepconv_ir::{DType, Tensor};
 use sepconv_targets::Target;
@@ -17,7 +19,7 @@ use crate::inputs::data_specs;
 use crate::inputs::magnitudes::{convolutions, deviations, distances};
 use crate::loaded::Loaded;
 use crate::prepared::Prepared;
-use crate::runner::{to_data_type, to_tensor};
+use crate::runner::to_tensor;
 
 /// Share of the variance that the channels of a picture have in common.
 const COMMON: f64 = 0.9;
@@ -153,8 +155,13 @@ impl Pictures {
         let specs = model.input_specs().unwrap_or_default();
         let mut sets = Vec::new();
         for start in (0..self.samples).step_by(batch) {
-            let rows = array.rows(start..start + batch)?;
-            sets.push(to_tensor(rows).into_iter().collect::<Vec<Tensor>>());
+            let end = start + batch;
+            let rows = array.rows(start..end).ok_or_else(|| DataError::Rows {
+                start,
+                end,
+                expected: format!("rows within 0..{}", self.samples),
+            })?;
+            sets.push(vec![rows]);
         }
         deviations(model, target, &outputs, (&specs, &sets))
     }
@@ -172,7 +179,6 @@ impl Pictures {
         let spec = model.input_specs().and_then(|s| s.into_iter().next());
         let spec = spec.ok_or_else(odd)?;
         let (_, [channels, height, width]) = planar(model, &spec.dims).ok_or_else(odd)?;
-        let dtype = to_data_type(spec.dtype).ok_or_else(odd)?;
         let field = |channels: usize, seed: u64| -> Result<Vec<f32>, Error> {
             let dims = [None, Some(channels), Some(height), Some(width)];
             let float = sepconv_data::Dtype::F32;
@@ -224,9 +230,7 @@ impl Pictures {
         }
         let mut shape = spec.dims.clone();
         shape[0] = self.samples;
-        let tensor = Tensor::from_floats(spec.dtype, shape, values).ok_or_else(odd)?;
-        let bytes = tensor.data().map(|d| d.to_vec()).ok_or_else(odd)?;
-        Ok(Array::new(dtype, tensor.dims().to_vec(), bytes)?)
+        Tensor::from_floats(spec.dtype, shape, values).ok_or_else(odd)
     }
 }
 

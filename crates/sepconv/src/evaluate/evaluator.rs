@@ -54,8 +54,7 @@ struct Samples {
 
 impl Samples {
     fn bytes(&self) -> usize {
-        let targets: usize = self.targets.iter().map(|t| t.bytes().len()).sum();
-        bytes(&self.inputs) + targets
+        bytes(&self.inputs) + bytes(&self.targets)
     }
 }
 

@@ -205,7 +205,8 @@ pub fn synthetic_inputs(
         let all = synthetic(one, samples, seed.wrapping_add(i as u64), kind)?;
         for (run, arrays) in arrays.iter_mut().enumerate() {
             for array in &all {
-                arrays.push(array.rows(run * batch(i)..(run + 1) * batch(i))?);
+                let rows = array.rows(run * batch(i)..(run + 1) * batch(i));
+                arrays.push(rows.ok_or_else(unknown)?);
             }
         }
     }
