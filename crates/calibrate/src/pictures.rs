@@ -13,7 +13,7 @@ use sepconv_factor::FitOptions;
 use sepconv_ir::{DType, Tensor};
 use sepconv_targets::Target;
 
-use sepconv_model::magnitudes::{convolutions, deviations, distances};
+use sepconv_model::magnitudes::{InputSets, convolutions, deviations, distances};
 use sepconv_model::{Advice, Error, Loaded, data_specs};
 use sepconv_spec::{CalibrationSettings, Pictures, Schedule, Source};
 
@@ -157,7 +157,11 @@ impl Artist<'_> {
             })?;
             sets.push(vec![rows]);
         }
-        deviations(model, target, &outputs, (&specs, &sets))
+        let inputs = InputSets {
+            specs: &specs,
+            sets: &sets,
+        };
+        deviations(model, target, &outputs, inputs)
     }
 
     fn draw(&self, range: Range, recipe: Option<&Preprocess>) -> Result<Array, Error> {

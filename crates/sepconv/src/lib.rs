@@ -54,7 +54,7 @@ pub use outcome::{Outcome, Size, compress_file};
 pub use pipeline::compress;
 pub use settings::{Budget, DataFree, Settings};
 pub use sweep::{Sweep, sweep};
-pub use tuning::{Augment, TuneMode, TuneSettings, Tuned, Tuning, tune, tune_file};
+pub use tuning::{Augment, TuneFiles, TuneMode, TuneSettings, Tuned, Tuning, tune, tune_file};
 pub use validate::{Prediction, validate};
 
 pub use sepconv_analysis::Pins;
