@@ -60,18 +60,30 @@ mod _sepconv {
         Ok((PyBytes::new(py, &small), outcome))
     }
 
+    /// The files of a compression.
+    #[derive(FromPyObject)]
+    #[pyo3(from_item_all)]
+    struct Files {
+        input: PathBuf,
+        output: PathBuf,
+        kept: bool,
+    }
+
     /// Compresses a file. With `kept`, the written file is what the caller asked for; else it is
     /// temporary, and the report does not name it.
     #[pyfunction]
     fn compress_file(
         py: Python<'_>,
-        input: PathBuf,
-        output: PathBuf,
-        kept: bool,
+        files: Files,
         calibration: Option<Calibration>,
         options: Options,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Outcome> {
+        let Files {
+            input,
+            output,
+            kept,
+        } = files;
         let (outcome, doubts) = work::run(py, progress, move |progress| {
             let original = || Ok(Loaded::open(&input, &options.pins()?)?);
             let settings = options.settings(calibration, original)?;

@@ -45,7 +45,7 @@ pub fn run(args: &TuneArgs, out: &Output) -> Result<()> {
     out.heading(format!(
         "{} -> {}",
         args.model.display(),
-        files.files.output.display()
+        files.output.display()
     ));
     print(&tuned.tuning, out);
     evaluations(&tuned, out);

@@ -53,7 +53,8 @@ def compress(
     if isinstance(model, (str, os.PathLike)):
         with tempfile.TemporaryDirectory(prefix="sepconv-") as folder:
             written = os.path.join(folder, "model.onnx")
-            outcome = _sepconv.compress_file(os.fspath(model), written, False, *arguments)
+            files = {"input": os.fspath(model), "output": written, "kept": False}
+            outcome = _sepconv.compress_file(files, *arguments)
             return onnx.load(written), Report(outcome)
     small, outcome = _sepconv.compress_bytes(_encoded(model), *arguments)
     return onnx.load_model_from_string(small), Report(outcome)
@@ -74,8 +75,8 @@ def compress_file(
     exists is replaced only with `force`.
     """
     settings = complete(options, force=force)
-    paths = (str(Path(input)), str(Path(output)))
-    return Report(_sepconv.compress_file(*paths, True, gather(calib), settings, progress))
+    files = {"input": str(Path(input)), "output": str(Path(output)), "kept": True}
+    return Report(_sepconv.compress_file(files, gather(calib), settings, progress))
 
 
 def _encoded(model: onnx.ModelProto | bytes | bytearray | memoryview) -> bytes:

@@ -31,9 +31,7 @@ def compress_bytes(
     progress: _Progress | None,
 ) -> tuple[bytes, Outcome]: ...
 def compress_file(
-    input: str,
-    output: str,
-    kept: bool,
+    files: Mapping[str, object],
     calibration: _Calibration | None,
     options: Mapping[str, object],
     progress: _Progress | None,
