@@ -96,6 +96,7 @@ fn scaled_fit(
         .map(|(activation, positions)| PostActivation {
             activation: *activation,
             positions,
+            whole: settings.refit,
         });
     let how = (families, settings);
     let most = if behind.is_some() { CONTENDERS } else { 1 };
@@ -149,7 +150,7 @@ fn scaled_fit(
             kernel: &kernel,
             statistics,
         };
-        let fit = behind.improve(observed, family, &fit, settings.fit, settings.refit)?;
+        let fit = behind.improve(observed, family, &fit, settings.fit)?;
         let error = fit.error_activated.unwrap_or(error);
         if best.as_ref().is_none_or(|(least, ..)| error < *least) {
             best = Some((error, candidate, fit));
