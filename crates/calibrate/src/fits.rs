@@ -99,6 +99,7 @@ pub(crate) fn best_fit(
         .map(|(activation, positions)| PostActivation {
             activation: *activation,
             positions,
+            whole: layer.settings.refit,
         });
     let contenders = layer.contenders(candidates, behind.as_ref())?;
     let mut best = match &behind {
@@ -172,7 +173,6 @@ impl Layer<'_> {
         behind: &PostActivation<'_>,
     ) -> Result<Option<(Candidate, Fit)>, FactorError> {
         let kernel = kernel(self.model, self.site, self.seen.factors)?;
-        let (options, refit) = (self.settings.fit, self.settings.refit);
         let mut best: Option<Contender<'_>> = None;
         for contender in contenders {
             let Some(family) = self.families.find(&contender.candidate.family) else {
@@ -183,7 +183,7 @@ impl Layer<'_> {
                 kernel: &kernel,
                 statistics,
             };
-            let fit = behind.improve(observed, family, &contender.fit, options, refit)?;
+            let fit = behind.improve(observed, family, &contender.fit, self.settings.fit)?;
             let error = fit.error_activated.unwrap_or(contender.error);
             if best.as_ref().is_none_or(|best| error < best.error) {
                 best = Some(Contender {

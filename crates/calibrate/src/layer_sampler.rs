@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use sepconv_factor::{ConvGeometry, FactorError, PositionSampler, SplitStatisticsBuilder};
+use sepconv_factor::{
+    ConvGeometry, FactorError, InputMap, PositionSampler, SplitStatisticsBuilder,
+};
 use sepconv_ir::Tensor;
 use sepconv_passes::{Kept, Product, Site};
 
@@ -164,7 +166,11 @@ impl<'a> LayerSampler<'a> {
             .map(|(row, (x, target))| {
                 let sample = first + row;
                 let drawn = self.position_sampler(&geometry, sample);
-                let patches = drawn.patches(sample as u64, x, &input);
+                let map = InputMap {
+                    values: x,
+                    extents: &input,
+                };
+                let patches = drawn.patches(sample as u64, map);
                 let mut outputs = target.clone();
                 let others = others.as_ref().and_then(|o| o.get(row)).cloned();
                 let others = others.unwrap_or_default();

@@ -44,6 +44,14 @@ enum Values {
     Made(Arc<Vec<f64>>),
 }
 
+/// A block with a feature a row, and the row that it is being made of.
+#[derive(Default)]
+struct Arranged {
+    /// `[features, rows * outer]`.
+    values: Vec<f64>,
+    row_of: Vec<f64>,
+}
+
 impl PatchMatrix {
     /// Of sampled patches, several parts `[n of the part, d]`, and their mean `[d]`.
     pub fn seen(parts: &[Arc<Vec<f32>>], mean: &[f64]) -> Self {
@@ -125,9 +133,12 @@ impl PatchMatrix {
         rows: std::ops::Range<usize>,
         features: std::ops::Range<usize>,
         outer: usize,
-        out: &mut Vec<f64>,
-        row_of: &mut Vec<f64>,
+        into: &mut Arranged,
     ) {
+        let Arranged {
+            values: out,
+            row_of,
+        } = into;
         let wide = rows.len() * outer;
         out.resize(features.len() * wide, 0.0);
         row_of.resize(features.len() * outer, 0.0);
@@ -248,14 +259,19 @@ impl PatchMatrix {
         if !out.is_empty() {
             let tasks = out.par_chunks_mut(height * f * outer).enumerate();
             tasks.for_each_init(
-                || (Vec::new(), Vec::new(), Vec::new()),
-                |(x, row_of, made), (block, out)| {
+                || (Arranged::default(), Vec::new()),
+                |(arranged, made), (block, out)| {
                     let rows = out.len() / (f * outer);
                     let wide = rows * outer;
                     let begin = block * height;
-                    self.arranged(begin..begin + rows, 0..inner, outer, x, row_of);
+                    self.arranged(begin..begin + rows, 0..inner, outer, arranged);
                     made.resize(f * wide, 0.0);
-                    dense::panel(made, false, stage, dense::view(x, inner, wide));
+                    dense::panel(
+                        made,
+                        false,
+                        stage,
+                        dense::view(&arranged.values, inner, wide),
+                    );
                     for (index, out) in out.chunks_exact_mut(f * outer).enumerate() {
                         for (made, out) in made.chunks_exact(wide).zip(out.chunks_exact_mut(outer))
                         {
@@ -275,8 +291,8 @@ impl PatchMatrix {
         let firsts: Vec<usize> = (0..inner).step_by(FEATURES).collect();
         let height = WIDTH.div_ceil(outer);
         let panels = firsts.par_iter().map_init(
-            || (Vec::new(), Vec::new(), Vec::new()),
-            |(x, row_of, turned), first| {
+            || (Arranged::default(), Vec::new()),
+            |(arranged, turned), first| {
                 let features = *first..inner.min(first + FEATURES);
                 let mut panel = vec![0.0; features.len() * f];
                 for rows in self.blocks(height) {
@@ -288,8 +304,8 @@ impl PatchMatrix {
                             turned[r * wide + index * outer..][..outer].copy_from_slice(values);
                         }
                     }
-                    self.arranged(rows, features.clone(), outer, x, row_of);
-                    let x = dense::view(x, features.len(), wide);
+                    self.arranged(rows, features.clone(), outer, arranged);
+                    let x = dense::view(&arranged.values, features.len(), wide);
                     let turned = dense::view(turned, f, wide).transpose();
                     dense::panel(&mut panel, begin > 0, x, turned);
                 }
@@ -376,16 +392,16 @@ impl PatchMatrix {
         let mut sum = vec![0.0; inner * inner];
         let tasks = sum.par_chunks_mut(FEATURES * inner).enumerate();
         tasks.for_each_init(
-            || (Vec::new(), Vec::new(), Vec::new()),
-            |(x, row_of, panel), (block, out)| {
+            || (Arranged::default(), Vec::new()),
+            |(arranged, panel), (block, out)| {
                 let (begin, own) = (block * FEATURES, out.len() / inner);
                 let rest = inner - begin;
                 panel.clear();
                 panel.resize(own * rest, 0.0);
                 for rows in self.blocks(height) {
                     let wide = rows.len() * outer;
-                    self.arranged(rows, begin..inner, outer, x, row_of);
-                    let x = dense::view(x, rest, wide);
+                    self.arranged(rows, begin..inner, outer, arranged);
+                    let x = dense::view(&arranged.values, rest, wide);
                     dense::panel(panel, true, x.subrows(0, own), x.transpose());
                 }
                 for (out, panel) in out.chunks_exact_mut(inner).zip(panel.chunks_exact(rest)) {

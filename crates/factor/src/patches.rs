@@ -123,8 +123,8 @@ impl ConvGeometry {
         spread.is_multiple_of(stride).then_some(spread / stride)
     }
 
-    /// Appends the patches that `group` sees at `positions` (row-major indices into the output
-    /// map) to `patches`: row-major `[positions, d]`, `d = Ci/g * taps` in the order of ONNX's
+    /// The patches that `group` sees at `positions` (row-major indices into the output map):
+    /// row-major `[positions, d]`, `d = Ci/g * taps` in the order of ONNX's
     /// `W` of `Conv`, channel first, tap last. Outside the map, and between its elements where
     /// the convolution is transposed, there are zeros.
     ///
@@ -137,8 +137,7 @@ impl ConvGeometry {
         group: usize,
         map: InputMap<'_>,
         positions: &[usize],
-        patches: &mut Vec<f32>,
-    ) -> Result<(), FactorError> {
+    ) -> Result<Vec<f32>, FactorError> {
         let InputMap {
             values: x,
             extents: input,
@@ -158,10 +157,9 @@ impl ConvGeometry {
         }
         let (group_in, taps) = (shape.group_in(), shape.taps());
         let x = &x[group * group_in * plane..][..group_in * plane];
-        let mut offsets = Vec::with_capacity(taps);
-        patches.reserve(positions.len() * group_in * taps);
+        let mut patches = Vec::with_capacity(positions.len() * group_in * taps);
         for &position in positions {
-            self.tap_offsets(shape, input, &output, position, &mut offsets);
+            let offsets = self.tap_offsets(shape, input, &output, position);
             for channel in x.chunks_exact(plane) {
                 let values = offsets
                     .iter()
@@ -169,7 +167,7 @@ impl ConvGeometry {
                 patches.extend(values);
             }
         }
-        Ok(())
+        Ok(patches)
     }
 
     /// For each tap, the index into the input plane, or `None` in the padding.
@@ -179,17 +177,15 @@ impl ConvGeometry {
         input: &[usize],
         output: &[usize],
         position: usize,
-        offsets: &mut Vec<Option<usize>>,
-    ) {
-        offsets.clear();
-        offsets.push(Some(0));
+    ) -> Vec<Option<usize>> {
+        let mut offsets = vec![Some(0)];
         let mut stride: usize = output.iter().product();
         let mut rest = position;
         for axis in 0..input.len() {
             stride /= output[axis];
             let at = rest / stride;
             rest %= stride;
-            let before = std::mem::take(offsets);
+            let before = std::mem::take(&mut offsets);
             for offset in before {
                 for tap in 0..shape.spatial[axis] {
                     let inside = self.source(axis, at, tap).filter(|&i| i < input[axis]);
@@ -200,6 +196,7 @@ impl ConvGeometry {
                 }
             }
         }
+        offsets
     }
 }
 
@@ -266,10 +263,8 @@ mod tests {
         // Two planes a group of 3x3: plane c holds 10 c + 1 ..= 10 c + 9.
         let x: Vec<f32> = (0..36).map(|i| (i / 9 * 10 + i % 9 + 1) as f32).collect();
         assert_eq!(geometry.output_spatial(&shape, &[3, 3]).unwrap(), [2, 2]);
-        let mut patches = Vec::new();
-        geometry
-            .gather(&shape, 1, map(&x, &[3, 3]), &[0, 3], &mut patches)
-            .unwrap();
+        let map = map(&x, &[3, 3]);
+        let patches = geometry.gather(&shape, 1, map, &[0, 3]).unwrap();
         #[rustfmt::skip]
         let expected = [
             // Row -1 is padding; columns 0 and 2 of row 0.
@@ -294,11 +289,9 @@ mod tests {
         };
         // y[2 i - 1 + t] += x[i] w[t], for an output of 2 * 2 + 3 + 1 - 1.
         assert_eq!(geometry.output_spatial(&shape, &[3]).unwrap(), [7]);
-        let mut patches = Vec::new();
         let all: Vec<usize> = (0..7).collect();
-        geometry
-            .gather(&shape, 0, map(&[1.0, 2.0, 3.0], &[3]), &all, &mut patches)
-            .unwrap();
+        let map = map(&[1.0, 2.0, 3.0], &[3]);
+        let patches = geometry.gather(&shape, 0, map, &all).unwrap();
         let w = [1.0, 10.0, 100.0];
         let dot = |p: &[f32]| p.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
         let y: Vec<f32> = patches.chunks_exact(3).map(dot).collect();
@@ -319,8 +312,8 @@ mod tests {
         assert_eq!(unit.output_spatial(&shape, &[3]).unwrap(), [1]);
         let mut out = Vec::new();
         let x = [0.0; 5];
-        let mut refuses = |group, extent: usize, position: usize| {
-            let found = unit.gather(&shape, group, map(&x, &[extent]), &[position], &mut out);
+        let refuses = |group, extent: usize, position: usize| {
+            let found = unit.gather(&shape, group, map(&x, &[extent]), &[position]);
             found.is_err()
         };
         assert!(refuses(0, 4, 0) && refuses(0, 5, 3) && refuses(1, 5, 0));

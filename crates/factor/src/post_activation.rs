@@ -36,6 +36,8 @@ pub struct PostActivation<'a> {
     pub activation: Activation,
     /// Positions that were seen.
     pub positions: &'a Positions,
+    /// True where the last steps are taken on all positions, held-out ones included.
+    pub whole: bool,
 }
 
 /// A convolution and the statistics of its patches and outputs.
@@ -65,8 +67,7 @@ impl PostActivation<'_> {
         }
     }
 
-    /// Improves a fit of `family` by what passes the activation; `whole`: in the end to all
-    /// positions, held-out ones included. The steps end where they don't lower the error on
+    /// Improves a fit of `family` by what passes the activation. The steps end where they don't lower the error on
     /// the positions held out, at most [`FitOptions::steps`] of them. Where the data-free
     /// chain is nearer than the fit, they begin there.
     ///
@@ -78,7 +79,6 @@ impl PostActivation<'_> {
         family: &dyn Decomposition,
         fit: &Fit,
         options: FitOptions,
-        whole: bool,
     ) -> Result<Fit, FactorError> {
         let Observed { kernel, statistics } = observed;
         let shape = kernel.shape();
@@ -111,7 +111,7 @@ impl PostActivation<'_> {
             }
         }
         drop(calibration);
-        if whole && !self.positions.held_out.is_empty() {
+        if self.whole && !self.positions.held_out.is_empty() {
             let all = part(statistics.merged()?);
             let calibration = Calibration::new(kernel, &all, options)?;
             let rows = [&self.positions.fit, &self.positions.held_out];

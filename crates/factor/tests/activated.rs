@@ -6,9 +6,9 @@ mod common;
 use common::{convolve, disturbed, kernel, map, same};
 use proptest::prelude::*;
 use sepconv_factor::{
-    Activation, Chain, Decomposition, FactorError, Fit, FitOptions, Kernel, KernelShape, Observed,
-    PositionSampler, Positions, PostActivation, SplitStatistics, SplitStatisticsBuilder, families,
-    family, is_held_out,
+    Activation, Chain, Decomposition, FactorError, Fit, FitOptions, InputMap, Kernel, KernelShape,
+    Observed, PositionSampler, Positions, PostActivation, SplitStatistics, SplitStatisticsBuilder,
+    families, family, is_held_out,
 };
 
 const KINDS: [Activation; 3] = [
@@ -41,7 +41,11 @@ fn seen(
         let x = map(shape.in_channels, &input, sample + 1, false);
         let (y, _) = convolve(shape, kernel.data(), None, &geometry, &x, &input);
         let now = disturbed(&x, sample);
-        let patches = sampler.patches(sample, &now, &input).unwrap();
+        let map = InputMap {
+            values: &now,
+            extents: &input,
+        };
+        let patches = sampler.patches(sample, map).unwrap();
         let outputs = sampler.outputs(sample, &y).unwrap();
         let others: Vec<f32> = outputs.iter().map(|y| 0.3 - 0.2 * y).collect();
         let others = if shortcut { &others[..] } else { &[] };
@@ -75,14 +79,9 @@ fn three(
     let behind = PostActivation {
         activation,
         positions,
+        whole: false,
     };
-    let improved = behind.improve(
-        Observed { kernel, statistics },
-        family,
-        &plain,
-        options(),
-        false,
-    );
+    let improved = behind.improve(Observed { kernel, statistics }, family, &plain, options());
     (plain.chain, free, improved.unwrap())
 }
 
@@ -101,7 +100,7 @@ proptest! {
         let shape = KernelShape::new(group_out * groups, group_in * groups, groups, [3, 3]).unwrap();
         let kernel = kernel(&shape, seed);
         let seen = seen(&kernel, 6, positions, shortcut, 0);
-        let behind = PostActivation { activation: KINDS[kind], positions: &seen.1 };
+        let behind = PostActivation { activation: KINDS[kind], positions: &seen.1, whole: false };
         for family in families() {
             if family.ranks(&shape).is_err() {
                 continue;
@@ -134,6 +133,7 @@ fn it_beats_the_fit_to_the_outputs_on_samples_held_out() {
             let behind = PostActivation {
                 activation: Activation::RELU,
                 positions: &seen.1,
+                whole: false,
             };
             let (before, after) = (behind.error(&plain).unwrap(), improved.error_activated);
             let after = after.unwrap();

@@ -6,7 +6,7 @@ mod common;
 use common::{Noise, convolve, disturbed, kernel, map, same, statistics};
 use proptest::prelude::*;
 use sepconv_factor::{
-    Calibration, Chain, ConvGeometry, FactorError, FitOptions, Kernel, KernelShape,
+    Calibration, Chain, ConvGeometry, FactorError, FitOptions, InputMap, Kernel, KernelShape,
     PositionSampler, SplitStatistics, SplitStatisticsBuilder, StatisticsBuilder, families, family,
 };
 
@@ -116,7 +116,11 @@ proptest! {
         for sample in 0..8 {
             let x = map(shape.in_channels, &input, sample + 50, sample % 2 == 0);
             let (y, _) = convolve(shape, kernel.data(), None, &geometry, &x, &input);
-            builder.push_maps(&sampler, sample, &x, &input, &y).unwrap();
+            let map = InputMap {
+                values: &x,
+                extents: &input,
+            };
+            builder.push_maps(&sampler, sample, map, &y).unwrap();
         }
         let split = builder.finish().unwrap();
         for family in families() {
@@ -320,8 +324,12 @@ fn constant_inputs_and_outputs_do_not_break_it() {
         let sampler = PositionSampler::new(&shape, unit, 0, 5);
         let mut builder = SplitStatisticsBuilder::new(&shape, 0, 2).unwrap();
         for sample in 0..4 {
+            let map = InputMap {
+                values: &[input; 40],
+                extents: &[10],
+            };
             builder
-                .push_maps(&sampler, sample, &[input; 40], &[10], &[output; 32])
+                .push_maps(&sampler, sample, map, &[output; 32])
                 .unwrap();
         }
         let split = builder.finish().unwrap();

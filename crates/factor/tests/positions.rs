@@ -7,8 +7,8 @@ mod common;
 use common::{convolve, disturbed, kernel, map, same};
 use proptest::prelude::*;
 use sepconv_factor::{
-    Calibration, Chain, FitOptions, Kernel, KernelShape, PositionSampler, SplitStatistics,
-    SplitStatisticsBuilder, Statistics, family,
+    Calibration, Chain, FitOptions, InputMap, Kernel, KernelShape, PositionSampler,
+    SplitStatistics, SplitStatisticsBuilder, Statistics, family,
 };
 
 /// The statistics of the same positions in both forms: by their covariance, and kept.
@@ -23,7 +23,11 @@ fn both(kernel: &Kernel, input: &[usize], positions: usize, dead: bool) -> [Spli
         let (y, _) = convolve(shape, kernel.data(), None, &geometry, &x, input);
         let x = disturbed(&x, sample);
         for builder in [&mut dense, &mut kept] {
-            builder.push_maps(&sampler, sample, &x, input, &y).unwrap();
+            let map = InputMap {
+                values: &x,
+                extents: input,
+            };
+            builder.push_maps(&sampler, sample, map, &y).unwrap();
         }
     }
     [dense.finish().unwrap(), kept.finish().unwrap()]

@@ -155,7 +155,7 @@ impl Tensor {
         let mut dims = self.dims.clone();
         dims[0] = rows.len();
         let length = self.dtype.bytes_of(rows.len() * row)?;
-        let whole = self.dtype.size().is_some() || rows.start * row % 2 == 0;
+        let whole = self.dtype.size().is_some() || (rows.start * row).is_multiple_of(2);
         whole.then(|| Self::new(self.dtype, dims, data.slice(start..start + length)))?
     }
 

@@ -209,13 +209,11 @@ fn by_patches(model: &Loaded, node: NodeId, x: &Tensor) -> Vec<f32> {
         let rows = kernel.data().chunks_exact(shape.group_in() * shape.taps());
         let rows: Vec<&[f64]> = rows.collect();
         for (group, rows) in rows.chunks_exact(shape.group_out()).enumerate() {
-            let mut patches = Vec::new();
             let map = InputMap {
                 values: x,
                 extents: input,
             };
-            let gathered = geometry.gather(shape, group, map, &all, &mut patches);
-            gathered.unwrap();
+            let patches = geometry.gather(shape, group, map, &all).unwrap();
             for row in rows {
                 y.extend(patches.chunks_exact(row.len()).map(|patch| {
                     let products = patch.iter().zip(*row);

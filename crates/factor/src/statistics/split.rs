@@ -74,28 +74,17 @@ impl PositionSampler {
         sample_positions(self.seed, sample, total, self.positions)
     }
 
-    /// For each group the patches `[positions, d]` of an input map `x` `[Ci, input...]`.
+    /// For each group the patches `[positions, d]` of an input map.
     ///
     /// # Errors
     /// [`FactorError::Geometry`] where the map does not fit.
-    pub fn patches(
-        &self,
-        sample: u64,
-        x: &[f32],
-        input: &[usize],
-    ) -> Result<Vec<Vec<f32>>, FactorError> {
-        let output = self.geometry.output_spatial(&self.shape, input)?;
+    pub fn patches(&self, sample: u64, map: InputMap<'_>) -> Result<Vec<Vec<f32>>, FactorError> {
+        let output = self.geometry.output_spatial(&self.shape, map.extents)?;
         let positions = self.positions(sample, output.iter().product());
-        let map = InputMap {
-            values: x,
-            extents: input,
-        };
-        let mut patches = vec![Vec::new(); self.shape.groups];
-        for (group, patches) in patches.iter_mut().enumerate() {
-            self.geometry
-                .gather(&self.shape, group, map, &positions, patches)?;
-        }
-        Ok(patches)
+        let groups = 0..self.shape.groups;
+        let geometry = &self.geometry;
+        let patches = groups.map(|group| geometry.gather(&self.shape, group, map, &positions));
+        patches.collect()
     }
 
     /// The outputs `[positions, Co]` of an output map `y` `[Co, output...]`.
@@ -172,8 +161,8 @@ impl SplitStatisticsBuilder {
         part.push(patches, outputs)
     }
 
-    /// Adds what `sampler` takes of one sample: the input map `x` `[Ci, input...]` of the
-    /// network compressed so far and the output map `y` `[Co, output...]` of the original.
+    /// Adds what `sampler` takes of one sample: the input map of the network compressed so far and
+    /// the output map `y` `[Co, output...]` of the original.
     ///
     /// # Errors
     /// [`FactorError`] where the maps do not fit; nothing is added then.
@@ -181,14 +170,10 @@ impl SplitStatisticsBuilder {
         &mut self,
         sampler: &PositionSampler,
         sample: u64,
-        x: &[f32],
-        input: &[usize],
+        map: InputMap<'_>,
         y: &[f32],
     ) -> Result<(), FactorError> {
-        let (patches, outputs) = (
-            sampler.patches(sample, x, input)?,
-            sampler.outputs(sample, y)?,
-        );
+        let (patches, outputs) = (sampler.patches(sample, map)?, sampler.outputs(sample, y)?);
         self.push(sample, &patches, &outputs)
     }
 

@@ -3,7 +3,8 @@
 
 use sepconv_factor::random::SplitMix64;
 use sepconv_factor::{
-    ConvGeometry, Kernel, KernelShape, PositionSampler, SplitStatistics, SplitStatisticsBuilder,
+    ConvGeometry, InputMap, Kernel, KernelShape, PositionSampler, SplitStatistics,
+    SplitStatisticsBuilder,
 };
 
 /// Reproducible noise in `[-1, 1)`.
@@ -136,9 +137,11 @@ pub fn statistics(
     for sample in 0..samples {
         let x = map(shape.in_channels, input, sample + 1, dead);
         let (y, _) = convolve(shape, kernel.data(), None, geometry, &x, input);
-        builder
-            .push_maps(&sampler, sample, &disturbed(&x, sample), input, &y)
-            .unwrap();
+        let map = InputMap {
+            values: &disturbed(&x, sample),
+            extents: input,
+        };
+        builder.push_maps(&sampler, sample, map, &y).unwrap();
     }
     builder.finish().unwrap()
 }

@@ -1,6 +1,7 @@
 //! `K` depthwise-separable branches, summed.
 
 use sepconv_factor::{Chain, Role};
+use sepconv_ir::Operator;
 
 use super::contract::{Lowering, separable};
 use super::emitter::{Destination, Emitter, Part, every, numbered};
@@ -47,8 +48,8 @@ impl Lowering for Branches {
                 } else {
                     Destination::Inner
                 };
-                let name = numbered("add", r - 1);
-                sum = e.operator(&name, "Add", None, vec![sum, y], last);
+                let add = Operator::new("Add", numbered("add", r - 1));
+                sum = e.operator(add, vec![sum, y], last);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `K` depthwise convolutions, their outputs concatenated, one pointwise convolution.
 
 use sepconv_factor::Chain;
-use sepconv_ir::AttributeValue;
+use sepconv_ir::{AttributeValue, Operator};
 
 use super::branches::depthwise;
 use super::contract::{Lowering, concatenable};
@@ -28,8 +28,8 @@ impl Lowering for Concat {
         let joined = if rank == 1 {
             parts[0]
         } else {
-            let axis = Some(("axis", AttributeValue::Int(1)));
-            e.operator("concat", "Concat", axis, parts, Destination::Inner)
+            let concat = Operator::new("Concat", "concat").with("axis", AttributeValue::Int(1));
+            e.operator(concat, parts, Destination::Inner)
         };
         let bias = e.take_bias();
         e.conv(regrouped(chain), joined, bias, Destination::Last);

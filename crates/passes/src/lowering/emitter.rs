@@ -109,8 +109,8 @@ impl<'a> Emitter<'a> {
         bias: Option<PatchValue>,
         destination: Destination,
     ) -> Option<PatchValue> {
-        if let Some(product) = self.site.product {
-            return self.product(product, part, input, bias, destination);
+        if self.site.product.is_some() {
+            return self.product(part, input, bias, destination);
         }
         let (input, apart) = match (self.apart, input) {
             (Some(padding::At::Filters), Some(x)) => {
@@ -162,12 +162,12 @@ impl<'a> Emitter<'a> {
     /// and a `Gemm` where there was one and the bias enters.
     fn product(
         &mut self,
-        product: Product,
         part: Part<'_>,
         input: Option<PatchValue>,
         bias: Option<PatchValue>,
         destination: Destination,
     ) -> Option<PatchValue> {
+        let product = self.site.product?;
         let written = bias.map_or(Product::MatMul, |_| product);
         let inner = part.weight.len() / part.channels.max(1);
         let turned = swap_channels(&part.weight, 1, part.channels, inner);
@@ -185,24 +185,20 @@ impl<'a> Emitter<'a> {
             (Product::MatMul, None) => self.place(op, factors, destination),
             (Product::MatMul, bias) => {
                 let y = self.place(op, factors, Destination::Inner);
-                self.operator("add", "Add", None, vec![y, bias], destination)
+                self.operator(Operator::new("Add", "add"), vec![y, bias], destination)
             }
         }
     }
 
-    /// Adds an operator `<layer>/<suffix>` other than a convolution.
+    /// Adds an operator other than a convolution; its name goes behind the layer's,
+    /// `<layer>/<name>`.
     pub fn operator(
         &mut self,
-        suffix: &str,
-        op_type: &str,
-        attribute: Option<(&str, AttributeValue)>,
+        mut op: Operator,
         inputs: Vec<Option<PatchValue>>,
         destination: Destination,
     ) -> Option<PatchValue> {
-        let mut op = Operator::new(op_type, format!("{}/{suffix}", self.site.name));
-        if let Some((key, value)) = attribute {
-            op = op.with(key, value);
-        }
+        op.name = format!("{}/{}", self.site.name, op.name);
         self.place(op, inputs, destination)
     }
 

@@ -1,7 +1,7 @@
 //! The input repeated `K` times, one depthwise and one pointwise convolution.
 
 use sepconv_factor::Chain;
-use sepconv_ir::AttributeValue;
+use sepconv_ir::{AttributeValue, Operator};
 
 use super::concat::regrouped;
 use super::contract::{Lowering, concatenable};
@@ -28,8 +28,8 @@ impl Lowering for Tiled {
         let tiled = if rank == 1 {
             x
         } else {
-            let axis = Some(("axis", AttributeValue::Int(1)));
-            e.operator("tile", "Concat", axis, vec![x; rank], Destination::Inner)
+            let concat = Operator::new("Concat", "tile").with("axis", AttributeValue::Int(1));
+            e.operator(concat, vec![x; rank], Destination::Inner)
         };
         let filters = Part {
             name: "dw".into(),

@@ -1,6 +1,6 @@
 //! Zeros around a map, as operators of their own.
 
-use sepconv_ir::{AttributeValue, PatchValue, Tensor};
+use sepconv_ir::{AttributeValue, Operator, PatchValue, Tensor};
 
 use super::emitter::{Destination, Emitter};
 use super::padding::{At, fixed, some};
@@ -31,13 +31,8 @@ impl Emitter<'_> {
         if let Some((_, _, made)) = known {
             return Some(*made);
         }
-        let shape = self.operator(
-            &format!("{name}/shape"),
-            "Shape",
-            None,
-            vec![Some(x)],
-            Destination::Inner,
-        )?;
+        let shape = Operator::new("Shape", format!("{name}/shape"));
+        let shape = self.operator(shape, vec![Some(x)], Destination::Inner)?;
         let mut grown = vec![0; pads.len() + 2];
         let mut padded = x;
         // Rows first, while there are fewest of them.
@@ -45,7 +40,8 @@ impl Emitter<'_> {
             let axis = axis + 2;
             let mut zeros = |side: &str, count: u64| {
                 let name = format!("{name}/pad{axis}{side}");
-                let made = (count > 0).then(|| self.zeros(&name, shape, &grown, axis, count));
+                let made =
+                    (count > 0).then(|| self.zeros(&name, shape, &grown, Rim { axis, count }));
                 made.flatten()
             };
             let before = zeros("", *begin);
@@ -56,9 +52,9 @@ impl Emitter<'_> {
             let parts = [before, Some(padded), after].into_iter().flatten();
             let parts: Vec<_> = parts.map(Some).collect();
             if parts.len() > 1 {
-                let along = Some(("axis", AttributeValue::Int(axis as i64)));
-                let name = format!("{name}/padded{axis}");
-                padded = self.operator(&name, "Concat", along, parts, Destination::Inner)?;
+                let concat = Operator::new("Concat", format!("{name}/padded{axis}"));
+                let concat = concat.with("axis", AttributeValue::Int(axis as i64));
+                padded = self.operator(concat, parts, Destination::Inner)?;
                 grown[axis] += (begin + end) as i64;
             }
         }
@@ -66,33 +62,35 @@ impl Emitter<'_> {
         Some(padded)
     }
 
-    /// Zeros of the extents `shape + grown`, but for `axis`, which has `count`.
+    /// Zeros of the extents of `shape` and as many more as `grown` says, but for the rim's axis.
     fn zeros(
         &mut self,
         name: &str,
         shape: PatchValue,
         grown: &[i64],
-        axis: usize,
-        count: u64,
+        rim: Rim,
     ) -> Option<PatchValue> {
         let mut keep = vec![1; grown.len()];
         let mut add = grown.to_vec();
-        (keep[axis], add[axis]) = (0, count as i64);
+        (keep[rim.axis], add[rim.axis]) = (0, rim.count as i64);
         let keep = self.integers(&format!("{name}/keep"), &keep);
         let add = self.integers(&format!("{name}/add"), &add);
-        let inner = |e: &mut Self, suffix: &str, op: &str, attribute, inputs| {
-            e.operator(
-                &format!("{name}/{suffix}"),
-                op,
-                attribute,
-                inputs,
-                Destination::Inner,
-            )
+        let mut inner = |suffix: &str, op_type: &str, inputs| {
+            let op = Operator::new(op_type, format!("{name}/{suffix}"));
+            self.operator(op, inputs, Destination::Inner)
         };
-        let kept = inner(self, "kept", "Mul", None, vec![Some(shape), Some(keep)]);
-        let extents = inner(self, "extents", "Add", None, vec![kept, Some(add)]);
+        let kept = inner("kept", "Mul", vec![Some(shape), Some(keep)]);
+        let extents = inner("extents", "Add", vec![kept, Some(add)]);
         let zero = Tensor::from_floats(self.dtype(), vec![1], vec![0.0])?;
-        let zero = Some(("value", AttributeValue::Tensor(zero)));
-        inner(self, "zeros", "ConstantOfShape", zero, vec![extents])
+        let zeros = Operator::new("ConstantOfShape", format!("{name}/zeros"));
+        let zeros = zeros.with("value", AttributeValue::Tensor(zero));
+        self.operator(zeros, vec![extents], Destination::Inner)
     }
+}
+
+/// Zeros along one axis of a map.
+#[derive(Clone, Copy)]
+struct Rim {
+    axis: usize,
+    count: u64,
 }
