@@ -194,7 +194,9 @@ fn hash_source(source: &Source, hasher: &mut Fingerprint) -> Option<()> {
     }
     for array in &source.arrays {
         format!("{array:?}").hash(hasher);
-        array.bytes().hash(hasher);
+        if let Some(data) = array.data() {
+            data.hash(hasher);
+        }
     }
     source
         .classes

@@ -6,13 +6,15 @@
 //! plausible spatial correlations and, after the activations, plausible means: enough to fit
 //! to, with a strong pull towards the original weights for what they get wrong.
 
-use sepconv_data::{Array, Dataset, InputSpec, Layout, Preprocess, SyntheticKind, synthetic};
+use sepconv_data::{
+    Array, DataError, Dataset, InputSpec, Layout, Preprocess, SyntheticKind, synthetic,
+};
 use sepconv_factor::FitOptions;
 use sepconv_ir::{DType, Tensor};
 use sepconv_targets::Target;
 
 use sepconv_model::magnitudes::{convolutions, deviations, distances};
-use sepconv_model::{Error, Loaded, data_specs, to_data_type, to_tensor};
+use sepconv_model::{Error, Loaded, data_specs};
 use sepconv_spec::{CalibrationSettings, Pictures, Schedule, Source};
 
 use crate::surveyed_model::SurveyedModel;
@@ -147,8 +149,13 @@ impl Artist<'_> {
         let specs = model.input_specs().unwrap_or_default();
         let mut sets = Vec::new();
         for start in (0..self.pictures.samples).step_by(batch) {
-            let rows = array.rows(start..start + batch)?;
-            sets.push(to_tensor(rows).into_iter().collect::<Vec<Tensor>>());
+            let end = start + batch;
+            let rows = array.rows(start..end).ok_or_else(|| DataError::Rows {
+                start,
+                end,
+                expected: format!("rows within 0..{}", self.pictures.samples),
+            })?;
+            sets.push(vec![rows]);
         }
         deviations(model, target, &outputs, (&specs, &sets))
     }
@@ -162,7 +169,6 @@ impl Artist<'_> {
         let spec = model.input_specs().and_then(|s| s.into_iter().next());
         let spec = spec.ok_or_else(odd)?;
         let (_, [channels, height, width]) = planar(model, &spec.dims).ok_or_else(odd)?;
-        let dtype = to_data_type(spec.dtype).ok_or_else(odd)?;
         let field = |channels: usize, seed: u64| -> Result<Vec<f32>, Error> {
             let dims = [None, Some(channels), Some(height), Some(width)];
             let float = sepconv_data::Dtype::F32;
@@ -171,7 +177,7 @@ impl Artist<'_> {
                 ..InputSpec::new(&spec.name, float, dims.to_vec())
             };
             let arrays = synthetic(&[spec], pictures.samples, seed, SyntheticKind::Normal)?;
-            let first = arrays.into_iter().next().and_then(to_tensor);
+            let first = arrays.into_iter().next();
             let values = first.as_ref().and_then(Tensor::to_f32);
             Ok(values.ok_or_else(odd)?.into_owned())
         };
@@ -214,9 +220,7 @@ impl Artist<'_> {
         }
         let mut shape = spec.dims.clone();
         shape[0] = pictures.samples;
-        let tensor = Tensor::from_floats(spec.dtype, shape, values).ok_or_else(odd)?;
-        let bytes = tensor.data().map(|d| d.to_vec()).ok_or_else(odd)?;
-        Ok(Array::new(dtype, tensor.dims().to_vec(), bytes)?)
+        Tensor::from_floats(spec.dtype, shape, values).ok_or_else(odd)
     }
 }
 

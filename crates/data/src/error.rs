@@ -84,7 +84,7 @@ pub enum DataError {
         /// Inputs that the model declares.
         found: String,
     },
-    /// An [`crate::Array`] was built or converted against its shape or dtype.
+    /// Elements do not fit a shape or a dtype.
     #[error("array: expected {expected}, found {found}")]
     Array {
         /// Demand of the shape or dtype.

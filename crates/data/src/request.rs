@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::dtype::Dtype;
+use sepconv_ir::DType;
+
 use crate::error::DataError;
 use crate::layout::Layout;
 use crate::part::Part;
@@ -15,7 +16,7 @@ pub struct InputSpec {
     /// The name in the graph.
     pub name: String,
     /// The element type.
-    pub dtype: Dtype,
+    pub dtype: DType,
     /// The axes: the first is the batch axis, `None` is free. `[N,3,H,W]` or `[N,H,W,3]` for
     /// pictures.
     pub dims: Vec<Option<usize>>,
@@ -30,13 +31,21 @@ pub struct InputSpec {
 impl InputSpec {
     /// A spec from its parts.
     #[must_use]
-    pub fn new(name: impl Into<String>, dtype: Dtype, dims: Vec<Option<usize>>) -> Self {
+    pub fn new(name: impl Into<String>, dtype: DType, dims: Vec<Option<usize>>) -> Self {
         Self {
             name: name.into(),
             dtype,
             dims,
             layout: None,
             indices: None,
+        }
+    }
+
+    /// Refuses an element type that data sets have no values of.
+    pub(crate) fn check_dtype(&self) -> Result<(), DataError> {
+        match self.dtype.size() {
+            Some(_) => Ok(()),
+            None => Err(DataError::input(&self.name, "numbers or bools", self.dtype)),
         }
     }
 
@@ -138,6 +147,7 @@ impl Request {
                     "a scalar",
                 ));
             };
+            spec.check_dtype()?;
             if spec.dims.contains(&Some(0)) {
                 return Err(DataError::input(
                     &spec.name,
@@ -170,12 +180,12 @@ mod tests {
     use super::*;
 
     fn spec(dims: &[usize]) -> InputSpec {
-        InputSpec::new("x", Dtype::F32, dims.iter().map(|&d| Some(d)).collect())
+        InputSpec::new("x", DType::F32, dims.iter().map(|&d| Some(d)).collect())
     }
 
     #[test]
     fn finds_the_fixed_batch() {
-        let free = InputSpec::new("y", Dtype::F32, vec![None, Some(2)]);
+        let free = InputSpec::new("y", DType::F32, vec![None, Some(2)]);
         let request = Request::new(vec![free, spec(&[4, 3, 8, 8])]);
         assert_eq!(request.validate().unwrap(), Some(4));
     }

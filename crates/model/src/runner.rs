@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use rayon::prelude::*;
-use sepconv_data::{Array, Dtype};
 use sepconv_ir::{DType, Tensor};
 use sepconv_targets::{InputSpec, Session, Target};
 
@@ -87,13 +86,13 @@ pub fn run_to_npz(
         let parts: Vec<&Tensor> = runs.iter().filter_map(|r| r.get(i)).collect();
         arrays.push((name, join(&parts)?));
     }
-    let named: Vec<(&str, &Array)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
+    let named: Vec<(&str, &Tensor)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
     sepconv_data::write_npz(path, &named)?;
-    let shapes = arrays.iter().map(|(n, a)| (n.clone(), a.shape().to_vec()));
+    let shapes = arrays.iter().map(|(n, a)| (n.clone(), a.dims().to_vec()));
     Ok(shapes.collect())
 }
 
-fn join(parts: &[&Tensor]) -> Result<Array, Error> {
+fn join(parts: &[&Tensor]) -> Result<Tensor, Error> {
     let first = parts
         .first()
         .ok_or_else(|| Error::Setting("no outputs to write".into()))?;
@@ -106,19 +105,11 @@ fn join(parts: &[&Tensor]) -> Result<Array, Error> {
         &parts[..1]
     };
     let bytes = parts.iter().filter_map(|p| p.data()).flatten().copied();
-    let dtype = to_data_type(first.dtype())
-        .ok_or_else(|| Error::Setting(format!("output of type {}", first.dtype())))?;
-    Ok(Array::new(dtype, shape, bytes.collect())?)
+    Tensor::new(first.dtype(), shape, bytes.collect())
+        .ok_or_else(|| Error::Setting(format!("output of type {}", first.dtype())))
 }
 
-/// The data crate's name of an element type.
-pub fn to_data_type(dtype: DType) -> Option<Dtype> {
-    Dtype::from_onnx(dtype.code())
-}
-
-/// An array as a tensor, without a copy.
-pub fn to_tensor(array: Array) -> Option<Tensor> {
-    let code = (1..32).find(|code| Dtype::from_onnx(*code) == Some(array.dtype()))?;
-    let dims = array.shape().to_vec();
-    Tensor::new(DType::from_code(code), dims, array.into_bytes().into())
+/// An element type that data sets have.
+pub fn to_data_type(dtype: DType) -> Option<DType> {
+    dtype.size().map(|_| dtype)
 }

@@ -407,7 +407,8 @@ fn folders_serve_channels_last_and_tell_what_they_hold_beside() {
         (dataset.len(), dataset.sample_shapes()),
         (3, &[vec![12, 12, 3]][..])
     );
-    let values = dataset.batch(0..3).unwrap().inputs[0].as_f32().into_owned();
+    let inputs = dataset.batch(0..3).unwrap().inputs;
+    let values = inputs[0].to_f32().unwrap();
     let reds: Vec<f32> = values
         .iter()
         .step_by(432)

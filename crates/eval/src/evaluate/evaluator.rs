@@ -16,9 +16,9 @@ use super::scores::{Scores, primary};
 use crate::compare::same_interface;
 use sepconv_model::Error;
 use sepconv_model::Loaded;
+use sepconv_model::load;
 use sepconv_model::{DataSource, session_specs};
 use sepconv_model::{Progress, Stage};
-use sepconv_model::{load, to_tensor};
 
 /// Decoded inputs kept in memory, in bytes; more are read again for every model.
 const KEPT_INPUTS: usize = 512 << 20;
@@ -54,8 +54,7 @@ struct Samples {
 
 impl Samples {
     fn bytes(&self) -> usize {
-        let targets: usize = self.targets.iter().map(|t| t.bytes().len()).sum();
-        bytes(&self.inputs) + targets
+        bytes(&self.inputs) + bytes(&self.targets)
     }
 }
 
@@ -209,7 +208,7 @@ impl<'a> Evaluator<'a> {
         model: &Loaded,
         session: Option<&dyn Session>,
     ) -> Result<Scores, Error> {
-        let samples = self.samples_of(i, model)?;
+        let samples = self.samples_of(i)?;
         let reference = match &self.original {
             Some(original) => Some(self.outputs_of(original, i, &samples)?),
             None => None,
@@ -266,15 +265,13 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn samples_of(&self, i: usize, model: &Loaded) -> Result<Arc<Samples>, Error> {
+    fn samples_of(&self, i: usize) -> Result<Arc<Samples>, Error> {
         let start = i * self.batch;
         let end = (start + self.batch).min(self.dataset.len());
         let read = || {
             let batch = self.dataset.batch(start..end)?;
-            let inputs: Option<Vec<Tensor>> = batch.inputs.into_iter().map(to_tensor).collect();
-            let unknown = || odd(model, "an input is of a type that can't be run".into());
             Ok::<_, Error>(Samples {
-                inputs: inputs.ok_or_else(unknown)?,
+                inputs: batch.inputs,
                 labels: batch.labels,
                 targets: batch.targets,
                 valid: batch.valid,

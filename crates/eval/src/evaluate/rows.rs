@@ -44,12 +44,15 @@ impl Rows {
 
     /// A target, `[samples, ...]`.
     pub fn of_target(target: &Array) -> Self {
-        let (count, sample) = match target.shape() {
+        let (count, sample) = match target.dims() {
             [count, rest @ ..] => (*count, rest.to_vec()),
             [] => (1, Vec::new()),
         };
+        let floats = target.to_f32();
+        let floats = floats.map(|all| all.iter().map(|v| f64::from(*v)).collect());
+        let ints = || Some(target.to_i64()?.into_iter().map(|v| v as f64).collect());
         Self {
-            values: target.as_f32().iter().map(|v| f64::from(*v)).collect(),
+            values: floats.or_else(ints).unwrap_or_default(),
             sample,
             count,
             by_sample: true,
@@ -136,7 +139,7 @@ mod tests {
     fn axes_of_one_do_not_matter_to_a_target() {
         let target = |shape: &[usize]| {
             let n = shape.iter().product();
-            Rows::of_target(&Array::from_f32(shape, &vec![0.0; n]).unwrap())
+            Rows::of_target(&Array::from_f32(shape.to_vec(), vec![0.0; n]))
         };
         assert!(target(&[2, 1, 5, 4]).fits(&target(&[2, 5, 4])));
         assert!(!target(&[2, 4, 5]).fits(&target(&[2, 5, 4])));

@@ -334,7 +334,7 @@ mod tests {
     fn pictures_have_psnr_and_other_targets_snr() {
         let output = [rows(&[1, 1, 2, 2], &[0.0; 4]), rows(&[1, 4], &[1.0; 4])];
         let target = [&[1, 1, 2, 2][..], &[1, 4]]
-            .map(|shape| sepconv_data::Array::from_f32(shape, &[0.5; 4]).unwrap());
+            .map(|shape| sepconv_ir::Tensor::from_f32(shape.to_vec(), vec![0.5; 4]));
         let target = target.map(|t| Rows::of_target(&t));
         let mut scores = Scores::default();
         scores.aim(&output, &target, 1.0).unwrap();

@@ -11,15 +11,14 @@ pub use warnings::DataWarning;
 use std::path::{Path, PathBuf};
 
 use sepconv_data::{
-    Array, Dataset, InputSpec, Labels, Part, Preprocess, Request, SharedArray, SyntheticKind,
-    synthetic,
+    Dataset, InputSpec, Labels, Part, Preprocess, Request, SharedArray, SyntheticKind, synthetic,
 };
 use sepconv_ir::{Dim, Tensor, ValueId};
 
 use crate::classes::class_rows;
 use crate::error::Error;
 use crate::loaded::Loaded;
-use crate::runner::{to_data_type, to_tensor};
+use crate::runner::to_data_type;
 
 use indices::indices;
 use layout::layout;
@@ -100,17 +99,11 @@ impl DataSource {
     /// The samples as inputs of a model, one set per batch that it takes.
     ///
     /// # Errors
-    /// As [`DataSource::open`]; [`Error::Interface`] where an input is of a type that can't be run.
+    /// As [`DataSource::open`].
     pub fn inputs(&self, model: &Loaded) -> Result<Vec<Vec<Tensor>>, Error> {
         let dataset = self.open(model, Labels::Ignore)?;
-        let mut arrays = Vec::new();
-        for batch in dataset.batches(dataset.fixed_batch().unwrap_or(1)) {
-            arrays.push(batch?.inputs);
-        }
-        tensors(arrays).ok_or_else(|| Error::Interface {
-            file: model.file(),
-            reason: "an input is of a type that can't be run".into(),
-        })
+        let batches = dataset.batches(dataset.fixed_batch().unwrap_or(1));
+        batches.map(|batch| Ok(batch?.inputs)).collect()
     }
 }
 
@@ -198,18 +191,19 @@ pub fn synthetic_inputs(
         .collect::<Option<Vec<_>>>()
         .ok_or_else(unknown)?;
     let batch = |i: usize| concrete[i].dims.first().copied().unwrap_or(1);
-    let mut arrays: Vec<Vec<Array>> = vec![Vec::new(); runs];
+    let mut arrays: Vec<Vec<Tensor>> = vec![Vec::new(); runs];
     for (i, spec) in specs.iter().enumerate() {
         let samples = runs * batch(i);
         let one = std::slice::from_ref(spec);
         let all = synthetic(one, samples, seed.wrapping_add(i as u64), kind)?;
         for (run, arrays) in arrays.iter_mut().enumerate() {
             for array in &all {
-                arrays.push(array.rows(run * batch(i)..(run + 1) * batch(i))?);
+                let rows = array.rows(run * batch(i)..(run + 1) * batch(i));
+                arrays.push(rows.ok_or_else(unknown)?);
             }
         }
     }
-    tensors(arrays).ok_or_else(unknown)
+    Ok(arrays)
 }
 
 /// Inputs from a file or folder, one set per batch of the model.
@@ -218,13 +212,6 @@ pub fn synthetic_inputs(
 /// [`Error::Data`].
 pub fn load_inputs(model: &Loaded, path: &Path) -> Result<Vec<Vec<Tensor>>, Error> {
     DataSource::new(path).inputs(model)
-}
-
-fn tensors(arrays: Vec<Vec<Array>>) -> Option<Vec<Vec<Tensor>>> {
-    let sets = arrays
-        .into_iter()
-        .map(|set| set.into_iter().map(to_tensor).collect());
-    sets.collect()
 }
 
 /// Graph inputs in the shapes that `batch` samples of a data set have.
