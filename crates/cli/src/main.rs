@@ -3,7 +3,9 @@
 mod args;
 mod commands;
 mod doubts;
+mod error_line;
 mod files;
+mod global;
 mod interrupt;
 mod output;
 mod progress;

@@ -9,7 +9,8 @@ use sepconv::{Measure, Unshaped};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::Global;
+use crate::error_line::{one_line, print_error};
+use crate::global::Global;
 use crate::progress::{Medium, Shown};
 
 /// Where and how a command prints. Colours appear on terminals only.
@@ -23,7 +24,6 @@ pub struct Output {
 }
 
 const BOLD: Style = Style::new().bold();
-const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
 impl Output {
@@ -216,17 +216,6 @@ fn columns() -> usize {
     let named = named.and_then(|n| n.trim().parse().ok()).filter(|n| *n > 0);
     let real = || Some(usize::from(terminal_size::terminal_size()?.0.0));
     named.or_else(real).unwrap_or(100)
-}
-
-/// Prints an error on one line of standard error.
-pub fn print_error(text: &str) {
-    let line = format!("{RED}error:{RED:#} {}\n", one_line(text));
-    let _ = anstream::stderr().write_all(line.as_bytes());
-}
-
-fn one_line(text: &str) -> String {
-    let lines = text.split(['\n', '\r']).map(str::trim);
-    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// An error with its context, leaving out causes that the message before them quotes.

@@ -19,7 +19,7 @@ mod unshaped;
 pub use error::Error;
 pub use inputs::magnitudes;
 pub use inputs::{
-    DataSource, DataWarning, data_specs, load_inputs, session_specs, synthetic_inputs,
+    DataSource, DataWarning, data_specs, load_inputs, session_specs, shaped_by, synthetic_inputs,
 };
 pub use loaded::Loaded;
 pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory};

@@ -2,10 +2,12 @@
 
 use super::curve_chart::{NARROW, WIDE, draw};
 use super::curve_data::Curve;
+use super::files::FILES;
 use super::html::{CHART_STYLE, drawing};
 use super::page::{Block, Page, Section};
+use super::report::Report;
 use super::rich::Rich;
-use super::{FILES, Report, axes, layer_chart, layer_table, measures, settings, summary, tables};
+use super::{axes, layer_chart, layer_table, measures, settings, summary, tables};
 
 /// Everything there is to say.
 pub(super) fn page(report: &Report) -> Page {

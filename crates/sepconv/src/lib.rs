@@ -40,6 +40,7 @@ mod replay;
 mod search;
 mod settings;
 mod spectra;
+mod step;
 mod sweep;
 mod tuning;
 mod validate;

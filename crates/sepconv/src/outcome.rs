@@ -16,9 +16,10 @@ use serde::Serialize;
 use crate::closing::closing_reference;
 use crate::compressed::Compressed;
 use crate::job::Job;
-use crate::pipeline::{run, step};
+use crate::pipeline::run;
 use crate::planned::plan_of;
 use crate::settings::Settings;
+use crate::step::step;
 use crate::tuning::Tuning;
 
 /// Size of a model.

@@ -16,7 +16,7 @@ pub(crate) fn plan_of(
     let (only, skip) = settings.selection.globs();
     SavedPlan {
         format: PLAN_FORMAT.to_owned(),
-        sepconv: crate::VERSION.to_owned(),
+        sepconv: env!("CARGO_PKG_VERSION").to_owned(),
         model: PlannedModel::of(original),
         input_shapes: settings.pins.clone(),
         selection: PlannedSelection {

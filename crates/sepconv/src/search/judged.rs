@@ -8,7 +8,7 @@ use sepconv_planning::{SHARE, Solution};
 use sepconv_spec::Try;
 
 use super::acceptance::Acceptance;
-use super::{Aim, Goal, Search, TRIES, is_empty};
+use super::engine::{Aim, Goal, Search, TRIES, is_empty};
 use crate::compressed::Compressed;
 
 /// Bisections of a criterion on synthetic inputs, which costs little: the result is within 1/2^7 of
