@@ -80,7 +80,7 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
         let seen: Vec<Seen> = match stored.take() {
             Some(statistics) => statistics.into_iter().map(Ok).collect(),
             None => {
-                let seen = collector.collect(&model.document, (first, end), false)?;
+                let seen = collector.collect(&model.document, first..end, false)?;
                 let seen = seen.into_iter().map(|seen| Ok(seen?.statistics));
                 let seen: Vec<Seen> = seen.collect();
                 if let Some(cache) = &cache {

@@ -1,6 +1,6 @@
 //! Flags that all commands have.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 /// Flags of every command.
 #[derive(Debug, Args)]
@@ -11,7 +11,7 @@ pub struct Global {
     /// Print nothing but errors: no progress, notes or warnings either
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Print more: per-layer tables
-    #[arg(long, short, global = true)]
-    pub verbose: bool,
+    /// Print more: per-layer tables; twice, also the steps of the pipeline with their times and memory
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
 }

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
-use sepconv::{Measure, Unshaped};
+use sepconv::{Advice, Measure, Unshaped};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ impl Output {
         Self {
             json: global.json,
             quiet: global.quiet,
-            verbose: global.verbose,
+            verbose: global.verbose > 0,
             begun: Instant::now(),
             warnings: Cell::default(),
         }
@@ -185,6 +185,31 @@ impl Output {
 fn hint(error: &anyhow::Error) -> &'static str {
     match error.downcast_ref() {
         Some(sepconv::Error::UnknownShapes { unshaped, .. }) => unshaped_hint(unshaped),
+        Some(sepconv::Error::Advised { advice, .. }) => advice_hint(*advice),
+        Some(sepconv::Error::Onnx(sepconv::onnx::OnnxError::Exists { .. })) => {
+            " (use --force to replace it)"
+        }
+        _ => "",
+    }
+}
+
+/// Advice in the words of the command line.
+fn advice_hint(advice: Advice) -> &'static str {
+    match advice {
+        Advice::PinInputShape => " (pin it with --input-shape)",
+        Advice::GiveOriginal => " (--original names one)",
+        Advice::GiveLatencyTarget => " (--target tract, onnxruntime or openvino)",
+        Advice::GiveJudgingData => ": give --calib or --eval",
+        Advice::GiveUnjudgedBudget => {
+            "; give a budget (--rank, --energy or --target-macs) to compress it unchecked"
+        }
+        Advice::GiveCalibrationOrBudget => {
+            ": give --calib, or choose a budget (--rank, --energy, --target-macs) or a lower --min-snr"
+        }
+        Advice::GiveTargetOrSnr => ": give --eval with a target, or --min-snr",
+        Advice::GiveCalibration => ": give --calib",
+        Advice::GiveSameCalibration => ": give the same with --calib",
+        Advice::LeaveOutCalibration => ": leave out --calib",
         _ => "",
     }
 }

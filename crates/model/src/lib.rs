@@ -4,6 +4,7 @@
 //! and opens them for a model; [`Samples`] hands them out batch by batch, and [`run`] runs a model
 //! on them. All that builds on models shares [`Error`] and [`Progress`].
 
+mod advice;
 pub mod classes;
 mod error;
 mod inputs;
@@ -16,6 +17,7 @@ mod samples;
 pub mod testing;
 mod unshaped;
 
+pub use advice::Advice;
 pub use error::Error;
 pub use inputs::magnitudes;
 pub use inputs::{

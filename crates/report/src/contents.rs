@@ -7,7 +7,7 @@ use super::html::{CHART_STYLE, drawing};
 use super::page::{Block, Page, Section};
 use super::report::Report;
 use super::rich::Rich;
-use super::{axes, layer_chart, layer_table, measures, settings, summary, tables};
+use super::{axes, layer_chart, layer_table, measures, settings, summary, tables, tries};
 
 /// Everything there is to say.
 pub(super) fn page(report: &Report) -> Page {
@@ -30,6 +30,10 @@ pub(super) fn page(report: &Report) -> Page {
     if report.compressed.is_some() {
         page.section("Layers", layers(report));
         page.section("Outputs", outputs(report));
+    }
+    if report.tries.len() > 1 {
+        let table = tries::table(&report.tries);
+        page.section("Search", vec![Block::Table(table)]);
     }
     if let Some(tuning) = &report.tuning {
         let runs = tuning.epochs.iter();

@@ -33,6 +33,7 @@ mod spark;
 mod summary;
 mod table;
 mod tables;
+mod tries;
 
 pub use command::CommandReport;
 pub use data::{CalibrationReport, DataReport, Kind, LatencyReport, ReportSettings, Versions};

@@ -4,7 +4,7 @@ use sepconv::{CurvePoint, Outcome, Series, Settings, Size, Tuning};
 use sepconv_eval::{BenchRun, ComparedOn, OutputComparison};
 use sepconv_model::Loaded;
 use sepconv_planning::Solution;
-use sepconv_spec::LayerRecord;
+use sepconv_spec::{LayerRecord, Try};
 use serde::Serialize;
 
 use crate::data::{self, Kind, ReportSettings, Versions};
@@ -43,6 +43,8 @@ pub struct Report {
     pub settings: ReportSettings,
     /// How the budget was solved, where one was allocated.
     pub solution: Option<Solution>,
+    /// The plans that a search tried, in order.
+    pub tries: Vec<Try>,
     /// What tuning did, where it was asked for.
     pub tuning: Option<Tuning>,
     /// The written file timed beside the original, where time was asked for.
@@ -86,6 +88,7 @@ impl Report {
                 ..ReportSettings::new(model, settings, calibration, evaluated, command)
             },
             solution: outcome.solution.clone(),
+            tries: outcome.tries.clone(),
             tuning: outcome.tuning.clone(),
             timing: outcome.timing.clone(),
             seed: settings.seed,
@@ -129,6 +132,7 @@ impl Report {
             settings: ReportSettings::new(model, settings, calibration, evaluated, command),
             curve,
             solution: None,
+            tries: Vec::new(),
             tuning: None,
             timing: None,
             seed: settings.seed,

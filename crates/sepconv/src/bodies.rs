@@ -104,7 +104,7 @@ impl Bodies {
             let mut graph = body.graph.clone();
             fold(&mut graph, &body.selection).map_err(pass)?;
             let captured = model.document.bodies()[index].captures();
-            let shapes = shapes(&graph, captured, outer);
+            let shapes = shapes(&graph, captured, outer.0, outer.1);
             let told = &mut |_, _| {};
             let survey = Survey::of(&graph, &shapes, &body.selection, families, told);
             let survey = survey.map_err(pass)?;
@@ -349,7 +349,7 @@ fn with_constants(body: &Body, around: &Graph, sight: Sight) -> Result<Graph, Ir
 
 /// Shapes within a body: what it captures has that of the graph around it, its inputs those that
 /// the file declares. Nothing is assumed.
-fn shapes(graph: &Graph, captured: &[ValueId], (outer, known): (&Graph, &Shapes)) -> Shapes {
+fn shapes(graph: &Graph, captured: &[ValueId], outer: &Graph, known: &Shapes) -> Shapes {
     let mut pins = Pins::default();
     for value in graph.inputs().filter(|v| captured.contains(v)) {
         let name = graph.name(value);

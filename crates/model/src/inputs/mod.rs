@@ -15,6 +15,7 @@ use sepconv_data::{
 };
 use sepconv_ir::{Dim, Tensor, ValueId};
 
+use crate::advice::Advice;
 use crate::classes::class_rows;
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -202,9 +203,12 @@ pub fn synthetic_inputs(
     seed: u64,
     kind: SyntheticKind,
 ) -> Result<Vec<Vec<Tensor>>, Error> {
-    let unknown = || Error::Interface {
-        file: model.file(),
-        reason: "the shape of an input is unknown (pin it with --input-shape)".into(),
+    let unknown = || {
+        let error = Error::Interface {
+            file: model.file(),
+            reason: "the shape of an input is unknown".into(),
+        };
+        error.advising(Advice::PinInputShape)
     };
     let concrete = model.input_specs().ok_or_else(unknown)?;
     let inputs = model.shapes.inputs().iter();
