@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use sepconv_ir::{Graph, NodeId, Operator, ValueId};
 
+use crate::contradiction::Contradiction;
 use crate::fact::{Fact, MAX_RANK};
 use crate::order::topological;
 use crate::rules::{self, Call, Rule, Stop};
-use crate::shapes::Contradiction;
 
 /// What does not change between passes: order, rules and constants.
 pub(crate) struct Engine<'a> {

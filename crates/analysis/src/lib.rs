@@ -36,6 +36,7 @@ pub mod conv;
 pub mod cost;
 
 mod assume;
+mod contradiction;
 mod data;
 mod engine;
 mod evaluate;
@@ -49,8 +50,9 @@ mod testing;
 mod window;
 
 pub use assume::{AssumedDim, Assumptions};
+pub use contradiction::Contradiction;
 pub use conv::{ConvAttributes, ConvError};
 pub use cost::{ModelCost, NodeCost, NodeRow};
 pub use pins::{PinError, Pins};
-pub use shapes::{Contradiction, InputShape, Shape, Shapes};
+pub use shapes::{InputShape, Shape, Shapes};
 pub use window::AutoPad;

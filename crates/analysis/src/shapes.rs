@@ -1,8 +1,9 @@
 //! Forward shape inference.
 
-use sepconv_ir::{DType, Dim, Graph, NodeId, ValueId};
+use sepconv_ir::{DType, Dim, Graph, ValueId};
 
 use crate::assume::{AssumedDim, Assumptions, FreeInputs};
+use crate::contradiction::Contradiction;
 use crate::engine::{Engine, Pass};
 use crate::fact::Fact;
 use crate::pins::{PinError, Pins};
@@ -33,22 +34,6 @@ impl std::fmt::Display for Shape {
         }
         let dims: Vec<String> = self.dims.iter().map(Dim::to_string).collect();
         write!(f, "[{}]", dims.join(","))
-    }
-}
-
-/// A node whose inputs or attributes do not fit together under the shapes inferred: the
-/// pinned or assumed extents are wrong, or the model is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contradiction {
-    /// The node.
-    pub node: NodeId,
-    /// One line that names the node and the reason.
-    pub message: String,
-}
-
-impl std::fmt::Display for Contradiction {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
     }
 }
 

@@ -37,7 +37,7 @@ fn arrows_point_one_way() {
     let expected: [(&str, &[&str]); 13] = [
         ("sepconv-ir", &[]),
         ("sepconv-factor", &[]),
-        ("sepconv-data", &[]),
+        ("sepconv-data", &["sepconv-ir", "sepconv-onnx"]),
         ("sepconv-onnx", &["sepconv-ir"]),
         ("sepconv-analysis", &["sepconv-ir"]),
         (

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::dtype::Dtype;
+use sepconv_ir::DType;
+
 use crate::error::DataError;
 use crate::feed::Feed;
 use crate::labels;
@@ -116,7 +117,7 @@ fn listing(names: &[String]) -> String {
 }
 
 fn checked_target(path: &Path, table: Table, rows: usize) -> Result<Table, DataError> {
-    let fits = table.dtype.is_float() || table.dtype == Dtype::U8;
+    let fits = table.dtype.is_float() || table.dtype == DType::U8;
     if !fits || table.rows() != rows {
         return Err(DataError::mismatch(
             path,

@@ -1,33 +1,40 @@
 //! Conversions between element types.
 
-use half::{bf16, f16};
+use std::borrow::Cow;
 
-use crate::array::{Element, typed};
-use crate::dtype::Dtype;
+use half::{bf16, f16};
+use sepconv_ir::{DType, Element, Tensor};
+
+use crate::dense::{bytes_of, dense};
 use crate::error::DataError;
 
-/// Runs `$body` with `$slice` bound to the elements of `$bytes`; bools are seen as u8.
+/// Runs `$body` with `$slice` bound to the elements of `$tensor` (bools are seen as u8), which is
+/// `None` for a tensor of neither numbers nor bools.
 macro_rules! each_dtype {
-    ($dtype:expr, $bytes:expr, $slice:ident => $body:expr) => {
-        match $dtype {
-            Dtype::F32 => each_dtype!(@ f32, $bytes, $slice => $body),
-            Dtype::F64 => each_dtype!(@ f64, $bytes, $slice => $body),
-            Dtype::F16 => each_dtype!(@ f16, $bytes, $slice => $body),
-            Dtype::Bf16 => each_dtype!(@ bf16, $bytes, $slice => $body),
-            Dtype::U8 | Dtype::Bool => each_dtype!(@ u8, $bytes, $slice => $body),
-            Dtype::I8 => each_dtype!(@ i8, $bytes, $slice => $body),
-            Dtype::U16 => each_dtype!(@ u16, $bytes, $slice => $body),
-            Dtype::I16 => each_dtype!(@ i16, $bytes, $slice => $body),
-            Dtype::U32 => each_dtype!(@ u32, $bytes, $slice => $body),
-            Dtype::I32 => each_dtype!(@ i32, $bytes, $slice => $body),
-            Dtype::U64 => each_dtype!(@ u64, $bytes, $slice => $body),
-            Dtype::I64 => each_dtype!(@ i64, $bytes, $slice => $body),
+    ($tensor:expr, $slice:ident => $body:expr) => {
+        match $tensor.dtype() {
+            DType::F32 => each_dtype!(@ f32, $tensor, $slice => $body),
+            DType::F64 => each_dtype!(@ f64, $tensor, $slice => $body),
+            DType::F16 => each_dtype!(@ f16, $tensor, $slice => $body),
+            DType::BF16 => each_dtype!(@ bf16, $tensor, $slice => $body),
+            DType::U8 => each_dtype!(@ u8, $tensor, $slice => $body),
+            DType::I8 => each_dtype!(@ i8, $tensor, $slice => $body),
+            DType::U16 => each_dtype!(@ u16, $tensor, $slice => $body),
+            DType::I16 => each_dtype!(@ i16, $tensor, $slice => $body),
+            DType::U32 => each_dtype!(@ u32, $tensor, $slice => $body),
+            DType::I32 => each_dtype!(@ i32, $tensor, $slice => $body),
+            DType::U64 => each_dtype!(@ u64, $tensor, $slice => $body),
+            DType::I64 => each_dtype!(@ i64, $tensor, $slice => $body),
+            DType::Bool => {
+                let $slice = bytes_of($tensor);
+                Some($body)
+            }
+            _ => None,
         }
     };
-    (@ $t:ty, $bytes:expr, $slice:ident => $body:expr) => {{
-        let $slice = typed::<$t>($bytes);
-        $body
-    }};
+    (@ $t:ty, $tensor:expr, $slice:ident => $body:expr) => {
+        $tensor.as_slice::<$t>().map(|$slice| $body)
+    };
 }
 
 /// A number on its way from one dtype to another: exact either way.
@@ -63,20 +70,25 @@ number! { float
 }
 number! { int u8 i8 u16 i16 u32 i32 u64 i64 }
 
-/// The elements of `bytes` as f32, rounded.
-pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
-    each_dtype!(dtype, bytes, s => s.iter().map(|&x| Number::to_f64(x) as f32).collect())
+/// The elements of numbers or bools as f32, rounded.
+pub(crate) fn to_f32(tensor: &Tensor) -> Option<Cow<'_, [f32]>> {
+    if let Some(slice) = tensor.as_slice::<f32>() {
+        return Some(slice);
+    }
+    let values = each_dtype!(tensor, s => s.iter().map(|&x| Number::to_f64(x) as f32).collect());
+    values.map(Cow::Owned)
 }
 
-/// The elements of `bytes` as i64; none for floats and for values that do not fit.
-pub(crate) fn to_i64(dtype: Dtype, bytes: &[u8]) -> Option<Vec<i64>> {
-    each_dtype!(dtype, bytes, s => {
+/// The elements as i64; none for floats and for values that do not fit.
+pub(crate) fn to_i64(tensor: &Tensor) -> Option<Vec<i64>> {
+    each_dtype!(tensor, s => {
         s.iter().map(|&x| x.to_i128().and_then(|v| i64::try_from(v).ok())).collect()
-    })
+    })?
 }
 
-/// f32 values as bytes of any dtype: integers round to nearest and saturate, a bool is "not 0".
-pub(crate) fn from_f32(dtype: Dtype, values: &[f32]) -> Vec<u8> {
+/// f32 values as bytes of numbers or bools: integers round to nearest and saturate, a bool is
+/// "not 0".
+pub(crate) fn from_f32(dtype: DType, values: &[f32]) -> Vec<u8> {
     fn encode<T: Number>(values: &[f32]) -> Vec<u8> {
         let mut out = Vec::with_capacity(size_of_val(values).max(values.len() * size_of::<T>()));
         for &x in values {
@@ -85,60 +97,72 @@ pub(crate) fn from_f32(dtype: Dtype, values: &[f32]) -> Vec<u8> {
         out
     }
     match dtype {
-        Dtype::F32 => encode::<f32>(values),
-        Dtype::F64 => encode::<f64>(values),
-        Dtype::F16 => encode::<f16>(values),
-        Dtype::Bf16 => encode::<bf16>(values),
-        Dtype::U8 => encode::<u8>(values),
-        Dtype::I8 => encode::<i8>(values),
-        Dtype::U16 => encode::<u16>(values),
-        Dtype::I16 => encode::<i16>(values),
-        Dtype::U32 => encode::<u32>(values),
-        Dtype::I32 => encode::<i32>(values),
-        Dtype::U64 => encode::<u64>(values),
-        Dtype::I64 => encode::<i64>(values),
-        Dtype::Bool => values.iter().map(|&x| u8::from(x != 0.0)).collect(),
+        DType::F32 => encode::<f32>(values),
+        DType::F64 => encode::<f64>(values),
+        DType::F16 => encode::<f16>(values),
+        DType::BF16 => encode::<bf16>(values),
+        DType::U8 => encode::<u8>(values),
+        DType::I8 => encode::<i8>(values),
+        DType::U16 => encode::<u16>(values),
+        DType::I16 => encode::<i16>(values),
+        DType::U32 => encode::<u32>(values),
+        DType::I32 => encode::<i32>(values),
+        DType::U64 => encode::<u64>(values),
+        DType::I64 => encode::<i64>(values),
+        DType::Bool => values.iter().map(|&x| u8::from(x != 0.0)).collect(),
+        _ => Vec::new(),
     }
 }
 
-/// Whether values of `from` may stand for values of `to` as they are.
+/// True where values of `from` may stand for values of `to` as they are.
 ///
 /// Floats stand for floats, integers and bools for anything (each value is
 /// checked when it is read); a float never becomes an integer or a bool.
-pub(crate) fn castable(from: Dtype, to: Dtype) -> bool {
+pub(crate) fn castable(from: DType, to: DType) -> bool {
     to.is_float() || !from.is_float()
 }
 
-/// The elements of `bytes` from one dtype to another; see [`castable`].
-pub(crate) fn cast(from: Dtype, to: Dtype, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
+/// The same values in another dtype; see [`castable`]. Floats round to nearest.
+///
+/// # Errors
+/// [`DataError::Array`] for a float made an integer or a bool, an integer that does not fit, and
+/// one other than 0 and 1 made a bool.
+pub(crate) fn cast(tensor: Tensor, to: DType) -> Result<Tensor, DataError> {
+    let from = tensor.dtype();
+    if from == to {
+        return Ok(tensor);
+    }
+    let refused = || DataError::array(format!("{to} elements"), from);
     if !castable(from, to) {
-        return Err(DataError::array(format!("{to} elements"), from));
+        return Err(refused());
     }
-    if to.is_float() {
-        return Ok(each_dtype!(from, bytes, s => {
+    let bytes = if to.is_float() {
+        each_dtype!(&tensor, s => {
             let values = s.iter().map(|&x| Number::to_f64(x));
-            match to {
-                Dtype::F64 => encode_all(values),
-                Dtype::F16 => encode_all(values.map(f16::from_f64)),
-                Dtype::Bf16 => encode_all(values.map(bf16::from_f64)),
+            Ok(match to {
+                DType::F64 => encode_all(values),
+                DType::F16 => encode_all(values.map(f16::from_f64)),
+                DType::BF16 => encode_all(values.map(bf16::from_f64)),
                 _ => encode_all(values.map(|x| x as f32)),
+            })
+        })
+    } else {
+        each_dtype!(&tensor, s => {
+            let values = s.iter().map(|&x| x.to_i128().unwrap_or(0));
+            match to {
+                DType::I8 => checked::<i8>(values),
+                DType::U16 => checked::<u16>(values),
+                DType::I16 => checked::<i16>(values),
+                DType::U32 => checked::<u32>(values),
+                DType::I32 => checked::<i32>(values),
+                DType::U64 => checked::<u64>(values),
+                DType::I64 => checked::<i64>(values),
+                // Of bools, `dense` checks the range.
+                _ => checked::<u8>(values),
             }
-        }));
-    }
-    each_dtype!(from, bytes, s => {
-        let values = s.iter().map(|&x| x.to_i128().unwrap_or(0));
-        match to {
-            Dtype::I8 => checked::<i8>(values),
-            Dtype::U16 => checked::<u16>(values),
-            Dtype::I16 => checked::<i16>(values),
-            Dtype::U32 => checked::<u32>(values),
-            Dtype::I32 => checked::<i32>(values),
-            Dtype::U64 => checked::<u64>(values),
-            Dtype::I64 => checked::<i64>(values),
-            // bool: the range is checked by Array::new
-            _ => checked::<u8>(values),
-        }
-    })
+        })
+    };
+    dense(to, tensor.dims().to_vec(), bytes.ok_or_else(refused)??)
 }
 
 fn encode_all<T: Element>(values: impl Iterator<Item = T>) -> Vec<u8> {
@@ -163,21 +187,35 @@ fn checked<T: Element + TryFrom<i128>>(
 
 #[cfg(test)]
 mod tests {
-    use crate::{Array, Dtype};
+    use super::*;
+
+    const ALL: [DType; 13] = [
+        DType::F32,
+        DType::F64,
+        DType::F16,
+        DType::BF16,
+        DType::U8,
+        DType::I8,
+        DType::U16,
+        DType::I16,
+        DType::U32,
+        DType::I32,
+        DType::U64,
+        DType::I64,
+        DType::Bool,
+    ];
 
     #[test]
     fn every_allowed_pair_keeps_small_integers() {
-        for from in Dtype::ALL {
-            let source = Array::from_slice(&[2], &[0u8, 1])
-                .unwrap()
-                .cast(from)
-                .unwrap();
-            for to in Dtype::ALL {
-                let cast = source.clone().cast(to);
+        for from in ALL {
+            let source = Tensor::from_slice(&[2], &[0u8, 1]).unwrap();
+            let source = cast(source, from).unwrap();
+            for to in ALL {
+                let result = cast(source.clone(), to);
                 let refused = from.is_float() && !to.is_float() && from != to;
-                assert_eq!(cast.is_err(), refused, "{from} to {to}");
-                if let Ok(cast) = cast {
-                    assert_eq!(&*cast.as_f32(), &[0.0, 1.0], "{from} to {to}");
+                assert_eq!(result.is_err(), refused, "{from} to {to}");
+                if let Ok(result) = result {
+                    assert_eq!(&*to_f32(&result).unwrap(), &[0.0, 1.0], "{from} to {to}");
                 }
             }
         }
@@ -185,17 +223,20 @@ mod tests {
 
     #[test]
     fn values_that_do_not_fit_are_refused() {
-        let wide = Array::from_slice(&[1], &[300i64]).unwrap();
-        let text = wide.clone().cast(Dtype::U8).unwrap_err().to_string();
+        let wide = Tensor::from_slice(&[1], &[300i64]).unwrap();
+        let text = cast(wide.clone(), DType::U8).unwrap_err().to_string();
         assert_eq!(text, "array: expected values within u8, found 300");
-        assert!(wide.cast(Dtype::Bool).is_err());
-        let big = Array::from_slice(&[1], &[u64::MAX]).unwrap();
-        assert_eq!(big.as_i64(), None);
+        assert!(cast(wide, DType::Bool).is_err());
+        let big = Tensor::from_slice(&[1], &[u64::MAX]).unwrap();
+        assert_eq!(to_i64(&big), None);
+        let text = Tensor::opaque(DType::String, vec![1]);
+        assert_eq!((to_i64(&text), to_f32(&text)), (None, None));
+        assert!(cast(text, DType::F32).is_err());
     }
 
     #[test]
     fn rounding_from_f32() {
-        let bytes = super::from_f32(Dtype::U8, &[-3.0, 0.5, 1.5, 254.6, 999.0]);
+        let bytes = from_f32(DType::U8, &[-3.0, 0.5, 1.5, 254.6, 999.0]);
         assert_eq!(bytes, [0, 0, 2, 255, 255]);
     }
 }

@@ -5,11 +5,12 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use sepconv_ir::{DType, Tensor};
+
 use crate::archive::{self, Found};
-use crate::array::Array;
-use crate::batch::{Batch, Batches};
+use crate::batch::Batch;
+use crate::dense::pad_rows;
 use crate::draw::draw;
-use crate::dtype::Dtype;
 use crate::error::DataError;
 use crate::feed::Feed;
 use crate::folder::Folder;
@@ -17,7 +18,6 @@ use crate::labels;
 use crate::listing::Skipped;
 use crate::npy;
 use crate::request::{InputSpec, Labels, Request};
-use crate::shared::SharedArray;
 use crate::table::Table;
 use crate::testsets::{self, TestSets};
 
@@ -129,8 +129,7 @@ impl Dataset {
     ///
     /// # Errors
     /// Those of [`Dataset::open`]; messages call the file `(memory)`.
-    pub fn from_arrays(inputs: &[InputSpec], arrays: Vec<Array>) -> Result<Self, DataError> {
-        let arrays: Vec<SharedArray> = arrays.into_iter().map(SharedArray::from).collect();
+    pub fn from_arrays(inputs: &[InputSpec], arrays: Vec<Tensor>) -> Result<Self, DataError> {
         Self::in_memory(&Request::new(inputs.to_vec()), &arrays)
     }
 
@@ -139,7 +138,7 @@ impl Dataset {
     ///
     /// # Errors
     /// Those of [`Dataset::open`]; messages call the file `(memory)`.
-    pub fn in_memory(request: &Request, arrays: &[SharedArray]) -> Result<Self, DataError> {
+    pub fn in_memory(request: &Request, arrays: &[Tensor]) -> Result<Self, DataError> {
         let fixed_batch = request.validate()?;
         let path = PathBuf::from("(memory)");
         let inputs = &request.inputs;
@@ -206,7 +205,7 @@ impl Dataset {
         &self.rows
     }
 
-    /// Whether samples that were drawn are left out, because they are in the other part.
+    /// True where samples that were drawn are left out, because they are in the other part.
     #[must_use]
     pub fn is_split(&self) -> bool {
         self.rows.len() < self.drawn
@@ -218,7 +217,7 @@ impl Dataset {
         self.labels.as_deref()
     }
 
-    /// Whether batches carry targets.
+    /// True where batches carry targets.
     #[must_use]
     pub fn has_target(&self) -> bool {
         self.target.is_some()
@@ -227,10 +226,10 @@ impl Dataset {
     /// The element type of the targets, if the data set has any: of an array `target`, as it is
     /// stored; f32 for a test set, whose targets are floats.
     #[must_use]
-    pub fn target_dtype(&self) -> Option<Dtype> {
+    pub fn target_dtype(&self) -> Option<DType> {
         self.target.as_ref().map(|target| match target {
             Target::Table(table) => table.dtype,
-            Target::Sets => Dtype::F32,
+            Target::Sets => DType::F32,
         })
     }
 
@@ -240,7 +239,7 @@ impl Dataset {
         &self.samples
     }
 
-    /// What lies in a directory of pictures beside them; nothing for other data.
+    /// Entries of a directory of pictures that are none; empty for other data.
     #[must_use]
     pub fn skipped(&self) -> Skipped {
         match &self.source {
@@ -253,16 +252,6 @@ impl Dataset {
     #[must_use]
     pub fn fixed_batch(&self) -> Option<usize> {
         self.fixed_batch
-    }
-
-    /// The batches from first to last sample.
-    ///
-    /// Each has `batch_size` samples (0 counts as 1), the last one maybe
-    /// fewer. A model with a fixed batch axis gets batches of that size
-    /// whatever `batch_size` says, the last one padded: see [`Batch::valid`].
-    #[must_use]
-    pub fn batches(&self, batch_size: usize) -> Batches<'_> {
-        Batches::new(self, self.fixed_batch.unwrap_or(batch_size).max(1))
     }
 
     /// The samples at the positions `range` of the selection, as one batch.
@@ -287,7 +276,8 @@ impl Dataset {
         let rows = &self.rows[range.clone()];
         let mut inputs = self.source.read(rows, &self.samples)?;
         if let Some(fixed) = self.fixed_batch {
-            inputs.iter_mut().for_each(|array| array.pad_rows(fixed));
+            let padded = inputs.into_iter().map(|input| pad_rows(input, fixed));
+            inputs = padded.collect::<Result<_, _>>()?;
         }
         Ok(Batch {
             inputs,
@@ -298,7 +288,7 @@ impl Dataset {
         })
     }
 
-    fn read_targets(&self, rows: &[usize]) -> Result<Vec<Array>, DataError> {
+    fn read_targets(&self, rows: &[usize]) -> Result<Vec<Tensor>, DataError> {
         match (&self.target, &self.source) {
             (Some(Target::Table(table)), _) => Ok(vec![table.read(rows)?]),
             (Some(Target::Sets), Source::Sets(sets)) => sets.read_targets(rows),
@@ -325,7 +315,7 @@ impl Source {
         })
     }
 
-    fn read(&self, rows: &[usize], samples: &[Vec<usize>]) -> Result<Vec<Array>, DataError> {
+    fn read(&self, rows: &[usize], samples: &[Vec<usize>]) -> Result<Vec<Tensor>, DataError> {
         match self {
             Source::Arrays(feeds) => feeds.iter().map(|f| f.read(rows)).collect(),
             Source::Pictures(folder) => Ok(vec![folder.read(rows, &samples[0])?]),

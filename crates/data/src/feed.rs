@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use sepconv_ir::Tensor;
 
-use crate::array::Array;
 use crate::convert;
+use crate::dense::{bytes_of, dense, width};
 use crate::error::DataError;
 use crate::layout::Layout;
 use crate::planes::{self, Planes};
@@ -26,7 +27,7 @@ pub(crate) struct Feed {
     recipe: Preprocess,
     /// The number of samples.
     pub rows: usize,
-    /// Whether the table's rows are not the samples: one sample without a batch axis.
+    /// True where the table's rows are not the samples: one sample without a batch axis.
     lone: bool,
     /// The layout of the array, and that of the model's input.
     layouts: [Layout; 2],
@@ -36,7 +37,7 @@ pub(crate) struct Feed {
     pub sample: Vec<usize>,
 }
 
-/// How an array's axes are read: the number of samples and the shape of one.
+/// An array's axes as they are read: the number of samples and the shape of one.
 struct Axes {
     rows: usize,
     lone: bool,
@@ -175,7 +176,7 @@ impl Feed {
     }
 
     /// The given samples as the model takes them: [rows.len(), sample...] of the input's dtype.
-    pub(crate) fn read(&self, rows: &[usize]) -> Result<Array, DataError> {
+    pub(crate) fn read(&self, rows: &[usize]) -> Result<Tensor, DataError> {
         let mut shape = vec![rows.len()];
         let raw = if self.lone {
             let all: Vec<usize> = (0..self.table.rows()).collect();
@@ -183,33 +184,36 @@ impl Feed {
         } else {
             self.table.read(rows)?
         };
-        let (dtype, bytes) = (raw.dtype(), raw.into_bytes());
+        let dtype = raw.dtype();
         let [from, to] = self.layouts;
         let planar = from.planar(&self.stored).filter(|_| self.spec.is_picture());
-        let whole = |shape, bytes| self.table.named(Array::new(dtype, shape, bytes));
+        let cast = |raw: Result<Tensor, DataError>| {
+            let raw = self.table.named(raw)?;
+            self.table.named(convert::cast(raw, self.spec.dtype))
+        };
         let Some(planar) = planar else {
             shape.extend(&self.stored);
-            return self.table.named(whole(shape, bytes)?.cast(self.spec.dtype));
+            let bytes = raw.data().cloned().unwrap_or_default();
+            return cast(dense(dtype, shape, bytes));
         };
         if self.recipe.is_identity() {
             shape.extend(to.sample(planar));
-            let turned = from.turned(to, bytes, planar, dtype.size());
-            return self
-                .table
-                .named(whole(shape, turned)?.cast(self.spec.dtype));
+            let turned = from.turned(to, bytes_of(&raw).to_vec(), planar, width(dtype));
+            return cast(dense(dtype, shape, turned));
         }
         shape.extend(planar);
-        let planes = from.turned(Layout::Nchw, bytes, planar, dtype.size());
-        self.prepared(&whole(shape, planes)?)
+        let planes = from.turned(Layout::Nchw, bytes_of(&raw).to_vec(), planar, width(dtype));
+        self.prepared(&self.table.named(dense(dtype, shape, planes))?)
     }
 
     /// The recipe applied to each sample of [n, c, h, w], laid out as the model takes it.
-    fn prepared(&self, array: &Array) -> Result<Array, DataError> {
-        let [n, channels, height, width] = array.shape()[..] else {
-            return Err(DataError::array("rank 4", format!("{:?}", array.shape())));
+    fn prepared(&self, array: &Tensor) -> Result<Tensor, DataError> {
+        let [n, channels, height, width] = array.dims()[..] else {
+            return Err(DataError::array("rank 4", format!("{:?}", array.dims())));
         };
         let what = format!("{} ({})", self.table.what, self.path.display());
-        let values = array.as_f32();
+        let numbers = || DataError::array("numbers", array.dtype());
+        let values = convert::to_f32(array).ok_or_else(numbers)?;
         let parts: Vec<Result<Vec<u8>, DataError>> = values
             .par_chunks_exact((channels * height * width).max(1))
             .map(|sample| {
@@ -229,7 +233,7 @@ impl Feed {
         }
         let mut shape = vec![n];
         shape.extend_from_slice(&self.sample);
-        self.table.named(Array::new(self.spec.dtype, shape, bytes))
+        self.table.named(dense(self.spec.dtype, shape, bytes))
     }
 }
 
@@ -242,7 +246,7 @@ fn in_range(
 ) -> Result<(), DataError> {
     let all: Vec<usize> = (0..table.rows()).collect();
     for rows in all.chunks(CHECKED) {
-        let values = table.read(rows)?.as_i64().unwrap_or_default();
+        let values = convert::to_i64(&table.read(rows)?).unwrap_or_default();
         if let Some(odd) = values.iter().find(|v| !indices.contains(v)) {
             return Err(DataError::mismatch(
                 path,
@@ -258,32 +262,33 @@ fn in_range(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ChannelOrder, Dtype};
+    use crate::ChannelOrder;
+    use sepconv_ir::DType;
 
-    fn spec(dtype: Dtype, dims: &[usize]) -> InputSpec {
+    fn spec(dtype: DType, dims: &[usize]) -> InputSpec {
         let mut dims: Vec<Option<usize>> = dims.iter().map(|&d| Some(d)).collect();
         dims.insert(0, None);
         InputSpec::new("x", dtype, dims)
     }
 
-    fn feed(array: Array, spec: &InputSpec, recipe: &Preprocess) -> Result<Feed, DataError> {
+    fn feed(array: Tensor, spec: &InputSpec, recipe: &Preprocess) -> Result<Feed, DataError> {
         let path = Path::new("a.npz");
         let table = Table::from_array(path, "array 'images'".into(), array)?;
         Feed::new(path, spec, recipe, table)
     }
 
-    fn bytes(shape: &[usize]) -> Array {
+    fn bytes(shape: &[usize]) -> Tensor {
         let n = shape.iter().product::<usize>();
         let values: Vec<u8> = (0..n).map(|i| i as u8).collect();
-        Array::from_slice(shape, &values).unwrap()
+        Tensor::from_slice(shape, &values).unwrap()
     }
 
     #[test]
     fn values_pass_as_they_are_without_a_recipe() {
-        let spec = spec(Dtype::F32, &[3, 1, 2]);
+        let spec = spec(DType::F32, &[3, 1, 2]);
         let feed = feed(bytes(&[4, 3, 1, 2]), &spec, &Preprocess::default()).unwrap();
         let got = feed.read(&[1, 3]).unwrap();
-        assert_eq!(got.shape(), &[2, 3, 1, 2]);
+        assert_eq!(got.dims(), &[2, 3, 1, 2]);
         assert_eq!(
             &*got.as_slice::<f32>().unwrap(),
             &[6., 7., 8., 9., 10., 11., 18., 19., 20., 21., 22., 23.]
@@ -292,18 +297,21 @@ mod tests {
 
     #[test]
     fn nhwc_is_turned() {
-        let spec = spec(Dtype::U8, &[3, 1, 2]);
+        let spec = spec(DType::U8, &[3, 1, 2]);
         let recipe = Preprocess {
             layout: Some(Layout::Nhwc),
             ..Preprocess::default()
         };
         let feed = feed(bytes(&[2, 1, 2, 3]), &spec, &recipe).unwrap();
-        assert_eq!(feed.read(&[1]).unwrap().bytes(), [6, 9, 7, 10, 8, 11]);
+        assert_eq!(
+            feed.read(&[1]).unwrap().data().unwrap()[..],
+            [6, 9, 7, 10, 8, 11]
+        );
     }
 
     #[test]
     fn layouts_of_the_array_and_of_the_model() {
-        let last = spec(Dtype::U8, &[2, 8, 3]);
+        let last = spec(DType::U8, &[2, 8, 3]);
         let with = |layout| Preprocess {
             layout,
             ..Preprocess::default()
@@ -312,12 +320,15 @@ mod tests {
         for layout in [None, Some(Layout::Nhwc)] {
             let same = feed(bytes(&[2, 2, 8, 3]), &last, &with(layout)).unwrap();
             assert_eq!(same.sample, [2, 8, 3]);
-            assert_eq!(same.read(&[1]).unwrap().bytes()[..4], [48, 49, 50, 51]);
+            assert_eq!(
+                same.read(&[1]).unwrap().data().unwrap()[..4],
+                [48, 49, 50, 51]
+            );
         }
         let other = feed(bytes(&[2, 3, 2, 8]), &last, &with(Some(Layout::Nchw))).unwrap();
         let got = other.read(&[0]).unwrap();
-        assert_eq!(got.shape(), &[1, 2, 8, 3]);
-        assert_eq!(got.bytes()[..6], [0, 16, 32, 1, 17, 33]);
+        assert_eq!(got.dims(), &[1, 2, 8, 3]);
+        assert_eq!(got.data().unwrap()[..6], [0, 16, 32, 1, 17, 33]);
         for (shape, layout, hint) in [
             ([2, 3, 2, 8], None, "nchw"),
             ([2, 2, 8, 3], Some(Layout::Nchw), "nhwc"),
@@ -335,7 +346,7 @@ mod tests {
         odd.layout = Some(Layout::Nchw);
         assert!(feed(bytes(&[2, 8, 3, 2]), &odd, &with(Some(Layout::Nhwc))).is_ok());
         // Grey pictures without the axis of one channel.
-        let grey = spec(Dtype::U8, &[2, 8, 1]);
+        let grey = spec(DType::U8, &[2, 8, 1]);
         let grey = feed(bytes(&[5, 2, 8]), &grey, &with(None)).unwrap();
         assert_eq!((grey.rows, &grey.sample[..]), (5, &[2, 8, 1][..]));
     }
@@ -349,12 +360,12 @@ mod tests {
             layout,
             ..Preprocess::default()
         };
-        let mut last = spec(Dtype::F32, &[1, 1, 3]);
+        let mut last = spec(DType::F32, &[1, 1, 3]);
         last.layout = Some(Layout::Nhwc);
         let read = |shape: &[usize], layout| {
             let feed = feed(bytes(shape), &last, &recipe(layout)).unwrap();
             assert_eq!(feed.sample, [1, 1, 3]);
-            feed.read(&[0]).unwrap().as_f32().into_owned()
+            feed.read(&[0]).unwrap().to_f32().unwrap().into_owned()
         };
         // The centre of [3, 3, 3] is element 4 of each plane, or pixel 4.
         assert_eq!(read(&[1, 3, 3, 3], None), [5.0, 4.5, 4.0]);
@@ -364,13 +375,16 @@ mod tests {
     #[test]
     fn batch_axes_missing_or_extra() {
         let none = Preprocess::default();
-        let rgb = spec(Dtype::U8, &[3, 2, 2]);
+        let rgb = spec(DType::U8, &[3, 2, 2]);
         let lone = feed(bytes(&[3, 2, 2]), &rgb, &none).unwrap();
         assert_eq!(lone.rows, 1);
-        assert_eq!(lone.read(&[0]).unwrap().shape(), &[1, 3, 2, 2]);
+        assert_eq!(lone.read(&[0]).unwrap().dims(), &[1, 3, 2, 2]);
         let extra = feed(bytes(&[5, 1, 3, 2, 2]), &rgb, &none).unwrap();
-        assert_eq!((extra.rows, extra.read(&[4]).unwrap().bytes()[0]), (5, 48));
-        let grey = spec(Dtype::U8, &[1, 2, 2]);
+        assert_eq!(
+            (extra.rows, extra.read(&[4]).unwrap().data().unwrap()[0]),
+            (5, 48)
+        );
+        let grey = spec(DType::U8, &[1, 2, 2]);
         let grey = feed(bytes(&[5, 2, 2]), &grey, &none).unwrap();
         assert_eq!((grey.rows, &grey.sample[..]), (5, &[1, 2, 2][..]));
     }
@@ -378,7 +392,7 @@ mod tests {
     #[test]
     fn misfits_are_named() {
         let none = Preprocess::default();
-        let rgb = spec(Dtype::F32, &[3, 2, 4]);
+        let rgb = spec(DType::F32, &[3, 2, 4]);
         let text = |array| feed(array, &rgb, &none).unwrap_err().to_string();
         assert_eq!(
             text(bytes(&[5, 2, 4, 3])),
@@ -392,15 +406,15 @@ mod tests {
             ..Preprocess::default()
         };
         assert!(feed(bytes(&[5, 3, 0, 4]), &rgb, &resize).is_err());
-        let tokens = spec(Dtype::I64, &[2]);
-        let float = Array::from_f32(&[1, 2], &[0.5, 1.0]).unwrap();
+        let tokens = spec(DType::I64, &[2]);
+        let float = Tensor::from_f32(vec![1, 2], vec![0.5, 1.0]);
         let error = feed(float, &tokens, &none).unwrap_err().to_string();
         assert!(error.contains("convert to i64, found f32"), "{error}");
     }
 
     #[test]
     fn a_recipe_on_arrays() {
-        let spec = spec(Dtype::F16, &[3, 1, 1]);
+        let spec = spec(DType::F16, &[3, 1, 1]);
         let recipe = Preprocess {
             scale: 0.5,
             mean: vec![1.0],
@@ -410,7 +424,7 @@ mod tests {
         };
         let feed = feed(bytes(&[1, 3, 3, 3]), &spec, &recipe).unwrap();
         let got = feed.read(&[0]).unwrap();
-        assert_eq!(got.dtype(), Dtype::F16);
-        assert_eq!(&*got.as_f32(), &[10.0, 5.5, 1.0]);
+        assert_eq!(got.dtype(), DType::F16);
+        assert_eq!(&*got.to_f32().unwrap(), &[10.0, 5.5, 1.0]);
     }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use sepconv_ir::{DType, Tensor};
 
-use crate::array::Array;
-use crate::dtype::Dtype;
+use crate::dense::dense;
 use crate::error::DataError;
 use crate::labels;
 use crate::layout::Layout;
@@ -20,7 +20,7 @@ use crate::request::{InputSpec, Labels, Request};
 #[derive(Debug)]
 pub(crate) struct Folder {
     files: Vec<PathBuf>,
-    /// What lies beside them.
+    /// Entries beside them that are no pictures.
     pub skipped: Skipped,
     /// One label per file where there are sub-folders.
     pub labels: Option<Vec<i64>>,
@@ -46,7 +46,7 @@ impl Folder {
             Some(channels) if spec.is_picture() => channels.unwrap_or(3),
             _ => 0,
         };
-        if !matches!(channels, 1 | 3) || spec.dtype == Dtype::Bool {
+        if !matches!(channels, 1 | 3) || spec.dtype == DType::Bool {
             return Err(DataError::input(
                 &spec.name,
                 "numbers of shape [n,3,h,w], [n,1,h,w], [n,h,w,3] or [n,h,w,1] to take pictures",
@@ -210,7 +210,7 @@ impl Folder {
     }
 
     /// Decodes the given pictures: [rows.len(), sample...], as the model takes them.
-    pub(crate) fn read(&self, rows: &[usize], sample: &[usize]) -> Result<Array, DataError> {
+    pub(crate) fn read(&self, rows: &[usize], sample: &[usize]) -> Result<Tensor, DataError> {
         let decoded: Vec<Result<Vec<u8>, DataError>> = rows
             .par_iter()
             .map(|&row| {
@@ -235,6 +235,6 @@ impl Folder {
         }
         let mut shape = vec![rows.len()];
         shape.extend_from_slice(sample);
-        Array::new(self.spec.dtype, shape, bytes)
+        dense(self.spec.dtype, shape, bytes)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::convert::to_i64;
 use crate::error::DataError;
 use crate::table::Table;
 
@@ -46,9 +47,7 @@ pub(crate) fn from_table(path: &Path, table: &Table, rows: usize) -> Result<Vec<
         );
     }
     let all: Vec<usize> = (0..rows).collect();
-    table
-        .read(&all)?
-        .as_i64()
+    to_i64(&table.read(&all)?)
         .ok_or_else(|| DataError::mismatch(path, &table.what, "labels within i64", "larger ones"))
 }
 
@@ -75,7 +74,7 @@ pub(crate) fn check_range(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Array;
+    use sepconv_ir::Tensor;
 
     #[test]
     fn class_files() {
@@ -100,10 +99,10 @@ mod tests {
     fn labels_are_checked() {
         let path = Path::new("a.npz");
         let table = |array| Table::from_array(path, "array 'labels'".into(), array).unwrap();
-        let good = table(Array::from_slice(&[3], &[2u8, 0, 1]).unwrap());
+        let good = table(Tensor::from_slice(&[3], &[2u8, 0, 1]).unwrap());
         assert_eq!(from_table(path, &good, 3).unwrap(), [2, 0, 1]);
         assert!(from_table(path, &good, 4).is_err());
-        let float = table(Array::from_f32(&[1], &[1.0]).unwrap());
+        let float = table(Tensor::from_f32(vec![1], vec![1.0]));
         assert!(from_table(path, &float, 1).is_err());
         assert!(check_range(path, &[0, 9], Some(10)).is_ok());
         assert!(check_range(path, &[-1], None).is_err());

@@ -6,10 +6,11 @@
 //! seeded random inputs for when there is no data.
 //!
 //! ```no_run
-//! use sepconv_data::{Dataset, Dtype, InputSpec, Preprocess, Request};
+//! use sepconv_ir::DType;
+//! use sepconv_data::{Dataset, InputSpec, Preprocess, Request};
 //!
 //! # fn main() -> Result<(), sepconv_data::DataError> {
-//! let input = InputSpec::new("input", Dtype::F32, vec![None, Some(3), Some(32), Some(32)]);
+//! let input = InputSpec::new("input", DType::F32, vec![None, Some(3), Some(32), Some(32)]);
 //! let mut request = Request::new(vec![input]);
 //! request.preprocess = Preprocess {
 //!     scale: sepconv_data::parse_number("1/255")?,
@@ -18,7 +19,7 @@
 //! let dataset = Dataset::open("calib.npz".as_ref(), &request)?;
 //! for batch in dataset.batches(16) {
 //!     let batch = batch?;
-//!     assert_eq!(batch.inputs[0].shape()[0], batch.valid);
+//!     assert_eq!(batch.inputs[0].dims()[0], batch.valid);
 //! }
 //! # Ok(())
 //! # }
@@ -27,12 +28,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod archive;
-mod array;
 mod batch;
+mod batches;
 mod convert;
 mod dataset;
+mod dense;
 mod draw;
-mod dtype;
 mod error;
 mod feed;
 mod folder;
@@ -47,7 +48,6 @@ mod picture;
 mod planes;
 mod preprocess;
 mod request;
-mod shared;
 mod size;
 mod storage;
 mod synthetic;
@@ -56,10 +56,9 @@ mod tensor;
 mod testsets;
 mod write;
 
-pub use array::{Array, Element};
-pub use batch::{Batch, Batches};
+pub use batch::Batch;
+pub use batches::Batches;
 pub use dataset::Dataset;
-pub use dtype::Dtype;
 pub use error::DataError;
 pub use layout::Layout;
 pub use listing::Skipped;
@@ -67,7 +66,8 @@ pub use numbers::{parse_number, parse_numbers};
 pub use part::Part;
 pub use preprocess::{ChannelOrder, Preprocess};
 pub use request::{InputSpec, Labels, Request};
-pub use shared::SharedArray;
 pub use size::{Crop, Resize};
 pub use synthetic::{INT_RANGE, SyntheticKind, synthetic};
 pub use write::write_npz;
+
+pub use sepconv_ir::{DType as Dtype, Tensor as Array, Tensor as SharedArray};

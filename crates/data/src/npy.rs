@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::path::Path;
 
-use crate::array::count;
-use crate::dtype::Dtype;
+use sepconv_ir::DType;
+
+use crate::dense::{count, width};
 use crate::error::DataError;
 
 /// The first bytes of every `.npy` file.
@@ -16,10 +17,32 @@ const MAX_HEADER: usize = 1 << 16;
 /// The most axes of an array (NumPy's own limit is 64).
 const MAX_RANK: usize = 32;
 
-/// What a `.npy` header says.
+/// The little-endian descriptors of NumPy; it has none for bfloat16.
+const DESCRIPTORS: [(DType, &str); 12] = [
+    (DType::F32, "<f4"),
+    (DType::F64, "<f8"),
+    (DType::F16, "<f2"),
+    (DType::U8, "|u1"),
+    (DType::I8, "|i1"),
+    (DType::U16, "<u2"),
+    (DType::I16, "<i2"),
+    (DType::U32, "<u4"),
+    (DType::I32, "<i4"),
+    (DType::U64, "<u8"),
+    (DType::I64, "<i8"),
+    (DType::Bool, "|b1"),
+];
+
+/// The little-endian descriptor of a dtype, such as `<f4`; none where NumPy has no such type.
+pub(crate) fn descr_of(dtype: DType) -> Option<&'static str> {
+    let known = DESCRIPTORS.iter().find(|(d, _)| *d == dtype);
+    known.map(|(_, text)| *text)
+}
+
+/// Content of a `.npy` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub dtype: Dtype,
+    pub dtype: DType,
     pub big_endian: bool,
     pub fortran: bool,
     pub shape: Vec<usize>,
@@ -81,23 +104,21 @@ pub(crate) fn read_header(
         fortran: fields.fortran && fields.shape.len() > 1,
         shape: fields.shape,
         offset: prefix + length,
-        data_bytes: elements as u64 * dtype.size() as u64,
+        data_bytes: elements as u64 * width(dtype) as u64,
     })
 }
 
 /// The dtype and byte order of a descriptor such as `<f4`.
-fn descr(text: &str) -> Option<(Dtype, bool)> {
+fn descr(text: &str) -> Option<(DType, bool)> {
     let order = text.chars().next()?;
     let kind = text.strip_prefix(['<', '>', '|', '='])?;
-    let dtype = Dtype::ALL
-        .into_iter()
-        .find(|d| d.npy_descr().is_some_and(|n| &n[1..] == kind))?;
+    let (dtype, _) = DESCRIPTORS.iter().find(|(_, n)| &n[1..] == kind)?;
     let big = match order {
         '>' => true,
         '=' => cfg!(target_endian = "big"),
         _ => false,
     };
-    Some((dtype, big && dtype.size() > 1))
+    Some((*dtype, big && width(*dtype) > 1))
 }
 
 /// The three fields of the header's Python dictionary.
@@ -179,15 +200,15 @@ mod tests {
             header("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }  \n").unwrap();
         assert_eq!(
             (got.dtype, got.shape, got.data_bytes),
-            (Dtype::F32, vec![2, 3], 24)
+            (DType::F32, vec![2, 3], 24)
         );
         let got = header("{'descr': '>i2', 'fortran_order': True, 'shape': (5,)}").unwrap();
         assert_eq!(
             (got.dtype, got.big_endian, got.fortran),
-            (Dtype::I16, true, false)
+            (DType::I16, true, false)
         );
         let got = header("{'shape': (), 'fortran_order': False, 'descr': '|b1'}").unwrap();
-        assert_eq!((got.dtype, got.shape), (Dtype::Bool, vec![]));
+        assert_eq!((got.dtype, got.shape), (DType::Bool, vec![]));
     }
 
     #[test]

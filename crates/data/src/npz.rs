@@ -203,14 +203,17 @@ mod tests {
             let in_memory = matches!(table.storage(), Storage::Memory(_));
             assert_eq!(in_memory, packed && budget == MEMORY_BOUND);
             let rows: Vec<usize> = (0..50).collect();
-            assert_eq!(&*table.read(&rows).unwrap().as_f32(), &expected[..]);
-            assert_eq!(&*table.read(&[49, 7]).unwrap().as_f32(), {
+            assert_eq!(
+                &*table.read(&rows).unwrap().to_f32().unwrap(),
+                &expected[..]
+            );
+            assert_eq!(&*table.read(&[49, 7]).unwrap().to_f32().unwrap(), {
                 let mut two = expected[49 * 40..].to_vec();
                 two.extend_from_slice(&expected[280..320]);
                 two
             });
             let labels = npz.table("b").unwrap().read(&[1]).unwrap();
-            assert_eq!(labels.as_i64().unwrap(), [2]);
+            assert_eq!(labels.to_i64().unwrap(), [2]);
         }
     }
 
@@ -257,7 +260,10 @@ mod tests {
         let path = dir.path().join("a.npy");
         let array = ArrayD::from_elem(IxDyn(&[3, 4]), 2u8);
         array.write_npy(File::create(&path).unwrap()).unwrap();
-        assert_eq!(open_npy(&path).unwrap().read(&[2]).unwrap().bytes(), [2; 4]);
+        assert_eq!(
+            open_npy(&path).unwrap().read(&[2]).unwrap().data().unwrap()[..],
+            [2; 4]
+        );
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         let error = open_npy(&path).unwrap_err().to_string();

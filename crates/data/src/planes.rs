@@ -1,7 +1,9 @@
 //! Pictures as f32 planes: resize, crop, channel order and normalisation.
 
+use sepconv_ir::DType;
+
 use crate::convert;
-use crate::dtype::Dtype;
+use crate::dense::width;
 use crate::error::DataError;
 use crate::layout::Layout;
 use crate::preprocess::{ChannelOrder, Preprocess};
@@ -17,10 +19,10 @@ pub(crate) struct Planes {
 
 impl Planes {
     /// The values as bytes of `dtype`, laid out as `layout` says.
-    pub(crate) fn bytes(&self, dtype: Dtype, layout: Layout) -> Vec<u8> {
+    pub(crate) fn bytes(&self, dtype: DType, layout: Layout) -> Vec<u8> {
         let bytes = convert::from_f32(dtype, &self.data);
         let planar = [self.channels, self.height, self.width];
-        Layout::Nchw.turned(layout, bytes, planar, dtype.size())
+        Layout::Nchw.turned(layout, bytes, planar, width(dtype))
     }
 }
 

@@ -1,9 +1,10 @@
-//! What the caller wants from a data set.
+//! Requests to a data set.
 
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::dtype::Dtype;
+use sepconv_ir::DType;
+
 use crate::error::DataError;
 use crate::layout::Layout;
 use crate::part::Part;
@@ -15,7 +16,7 @@ pub struct InputSpec {
     /// The name in the graph.
     pub name: String,
     /// The element type.
-    pub dtype: Dtype,
+    pub dtype: DType,
     /// The axes: the first is the batch axis, `None` is free. `[N,3,H,W]` or `[N,H,W,3]` for
     /// pictures.
     pub dims: Vec<Option<usize>>,
@@ -30,13 +31,21 @@ pub struct InputSpec {
 impl InputSpec {
     /// A spec from its parts.
     #[must_use]
-    pub fn new(name: impl Into<String>, dtype: Dtype, dims: Vec<Option<usize>>) -> Self {
+    pub fn new(name: impl Into<String>, dtype: DType, dims: Vec<Option<usize>>) -> Self {
         Self {
             name: name.into(),
             dtype,
             dims,
             layout: None,
             indices: None,
+        }
+    }
+
+    /// Refuses an element type that data sets have no values of.
+    pub(crate) fn check_dtype(&self) -> Result<(), DataError> {
+        match self.dtype.size() {
+            Some(_) => Ok(()),
+            None => Err(DataError::input(&self.name, "numbers or bools", self.dtype)),
         }
     }
 
@@ -51,7 +60,7 @@ impl InputSpec {
         format!("[{}]", axes.join(","))
     }
 
-    /// Whether the input takes pictures: rank 4, and no indices.
+    /// True where the input takes pictures: rank 4, and no indices.
     #[must_use]
     pub fn is_picture(&self) -> bool {
         self.dims.len() == 4 && self.indices.is_none()
@@ -65,7 +74,7 @@ impl InputSpec {
         known.or(otherwise).unwrap_or_default()
     }
 
-    /// Whether a sample of that shape (no batch axis) fits.
+    /// True where a sample of that shape (no batch axis) fits.
     pub(crate) fn takes(&self, sample: &[usize]) -> bool {
         let axes = self.dims.get(1..).unwrap_or(&[]);
         axes.len() == sample.len()
@@ -76,7 +85,7 @@ impl InputSpec {
     }
 }
 
-/// What to do about labels and targets.
+/// Treatment of labels and targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Labels {
     /// Leave them unread, as calibration does.
@@ -88,12 +97,12 @@ pub enum Labels {
     Required,
 }
 
-/// What the caller wants from a data set: the model's inputs, the recipe and the selection.
+/// A request to a data set: the model's inputs, the recipe and the selection.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The model's inputs, in the order of the graph; initializers are none.
     pub inputs: Vec<InputSpec>,
-    /// What is done to pictures.
+    /// Preprocessing of pictures.
     pub preprocess: Preprocess,
     /// A text file with one class folder name per line: line i (from 0) is output i.
     pub classes: Option<PathBuf>,
@@ -106,7 +115,7 @@ pub struct Request {
     pub seed: u64,
     /// Which of the samples drawn are delivered.
     pub part: Part,
-    /// What to do about labels and targets.
+    /// Treatment of labels and targets.
     pub labels: Labels,
 }
 
@@ -138,6 +147,7 @@ impl Request {
                     "a scalar",
                 ));
             };
+            spec.check_dtype()?;
             if spec.dims.contains(&Some(0)) {
                 return Err(DataError::input(
                     &spec.name,
@@ -170,12 +180,12 @@ mod tests {
     use super::*;
 
     fn spec(dims: &[usize]) -> InputSpec {
-        InputSpec::new("x", Dtype::F32, dims.iter().map(|&d| Some(d)).collect())
+        InputSpec::new("x", DType::F32, dims.iter().map(|&d| Some(d)).collect())
     }
 
     #[test]
     fn finds_the_fixed_batch() {
-        let free = InputSpec::new("y", Dtype::F32, vec![None, Some(2)]);
+        let free = InputSpec::new("y", DType::F32, vec![None, Some(2)]);
         let request = Request::new(vec![free, spec(&[4, 3, 8, 8])]);
         assert_eq!(request.validate().unwrap(), Some(4));
     }

@@ -3,11 +3,11 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
+use sepconv_ir::{DType, Tensor};
 
-use crate::array::{Array, count};
 use crate::convert;
+use crate::dense::{count, dense, width};
 use crate::draw::below;
-use crate::dtype::Dtype;
 use crate::error::DataError;
 use crate::planes::Planes;
 use crate::request::InputSpec;
@@ -61,7 +61,7 @@ pub fn synthetic(
     samples: usize,
     seed: u64,
     kind: SyntheticKind,
-) -> Result<Vec<Array>, DataError> {
+) -> Result<Vec<Tensor>, DataError> {
     let inputs = specs.iter().enumerate();
     inputs
         .map(|(index, spec)| one_input(index as u64, spec, samples, seed, kind))
@@ -74,12 +74,13 @@ fn one_input(
     samples: usize,
     seed: u64,
     kind: SyntheticKind,
-) -> Result<Array, DataError> {
+) -> Result<Tensor, DataError> {
     let wrong = |expected: &str| DataError::input(&spec.name, expected, spec.shape_text());
     let axes = spec
         .dims
         .get(1..)
         .ok_or_else(|| wrong("a first axis for the batch"))?;
+    spec.check_dtype()?;
     let mut shape = vec![samples];
     for axis in axes {
         shape.push(axis.ok_or_else(|| wrong("fixed axes after the first"))?);
@@ -88,10 +89,10 @@ fn one_input(
     let total = count(&shape).ok_or_else(|| wrong("samples that fit in memory"))?;
     let mut bytes: Vec<u8> = Vec::new();
     bytes
-        .try_reserve_exact(total * spec.dtype.size())
+        .try_reserve_exact(total * width(spec.dtype))
         .map_err(|_| wrong("samples that fit in memory"))?;
-    bytes.resize(total * spec.dtype.size(), 0);
-    let row = size * spec.dtype.size();
+    bytes.resize(total * width(spec.dtype), 0);
+    let row = size * width(spec.dtype);
     bytes
         .par_chunks_exact_mut(row.max(1))
         .enumerate()
@@ -100,7 +101,7 @@ fn one_input(
             rng.set_stream((index << 40) + sample as u64);
             out.copy_from_slice(&one_sample(&mut rng, spec, &shape[1..], kind));
         });
-    Array::new(spec.dtype, shape, bytes)
+    dense(spec.dtype, shape, bytes)
 }
 
 fn one_sample(
@@ -111,7 +112,7 @@ fn one_sample(
 ) -> Vec<u8> {
     let (size, dtype) = (shape.iter().product::<usize>(), spec.dtype);
     let mut normal = Normal::default();
-    if let (true, false, Some(indices)) = (dtype.is_int(), dtype == Dtype::Bool, &spec.indices) {
+    if let (true, Some(indices)) = (dtype.is_int(), &spec.indices) {
         // From 0 where that is an index.
         let start = indices.start.max(0).min(indices.end - 1);
         let count = (indices.end - start).unsigned_abs().clamp(1, INT_RANGE);
@@ -123,11 +124,11 @@ fn one_sample(
     let layout = spec.layout_or(None);
     match (dtype, layout.planar(shape)) {
         (
-            Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::Bf16 | Dtype::U8,
+            DType::F32 | DType::F64 | DType::F16 | DType::BF16 | DType::U8,
             Some([channels, h, w]),
         ) => {
             let kind = match dtype {
-                Dtype::U8 => SyntheticKind::Byte,
+                DType::U8 => SyntheticKind::Byte,
                 _ => kind,
             };
             let planes = Planes {
@@ -144,7 +145,7 @@ fn one_sample(
         _ => {
             let mut value = || match dtype {
                 _ if dtype.is_float() => kind.amplitude(normal.next(rng)) as f32,
-                Dtype::Bool => below(rng, 2) as f32,
+                DType::Bool => below(rng, 2) as f32,
                 _ => below(rng, INT_RANGE) as f32,
             };
             let values: Vec<f32> = (0..size).map(|_| value()).collect();
@@ -227,13 +228,13 @@ fn field(rng: &mut ChaCha8Rng, normal: &mut Normal, h: usize, w: usize) -> Vec<f
 mod tests {
     use super::*;
 
-    fn spec(dtype: Dtype, dims: &[usize]) -> InputSpec {
+    fn spec(dtype: DType, dims: &[usize]) -> InputSpec {
         let mut dims: Vec<Option<usize>> = dims.iter().map(|&d| Some(d)).collect();
         dims.insert(0, None);
         InputSpec::new("x", dtype, dims)
     }
 
-    fn draw(dtype: Dtype, dims: &[usize], samples: usize, kind: SyntheticKind) -> Array {
+    fn draw(dtype: DType, dims: &[usize], samples: usize, kind: SyntheticKind) -> Tensor {
         synthetic(&[spec(dtype, dims)], samples, 5, kind)
             .unwrap()
             .remove(0)
@@ -257,8 +258,8 @@ mod tests {
 
     #[test]
     fn pictures_are_standard_and_smooth() {
-        let array = draw(Dtype::F32, &[3, 32, 24], 200, SyntheticKind::Normal);
-        let x = array.as_f32();
+        let array = draw(DType::F32, &[3, 32, 24], 200, SyntheticKind::Normal);
+        let x = array.to_f32().unwrap();
         let (mean, variance) = moments(&x);
         assert!(
             mean.abs() < 0.05 && (variance - 1.0).abs() < 0.08,
@@ -277,8 +278,8 @@ mod tests {
 
     #[test]
     fn the_rest_is_white_or_uniform() {
-        let array = draw(Dtype::F32, &[50], 400, SyntheticKind::Normal);
-        let x = array.as_f32();
+        let array = draw(DType::F32, &[50], 400, SyntheticKind::Normal);
+        let x = array.to_f32().unwrap();
         let (mean, variance) = moments(&x);
         assert!(
             mean.abs() < 0.03 && (variance - 1.0).abs() < 0.05,
@@ -286,28 +287,33 @@ mod tests {
         );
         let lag = x.windows(2).map(|p| f64::from(p[0] * p[1])).sum::<f64>() / x.len() as f64;
         assert!(lag.abs() < 0.03, "{lag}");
-        let ints = draw(Dtype::I64, &[50], 40, SyntheticKind::Normal)
-            .as_i64()
+        let ints = draw(DType::I64, &[50], 40, SyntheticKind::Normal)
+            .to_i64()
             .unwrap();
         assert!((0..8).all(|v| ints.contains(&v)) && ints.iter().all(|v| (0..8).contains(v)));
-        let coins = draw(Dtype::Bool, &[100], 1, SyntheticKind::Unit)
-            .as_bool()
+        let coins = draw(DType::Bool, &[100], 1, SyntheticKind::Unit)
+            .to_i64()
             .unwrap();
-        assert!(coins.contains(&true) && coins.contains(&false));
+        assert!(coins.contains(&1) && coins.contains(&0));
     }
 
     #[test]
     fn amplitudes() {
-        let unit = draw(Dtype::F32, &[1, 16, 16], 8, SyntheticKind::Unit);
-        let (mean, variance) = moments(&unit.as_f32());
-        assert!(unit.as_f32().iter().all(|v| (0.0..=1.0).contains(v)));
+        let unit = draw(DType::F32, &[1, 16, 16], 8, SyntheticKind::Unit);
+        let (mean, variance) = moments(&unit.to_f32().unwrap());
+        assert!(
+            unit.to_f32()
+                .unwrap()
+                .iter()
+                .all(|v| (0.0..=1.0).contains(v))
+        );
         assert!(
             (mean - 0.5).abs() < 0.15 && variance > 0.02,
             "{mean} {variance}"
         );
-        for dtype in [Dtype::F32, Dtype::U8] {
+        for dtype in [DType::F32, DType::U8] {
             let bytes = draw(dtype, &[1, 16, 16], 8, SyntheticKind::Byte);
-            let x = bytes.as_f32();
+            let x = convert::to_f32(&bytes).unwrap();
             assert!(
                 x.iter()
                     .all(|v| v.fract() == 0.0 && (0.0..=255.0).contains(v))
@@ -318,7 +324,7 @@ mod tests {
 
     #[test]
     fn bytes_depend_on_the_seed_alone() {
-        let specs = [spec(Dtype::F32, &[2, 5, 7]), spec(Dtype::F32, &[2, 5, 7])];
+        let specs = [spec(DType::F32, &[2, 5, 7]), spec(DType::F32, &[2, 5, 7])];
         let make = |samples, seed| synthetic(&specs, samples, seed, SyntheticKind::Normal).unwrap();
         let one_thread = rayon::ThreadPoolBuilder::new()
             .num_threads(1)
@@ -334,8 +340,13 @@ mod tests {
     #[test]
     fn bytes_are_pinned() {
         let bits = |dims: &[usize]| -> Vec<u32> {
-            let array = draw(Dtype::F32, dims, 1, SyntheticKind::Normal);
-            array.as_f32().iter().map(|x| x.to_bits()).collect()
+            let array = draw(DType::F32, dims, 1, SyntheticKind::Normal);
+            array
+                .to_f32()
+                .unwrap()
+                .iter()
+                .map(|x| x.to_bits())
+                .collect()
         };
         assert_eq!(
             bits(&[1, 2, 2]),
@@ -346,13 +357,13 @@ mod tests {
 
     #[test]
     fn free_axes_are_refused() {
-        let free = InputSpec::new("x", Dtype::F32, vec![None, None]);
+        let free = InputSpec::new("x", DType::F32, vec![None, None]);
         let error = synthetic(&[free], 1, 0, SyntheticKind::Normal).unwrap_err();
         assert_eq!(
             error.to_string(),
             "model input 'x': expected fixed axes after the first, found [?,?]"
         );
-        let huge = spec(Dtype::F32, &[1 << 30, 1 << 30]);
+        let huge = spec(DType::F32, &[1 << 30, 1 << 30]);
         assert!(synthetic(&[huge], 1 << 20, 0, SyntheticKind::Normal).is_err());
     }
 }

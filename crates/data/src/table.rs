@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::array::Array;
-use crate::dtype::Dtype;
+use sepconv_ir::{DType, Tensor};
+
+use crate::dense::{dense, width};
 use crate::error::DataError;
 use crate::npy::Header;
-use crate::shared::SharedArray;
 use crate::storage::Storage;
 
 /// The most bytes of a Fortran-ordered array: it is turned to row-major order in memory.
@@ -19,7 +19,7 @@ pub(crate) struct Table {
     path: PathBuf,
     /// The array's name in messages ("array 'images'").
     pub what: String,
-    pub dtype: Dtype,
+    pub dtype: DType,
     pub shape: Vec<usize>,
     big_endian: bool,
     storage: Storage,
@@ -56,21 +56,19 @@ impl Table {
     }
 
     /// A table over an array at hand; its first axis is the sample axis.
-    pub(crate) fn from_array(
-        path: &Path,
-        what: String,
-        array: impl Into<SharedArray>,
-    ) -> Result<Self, DataError> {
-        let array = array.into();
+    pub(crate) fn from_array(path: &Path, what: String, array: Tensor) -> Result<Self, DataError> {
+        let data = array.data().filter(|_| array.dtype().size().is_some());
+        let data = data
+            .ok_or_else(|| DataError::mismatch(path, &what, "numbers or bools", array.dtype()))?;
         let header = Header {
             dtype: array.dtype(),
             big_endian: false,
             fortran: false,
-            shape: array.shape().to_vec(),
+            shape: array.dims().to_vec(),
             offset: 0,
-            data_bytes: array.bytes().len() as u64,
+            data_bytes: data.len() as u64,
         };
-        let storage = Storage::Memory(array.bytes().clone());
+        let storage = Storage::Memory(data.clone());
         Self::new(path, what, header, storage)
     }
 
@@ -80,8 +78,8 @@ impl Table {
     }
 
     /// The given rows, in the given order, in native little-endian form: [rows.len(), ...].
-    pub(crate) fn read(&self, rows: &[usize]) -> Result<Array, DataError> {
-        let size = self.dtype.size();
+    pub(crate) fn read(&self, rows: &[usize]) -> Result<Tensor, DataError> {
+        let size = width(self.dtype);
         let row = self.shape[1..].iter().product::<usize>() * size;
         let mut bytes = Vec::with_capacity(row * rows.len());
         for run in rows.chunk_by(|a, b| a + 1 == *b) {
@@ -95,7 +93,7 @@ impl Table {
         }
         let mut shape = self.shape.clone();
         shape[0] = rows.len();
-        self.named(Array::new(self.dtype, shape, bytes))
+        self.named(dense(self.dtype, shape, bytes))
     }
 
     #[cfg(test)]
@@ -127,7 +125,7 @@ impl Table {
         self.storage
             .read(0, data_bytes as usize, &mut source)
             .map_err(DataError::io(&self.path, "read"))?;
-        let size = self.dtype.size();
+        let size = width(self.dtype);
         // Element strides of the column-major source, and the odometer over row-major positions.
         let mut strides = Vec::with_capacity(self.shape.len());
         let mut stride = size;
@@ -156,7 +154,7 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn table(dtype: Dtype, shape: &[usize], bytes: Vec<u8>, big: bool, fortran: bool) -> Table {
+    fn table(dtype: DType, shape: &[usize], bytes: Vec<u8>, big: bool, fortran: bool) -> Table {
         let header = Header {
             dtype,
             big_endian: big,
@@ -171,24 +169,27 @@ mod tests {
 
     #[test]
     fn rows_come_in_the_order_asked_for() {
-        let t = table(Dtype::U8, &[4, 2], (0..8).collect(), false, false);
-        assert_eq!(t.read(&[3, 0, 1]).unwrap().bytes(), [6, 7, 0, 1, 2, 3]);
+        let t = table(DType::U8, &[4, 2], (0..8).collect(), false, false);
+        assert_eq!(
+            t.read(&[3, 0, 1]).unwrap().data().unwrap()[..],
+            [6, 7, 0, 1, 2, 3]
+        );
         assert!(t.read(&[4]).is_err());
     }
 
     #[test]
     fn big_endian_is_swapped() {
-        let t = table(Dtype::I16, &[2], vec![1, 2, 3, 4], true, false);
-        assert_eq!(t.read(&[0, 1]).unwrap().bytes(), [2, 1, 4, 3]);
+        let t = table(DType::I16, &[2], vec![1, 2, 3, 4], true, false);
+        assert_eq!(t.read(&[0, 1]).unwrap().data().unwrap()[..], [2, 1, 4, 3]);
     }
 
     #[test]
     fn column_major_is_turned() {
         // [[[0,1],[2,3],[4,5]], [[6,7],[8,9],[10,11]]] in column-major order.
         let bytes = vec![0, 6, 2, 8, 4, 10, 1, 7, 3, 9, 5, 11];
-        let t = table(Dtype::U8, &[2, 3, 2], bytes, false, true);
+        let t = table(DType::U8, &[2, 3, 2], bytes, false, true);
         assert_eq!(
-            t.read(&[0, 1]).unwrap().bytes(),
+            t.read(&[0, 1]).unwrap().data().unwrap()[..],
             (0..12).collect::<Vec<u8>>()
         );
     }

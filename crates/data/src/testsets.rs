@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::array::Array;
+use sepconv_ir::Tensor;
+
+use crate::convert;
+use crate::dense::{bytes_of, dense, from_f32};
 use crate::error::DataError;
 use crate::feed::Feed;
 use crate::listing::Entries;
@@ -20,7 +23,7 @@ pub(crate) struct TestSets {
     inputs: Vec<InputSpec>,
     /// The shape of a sample per input.
     pub samples: Vec<Vec<usize>>,
-    /// How many `output_N.pb`, from 0 on, serve as targets: every set has them, of one shape.
+    /// Number of `output_N.pb`, from 0 on, that serve as targets: every set has them, of one shape.
     pub targets: usize,
 }
 
@@ -106,11 +109,11 @@ impl TestSets {
     }
 
     /// The given samples, one array per input.
-    pub(crate) fn read(&self, rows: &[usize]) -> Result<Vec<Array>, DataError> {
+    pub(crate) fn read(&self, rows: &[usize]) -> Result<Vec<Tensor>, DataError> {
         let mut bytes = vec![Vec::new(); self.inputs.len()];
         self.by_set(rows, |set, _, local| {
             for (feed, bytes) in feeds(set, &self.inputs)?.iter().zip(&mut bytes) {
-                bytes.extend_from_slice(feed.read(local)?.bytes());
+                bytes.extend_from_slice(bytes_of(&feed.read(local)?));
             }
             Ok(())
         })?;
@@ -120,29 +123,31 @@ impl TestSets {
             .map(|((spec, sample), bytes)| {
                 let mut shape = vec![rows.len()];
                 shape.extend_from_slice(sample);
-                Array::new(spec.dtype, shape, bytes)
+                dense(spec.dtype, shape, bytes)
             })
             .collect()
     }
 
     /// The rows of every target for the given samples, f32.
-    pub(crate) fn read_targets(&self, rows: &[usize]) -> Result<Vec<Array>, DataError> {
+    pub(crate) fn read_targets(&self, rows: &[usize]) -> Result<Vec<Tensor>, DataError> {
         let all = (0..self.targets).map(|output| self.read_target(output, rows));
         all.collect()
     }
 
-    fn read_target(&self, output: usize, rows: &[usize]) -> Result<Array, DataError> {
+    fn read_target(&self, output: usize, rows: &[usize]) -> Result<Tensor, DataError> {
         let (mut values, mut shape) = (Vec::new(), vec![rows.len()]);
         self.by_set(rows, |set, count, local| {
             let array = target(set, output, count)?;
             shape.truncate(1);
-            shape.extend_from_slice(&array.shape()[1..]);
-            for &row in local {
-                values.extend_from_slice(&array.rows(row..row + 1)?.as_f32());
+            shape.extend_from_slice(&array.dims()[1..]);
+            let floats = convert::to_f32(&array).unwrap_or_default();
+            let row_length = floats.len() / count.max(1);
+            for row in local {
+                values.extend_from_slice(&floats[row * row_length..][..row_length]);
             }
             Ok(())
         })?;
-        Array::from_f32(&shape, &values)
+        from_f32(&shape, &values)
     }
 }
 
@@ -181,23 +186,23 @@ fn feeds(set: &Path, inputs: &[InputSpec]) -> Result<Vec<Feed>, DataError> {
 /// The shapes, without the batch axis, of `output_0.pb`, which has to be a target, and of the
 /// outputs after it up to the first that is none (integers, or no row per sample).
 fn target_shapes(set: &Path, rows: usize) -> Result<Vec<Vec<usize>>, DataError> {
-    let mut shapes = vec![target(set, 0, rows)?.shape()[1..].to_vec()];
+    let mut shapes = vec![target(set, 0, rows)?.dims()[1..].to_vec()];
     while let Ok(array) = target(set, shapes.len(), rows) {
-        shapes.push(array.shape()[1..].to_vec());
+        shapes.push(array.dims()[1..].to_vec());
     }
     Ok(shapes)
 }
 
 /// `output_N.pb` of one set: floats with one row per sample.
-fn target(set: &Path, output: usize, rows: usize) -> Result<Array, DataError> {
+fn target(set: &Path, output: usize, rows: usize) -> Result<Tensor, DataError> {
     let path = set.join(format!("output_{output}.pb"));
     let array = tensor::read(&path)?;
-    if !array.dtype().is_float() || array.shape().first() != Some(&rows) {
+    if !array.dtype().is_float() || array.dims().first() != Some(&rows) {
         return Err(DataError::mismatch(
             &path,
             "target",
             format!("floats with a first axis of {rows}"),
-            format!("{} {:?}", array.dtype(), array.shape()),
+            format!("{} {:?}", array.dtype(), array.dims()),
         ));
     }
     Ok(array)

@@ -7,26 +7,27 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 use sepconv_data::{
-    Array, Batch, DataError, Dataset, Dtype, InputSpec, Labels, Layout, Preprocess, Request,
-    SyntheticKind, synthetic, write_npz,
+    Batch, DataError, Dataset, InputSpec, Labels, Layout, Preprocess, Request, SyntheticKind,
+    synthetic, write_npz,
 };
+use sepconv_ir::{DType, Tensor};
 use tempfile::tempdir;
 
-fn spec(name: &str, dtype: Dtype, dims: &[usize]) -> InputSpec {
+fn spec(name: &str, dtype: DType, dims: &[usize]) -> InputSpec {
     let dims = dims.iter().map(|&d| (d > 0).then_some(d)).collect();
     InputSpec::new(name, dtype, dims)
 }
 
 /// A request for one input; axes of 0 are free.
-fn request(name: &str, dtype: Dtype, dims: &[usize]) -> Request {
+fn request(name: &str, dtype: DType, dims: &[usize]) -> Request {
     Request::new(vec![spec(name, dtype, dims)])
 }
 
-fn ramp(shape: &[usize]) -> Array {
+fn ramp(shape: &[usize]) -> Tensor {
     let values: Vec<u8> = (0..shape.iter().product())
         .map(|i: usize| i as u8)
         .collect();
-    Array::from_slice(shape, &values).unwrap()
+    Tensor::from_slice(shape, &values).unwrap()
 }
 
 fn all(dataset: &Dataset, size: usize) -> Vec<Batch> {
@@ -66,8 +67,8 @@ fn npz_with_labels_and_target() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("a.npz");
     let images = ramp(&[5, 1, 2, 3]);
-    let labels = Array::from_slice(&[5], &[4i32, 3, 2, 1, 0]).unwrap();
-    let target = Array::from_f32(&[5, 2], &[0., 1., 2., 3., 4., 5., 6., 7., 8., 9.]).unwrap();
+    let labels = Tensor::from_slice(&[5], &[4i32, 3, 2, 1, 0]).unwrap();
+    let target = Tensor::from_f32(vec![5, 2], vec![0., 1., 2., 3., 4., 5., 6., 7., 8., 9.]);
     write_npz(
         &path,
         &[
@@ -77,7 +78,7 @@ fn npz_with_labels_and_target() {
         ],
     )
     .unwrap();
-    let mut request = request("x", Dtype::F32, &[0, 1, 0, 0]);
+    let mut request = request("x", DType::F32, &[0, 1, 0, 0]);
     let dataset = Dataset::open(&path, &request).unwrap();
     assert_eq!(
         (dataset.len(), dataset.sample_shapes()),
@@ -91,11 +92,11 @@ fn npz_with_labels_and_target() {
     );
     assert_eq!(dataset.batches(2).len(), 3);
     let last = &batches[2];
-    assert_eq!((last.valid, last.inputs[0].shape()), (1, &[1, 1, 2, 3][..]));
-    assert_eq!(last.inputs[0].as_f32()[5], 29.0);
+    assert_eq!((last.valid, last.inputs[0].dims()), (1, &[1, 1, 2, 3][..]));
+    assert_eq!(last.inputs[0].to_f32().unwrap()[5], 29.0);
     assert_eq!(last.labels, Some(vec![0]));
-    assert_eq!(&*last.targets[0].as_f32(), &[8.0, 9.0]);
-    assert_eq!(dataset.target_dtype(), Some(Dtype::F32));
+    assert_eq!(&*last.targets[0].to_f32().unwrap(), &[8.0, 9.0]);
+    assert_eq!(dataset.target_dtype(), Some(DType::F32));
 
     request.class_count = Some(4);
     refusal(
@@ -108,13 +109,13 @@ fn npz_with_labels_and_target() {
     assert_eq!(dataset.target_dtype(), None);
 
     request.labels = Labels::Required;
-    let bytes = Array::from_slice(&[5], &[0u8, 1, 2, 254, 255]).unwrap();
+    let bytes = Tensor::from_slice(&[5], &[0u8, 1, 2, 254, 255]).unwrap();
     write_npz(&path, &[("images", &images), ("target", &bytes)]).unwrap();
     let dataset = Dataset::open(&path, &request).unwrap();
-    assert_eq!(dataset.target_dtype(), Some(Dtype::U8));
+    assert_eq!(dataset.target_dtype(), Some(DType::U8));
     let batch = dataset.batch(3..5).unwrap();
-    assert_eq!(&*batch.targets[0].as_f32(), &[254.0, 255.0]);
-    let words = Array::from_slice(&[5], &[0i32, 1, 2, 3, 4]).unwrap();
+    assert_eq!(&*batch.targets[0].to_f32().unwrap(), &[254.0, 255.0]);
+    let words = Tensor::from_slice(&[5], &[0i32, 1, 2, 3, 4]).unwrap();
     write_npz(&path, &[("images", &images), ("target", &words)]).unwrap();
     refusal(
         Dataset::open(&path, &request),
@@ -128,28 +129,28 @@ fn npz_refusals() {
     let path = dir.path().join("a.npz");
     let (a, b) = (ramp(&[4, 3]), ramp(&[3, 3]));
     write_npz(&path, &[("a", &a), ("b", &b)]).unwrap();
-    let one = |name| request(name, Dtype::F32, &[0, 3]);
+    let one = |name| request(name, DType::F32, &[0, 3]);
     refusal(
         Dataset::open(&path, &one("x")),
         "expected an array 'x' or 'images', found 'a', 'b'",
     );
     assert_eq!(Dataset::open(&path, &one("b")).unwrap().len(), 3);
     let two = Request::new(vec![
-        spec("a", Dtype::F32, &[0, 3]),
-        spec("b", Dtype::F32, &[0, 3]),
+        spec("a", DType::F32, &[0, 3]),
+        spec("b", DType::F32, &[0, 3]),
     ]);
     refusal(
         Dataset::open(&path, &two),
         "expected 4 samples, as for the first input, found 3",
     );
     refusal(
-        Dataset::open(&path, &request("a", Dtype::F32, &[0, 4])),
+        Dataset::open(&path, &request("a", DType::F32, &[0, 4])),
         "expected shape [?,4] with samples first, found [4, 3]",
     );
     let mut required = one("a");
     required.labels = Labels::Required;
     refusal(Dataset::open(&path, &required), "found neither");
-    let labels = Array::from_slice(&[3], &[0u8, 1, 2]).unwrap();
+    let labels = Tensor::from_slice(&[3], &[0u8, 1, 2]).unwrap();
     write_npz(&path, &[("a", &a), ("labels", &labels)]).unwrap();
     refusal(
         Dataset::open(&path, &one("a")),
@@ -177,18 +178,18 @@ fn npz_refusals() {
 fn several_inputs_come_in_the_order_of_the_model() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("a.npz");
-    let ids = Array::from_slice(&[3, 2], &[1i64, 2, 3, 4, 5, 6]).unwrap();
-    let mask = Array::from_bool(&[3, 1], &[true, false, true]).unwrap();
+    let ids = Tensor::from_slice(&[3, 2], &[1i64, 2, 3, 4, 5, 6]).unwrap();
+    let mask = Tensor::from_i64s(DType::Bool, vec![3, 1], &[1, 0, 1]).unwrap();
     write_npz(&path, &[("mask", &mask), ("ids", &ids)]).unwrap();
     let request = Request::new(vec![
-        spec("ids", Dtype::I32, &[0, 2]),
-        spec("mask", Dtype::Bool, &[0, 1]),
+        spec("ids", DType::I32, &[0, 2]),
+        spec("mask", DType::Bool, &[0, 1]),
     ]);
     let dataset = Dataset::open(&path, &request).unwrap();
     let batch = dataset.batch(1..3).unwrap();
     assert_eq!(&*batch.inputs[0].as_slice::<i32>().unwrap(), &[3, 4, 5, 6]);
-    assert_eq!(batch.inputs[1].as_bool().unwrap(), [false, true]);
-    let narrow = Request::new(vec![spec("ids", Dtype::Bool, &[0, 2])]);
+    assert_eq!(batch.inputs[1].to_i64().unwrap(), [0, 1]);
+    let narrow = Request::new(vec![spec("ids", DType::Bool, &[0, 2])]);
     let error = Dataset::open(&path, &narrow)
         .unwrap()
         .batch(0..3)
@@ -204,25 +205,25 @@ fn npy_in_nhwc() {
         (n * 100 + h * 20 + w * 10 + c) as f32
     });
     ndarray_npy::write_npy(&path, &array).unwrap();
-    let mut request = request("x", Dtype::F32, &[0, 3, 2, 2]);
+    let mut request = request("x", DType::F32, &[0, 3, 2, 2]);
     refusal(Dataset::open(&path, &request), "(layout nhwc would fit)");
     request.preprocess.layout = Some(Layout::Nhwc);
     let batch = Dataset::open(&path, &request).unwrap().batch(1..2).unwrap();
     let expected = [
         100., 110., 120., 130., 101., 111., 121., 131., 102., 112., 122., 132.,
     ];
-    assert_eq!(&*batch.inputs[0].as_f32(), &expected);
+    assert_eq!(&*batch.inputs[0].to_f32().unwrap(), &expected);
 }
 
 #[test]
 fn a_fixed_batch_is_padded() {
-    let inputs = [spec("x", Dtype::F32, &[4, 2])];
+    let inputs = [spec("x", DType::F32, &[4, 2])];
     let dataset = Dataset::from_arrays(&inputs, vec![ramp(&[6, 2])]).unwrap();
     assert_eq!(dataset.fixed_batch(), Some(4));
     let batches = all(&dataset, 1);
     assert_eq!(batches.iter().map(|b| b.valid).collect::<Vec<_>>(), [4, 2]);
     assert_eq!(
-        &*batches[1].inputs[0].as_f32(),
+        &*batches[1].inputs[0].to_f32().unwrap(),
         &[8., 9., 10., 11., 10., 11., 10., 11.]
     );
     assert!(dataset.batch(0..5).is_err());
@@ -235,16 +236,21 @@ fn the_draw_is_seeded_and_ordered() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("a.npz");
     let labels: Vec<i64> = (0..50).collect();
-    let labels = Array::from_slice(&[50], &labels).unwrap();
+    let labels = Tensor::from_slice(&[50], &labels).unwrap();
     write_npz(&path, &[("x", &ramp(&[50, 1])), ("labels", &labels)]).unwrap();
-    let mut request = request("x", Dtype::U8, &[0, 1]);
+    let mut request = request("x", DType::U8, &[0, 1]);
     request.max_samples = Some(10);
     request.seed = 3;
     let dataset = Dataset::open(&path, &request).unwrap();
     let rows = dataset.selected().to_vec();
     assert!(rows.len() == 10 && rows.windows(2).all(|w| w[0] < w[1]));
     let batch = dataset.batch(0..10).unwrap();
-    let values: Vec<usize> = batch.inputs[0].bytes().iter().map(|&b| b.into()).collect();
+    let values: Vec<usize> = batch.inputs[0]
+        .data()
+        .unwrap()
+        .iter()
+        .map(|&b| b.into())
+        .collect();
     assert_eq!(values, rows);
     let labels = batch.labels.unwrap();
     assert!(labels.iter().zip(&rows).all(|(&l, &r)| l as usize == r));
@@ -259,7 +265,7 @@ fn a_flat_directory_of_pictures() {
     picture(&dir.path().join("b.png"), 6, 4, 20);
     picture(&dir.path().join("a.png"), 6, 4, 10);
     fs::write(dir.path().join(".hidden"), "x").unwrap();
-    let mut request = request("x", Dtype::F32, &[0, 3, 4, 4]);
+    let mut request = request("x", DType::F32, &[0, 3, 4, 4]);
     refusal(
         Dataset::open(dir.path(), &request),
         "a.png: picture size (width x height): expected 4x4 for input 'x' (or a resize or crop), found 6x4",
@@ -273,7 +279,7 @@ fn a_flat_directory_of_pictures() {
     let dataset = Dataset::open(dir.path(), &request).unwrap();
     assert!(dataset.labels().is_none());
     let batch = dataset.batch(0..2).unwrap();
-    let values = batch.inputs[0].as_f32();
+    let values = batch.inputs[0].to_f32().unwrap();
     // Red is the tint, green is x (cropped by 1), blue is y.
     assert_eq!(
         (values[0], values[16], values[17], values[32 + 4]),
@@ -282,7 +288,7 @@ fn a_flat_directory_of_pictures() {
     assert_eq!(values[48], 9.0);
 
     picture(&dir.path().join("c.png"), 5, 9, 10);
-    request.inputs = vec![spec("x", Dtype::U8, &[0, 3, 0, 0])];
+    request.inputs = vec![spec("x", DType::U8, &[0, 3, 0, 0])];
     request.preprocess = Preprocess::default();
     refusal(
         Dataset::open(dir.path(), &request),
@@ -315,12 +321,12 @@ fn folders_within_folders() {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         picture(&file, 2, 2, tint);
     }
-    let mut request = request("x", Dtype::U8, &[0, 3, 2, 2]);
+    let mut request = request("x", DType::U8, &[0, 3, 2, 2]);
     request.labels = Labels::Ignore;
     let read = |request: &Request| {
         let dataset = Dataset::open(dir.path(), request).unwrap();
         let batch = dataset.batch(0..dataset.len()).unwrap();
-        let tints = batch.inputs[0].bytes().chunks(12).map(|p| p[0]);
+        let tints = batch.inputs[0].data().unwrap().chunks(12).map(|p| p[0]);
         (tints.collect::<Vec<u8>>(), batch.labels)
     };
     assert_eq!(read(&request), (vec![1, 2, 3, 4], None));
@@ -347,7 +353,7 @@ fn a_folder_of_other_things() {
     fs::create_dir(dir.path().join("raw")).unwrap();
     fs::write(dir.path().join("raw/a.heic"), "words").unwrap();
     fs::write(dir.path().join("a.npz"), "words").unwrap();
-    let mut request = request("x", Dtype::F32, &[0, 3, 2, 2]);
+    let mut request = request("x", DType::F32, &[0, 3, 2, 2]);
     let expected = "a directory without pictures, 2 of other kinds: a.npz, a.heic";
     refusal(Dataset::open(dir.path(), &request), expected);
     request.labels = Labels::Ignore;
@@ -358,7 +364,7 @@ fn a_folder_of_other_things() {
 fn pictures_for_models_with_channels_last() {
     let dir = tempdir().unwrap();
     picture(&dir.path().join("a.png"), 6, 4, 20);
-    let mut request = request("x", Dtype::F32, &[0, 4, 4, 3]);
+    let mut request = request("x", DType::F32, &[0, 4, 4, 3]);
     refusal(
         Dataset::open(dir.path(), &request),
         "expected 4x4 for input 'x' (or a resize or crop), found 6x4",
@@ -373,7 +379,7 @@ fn pictures_for_models_with_channels_last() {
     let dataset = Dataset::open(dir.path(), &request).unwrap();
     assert_eq!(dataset.sample_shapes(), [vec![4, 4, 3]]);
     let batch = dataset.batch(0..1).unwrap();
-    let values = batch.inputs[0].as_f32();
+    let values = batch.inputs[0].to_f32().unwrap();
     // Red is the tint, green is x (cropped by 1), blue is y.
     assert_eq!(values[..6], [9.0, -0.75, -0.75, 9.0, -0.5, -0.75]);
     assert_eq!(values[12 * 3 + 3..][..3], [9.0, -0.5, -0.375]);
@@ -383,14 +389,14 @@ fn pictures_for_models_with_channels_last() {
         .unwrap()
         .batch(0..1)
         .unwrap();
-    assert_eq!(batch.inputs[0].as_f32()[..3], [-1.0, -0.75, 1.75]);
+    assert_eq!(batch.inputs[0].to_f32().unwrap()[..3], [-1.0, -0.75, 1.75]);
 
     // One channel is luma; free extents are those of the layout that the graph or the recipe names.
     request.preprocess = Preprocess::default();
-    request.inputs = vec![spec("x", Dtype::U8, &[0, 0, 0, 1])];
+    request.inputs = vec![spec("x", DType::U8, &[0, 0, 0, 1])];
     let dataset = Dataset::open(dir.path(), &request).unwrap();
     assert_eq!(dataset.sample_shapes(), [vec![4, 6, 1]]);
-    request.inputs = vec![spec("x", Dtype::U8, &[0, 0, 0, 0])];
+    request.inputs = vec![spec("x", DType::U8, &[0, 0, 0, 0])];
     let shape = |request: &Request| {
         let dataset = Dataset::open(dir.path(), request).unwrap();
         dataset.sample_shapes()[0].clone()
@@ -406,9 +412,9 @@ fn pictures_for_models_with_channels_last() {
 fn indices_pass_as_they_are_and_have_to_be_in_range() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("a.npz");
-    let ids = |values: &[i64]| Array::from_slice(&[2, 1, 1, 2], values).unwrap();
+    let ids = |values: &[i64]| Tensor::from_slice(&[2, 1, 1, 2], values).unwrap();
     write_npz(&path, &[("ids", &ids(&[0, 9, -10, 4]))]).unwrap();
-    let mut request = request("ids", Dtype::I64, &[0, 1, 1, 2]);
+    let mut request = request("ids", DType::I64, &[0, 1, 1, 2]);
     request.inputs[0].indices = Some(-10..10);
     request.preprocess.scale = 0.5;
     let batch = Dataset::open(&path, &request).unwrap().batch(0..2).unwrap();
@@ -420,11 +426,11 @@ fn indices_pass_as_they_are_and_have_to_be_in_range() {
     );
     request.inputs[0].indices = Some(-3..3);
     let drawn = synthetic(&request.inputs, 50, 1, SyntheticKind::Normal).unwrap();
-    let drawn = drawn[0].as_i64().unwrap();
+    let drawn = drawn[0].to_i64().unwrap();
     assert!((0..3).all(|i| drawn.contains(&i)) && drawn.iter().all(|i| (0..3).contains(i)));
     request.inputs[0].indices = Some(-1000..-2);
     let drawn = synthetic(&request.inputs, 1, 1, SyntheticKind::Normal).unwrap();
-    assert_eq!(drawn[0].as_i64().unwrap(), [-3, -3]);
+    assert_eq!(drawn[0].to_i64().unwrap(), [-3, -3]);
 }
 
 #[test]
@@ -436,13 +442,13 @@ fn class_folders() {
         picture(&data.join(class).join("0.png"), 2, 2, tint);
     }
     picture(&data.join("bee").join("1.jpg"), 2, 2, 3);
-    let mut request = request("x", Dtype::F32, &[1, 1, 2, 2]);
+    let mut request = request("x", DType::F32, &[1, 1, 2, 2]);
     let dataset = Dataset::open(&data, &request).unwrap();
     assert_eq!(dataset.labels(), Some(&[0i64, 1, 1, 2][..]));
     let batches = all(&dataset, 64);
     assert_eq!(batches.len(), 4);
     // Luma of (2, 0, 0) is 0.598, rounded.
-    assert_eq!(batches[0].inputs[0].as_f32()[0], 1.0);
+    assert_eq!(batches[0].inputs[0].to_f32().unwrap()[0], 1.0);
     request.class_count = Some(4);
     refusal(
         Dataset::open(&data, &request),
@@ -482,16 +488,19 @@ fn onnx_test_sets() {
         &f32s(&[3., 4., 5., 6.]),
     );
     tensor(&ten.join("output_0.pb"), &[2, 1], 1, &f32s(&[0.25, 0.75]));
-    let mut request = request("x", Dtype::F32, &[0, 2]);
+    let mut request = request("x", DType::F32, &[0, 2]);
     request.labels = Labels::Required;
     let dataset = Dataset::open(dir.path(), &request).unwrap();
     let batch = dataset.batch(0..3).unwrap();
-    assert_eq!(&*batch.inputs[0].as_f32(), &[1., 2., 3., 4., 5., 6.]);
+    assert_eq!(
+        &*batch.inputs[0].to_f32().unwrap(),
+        &[1., 2., 3., 4., 5., 6.]
+    );
     assert_eq!(batch.targets.len(), 1);
-    assert_eq!(batch.targets[0].shape(), [3, 1]);
-    assert_eq!(&*batch.targets[0].as_f32(), &[0.5, 0.25, 0.75]);
+    assert_eq!(batch.targets[0].dims(), [3, 1]);
+    assert_eq!(&*batch.targets[0].to_f32().unwrap(), &[0.5, 0.25, 0.75]);
     let batch = dataset.batch(2..3).unwrap();
-    assert_eq!(&*batch.inputs[0].as_f32(), &[5., 6.]);
+    assert_eq!(&*batch.inputs[0].to_f32().unwrap(), &[5., 6.]);
     assert_eq!(Dataset::open(&ten, &request).unwrap().len(), 2);
 
     // A second output counts where every set has it, and in one shape.
@@ -507,7 +516,7 @@ fn onnx_test_sets() {
     second(&ten, &[2, 1], &[3., 4.]);
     assert_eq!(targets().len(), 1);
     second(&ten, &[2, 2], &[3., 4., 5., 6.]);
-    assert_eq!(&*targets()[1].as_f32(), &[1., 2., 3., 4., 5., 6.]);
+    assert_eq!(&*targets()[1].to_f32().unwrap(), &[1., 2., 3., 4., 5., 6.]);
 
     fs::remove_file(ten.join("output_0.pb")).unwrap();
     refusal(Dataset::open(dir.path(), &request), "output_0.pb");
@@ -532,7 +541,7 @@ fn threads_read_the_same() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("a.npz");
     write_npz(&path, &[("x", &ramp(&[200, 7]))]).unwrap();
-    let dataset = Dataset::open(&path, &request("x", Dtype::F32, &[0, 7])).unwrap();
+    let dataset = Dataset::open(&path, &request("x", DType::F32, &[0, 7])).unwrap();
     let expected = all(&dataset, 9);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -544,13 +553,13 @@ fn threads_read_the_same() {
 #[test]
 fn synthetic_inputs_make_a_data_set() {
     let inputs = [
-        spec("x", Dtype::F16, &[0, 3, 8, 8]),
-        spec("ids", Dtype::I64, &[0, 4]),
+        spec("x", DType::F16, &[0, 3, 8, 8]),
+        spec("ids", DType::I64, &[0, 4]),
     ];
     let arrays = synthetic(&inputs, 5, 1, SyntheticKind::Unit).unwrap();
     let dataset = Dataset::from_arrays(&inputs, arrays).unwrap();
     let batches = all(&dataset, 3);
-    assert_eq!(batches[1].inputs[0].shape(), [2, 3, 8, 8]);
-    assert_eq!(batches[1].inputs[1].dtype(), Dtype::I64);
+    assert_eq!(batches[1].inputs[0].dims(), [2, 3, 8, 8]);
+    assert_eq!(batches[1].inputs[1].dtype(), DType::I64);
     assert!(Dataset::from_arrays(&inputs, vec![ramp(&[1, 3, 8, 8])]).is_err());
 }

@@ -9,17 +9,18 @@ use image::{
     DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage,
     Rgba, RgbaImage,
 };
-use sepconv_data::{Dataset, Dtype, InputSpec, Labels, Request};
+use sepconv_data::{Dataset, InputSpec, Labels, Request};
+use sepconv_ir::DType;
 use tempfile::{TempDir, tempdir};
 
 /// The samples of a folder as the planes of a model of so many channels.
 fn read(dir: &Path, channels: usize) -> Vec<f32> {
     let dims = vec![None, Some(channels), None, None];
-    let mut request = Request::new(vec![InputSpec::new("x", Dtype::F32, dims)]);
+    let mut request = Request::new(vec![InputSpec::new("x", DType::F32, dims)]);
     request.labels = Labels::Ignore;
     let dataset = Dataset::open(dir, &request).unwrap();
     let batch = dataset.batch(0..dataset.len()).unwrap();
-    batch.inputs[0].as_f32().into_owned()
+    batch.inputs[0].to_f32().unwrap().into_owned()
 }
 
 /// A folder of one picture.
@@ -193,7 +194,7 @@ fn damaged_pictures_are_errors_that_name_them() {
         let path = dir.path().join(name);
         let good = fs::read(&path).unwrap();
         let dims = vec![None, Some(3), None, None];
-        let request = Request::new(vec![InputSpec::new("x", Dtype::F32, dims)]);
+        let request = Request::new(vec![InputSpec::new("x", DType::F32, dims)]);
         let refused = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
             let read = Dataset::open(dir.path(), &request).and_then(|d| d.batch(0..1));

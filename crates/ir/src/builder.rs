@@ -1,7 +1,8 @@
 //! Building a graph from a list of nodes.
 
 use crate::error::IrError;
-use crate::graph::{Edge, Graph, NodeId, Slot, ValueId};
+use crate::graph::{Edge, Graph, Slot};
+use crate::ids::{NodeId, ValueId};
 use crate::node::{Initializer, Node, Operator};
 use crate::tensor::Tensor;
 use crate::types::{Value, ValueType};

@@ -1,7 +1,8 @@
 //! Constants with other elements.
 
 use crate::error::IrError;
-use crate::graph::{Graph, ValueId};
+use crate::graph::Graph;
+use crate::ids::ValueId;
 use crate::node::Node;
 use crate::tensor::Tensor;
 

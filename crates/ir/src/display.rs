@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::graph::{Graph, ValueId};
+use crate::graph::Graph;
+use crate::ids::ValueId;
 use crate::node::AttributeValue;
 
 /// One line per input, initializer, operator and output.

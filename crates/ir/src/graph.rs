@@ -4,27 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use petgraph::Direction;
-use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use petgraph::stable_graph::StableDiGraph;
 use petgraph::visit::{EdgeRef, NodeIndexable};
 
+use crate::ids::{NodeId, ValueId};
 use crate::names::Names;
 use crate::node::{Initializer, Node, Operator};
 use crate::tensor::Tensor;
 use crate::types::Value;
-
-/// Identifies a node of a [`Graph`]. An identifier of a removed node may be given to a new one.
-pub type NodeId = NodeIndex<u32>;
-
-/// Identifies a value of a [`Graph`]; never given twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ValueId(pub(crate) u32);
-
-impl ValueId {
-    /// Position in tables indexed by value, below [`Graph::value_capacity`].
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// Where an edge enters its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::graph::ValueId;
+use crate::ids::ValueId;
 use crate::tensor::Tensor;
 
 /// A node of the graph.

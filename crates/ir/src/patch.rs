@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use crate::error::IrError;
-use crate::graph::{Edge, Graph, NodeId, ValueId};
+use crate::graph::{Edge, Graph};
+use crate::ids::{NodeId, ValueId};
 use crate::node::{Initializer, Node, Operator};
 use crate::tensor::Tensor;
 use crate::types::Value;

@@ -4,7 +4,8 @@ use petgraph::Direction;
 use petgraph::visit::EdgeRef;
 
 use crate::error::IrError;
-use crate::graph::{Graph, NodeId, Slot, ValueId};
+use crate::graph::{Graph, Slot};
+use crate::ids::{NodeId, ValueId};
 use crate::node::{Attribute, Initializer, Node};
 use crate::tensor::Tensor;
 

@@ -1,14 +1,17 @@
 //! Constant tensors over shared buffers.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::element::{self, Element};
 use crate::types::DType;
 
 /// A constant tensor: element type, dimensions and little-endian data in a shared buffer
 /// (a slice of the mapped model file, or one owned by the pass that made it).
-#[derive(Debug, Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Tensor {
     dtype: DType,
     dims: Vec<usize>,
@@ -129,14 +132,31 @@ impl Tensor {
         })
     }
 
-    /// The first `rows` of the first axis, over the same data. `None` for opaque tensors, scalars
-    /// and where there are fewer, or where rows do not begin at a byte.
+    /// A tensor of the elements of `values`, row-major. `None` if their number is not the product
+    /// of `dims`.
+    pub fn from_slice<T: Element>(dims: &[usize], values: &[T]) -> Option<Self> {
+        Self::new(T::DTYPE, dims.to_vec(), element::bytes_of(values).into())
+    }
+
+    /// The first `rows` of the first axis, over the same data. `None` as with [`Tensor::rows`].
     pub fn first_rows(&self, rows: usize) -> Option<Self> {
+        self.rows(0..rows)
+    }
+
+    /// Some rows of the first axis, over the same data. `None` for opaque tensors, scalars and
+    /// where there are no such rows, or where they do not begin at a byte.
+    pub fn rows(&self, rows: Range<usize>) -> Option<Self> {
         let (have, data) = (*self.dims.first()?, self.data.as_ref()?);
+        if rows.start > rows.end || rows.end > have {
+            return None;
+        }
+        let row: usize = self.dims[1..].iter().product();
+        let start = self.dtype.bytes_of(rows.start * row)?;
         let mut dims = self.dims.clone();
-        dims[0] = rows;
-        let bytes = self.dtype.bytes_of(dims.iter().product())?;
-        (rows <= have).then(|| Self::new(self.dtype, dims, data.slice(..bytes)))?
+        dims[0] = rows.len();
+        let length = self.dtype.bytes_of(rows.len() * row)?;
+        let whole = self.dtype.size().is_some() || rows.start * row % 2 == 0;
+        whole.then(|| Self::new(self.dtype, dims, data.slice(start..start + length)))?
     }
 
     /// A tensor of an integer type or of booleans from i64 values, of which it takes the low bits
@@ -188,18 +208,18 @@ impl Tensor {
         self.data.as_ref()
     }
 
+    /// The elements as `T`, borrowed where alignment allows. `None` for other types.
+    pub fn as_slice<T: Element>(&self) -> Option<Cow<'_, [T]>> {
+        let data = self.data.as_deref()?;
+        (T::DTYPE == self.dtype).then(|| element::typed(data))
+    }
+
     /// The elements of a floating-point tensor as f32, borrowed where they are stored so.
     /// `None` for other types.
     pub fn to_f32(&self) -> Option<Cow<'_, [f32]>> {
         let data = self.data.as_deref()?;
         Some(match self.dtype {
-            DType::F32 => {
-                #[cfg(target_endian = "little")]
-                if let Ok(slice) = bytemuck::try_cast_slice(data) {
-                    return Some(Cow::Borrowed(slice));
-                }
-                decode(data, f32::from_le_bytes)
-            }
+            DType::F32 => element::typed(data),
             DType::F64 => decode(data, |b| f64::from_le_bytes(b) as f32),
             DType::F16 => decode(data, |b| half::f16::from_le_bytes(b).to_f32()),
             DType::BF16 => decode(data, |b| half::bf16::from_le_bytes(b).to_f32()),
@@ -242,6 +262,13 @@ impl Tensor {
     }
 }
 
+/// Its type and extents, such as `f32[2, 3]`.
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:?}", self.dtype, self.dims)
+    }
+}
+
 fn decode<const N: usize>(data: &[u8], f: impl Fn([u8; N]) -> f32) -> Cow<'_, [f32]> {
     Cow::Owned(data.as_chunks::<N>().0.iter().map(|b| f(*b)).collect())
 }
@@ -281,6 +308,33 @@ mod tests {
         assert!(Tensor::new(DType::I4, vec![7], data.clone()).is_none());
         assert!(Tensor::new(DType::I4, vec![4], data).is_none());
         assert_eq!(DType::I4.size(), None);
+    }
+
+    #[test]
+    fn rows_share_the_data() {
+        let all = Tensor::from_slice(&[3, 2], &[1i32, 2, 3, 4, 5, 6]).unwrap();
+        let middle = all.rows(1..2).unwrap();
+        assert_eq!(
+            (middle.dims(), middle.to_i64().unwrap()),
+            (&[1, 2][..], vec![3, 4])
+        );
+        assert_eq!(
+            middle.data().unwrap().as_ptr(),
+            all.data().unwrap()[8..].as_ptr()
+        );
+        assert_eq!(all.rows(3..3).unwrap().len(), 0);
+        assert!(all.rows(2..4).is_none());
+        let nibbles = Tensor::from_i64s(DType::I4, vec![3, 1], &[1, 2, 3]).unwrap();
+        assert_eq!(nibbles.rows(2..3).unwrap().to_i64().unwrap(), [3]);
+        assert!(nibbles.rows(1..2).is_none());
+    }
+
+    #[test]
+    fn elements_are_read_as_their_own_type() {
+        let t = Tensor::from_slice(&[2], &[1.5f32, -2.0]).unwrap();
+        assert_eq!(&*t.as_slice::<f32>().unwrap(), &[1.5, -2.0]);
+        assert!(t.as_slice::<i32>().is_none());
+        assert!(Tensor::from_slice(&[3], &[1u8]).is_none());
     }
 
     #[test]

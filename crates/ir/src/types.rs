@@ -1,6 +1,6 @@
 //! Element types, dimensions and values.
 
-use crate::graph::NodeId;
+use crate::ids::NodeId;
 
 /// Element type of a tensor: the codes of ONNX `TensorProto.DataType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,6 +85,12 @@ impl DType {
     /// Whether this is one of the floating-point types f16, bf16, f32, f64.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
+    }
+
+    /// Whether this is one of the integer types; booleans are none.
+    pub fn is_int(self) -> bool {
+        let other = self.is_float() || self == Self::Bool;
+        !other && self.bits().is_some()
     }
 }
 

@@ -6,7 +6,8 @@ use petgraph::Direction;
 use petgraph::visit::EdgeRef;
 
 use crate::error::IrError;
-use crate::graph::{Graph, NodeId, Slot, ValueId};
+use crate::graph::{Graph, Slot};
+use crate::ids::{NodeId, ValueId};
 use crate::node::Node;
 
 impl Graph {

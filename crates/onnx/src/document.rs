@@ -5,19 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sepconv_ir::{DType, Model, ValueId};
+use sepconv_ir::Model;
 
 use crate::body::{Body, bodies};
+use crate::envelope::Envelope;
 use crate::error::{Malformed, OnnxError};
-use crate::export::{Detached, Part, detach, export};
+use crate::export::export;
 use crate::external::DataFiles;
-use crate::file::{Mapping, map};
 use crate::import::import;
+use crate::mapping::{Mapping, map};
 use crate::references::{Reference, references};
 use crate::rope::Rope;
-
-/// Element type and extents of a tensor.
-pub type TensorType = (DType, Vec<usize>);
 
 /// An ONNX file in memory: a model that passes edit, and every encoded record around it.
 #[derive(Debug, Clone)]
@@ -39,38 +37,6 @@ struct Origin {
     data: Vec<(String, Mapping)>,
     /// The ranges of them that the file refers to.
     references: Arc<BTreeSet<Reference>>,
-}
-
-/// The records of `ModelProto` and `GraphProto` in file order.
-#[derive(Debug, Clone)]
-pub(crate) struct Envelope {
-    pub model: Vec<ModelRecord>,
-    pub graph: Vec<GraphRecord>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum ModelRecord {
-    /// The graph, as it was encoded.
-    Graph(Bytes),
-    /// Any other record.
-    Verbatim(Bytes),
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum GraphRecord {
-    /// An operator; where and how it is written follows from the graph.
-    Node,
-    /// An initializer.
-    Initializer(ValueId),
-    /// A record about a value, to be dropped when the value is gone: `value_info`, or an
-    /// input that only lists an initializer.
-    About(ValueId, Bytes),
-    /// A graph input.
-    Input(Bytes),
-    /// A graph output.
-    Output(Bytes),
-    /// Any other record.
-    Verbatim(Bytes),
 }
 
 impl Document {
@@ -187,33 +153,7 @@ impl Document {
 
     /// The encoded model. Segments share the buffers of the source file.
     pub fn encode(&self) -> Rope {
-        export(self)
-    }
-
-    /// The encoded model apart from its larger initializers, external ones included.
-    pub fn detach(&self) -> Detached {
-        detach(self, None)
-    }
-
-    /// As [`Document::detach`], with `values` for the graph's outputs and only the operators
-    /// that they depend on: what calibration runs to look at activations.
-    pub fn probe(&self, values: &[ValueId]) -> Detached {
-        let part = Part {
-            given: None,
-            wanted: values,
-        };
-        detach(self, Some(part))
-    }
-
-    /// As [`Document::probe`], with the values `given` for the graph's inputs, each of an
-    /// element type and fixed extents: the part of the network between the two sets. `values`
-    /// must not depend on anything that is neither given nor constant.
-    pub fn segment(&self, given: &[(ValueId, TensorType)], values: &[ValueId]) -> Detached {
-        let part = Part {
-            given: Some(given),
-            wanted: values,
-        };
-        detach(self, Some(part))
+        export(&self.model, &self.envelope)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Errors of reading and writing ONNX files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sepconv_ir::IrError;
 
@@ -39,6 +39,15 @@ pub enum OnnxError {
     },
 }
 
+impl OnnxError {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
 /// What is wrong with the bytes of a model.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
@@ -66,3 +75,8 @@ impl Malformed {
         }
     }
 }
+
+/// The reason why a `TensorProto` could not be read, on one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TensorError(pub(crate) String);

@@ -2,41 +2,15 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use sepconv_ir::{
-    Attribute, AttributeValue, Graph, Initializer, NodeId, Operator, Tensor, ValueId,
+    Attribute, AttributeValue, Graph, Initializer, Model, NodeId, Operator, Tensor, ValueId,
 };
 
-use crate::document::{Document, GraphRecord, ModelRecord, TensorType};
 use crate::encode;
-use crate::file::Mapping;
+use crate::envelope::{Envelope, GraphRecord, ModelRecord};
 use crate::references::Message;
 use crate::rope::Rope;
-
-/// An encoded model apart from its larger initializers, for runtimes that take their weights
-/// from memory.
-#[derive(Debug, Clone, Default)]
-pub struct Detached {
-    /// A `ModelProto` in which every detached initializer has external data at location `.`
-    /// with its number in [`Detached::tensors`] for an offset.
-    pub skeleton: Bytes,
-    /// Little-endian contents of the detached initializers, slices of the model's buffers.
-    pub tensors: Vec<Bytes>,
-    maps: Vec<Mapping>,
-}
-
-impl Detached {
-    /// Tells the system that tensor `index` has been copied and won't be read again soon:
-    /// where it is a slice of a mapped file, its pages no longer count as memory in use.
-    pub fn release(&self, index: usize) {
-        if let Some(tensor) = self.tensors.get(index) {
-            self.maps.iter().for_each(|map| map.release(tensor));
-        }
-    }
-}
-
-/// Initializers of this many bytes and more are detached.
-const DETACH_FROM: usize = 1024;
+use crate::tensor::TensorType;
 
 /// A part of a graph: from some values, which become its inputs, to others, its outputs.
 #[derive(Clone, Copy)]
@@ -46,48 +20,13 @@ pub(crate) struct Part<'a> {
     pub wanted: &'a [ValueId],
 }
 
-/// Encodes a document, or a part of it, with its larger initializers apart.
-pub(crate) fn detach(document: &Document, part: Option<Part<'_>>) -> Detached {
-    let mut tensors = Vec::new();
-    // Runtimes are not told where the model lies: what is external, but small, goes along.
-    let external = document.external().next().is_some();
-    let mut apart = Apart {
-        tensors: &mut tensors,
-        external,
-    };
-    let skeleton = encode(document, part, &mut apart);
-    Detached {
-        skeleton: skeleton.to_bytes(),
-        tensors,
-        maps: document.maps().cloned().collect(),
-    }
-}
-
-/// Takes the larger initializers out of a model.
-struct Apart<'a> {
-    tensors: &'a mut Vec<Bytes>,
-    external: bool,
-}
-
-impl Rewrite for Apart<'_> {
-    fn initializer(&mut self, name: &str, init: &Initializer) -> Option<Rope> {
-        let tensor = &init.tensor;
-        let data = tensor.data()?;
-        if data.len() < DETACH_FROM {
-            return self.external.then(|| encode::tensor(name, tensor));
-        }
-        self.tensors.push(data.clone());
-        Some(encode::detached(name, tensor, self.tensors.len() - 1))
-    }
-}
-
-/// Encodes a document as a `ModelProto`.
-pub(crate) fn export(document: &Document) -> Rope {
-    if document.model.graph.is_modified() {
-        return encode(document, None, &mut AsItIs);
+/// Encodes a model as a `ModelProto`, with the records of its file.
+pub(crate) fn export(model: &Model, envelope: &Envelope) -> Rope {
+    if model.graph.is_modified() {
+        return encode(model, envelope, None, &mut AsItIs);
     }
     let mut out = Rope::default();
-    for record in &document.envelope.model {
+    for record in &envelope.model {
         let (ModelRecord::Graph(raw) | ModelRecord::Verbatim(raw)) = record;
         out.push(raw.clone());
     }
@@ -112,17 +51,18 @@ struct AsItIs;
 
 impl Rewrite for AsItIs {}
 
-/// Encodes a document, or a part of it, field by field.
+/// Encodes a model, or a part of it, field by field.
 pub(crate) fn encode(
-    document: &Document,
+    model: &Model,
+    envelope: &Envelope,
     part: Option<Part<'_>>,
     rewrite: &mut dyn Rewrite,
 ) -> Rope {
     let mut out = Rope::default();
-    for record in &document.envelope.model {
+    for record in &envelope.model {
         match record {
             ModelRecord::Graph(_) => {
-                out.push_field(7, Exporter::new(document, part).graph(rewrite));
+                out.push_field(7, Exporter::new(model, envelope, part).graph(rewrite));
             }
             ModelRecord::Verbatim(raw) => {
                 out.append(rewrite.field(Message::Model, raw.clone().into()));
@@ -155,7 +95,8 @@ pub(crate) fn within(
     graph: &Graph,
     layout: &[GraphRecord],
     captured: &[ValueId],
-    (node, constants): (u32, Constants),
+    node: u32,
+    constants: Constants,
 ) -> Rope {
     let exporter = Exporter {
         graph,
@@ -191,14 +132,14 @@ struct Exporter<'a> {
 }
 
 impl<'a> Exporter<'a> {
-    fn new(document: &'a Document, part: Option<Part<'a>>) -> Self {
-        let graph = &document.model.graph;
-        let layout = &document.envelope.graph;
+    fn new(model: &'a Model, envelope: &'a Envelope, part: Option<Part<'a>>) -> Self {
+        let graph = &model.graph;
+        let layout = &envelope.graph;
         Self {
             graph,
             layout,
             node: 1,
-            constants: if document.model.ir_version < 4 {
+            constants: if model.ir_version < 4 {
                 Constants::Listed
             } else {
                 Constants::Initializers

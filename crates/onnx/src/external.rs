@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::file::{Mapping, map};
+use crate::mapping::{Mapping, map};
 use crate::proto::StringStringEntryProto;
 
 /// `external_data` of a `TensorProto`: keys `location`, `offset`, `length`.

@@ -1,94 +1,17 @@
-//! Mapping files, and writing them whole or not at all.
+//! Files that are written whole or not at all.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use bytes::Bytes;
-use memmap2::Mmap;
 use tempfile::NamedTempFile;
 
 use crate::document::Document;
 use crate::error::OnnxError;
 use crate::external::folder_of;
 use crate::layout::Piece;
+use crate::mapping::{Mapping, PART, map};
 use crate::staging::{Temporary, undisturbed};
-
-/// Bytes of a mapping that are looked at before they are released.
-const PART: usize = 1 << 26;
-
-/// A file mapped for reading.
-#[derive(Debug, Clone)]
-pub(crate) struct Mapping(Arc<Mmap>);
-
-impl AsRef<[u8]> for Mapping {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Mapping {
-    /// The whole file, sharing the mapping.
-    pub fn bytes(&self) -> Bytes {
-        Bytes::from_owner(self.clone())
-    }
-
-    /// Hands out the file in order, in parts of which each is released before the next.
-    pub fn visit<E>(&self, f: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        for part in self.as_ref().chunks(PART) {
-            f(part)?;
-            self.release(part);
-        }
-        Ok(())
-    }
-
-    /// Tells the system that `part` of the mapping won't be needed for a while, so that it
-    /// does not count as memory in use. It is read from the file again when it is.
-    pub fn release(&self, part: &[u8]) {
-        let whole = self.0.as_ptr_range();
-        let part = part.as_ptr_range();
-        if part.start < whole.start || part.end > whole.end || part.is_empty() {
-            return;
-        }
-        #[cfg(unix)]
-        {
-            let offset = part.start as usize - whole.start as usize;
-            let len = part.end as usize - part.start as usize;
-            let advice = memmap2::UncheckedAdvice::DontNeed;
-            // SAFETY: the mapping is file-backed, shared and never written to, so dropping
-            // its pages loses nothing: the next access reads them from the file.
-            let _ = unsafe { self.0.unchecked_advise_range(advice, offset, len) };
-        }
-    }
-}
-
-/// Maps a file. The file must not be truncated by others while the bytes live.
-pub(crate) fn map(path: &Path) -> Result<Mapping, OnnxError> {
-    let io = |source| io_error(path, source);
-    let file = File::open(path).map_err(io)?;
-    let meta = file.metadata().map_err(io)?;
-    let what = if meta.is_dir() {
-        Some("a directory")
-    } else if !meta.is_file() {
-        Some("not a regular file")
-    } else if meta.len() == 0 {
-        Some("an empty file")
-    } else {
-        None
-    };
-    if let Some(what) = what {
-        return Err(OnnxError::NotAFile {
-            path: path.to_owned(),
-            what,
-        });
-    }
-    // SAFETY: the map is read-only and private to this process. As with every mapped file,
-    // another process that truncates it meanwhile can end this one; sepconv itself replaces
-    // files only by rename, which leaves the mapped inode as it was.
-    let mapped = unsafe { Mmap::map(&file) }.map_err(io)?;
-    Ok(Mapping(Arc::new(mapped)))
-}
 
 /// A file written beside its destination, to be looked at before it takes its place.
 /// Dropped without [`Staged::commit`], it vanishes.
@@ -115,7 +38,7 @@ impl Staged {
         force: bool,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Self, OnnxError> {
-        let io = |source| io_error(path, source);
+        let io = |source| OnnxError::io(path, source);
         let (temp, known) = Self::beside(path, force)?;
         let mut out = BufWriter::with_capacity(1 << 20, temp);
         write(&mut out).map_err(io)?;
@@ -158,7 +81,7 @@ impl Staged {
 
     /// A temporary file beside `path`.
     fn beside(path: &Path, force: bool) -> Result<(NamedTempFile, Temporary), OnnxError> {
-        let io = |source| io_error(path, source);
+        let io = |source| OnnxError::io(path, source);
         if path.is_dir() {
             return Err(io(io::ErrorKind::IsADirectory.into()));
         }
@@ -227,7 +150,7 @@ fn persist(temp: NamedTempFile, path: &Path, force: bool) -> Result<(), OnnxErro
                 path: path.to_owned(),
             }
         } else {
-            io_error(path, e.error)
+            OnnxError::io(path, e.error)
         }
     })
 }
@@ -249,7 +172,7 @@ impl DataFile {
     pub fn copy(location: &str, path: &Path, map: &Mapping) -> Result<Self, OnnxError> {
         let len = map.as_ref().len();
         let whole = [(0, Piece::Old(map, 0..len))];
-        Self::write(location, path, (&whole, len as u64), false)
+        Self::write(location, path, &whole, len as u64, false)
     }
 
     /// Writes a file of so many bytes to be at `path`, from pieces at their offsets. Blocks of
@@ -258,10 +181,11 @@ impl DataFile {
     pub fn write(
         location: &str,
         path: &Path,
-        (pieces, len): (&[(u64, Piece<'_>)], u64),
+        pieces: &[(u64, Piece<'_>)],
+        len: u64,
         replaces: bool,
     ) -> Result<Self, OnnxError> {
-        let io = |source| io_error(path, source);
+        let io = |source| OnnxError::io(path, source);
         let (mut temp, known) = Staged::beside(path, replaces)?;
         let file = temp.as_file_mut();
         for (offset, piece) in pieces {
@@ -316,7 +240,7 @@ impl Folders {
         let missing: Vec<&Path> = missing.collect();
         for path in missing.into_iter().rev() {
             let _undisturbed = undisturbed();
-            std::fs::create_dir(path).map_err(|source| io_error(path, source))?;
+            std::fs::create_dir(path).map_err(|source| OnnxError::io(path, source))?;
             self.0.push((path.to_owned(), Temporary::folder(path)));
         }
         Ok(())
@@ -332,13 +256,6 @@ impl Drop for Folders {
         while let Some((folder, _known)) = self.0.pop() {
             let _ = std::fs::remove_dir(folder);
         }
-    }
-}
-
-fn io_error(path: &Path, source: io::Error) -> OnnxError {
-    OnnxError::Io {
-        path: path.to_owned(),
-        source,
     }
 }
 

@@ -9,7 +9,7 @@ use sepconv_ir::{
 };
 
 use crate::attribute;
-use crate::document::{Envelope, GraphRecord, ModelRecord};
+use crate::envelope::{Envelope, GraphRecord, ModelRecord};
 use crate::error::Malformed;
 use crate::external::DataFiles;
 use crate::proto::tensor_shape_proto::dimension;

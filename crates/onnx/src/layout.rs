@@ -13,8 +13,8 @@ use sepconv_ir::Initializer;
 
 use crate::document::Document;
 use crate::encode;
-use crate::export::{Rewrite, encode as encode_document};
-use crate::file::Mapping;
+use crate::export::{self, Rewrite};
+use crate::mapping::Mapping;
 use crate::references::{Message, Reference, relocate};
 use crate::rope::Rope;
 
@@ -70,7 +70,7 @@ impl<'a> Layout<'a> {
             return layout;
         }
         let mut found = Found::default();
-        encode_document(document, None, &mut found);
+        export::encode(&document.model, &document.envelope, None, &mut found);
         let mut lost: Option<&str> = None;
         for file in document.data() {
             let of = |all: &BTreeSet<Reference>| {
@@ -146,7 +146,8 @@ impl<'a> Layout<'a> {
             layout: self,
             location,
         };
-        encode_document(self.document, None, &mut moved)
+        let document = self.document;
+        export::encode(&document.model, &document.envelope, None, &mut moved)
     }
 
     /// Bytes of all files that are written.

@@ -11,8 +11,10 @@
 
 mod attribute;
 mod body;
+mod detach;
 mod document;
 mod encode;
+mod envelope;
 mod error;
 mod export;
 mod external;
@@ -20,21 +22,25 @@ mod file;
 mod import;
 mod inline;
 mod layout;
+mod mapping;
 #[rustfmt::skip]
 #[allow(missing_docs, clippy::all, rustdoc::all)]
 pub mod proto;
 mod references;
 mod rope;
 mod scope;
+mod splice;
 mod stage;
 mod staging;
 mod tensor;
 mod wire;
 
-pub use body::{Body, Tidy};
-pub use document::{Document, TensorType};
-pub use error::OnnxError;
-pub use export::Detached;
+pub use body::Body;
+pub use detach::Detached;
+pub use document::Document;
+pub use error::{OnnxError, TensorError};
 pub use file::{Staged, write_atomic};
 pub use rope::Rope;
+pub use splice::Tidy;
 pub use staging::{Temporary, remove_temporary};
+pub use tensor::{TensorType, decode_tensor};

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::document::Document;
 use crate::error::OnnxError;
 use crate::external::folder_of;
-use crate::file::{DataFile, Folders, Mapping, Staged, map};
+use crate::file::{DataFile, Folders, Staged};
 use crate::layout::Layout;
+use crate::mapping::{Mapping, map};
 use crate::references::references;
 
 impl Document {
@@ -37,8 +38,14 @@ impl Document {
         if layout.own_len() > 0 {
             let to = target.folder.join(&location);
             folders.make(folder_of(&to))?;
-            let pieces = (&layout.pieces[..], layout.own_len());
-            data.push(DataFile::write(&location, &to, pieces, replaces)?);
+            let len = layout.own_len();
+            data.push(DataFile::write(
+                &location,
+                &to,
+                &layout.pieces,
+                len,
+                replaces,
+            )?);
         }
         let encoded = layout.encode(&location);
         let staged = Staged::write(path, force, |w| encoded.write_to(w))?;

@@ -3,8 +3,12 @@
 use bytes::Bytes;
 use sepconv_ir::{DType, Tensor};
 
+use crate::error::TensorError;
 use crate::external::{DataFiles, Location};
 use crate::wire::{Record, Value, records};
+
+/// Element type and extents of a tensor.
+pub type TensorType = (DType, Vec<usize>);
 
 /// A decoded `TensorProto`.
 pub(crate) struct NamedTensor {
@@ -37,7 +41,48 @@ pub(crate) fn decode(message: &Bytes, files: &DataFiles) -> Result<NamedTensor, 
     Ok(NamedTensor { name, tensor })
 }
 
+/// Reads a `TensorProto` that stands alone, as the files of ONNX test sets do. Strings and types
+/// that [`Tensor`] does not read give an opaque one.
+///
+/// # Errors
+/// [`TensorError`] where the message or a size in it is broken, a value does not fit its type, or
+/// the data are in another file.
+pub fn decode_tensor(message: &Bytes) -> Result<Tensor, TensorError> {
+    let read = || {
+        let mut f = Fields::default();
+        for record in records(message)? {
+            f.read(&record)?;
+        }
+        f.check()?;
+        f.finish(&DataFiles::none())
+    };
+    read().map_err(TensorError)
+}
+
 impl Fields {
+    /// Refuses what would be cut off, and data that are elsewhere.
+    fn check(&self) -> Result<(), String> {
+        if self.external {
+            return Err("data in an external file".into());
+        }
+        let dtype = DType::from_code(self.data_type);
+        let fits = |v: i64| match dtype {
+            DType::Bool => (0..=1).contains(&v),
+            DType::I8 => i8::try_from(v).is_ok(),
+            DType::U8 => u8::try_from(v).is_ok(),
+            DType::I16 => i16::try_from(v).is_ok(),
+            DType::U16 | DType::F16 | DType::BF16 => u16::try_from(v).is_ok(),
+            DType::I32 => i32::try_from(v).is_ok(),
+            DType::U32 => u32::try_from(v).is_ok(),
+            _ => true,
+        };
+        let mut values = self.ints.iter().map(|v| *v as i64);
+        match values.find(|v| !fits(*v)) {
+            Some(odd) => Err(format!("the value {odd} in a tensor of {dtype}")),
+            None => Ok(()),
+        }
+    }
+
     fn read(&mut self, r: &Record) -> Result<(), String> {
         match r.number {
             1 => r.varints(&mut self.dims)?,
@@ -163,6 +208,34 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(read(&n).unwrap().to_i64().unwrap(), [1, -1, 2]);
+    }
+
+    #[test]
+    fn a_tensor_alone_has_data_of_its_own_that_fit() {
+        let decode = |data_type, ints: &[i32], data_location| {
+            let proto = TensorProto {
+                dims: vec![1],
+                data_type: Some(data_type),
+                int32_data: ints.to_vec(),
+                data_location,
+                ..Default::default()
+            };
+            let read = decode_tensor(&proto.encode_to_vec().into());
+            read.map_err(|e| e.to_string())
+        };
+        assert_eq!(decode(3, &[-1], None).unwrap().to_i64().unwrap(), [-1]);
+        assert_eq!(
+            decode(10, &[0x3c00], None).unwrap().to_f64().unwrap(),
+            [1.0]
+        );
+        let wide = decode(2, &[256], None).unwrap_err();
+        assert_eq!(wide, "the value 256 in a tensor of u8");
+        assert!(decode(9, &[2], None).is_err());
+        assert_eq!(
+            decode(2, &[], Some(1)).unwrap_err(),
+            "data in an external file"
+        );
+        assert!(decode(8, &[], None).unwrap().data().is_none());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use sepconv::{DataSource, Loaded, data_specs};
 
 use crate::work::Failure;
 
-/// What layers are fitted to.
+/// The data that layers are fitted to.
 pub enum Calibration {
     /// A data set on disk.
     Path(PathBuf),
@@ -99,7 +99,7 @@ fn share(array: &Bound<'_, PyUntypedArray>) -> PyResult<SharedArray> {
         "float32" => Some(Dtype::F32),
         "float64" => Some(Dtype::F64),
         "float16" => Some(Dtype::F16),
-        "bfloat16" => Some(Dtype::Bf16),
+        "bfloat16" => Some(Dtype::BF16),
         "uint8" => Some(Dtype::U8),
         "int8" => Some(Dtype::I8),
         "uint16" => Some(Dtype::U16),
@@ -111,21 +111,22 @@ fn share(array: &Bound<'_, PyUntypedArray>) -> PyResult<SharedArray> {
         "bool" => Some(Dtype::Bool),
         _ => None,
     };
-    let known = known.filter(|known| known.size() == dtype.itemsize() && native);
-    let Some(known) = known.filter(|_| array.is_c_contiguous()) else {
-        return Err(PyTypeError::new_err(format!(
+    let known = known.filter(|known| known.size() == Some(dtype.itemsize()) && native);
+    let odd = || {
+        PyTypeError::new_err(format!(
             "calib: expected a contiguous array of numbers, found {}",
             kind.escape_debug()
-        )));
+        ))
     };
+    let known = known.filter(|_| array.is_c_contiguous()).ok_or_else(odd)?;
     let memory = Memory {
         _array: array.clone().unbind(),
         // SAFETY: `array` is an array object, alive as long as it is borrowed here.
         start: unsafe { (*array.as_array_ptr()).fields.data }
             .cast_const()
             .cast(),
-        length: array.len() * known.size(),
+        length: array.len() * dtype.itemsize(),
     };
     let shape = array.shape().to_vec();
-    SharedArray::new(known, shape, Bytes::from_owner(memory)).map_err(crate::refused)
+    SharedArray::new(known, shape, Bytes::from_owner(memory)).ok_or_else(odd)
 }

@@ -19,11 +19,12 @@ use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Detached;
 
 use crate::error::TargetError;
+use crate::input::{InputSpec, converted};
 use crate::library::{Places, SharedLibrary};
 use crate::model::{self, Folder, Source};
 use crate::panics::guarded;
+use crate::target::{LoadOptions, Prepared, Session, Target};
 use crate::text::one_line;
-use crate::{InputSpec, LoadOptions, Prepared, Session, Target, converted};
 
 const NAME: &str = "onnxruntime";
 
@@ -39,7 +40,7 @@ static LIBRARY: SharedLibrary<Library> = SharedLibrary::new(
     load,
 );
 
-/// What the library gives.
+/// The environment of the loaded library.
 struct Library {
     environment: Environment,
     version: String,

@@ -15,11 +15,12 @@ use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Detached;
 
 use crate::error::TargetError;
+use crate::input::{InputSpec, converted};
 use crate::library::{Places, SharedLibrary};
 use crate::model::{self, Folder, Source};
 use crate::panics::guarded;
+use crate::target::{LoadOptions, Prepared, Session, Target};
 use crate::text::one_line;
-use crate::{InputSpec, LoadOptions, Prepared, Session, Target, converted};
 
 const NAME: &str = "openvino";
 
@@ -35,7 +36,7 @@ static LIBRARY: SharedLibrary<Library> = SharedLibrary::new(
     load,
 );
 
-/// What the library gives. Settings are those of the core when it compiles a model, so that one
+/// The core of the loaded library. Settings are those of the core when it compiles a model, so that one
 /// model is compiled at a time.
 struct Library {
     core: Mutex<Core>,

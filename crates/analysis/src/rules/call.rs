@@ -14,6 +14,9 @@ pub(crate) enum Stop {
     Contradiction(String),
 }
 
+/// What a rule finds out about a node's outputs, by slot; missing ones are unknown.
+pub(crate) type Inferred = Result<Vec<Fact>, Stop>;
+
 impl From<ConvFault> for Stop {
     fn from(fault: ConvFault) -> Self {
         Self::Contradiction(fault.to_string())

@@ -24,12 +24,7 @@ mod unary;
 
 use sepconv_ir::Operator;
 
-use crate::fact::Fact;
-
-pub(crate) use call::{Call, Stop, contradiction};
-
-/// What a rule finds out about a node's outputs, by slot; missing ones are unknown.
-pub(crate) type Inferred = Result<Vec<Fact>, Stop>;
+pub(crate) use call::{Call, Inferred, Stop, contradiction};
 
 /// A shape rule.
 pub(crate) type Rule = fn(&Call<'_>) -> Inferred;

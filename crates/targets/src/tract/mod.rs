@@ -32,9 +32,10 @@ use tract_onnx::tract_core::internal::{TractResult, bail};
 use self::halves::{Halves, stand_in, wide};
 use self::pieces::Cut;
 use crate::error::TargetError;
+use crate::input::{InputSpec, converted};
 use crate::panics::guarded;
+use crate::target::{LoadOptions, Prepared, Session, Target};
 use crate::text::one_line;
-use crate::{InputSpec, LoadOptions, Prepared, Session, Target, converted};
 
 const NAME: &str = "tract";
 
