@@ -12,9 +12,8 @@ use crate::layer_sampler::{LayerSampler, Sampled, Unfit};
 
 use crate::checkpoints::{Checkpoint, Cuts, Segment};
 use crate::memory_limit::Need;
-use crate::sensitivity::Sensitivities;
 use crate::source::open;
-use crate::surveyed_model::Fitting;
+use crate::surveyed_model::{Fitting, Sensitivities};
 use crate::targets::Targets;
 use sepconv_model::{Error, Loaded, Samples, Stage, Untold};
 

@@ -14,8 +14,8 @@ use crate::collector::Collector;
 use crate::fits::{Scaled, as_they_were, calibrated, fits, held_out};
 use crate::layer_sampler::Unfit;
 use crate::memory_limit::Need;
-use crate::sensitivity::{Sensitivities, sensitivities};
-use crate::surveyed_model::{Fitting, SurveyedModel};
+use crate::sensitivity::sensitivities;
+use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
 /// Ranks of a family that are fitted, by the length of a patch up to which they are so many: a
 /// fit takes time as its cube. The errors of the ranks between follow from them.

@@ -3,7 +3,7 @@
 use sepconv_calibrate::SurveyedModel;
 use sepconv_eval::LatencyTarget;
 use sepconv_latency::{Bench, CostModel, Measured};
-use sepconv_model::{Error, Loaded, Progress};
+use sepconv_model::{Advice, Error, Loaded, Progress};
 use sepconv_passes::Families;
 
 use crate::cost::{Costs, Unit};
@@ -78,9 +78,8 @@ impl Costing<'_> {
 
     fn latency(&self) -> Result<LatencyTarget, Error> {
         self.latency.ok_or_else(|| {
-            Error::Setting(
-                "a latency budget needs a target (--target tract, onnxruntime or openvino)".into(),
-            )
+            let error = Error::Setting("a latency budget needs a target".into());
+            error.advising(Advice::GiveLatencyTarget)
         })
     }
 

@@ -5,11 +5,13 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::contents::{command as origin, file_name};
+use super::files::{json, write};
 use super::format::{bytes, exact, fixed, measured, si};
 use super::page::{Block, Page, Section};
+use super::report::SCHEMA;
 use super::rich::Rich;
 use super::table::{Cell, Table};
-use super::{SCHEMA, html, json, markdown, measures, spark, tables, write};
+use super::{html, markdown, measures, spark, tables};
 use sepconv::{Inspection, LayerInspection};
 use sepconv_eval::BenchRun;
 use sepconv_eval::Comparison;

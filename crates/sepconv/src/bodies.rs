@@ -13,15 +13,14 @@ use sepconv_ir::{Graph, IrError, ValueId};
 use sepconv_onnx::Body;
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
 use sepconv_passes::{
-    Choice, Families, Kept, LayerPlan, PassError, Plan, Planner, Selection, Survey, Surveyed,
-    apply, drop_unread, fold, layers,
+    Choice, Families, Kept, LayerPlan, Lowering, PassError, Plan, Planner, Selection, Survey,
+    Surveyed, apply, drop_unread, fold, layers,
 };
 
 use sepconv_model::{Error, Loaded};
 use sepconv_spec::LayerRecord;
 
 use crate::compressed::Compressed;
-use crate::job::Job;
 use crate::settings::{Budget, Settings};
 use crate::spectra::spectra;
 
@@ -203,12 +202,12 @@ impl Bodies {
     /// Rewrites the convolutions of bodies in a model that was rewritten otherwise, as planned.
     pub fn rewrite(
         &self,
-        job: &Job<'_>,
+        model: &Loaded,
         made: Compressed,
         planned: Vec<LayerPlan>,
+        lowering: Option<&'static dyn Lowering>,
     ) -> Result<Compressed, Error> {
         let (mut made, plan) = (made, Plan { layers: planned });
-        let model = &*job.model;
         let mut document = made.model.document.clone();
         let mut bodies = document.bodies().to_vec();
         let mut known: BTreeMap<String, LayerRecord> = BTreeMap::new();
@@ -241,7 +240,6 @@ impl Bodies {
             let folded = fold(&mut graph, &body.selection).map_err(pass)?;
             made.folded += folded.norms;
             let weights = |layer: &Surveyed, family: &str, rank| layer.chain(family, rank);
-            let lowering = job.settings.lowering;
             let applied = apply(&mut graph, &within.survey, &own, lowering, weights);
             for applied in applied.map_err(pass)? {
                 if let Some(record) = known.get_mut(&applied.layer) {

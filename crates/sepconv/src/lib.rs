@@ -40,6 +40,7 @@ mod replay;
 mod search;
 mod settings;
 mod spectra;
+mod step;
 mod sweep;
 mod tuning;
 mod validate;
@@ -67,8 +68,9 @@ pub use sepconv_factor as factor;
 pub use sepconv_ir as ir;
 pub use sepconv_latency as latency;
 pub use sepconv_model::{
-    DataSource, DataWarning, Error, Event, Loaded, MemoryError, Progress, Unshaped, data_specs,
-    load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz, synthetic_inputs,
+    Advice, DataSource, DataWarning, Error, Event, Loaded, MemoryError, Progress, Unshaped,
+    data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz,
+    synthetic_inputs,
 };
 pub use sepconv_onnx as onnx;
 pub use sepconv_passes as passes;

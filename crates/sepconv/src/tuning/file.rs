@@ -46,7 +46,7 @@ pub fn tune_file(
     let data = settings.source.data();
     let open = |path| {
         let model = Loaded::open(path, pins)?;
-        Ok::<_, Error>(model.shaped_by(data)?.unwrap_or(model))
+        Ok::<_, Error>(sepconv_model::shaped_by(&model, data)?.unwrap_or(model))
     };
     let (original, compressed) = (open(original)?, open(compressed)?);
     let evaluator = eval

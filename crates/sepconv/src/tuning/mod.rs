@@ -263,6 +263,6 @@ fn key(original: &Loaded, compressed: &Loaded, settings: &TuneSettings) -> Strin
         &settings.augment,
         train,
     );
-    hash.update(format!("{} {rest:?}", crate::VERSION));
+    hash.update(format!("{} {rest:?}", env!("CARGO_PKG_VERSION")));
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
