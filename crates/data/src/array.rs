@@ -161,7 +161,7 @@ impl Array {
         self.bytes.len() / self.dtype.size()
     }
 
-    /// Whether some axis has length 0.
+    /// True where some axis has length 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

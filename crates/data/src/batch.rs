@@ -17,7 +17,7 @@ pub struct Batch {
     pub targets: Vec<Array>,
     /// The position of the first sample in the data set's selection.
     pub start: usize,
-    /// How many rows are samples; the rows after them are padding.
+    /// Number of rows that are samples; the rows after them are padding.
     pub valid: usize,
 }
 

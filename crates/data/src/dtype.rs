@@ -65,13 +65,13 @@ impl Dtype {
         }
     }
 
-    /// Whether this is a floating-point type.
+    /// True for floating-point types.
     #[must_use]
     pub fn is_float(self) -> bool {
         matches!(self, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::Bf16)
     }
 
-    /// Whether this is an integer type (bool is none).
+    /// True for integer types (bool is none).
     #[must_use]
     pub fn is_int(self) -> bool {
         !self.is_float() && self != Dtype::Bool

@@ -16,7 +16,7 @@ const MAX_HEADER: usize = 1 << 16;
 /// The most axes of an array (NumPy's own limit is 64).
 const MAX_RANK: usize = 32;
 
-/// What a `.npy` header says.
+/// Content of a `.npy` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub dtype: Dtype,

@@ -204,7 +204,7 @@ impl Nodes {
         }
     }
 
-    /// What follows the convolution.
+    /// Adds the activation that follows the convolution.
     fn activate(&mut self, g: &Geometry) {
         if let Some(activation) = g.activation {
             self.add("activation", activation.op_type(), Vec::new(), Vec::new());

@@ -26,7 +26,7 @@ pub enum LatencyError {
     Form {
         /// The block.
         block: String,
-        /// What does not apply.
+        /// The part that does not apply.
         reason: String,
     },
     /// The family has no such rank for the kernel.
@@ -53,7 +53,7 @@ pub enum LatencyError {
     Cache {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
 }

@@ -35,7 +35,7 @@ pub struct InputSpec {
 }
 
 impl InputSpec {
-    /// Whether `tensor` is what the session was loaded for.
+    /// Checks that `tensor` has the type and shape that the session was loaded for.
     ///
     /// # Errors
     /// A phrase that names the input, what was found and what was expected.
@@ -73,7 +73,7 @@ fn converted<T, All: FromIterator<T>>(
         .collect()
 }
 
-/// How a model is loaded.
+/// Options that a model is loaded with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Threads that one run computes with. `None` is the target's choice for work on many
@@ -89,7 +89,7 @@ pub trait Target: Send + Sync {
     /// Version of the runtime; empty where it is not available.
     fn version(&self) -> String;
 
-    /// Whether the runtime can be used here.
+    /// Checks that the runtime can be used here.
     ///
     /// # Errors
     /// [`TargetError::Unavailable`] says what is missing.
@@ -103,7 +103,7 @@ pub trait Target: Send + Sync {
         1
     }
 
-    /// Whether small convolutions may run faster where another operator pads their input: forms
+    /// True where small convolutions may run faster if another operator pads their input: forms
     /// written so are then timed too.
     fn pads_slowly(&self) -> bool {
         false

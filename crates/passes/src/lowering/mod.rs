@@ -1,7 +1,7 @@
 //! How a chain of convolutions is written into the graph.
 //!
 //! A rank-`K` chain is `K` depthwise-separable convolutions summed. Runtimes differ in which
-//! form of it they run fast (docs/architecture.md has the figures), so each form is a
+//! form of it they run fast (docs/latency.md has figures), so each form is a
 //! [`Lowering`] in its own file, and all of them compute the same sum.
 
 mod branches;
