@@ -1,7 +1,8 @@
 //! The candidates of one layer, fitted.
 
 use sepconv_factor::{
-    Behind, Calibration, Chain, FactorError, Fit, FitOptions, Kernel, SplitStatistics,
+    Calibration, Chain, FactorError, Fit, FitOptions, Kernel, Observed, PostActivation,
+    SplitStatistics,
 };
 use sepconv_passes::{Candidate, Families, Site};
 
@@ -92,10 +93,13 @@ pub(crate) fn best_fit(
         families: fitting.families,
         settings: fitting.calibration,
     };
-    let behind = seen.behind.as_ref().map(|(activation, positions)| Behind {
-        activation: *activation,
-        positions,
-    });
+    let behind = seen
+        .behind
+        .as_ref()
+        .map(|(activation, positions)| PostActivation {
+            activation: *activation,
+            positions,
+        });
     let contenders = layer.contenders(candidates, behind.as_ref())?;
     let mut best = match &behind {
         Some(behind) => layer.improved(contenders, behind)?,
@@ -128,7 +132,7 @@ impl Layer<'_> {
     fn contenders<'c>(
         &self,
         candidates: &'c [Candidate],
-        behind: Option<&Behind<'_>>,
+        behind: Option<&PostActivation<'_>>,
     ) -> Result<Vec<Contender<'c>>, FactorError> {
         let most = if behind.is_some() { CONTENDERS } else { 1 };
         let mut contenders: Vec<Contender<'c>> = Vec::new();
@@ -165,7 +169,7 @@ impl Layer<'_> {
     fn improved(
         &self,
         contenders: Vec<Contender<'_>>,
-        behind: &Behind<'_>,
+        behind: &PostActivation<'_>,
     ) -> Result<Option<(Candidate, Fit)>, FactorError> {
         let kernel = kernel(self.model, self.site, self.seen.factors)?;
         let (options, refit) = (self.settings.fit, self.settings.refit);
@@ -175,8 +179,11 @@ impl Layer<'_> {
                 continue;
             };
             let statistics = self.seen.statistics;
-            let fit =
-                behind.improve(&kernel, statistics, family, &contender.fit, options, refit)?;
+            let observed = Observed {
+                kernel: &kernel,
+                statistics,
+            };
+            let fit = behind.improve(observed, family, &contender.fit, options, refit)?;
             let error = fit.error_activated.unwrap_or(contender.error);
             if best.as_ref().is_none_or(|best| error < best.error) {
                 best = Some(Contender {

@@ -18,7 +18,7 @@ use sepconv_ir::{NodeId, Tensor, ValueId};
 use sepconv_model::{Error, Loaded, Samples, Stage, still_wanted};
 use sepconv_passes::Site;
 use sepconv_spec::{CalibrationSettings, Source};
-use sepconv_tune::{Compute, Draw, Nature, Network, Values};
+use sepconv_tune::{Compute, Draw, Nature, Network, TypedGraph, Values};
 
 use crate::cache::StatisticsCache;
 use crate::endpoints::Endpoints;
@@ -96,7 +96,11 @@ fn measured(
         dtype.is_none_or(|t| t.is_float())
     };
     let outputs: Vec<ValueId> = graph.outputs().filter(float).collect();
-    let compiled = (graph, &model.shapes, model.document.model.opset());
+    let compiled = TypedGraph {
+        graph,
+        shapes: &model.shapes,
+        opset: model.document.model.opset(),
+    };
     // What has no gradient here is fitted without.
     let Ok(network) = Network::fixed(Compute::Cpu, compiled, &outputs) else {
         return Ok(none());

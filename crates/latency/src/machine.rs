@@ -1,4 +1,4 @@
-//! The machine, on which latencies depend beside the model.
+//! The machine, which latencies depend on beside the model.
 
 use std::num::NonZeroUsize;
 

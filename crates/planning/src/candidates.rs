@@ -1,7 +1,8 @@
 //! The candidates that plans choose from.
 
 use sepconv_calibrate::{SurveyedModel, spread};
-use sepconv_passes::{Candidate, Surveyed};
+use sepconv_factor::RankUnit;
+use sepconv_passes::{Candidate, Survey, Surveyed};
 
 use crate::near::AT_FIRST;
 
@@ -18,11 +19,13 @@ const WIDE: usize = 2304;
 ///
 /// `step`: channel counts that the target computes at full speed are multiples of it.
 pub fn thin(prepared: &mut SurveyedModel, step: usize) {
-    for layer in &mut prepared.survey.layers {
+    let Survey { layers, families } = &mut prepared.survey;
+    for layer in layers {
         let Ok((site, candidates)) = &mut layer.site else {
             continue;
         };
-        let counts_channels = |c: &Candidate| !matches!(c.family.as_str(), "dw-pw" | "pw-dw");
+        let counts_channels =
+            |c: &Candidate| families.rank_unit(&c.family) != Some(RankUnit::Terms);
         let wide = site.kernel.out_channels.min(site.kernel.in_channels) > step;
         candidates.retain(|c| c.saves() && c.params < site.kernel.len() as u64 * 2);
         candidates.retain(|c| !wide || !counts_channels(c) || c.rank % step == 0);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sepconv_calibrate::SurveyedModel;
+use sepconv_factor::random::Mmix;
 use sepconv_model::Error;
 use sepconv_passes::{Candidate, Plan};
 
@@ -75,13 +76,8 @@ impl Planning {
     /// A plan that takes an arbitrary candidate of about half of the layers, with its
     /// predicted loss: to compare with what it does.
     pub fn arbitrary(&self, seed: u64) -> Solution {
-        let mut state = seed;
-        let mut draw = |n: usize| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 33) as usize) % n.max(1)
-        };
+        let mut generator = Mmix::new(seed);
+        let mut draw = |n: usize| generator.below(n);
         let mut loss = 0.0;
         let mut chosen = Vec::new();
         for (candidates, losses) in self.candidates.iter().zip(&self.losses) {

@@ -210,7 +210,7 @@ impl Planning {
             let open: Vec<_> = all.filter(|(i, _)| open(layer, *i)).collect();
             let item = |(i, cost): &(Option<usize>, f64)| Item {
                 cost: *cost,
-                damage: i.map_or(0.0, |i| self.losses[layer][i])
+                loss: i.map_or(0.0, |i| self.losses[layer][i])
                     + multiplier * self.time_of(layer, *i),
             };
             groups.push(open.iter().map(item).collect());

@@ -8,6 +8,7 @@ mod networks;
 use std::collections::HashSet;
 
 use sepconv_analysis::constants::Sight;
+use sepconv_factor::InputMap;
 use sepconv_ir::{DType, NodeId, Tensor};
 use sepconv_passes::Site;
 use sepconv_targets::{InputSpec, Target, reference};
@@ -212,7 +213,11 @@ fn by_patches(model: &Loaded, node: NodeId, x: &Tensor) -> Vec<f32> {
         let rows: Vec<&[f64]> = rows.collect();
         for (group, rows) in rows.chunks_exact(shape.group_out()).enumerate() {
             let mut patches = Vec::new();
-            let gathered = geometry.gather(shape, group, x, input, &all, &mut patches);
+            let map = InputMap {
+                values: x,
+                extents: input,
+            };
+            let gathered = geometry.gather(shape, group, map, &all, &mut patches);
             gathered.unwrap();
             for row in rows {
                 y.extend(patches.chunks_exact(row.len()).map(|patch| {

@@ -7,7 +7,8 @@ use sepconv_ir::{Tensor, ValueId};
 use sepconv_passes::PassError;
 use sepconv_targets::{Session, Target};
 use sepconv_tune::{
-    Epoch, Examples, Goal, Loss, Network, TrainSettings, Trained, TuneError, held_out, train,
+    Epoch, Examples, Goal, Loss, Network, TrainSettings, Trained, TuneError, TypedGraph, held_out,
+    train,
 };
 
 use super::blocks::{Block, biases};
@@ -97,7 +98,11 @@ impl<'a> Work<'a> {
         let wanted: Vec<ValueId> = pairs.iter().map(|p| p.0).collect();
         let targets: Vec<ValueId> = pairs.iter().map(|p| p.1).collect();
         let opset = model.document.model.opset();
-        let compiled = (model.graph(), &model.shapes, opset);
+        let compiled = TypedGraph {
+            graph: model.graph(),
+            shapes: &model.shapes,
+            opset,
+        };
         let compute = self.settings.train.compute;
         let network = Network::new(compute, compiled, given, &wanted, movable);
         let network = network.map_err(|e| failed(model, e))?;

@@ -25,10 +25,10 @@ const FEATURES: usize = 64;
 
 /// Positions of one group.
 #[derive(Debug, Clone)]
-pub(crate) struct Rows {
+pub(crate) struct PatchMatrix {
     n: usize,
     d: usize,
-    /// What centred values are multiplied by.
+    /// Factor of centred values.
     scale: f64,
     values: Values,
 }
@@ -44,7 +44,7 @@ enum Values {
     Made(Arc<Vec<f64>>),
 }
 
-impl Rows {
+impl PatchMatrix {
     /// Of sampled patches, several parts `[n of the part, d]`, and their mean `[d]`.
     pub fn seen(parts: &[Arc<Vec<f32>>], mean: &[f64]) -> Self {
         let d = mean.len();
@@ -125,7 +125,8 @@ impl Rows {
         rows: std::ops::Range<usize>,
         features: std::ops::Range<usize>,
         outer: usize,
-        (out, row_of): (&mut Vec<f64>, &mut Vec<f64>),
+        out: &mut Vec<f64>,
+        row_of: &mut Vec<f64>,
     ) {
         let wide = rows.len() * outer;
         out.resize(features.len() * wide, 0.0);
@@ -252,7 +253,7 @@ impl Rows {
                     let rows = out.len() / (f * outer);
                     let wide = rows * outer;
                     let begin = block * height;
-                    self.arranged(begin..begin + rows, 0..inner, outer, (x, row_of));
+                    self.arranged(begin..begin + rows, 0..inner, outer, x, row_of);
                     made.resize(f * wide, 0.0);
                     dense::panel(made, false, stage, dense::view(x, inner, wide));
                     for (index, out) in out.chunks_exact_mut(f * outer).enumerate() {
@@ -287,7 +288,7 @@ impl Rows {
                             turned[r * wide + index * outer..][..outer].copy_from_slice(values);
                         }
                     }
-                    self.arranged(rows, features.clone(), outer, (x, row_of));
+                    self.arranged(rows, features.clone(), outer, x, row_of);
                     let x = dense::view(x, features.len(), wide);
                     let turned = dense::view(turned, f, wide).transpose();
                     dense::panel(&mut panel, begin > 0, x, turned);
@@ -383,7 +384,7 @@ impl Rows {
                 panel.resize(own * rest, 0.0);
                 for rows in self.blocks(height) {
                     let wide = rows.len() * outer;
-                    self.arranged(rows, begin..inner, outer, (x, row_of));
+                    self.arranged(rows, begin..inner, outer, x, row_of);
                     let x = dense::view(x, rest, wide);
                     dense::panel(panel, true, x.subrows(0, own), x.transpose());
                 }

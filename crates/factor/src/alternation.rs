@@ -1,34 +1,20 @@
-//! Alternation over the groups of a convolution, and what [`Fitter::fit`] promises.
+//! Alternation over the groups of a convolution, and the promises of [`Fitter::fit`].
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock};
 
 use rayon::prelude::*;
 
-use super::balance::{balance, widened};
-use super::{Calibration, Fit, Fitter, best_bias, held_out_error, made_once};
-use crate::chain::{Chain, Stage, StageShape};
+use crate::chain::Chain;
 use crate::error::FactorError;
-use crate::family::{Decomposition, Factored, check_rank};
+use crate::factored::Factored;
+use crate::family::{Decomposition, check_rank};
+use crate::fit::{
+    Calibration, ChannelLayout, Fit, Fitter, GroupSolver, Weights, balance, best_bias,
+    held_out_error, widened,
+};
 use crate::kernel::Kernel;
-
-/// The weights of all stages of one group, each in ONNX's order. Of the whole convolution they
-/// are one group after another.
-pub(crate) type Weights = Vec<Vec<f64>>;
-
-/// A family's solver for one group.
-pub(crate) trait GroupSolver: Send + Sync {
-    /// The closed-form start.
-    fn start(&self, rank: usize) -> Result<Weights, FactorError>;
-
-    /// Whether the start is the optimum, so that there is nothing to alternate.
-    fn is_closed(&self) -> bool {
-        false
-    }
-
-    /// One round: does not raise the regularised error.
-    fn improve(&self, rank: usize, weights: &mut Weights) -> Result<(), FactorError>;
-}
+use crate::once::made_once;
 
 /// A [`Fitter`] that alternates.
 pub(crate) struct Alternation<'a> {
@@ -50,7 +36,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// What ends the alternation and decides between chains.
+    /// The error that ends the alternation and decides between chains.
     fn error(&self) -> f64 {
         self.error_held_out.unwrap_or(self.error_fit)
     }
@@ -93,7 +79,7 @@ impl<'a> Alternation<'a> {
             .stages(self.calibration.kernel().shape(), rank)?;
         let mut weights = weights.clone();
         balance(&shapes, &mut weights);
-        Ok(assembled(self.family.name(), rank, shapes, &weights))
+        Ok(Chain::of_weights(self.family.name(), rank, shapes, weights))
     }
 
     fn scored(&self, chain: Chain, rounds: usize) -> Result<Candidate, FactorError> {
@@ -196,7 +182,7 @@ impl<'a> Alternation<'a> {
             && !candidates.iter().all(keeps)
             && let Some(floor) = floors.iter().find(|c| keeps(c))
         {
-            candidates.push(self.alternate(rank, in_f64(&floor.chain))?);
+            candidates.push(self.alternate(rank, floor.chain.weights())?);
         }
         candidates.extend(floors);
         let best = candidates
@@ -224,42 +210,24 @@ impl<'a> Alternation<'a> {
     fn at_rank(&self, rank: usize, lower: &Chain) -> Result<Candidate, FactorError> {
         let shape = self.calibration.kernel().shape();
         let shapes = self.family.stages(shape, rank)?;
-        let (from, to) = (
-            self.family.widths(shape, lower.rank),
-            self.family.widths(shape, rank),
-        );
-        let weights = widened(&in_f64(lower), (&lower.shapes(), &shapes), &from, &to);
-        self.scored(assembled(self.family.name(), rank, shapes, &weights), 0)
+        let from = ChannelLayout {
+            stages: &lower.shapes(),
+            widths: &self.family.widths(shape, lower.rank),
+        };
+        let to = ChannelLayout {
+            stages: &shapes,
+            widths: &self.family.widths(shape, rank),
+        };
+        let weights = widened(&lower.weights(), &from, &to);
+        self.scored(
+            Chain::of_weights(self.family.name(), rank, shapes, weights),
+            0,
+        )
     }
 
     fn remembered(&self, rank: usize) -> Option<Fit> {
         self.done.lock().ok()?.get(&rank).cloned()
     }
-}
-
-/// The chain of `weights` `[stage]`.
-pub(crate) fn assembled(
-    family: &'static str,
-    rank: usize,
-    shapes: Vec<StageShape>,
-    weights: &[Vec<f64>],
-) -> Chain {
-    let stages = shapes.into_iter().zip(weights);
-    let stages = stages.map(|(shape, weight)| Stage {
-        shape,
-        weight: weight.clone(),
-    });
-    Chain {
-        family,
-        rank,
-        stages: stages.collect(),
-        bias: None,
-    }
-}
-
-/// The weights of a chain.
-fn in_f64(chain: &Chain) -> Weights {
-    chain.stages.iter().map(|s| s.weight.clone()).collect()
 }
 
 impl Fitter for Alternation<'_> {
@@ -290,7 +258,7 @@ impl Fitter for Alternation<'_> {
         let weights = if self.rounds == 0 {
             self.each_group(|solver, _| solver.start(chain.rank))?
         } else {
-            in_f64(chain)
+            chain.weights()
         };
         self.fit_of(self.alternate(chain.rank, weights)?)
     }

@@ -1,27 +1,29 @@
-//! Convolutions of a model as kernels, and why some of them stay.
+//! Convolutions of a model as kernels, and the reasons why some of them stay.
 
 use sepconv_factor::{Kernel, KernelShape, StageShape, chain_macs, kernel_macs};
-use sepconv_passes::Kept;
+use sepconv_passes::{Kept, Layer};
 use tract_core::internal::{AxisOp, DatumType, Tensor, TractResult, TypedModel, TypedNode};
 use tract_core::ops::cnn::Conv;
 
 /// A convolution that can be replaced.
-pub(crate) struct Site {
+pub(crate) struct ConvLayer {
+    /// Name of its node.
+    pub name: String,
     /// Its weights, `[Co, Ci/groups, k...]` whatever the format in the model.
     pub kernel: Kernel,
-    /// Whether any stride is above 1.
-    pub strided: bool,
+    /// True where any stride is above 1.
+    strided: bool,
     /// Extents of the input along the spatial axes; of one output position where they are
     /// unknown.
     input: Vec<usize>,
     output: Vec<usize>,
 }
 
-impl Site {
+impl ConvLayer {
     /// Reads the convolution on `node`.
     ///
     /// # Errors
-    /// Why it stays.
+    /// The reason why it stays.
     pub fn read(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Result<Self, Kept> {
         let malformed = |e: tract_core::prelude::TractError| Kept::Malformed(format!("{e:#}"));
         if conv.q_params.is_some() {
@@ -55,16 +57,34 @@ impl Site {
             (strides, one)
         });
         Ok(Self {
+            name: node.name.clone(),
             kernel,
             strided: spec.strides().iter().any(|s| *s > 1),
             input,
             output,
         })
     }
+}
 
-    /// MACs of the convolution and of a chain in its place, for one sample; for one output
-    /// position where the extents are unknown.
-    pub fn macs(&self, stages: &[StageShape]) -> (u64, u64) {
+impl Layer for ConvLayer {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn shape(&self) -> &KernelShape {
+        self.kernel.shape()
+    }
+
+    fn weights(&self) -> Result<Kernel, Kept> {
+        Ok(self.kernel.clone())
+    }
+
+    fn is_strided(&self) -> bool {
+        self.strided
+    }
+
+    /// For one sample; for one output position where the extents are unknown.
+    fn macs(&self, stages: &[StageShape]) -> (u64, u64) {
         (
             kernel_macs(self.kernel.shape(), &self.output),
             chain_macs(stages, &self.input, &self.output),

@@ -19,13 +19,13 @@ const BLOCK: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Positions {
     pub(super) shape: KernelShape,
-    pub(super) fit: Rows,
-    pub(super) held_out: Rows,
+    pub(super) fit: PositionSet,
+    pub(super) held_out: PositionSet,
 }
 
 /// Some positions.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rows {
+pub(super) struct PositionSet {
     /// Patches of each group `[n, d]`.
     patches: Vec<Vec<f32>>,
     /// `y`, `[n, Co]`.
@@ -37,9 +37,9 @@ pub(super) struct Rows {
 impl Positions {
     /// None yet, of a convolution of that shape.
     pub fn new(shape: &KernelShape) -> Self {
-        let rows = || Rows {
+        let rows = || PositionSet {
             patches: vec![Vec::new(); shape.groups],
-            ..Rows::default()
+            ..PositionSet::default()
         };
         Self {
             fit: rows(),
@@ -91,18 +91,18 @@ impl Positions {
         (self.fit.outputs.len() + self.held_out.outputs.len()) / self.shape.out_channels
     }
 
-    /// Whether there is none.
+    /// True where there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-impl Rows {
+impl PositionSet {
     pub fn is_empty(&self) -> bool {
         self.outputs.is_empty()
     }
 
-    /// What a chain with its bias answers, `[n, Co]`.
+    /// The outputs of a chain with its bias, `[n, Co]`.
     fn answers(&self, chain: &Chain) -> Result<Vec<f32>, FactorError> {
         let kernel: Kernel = chain.compose()?;
         let shape = kernel.shape();
@@ -140,7 +140,7 @@ impl Rows {
         let mut now = self.answers(chain)?;
         for (i, (now, wanted)) in now.iter_mut().zip(&self.outputs).enumerate() {
             let wanted = wanted + self.other(i);
-            *now = activation.aim(wanted, *now + self.other(i)) - wanted;
+            *now = activation.majorise(wanted, *now + self.other(i)) - wanted;
         }
         Ok(now)
     }
@@ -161,7 +161,7 @@ impl Rows {
 
 /// The statistics of positions whose targets move: `moves` are those of `rows`, a sample of the
 /// positions.
-pub(super) fn retarget(statistics: &mut Statistics, rows: &[&Rows], moves: &[Vec<f32>]) {
+pub(super) fn retarget(statistics: &mut Statistics, rows: &[&PositionSet], moves: &[Vec<f32>]) {
     let shape = statistics.shape.clone();
     let (co, m) = (shape.out_channels, shape.group_out());
     let d = shape.group_in() * shape.taps();

@@ -1,21 +1,25 @@
-//! Fits to what a convolution's activation lets through.
+//! Fits to the post-activation objective.
 //!
-//! Behind a `Relu`, all outputs below zero are alike, so a fit that spends its few weights on
+//! PostActivation a `Relu`, all outputs below zero are alike, so a fit that spends its few weights on
 //! them wastes them. Minimised is `|f(y + s) - f(y^ + s)|^2`, with `f` the activation and `s`
-//! what is added before it (a shortcut), by majorize-minimise: every step aims the outputs at
-//! [`Activation::aim`], which leaves the covariance of the patches as it is and moves their
+//! what is added before it (a shortcut), by majorise-minimise: every step takes
+//! [`Activation::majorise`] for the targets, which leaves the covariance of the patches as it is and moves their
 //! covariance with the outputs alone, and alternates least squares once more from where it is.
-//! The nonlinear case of Zhang et al. 2015 (arXiv 1505.06798), section 3.2, with an aim in
-//! closed form in place of their penalty and for all families, not only a low-rank one.
+//! The nonlinear case of Zhang et al. 2015 (arXiv 1505.06798), section 3.2, with a majoriser
+//! in closed form in place of their penalty and for all families, not only a low-rank one.
 
-use super::positions::{Positions, Rows};
-use super::{Calibration, Fit, FitOptions, best_bias, held_out_error};
+mod positions;
+
+pub use positions::Positions;
+
 use crate::activation::Activation;
 use crate::chain::Chain;
 use crate::error::FactorError;
 use crate::family::Decomposition;
+use crate::fit::{Calibration, Fit, FitOptions, best_bias, held_out_error};
 use crate::kernel::Kernel;
 use crate::statistics::{SplitStatistics, Statistics};
+use positions::{PositionSet, retarget};
 
 /// Rounds of alternating least squares of a step.
 const ROUNDS: usize = 2;
@@ -24,16 +28,26 @@ const LAST: usize = 2;
 /// The steps end where one lowers the error by less than this share.
 const TOLERANCE: f64 = 4e-3;
 
-/// What stands behind a convolution, and what was seen there.
+/// The objective behind the activation of a convolution: the squared error of what it lets through,
+/// at positions that were seen.
 #[derive(Debug, Clone, Copy)]
-pub struct Behind<'a> {
+pub struct PostActivation<'a> {
     /// The activation.
     pub activation: Activation,
     /// Positions that were seen.
     pub positions: &'a Positions,
 }
 
-impl Behind<'_> {
+/// A convolution and the statistics of its patches and outputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// Its weight.
+    pub kernel: &'a Kernel,
+    /// The statistics, of a kernel of the same shape.
+    pub statistics: &'a SplitStatistics,
+}
+
+impl PostActivation<'_> {
     /// Relative squared error of a chain with its bias behind the activation,
     /// `|f(y + s) - f(y^ + s)|^2 / |f(y + s)|^2`, on the positions held out where there are any,
     /// else on those fitted to.
@@ -41,10 +55,10 @@ impl Behind<'_> {
     /// # Errors
     /// [`FactorError::Chain`], [`FactorError::NonFinite`] from [`Chain::compose`].
     pub fn error(&self, chain: &Chain) -> Result<f64, FactorError> {
-        self.judged().error(chain, self.activation)
+        self.deciding().error(chain, self.activation)
     }
 
-    fn judged(&self) -> &Rows {
+    fn deciding(&self) -> &PositionSet {
         match self.positions.held_out.is_empty() {
             true => &self.positions.fit,
             false => &self.positions.held_out,
@@ -57,16 +71,16 @@ impl Behind<'_> {
     /// chain is nearer than the fit, they begin there.
     ///
     /// # Errors
-    /// As of [`super::Fitter::fit`]; [`FactorError::Statistics`] where shapes differ.
+    /// As of [`crate::Fitter::fit`]; [`FactorError::Statistics`] where shapes differ.
     pub fn improve(
         &self,
-        kernel: &Kernel,
-        statistics: &SplitStatistics,
+        observed: Observed<'_>,
         family: &dyn Decomposition,
         fit: &Fit,
         options: FitOptions,
         whole: bool,
     ) -> Result<Fit, FactorError> {
+        let Observed { kernel, statistics } = observed;
         let shape = kernel.shape();
         if *shape != self.positions.shape || *shape != statistics.fit.shape {
             return Err(FactorError::Statistics("of a kernel of another shape"));
@@ -83,7 +97,7 @@ impl Behind<'_> {
         };
         let fitted = part(statistics.fit.clone());
         let calibration = Calibration::new(kernel, &fitted, options)?;
-        let mut best = self.start(kernel, statistics, family, fit)?;
+        let mut best = self.start(observed, family, fit)?;
         let mut error = self.error(&best)?;
         let mut now = best.clone();
         for _ in 0..options.steps {
@@ -118,8 +132,7 @@ impl Behind<'_> {
     /// The fit, or the data-free chain where that is nearer on the positions fitted to.
     fn start(
         &self,
-        kernel: &Kernel,
-        statistics: &SplitStatistics,
+        Observed { kernel, statistics }: Observed<'_>,
         family: &dyn Decomposition,
         fit: &Fit,
     ) -> Result<Chain, FactorError> {
@@ -132,19 +145,19 @@ impl Behind<'_> {
         Ok(fit.chain.clone())
     }
 
-    /// One step of majorize-minimise on `rows`, whose statistics are those of `calibration`.
+    /// One step of majorise-minimise on `rows`, whose statistics are those of `calibration`.
     fn step(
         &self,
         chain: &Chain,
         calibration: &Calibration<'_>,
         family: &dyn Decomposition,
-        rows: &[&Rows],
+        rows: &[&PositionSet],
     ) -> Result<Chain, FactorError> {
-        let mut aimed = calibration.statistics().clone();
+        let mut retargeted = calibration.statistics().clone();
         let moves = rows.iter().map(|r| r.moves(chain, self.activation));
         let moves = moves.collect::<Result<Vec<_>, _>>()?;
-        super::positions::retarget(&mut aimed.fit, rows, &moves);
-        let calibration = calibration.aimed(&aimed);
+        retarget(&mut retargeted.fit, rows, &moves);
+        let calibration = calibration.retargeted(&retargeted);
         Ok(family.fitter(&calibration)?.resume(chain)?.chain)
     }
 }
