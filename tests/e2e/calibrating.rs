@@ -62,7 +62,10 @@ fn data_save_what_weights_alone_lose_and_the_bytes_are_reproducible() {
 fn a_mac_budget_is_allocated_by_output_error() {
     let scratch = Scratch::new();
     let out = scratch.path("out.onnx");
-    let report = compress(&out, &["--target-macs", "0.4"], "2");
+    let families = ["--families", "dw-pw,pw-dw,tucker"];
+    let few = ["--max-samples", "48", "--positions", "4000"];
+    let options = [&["--target-macs", "0.4"][..], &families, &few].concat();
+    let report = compress(&out, &options, "2");
     let macs = |of: &str| report[of]["macs"].as_f64().unwrap();
     assert!(macs("compressed") <= 0.4 * macs("original"));
     assert!(accuracy(&report) > 95.0, "{report:#}");

@@ -274,6 +274,7 @@ fn compress_measures_on_unlabelled_data_against_the_original() {
         &model,
         "--rank",
         "4",
+        "--data-free=weights",
         "--skip",
         "stem/conv1",
         "--eval",

@@ -120,14 +120,18 @@ fn time_on_onnx_runtime_is_measured_and_chooses_the_form() {
 #[test]
 fn a_sweep_has_the_plans_and_the_paper_beside_them() {
     let scratch = Scratch::new();
-    let models = scratch.path("models");
+    let [models, eval] = ["models", "eval.npz"].map(|name| scratch.path(name));
+    ask(json!({"do": "first", "data": digits_eval(), "out": eval, "count": 200}));
+    // Every point of the curve is fitted and evaluated: two stages and few pictures.
     let options = [
         "--fractions",
-        "0.5,0.3",
+        "0.8,0.7",
+        "--layers",
+        "stage[23]/*",
         "--models",
         &models,
         "--eval",
-        &digits_eval(),
+        &eval,
     ];
     let report = on_digits("sweep", &options, &scratch);
     let points = report.get("curve").unwrap_or(&report).as_array().unwrap();
@@ -149,7 +153,7 @@ fn a_sweep_has_the_plans_and_the_paper_beside_them() {
     for series in ["uniform", "paper-dw-pw", "paper-pw-dw", "paper-energy"] {
         assert!(!of(series).is_empty(), "{series}");
     }
-    for name in ["0.5.onnx", "0.3.onnx"] {
+    for name in ["0.8.onnx", "0.7.onnx"] {
         let path = format!("{models}/{name}");
         let seen = sepconv(&["inspect", &path, "--json"]).json();
         assert!(seen["macs"].as_u64().is_some(), "{seen:#}");
