@@ -12,6 +12,7 @@ questions share one import of onnxruntime:
     {"do": "reference", "model": PATH, "reference": PATH, "inputs": NPZ} -> the same, by ONNX's reference implementation
     {"do": "outputs", "model": PATH, "inputs": NPZ, "outputs": NPZ} -> the same, for outputs computed elsewhere
     {"do": "accuracy", "model": PATH, "data": NPZ, "scale": 0.1, "mean": [0], "std": [1]} -> {"correct": 1, "in_five": 2, "n": 2}
+    {"do": "first", "data": NPZ, "out": NPZ, "count": 60}           -> {}
     {"do": "unlabelled", "data": NPZ, "out": NPZ, "count": 60}      -> {}
     {"do": "relation", "original": PATH, "model": PATH, "data": NPZ, "scale": 0.1} -> {"same": 1, "kl": 0.1, "error": 0, "n": 2}
     {"do": "restorer", "model": PATH, "other": PATH, "data": NPZ}   -> {"psnr": [20, 0.1], "ssim": [0.9, 0.01], "snr": 40}
@@ -256,6 +257,11 @@ def accuracy(model, data, scale, mean, std):
     return {"correct": correct, "in_five": in_five, "n": len(images)}
 
 
+def first(data, out, count):
+    np.savez(out, **{name: array[:count] for name, array in np.load(data).items()})
+    return {}
+
+
 def unlabelled(data, out, count=None):
     np.savez(out, images=np.load(data)["images"][:count])
     return {}
@@ -362,7 +368,7 @@ def npz(out, arrays):
     return {}
 
 
-REQUESTS = (interface, functions, inputs, agree, outputs, accuracy, unlabelled, relation, restorer, uneven, convolutions, room, peak, external)
+REQUESTS = (interface, functions, inputs, agree, outputs, accuracy, first, unlabelled, relation, restorer, uneven, convolutions, room, peak, external)
 REQUESTS += (npz, build, cases, reference, channels)
 
 

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::{Scratch, ask};
+use crate::support::{Scratch, ask, skipped};
 
 /// Disk that may be needed where the file system has no holes.
 const ROOM: u64 = 8_000_000_000;
@@ -16,8 +16,7 @@ fn external_data_above_two_gigabytes() {
     let folder = scratch.path("");
     let free = ask(json!({"do": "room", "folder": folder}))["free"].as_u64();
     if free.unwrap() < ROOM {
-        eprintln!("skipped: {folder} has less than 8 GB free");
-        return;
+        return skipped("less than 8 GB of disk are free");
     }
     std::fs::create_dir(scratch.path("away")).unwrap();
     let [model, data] = ["model.onnx", "weights.bin"].map(|n| scratch.path(n));

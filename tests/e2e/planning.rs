@@ -71,7 +71,9 @@ fn without_a_budget_data_keep_the_model_within_a_point_of_itself() {
     let scratch = Scratch::new();
     let out = scratch.path("out.onnx");
     let eval = digits_eval();
-    let report = on_digits("compress", &["-o", &out, "--eval", &eval], &scratch);
+    let family = ["--families", "dw-pw"];
+    let options = [&family[..], &["-o", &out, "--eval", &eval]].concat();
+    let report = on_digits("compress", &options, &scratch);
     let macs = |of| figure(&report, of, "macs");
     assert!(macs("compressed") < 0.6 * macs("original"), "{report:#}");
     let top1 = |of: &str| {
@@ -82,7 +84,8 @@ fn without_a_budget_data_keep_the_model_within_a_point_of_itself() {
     assert!(top1("compressed") >= top1("original") - 1.0, "{report:#}");
     // The same on held-out calibration data alone.
     let out = scratch.path("held.onnx");
-    let report = on_digits("compress", &["-o", &out, "--max-drop", "7"], &scratch);
+    let options = [&family[..], &["-o", &out, "--max-drop", "7"]].concat();
+    let report = on_digits("compress", &options, &scratch);
     assert!(figure(&report, "compressed", "macs") < 0.6 * figure(&report, "original", "macs"));
 }
 
@@ -120,14 +123,18 @@ fn time_on_onnx_runtime_is_measured_and_chooses_the_form() {
 #[test]
 fn a_sweep_has_the_plans_and_the_paper_beside_them() {
     let scratch = Scratch::new();
-    let models = scratch.path("models");
+    let [models, eval] = ["models", "eval.npz"].map(|name| scratch.path(name));
+    ask(json!({"do": "first", "data": digits_eval(), "out": eval, "count": 200}));
+    // Every point of the curve is fitted and evaluated: two stages and few pictures.
     let options = [
         "--fractions",
-        "0.5,0.3",
+        "0.8,0.7",
+        "--layers",
+        "stage[23]/*",
         "--models",
         &models,
         "--eval",
-        &digits_eval(),
+        &eval,
     ];
     let report = on_digits("sweep", &options, &scratch);
     let points = report.get("curve").unwrap_or(&report).as_array().unwrap();
@@ -149,7 +156,7 @@ fn a_sweep_has_the_plans_and_the_paper_beside_them() {
     for series in ["uniform", "paper-dw-pw", "paper-pw-dw", "paper-energy"] {
         assert!(!of(series).is_empty(), "{series}");
     }
-    for name in ["0.5.onnx", "0.3.onnx"] {
+    for name in ["0.8.onnx", "0.7.onnx"] {
         let path = format!("{models}/{name}");
         let seen = sepconv(&["inspect", &path, "--json"]).json();
         assert!(seen["macs"].as_u64().is_some(), "{seen:#}");
@@ -160,11 +167,12 @@ fn a_sweep_has_the_plans_and_the_paper_beside_them() {
 fn statistics_are_kept_and_a_damaged_file_is_collected_again() {
     let scratch = Scratch::new();
     let [one, two, three] = ["one.onnx", "two.onnx", "three.onnx"].map(|n| scratch.path(n));
-    on_digits(
-        "compress",
-        &["--target-macs", "0.5", "--families", "dw-pw", "-o", &one],
-        &scratch,
-    );
+    let compress = |out: &str, more: &[&str]| {
+        let budget = ["--target-macs", "0.8", "--layers", "stage[23]/*"];
+        let family = ["--families", "dw-pw", "-o", out];
+        on_digits("compress", &[&budget[..], &family, more].concat(), &scratch);
+    };
+    compress(&one, &[]);
     let folder = std::path::PathBuf::from(scratch.path("cache")).join("statistics-v1");
     // The statistics, and the factors of the channels.
     let files = || -> Vec<_> {
@@ -183,11 +191,7 @@ fn statistics_are_kept_and_a_damaged_file_is_collected_again() {
     };
     assert_eq!(files().len(), 2);
     let before = times();
-    on_digits(
-        "compress",
-        &["--target-macs", "0.5", "--families", "dw-pw", "-o", &two],
-        &scratch,
-    );
+    compress(&two, &[]);
     assert_eq!(before, times(), "collected again");
     let sizes = || {
         files()
@@ -199,29 +203,12 @@ fn statistics_are_kept_and_a_damaged_file_is_collected_again() {
     for file in files() {
         std::fs::write(file, b"SCST").unwrap();
     }
-    on_digits(
-        "compress",
-        &["--target-macs", "0.5", "--families", "dw-pw", "-o", &three],
-        &scratch,
-    );
+    compress(&three, &[]);
     let read = |path: &str| std::fs::read(path).unwrap();
     assert!(read(&one) == read(&two) && read(&one) == read(&three));
     assert_eq!(sizes(), whole);
     // Channels count alike where outputs are classes.
-    on_digits(
-        "compress",
-        &[
-            "--target-macs",
-            "0.5",
-            "--families",
-            "dw-pw",
-            "--unweighted",
-            "--force",
-            "-o",
-            &three,
-        ],
-        &scratch,
-    );
+    compress(&three, &["--unweighted", "--force"]);
     assert!(read(&one) == read(&three));
 }
 

@@ -70,7 +70,8 @@ fn a_plan_brings_its_selection_order_and_lowering() {
 
 #[test]
 fn a_plan_of_fits_to_pictures_brings_the_pictures() {
-    let plan = replayed(&["--rank", "2", "--seed", "7"], &[]);
+    let few = ["--positions", "2000", "--layers", "stage[23]/*"];
+    let plan = replayed(&[&["--rank", "2", "--seed", "7"][..], &few].concat(), &[]);
     assert_eq!(plan["fit"]["to"]["pictures"]["seed"], 7);
 }
 
@@ -85,9 +86,11 @@ fn a_plan_of_fits_to_data_gives_the_same_bytes_with_the_same_data() {
         "--seed",
         "3",
         "--positions",
-        "5000",
+        "3000",
         "--max-samples",
         "100",
+        "--families",
+        "dw-pw,pw-dw",
     ];
     let options = [&calib[..], &recipe, &["--target-macs", "0.5"]].concat();
     let plan = replayed(&options, &calib);

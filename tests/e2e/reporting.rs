@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{Browser, Scratch, digits, digits_eval, sepconv, skipped};
+use crate::support::{Browser, NO_BROWSER, Scratch, digits, digits_eval, sepconv, skipped};
 
 fn read(folder: &str, name: &str) -> String {
     std::fs::read_to_string(Path::new(folder).join(name)).unwrap()
@@ -95,7 +95,7 @@ fn every_command_reports_in_every_format_and_fits_a_phone() {
         );
     }
     let Some(browser) = Browser::find() else {
-        return skipped("reports of commands on a phone");
+        return skipped(NO_BROWSER);
     };
     let page = |folder: &String| PathBuf::from(folder).join("report.html");
     let pages: Vec<PathBuf> = reports.iter().map(|(_, folder)| page(folder)).collect();

@@ -73,9 +73,22 @@ fn outputs_of_run_are_not_overwritten_without_force() {
 #[test]
 fn the_number_of_threads_does_not_change_a_byte() {
     let (scratch, model) = copy();
+    // Fits to pictures, to few positions of two stages.
+    let fits = [
+        "--target-macs",
+        "0.9",
+        "--layers",
+        "stage[23]/*",
+        "--families",
+        "dw-pw,spatial",
+        "--positions",
+        "2000",
+        "--rounds",
+        "1",
+    ];
     let budgets: [&[&str]; 3] = [
         &["--rank", "2", "--data-free=weights"],
-        &["--target-macs", "0.5"],
+        &fits,
         &["--min-snr", "10"],
     ];
     for (i, budget) in budgets.iter().enumerate() {

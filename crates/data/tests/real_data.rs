@@ -1,11 +1,15 @@
-//! The loader on real data, where a checkout has it beside the project; skipped cleanly elsewhere.
+//! The loader on real data, where a checkout has it beside the project; skipped elsewhere.
 
 #![allow(clippy::unwrap_used)]
+
+#[path = "../../../tests/e2e/support/skipped.rs"]
+mod skipped;
 
 use std::path::PathBuf;
 
 use sepconv_data::{Dataset, InputSpec, Labels, Preprocess, Request};
 use sepconv_ir::DType;
+use skipped::skipped;
 
 /// The directory of real data, none where this checkout lacks it.
 fn data() -> Option<PathBuf> {
@@ -19,7 +23,9 @@ fn request(dims: [Option<usize>; 4]) -> Request {
 
 #[test]
 fn cifar() {
-    let Some(data) = data() else { return };
+    let Some(data) = data() else {
+        return skipped("no ../shared");
+    };
     let mut request = request([None, Some(3), Some(32), Some(32)]);
     request.labels = Labels::Required;
     request.class_count = Some(10);
@@ -55,7 +61,9 @@ fn cifar() {
 
 #[test]
 fn denoising() {
-    let Some(data) = data() else { return };
+    let Some(data) = data() else {
+        return skipped("no ../shared");
+    };
     let mut request = request([None, Some(1), None, None]);
     request.labels = Labels::Required;
     let dataset = Dataset::open(&data.join("denoise_sigma25_eval.npz"), &request).unwrap();
@@ -76,7 +84,9 @@ fn denoising() {
 
 #[test]
 fn imagenet() {
-    let Some(data) = data() else { return };
+    let Some(data) = data() else {
+        return skipped("no ../shared");
+    };
     let data = data.join("imagenet_sample");
     let mut request = request([None, Some(3), Some(224), Some(224)]);
     request.classes = Some(data.join("classes_tiny_darknet.txt"));

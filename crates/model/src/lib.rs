@@ -13,8 +13,6 @@ mod machine;
 mod progress;
 mod runner;
 mod samples;
-#[cfg(feature = "testing")]
-pub mod testing;
 mod unshaped;
 
 pub use advice::Advice;

@@ -1,6 +1,9 @@
 //! Models of all kinds run, and one candidate that does not run ends nothing.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../tests/networks.rs"]
+mod networks;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prost::Message;
@@ -10,8 +13,8 @@ use sepconv_onnx::proto::ModelProto;
 use sepconv_passes::Selection;
 use sepconv_targets::{InputSpec, LoadOptions, Session, Target, TargetError, reference};
 
+use networks::{Arg, Net, noise, onnxruntime, samples};
 use sepconv::{Budget, CalibrationSettings, Outcome, Settings, compress_bytes, run};
-use sepconv_model::testing::{Arg, Net, noise, onnxruntime, samples};
 
 /// Three convolutions, a pool and a product.
 fn classifier(dtype: DType, ir_version: i64) -> Net {

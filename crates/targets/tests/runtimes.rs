@@ -2,7 +2,10 @@
 //!
 //! ONNX Runtime and OpenVINO are tested where they are found: where `SEPCONV_ONNXRUNTIME` and
 //! `SEPCONV_OPENVINO` say, or in the virtual environment that `tests/run` makes.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../../tests/e2e/support/skipped.rs"]
+mod skipped;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -20,6 +23,7 @@ use sepconv_onnx::proto::{
 use sepconv_targets::{
     InputSpec, LoadOptions, Target, TargetError, targets, use_onnxruntime, use_openvino,
 };
+use skipped::skipped;
 
 const N: usize = 20;
 
@@ -94,16 +98,27 @@ fn available() -> Vec<&'static dyn Target> {
             use_openvino(environment).unwrap();
         }
     });
-    let there = |target: &&'static dyn Target| match target.available() {
-        Ok(()) => true,
-        Err(reason) => {
-            eprintln!("SKIPPED: {reason}");
-            false
-        }
-    };
-    let found: Vec<_> = targets().iter().copied().filter(there).collect();
+    let all = targets().iter().copied();
+    let found: Vec<_> = all.filter(|target| target.available().is_ok()).collect();
     assert_eq!(found[0].name(), "tract");
     found
+}
+
+/// The tests of this file go over the runtimes that are found; those that are not are told here.
+#[test]
+fn every_runtime_is_tested() {
+    available();
+    let mut missing = Vec::new();
+    for target in targets() {
+        if let Err(reason) = target.available() {
+            let reason = reason.to_string();
+            assert!(reason.contains(target.name()), "{reason}");
+            missing.push(reason);
+        }
+    }
+    if !missing.is_empty() {
+        skipped(&missing.join("; "));
+    }
 }
 
 fn spec() -> InputSpec {

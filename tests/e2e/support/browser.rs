@@ -1,7 +1,6 @@
 //! Pages in a headless browser: Chromium, where it is installed.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -24,11 +23,8 @@ pub struct Laid {
     pub background: String,
 }
 
-/// What to say where there is no browser. Not even the harness hides it.
-pub fn skipped(what: &str) {
-    let line = format!("SKIPPED: {what}: no Chromium (apt-get install chromium)\n");
-    let _ = std::io::stderr().write_all(line.as_bytes());
-}
+/// The reason to skip a test where there is no browser.
+pub const NO_BROWSER: &str = "no Chromium (apt-get install chromium)";
 
 /// A browser.
 pub struct Browser {

@@ -5,12 +5,14 @@ mod command;
 mod models;
 mod oracle;
 mod scratch;
+mod skipped;
 
-pub use browser::{Browser, skipped};
+pub use browser::{Browser, NO_BROWSER};
 pub use command::{Finished, compress, sepconv, sepconv_with};
-pub use models::{Model, digits, digits_eval, models, root, shared};
+pub use models::{Model, NO_SHARED, digits, digits_eval, models, root, shared};
 pub use oracle::{ask, python, runtimes};
 pub use scratch::Scratch;
+pub use skipped::skipped;
 
 use serde_json::Value;
 

@@ -73,6 +73,9 @@ fn file(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// The reason to skip a test of files that are not there.
+pub const NO_SHARED: &str = "no ../shared";
+
 /// A file of `../shared`, which may not be there.
 pub fn shared(name: &str) -> Option<String> {
     let path = root().join("../shared").join(name);

@@ -2,6 +2,9 @@
 //! computes, and what patches times the kernel give are the same.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../../tests/networks.rs"]
+mod networks;
+
 use std::collections::HashSet;
 
 use sepconv_analysis::constants::Sight;
@@ -11,8 +14,8 @@ use sepconv_passes::Site;
 use sepconv_targets::{InputSpec, Target, reference};
 
 use super::geometry;
+use networks::{Arg, Net, noise, onnxruntime};
 use sepconv_model::Loaded;
-use sepconv_model::testing::{Arg, Net, noise, onnxruntime};
 
 /// What is varied, each by the number of its values.
 const CHOICES: [usize; 10] = [2, 3, 4, 4, 3, 3, 8, 2, 2, 3];

@@ -7,9 +7,12 @@ use std::path::PathBuf;
 use super::super::fixtures::all;
 
 #[path = "../../../../tests/e2e/support/browser.rs"]
-mod support;
+mod chromium;
+#[path = "../../../../tests/e2e/support/skipped.rs"]
+mod skipping;
 
-use support::{Browser, skipped};
+use chromium::{Browser, NO_BROWSER};
+use skipping::skipped;
 
 const LIGHT: &str = "rgb(255, 255, 255)";
 const DARK: &str = "rgb(20, 23, 27)";
@@ -17,7 +20,7 @@ const DARK: &str = "rgb(20, 23, 27)";
 #[test]
 fn pages_fit_phones_desks_and_paper() {
     let Some(browser) = Browser::find() else {
-        return skipped("pages of the report");
+        return skipped(NO_BROWSER);
     };
     let folder = tempfile::tempdir().unwrap();
     let pages = all().into_iter().map(|(name, report)| {

@@ -1,4 +1,6 @@
 //! Structure of the page, and pages to look at.
+//!
+//! `SEPCONV_PAGES=DIR` keeps the pages and drawings of all kinds in that folder.
 
 #![allow(clippy::unwrap_used)]
 
@@ -61,9 +63,21 @@ fn count(html: &str, name: &str) -> usize {
         .count()
 }
 
+/// Writes a page and its drawing to `SEPCONV_PAGES`, where that is set.
+fn keep(name: &str, report: &Report) {
+    let Some(folder) = std::env::var_os("SEPCONV_PAGES").map(std::path::PathBuf::from) else {
+        return;
+    };
+    std::fs::write(folder.join(format!("{name}.html")), page(report)).unwrap();
+    if let Some(svg) = curve_svg(report) {
+        std::fs::write(folder.join(format!("{name}.svg")), svg).unwrap();
+    }
+}
+
 #[test]
 fn pages_are_well_formed_and_load_nothing() {
     for (name, report) in all() {
+        keep(name, &report);
         let html = page(&report);
         if let Err(problem) = elements(&html) {
             panic!("{name}: {problem}");
@@ -178,18 +192,4 @@ fn equal_points_and_full_marks_can_be_drawn() {
         ticks.len() > 2 && ticks.iter().all(|t| (0.0..=100.0).contains(t)),
         "{ticks:?}"
     );
-}
-
-/// Writes pages and drawings to look at: `SEPCONV_PAGES=DIR cargo test -p sepconv --lib
-/// report -- --ignored`.
-#[test]
-#[ignore = "writes files to look at"]
-fn pages_to_look_at() {
-    let folder = std::env::var_os("SEPCONV_PAGES").map_or_else(std::env::temp_dir, Into::into);
-    for (name, report) in all() {
-        std::fs::write(folder.join(format!("{name}.html")), page(&report)).unwrap();
-        if let Some(svg) = curve_svg(&report) {
-            std::fs::write(folder.join(format!("{name}.svg")), svg).unwrap();
-        }
-    }
 }
