@@ -55,6 +55,11 @@ impl DType {
             .map_or(Self::Other(code), |c| c.0)
     }
 
+    /// From the name that `Display` writes.
+    pub fn from_name(name: &str) -> Option<Self> {
+        CODES.iter().find(|c| c.3 == name).map(|c| c.0)
+    }
+
     /// The ONNX code.
     pub fn code(self) -> i32 {
         match self {
