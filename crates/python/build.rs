@@ -1,4 +1,4 @@
-//! What the linker has to be told on macOS about a module that is loaded by Python.
+//! Linker arguments that a module loaded by Python needs on macOS.
 
 fn main() {
     pyo3_build_config::add_extension_module_link_args();

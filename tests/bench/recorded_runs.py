@@ -76,7 +76,12 @@ MASKS = [
 ]
 
 
+# Lines of the journal of progress: which of them come depends on the time that the work takes.
+PROGRESS = re.compile(r"^[a-z][a-z ']*: (\d+ [a-z ]+, (done|ended) in|\d+ of \d+ [a-z]+, |\d+ [a-z]+, \S+ so far).*\n", re.MULTILINE)
+
+
 def masked(text):
+    text = PROGRESS.sub("", text)
     for pattern, mask in MASKS:
         text = re.sub(pattern, mask, text)
     return text

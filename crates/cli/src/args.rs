@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line as it is typed.
 
 mod data;
 mod forms;
@@ -27,7 +27,7 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// What the top command's help and the man page end with.
+/// Closing lines of the top command's help and of the man page.
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -184,7 +184,7 @@ pub struct SweepArgs {
     pub fit: FitArgs,
 }
 
-/// What layers are fitted to, and how.
+/// Data and settings of the fits.
 #[derive(Debug, Args)]
 pub struct FitArgs {
     /// What the model is to be cheap on: macs, or a runtime (tract, onnxruntime, openvino) whose measured

@@ -1,4 +1,4 @@
-//! What is odd about data, told before the work.
+//! Doubts about data, told before the work.
 
 use sepconv::targets::Target;
 use sepconv::{DataSource, DataWarning, Loaded, Settings};

@@ -1,10 +1,10 @@
-//! What commands write, and what they must not overwrite.
+//! Files that commands write, and those that they must not overwrite.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use sepconv::report::{CommandReport, FILES};
+use sepconv_report::{CommandReport, FILES};
 
 use crate::output::Output;
 

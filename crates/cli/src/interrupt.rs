@@ -10,13 +10,13 @@ use std::time::Duration;
 use crate::output::print_error;
 use crate::progress;
 
-/// How long the work has to end by itself, within a forward pass say. The process then ends without
+/// Time that the work has to end by itself, within a forward pass say. The process then ends without
 /// it, so that nobody waits for 2 s.
 const GRACE: Duration = Duration::from_millis(1500);
 
 /// The first signal that arrived; 0: none.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
-/// Whether the end has been told.
+/// True once the end has been told.
 static TOLD: AtomicBool = AtomicBool::new(false);
 /// Files that are in their place.
 static WRITTEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -39,7 +39,7 @@ pub fn heed() {
     });
 }
 
-/// Whether the work is to end.
+/// True once the work is to end.
 pub fn arrived() -> bool {
     SIGNAL.load(Ordering::SeqCst) != 0
 }

@@ -37,12 +37,12 @@ impl Output {
         }
     }
 
-    /// Whether machines read the output.
+    /// True where machines read the output.
     pub fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Whether details are wanted.
+    /// True where details are wanted.
     pub fn is_verbose(&self) -> bool {
         self.verbose
     }
@@ -104,7 +104,7 @@ impl Output {
         }
     }
 
-    /// Whether nothing but errors is to be printed.
+    /// True where nothing but errors is to be printed.
     pub fn is_quiet(&self) -> bool {
         self.quiet
     }
@@ -181,7 +181,7 @@ impl Output {
     }
 }
 
-/// What an option does about an error.
+/// The option that helps with an error.
 fn hint(error: &anyhow::Error) -> &'static str {
     match error.downcast_ref() {
         Some(sepconv::Error::UnknownShapes { unshaped, .. }) => unshaped_hint(unshaped),
@@ -189,7 +189,7 @@ fn hint(error: &anyhow::Error) -> &'static str {
     }
 }
 
-/// What an option does about shapes that are not known.
+/// The option that helps with shapes that are not known.
 pub fn unshaped_hint(unshaped: &Unshaped) -> &'static str {
     if unshaped.inputs.is_empty() {
         ""

@@ -15,6 +15,6 @@ pub struct Batch {
     pub targets: Vec<Tensor>,
     /// The position of the first sample in the data set's selection.
     pub start: usize,
-    /// How many rows are samples; the rows after them are padding.
+    /// Number of rows that are samples; the rows after them are padding.
     pub valid: usize,
 }

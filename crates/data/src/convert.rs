@@ -114,7 +114,7 @@ pub(crate) fn from_f32(dtype: DType, values: &[f32]) -> Vec<u8> {
     }
 }
 
-/// Whether values of `from` may stand for values of `to` as they are.
+/// True where values of `from` may stand for values of `to` as they are.
 ///
 /// Floats stand for floats, integers and bools for anything (each value is
 /// checked when it is read); a float never becomes an integer or a bool.

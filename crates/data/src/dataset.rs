@@ -205,7 +205,7 @@ impl Dataset {
         &self.rows
     }
 
-    /// Whether samples that were drawn are left out, because they are in the other part.
+    /// True where samples that were drawn are left out, because they are in the other part.
     #[must_use]
     pub fn is_split(&self) -> bool {
         self.rows.len() < self.drawn
@@ -217,7 +217,7 @@ impl Dataset {
         self.labels.as_deref()
     }
 
-    /// Whether batches carry targets.
+    /// True where batches carry targets.
     #[must_use]
     pub fn has_target(&self) -> bool {
         self.target.is_some()
@@ -239,7 +239,7 @@ impl Dataset {
         &self.samples
     }
 
-    /// What lies in a directory of pictures beside them; nothing for other data.
+    /// Entries of a directory of pictures that are none; empty for other data.
     #[must_use]
     pub fn skipped(&self) -> Skipped {
         match &self.source {

@@ -19,9 +19,9 @@ pub enum DataError {
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What was tried, as a verb ("open", "read").
+        /// The attempt, as a verb ("open", "read").
         action: &'static str,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
     /// A file is not what its format promises: truncated, corrupt, hostile, or of another kind.
@@ -29,9 +29,9 @@ pub enum DataError {
     Malformed {
         /// The file or directory.
         path: PathBuf,
-        /// What a good file holds.
+        /// Content of a good file.
         expected: String,
-        /// What this one holds.
+        /// Content of this one.
         found: String,
     },
     /// The data set is well formed but does not suit the model: shape, dtype, count or label.
@@ -41,9 +41,9 @@ pub enum DataError {
         path: PathBuf,
         /// The array, picture or label in question.
         what: String,
-        /// What the model or the request asks for.
+        /// Demand of the model or the request.
         expected: String,
-        /// What the data set holds.
+        /// Content of the data set.
         found: String,
     },
     /// The data set has no samples.
@@ -79,17 +79,17 @@ pub enum DataError {
     Input {
         /// The name of the input.
         input: String,
-        /// What can be fed.
+        /// Inputs that can be fed.
         expected: String,
-        /// What the model declares.
+        /// Inputs that the model declares.
         found: String,
     },
     /// Elements do not fit a shape or a dtype.
     #[error("array: expected {expected}, found {found}")]
     Array {
-        /// What the shape or dtype asks for.
+        /// Demand of the shape or dtype.
         expected: String,
-        /// What was given.
+        /// Value that was given.
         found: String,
     },
     /// Rows outside the data set, or more of them than one batch of the model holds.

@@ -27,7 +27,7 @@ pub(crate) struct Feed {
     recipe: Preprocess,
     /// The number of samples.
     pub rows: usize,
-    /// Whether the table's rows are not the samples: one sample without a batch axis.
+    /// True where the table's rows are not the samples: one sample without a batch axis.
     lone: bool,
     /// The layout of the array, and that of the model's input.
     layouts: [Layout; 2],
@@ -37,7 +37,7 @@ pub(crate) struct Feed {
     pub sample: Vec<usize>,
 }
 
-/// How an array's axes are read: the number of samples and the shape of one.
+/// An array's axes as they are read: the number of samples and the shape of one.
 struct Axes {
     rows: usize,
     lone: bool,

@@ -20,7 +20,7 @@ use crate::request::{InputSpec, Labels, Request};
 #[derive(Debug)]
 pub(crate) struct Folder {
     files: Vec<PathBuf>,
-    /// What lies beside them.
+    /// Entries beside them that are no pictures.
     pub skipped: Skipped,
     /// One label per file where there are sub-folders.
     pub labels: Option<Vec<i64>>,

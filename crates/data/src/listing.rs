@@ -21,10 +21,10 @@ const ATTRIBUTES: &str = "__MACOSX";
 /// The most names that [`Skipped`] keeps.
 const EXAMPLES: usize = 3;
 
-/// What in a folder of pictures is none: files of other kinds, hidden files and folders.
+/// Entries of a folder of pictures that are none: files of other kinds, hidden files and folders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
-    /// How many; a hidden folder, with all that it holds, is one.
+    /// Number of them; a hidden folder, with all that it holds, is one.
     pub count: usize,
     /// The first three, in the order in which folders are read.
     pub examples: Vec<PathBuf>,
@@ -151,7 +151,7 @@ impl Pictures {
     }
 }
 
-/// Whether a file is taken for a picture: by its ending, else by the first bytes of the formats
+/// True where a file is taken for a picture: by its ending, else by the first bytes of the formats
 /// that nothing else begins like (not TIFF, as which camera files begin, nor BMP and PNM).
 fn is_picture(file: &Path) -> bool {
     let ending = file.extension().and_then(OsStr::to_str);

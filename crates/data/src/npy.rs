@@ -39,7 +39,7 @@ pub(crate) fn descr_of(dtype: DType) -> Option<&'static str> {
     known.map(|(_, text)| *text)
 }
 
-/// What a `.npy` header says.
+/// Content of a `.npy` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub dtype: DType,

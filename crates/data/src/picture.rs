@@ -71,7 +71,7 @@ fn decoder<'a, R: BufRead + Seek + 'a>(
     reader.into_decoder().map_err(|e| malformed(path, e))
 }
 
-/// What EXIF says, or TIFF; a picture that says nothing legible is taken as it is.
+/// Orientation by EXIF or TIFF; a picture that says nothing legible is taken as it is.
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }
@@ -178,7 +178,7 @@ fn deep_planes(rgba: &[f32], channels: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Whether the last scan of a JPEG is followed by an end marker.
+/// True where the last scan of a JPEG is followed by an end marker.
 ///
 /// The decoder fills what a cut file lacks with grey and says nothing. Within
 /// a scan 0xFF is always escaped, so an end marker after the last scan is real.

@@ -1,4 +1,4 @@
-//! What is done to a picture between the file and the model.
+//! Preprocessing of a picture between the file and the model.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -113,7 +113,7 @@ impl Preprocess {
         Ok(recipe)
     }
 
-    /// Whether scale, mean or std are other than the defaults, which leave values as they are.
+    /// True where scale, mean or std are other than the defaults, which leave values as they are.
     pub fn changes_values(&self) -> bool {
         let plain = Self::default();
         (self.scale, &self.mean, &self.std) != (plain.scale, &plain.mean, &plain.std)
@@ -165,7 +165,7 @@ impl Preprocess {
         Ok(())
     }
 
-    /// Whether samples pass unchanged, but for layout and dtype.
+    /// True where samples pass unchanged, but for layout and dtype.
     #[must_use]
     pub fn is_identity(&self) -> bool {
         !self.changes_geometry() && self.channel_order == ChannelOrder::Rgb && !self.has_affine()
@@ -175,7 +175,7 @@ impl Preprocess {
         self.resize.is_some() || self.crop.is_some()
     }
 
-    /// Whether `(x * scale - mean) / std` is anything but `x`.
+    /// True where `(x * scale - mean) / std` is anything but `x`.
     pub(crate) fn has_affine(&self) -> bool {
         self.scale != 1.0
             || self.mean.iter().any(|&x| x != 0.0)

@@ -1,4 +1,4 @@
-//! What the caller wants from a data set.
+//! Requests to a data set.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ impl InputSpec {
         format!("[{}]", axes.join(","))
     }
 
-    /// Whether the input takes pictures: rank 4, and no indices.
+    /// True where the input takes pictures: rank 4, and no indices.
     #[must_use]
     pub fn is_picture(&self) -> bool {
         self.dims.len() == 4 && self.indices.is_none()
@@ -74,7 +74,7 @@ impl InputSpec {
         known.or(otherwise).unwrap_or_default()
     }
 
-    /// Whether a sample of that shape (no batch axis) fits.
+    /// True where a sample of that shape (no batch axis) fits.
     pub(crate) fn takes(&self, sample: &[usize]) -> bool {
         let axes = self.dims.get(1..).unwrap_or(&[]);
         axes.len() == sample.len()
@@ -85,7 +85,7 @@ impl InputSpec {
     }
 }
 
-/// What to do about labels and targets.
+/// Treatment of labels and targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Labels {
     /// Leave them unread, as calibration does.
@@ -97,12 +97,12 @@ pub enum Labels {
     Required,
 }
 
-/// What the caller wants from a data set: the model's inputs, the recipe and the selection.
+/// A request to a data set: the model's inputs, the recipe and the selection.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The model's inputs, in the order of the graph; initializers are none.
     pub inputs: Vec<InputSpec>,
-    /// What is done to pictures.
+    /// Preprocessing of pictures.
     pub preprocess: Preprocess,
     /// A text file with one class folder name per line: line i (from 0) is output i.
     pub classes: Option<PathBuf>,
@@ -115,7 +115,7 @@ pub struct Request {
     pub seed: u64,
     /// Which of the samples drawn are delivered.
     pub part: Part,
-    /// What to do about labels and targets.
+    /// Treatment of labels and targets.
     pub labels: Labels,
 }
 

@@ -10,7 +10,7 @@ use crate::error::DataError;
 /// The largest side that a resize or a crop may ask for, in pixels.
 pub(crate) const MAX_SIDE: usize = 32_768;
 
-/// How a picture is resized before the crop.
+/// The size that a picture is resized to before the crop.
 ///
 /// As text: `256` makes the shorter side 256 pixels and keeps the aspect
 /// ratio (the longer side rounds down); `320x240` makes it exactly 320 wide

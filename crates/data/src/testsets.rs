@@ -23,7 +23,7 @@ pub(crate) struct TestSets {
     inputs: Vec<InputSpec>,
     /// The shape of a sample per input.
     pub samples: Vec<Vec<usize>>,
-    /// How many `output_N.pb`, from 0 on, serve as targets: every set has them, of one shape.
+    /// Number of `output_N.pb`, from 0 on, that serve as targets: every set has them, of one shape.
     pub targets: usize,
 }
 

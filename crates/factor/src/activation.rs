@@ -24,11 +24,10 @@ impl Activation {
         x.max(self.slope * x).min(self.ceiling)
     }
 
-    /// Where a linear map that says `now` should aim for its activation to come nearer to that
-    /// of `wanted`: the step of majorize-minimise on `(f(wanted) - f(now))^2`. It is `wanted`
-    /// where both are on a slope of one, `now` where the activation can't tell them apart, and
-    /// between the two elsewhere.
-    pub fn aim(self, wanted: f32, now: f32) -> f32 {
+    /// The minimum of a quadratic that majorises `(f(wanted) - f(x))^2` at `x = now`: the target of
+    /// least squares in one step of majorise-minimise. It is `wanted` where both are on a slope of
+    /// one, `now` where the activation can't tell them apart, and between the two elsewhere.
+    pub fn majorise(self, wanted: f32, now: f32) -> f32 {
         let apart = wanted - now;
         if apart == 0.0 {
             return now;
@@ -72,12 +71,12 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_of_what_the_activation_hides() {
-        assert_eq!(Activation::RELU.aim(-3.0, -1.0), -1.0);
-        assert_eq!(RELU6.aim(8.0, 7.0), 7.0);
-        assert_eq!(Activation::RELU.aim(2.0, 1.0), 2.0);
+        assert_eq!(Activation::RELU.majorise(-3.0, -1.0), -1.0);
+        assert_eq!(RELU6.majorise(8.0, 7.0), 7.0);
+        assert_eq!(Activation::RELU.majorise(2.0, 1.0), 2.0);
         // A wanted zero is any value below.
-        assert_eq!(Activation::RELU.aim(-3.0, 1.0), 0.0);
-        assert!((LEAKY.aim(-3.0, -1.0) - -1.02).abs() < 1e-6);
+        assert_eq!(Activation::RELU.majorise(-3.0, 1.0), 0.0);
+        assert!((LEAKY.majorise(-3.0, -1.0) - -1.02).abs() < 1e-6);
     }
 
     #[test]
@@ -86,11 +85,17 @@ mod tests {
             for wanted in -20..=20 {
                 for now in -20..=20 {
                     let (wanted, now) = (wanted as f32 * 0.5, now as f32 * 0.5);
-                    let aim = activation.aim(wanted, now);
+                    let target = activation.majorise(wanted, now);
                     let error = |x| (activation.value(x) - activation.value(wanted)).abs();
-                    assert!(error(aim) <= error(now) + 1e-6, "{wanted} {now} {aim}");
+                    assert!(
+                        error(target) <= error(now) + 1e-6,
+                        "{wanted} {now} {target}"
+                    );
                     let (low, high) = (wanted.min(now), wanted.max(now));
-                    assert!(aim >= low - 1e-6 && aim <= high + 1e-6, "{wanted} {now}");
+                    assert!(
+                        target >= low - 1e-6 && target <= high + 1e-6,
+                        "{wanted} {now}"
+                    );
                 }
             }
         }

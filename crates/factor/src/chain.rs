@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::FactorError;
-use crate::kernel::{Kernel, scale_rows};
+use crate::kernel::scale_rows;
 use crate::shape::KernelShape;
 
-/// What a stage does; a label for reports and lowerings, implied by nothing else.
+/// The job of a stage; a label for reports and lowerings, implied by nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -23,7 +23,7 @@ pub enum Role {
 /// Geometry of one stage of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StageShape {
-    /// What the stage does.
+    /// Its job.
     pub role: Role,
     /// The grouped convolution, with as many spatial axes as the original.
     pub kernel: KernelShape,
@@ -99,6 +99,29 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// A chain without a bias of its own: the weights of every stage, row-major in ONNX's order, in
+    /// `shapes`.
+    pub(crate) fn of_weights(
+        family: &'static str,
+        rank: usize,
+        shapes: Vec<StageShape>,
+        weights: impl IntoIterator<Item = Vec<f64>>,
+    ) -> Self {
+        let stages = shapes.into_iter().zip(weights);
+        let stages = stages.map(|(shape, weight)| Stage { shape, weight });
+        Self {
+            family,
+            rank,
+            stages: stages.collect(),
+            bias: None,
+        }
+    }
+
+    /// The weights of all stages, row-major in ONNX's order.
+    pub(crate) fn weights(&self) -> Vec<Vec<f64>> {
+        self.stages.iter().map(|s| s.weight.clone()).collect()
+    }
+
     /// Checks that stages, weights and bias fit together.
     ///
     /// # Errors
@@ -125,17 +148,6 @@ impl Chain {
     /// Geometry of all stages.
     pub fn shapes(&self) -> Vec<StageShape> {
         self.stages.iter().map(|s| s.shape.clone()).collect()
-    }
-
-    /// Multiplies the chain back into the one kernel it stands for, in f64: the oracle of every
-    /// family's tests. The result has as many groups as the stages have in common.
-    ///
-    /// # Errors
-    /// [`FactorError::Chain`] where the stages do not fit together, [`FactorError::NonFinite`]
-    /// where the product overflows.
-    pub fn compose(&self) -> Result<Kernel, FactorError> {
-        self.validate()?;
-        crate::compose::compose(&self.stages)
     }
 
     /// Multiplies output channel `o` by `factors[o]`: the rows of the last stage, and the bias where

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::chain::Stage;
+use crate::chain::{Chain, Stage};
 use crate::error::FactorError;
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -50,7 +50,20 @@ impl Channel {
     }
 }
 
-/// The product of validated stages (see [`crate::Chain::compose`]); `groups` of the result is
+impl Chain {
+    /// Multiplies the chain back into the one kernel it stands for, in f64: the oracle of every
+    /// family's tests. The result has as many groups as the stages have in common.
+    ///
+    /// # Errors
+    /// [`FactorError::Chain`] where the stages do not fit together, [`FactorError::NonFinite`]
+    /// where the product overflows.
+    pub fn compose(&self) -> Result<Kernel, FactorError> {
+        self.validate()?;
+        compose(&self.stages)
+    }
+}
+
+/// The product of validated stages (see [`Chain::compose`]); `groups` of the result is
 /// the greatest common divisor of the stages' groups, which every stage respects.
 pub(crate) fn compose(stages: &[Stage]) -> Result<Kernel, FactorError> {
     let (Some(first), Some(last)) = (stages.first(), stages.last()) else {
@@ -253,7 +266,7 @@ fn gcd(a: usize, b: usize) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::chain::{Chain, Role, StageShape};
+    use crate::chain::{Role, StageShape};
 
     fn stage(role: Role, kernel: KernelShape, axes: [bool; 2], weight: Vec<f64>) -> Stage {
         let shape = StageShape {
@@ -331,7 +344,7 @@ mod tests {
     }
 
     /// `cp` of `features` channels within, by its formula and by its product.
-    fn worst_of_cp((outputs, features, inputs, taps): (usize, usize, usize, usize)) -> f64 {
+    fn worst_of_cp(outputs: usize, features: usize, inputs: usize, taps: usize) -> f64 {
         let shape =
             |out, input, groups, taps| KernelShape::new(out, input, groups, [taps]).unwrap();
         let stage = |role, kernel: KernelShape, seed| Stage {
@@ -366,9 +379,9 @@ mod tests {
     #[test]
     fn many_channels_within_are_taken_a_few_inputs_at_a_time() {
         // 33,000 values for every input channel: 63 at a time.
-        assert!(worst_of_cp((2, 6600, 70, 5)) < 1e-9);
+        assert!(worst_of_cp(2, 6600, 70, 5) < 1e-9);
         // Wide enough for products of matrices, in parts again.
-        assert!(worst_of_cp((3, 600, 160, 64)) < 1e-9);
+        assert!(worst_of_cp(3, 600, 160, 64) < 1e-9);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The errors of this crate. Each variant's documentation says whose fault it is.
 
-use crate::family::Skip;
+use crate::skip::Skip;
 
-/// Why a shape, a kernel or a chain was refused.
+/// The reason why a shape, a kernel or a chain was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FactorError {
@@ -48,7 +48,7 @@ pub enum FactorError {
     Chain {
         /// Index of the stage at fault, counted from the input.
         stage: usize,
-        /// What does not fit.
+        /// The misfit.
         reason: &'static str,
     },
 

@@ -1,24 +1,18 @@
-//! What a family of decompositions is, and the list of them.
+//! The contract of a family of decompositions.
 //!
 //! A family of another crate implements [`Decomposition`] and is handed to whoever plans (in
 //! `sepconv-passes`, `Families::with`); nothing is registered here.
-//!
-//! To add a family to this crate: (1) write `families/<name>.rs` with a unit struct that implements
-//! [`Decomposition`]; (2) add one line to the slice in [`families()`]. The tests in
-//! `tests/families.rs` then hold for it without an edit.
-
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chain::{Chain, StageShape};
+use crate::chain::StageShape;
 use crate::error::FactorError;
-use crate::families::{Channel, Cp, DepthwiseFirst, LowRank, PointwiseFirst, Spatial, Tucker};
+use crate::factored::Factored;
 use crate::fit::{Calibration, Fit, FitOptions, Fitter, LastStage};
 use crate::kernel::Kernel;
 use crate::metric::{Metric, Unwhitened};
 use crate::shape::KernelShape;
-use crate::spectrum::Spectrum;
+use crate::skip::Skip;
 use crate::statistics::SplitStatistics;
 
 /// The ranks that a family offers for a kernel: multiples of `step`, and `max` itself.
@@ -41,45 +35,27 @@ impl RankRange {
     }
 }
 
-/// Why a family does not apply to a kernel; displays as a short phrase for the user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Skip {
-    /// One tap: there is no space to separate from the channels.
-    Pointwise,
-    /// Several taps: the family is for 1x1 convolutions.
-    Spatial,
-    /// Each output reads one input channel through one filter already.
-    Depthwise,
-    /// One output channel per group: DW->PW is the same convolution with more work.
-    SingleOutput,
-    /// One input channel per group: PW->DW is the same convolution with more work.
-    SingleInput,
-    /// Not two spatial axes of at least two taps each: there is nothing to split between them.
-    NotPlanar,
-    /// The shape itself is invalid, see [`KernelShape::validate`].
-    InvalidShape,
-    /// Any other reason, for families of other crates.
-    Unsuitable,
+/// The unit that the rank of a family counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RankUnit {
+    /// Depthwise-separable terms `K` that are summed: a rank means the same for every kernel, and in
+    /// every family that counts so.
+    Terms,
+    /// Channels between the stages, or a number in proportion to them.
+    Channels,
 }
 
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pointwise => "pointwise kernel",
-            Self::Spatial => "not a pointwise kernel",
-            Self::Depthwise => "depthwise already",
-            Self::SingleOutput => "one output channel per group",
-            Self::SingleInput => "one input channel per group",
-            Self::NotPlanar => "not a two-dimensional kernel",
-            Self::InvalidShape => "invalid kernel shape",
-            Self::Unsuitable => "kernel shape does not suit the family",
-        })
-    }
+/// The resolution at which a stage of a chain runs, by the maps of the convolution in whose place
+/// the chain stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resolution {
+    /// That of the input map: neither the stage nor one before it carries an axis.
+    Input,
+    /// That of the output map along the axes carried so far, that of the input map along others.
+    Mixed,
+    /// That of the output map: the stage and those before it carry all axes.
+    Output,
 }
-
-impl std::error::Error for Skip {}
 
 /// A family of decompositions: a way to write a kernel as a [`Chain`], at several ranks.
 pub trait Decomposition: Send + Sync {
@@ -105,15 +81,26 @@ pub trait Decomposition: Send + Sync {
     /// [`FactorError::Skipped`] or [`FactorError::NoConvergence`].
     fn factor(&self, kernel: &Kernel) -> Result<Box<dyn Factored>, FactorError>;
 
-    /// Whether the chains of [`Decomposition::factor`] are the closest of their family in the
+    /// True where the chains of [`Decomposition::factor`] are the closest of their family in the
     /// Frobenius norm, and not only close.
     fn is_optimal(&self) -> bool {
         true
     }
 
-    /// Whether it is left out unless it is asked for by name.
+    /// True where it is left out unless it is asked for by name.
     fn is_optional(&self) -> bool {
         false
+    }
+
+    /// The unit that the rank counts.
+    fn rank_unit(&self) -> RankUnit {
+        RankUnit::Channels
+    }
+
+    /// The resolution at which each stage runs, first stage first; empty where the family does not
+    /// say. Of a transposed convolution a stage that carries axes runs at the resolution before it.
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[]
     }
 
     /// Channels of one block between every two stages of a chain: channel `b * width + r` is
@@ -170,37 +157,6 @@ pub trait Decomposition: Send + Sync {
     }
 }
 
-/// A factored kernel, ready to be cut at any rank.
-pub trait Factored: Send + Sync {
-    /// The approximation error at every rank.
-    fn spectrum(&self) -> &Spectrum;
-
-    /// The chain at `rank`, optimal in the Frobenius norm among those of its family where
-    /// [`Decomposition::is_optimal`].
-    ///
-    /// # Errors
-    /// [`FactorError::Rank`] outside `1..=spectrum().len()`.
-    fn chain(&self, rank: usize) -> Result<Chain, FactorError>;
-}
-
-/// Every family, in the order in which ties between them are broken.
-pub fn families() -> &'static [&'static dyn Decomposition] {
-    &[
-        &DepthwiseFirst,
-        &PointwiseFirst,
-        &Spatial,
-        &Channel,
-        &Tucker,
-        &Cp,
-        &LowRank,
-    ]
-}
-
-/// The family of that name.
-pub fn family(name: &str) -> Option<&'static dyn Decomposition> {
-    families().iter().find(|f| f.name() == name).copied()
-}
-
 /// The rank range, if `rank` is in it.
 pub(crate) fn check_rank(
     family: &dyn Decomposition,
@@ -218,14 +174,6 @@ pub(crate) fn check_rank(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn families_are_found_by_their_own_name() {
-        for entry in families() {
-            assert_eq!(family(entry.name()).map(|f| f.name()), Some(entry.name()));
-        }
-        assert!(family("no-such-family").is_none());
-    }
 
     #[test]
     fn rank_ranges_end_at_the_full_rank() {

@@ -9,12 +9,17 @@
 //! | `shape`, `kernel` | a convolution weight in ONNX's layout |
 //! | `chain`, `compose` | a sequence of grouped convolutions, its cost, and its product |
 //! | `spectrum` | the approximation error at every rank |
-//! | `family`, [`families`](mod@families) | what a decomposition is, and each of them |
-//! | `patches`, `statistics` | what a convolution sees and what it should answer, in second order |
-//! | `rows` | a covariance known by the positions themselves |
-//! | `activation` | what stands behind a convolution |
-//! | `fit` | chains fitted to statistics, for every family |
+//! | `family`, [`families`](mod@families) | the contract of a decomposition, and each of them |
+//! | `skip` | the reasons why a family leaves a kernel alone |
+//! | `factored` | kernels factored once, to be cut at any rank |
+//! | `patches`, `statistics` | the patches and outputs of a convolution, in second order |
+//! | `patch_matrix` | a covariance known by the patches themselves |
+//! | `activation` | piecewise linear activations and their majorisers |
+//! | `fit` | least squares of one group, for every family |
+//! | `alternation` | fits over all groups, and their guarantees |
+//! | `post_activation` | fits to what an activation lets through |
 //! | `metric` | data-free decompositions under an assumed correlation of the inputs |
+//! | [`random`] | seeded pseudo-random numbers |
 //! | `slice_svd` | the SVD of every input or output channel's slice |
 //! | [`linalg`] | dense f64 helpers |
 //!
@@ -38,18 +43,24 @@
 //! ```
 
 mod activation;
+mod alternation;
 mod chain;
 mod compose;
 mod error;
+mod factored;
 pub mod families;
 mod family;
 mod fit;
 mod kernel;
 pub mod linalg;
 mod metric;
+mod once;
+mod patch_matrix;
 mod patches;
-mod rows;
+mod post_activation;
+pub mod random;
 mod shape;
+mod skip;
 mod slice_svd;
 mod spectrum;
 mod statistics;
@@ -60,12 +71,16 @@ pub use chain::{
     transposed_chain_macs, validate_stages,
 };
 pub use error::FactorError;
-pub use family::{Decomposition, Factored, RankRange, Skip, families, family};
-pub use fit::{Behind, Calibration, Fit, FitOptions, Fitter, Positions};
+pub use factored::Factored;
+pub use families::{families, family};
+pub use family::{Decomposition, RankRange, RankUnit, Resolution};
+pub use fit::{Calibration, Fit, FitOptions, Fitter};
 pub use kernel::Kernel;
 pub use metric::Metric;
-pub use patches::{ConvGeometry, gather_outputs, sample_positions};
+pub use patches::{ConvGeometry, InputMap, gather_outputs, sample_positions};
+pub use post_activation::{Observed, Positions, PostActivation};
 pub use shape::KernelShape;
+pub use skip::Skip;
 pub use spectrum::Spectrum;
 pub use statistics::{
     PositionSampler, SplitStatistics, SplitStatisticsBuilder, Statistics, StatisticsBuilder,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::Chain;
 use crate::error::FactorError;
-use crate::family::Factored;
+use crate::factored::Factored;
 use crate::kernel::Kernel;
 use crate::linalg::cholesky::Cholesky;
 use crate::shape::KernelShape;
@@ -45,7 +45,7 @@ impl Metric {
         &self.rho
     }
 
-    /// Whether this is the Frobenius norm.
+    /// True where this is the Frobenius norm.
     pub fn is_identity(&self) -> bool {
         self.rho.iter().all(|&r| r == 0.0)
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::error::FactorError;
+use crate::random::{mix, scaled};
 use crate::shape::KernelShape;
 
-/// How a convolution's window moves over its input, per spatial axis; any number of axes. The
+/// The way that a convolution's window moves over its input, per spatial axis; any number of axes. The
 /// kernel's extents and groups are in [`KernelShape`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ConvGeometry {
@@ -22,6 +23,15 @@ pub struct ConvGeometry {
     /// Where the convolution is transposed (ONNX `ConvTranspose`), its `output_padding`, and
     /// the pads are what its output is cut by.
     pub transposed: Option<Vec<usize>>,
+}
+
+/// The input map of one sample.
+#[derive(Debug, Clone, Copy)]
+pub struct InputMap<'a> {
+    /// Row-major `[Ci, extents...]`.
+    pub values: &'a [f32],
+    /// Extents along the spatial axes.
+    pub extents: &'a [usize],
 }
 
 impl ConvGeometry {
@@ -116,20 +126,23 @@ impl ConvGeometry {
     /// Appends the patches that `group` sees at `positions` (row-major indices into the output
     /// map) to `patches`: row-major `[positions, d]`, `d = Ci/g * taps` in the order of ONNX's
     /// `W` of `Conv`, channel first, tap last. Outside the map, and between its elements where
-    /// the convolution is transposed, there are zeros. `x` is one sample, `[Ci, input...]`.
+    /// the convolution is transposed, there are zeros.
     ///
     /// # Errors
     /// [`FactorError::Geometry`] as [`ConvGeometry::output_spatial`], and where the length of
-    /// `x`, the group or a position does not fit.
+    /// the map, the group or a position does not fit.
     pub fn gather(
         &self,
         shape: &KernelShape,
         group: usize,
-        x: &[f32],
-        input: &[usize],
+        map: InputMap<'_>,
         positions: &[usize],
         patches: &mut Vec<f32>,
     ) -> Result<(), FactorError> {
+        let InputMap {
+            values: x,
+            extents: input,
+        } = map;
         let output = self.output_spatial(shape, input)?;
         let plane: usize = input.iter().product();
         if x.len() != plane * shape.in_channels || group >= shape.groups {
@@ -215,35 +228,30 @@ pub fn gather_outputs(
 
 /// `count` different positions below `total` in rising order; all of them where `count` is
 /// larger. A function of the arguments alone, stable across versions: Floyd's algorithm
-/// (Bentley and Floyd 1987) on SplitMix64 from `splitmix(seed) ^ splitmix(!sample)`.
+/// (Bentley and Floyd 1987) on [`mix`] of the numbers behind `mix(seed) ^ mix(!sample)`.
 pub fn sample_positions(seed: u64, sample: u64, total: usize, count: usize) -> Vec<usize> {
     if count >= total {
         return (0..total).collect();
     }
-    let mut state = splitmix(seed) ^ splitmix(!sample);
+    let mut state = mix(seed) ^ mix(!sample);
     let mut chosen = BTreeSet::new();
     for last in total - count..total {
         state = state.wrapping_add(1);
-        let scaled = (u128::from(splitmix(state)) * (last as u128 + 1)) >> 64;
-        if !chosen.insert(scaled as usize) {
+        if !chosen.insert(scaled(mix(state), last + 1)) {
             chosen.insert(last);
         }
     }
     chosen.into_iter().collect()
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014) after one step of its counter.
-pub(crate) fn splitmix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    fn map<'a>(values: &'a [f32], extents: &'a [usize]) -> InputMap<'a> {
+        InputMap { values, extents }
+    }
 
     #[test]
     fn patches_of_a_strided_padded_dilated_grouped_map() {
@@ -260,7 +268,7 @@ mod tests {
         assert_eq!(geometry.output_spatial(&shape, &[3, 3]).unwrap(), [2, 2]);
         let mut patches = Vec::new();
         geometry
-            .gather(&shape, 1, &x, &[3, 3], &[0, 3], &mut patches)
+            .gather(&shape, 1, map(&x, &[3, 3]), &[0, 3], &mut patches)
             .unwrap();
         #[rustfmt::skip]
         let expected = [
@@ -289,7 +297,7 @@ mod tests {
         let mut patches = Vec::new();
         let all: Vec<usize> = (0..7).collect();
         geometry
-            .gather(&shape, 0, &[1.0, 2.0, 3.0], &[3], &all, &mut patches)
+            .gather(&shape, 0, map(&[1.0, 2.0, 3.0], &[3]), &all, &mut patches)
             .unwrap();
         let w = [1.0, 10.0, 100.0];
         let dot = |p: &[f32]| p.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
@@ -311,9 +319,11 @@ mod tests {
         assert_eq!(unit.output_spatial(&shape, &[3]).unwrap(), [1]);
         let mut out = Vec::new();
         let x = [0.0; 5];
-        assert!(unit.gather(&shape, 0, &x, &[4], &[0], &mut out).is_err());
-        assert!(unit.gather(&shape, 0, &x, &[5], &[3], &mut out).is_err());
-        assert!(unit.gather(&shape, 1, &x, &[5], &[0], &mut out).is_err());
+        let mut refuses = |group, extent: usize, position: usize| {
+            let found = unit.gather(&shape, group, map(&x, &[extent]), &[position], &mut out);
+            found.is_err()
+        };
+        assert!(refuses(0, 4, 0) && refuses(0, 5, 3) && refuses(1, 5, 0));
         let still = ConvGeometry {
             strides: vec![0],
             ..unit
@@ -324,7 +334,6 @@ mod tests {
 
     #[test]
     fn positions_are_stable_sorted_and_spread() {
-        assert_eq!(splitmix(0), 0xe220_a839_7b1d_cdaf);
         assert_eq!(sample_positions(1, 2, 5, 9), [0, 1, 2, 3, 4]);
         let positions = sample_positions(7, 3, 1000, 50);
         assert_eq!(positions, sample_positions(7, 3, 1000, 50));

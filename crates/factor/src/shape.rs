@@ -95,18 +95,18 @@ impl KernelShape {
             .saturating_mul(self.taps())
     }
 
-    /// Whether there is no weight at all; false for every valid shape.
+    /// True where there is no weight at all; false for every valid shape.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether each of several groups reads one input channel, whatever the depthwise
+    /// True where each of several groups reads one input channel, whatever the depthwise
     /// multiplier `Co / groups` is. A convolution of a one-channel input is not called depthwise.
     pub fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.groups == self.in_channels
     }
 
-    /// Whether every spatial extent is 1 (a 1x1 convolution), whatever the groups.
+    /// True where every spatial extent is 1 (a 1x1 convolution), whatever the groups.
     pub fn is_pointwise(&self) -> bool {
         self.taps() == 1
     }

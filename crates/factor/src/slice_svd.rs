@@ -41,7 +41,7 @@ const BLOCK: usize = 16;
 /// Rows that are gathered at a time.
 const TILE: usize = 32;
 
-/// What the slices of a kernel are indexed by.
+/// The channels that the slices of a kernel are indexed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SliceBy {
     /// One slice per input channel, `[Co / g, taps]`.
@@ -85,7 +85,7 @@ impl Layout {
         self.rows.min(self.taps)
     }
 
-    /// Whether the Gram matrices are over the taps.
+    /// True where the Gram matrices are over the taps.
     fn over_taps(&self) -> bool {
         self.taps <= self.rows
     }
@@ -141,7 +141,12 @@ impl SliceSvd {
             .enumerate()
             .try_for_each_init(Scratch::default, |scratch, (block, (bases, energies))| {
                 let first = block * BLOCK;
-                factor_block(&layout, kernel.data(), first, bases, energies, scratch)
+                let block = SliceBlock {
+                    first,
+                    bases,
+                    energies,
+                };
+                factor_block(&layout, kernel.data(), block, scratch)
             })?;
 
         let mut pooled = vec![0.0; n];
@@ -247,15 +252,28 @@ impl SliceSvd {
     }
 }
 
-/// Factors the slices from `first` on: `bases` `[slices, n, n]`, `energies` `[slices, n]`.
+/// The factors of some slices that follow one another.
+struct SliceBlock<'a> {
+    /// The first slice.
+    first: usize,
+    /// `[slices, n, n]`.
+    bases: &'a mut [f64],
+    /// `[slices, n]`.
+    energies: &'a mut [f64],
+}
+
+/// Factors the slices of a block.
 fn factor_block(
     layout: &Layout,
     data: &[f64],
-    first: usize,
-    bases: &mut [f64],
-    energies: &mut [f64],
+    block: SliceBlock<'_>,
     scratch: &mut Scratch,
 ) -> Result<(), FactorError> {
+    let SliceBlock {
+        first,
+        bases,
+        energies,
+    } = block;
     let n = layout.order();
     scratch.grams.clear();
     scratch.grams.resize(bases.len(), 0.0);
@@ -327,7 +345,7 @@ fn combine_rows(layout: &Layout, data: &[f64], slice: usize, basis: &[f64], filt
     }
 }
 
-/// Whether the first of the entries with (nearly) the largest magnitude is negative.
+/// True where the first of the entries with (nearly) the largest magnitude is negative.
 fn leading_is_negative(vector: &[f64]) -> bool {
     let largest = vector.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
     vector

@@ -18,7 +18,7 @@ pub struct Spectrum {
     tails: Vec<f64>,
 }
 
-/// What is stored of a [`Spectrum`].
+/// The stored part of a [`Spectrum`].
 #[derive(Serialize, Deserialize)]
 struct Components {
     components: Vec<f64>,
@@ -45,7 +45,7 @@ impl Spectrum {
         self.components.len()
     }
 
-    /// Whether there is no component; false for every spectrum that a family returns.
+    /// True where there is no component; false for every spectrum that a family returns.
     pub fn is_empty(&self) -> bool {
         self.components.is_empty()
     }

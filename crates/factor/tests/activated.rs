@@ -6,9 +6,9 @@ mod common;
 use common::{convolve, disturbed, kernel, map, same};
 use proptest::prelude::*;
 use sepconv_factor::{
-    Activation, Behind, Chain, Decomposition, FactorError, Fit, FitOptions, Kernel, KernelShape,
-    PositionSampler, Positions, SplitStatistics, SplitStatisticsBuilder, families, family,
-    is_held_out,
+    Activation, Chain, Decomposition, FactorError, Fit, FitOptions, Kernel, KernelShape, Observed,
+    PositionSampler, Positions, PostActivation, SplitStatistics, SplitStatisticsBuilder, families,
+    family, is_held_out,
 };
 
 const KINDS: [Activation; 3] = [
@@ -72,11 +72,17 @@ fn three(
     let bias = statistics.merged().unwrap();
     let bias = bias.bias(&free.compose().unwrap()).unwrap();
     free.bias = Some(bias.iter().map(|b| *b as f32).collect());
-    let behind = Behind {
+    let behind = PostActivation {
         activation,
         positions,
     };
-    let improved = behind.improve(kernel, statistics, family, &plain, options(), false);
+    let improved = behind.improve(
+        Observed { kernel, statistics },
+        family,
+        &plain,
+        options(),
+        false,
+    );
     (plain.chain, free, improved.unwrap())
 }
 
@@ -95,7 +101,7 @@ proptest! {
         let shape = KernelShape::new(group_out * groups, group_in * groups, groups, [3, 3]).unwrap();
         let kernel = kernel(&shape, seed);
         let seen = seen(&kernel, 6, positions, shortcut, 0);
-        let behind = Behind { activation: KINDS[kind], positions: &seen.1 };
+        let behind = PostActivation { activation: KINDS[kind], positions: &seen.1 };
         for family in families() {
             if family.ranks(&shape).is_err() {
                 continue;
@@ -125,7 +131,7 @@ fn it_beats_the_fit_to_the_outputs_on_samples_held_out() {
         ] {
             let family = family(name).unwrap();
             let (plain, _, improved) = three(&kernel, &seen, Activation::RELU, family, rank);
-            let behind = Behind {
+            let behind = PostActivation {
                 activation: Activation::RELU,
                 positions: &seen.1,
             };

@@ -237,7 +237,7 @@ fn the_closed_form_is_the_optimum() {
         .unwrap()
         .fit(&kernel, &split, 3, &options)
         .unwrap();
-    let mut noise = Noise(9);
+    let mut noise = Noise::new(9);
     for step in 0..40 {
         let mut chain = fit.chain.clone();
         let amplitude = 10_f64.powi(-1 - step % 4);

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use sepconv_factor::{
-    Chain, Decomposition, FactorError, Kernel, KernelShape, chain_macs, chain_parameters, families,
-    kernel_macs, validate_stages,
+    Chain, Decomposition, FactorError, Kernel, KernelShape, Resolution, StageShape, chain_macs,
+    chain_parameters, families, kernel_macs, validate_stages,
 };
 
 /// Kernels of 1 to 3 axes, odd, even and oblong, with and without groups.
@@ -50,6 +50,23 @@ fn each_family(
         }
     }
     Ok(())
+}
+
+/// The resolution of every stage, by the axes carried so far.
+fn resolutions(stages: &[StageShape]) -> Vec<Resolution> {
+    let mut carried = vec![false; stages[0].axes.len()];
+    let stages = stages.iter().map(|stage| {
+        carried
+            .iter_mut()
+            .zip(&stage.axes)
+            .for_each(|(c, a)| *c |= a);
+        match (carried.contains(&true), carried.contains(&false)) {
+            (false, _) => Resolution::Input,
+            (true, true) => Resolution::Mixed,
+            (true, false) => Resolution::Output,
+        }
+    });
+    stages.collect()
 }
 
 fn distance(kernel: &Kernel, chain: &Chain) -> f64 {
@@ -127,6 +144,7 @@ proptest! {
                 prop_assert_eq!(&chain.shapes(), &stages);
                 prop_assert_eq!(validate_stages(&stages), Ok(()));
                 prop_assert_eq!((chain.family, chain.rank), (family.name(), rank));
+                prop_assert_eq!(resolutions(&stages), family.resolutions());
                 let composed = chain.compose().unwrap();
                 prop_assert_eq!(composed.shape(), shape);
                 // At one position each, a weight is used once.

@@ -50,7 +50,7 @@ proptest! {
         let kernel = kernel(&shape, seed);
         let rho = &rho[..spatial.len()];
         let metric = Metric::correlated(rho).unwrap();
-        let mut noise = Noise(seed);
+        let mut noise = Noise::new(seed);
         for family in families() {
             let Ok(ranks) = family.ranks(&shape) else { continue };
             let factored = family.factor_with(&kernel, &metric).unwrap();

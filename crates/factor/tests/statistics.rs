@@ -39,7 +39,7 @@ fn close(found: &[f64], expected: &[f64], tolerance: f64) -> bool {
 /// `n` correlated positions of a 2-group kernel: patches a group, outputs.
 fn rows(shape: &KernelShape, n: usize, offset: f32) -> (Vec<Vec<f32>>, Vec<f32>) {
     let d = shape.group_in() * shape.taps();
-    let mut noise = Noise(n as u64);
+    let mut noise = Noise::new(n as u64);
     let x: Vec<Vec<f32>> = (0..shape.groups)
         .map(|_| {
             let mut last = 0.0;

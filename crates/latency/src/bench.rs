@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sepconv_targets::{Prepared, TargetError};
 use serde::{Deserialize, Serialize};
 
-/// How long and how often subjects are timed.
+/// The length and the number of timings.
 ///
 /// Subjects take turns: in every round each is sampled once, in an order that alternates. A
 /// sample is the mean of as many runs as fit into [`Bench::sample`], at least one. Before the
@@ -164,7 +164,7 @@ impl Timing {
     }
 }
 
-/// How many times as fast one subject is as another.
+/// The speed-up of one subject over another.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ratio {
     /// Median over the rounds of the ratio of the two samples of a round.
@@ -188,7 +188,7 @@ impl Samples {
         }
     }
 
-    /// How many times as fast these runs are as those of `base`, timed in the same rounds.
+    /// The speed-up of these runs over those of `base`, timed in the same rounds.
     pub fn speed_up_over(&self, base: &Self) -> Ratio {
         let pairs = base.seconds.iter().zip(&self.seconds);
         let ratios: Vec<f64> = pairs.map(|(base, own)| base / own.max(1e-12)).collect();

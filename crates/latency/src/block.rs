@@ -60,9 +60,9 @@ pub struct Geometry {
     pub product: Option<Product>,
     /// Where it is a transposed convolution, what is added at the end of its output.
     pub transposed: Option<Vec<usize>>,
-    /// Whether it has a bias.
+    /// True where it has a bias.
     pub bias: bool,
-    /// What follows it and nothing else reads its output.
+    /// The activation that follows it, where nothing else reads its output.
     pub activation: Option<Activation>,
 }
 
@@ -154,7 +154,7 @@ impl fmt::Display for Geometry {
     }
 }
 
-/// How a convolution is computed. Displays as `original` or `dw-pw 2 branches`.
+/// The form in which a convolution is computed. Displays as `original` or `dw-pw 2 branches`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Form {
     /// As one operator.
@@ -189,7 +189,7 @@ impl fmt::Display for Form {
 pub struct Block {
     /// The convolution.
     pub geometry: Geometry,
-    /// How it is computed.
+    /// The form in which it is computed.
     pub form: Form,
     /// Stages of a family that [`family`] does not know, or knows otherwise.
     own: Option<Vec<StageShape>>,

@@ -3,6 +3,7 @@
 use prost::Message;
 use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{Assumptions, Pins, Shapes};
+use sepconv_factor::random::{GOLDEN_GAMMA, SplitMix64};
 use sepconv_factor::{Chain, Stage, StageShape};
 use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Document;
@@ -127,17 +128,12 @@ fn frame(channels: usize) -> Option<usize> {
 }
 
 /// Numbers in `-1..1` times `1 / sqrt(fan_in)`, so that activations neither overflow nor become
-/// denormal, from a SplitMix64 stream.
+/// denormal.
 fn random(count: usize, fan_in: usize, seed: u64) -> Vec<f32> {
     let scale = (1.0 / fan_in.max(1) as f64).sqrt();
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mut next = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    };
-    (0..count).map(|_| (next() * scale) as f32).collect()
+    let mut generator = SplitMix64::from_state(seed.wrapping_mul(GOLDEN_GAMMA));
+    let values = (0..count).map(|_| (generator.signed() * scale) as f32);
+    values.collect()
 }
 
 fn model(g: &Geometry) -> Option<ModelProto> {
@@ -147,7 +143,12 @@ fn model(g: &Geometry) -> Option<ModelProto> {
     if let Some(product) = g.product {
         let dims = vec![kernel.in_channels, kernel.out_channels];
         let outputs = kernel.out_channels;
-        nodes.weighted(product.op_type(), "conv", dims, outputs, g.bias, Vec::new())?;
+        let weights = RandomWeights {
+            dims,
+            outputs,
+            bias: g.bias,
+        };
+        nodes.weighted(product.op_type(), "conv", weights, Vec::new())?;
         nodes.activate(g);
         return nodes.finish(g, &rows(g, kernel.out_channels));
     }
@@ -165,14 +166,12 @@ fn model(g: &Geometry) -> Option<ModelProto> {
     if let Some(added) = &g.transposed {
         attributes.push(ints("output_padding", added));
         let dims = [&[kernel.in_channels, kernel.group_out()], &*kernel.spatial];
-        nodes.weighted(
-            "ConvTranspose",
-            "conv",
-            dims.concat(),
-            kernel.out_channels,
-            g.bias,
-            attributes,
-        )?;
+        let weights = RandomWeights {
+            dims: dims.concat(),
+            outputs: kernel.out_channels,
+            bias: g.bias,
+        };
+        nodes.weighted("ConvTranspose", "conv", weights, attributes)?;
     } else {
         let dims = [&[kernel.out_channels, kernel.group_in()], &*kernel.spatial];
         nodes.conv("conv", dims.concat(), g.bias, attributes)?;
@@ -186,6 +185,16 @@ fn model(g: &Geometry) -> Option<ModelProto> {
     }
     let output = [&[g.batch, channels], &*g.output()?].concat();
     nodes.finish(g, &output)
+}
+
+/// The weights of an operator, to be made of random numbers.
+struct RandomWeights {
+    /// Extents of the weight.
+    dims: Vec<usize>,
+    /// Channels of the output.
+    outputs: usize,
+    /// True where there is a bias, of one number per output.
+    bias: bool,
 }
 
 /// Operators one after another, from `x` on.
@@ -204,7 +213,7 @@ impl Nodes {
         }
     }
 
-    /// What follows the convolution.
+    /// The activation behind the convolution.
     fn activate(&mut self, g: &Geometry) {
         if let Some(activation) = g.activation {
             self.add("activation", activation.op_type(), Vec::new(), Vec::new());
@@ -260,19 +269,27 @@ impl Nodes {
         attribute: Vec<AttributeProto>,
     ) -> Option<()> {
         let outputs = *dims.first()?;
-        self.weighted("Conv", name, dims, outputs, bias, attribute)
+        let weights = RandomWeights {
+            dims,
+            outputs,
+            bias,
+        };
+        self.weighted("Conv", name, weights, attribute)
     }
 
-    /// An operator with a random weight of `dims` and, on demand, a bias of `outputs`.
+    /// An operator with random weights.
     fn weighted(
         &mut self,
         op_type: &str,
         name: &str,
-        dims: Vec<usize>,
-        outputs: usize,
-        bias: bool,
+        weights: RandomWeights,
         attribute: Vec<AttributeProto>,
     ) -> Option<()> {
+        let RandomWeights {
+            dims,
+            outputs,
+            bias,
+        } = weights;
         let count = dims.iter().product::<usize>();
         let seed = self.node.len() as u64 + 1;
         let weight = random(count, count.checked_div(outputs)?, seed);

@@ -16,7 +16,7 @@ use crate::block::Block;
 use crate::error::LatencyError;
 use crate::machine::machine;
 
-/// What the timings of one file have in common.
+/// The circumstances that the timings of one file have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// Name of the runtime.
@@ -60,7 +60,7 @@ impl Key {
 pub(crate) struct Entry {
     #[serde(flatten)]
     pub timing: Timing,
-    /// Whether it was only timed long enough to be ruled out.
+    /// True where it was only timed long enough to be ruled out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ruled_out: bool,
 }

@@ -1,4 +1,4 @@
-//! What planners minimise.
+//! The costs that planners minimise.
 
 use sepconv_passes::{Lowering, lowerings};
 
@@ -9,7 +9,7 @@ use crate::error::LatencyError;
 /// The cost of a convolution in one of its forms, in a unit of the model's choice. Costs of one
 /// model add up.
 pub trait CostModel: Send + Sync {
-    /// What a cost counts: `MACs`, `parameters` or `seconds`.
+    /// The unit of a cost: `MACs`, `parameters` or `seconds`.
     fn unit(&self) -> &'static str;
 
     /// The cost of a block.
@@ -35,7 +35,7 @@ pub trait CostModel: Send + Sync {
         costs
     }
 
-    /// Whether a lowering is worth looking at. By default those that pad apart are not, which pays
+    /// True where a lowering is worth looking at. By default those that pad apart are not, which pays
     /// on runtimes that pad slowly.
     fn considers(&self, lowering: &dyn Lowering) -> bool {
         !lowering.pads_apart()

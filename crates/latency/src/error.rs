@@ -7,7 +7,7 @@ use sepconv_onnx::OnnxError;
 use sepconv_passes::PassError;
 use sepconv_targets::TargetError;
 
-/// Why a block has no cost.
+/// The reason why a block has no cost.
 #[derive(Debug, thiserror::Error)]
 pub enum LatencyError {
     /// The runtime is not there, or can't load or run the block.
@@ -18,7 +18,7 @@ pub enum LatencyError {
     Block {
         /// The block.
         block: String,
-        /// Why.
+        /// The reason.
         source: TargetError,
     },
     /// There is no family or lowering of that name, or it does not apply.
@@ -26,7 +26,7 @@ pub enum LatencyError {
     Form {
         /// The block.
         block: String,
-        /// What does not apply.
+        /// The reason.
         reason: String,
     },
     /// The family has no such rank for the kernel.
@@ -34,7 +34,7 @@ pub enum LatencyError {
     Factor {
         /// The block.
         block: String,
-        /// Why.
+        /// The reason.
         source: FactorError,
     },
     /// The block could not be written: a fault of this crate.
@@ -42,7 +42,7 @@ pub enum LatencyError {
     Write {
         /// The block.
         block: String,
-        /// Why.
+        /// The reason.
         source: PassError,
     },
     /// The block could not be encoded: a fault of this crate.
@@ -53,7 +53,7 @@ pub enum LatencyError {
     Cache {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The message of the system.
         source: std::io::Error,
     },
 }

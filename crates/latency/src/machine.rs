@@ -1,4 +1,4 @@
-//! What latencies depend on beside the model.
+//! The machine, which latencies depend on beside the model.
 
 use std::num::NonZeroUsize;
 

@@ -8,8 +8,8 @@ use sepconv_factor::{Chain, Factored};
 use sepconv_ir::{Graph, Operator, Tensor};
 
 use crate::error::PassError;
+use crate::families::Families;
 use crate::site::Site;
-use crate::survey::Families;
 
 /// Weights of a kernel from which on its decompositions are not kept.
 const LARGE: usize = 1 << 20;
@@ -93,7 +93,7 @@ mod tests {
     use sepconv_factor::family;
 
     use super::*;
-    use crate::survey::Order;
+    use crate::families::Order;
     use crate::testing::conv;
 
     #[test]

@@ -4,7 +4,7 @@ use sepconv_analysis::PinError;
 use sepconv_factor::FactorError;
 use sepconv_ir::IrError;
 
-/// Why a plan could not be made or applied.
+/// The reason why a plan could not be made or applied.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {
     /// A glob of layer names is not valid.
@@ -12,7 +12,7 @@ pub enum PassError {
     Glob {
         /// The glob as given.
         glob: String,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
     /// A glob matches no convolution.
@@ -20,7 +20,7 @@ pub enum PassError {
     NoMatch {
         /// The glob as given.
         glob: String,
-        /// How many convolutions there are.
+        /// Number of convolutions.
         convolutions: usize,
         /// `" (such as 'conv1')"`, or empty.
         example: String,
@@ -55,7 +55,7 @@ pub enum PassError {
     Plan {
         /// The layer.
         layer: String,
-        /// What does not fit.
+        /// The misfit.
         reason: String,
     },
     /// A kernel could not be factored.
@@ -63,7 +63,7 @@ pub enum PassError {
     Factor {
         /// The convolution.
         node: String,
-        /// Why.
+        /// The reason.
         source: FactorError,
     },
     /// Pins do not fit the graph's inputs.
@@ -74,7 +74,7 @@ pub enum PassError {
     Given {
         /// The pass that was not run.
         pass: &'static str,
-        /// What is wrong with the graph.
+        /// The fault in the graph.
         source: IrError,
     },
     /// An edit does not fit the graph, or left one that does not hold together: a fault of the
@@ -83,7 +83,7 @@ pub enum PassError {
     Graph {
         /// Name of the pass.
         pass: &'static str,
-        /// What is wrong.
+        /// The fault.
         source: IrError,
     },
 }

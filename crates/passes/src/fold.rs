@@ -1,4 +1,5 @@
-//! The order of the passes.
+//! The one ordered list of the passes: the product folds by it before it surveys a graph, and whoever
+//! rewrites a graph in one go runs it with the separation behind it.
 
 use sepconv_ir::Graph;
 
@@ -6,10 +7,10 @@ use crate::error::PassError;
 use crate::fold_batchnorm::FoldBatchNorm;
 use crate::fold_input_norm::FoldInputNorm;
 use crate::fold_padding::FoldPadding;
-use crate::pass::{Outcome, Pass, run};
+use crate::pass::{Pass, run};
 use crate::select::Selection;
 
-/// What is folded into convolutions before they are surveyed, in this order.
+/// The passes that fold operators into convolutions before those are surveyed, in their order.
 pub const FOLDS: [&dyn Pass; 3] = [
     // A norm between two convolutions goes into the one before it, which may pad.
     &FoldBatchNorm,
@@ -25,7 +26,7 @@ pub fn pipeline(separate: &dyn Pass) -> Vec<&dyn Pass> {
     FOLDS.into_iter().chain([separate]).collect()
 }
 
-/// How many operators were folded into convolutions.
+/// Counts of operators that were folded into convolutions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Folded {
     /// Batch normalisations, after the convolution or before.
@@ -40,11 +41,9 @@ pub struct Folded {
 /// As [`run`].
 pub fn fold(graph: &mut Graph, selection: &Selection) -> Result<Folded, PassError> {
     let outcomes = run(&FOLDS, graph, &selection.into())?;
-    let done = |pass: &dyn Pass| {
-        let of = FOLDS.iter().zip(&outcomes);
-        let of = of.filter(|(p, _)| p.name() == pass.name());
-        of.map(|(_, outcome): (_, &Outcome)| outcome.changed.len())
-            .sum::<usize>()
+    let done = |pass: &dyn Pass| -> usize {
+        let own = outcomes.iter().filter(|o| o.pass == pass.name());
+        own.map(|outcome| outcome.changed.len()).sum()
     };
     Ok(Folded {
         norms: done(&FoldBatchNorm) + done(&FoldInputNorm),

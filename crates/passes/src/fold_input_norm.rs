@@ -58,11 +58,7 @@ impl Pass for FoldInputNorm {
 }
 
 /// Gives every convolution after `norm` its weight and bias; the norm goes with the last.
-fn fold(
-    graph: &mut Graph,
-    norm: NodeId,
-    convs: Vec<(NodeId, (Tensor, Tensor))>,
-) -> Result<(), PassError> {
+fn fold(graph: &mut Graph, norm: NodeId, convs: Vec<(NodeId, Folded)>) -> Result<(), PassError> {
     let last = convs.len() - 1;
     for (i, (conv, tensors)) in convs.into_iter().enumerate() {
         if let Some(patch) = patch(graph, norm, conv, tensors, i == last) {
@@ -98,8 +94,14 @@ pub(crate) fn readers(
     }
 }
 
+/// Weight and bias of a convolution that takes a normalisation in.
+struct Folded {
+    weight: Tensor,
+    bias: Tensor,
+}
+
 /// Weight and bias of `conv` on the input of `norm`.
-fn parameters(graph: &Graph, norm: NodeId, conv: NodeId) -> Result<(Tensor, Tensor), &'static str> {
+fn parameters(graph: &Graph, norm: NodeId, conv: NodeId) -> Result<Folded, &'static str> {
     let (op, norm) = graph
         .operator(conv)
         .zip(graph.operator(norm))
@@ -132,13 +134,13 @@ fn parameters(graph: &Graph, norm: NodeId, conv: NodeId) -> Result<(Tensor, Tens
         w.iter_mut().for_each(|w| *w *= norm.factor[channel]);
     }
     let unfit = "the weights of a convolution after it would not be finite";
-    Ok((
-        finite(weight.dtype(), weight.dims().to_vec(), &values).ok_or(unfit)?,
-        finite(weight.dtype(), vec![outputs], &bias).ok_or(unfit)?,
-    ))
+    Ok(Folded {
+        weight: finite(weight.dtype(), weight.dims().to_vec(), &values).ok_or(unfit)?,
+        bias: finite(weight.dtype(), vec![outputs], &bias).ok_or(unfit)?,
+    })
 }
 
-/// Whether anything is added around the input. `SAME_*` adds nothing for a kernel of one tap.
+/// True where anything is added around the input. `SAME_*` adds nothing for a kernel of one tap.
 fn pads(attributes: &ConvAttributes) -> bool {
     match attributes.auto_pad {
         AutoPad::Valid => false,
@@ -147,13 +149,7 @@ fn pads(attributes: &ConvAttributes) -> bool {
     }
 }
 
-fn patch(
-    graph: &Graph,
-    norm: NodeId,
-    conv: NodeId,
-    (weight, bias): (Tensor, Tensor),
-    last: bool,
-) -> Option<Patch> {
+fn patch(graph: &Graph, norm: NodeId, conv: NodeId, folded: Folded, last: bool) -> Option<Patch> {
     let (op, bn) = (graph.operator(conv)?, graph.operator(norm)?);
     let mut patch = Patch::replace(NAME, conv);
     let mut gone = vec![conv];
@@ -168,8 +164,8 @@ fn patch(
         patch.remove(node);
     }
     let label = graph.label(conv);
-    let w = patch.initializer(format!("{label}/folded.weight"), weight);
-    let b = patch.initializer(format!("{label}/folded.bias"), bias);
+    let w = patch.initializer(format!("{label}/folded.weight"), folded.weight);
+    let b = patch.initializer(format!("{label}/folded.bias"), folded.bias);
     let fused = Operator {
         source: None,
         ..op.clone()

@@ -85,7 +85,7 @@ fn summed(graph: &Graph, pad: NodeId, conv: NodeId) -> Result<Vec<i64>, &'static
     sums.ok_or("the sum of the pads is too large")
 }
 
-/// What a `Pad` of zeros adds along the spatial axes of a tensor of `rank` axes: all
+/// The extents that a `Pad` of zeros adds along the spatial axes of a tensor of `rank` axes: all
 /// beginnings, then all ends.
 fn amounts(graph: &Graph, op: &Operator, rank: usize) -> Option<Vec<i64>> {
     let ints = |slot| constants::resolve(graph, slot)?.to_i64();

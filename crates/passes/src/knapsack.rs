@@ -1,18 +1,18 @@
 //! One budget over all layers: the multiple-choice knapsack problem.
 //!
 //! One option of each group is taken; the sum of costs must stay within the budget, the sum of
-//! damages is to be least. Solved by dynamic programming over costs in equal steps (Dudzinski
+//! losses is to be least. Solved by dynamic programming over costs in equal steps (Dudzinski
 //! and Walukiewicz 1987), each rounded up: a solution always keeps the budget, and no solution
 //! for a budget smaller by one step per group is better. The Lagrangian dual (Sinha and Zoltners 1979)
 //! tells how far from the optimum it can be.
 
-/// Cost and damage of one way to treat a layer. Both finite, the damage not negative.
+/// Cost and expected loss of one way to treat a layer. Both finite, the loss not negative.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Item {
-    /// What it takes of the budget.
+    /// Share that it takes of the budget.
     pub cost: f64,
-    /// What it does to the outputs.
-    pub damage: f64,
+    /// Expected loss of the outputs.
+    pub loss: f64,
 }
 
 /// A choice of one item per group.
@@ -22,16 +22,16 @@ pub struct Allocation {
     pub chosen: Vec<usize>,
     /// Sum of costs.
     pub cost: f64,
-    /// Sum of damages.
-    pub damage: f64,
-    /// No allocation within the budget has less damage than this.
+    /// Sum of losses.
+    pub loss: f64,
+    /// No allocation within the budget has less loss than this.
     pub bound: f64,
 }
 
 /// Steps that the budget is divided into.
 const STEPS: usize = 20_000;
 
-/// The choice with the least damage whose cost is at most `budget`. `Err` holds the least
+/// The choice with the least loss whose cost is at most `budget`. `Err` holds the least
 /// cost that can be reached where that is above the budget.
 ///
 /// # Errors
@@ -49,34 +49,32 @@ pub fn allocate(groups: &[Vec<Item>], budget: f64) -> Result<Allocation, f64> {
     let chosen = dynamic(groups, &fronts, budget - base);
     let sum =
         |of: fn(&Item) -> f64| -> f64 { groups.iter().zip(&chosen).map(|(g, c)| of(&g[*c])).sum() };
-    let damage = sum(|i| i.damage);
+    let loss = sum(|i| i.loss);
     Ok(Allocation {
         cost: sum(|i| i.cost),
-        damage,
-        bound: dual(groups, &fronts, budget).min(damage),
+        loss,
+        bound: dual(groups, &fronts, budget).min(loss),
         chosen,
     })
 }
 
-/// Items that no other one beats in both cost and damage, by rising cost.
+/// Items that no other one beats in both cost and loss, by rising cost.
 fn front(items: &[Item]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_by(|a, b| {
         let (a, b) = (&items[*a], &items[*b]);
-        a.cost
-            .total_cmp(&b.cost)
-            .then(a.damage.total_cmp(&b.damage))
+        a.cost.total_cmp(&b.cost).then(a.loss.total_cmp(&b.loss))
     });
     let mut least = f64::INFINITY;
     order.retain(|i| {
-        let better = items[*i].damage < least;
-        least = least.min(items[*i].damage);
+        let better = items[*i].loss < least;
+        least = least.min(items[*i].loss);
         better
     });
     order
 }
 
-/// Least damage for every cost above the cheapest choice, in steps of `room / STEPS`.
+/// Least loss for every cost above the cheapest choice, in steps of `room / STEPS`.
 fn dynamic(groups: &[Vec<Item>], fronts: &[Vec<usize>], room: f64) -> Vec<usize> {
     let extra = |g: &[Item], f: &[usize], i: usize| g[i].cost - g[f[0]].cost;
     let most: f64 = groups
@@ -104,14 +102,14 @@ fn dynamic(groups: &[Vec<Item>], fronts: &[Vec<usize>], room: f64) -> Vec<usize>
     for (items, front) in groups.iter().zip(fronts) {
         let options: Vec<(usize, f64)> = front
             .iter()
-            .map(|i| (steps(extra(items, front, *i)), items[*i].damage))
+            .map(|i| (steps(extra(items, front, *i)), items[*i].loss))
             .collect();
         let mut next = vec![f64::INFINITY; STEPS + 1];
         let mut took = vec![0_u16; STEPS + 1];
         for (at, (next, took)) in next.iter_mut().zip(&mut took).enumerate() {
-            for (k, (weight, damage)) in options.iter().enumerate() {
-                if *weight <= at && best[at - weight] + damage < *next {
-                    *next = best[at - weight] + damage;
+            for (k, (weight, loss)) in options.iter().enumerate() {
+                if *weight <= at && best[at - weight] + loss < *next {
+                    *next = best[at - weight] + loss;
                     *took = u16::try_from(k).unwrap_or(u16::MAX);
                 }
             }
@@ -129,17 +127,17 @@ fn dynamic(groups: &[Vec<Item>], fronts: &[Vec<usize>], room: f64) -> Vec<usize>
     chosen
 }
 
-/// The Lagrangian dual: for any price of cost, the best that each group can do less what the
-/// budget is worth. Concave in the price; its maximum is found by bisection on the slope.
+/// The Lagrangian dual: for any multiplier of the cost, the best that each group can do less what the
+/// budget is worth. Concave in the multiplier; its maximum is found by bisection on the slope.
 fn dual(groups: &[Vec<Item>], fronts: &[Vec<usize>], budget: f64) -> f64 {
-    let at = |price: f64| {
-        let mut value = -price * budget;
+    let at = |multiplier: f64| {
+        let mut value = -multiplier * budget;
         let mut cost = 0.0;
         for (items, front) in groups.iter().zip(fronts) {
-            let priced = front
+            let penalised = front
                 .iter()
-                .map(|i| (items[*i].damage + price * items[*i].cost, *i));
-            let best = priced.min_by(|a, b| a.0.total_cmp(&b.0));
+                .map(|i| (items[*i].loss + multiplier * items[*i].cost, *i));
+            let best = penalised.min_by(|a, b| a.0.total_cmp(&b.0));
             if let Some((least, i)) = best {
                 value += least;
                 cost += items[i].cost;
@@ -176,8 +174,8 @@ mod tests {
 
     use super::*;
 
-    fn item(cost: f64, damage: f64) -> Item {
-        Item { cost, damage }
+    fn item(cost: f64, loss: f64) -> Item {
+        Item { cost, loss }
     }
 
     #[test]
@@ -187,8 +185,8 @@ mod tests {
             vec![item(3.0, 0.0), item(1.0, 4.0)],
         ];
         let found = allocate(&groups, 4.0).unwrap();
-        assert_eq!((found.chosen, found.damage), (vec![0, 1], 4.0));
-        assert_eq!(allocate(&groups, 6.0).unwrap().damage, 0.0);
+        assert_eq!((found.chosen, found.loss), (vec![0, 1], 4.0));
+        assert_eq!(allocate(&groups, 6.0).unwrap().loss, 0.0);
         assert_eq!(allocate(&groups, 1.9), Err(2.0));
         assert_eq!(allocate(&[vec![]], 1.0), Err(f64::INFINITY));
         assert_eq!(allocate(&[], 1.0).unwrap().chosen, Vec::<usize>::new());
@@ -199,9 +197,9 @@ mod tests {
         let mut at = vec![0; groups.len()];
         loop {
             let items = groups.iter().zip(&at).map(|(g, i)| g[*i]);
-            let (cost, damage) = items.fold((0.0, 0.0), |(c, d), i| (c + i.cost, d + i.damage));
+            let (cost, loss) = items.fold((0.0, 0.0), |(c, d), i| (c + i.cost, d + i.loss));
             if cost <= budget {
-                best = Some(best.map_or(damage, |b| b.min(damage)));
+                best = Some(best.map_or(loss, |b| b.min(loss)));
             }
             let Some(next) = (0..at.len()).find(|i| at[*i] + 1 < groups[*i].len()) else {
                 return best;
@@ -226,12 +224,12 @@ mod tests {
             match (allocate(&groups, budget), exhaustive(&groups, budget)) {
                 (Ok(found), Some(best)) => {
                     prop_assert!(found.cost <= budget + 1e-9);
-                    prop_assert!(found.damage >= best - 1e-9);
+                    prop_assert!(found.loss >= best - 1e-9);
                     prop_assert!(found.bound <= best + 1e-6);
                     // Rounding up takes at most a step per group off the budget.
                     let less = budget * (1.0 - groups.len() as f64 / STEPS as f64) - 1e-9;
                     if let Some(best) = exhaustive(&groups, less) {
-                        prop_assert!(found.damage <= best + 1e-9, "{} {best}", found.damage);
+                        prop_assert!(found.loss <= best + 1e-9, "{} {best}", found.loss);
                     }
                 }
                 (Err(least), None) => prop_assert!(least > budget),

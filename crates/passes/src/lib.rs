@@ -29,6 +29,7 @@
 //! let separate = SeparateConvs { families: Families::default(), planner: &planner, lowering: None };
 //! let outcomes = run(&pipeline(&separate), &mut graph, &Context::default())?;
 //! assert_eq!(graph.operators().count(), 2);
+//! assert_eq!(outcomes[3].pass, "separate-conv");
 //! assert_eq!(outcomes[3].changed[0].what, "branches");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -37,15 +38,19 @@
 //! `sepconv-factor` and needs nothing here, or in a crate of anybody's and is handed to
 //! [`Families::with`].
 
+mod candidate;
 mod decomposed;
 mod error;
+mod families;
 mod fold;
 mod fold_batchnorm;
 mod fold_input_norm;
 mod fold_padding;
+mod kept;
 pub mod knapsack;
 pub mod lowering;
 mod norm;
+mod offers;
 mod pass;
 mod plan;
 pub mod planners;
@@ -58,17 +63,21 @@ mod survey;
 mod testing;
 mod transposed;
 
+pub use candidate::Candidate;
 pub use error::PassError;
+pub use families::{Families, Order, Own};
 pub use fold::{FOLDS, Folded, fold, pipeline};
 pub use fold_batchnorm::FoldBatchNorm;
 pub use fold_input_norm::FoldInputNorm;
 pub use fold_padding::FoldPadding;
+pub use kept::Kept;
 pub use knapsack::{Allocation, Item, allocate};
 pub use lowering::{Lowering, lowering, lowerings};
+pub use offers::{Layer, offer, offers};
 pub use pass::{Context, Note, Outcome, Pass, run};
 pub use plan::{Choice, LayerPlan, Plan, Planner};
 pub use product::Product;
 pub use select::Selection;
 pub use separate::{AppliedLayer, ApplyPlan, Chains, SeparateConvs, apply, drop_unread, replace};
-pub use site::{Kept, Site};
-pub use survey::{Candidate, Families, Order, Own, Survey, Surveyed, layers};
+pub use site::Site;
+pub use survey::{Survey, Surveyed, layers};

@@ -26,13 +26,13 @@ impl Norm {
         })
     }
 
-    /// What becomes of `x` in a channel.
+    /// The normalised `x` of a channel.
     pub fn of(&self, channel: usize, x: f64) -> f64 {
         (x - self.mean[channel]) * self.factor[channel] + self.shift[channel]
     }
 }
 
-/// Whether `op` is a batch normalisation of one output that applies its statistics
+/// True where `op` is a batch normalisation of one output that applies its statistics
 /// (`training_mode` is opset 14's, `spatial` opset 7's).
 pub(crate) fn is_inference(op: &Operator) -> bool {
     op.is("BatchNormalization")

@@ -1,4 +1,4 @@
-//! What a pass is, and how passes run one after the other.
+//! The contract of a pass, and the driver that runs passes one after the other.
 
 use sepconv_analysis::{Assumptions, Pins, Shapes};
 use sepconv_ir::{Graph, IrError};
@@ -74,7 +74,7 @@ pub trait Pass: Send + Sync {
     fn run(&self, graph: &mut Graph, context: &Context) -> Result<Outcome, PassError>;
 }
 
-/// What passes know beside the graph.
+/// The knowledge of passes beside the graph.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
     /// The layers that are meant: folds and rewrites change no others.
@@ -105,21 +105,23 @@ impl From<&Selection> for Context {
     }
 }
 
-/// What a pass did.
+/// The changes that a pass made, and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What it changed, in the order of the changes.
+    /// Name of the pass, see [`Pass::name`]; [`run`] sets it.
+    pub pass: &'static str,
+    /// The nodes that it changed, in the order of the changes.
     pub changed: Vec<Note>,
-    /// What it looked at and left, with the reason.
+    /// The nodes that it looked at and left, with the reason.
     pub kept: Vec<Note>,
 }
 
-/// What became of one node.
+/// The outcome of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// Name of the node, see [`Graph::label`].
     pub node: String,
-    /// What was done, or why nothing was; a short phrase.
+    /// The change, or the reason why there is none; a short phrase.
     pub what: String,
 }
 
@@ -163,8 +165,13 @@ pub fn run(
     }
     let mut outcomes = Vec::with_capacity(passes.len());
     for pass in passes {
-        outcomes.push(pass.run(graph, context)?);
-        graph.verify().map_err(PassError::of(pass.name()))?;
+        let name = pass.name();
+        let outcome = pass.run(graph, context)?;
+        graph.verify().map_err(PassError::of(name))?;
+        outcomes.push(Outcome {
+            pass: name,
+            ..outcome
+        });
     }
     Ok(outcomes)
 }

@@ -1,10 +1,11 @@
-//! What is to become of each convolution.
+//! The decision for each convolution.
 
 use serde::{Deserialize, Serialize};
 
+use crate::candidate::Candidate;
 use crate::error::PassError;
-use crate::site::Kept;
-use crate::survey::{Candidate, Survey};
+use crate::kept::Kept;
+use crate::survey::Survey;
 
 /// A decision for every convolution of a model, apart from the weights: it can be kept,
 /// edited and replayed on the same model.
@@ -19,11 +20,11 @@ pub struct Plan {
 pub struct LayerPlan {
     /// Name of the convolution.
     pub layer: String,
-    /// What becomes of it.
+    /// The decision.
     pub choice: Choice,
 }
 
-/// What becomes of a convolution.
+/// A decision for a convolution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Choice {

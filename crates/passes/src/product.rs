@@ -9,7 +9,7 @@ use sepconv_analysis::{AutoPad, ConvAttributes, constants};
 use sepconv_ir::{Graph, Operator, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::site::Kept;
+use crate::kept::Kept;
 use crate::transposed::swap_channels;
 
 /// Inputs of a matrix beyond which it stays: its statistics would take gigabytes.
@@ -80,12 +80,12 @@ impl Product {
         })
     }
 
-    /// Whether the matrix is `[Co, Ci]`, as that of a convolution.
+    /// True where the matrix is `[Co, Ci]`, as that of a convolution.
     fn is_turned(self, op: &Operator) -> bool {
         self == Self::Gemm && op.int("transB", 0) != 0
     }
 
-    /// Whether what `Gemm` adds is the same for every row, as a bias is.
+    /// True where what `Gemm` adds is the same for every row, as a bias is.
     fn has_plain_bias(self, graph: &Graph, op: &Operator) -> bool {
         let added = (self == Self::Gemm).then(|| op.input(2)).flatten();
         let Some(value) = added else { return true };
@@ -103,7 +103,7 @@ impl Product {
             true => weight,
             false => {
                 let inputs = weight.len() / outputs.max(1);
-                swap_channels(&weight, (1, inputs, outputs))
+                swap_channels(&weight, 1, inputs, outputs)
             }
         };
         if alpha != 1.0 {
@@ -134,7 +134,7 @@ impl Product {
             values.into_owned()
         } else {
             let rows = values.chunks_exact(row.max(1));
-            rows.flat_map(|row| swap_channels(row, (1, positions, channels)))
+            rows.flat_map(|row| swap_channels(row, 1, positions, channels))
                 .collect()
         };
         Some(Tensor::from_f32(dims, maps))

@@ -1,4 +1,4 @@
-//! Which convolutions the user means.
+//! The convolutions that the user means.
 
 use globset::{Glob, GlobMatcher};
 use sepconv_analysis::constants::Sight;
@@ -9,7 +9,7 @@ use crate::error::PassError;
 /// `skip`. `*` matches any characters, `/` included.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// What stands before the labels of the graph's operators in the names of layers.
+    /// The prefix of the labels of the graph's operators in the names of layers.
     scope: String,
     sight: Sight,
     layers: Vec<GlobMatcher>,
@@ -53,7 +53,7 @@ impl Selection {
         Self { sight, ..self }
     }
 
-    /// What weights are seen through.
+    /// The operators that weights are seen through.
     pub fn sight(&self) -> Sight {
         self.sight
     }
@@ -63,7 +63,7 @@ impl Selection {
         format!("{}{label}", self.scope)
     }
 
-    /// Whether the layer of an operator's label is selected.
+    /// True where the layer of an operator's label is selected.
     pub fn includes(&self, label: &str) -> bool {
         let name = &self.layer(label);
         (self.layers.is_empty() || self.layers.iter().any(|g| g.is_match(name)))

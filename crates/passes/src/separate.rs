@@ -10,13 +10,14 @@ use sepconv_factor::Chain;
 use sepconv_ir::{Graph, Patch, ValueId};
 
 use crate::error::PassError;
+use crate::families::Families;
 use crate::lowering::{Emitter, Lowering, choose};
 use crate::pass::{Context, Outcome, Pass, run};
 use crate::plan::{Choice, Plan, Planner};
 use crate::site::Site;
-use crate::survey::{Families, Survey, Surveyed};
+use crate::survey::{Survey, Surveyed};
 
-/// What became of one layer of a plan.
+/// The outcome of one layer of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppliedLayer {
     /// The layer.
@@ -38,7 +39,7 @@ pub struct SeparateConvs<'a> {
     pub families: Families,
     /// Chooses a candidate for every convolution.
     pub planner: &'a dyn Planner,
-    /// How chains are written; `None` chooses by itself.
+    /// The form that chains are written in; `None` chooses by itself.
     pub lowering: Option<&'static dyn Lowering>,
 }
 
@@ -68,7 +69,7 @@ impl Pass for SeparateConvs<'_> {
 pub struct ApplyPlan<'a> {
     /// The survey that the plan was made from.
     pub survey: &'a Survey,
-    /// What becomes of every convolution.
+    /// The decision for every convolution.
     pub plan: &'a Plan,
     /// Used where it applies, else the one planned, else the first that does.
     pub lowering: Option<&'static dyn Lowering>,

@@ -1,109 +1,15 @@
-//! Layers of a graph: convolutions, matrix products, and why some of them stay as they are.
+//! Layers of a graph: convolutions and matrix products.
 
 use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{AutoPad, ConvAttributes, NodeCost, Shapes};
 use sepconv_factor::{
-    Kernel, KernelShape, Skip, StageShape, chain_macs, kernel_macs, transposed_chain_macs,
+    Kernel, KernelShape, StageShape, chain_macs, kernel_macs, transposed_chain_macs,
 };
 use sepconv_ir::{DType, Graph, NodeId, Operator, Tensor};
-use serde::{Deserialize, Serialize};
 
+use crate::kept::Kept;
 use crate::product::Product;
 use crate::transposed::swap_channels;
-
-/// Why a convolution stays as it is; displays as a short phrase.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kept {
-    /// The user did not select it.
-    #[error("not selected")]
-    NotSelected,
-    /// No family applies to its kernel.
-    #[error("{0}")]
-    Skip(Skip),
-    /// The families and the order that are allowed leave none for it.
-    #[error("none of the allowed families can be written here")]
-    NoFamily,
-    /// It is in a subgraph or a local function, whose calls are not counted.
-    #[error("in a subgraph: only --rank and --energy (without --target) reach it")]
-    InSubgraph,
-    /// It is in a local function, and an attribute is given where that is called.
-    #[error("an attribute is given by the function's caller")]
-    Reference,
-    /// Its weight is computed, an input, or may be overridden by callers.
-    #[error("weight is not a constant")]
-    NotConstant,
-    /// Its weight is quantised, and that was not to be looked through.
-    #[error("weight is quantised (--quantized looks through it)")]
-    Quantized,
-    /// Its weight is stored as a sparse tensor.
-    #[error("sparse weight")]
-    Sparse,
-    /// It computes with integers: `ConvInteger`, `QLinearConv`.
-    #[error("integer convolution")]
-    Integer,
-    /// It is an operator of a runtime that applies an activation as well: `FusedConv`.
-    #[error("fused with its activation by a runtime")]
-    Fused,
-    /// Its weight is of a type that is not decomposed.
-    #[error("weight of type {0}")]
-    Type(String),
-    /// Its weight holds a NaN or an infinity.
-    #[error("weight is not finite")]
-    NotFinite,
-    /// Its attributes contradict one another or the weight.
-    #[error("{0}")]
-    Malformed(String),
-    /// It is a matrix product of a form that is not rewritten.
-    #[error("{0}")]
-    Form(String),
-    /// Every candidate costs as many MACs or more.
-    #[error("no candidate saves MACs")]
-    NoSaving,
-    /// The planner preferred the original.
-    #[error("the plan keeps it")]
-    Planned,
-    /// A runtime can't load or run what would take its place.
-    #[error("{0}")]
-    Unrunnable(String),
-    /// Statistics of its patches and fits to them take more memory than is allowed, both in bytes.
-    #[error(
-        "a fit of it takes {} MB of memory (--max-memory allows {} MB)",
-        .needed.div_ceil(1 << 20),
-        .allowed >> 20
-    )]
-    Memory {
-        /// What would have to be allowed.
-        needed: u64,
-        /// What is.
-        allowed: u64,
-    },
-    /// It could not be fitted to what was seen of it.
-    #[error("not fitted: {0}")]
-    Unfitted(String),
-    /// Its input shape is unknown, so that a MAC budget can't count it.
-    #[error("input shape unknown (pin it with --input-shape)")]
-    UnknownShape,
-}
-
-impl Kept {
-    /// One line that counts reasons, such as "3 pointwise kernel, 1 not selected".
-    pub fn count<'a>(reasons: impl Iterator<Item = &'a Self>) -> String {
-        let mut counts: Vec<(String, usize)> = Vec::new();
-        for kept in reasons {
-            let text = kept.to_string();
-            match counts.iter_mut().find(|(t, _)| *t == text) {
-                Some((_, n)) => *n += 1,
-                None => counts.push((text, 1)),
-            }
-        }
-        if counts.is_empty() {
-            return "there is none".into();
-        }
-        let parts: Vec<String> = counts.iter().map(|(t, n)| format!("{n} {t}")).collect();
-        parts.join(", ")
-    }
-}
 
 /// A convolution, or a product that is one, that can be rewritten.
 #[derive(Debug, Clone)]
@@ -120,7 +26,7 @@ pub struct Site {
     pub kernel: KernelShape,
     /// Element type of the weight; the rewritten weights have the same.
     pub dtype: DType,
-    /// What the weight is seen through.
+    /// The operators that the weight is seen through.
     pub sight: Sight,
     /// Input extents along the spatial axes, where known.
     pub input_spatial: Option<Vec<usize>>,
@@ -148,7 +54,7 @@ impl Site {
         Self::is_layer(op).then(|| Self::read(graph, node, op, shapes, sight))
     }
 
-    /// Why a convolution of another operator than `Conv` and `ConvTranspose` stays: `ConvInteger`
+    /// The reason why a convolution of another operator than `Conv` and `ConvTranspose` stays: `ConvInteger`
     /// and `QLinearConv`, and those of ONNX Runtime's domain `com.microsoft`. `None` for all else.
     pub fn always_kept(op: &Operator) -> Option<Kept> {
         let runtimes = op.domain == "com.microsoft";
@@ -160,12 +66,12 @@ impl Site {
         }
     }
 
-    /// Whether an operator is one that sites describe: a convolution or a matrix product.
+    /// True where an operator is one that sites describe: a convolution or a matrix product.
     pub fn is_layer(op: &Operator) -> bool {
         Self::is_convolution(op) || Product::of(op).is_some()
     }
 
-    /// Whether an operator is a convolution.
+    /// True where an operator is a convolution.
     pub fn is_convolution(op: &Operator) -> bool {
         op.is("Conv") || op.is("ConvTranspose")
     }
@@ -251,7 +157,7 @@ impl Site {
         let kernel = if let Some(product) = self.product {
             Kernel::new(k.clone(), product.kernel(op, k.out_channels, data))
         } else if self.attributes.transposed {
-            let swapped = swap_channels(&data, (k.groups, k.group_in(), k.group_out()));
+            let swapped = swap_channels(&data, k.groups, k.group_in(), k.group_out());
             Kernel::new(k.clone(), swapped)
         } else {
             Kernel::new(k.clone(), data)
@@ -292,19 +198,19 @@ impl Site {
         )
     }
 
-    /// Whether any stride is above 1.
+    /// True where any stride is above 1.
     pub fn is_strided(&self) -> bool {
         self.attributes.strides.iter().any(|s| *s > 1)
     }
 
-    /// Whether stages may share the axes: a transposed convolution whose output extents are
+    /// True where stages may share the axes: a transposed convolution whose output extents are
     /// given (`output_shape`) gives them to the one stage that carries them all.
     pub(crate) fn writes(&self, stages: &[StageShape]) -> bool {
         self.attributes.output_shape.is_none()
             || stages.iter().any(|s| s.axes.iter().all(|carried| *carried))
     }
 
-    /// Whether padding is resolved by the runtime (`SAME_UPPER`, `SAME_LOWER`).
+    /// True where padding is resolved by the runtime (`SAME_UPPER`, `SAME_LOWER`).
     pub fn pads_itself(&self) -> bool {
         matches!(
             self.attributes.auto_pad,

@@ -11,7 +11,9 @@
 /// `inner` exchanged.
 pub(crate) fn swap_channels<T: Copy>(
     weight: &[T],
-    (groups, outer, inner): (usize, usize, usize),
+    groups: usize,
+    outer: usize,
+    inner: usize,
 ) -> Vec<T> {
     let taps = weight.len() / (groups * outer * inner).max(1);
     let mut out = Vec::with_capacity(weight.len());
@@ -33,19 +35,19 @@ mod tests {
     fn channels_swap_within_their_groups() {
         // 2 groups of 2 x 3 channels, 2 taps; each weight is its own index.
         let weight: Vec<u8> = (0..24).collect();
-        let swapped = swap_channels(&weight, (2, 2, 3));
+        let swapped = swap_channels(&weight, 2, 2, 3);
         #[rustfmt::skip]
         assert_eq!(swapped, [
             0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11,
             12, 13, 18, 19, 14, 15, 20, 21, 16, 17, 22, 23,
         ]);
-        assert_eq!(swap_channels(&swapped, (2, 3, 2)), weight);
+        assert_eq!(swap_channels(&swapped, 2, 3, 2), weight);
     }
 
     #[test]
     fn a_matrix_is_one_group_of_one_tap() {
-        let turned = swap_channels(&[1, 2, 3, 4, 5, 6], (1, 2, 3));
+        let turned = swap_channels(&[1, 2, 3, 4, 5, 6], 1, 2, 3);
         assert_eq!(turned, [1, 4, 2, 5, 3, 6]);
-        assert!(swap_channels::<u8>(&[], (1, 0, 3)).is_empty());
+        assert!(swap_channels::<u8>(&[], 1, 0, 3).is_empty());
     }
 }

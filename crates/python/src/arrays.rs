@@ -11,7 +11,7 @@ use sepconv::{DataSource, Loaded, data_specs};
 
 use crate::work::Failure;
 
-/// What layers are fitted to.
+/// The data that layers are fitted to.
 pub enum Calibration {
     /// A data set on disk.
     Path(PathBuf),

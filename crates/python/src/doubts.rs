@@ -1,4 +1,4 @@
-//! What is odd about data, as Python's warnings.
+//! Doubts about data, as Python's warnings.
 
 use std::ffi::CString;
 
@@ -8,7 +8,7 @@ use sepconv::{DataSource, DataWarning, Loaded, Settings};
 
 use crate::work::Failure;
 
-/// What is odd about the data that settings name, a sentence each.
+/// Doubts about the data that settings name, a sentence each.
 pub fn of(settings: &Settings, model: impl FnOnce() -> Result<Loaded, Failure>) -> Vec<String> {
     let sources: Vec<&DataSource> = settings.sources().collect();
     if sources.is_empty() {

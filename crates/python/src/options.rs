@@ -238,7 +238,7 @@ impl Options {
         Ok(Some(LatencyTarget { target, threads }))
     }
 
-    /// What is done to pixel values.
+    /// Preprocessing of pixel values.
     fn recipe(&self) -> Result<Preprocess, Failure> {
         let mut recipe = match &self.preprocess {
             Some(file) => Preprocess::from_toml_file(file)?,

@@ -1,9 +1,10 @@
-//! What was done, for Python.
+//! The outcome of a run, for Python.
 
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use sepconv::{Report, SavedPlan, Settings};
+use sepconv::{SavedPlan, Settings};
+use sepconv_report::Report;
 
 use crate::refused;
 

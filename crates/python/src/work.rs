@@ -15,7 +15,7 @@ use sepconv::{Event, Progress};
 
 use crate::refused;
 
-/// How long a signal may wait. Python handles signals on the main thread alone, between two
+/// Longest wait of a signal. Python handles signals on the main thread alone, between two
 /// instructions or where it is asked to.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -43,11 +43,11 @@ impl From<Failure> for PyErr {
 /// `stage`, steps done, steps in all.
 type Step = (String, usize, usize);
 
-/// How long work has to end after it was cancelled, within a forward pass say; then it is left
+/// Time that work has to end after it was cancelled, within a forward pass say; then it is left
 /// behind, so that nobody waits for 2 s.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// What the work sees of the caller.
+/// The caller as the work sees it.
 struct Listener {
     /// `None` where nobody wants to know; the work then only ends the channel.
     stage: Option<Mutex<(String, usize)>>,
@@ -128,7 +128,7 @@ fn remove_temporary() {
     sepconv::onnx::remove_temporary();
 }
 
-/// What became of work that was waited for.
+/// End of work that was waited for.
 enum Attended {
     /// It has ended, because of the exception, if there is one.
     Ended(Option<PyErr>),

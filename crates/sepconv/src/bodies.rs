@@ -8,23 +8,34 @@
 use std::collections::{BTreeMap, HashSet};
 
 use sepconv_analysis::constants::Sight;
-use sepconv_analysis::{Assumptions, NodeCost, Pins, Shapes, cost};
+use sepconv_analysis::{Assumptions, NodeCost, Pins, Shapes};
 use sepconv_ir::{Graph, IrError, ValueId};
-use sepconv_onnx::{Body, Document};
+use sepconv_onnx::Body;
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
 use sepconv_passes::{
     Choice, Families, Kept, LayerPlan, PassError, Plan, Planner, Selection, Survey, Surveyed,
     apply, drop_unread, fold, layers,
 };
 
-use crate::compress::{Compressed, spectra};
-use crate::error::Error;
-use crate::loaded::Loaded;
+use sepconv_model::{Error, Loaded};
+use sepconv_spec::LayerRecord;
+
+use crate::compressed::Compressed;
+use crate::job::Job;
 use crate::settings::{Budget, Settings};
+use crate::spectra::spectra;
 
 /// The graphs within a model with their layers, parallel to [`Document::bodies`].
 pub(crate) struct Bodies {
     all: Vec<Surroundings>,
+}
+
+/// A plan in parts.
+pub(crate) struct SplitPlan {
+    /// Of the main graph.
+    pub main: Plan,
+    /// Of the layers in bodies.
+    pub inner: Vec<LayerPlan>,
 }
 
 /// A body as it came, and what is known of it.
@@ -123,13 +134,15 @@ impl Bodies {
         ranks.flatten().max()
     }
 
-    /// Takes the layers that are in bodies out of a plan.
-    pub fn split(&self, plan: &mut Plan) -> Vec<LayerPlan> {
+    /// Parts a plan in the layers of the main graph and those in bodies.
+    pub fn split(&self, plan: Plan) -> SplitPlan {
         let names: HashSet<String> = self.names().collect();
-        let all = std::mem::take(&mut plan.layers).into_iter();
+        let all = plan.layers.into_iter();
         let (inner, main) = all.partition(|entry| names.contains(&entry.layer));
-        plan.layers = main;
-        inner
+        SplitPlan {
+            main: Plan { layers: main },
+            inner,
+        }
     }
 
     /// Why the convolutions stay, those that could be rewritten excepted.
@@ -190,14 +203,15 @@ impl Bodies {
     /// Rewrites the convolutions of bodies in a model that was rewritten otherwise, as planned.
     pub fn rewrite(
         &self,
-        model: &Loaded,
+        job: &Job<'_>,
         made: Compressed,
         planned: Vec<LayerPlan>,
-        settings: &Settings,
     ) -> Result<Compressed, Error> {
         let (mut made, plan) = (made, Plan { layers: planned });
+        let model = &*job.model;
         let mut document = made.model.document.clone();
         let mut bodies = document.bodies().to_vec();
+        let mut known: BTreeMap<String, LayerRecord> = BTreeMap::new();
         let mut any = false;
         for (index, body) in self.all.iter().enumerate() {
             let Some(within) = &body.surveyed else {
@@ -209,8 +223,7 @@ impl Bodies {
             let own = Plan {
                 layers: layers.cloned().collect(),
             };
-            made.spectra.extend(spectra(&within.survey));
-            made.body_macs.extend(macs(within));
+            known.extend(records(within, &own));
             if own.rewritten().next().is_none() {
                 continue;
             }
@@ -228,12 +241,22 @@ impl Bodies {
             let folded = fold(&mut graph, &body.selection).map_err(pass)?;
             made.folded += folded.norms;
             let weights = |layer: &Surveyed, family: &str, rank| layer.chain(family, rank);
-            let applied = apply(&mut graph, &within.survey, &own, settings.lowering, weights);
-            made.applied.extend(applied.map_err(pass)?);
+            let lowering = job.settings.lowering;
+            let applied = apply(&mut graph, &within.survey, &own, lowering, weights);
+            for applied in applied.map_err(pass)? {
+                if let Some(record) = known.get_mut(&applied.layer) {
+                    record.lowering = Some(applied.lowering);
+                }
+            }
             bodies[index].graph = graph;
         }
-        made.in_bodies.extend(self.names());
-        made.plan.layers.extend(plan.layers);
+        made.layers.extend(plan.layers.into_iter().map(|entry| {
+            let own = known.remove(&entry.layer);
+            LayerRecord {
+                in_subgraph: true,
+                ..own.unwrap_or_else(|| LayerRecord::of(entry))
+            }
+        }));
         if !any {
             return Ok(made);
         }
@@ -241,6 +264,23 @@ impl Bodies {
         made.model = model.with(document)?;
         Ok(made)
     }
+}
+
+/// Records of the layers of a body, by name, with their spectra and their MACs for one run of the
+/// body.
+fn records(within: &Within, plan: &Plan) -> BTreeMap<String, LayerRecord> {
+    let spectra = spectra(&within.survey);
+    let macs = macs(within);
+    let records = plan.layers.iter().map(|entry| {
+        let name = &entry.layer;
+        let record = LayerRecord {
+            spectrum: spectra.get(name).cloned().unwrap_or_default(),
+            macs_before: macs.get(name).copied(),
+            ..LayerRecord::of(entry.clone())
+        };
+        (name.clone(), record)
+    });
+    records.collect()
 }
 
 /// Labels of the layers of a graph, in order.
@@ -253,19 +293,6 @@ pub(crate) fn labels(graph: &Graph, products: bool) -> Vec<String> {
 pub(crate) fn reaches(settings: &Settings) -> bool {
     let per_layer = matches!(settings.budget, Budget::Rank(_) | Budget::Energy(_));
     per_layer && settings.latency.is_none()
-}
-
-/// Elements of the floating-point constants of all bodies.
-pub(crate) fn parameters(document: &Document) -> u64 {
-    let bodies = document.bodies().iter();
-    let counts = bodies.map(|body| {
-        let captured = body.captures().iter();
-        let captured = captured.filter_map(|v| body.graph.constant(*v));
-        let floats = captured.filter(|t| t.dtype().is_float());
-        let elsewhere: usize = floats.map(|t| t.len()).sum();
-        cost::parameters(&body.graph).saturating_sub(elsewhere as u64)
-    });
-    counts.fold(0, u64::saturating_add)
 }
 
 fn tidy(graph: &mut Graph, unread: &[ValueId]) -> Result<(), IrError> {
@@ -372,7 +399,7 @@ mod tests {
         assert!(reaches(&of(Budget::Rank(1))) && reaches(&of(Budget::Energy(0.9))));
         assert!(!reaches(&of(Budget::TargetMacs(0.5))) && !reaches(&Settings::default()));
         let timed = Settings {
-            latency: Some(crate::settings::LatencyTarget {
+            latency: Some(sepconv_eval::LatencyTarget {
                 target: sepconv_targets::reference(),
                 threads: std::num::NonZeroUsize::MIN,
             }),

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use sepconv_onnx::Body;
 use sepconv_passes::{Site, layers};
 
+use sepconv_model::{Error, Loaded};
+
 use crate::bodies::{Bodies, labels, reaches};
-use crate::error::Error;
-use crate::loaded::Loaded;
 use crate::settings::Settings;
 
 /// The model with the calls written out of those local functions that hold layers, where
@@ -20,15 +20,13 @@ pub(crate) fn reaching<'a>(
     model: &'a Loaded,
     settings: &Settings,
 ) -> Result<Cow<'a, Loaded>, Error> {
-    let planned;
-    let settings = match &settings.plan {
-        Some(plan) if plan.functions => {
-            planned = plan.settings(settings)?;
-            &planned
-        }
-        None if !reaches(settings) || settings.calibration.is_some() => settings,
-        _ => return Ok(Cow::Borrowed(model)),
+    let wanted = match &settings.plan {
+        Some(plan) => plan.functions,
+        None => !reaches(settings) || settings.calibration.is_some(),
     };
+    if !wanted {
+        return Ok(Cow::Borrowed(model));
+    }
     let products = settings.families.products();
     let holds_layers = |body: &Body| {
         let mut layers = layers(&body.graph, products).into_iter();

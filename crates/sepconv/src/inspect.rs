@@ -3,15 +3,12 @@
 use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{NodeCost, Shapes};
 use sepconv_ir::Graph;
+use sepconv_model::{Error, Loaded, Progress, Unshaped};
 use sepconv_passes::{Order, Selection, Surveyed, fold};
 use serde::Serialize;
 
 use crate::bodies::{Bodies, labels};
-use crate::error::Error;
-use crate::loaded::Loaded;
 use crate::prepared::survey;
-use crate::progress::Progress;
-use crate::unshaped::Unshaped;
 
 /// A model and its convolutions.
 #[derive(Debug, Clone, Serialize)]

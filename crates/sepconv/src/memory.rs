@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use sepconv_onnx::Document;
 
-use crate::error::Error;
-use crate::loaded::Loaded;
+use sepconv_model::{Error, Loaded, Progress};
+
 use crate::outcome::{Outcome, finished};
-use crate::progress::Progress;
 use crate::settings::Settings;
 
 /// Compresses a model at hand, as [`crate::compress_file`] does a file, without any file: the

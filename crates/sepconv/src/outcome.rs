@@ -1,26 +1,23 @@
-//! A model file in, a model file out, and what became of it.
+//! A model file in, a model file out, and the record of the work.
 
 use std::path::{Path, PathBuf};
 
 use sepconv_analysis::NodeRow;
+use sepconv_eval::{BenchRun, Comparison, Evaluation, Evaluator};
 use sepconv_ir::{Graph, Operator};
 use sepconv_latency::Bench;
+use sepconv_model::{Error, Loaded, Progress};
 use sepconv_onnx::{Document, Staged};
-use sepconv_passes::{AppliedLayer, Candidate, Choice, Site, lowering};
+use sepconv_passes::{Site, lowering};
+use sepconv_planning::Solution;
+use sepconv_spec::{CalibrationSettings, LayerRecord, SavedPlan, Try};
 use serde::Serialize;
 
-use crate::bench::BenchRun;
-use crate::calibrate::{CalibrationSettings, LayerFit};
-use crate::compare::Comparison;
-use crate::compress::{Compressed, compress, shaped};
-use crate::error::Error;
-use crate::evaluate::{Evaluation, Evaluator};
-use crate::functions::reaching;
-use crate::loaded::Loaded;
-use crate::planning::Solution;
-use crate::progress::Progress;
-use crate::reference::Reference;
-use crate::saved_plan::SavedPlan;
+use crate::closing::closing_reference;
+use crate::compressed::Compressed;
+use crate::job::Job;
+use crate::pipeline::{run, step};
+use crate::planned::plan_of;
 use crate::settings::Settings;
 use crate::tuning::Tuning;
 
@@ -37,39 +34,6 @@ pub struct Size {
     pub evaluation: Option<Evaluation>,
 }
 
-/// A convolution before and after.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Layer {
-    /// Name of the convolution.
-    pub name: String,
-    /// Whether it is in a subgraph or a local function. Its MACs are then those of one run of the
-    /// body, and no part of the model's.
-    pub in_subgraph: bool,
-    /// Family that took its place (`dw-pw`, `pw-dw`), or `kept`.
-    pub form: String,
-    /// Rank, where it was rewritten.
-    pub rank: Option<usize>,
-    /// Lowering, where it was rewritten.
-    pub lowering: Option<String>,
-    /// Why it was kept.
-    pub reason: Option<String>,
-    /// MACs before; `None` where the shape is unknown.
-    pub macs_before: Option<u64>,
-    /// MACs after.
-    pub macs_after: Option<u64>,
-    /// Relative Frobenius error of the best data-free kernel of that form and rank.
-    pub weight_error: f64,
-    /// How well the layer was fitted, where there was data to fit to.
-    pub fit: Option<LayerFit>,
-    /// Seconds that the convolution takes on [`Settings::latency`], where that was measured.
-    pub time_before: Option<f64>,
-    /// Seconds that what took its place takes.
-    pub time_after: Option<f64>,
-    /// Share of the kernel's squared norm that rank 1, 2, … of the data-free decomposition keeps;
-    /// empty where the layer can't be rewritten.
-    pub spectrum: Vec<f64>,
-}
-
 /// What [`compress_file`] did.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -82,15 +46,17 @@ pub struct Outcome {
     /// Size after.
     pub compressed: Size,
     /// The convolutions in graph order.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<LayerRecord>,
     /// Batch normalisations folded.
     pub folded: usize,
     /// `Pad`s folded.
     pub pads: usize,
     /// What the layers were fitted to; `None`: their weights alone.
     pub calibration: Option<CalibrationSettings>,
-    /// How the budget was solved, where one was allocated.
+    /// The solution of the budget, where one was allocated.
     pub solution: Option<Solution>,
+    /// The plans that a search tried, in order.
+    pub tries: Vec<Try>,
     /// What tuning did, where it was asked for.
     pub tuning: Option<Tuning>,
     /// A line for each family of candidates that was dropped for a layer, as
@@ -148,32 +114,39 @@ pub(crate) fn finished<T>(
     progress: &dyn Progress,
     write: impl FnOnce(&Loaded) -> Result<(Document, T), Error>,
 ) -> Result<(Outcome, T), Error> {
-    let settings = &settings.holding_out();
-    let original = &*shaped(original, settings)?;
-    let original = &*reaching(original, settings)?;
-    let evaluator = settings.evaluator(original)?;
-    let compressed = compress(original, settings, progress)?;
-    let layers = layers(original, &compressed);
-    let plan = SavedPlan::of(original, &compressed, settings);
-    let folded = compressed.folded;
+    let job = step("inline", || Job::new(original, settings, progress))?;
+    let original = &*job.model;
+    // Data that do not fit are told of before the work.
+    let evaluator = job.settings.evaluator(original)?;
+    let mut compressed = run(&job)?;
+    count_macs(original, &mut compressed);
+    let plan = plan_of(original, &compressed, &job.settings);
     let [before, after] = [original, &compressed.model].map(pads);
     let pads = before.saturating_sub(after);
-    let (calibration, solution) = (compressed.calibration.clone(), compressed.solution.clone());
-    let tuning = compressed.tuning.clone();
-    let dropped = compressed.dropped.clone();
-    let (written, staged) = write(&compressed.model)?;
     // What nobody changed computes the same, and is not run.
-    let untouched = compressed.applied.is_empty() && !compressed.model.graph().is_modified();
-    drop(compressed);
+    let untouched = !compressed.is_rewritten() && !compressed.model.graph().is_modified();
+    let (written, staged) = step("write", || write(&compressed.model))?;
+    let Compressed {
+        model: rewritten,
+        layers,
+        folded,
+        calibration,
+        solution,
+        tries,
+        tuning,
+        dropped,
+    } = compressed;
+    drop(rewritten);
     let written = original.with(written)?;
     let comparison = match untouched {
-        true => Comparison::not_run(settings.target.name(), "nothing was changed".into()),
-        false => measure(original, &written, settings, progress)?,
+        true => Comparison::not_run(job.settings.target.name(), "nothing was changed".into()),
+        false => step("compare", || measure(&job, &written))?,
     };
-    let sizes = [original, &written].map(|model| size(model, evaluator.as_ref(), progress));
-    let [before, after] = sizes;
-    let (before, after) = (before?, after?);
-    let timing = time(original, &written, settings, progress)?;
+    let [before, after] = step("evaluate", || {
+        let sized = |model| size(model, evaluator.as_ref(), progress);
+        Ok([sized(original)?, sized(&written)?])
+    })?;
+    let timing = step("time", || time(&job, &written))?;
     let outcome = Outcome {
         input: original.file().into(),
         output: written.file().into(),
@@ -184,6 +157,7 @@ pub(crate) fn finished<T>(
         pads,
         calibration,
         solution,
+        tries,
         tuning,
         dropped,
         timing,
@@ -218,28 +192,19 @@ fn size(
 }
 
 /// The written model beside the original on the target that it is to be fast on.
-fn time(
-    original: &Loaded,
-    written: &Loaded,
-    settings: &Settings,
-    progress: &dyn Progress,
-) -> Result<Option<BenchRun>, Error> {
-    let Some(latency) = settings.latency else {
+fn time(job: &Job<'_>, written: &Loaded) -> Result<Option<BenchRun>, Error> {
+    let Some(latency) = job.settings.latency else {
         return Ok(None);
     };
-    let run = latency.time([original, written], Bench::long(), settings.seed, progress)?;
+    let both = [&*job.model, written];
+    let run = latency.time(both, Bench::long(), job.settings.seed, job.progress)?;
     Ok(Some(run))
 }
 
-fn measure(
-    original: &Loaded,
-    written: &Loaded,
-    settings: &Settings,
-    progress: &dyn Progress,
-) -> Result<Comparison, Error> {
-    let target = settings.target;
-    let reference = Reference::closing(original, settings, progress);
-    match reference.and_then(|reference| reference.compare(written, settings, progress)) {
+fn measure(job: &Job<'_>, written: &Loaded) -> Result<Comparison, Error> {
+    let target = job.settings.target;
+    let reference = closing_reference(&job.model, &job.settings, job.progress);
+    match reference.and_then(|reference| reference.compare(written, target, job.progress)) {
         Ok(comparison) => Ok(comparison),
         Err(error @ (Error::Target { .. } | Error::Interface { .. } | Error::Data(_))) => {
             Ok(Comparison::not_run(target.name(), error.to_string()))
@@ -250,21 +215,27 @@ fn measure(
 
 /// MACs of a rewritten layer beyond those of its plan: of the rim that the lowering computes which
 /// was asked for in place of the planned one.
-fn rim(compressed: &Compressed, applied: Option<&AppliedLayer>, planned: &Candidate) -> u64 {
-    let asked = applied.filter(|a| planned.lowering.as_deref() != Some(&a.lowering));
-    let Some(applied) = asked.filter(|a| lowering(&a.lowering).is_some_and(|l| l.computes_rim()))
-    else {
+fn rim(model: &Loaded, layer: &LayerRecord) -> u64 {
+    let Some(planned) = layer.candidate() else {
         return 0;
     };
-    let graph = compressed.model.graph();
-    let written = format!("{}/", applied.layer);
-    let rows = compressed.model.cost.nodes.iter();
+    let asked = layer
+        .lowering
+        .as_deref()
+        .filter(|name| planned.lowering.as_deref() != Some(*name));
+    if !asked.is_some_and(|name| lowering(name).is_some_and(|l| l.computes_rim())) {
+        return 0;
+    }
+    let graph = model.graph();
+    let written = format!("{}/", layer.name);
+    let rows = model.cost.nodes.iter();
     let own = rows.filter(|row| graph.label(row.node).starts_with(&written));
     let macs: u64 = own.filter_map(|row| row.cost.macs).sum();
     macs.saturating_sub(planned.macs)
 }
 
-fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
+/// Counts the MACs of every layer before and after.
+fn count_macs(original: &Loaded, compressed: &mut Compressed) {
     let graph = original.graph();
     let known = |name: &str| {
         let named = |r: &&NodeRow| graph.label(r.node) == name;
@@ -277,46 +248,12 @@ fn layers(original: &Loaded, compressed: &Compressed) -> Vec<Layer> {
             .or_else(|| rows().find(|r| is(r, |op| Site::always_kept(op).is_some())))
             .or_else(|| rows().find(|r| is(r, Site::is_layer)))
             .and_then(|r| r.cost.macs)
-            .or_else(|| compressed.body_macs.get(name).copied())
     };
-    let mut layers = Vec::new();
-    for entry in &compressed.plan.layers {
-        let before = known(&entry.layer);
-        let applied = compressed.applied.iter().find(|a| a.layer == entry.layer);
-        let spectrum = compressed.spectra.get(&entry.layer);
-        let spectrum = spectrum.cloned().unwrap_or_default();
-        layers.push(match &entry.choice {
-            Choice::Keep(kept) => Layer {
-                name: entry.layer.clone(),
-                in_subgraph: compressed.in_bodies.contains(&entry.layer),
-                form: "kept".into(),
-                rank: None,
-                lowering: None,
-                reason: Some(kept.to_string()),
-                macs_before: before,
-                macs_after: before,
-                weight_error: 0.0,
-                fit: None,
-                time_before: None,
-                time_after: None,
-                spectrum,
-            },
-            Choice::Separate(c) => Layer {
-                name: entry.layer.clone(),
-                in_subgraph: compressed.in_bodies.contains(&entry.layer),
-                form: c.family.clone(),
-                rank: Some(c.rank),
-                lowering: applied.map(|a| a.lowering.clone()),
-                reason: None,
-                macs_before: before,
-                macs_after: before.map(|_| c.macs + rim(compressed, applied, c)),
-                weight_error: c.weight_error,
-                fit: compressed.fits.get(&entry.layer).copied(),
-                time_before: compressed.times.get(&entry.layer).map(|t| t.0),
-                time_after: compressed.times.get(&entry.layer).map(|t| t.1),
-                spectrum,
-            },
-        });
+    let model = &compressed.model;
+    for layer in &mut compressed.layers {
+        // Those of a body are known.
+        layer.macs_before = known(&layer.name).or(layer.macs_before);
+        let after = layer.candidate().map(|c| c.macs + rim(model, layer));
+        layer.macs_after = layer.macs_before.map(|before| after.unwrap_or(before));
     }
-    layers
 }

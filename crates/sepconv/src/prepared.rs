@@ -1,174 +1,161 @@
-//! What every budget starts from.
+//! A model whose batch norms and padding are folded and whose layers are surveyed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, OnceLock, PoisonError};
-
+use sepconv_calibrate::SurveyedModel;
+use sepconv_model::{Error, Loaded, Progress, Stage, still_wanted};
 use sepconv_passes::{
-    Families, Folded, Kept, PassError, Plan, Planner, Selection, Survey, apply, fold,
+    Choice, Families, Folded, Kept, PassError, Plan, Selection, Survey, apply, fold,
 };
+use sepconv_spec::LayerRecord;
 
 use crate::bodies::{Bodies, labels, reaches};
-use crate::calibrate::{Score, Sensitivities};
-use crate::compress::Compressed;
-use crate::error::Error;
-use crate::loaded::Loaded;
-use crate::progress::{Progress, Stage, still_wanted};
-use crate::settings::Settings;
+use crate::compressed::Compressed;
+use crate::job::Job;
 
-/// A model with its batch norms and padding folded and its layers surveyed: what every budget
-/// starts from.
-pub(crate) struct Prepared {
-    pub folded: Loaded,
-    pub survey: Survey,
-    /// What is in its subgraphs and functions, surveyed where the budget reaches it.
+/// A model with its batch norms and padding folded.
+pub(crate) struct FoldedModel {
+    pub model: Loaded,
+    /// Its subgraphs and functions, surveyed where the budget reaches them.
     pub bodies: Bodies,
+    /// Batch norms folded.
     pub norms: usize,
-    /// How much the outputs depend on the channels of its layers, once that was looked at.
-    pub sensitivities: OnceLock<Sensitivities>,
-    /// Candidates that were dropped, with their reasons.
-    dropped: Mutex<BTreeSet<String>>,
+}
+
+/// A model with its layers surveyed: the start of every budget.
+pub(crate) struct Prepared {
+    pub surveyed: SurveyedModel,
+    /// Its subgraphs and functions, surveyed where the budget reaches them.
+    pub bodies: Bodies,
+    /// Batch norms folded.
+    pub norms: usize,
+}
+
+/// Folds batch norms and padding into the selected layers.
+///
+/// # Errors
+/// [`Error::Setting`] where a lowering needs a later opset, [`Error::Pass`] where a glob of the
+/// selection matches nothing.
+pub(crate) fn fold_model(job: &Job<'_>) -> Result<FoldedModel, Error> {
+    let (model, settings) = (&*job.model, &job.settings);
+    let failed = |source| Error::Pass {
+        file: model.file(),
+        source,
+    };
+    let opset = model.document.model.opset();
+    if let Some(lowering) = settings.lowering.filter(|l| l.opset() > opset) {
+        return Err(Error::Setting(format!(
+            "lowering '{}' needs ONNX opset {}, the model has {opset}",
+            lowering.name(),
+            lowering.opset()
+        )));
+    }
+    let products = settings.families.products();
+    let mut names = labels(model.graph(), products);
+    let selection = &selection(job);
+    let mut bodies = Bodies::new(model, selection, &names, products)?;
+    names.extend(bodies.names());
+    selection.check(&names).map_err(failed)?;
+    if reaches(settings) || settings.plan.is_some() {
+        bodies.survey(model, &settings.families)?;
+    }
+    let mut document = model.document.clone();
+    let done = fold(&mut document.model.graph, selection).map_err(failed)?;
+    let folded = if done != Folded::default() {
+        model.with(document)?
+    } else {
+        model.clone()
+    };
+    Ok(FoldedModel {
+        model: folded,
+        bodies,
+        norms: done.norms,
+    })
+}
+
+/// Surveys the layers of a folded model.
+///
+/// # Errors
+/// [`Error::Pass`] where a kernel can't be factored, [`Error::Cancelled`].
+pub(crate) fn survey_model(job: &Job<'_>, folded: FoldedModel) -> Result<Prepared, Error> {
+    let FoldedModel {
+        model,
+        bodies,
+        norms,
+    } = folded;
+    let families = &job.settings.families;
+    let survey = survey(&model, &selection(job), families, job.progress)?;
+    Ok(Prepared {
+        surveyed: SurveyedModel::new(model, survey, bodies.kept()),
+        bodies,
+        norms,
+    })
+}
+
+fn selection(job: &Job<'_>) -> Selection {
+    let selection = job.settings.selection.clone();
+    selection.quantized(job.settings.quantized)
 }
 
 impl Prepared {
-    pub fn new(
-        model: &Loaded,
-        settings: &Settings,
-        progress: &dyn Progress,
-    ) -> Result<Self, Error> {
-        let failed = |source| Error::Pass {
-            file: model.file(),
-            source,
-        };
-        let opset = model.document.model.opset();
-        if let Some(lowering) = settings.lowering.filter(|l| l.opset() > opset) {
-            return Err(Error::Setting(format!(
-                "lowering '{}' needs ONNX opset {}, the model has {opset}",
-                lowering.name(),
-                lowering.opset()
-            )));
-        }
-        let products = settings.families.products();
-        let mut names = labels(model.graph(), products);
-        let selection = &settings.selection.clone().quantized(settings.quantized);
-        let mut bodies = Bodies::new(model, selection, &names, products)?;
-        names.extend(bodies.names());
-        selection.check(&names).map_err(failed)?;
-        if reaches(settings) || settings.plan.is_some() {
-            bodies.survey(model, &settings.families)?;
-        }
-        let mut document = model.document.clone();
-        let done = fold(&mut document.model.graph, selection).map_err(failed)?;
-        let folded = if done != Folded::default() {
-            model.with(document)?
-        } else {
-            model.clone()
-        };
-        let survey = survey(&folded, selection, &settings.families, progress)?;
-        Ok(Self {
-            folded,
-            survey,
-            bodies,
-            norms: done.norms,
-            sensitivities: OnceLock::new(),
-            dropped: Mutex::default(),
-        })
-    }
-
-    /// Remembers that a family is out of the question for a layer.
-    pub fn dropped(&self, layer: &str, family: &str, reason: &str) {
-        let line = format!("layer '{layer}': {family} was dropped: {reason}");
-        let lock = self.dropped.lock();
-        lock.unwrap_or_else(PoisonError::into_inner).insert(line);
-    }
-
-    /// A line for each family that was dropped for a layer, sorted.
-    pub fn all_dropped(&self) -> Vec<String> {
-        let lock = self.dropped.lock();
-        let lines = lock.unwrap_or_else(PoisonError::into_inner);
-        lines.iter().cloned().collect()
-    }
-
-    /// Makes a plan and applies it with data-free weights.
-    pub fn by(
-        &self,
-        planner: &dyn Planner,
-        settings: &Settings,
-        total_macs: u64,
-    ) -> Result<Compressed, Error> {
-        let plan = planner.plan(&self.survey, total_macs);
-        self.with(plan.map_err(|e| self.failed(e))?, settings)
-    }
-
     /// Applies a plan with data-free weights.
-    pub fn with(&self, plan: Plan, settings: &Settings) -> Result<Compressed, Error> {
-        let mut document = self.folded.document.clone();
+    pub fn with(&self, plan: Plan, job: &Job<'_>) -> Result<Compressed, Error> {
+        let folded = &self.surveyed.folded;
+        let mut document = folded.document.clone();
         let applied = apply(
             &mut document.model.graph,
-            &self.survey,
+            &self.surveyed.survey,
             &plan,
-            settings.lowering,
+            job.settings.lowering,
             |layer, family, rank| layer.chain(family, rank),
         )
         .map_err(|e| self.failed(e))?;
-        Ok(Compressed {
-            model: self.folded.with(document)?,
-            plan,
-            applied,
-            folded: self.norms,
-            fits: BTreeMap::new(),
-            calibration: None,
-            solution: None,
-            times: BTreeMap::new(),
-            spectra: BTreeMap::new(),
-            body_macs: BTreeMap::new(),
-            in_bodies: BTreeSet::new(),
-            tuning: None,
-            dropped: Vec::new(),
-        })
+        let mut layers: Vec<LayerRecord> = plan.layers.into_iter().map(LayerRecord::of).collect();
+        for layer in &mut layers {
+            let own = applied.iter().find(|a| a.layer == layer.name);
+            layer.lowering = own.map(|a| a.lowering.clone());
+        }
+        Ok(Compressed::of(folded.with(document)?, layers, self.norms))
     }
 
-    /// Layers that could not be fitted stay, for the reason that their score gives.
-    ///
-    /// # Errors
-    /// [`Error::Nothing`] where no other layer is left.
-    pub fn keep_unfitted(&mut self, scores: &[Score]) -> Result<(), Error> {
-        let mut any = false;
-        for (layer, score) in self.survey.layers.iter_mut().zip(scores) {
-            if let (Ok(_), Some(kept)) = (&layer.site, &score.kept) {
-                layer.site = Err(kept.clone());
-                any = true;
-            }
-        }
-        if any && self.survey.sites().next().is_none() {
-            return Err(Error::Nothing {
-                file: self.folded.file(),
-                reason: format!("no convolution can be rewritten: {}", self.reasons()),
-            });
-        }
-        Ok(())
+    /// The model as it came, of which no layer is selected.
+    pub fn untouched(&self, job: &Job<'_>) -> Compressed {
+        let survey = &self.surveyed.survey;
+        let plan = Plan::choosing(survey, |_, _| Choice::Keep(Kept::NotSelected));
+        let layers = plan.layers.into_iter().map(LayerRecord::of);
+        Compressed::of(job.model.clone().into_owned(), layers.collect(), 0)
+    }
+
+    /// Whether no layer is selected, of some that there are.
+    pub fn none_selected(&self) -> bool {
+        let inner = self.bodies.names().count();
+        let passed_over = self.bodies.kept();
+        let passed_over = passed_over.iter().filter(|k| **k == Kept::NotSelected);
+        let layers = &self.surveyed.survey.layers;
+        let not_selected = |site: &Result<_, Kept>| matches!(site, Err(Kept::NotSelected));
+        layers.len() + inner > 0
+            && passed_over.count() == inner
+            && layers.iter().all(|l| not_selected(&l.site))
     }
 
     /// Whether all that can be rewritten is in subgraphs and functions.
     pub fn only_in_bodies(&self) -> bool {
-        self.survey.sites().next().is_none() && self.bodies.has_sites()
+        self.surveyed.survey.sites().next().is_none() && self.bodies.has_sites()
     }
 
-    /// Why layers stay, as [`Survey::reasons`], those in bodies among them.
+    /// Reasons for which layers stay, see [`SurveyedModel::reasons`].
     pub fn reasons(&self) -> String {
-        let inner = self.bodies.kept();
-        Kept::count(self.survey.kept().chain(&inner))
+        self.surveyed.reasons()
     }
 
     /// An error of a pass over this model.
     pub fn failed(&self, source: PassError) -> Error {
-        Error::Pass {
-            file: self.folded.file(),
-            source,
-        }
+        self.surveyed.failed(source)
     }
 }
 
 /// Surveys the layers of a model.
+///
+/// # Errors
+/// [`Error::Pass`] where a kernel can't be factored, [`Error::Cancelled`].
 pub(crate) fn survey(
     model: &Loaded,
     selection: &Selection,

@@ -1,59 +1,39 @@
 //! A saved plan, applied.
 
+use sepconv_calibrate::AS_PLANNED;
+use sepconv_model::Error;
 use sepconv_passes::{Candidate, Choice, Families, Kept, PassError, Plan};
+use sepconv_spec::SavedPlan;
 
-use crate::budget::fitted;
-use crate::calibrate::AS_PLANNED;
-use crate::compress::{Compressed, spectra};
-use crate::error::Error;
-use crate::loaded::Loaded;
+use crate::compressed::Compressed;
+use crate::job::Job;
+use crate::materialise::fitted;
 use crate::prepared::Prepared;
-use crate::progress::Progress;
-use crate::saved_plan::SavedPlan;
-use crate::settings::Settings;
 
-/// Rewrites `model` as `plan` says.
+/// Rewrites the layers of the main graph as `plan` says.
 ///
 /// # Errors
-/// [`Error::Plan`] where the plan is for another model; [`Error::Pass`] where it was edited and
-/// names a layer, family or rank that is not there; as [`crate::compress()`] for fits.
+/// [`Error::Pass`] where the plan was edited and names a layer, family or rank that is not there; as
+/// [`crate::compress()`] for fits.
 pub(crate) fn replay(
-    model: &Loaded,
+    job: &Job<'_>,
+    prepared: &Prepared,
     plan: &SavedPlan,
-    settings: &Settings,
-    progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
-    plan.check(model)?;
-    let settings = &plan.settings(settings)?;
-    let prepared = Prepared::new(model, settings, progress)?;
-    let mut plan = plan.plan();
-    let inner = prepared.bodies.split(&mut plan);
-    let families = &settings.families;
-    let admissible = admissible(&prepared, families, &plan).map_err(|e| prepared.failed(e))?;
-    let spectra = spectra(&prepared.survey);
-    let compressed = match &settings.calibration {
-        Some(calibration) => fitted(
-            &prepared,
-            (&admissible, &AS_PLANNED),
-            settings,
-            calibration,
-            progress,
-        )?,
-        None => prepared.with(plan.clone(), settings)?,
+    let plan = prepared.bodies.split(plan.plan()).main;
+    let families = &job.settings.families;
+    let admissible = admissible(prepared, families, &plan).map_err(|e| prepared.failed(e))?;
+    let mut made = match &job.settings.calibration {
+        Some(calibration) => fitted(prepared, &admissible, &AS_PLANNED, job.fitting(calibration))?,
+        None => return prepared.with(plan, job),
     };
-    // What the target can't run stayed.
-    for (entry, made) in plan.layers.iter_mut().zip(&compressed.plan.layers) {
-        if let Choice::Keep(Kept::Unrunnable(_)) = &made.choice {
-            entry.choice = made.choice.clone();
+    for (entry, layer) in plan.layers.iter().zip(&mut made.layers) {
+        // Reasons found now, such as of a layer that the target can't run, hold.
+        if layer.choice == Choice::Keep(Kept::Planned) {
+            layer.choice = entry.choice.clone();
         }
     }
-    let compressed = Compressed {
-        plan,
-        spectra,
-        dropped: prepared.all_dropped(),
-        ..compressed
-    };
-    prepared.bodies.rewrite(model, compressed, inner, settings)
+    Ok(made)
 }
 
 /// The one candidate of every layer that is rewritten, none of the others: parallel to the
@@ -63,7 +43,7 @@ fn admissible(
     families: &Families,
     plan: &Plan,
 ) -> Result<Vec<Vec<Candidate>>, PassError> {
-    let layers = &prepared.survey.layers;
+    let layers = &prepared.surveyed.survey.layers;
     let mut admissible = vec![Vec::new(); layers.len()];
     for (name, planned) in plan.rewritten() {
         let misfit = |reason: String| PassError::Plan {
@@ -82,7 +62,7 @@ fn admissible(
         if !candidates.iter().any(|c| same(&c)) {
             return Err(misfit(format!("family '{family}' has no rank {rank} here")));
         }
-        let opset = prepared.folded.document.model.opset();
+        let opset = prepared.surveyed.folded.document.model.opset();
         match (&planned.lowering, planned.planned()) {
             (Some(name), None) => return Err(misfit(format!("no lowering '{name}'"))),
             (Some(name), Some(known)) if known.opset() > opset => {

@@ -1,6 +1,5 @@
 //! What is asked for.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use sepconv_analysis::Pins;
@@ -10,17 +9,13 @@ use sepconv_passes::{Families, Lowering, Planner, Selection};
 use sepconv_targets::Target;
 use serde::Serialize;
 
-use crate::budget::without_data;
-use crate::calibrate::{CalibrationSettings, Room, Source};
-use crate::error::Error;
-use crate::evaluate::{Evaluator, OwnMetric};
-use crate::inputs::DataSource;
-use crate::loaded::Loaded;
-use crate::machine::machine_memory;
-use crate::metrics::class_rows;
-use crate::planning::Unit;
-use crate::prepared::Prepared;
-use crate::saved_plan::SavedPlan;
+use sepconv_eval::{Evaluator, LatencyTarget, OwnMetric};
+use sepconv_model::classes::class_rows;
+use sepconv_model::{DataSource, Error, Loaded, machine_memory};
+use sepconv_planning::Unit;
+use sepconv_spec::{CalibrationSettings, SavedPlan, Source};
+
+use crate::planned::planned;
 use crate::tuning::TuneSettings;
 
 /// Of so many calibration samples one is a test sample, where the budget is not judged by them.
@@ -156,23 +151,14 @@ pub struct Settings {
     pub planner: Option<Arc<dyn Planner>>,
 }
 
-/// Where time is measured.
-#[derive(Clone, Copy)]
-pub struct LatencyTarget {
-    /// The runtime.
-    pub target: &'static dyn Target,
-    /// Threads of one run.
-    pub threads: NonZeroUsize,
-}
-
 impl Settings {
-    /// What holds: of a saved plan, where there is one.
+    /// With the decisions of the saved plan, where there is one.
     ///
     /// # Errors
-    /// As [`SavedPlan::settings`].
+    /// As [`planned`].
     pub(crate) fn planned(&self) -> Result<Self, Error> {
         match &self.plan {
-            Some(plan) => plan.settings(self),
+            Some(plan) => planned(plan, self),
             None => Ok(self.clone()),
         }
     }
@@ -217,18 +203,6 @@ impl Settings {
         let calibration = self.calibration.as_ref();
         let fitted = calibration.and_then(|c| c.source.data());
         fitted.into_iter().chain(&self.closing).chain(&self.eval)
-    }
-
-    /// What the layers are fitted to: the data given, or what stands in for them; `None`: the
-    /// weights alone.
-    pub(crate) fn fitted_to(&self, prepared: &Prepared) -> Option<CalibrationSettings> {
-        let data = self.calibration.clone();
-        data.or_else(|| without_data(prepared, self))
-    }
-
-    /// The memory of calibration.
-    pub(crate) fn room(&self) -> Room {
-        Room::new(self.max_memory)
     }
 
     /// What a model is to be cheap in, where the budget does not say it.

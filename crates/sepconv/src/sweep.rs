@@ -2,22 +2,20 @@
 
 use std::path::PathBuf;
 
+use sepconv_model::{Error, Loaded, Progress, Stage};
 use sepconv_passes::{Families, Order, PassError};
+use sepconv_planning::SHARE;
 
-use crate::budget::realised;
-use crate::compress::{shaped, widened};
-use crate::curve::{CurvePoint, Series, by_ranks, saving};
-use crate::error::Error;
-use crate::functions::reaching;
-use crate::loaded::Loaded;
-use crate::meter::Meter;
-use crate::planning::{Planning, SHARE};
-use crate::prepared::Prepared;
-use crate::progress::{Progress, Stage};
+use crate::curve::{by_ranks, saving};
+use crate::curve_meter::CurveMeter;
+use crate::curve_point::{CurvePoint, Series};
+use crate::job::Job;
+use crate::prepared::{fold_model, survey_model};
+use crate::search::Search;
 use crate::settings::{Budget, DataFree, Settings};
 use crate::tuning::tune;
 
-/// What [`sweep`] measures.
+/// The points that [`sweep`] measures.
 #[derive(Debug, Clone, Default)]
 pub struct Sweep {
     /// Fractions of the original's cost to plan for, each in `(0, 1)`. Those that can't be
@@ -51,52 +49,53 @@ pub fn sweep(
         planner: None,
         ..settings.holding_out()
     };
-    let model = &*shaped(model, settings)?;
-    let model = &*reaching(model, settings)?;
-    let meter = Meter::new(model, settings, settings.latency, progress)?;
-    let mut points = vec![meter.point(Series::Original, "original".into(), model)?];
-    let unit = settings.unit();
-    let wide = widened(settings);
-    let mut prepared = Prepared::new(model, &wide, progress)?;
-    let calibration = wide.fitted_to(&prepared);
-    let calibration = calibration.as_ref();
-    let (mut planning, timer) =
-        Planning::new(model, &mut prepared, &wide, calibration, unit, progress)?;
+    let job = &Job::new(model, settings, progress)?;
+    let meter = CurveMeter::new(&job.model, settings, settings.latency, progress)?;
+    let mut points = vec![meter.point(Series::Original, "original".into(), &job.model)?];
+    allocated(job, plan, &meter, &mut points)?;
+    if plan.baselines {
+        baselines(job, settings, &meter, &mut points)?;
+    }
+    points.sort_by(|a, b| a.macs.total_cmp(&b.macs));
+    Ok(points)
+}
+
+/// One budget over all layers, at every fraction.
+fn allocated(
+    job: &Job<'_>,
+    plan: &Sweep,
+    meter: &CurveMeter<'_>,
+    points: &mut Vec<CurvePoint>,
+) -> Result<(), Error> {
+    let (settings, progress) = (&job.settings, job.progress);
+    let mut prepared = survey_model(job, fold_model(job)?)?;
+    let calibration = job.fitted_to(&prepared.surveyed);
+    let mut search = Search::new(job, &mut prepared, calibration.as_ref(), settings.unit())?;
     let stage = Stage::begin(progress, "sweeping", plan.fractions.len());
     for (done, fraction) in plan.fractions.iter().enumerate() {
         stage.step(done)?;
-        let solution = match planning.solve_near(&timer, *fraction, SHARE) {
+        let costing = search.costing;
+        let solution = match search.planning.solve_near(&costing, *fraction, SHARE) {
             Err(Error::Pass {
                 source: PassError::Unreachable { .. },
                 ..
             }) => continue,
             other => other?,
         };
-        let made = realised(
-            timer.prepared,
-            (Some(&planning), solution),
-            &wide,
-            calibration,
-            progress,
-        )?;
+        let made = search.materialise(solution)?;
         points.push(meter.point(Series::Allocated, format!("budget {fraction}"), &made.model)?);
         if let Some(folder) = &plan.models {
             write(&made.model, folder, &format!("{fraction}"), settings.force)?;
         }
-        if let Some(how) = settings.tune.as_ref().filter(|_| !made.applied.is_empty()) {
-            let (tuned, _) = tune(model, &made.model, settings.target, how, progress)?;
+        if let Some(how) = settings.tune.as_ref().filter(|_| made.is_rewritten()) {
+            let (tuned, _) = tune(&job.model, &made.model, settings.target, how, progress)?;
             points.push(meter.point(Series::Tuned, format!("budget {fraction}"), &tuned)?);
             if let Some(folder) = &plan.models {
                 write(&tuned, folder, &format!("{fraction}.tuned"), settings.force)?;
             }
         }
     }
-    drop(stage);
-    if plan.baselines {
-        baselines(model, settings, &meter, &mut points, progress)?;
-    }
-    points.sort_by(|a, b| a.macs.total_cmp(&b.macs));
-    Ok(points)
+    Ok(())
 }
 
 fn write(model: &Loaded, folder: &std::path::Path, name: &str, force: bool) -> Result<(), Error> {
@@ -111,11 +110,10 @@ fn write(model: &Loaded, folder: &std::path::Path, name: &str, force: bool) -> R
 
 /// Uniform ranks by the settings, and the paper's method from the weights alone.
 fn baselines(
-    model: &Loaded,
+    job: &Job<'_>,
     settings: &Settings,
-    meter: &Meter<'_>,
+    meter: &CurveMeter<'_>,
     points: &mut Vec<CurvePoint>,
-    progress: &dyn Progress,
 ) -> Result<(), Error> {
     let uniform = Settings {
         families: Families::from(settings.families.order),
@@ -130,19 +128,19 @@ fn baselines(
         ..uniform.clone()
     };
     let by_rank = [
-        (Series::Uniform, "rank", uniform.clone()),
-        (Series::PaperDwPw, "paper DW->PW rank", paper(Order::DwPw)),
-        (Series::PaperPwDw, "paper PW->DW rank", paper(Order::PwDw)),
+        (Series::Uniform, uniform.clone()),
+        (Series::PaperDwPw, paper(Order::DwPw)),
+        (Series::PaperPwDw, paper(Order::PwDw)),
     ];
-    for (series, name, settings) in &by_rank {
-        points.extend(by_ranks(model, settings, meter, (*series, name), progress)?);
+    for (series, settings) in &by_rank {
+        points.extend(by_ranks(job, settings, meter, *series)?);
     }
     for energy in ENERGIES {
         let one = Settings {
             budget: Budget::Energy(energy),
             ..paper(Order::DwPw)
         };
-        if let Some(made) = saving(model, &one, progress)? {
+        if let Some(made) = saving(job, one)? {
             let label = format!("paper DW->PW energy {energy}");
             points.push(meter.point(Series::PaperEnergy, label, &made.model)?);
         }

@@ -7,7 +7,8 @@ use sepconv::data::{Dtype, Preprocess, SharedArray};
 use sepconv::onnx::Document;
 use sepconv::passes::{Choice, Kept};
 use sepconv::{
-    Budget, CalibrationSettings, Compressed, DataSource, Error, Loaded, Pins, Settings, compress,
+    Budget, CalibrationSettings, Compressed, DataSource, Error, LayerFit, Loaded, Pins, Settings,
+    compress,
 };
 
 /// Encodes ONNX's protobuf messages, as far as these models need them.
@@ -145,6 +146,10 @@ fn wide() -> (Loaded, SharedArray) {
     )
 }
 
+fn fit(made: &Compressed, name: &str) -> Option<LayerFit> {
+    made.layers.iter().find(|l| l.name == name)?.fit
+}
+
 fn weights(compressed: &Compressed) -> Vec<u8> {
     compressed.model.document.encode().to_bytes().to_vec()
 }
@@ -162,14 +167,14 @@ fn patches_wider_than_their_number_are_fitted_in_any_memory_and_on_any_threads()
         pool.install(|| compress(&model, &settings, &())).unwrap()
     };
     let made = run(1, 8 << 30);
-    assert_eq!(made.applied.len(), 2, "{:?}", made.plan);
-    let fit = made.fits["c"];
-    assert!(fit.output_error < 0.6, "{fit:?}");
+    assert_eq!(made.rewritten().count(), 2, "{:?}", made.layers);
+    let own = fit(&made, "c").unwrap();
+    assert!(own.output_error < 0.6, "{own:?}");
     assert!(weights(&made) == weights(&run(3, 8 << 30)));
     // A covariance of the patches alone would take 302 MB.
     let narrow = run(2, 96 << 20);
-    assert_eq!(narrow.applied.len(), 2, "{:?}", narrow.plan);
-    assert!(narrow.fits["c"].output_error < 0.6);
+    assert_eq!(narrow.rewritten().count(), 2, "{:?}", narrow.layers);
+    assert!(fit(&narrow, "c").unwrap().output_error < 0.6);
 }
 
 #[test]
@@ -178,7 +183,7 @@ fn a_budget_is_allocated_over_wide_layers() {
     let settings = settings(data, Budget::TargetMacs(0.5));
     let made = compress(&model, &settings, &()).unwrap();
     assert!(made.model.cost.macs * 2 <= model.cost.macs);
-    assert!(made.fits.contains_key("c"), "{:?}", made.plan);
+    assert!(fit(&made, "c").is_some(), "{:?}", made.layers);
 }
 
 fn digits() -> (Loaded, SharedArray) {
@@ -214,10 +219,15 @@ fn within(max_memory: u64, budget: Budget) -> Result<Compressed, Error> {
 fn with_less_memory_fewer_positions_and_layers_are_looked_at() {
     let all = within(8 << 30, Budget::Rank(2)).unwrap();
     let few = within(64 << 20, Budget::Rank(2)).unwrap();
-    assert_eq!(all.applied, few.applied);
+    assert!(
+        all.rewritten()
+            .map(|l| &l.name)
+            .eq(few.rewritten().map(|l| &l.name))
+    );
     assert!(weights(&all) != weights(&few));
-    for (name, fit) in &all.fits {
-        let other = few.fits[name];
+    for layer in all.rewritten() {
+        let name = &layer.name;
+        let (fit, other) = (layer.fit.unwrap(), fit(&few, name).unwrap());
         assert!(
             other.output_error < 2.0 * fit.output_error + 0.05,
             "{name} {fit:?} {other:?}"
@@ -228,7 +238,7 @@ fn with_less_memory_fewer_positions_and_layers_are_looked_at() {
 #[test]
 fn what_no_memory_is_left_for_stays_and_the_rest_goes_on() {
     let made = within(4 << 20, Budget::Rank(2)).unwrap();
-    let choices = made.plan.layers.iter().map(|l| &l.choice);
+    let choices = made.layers.iter().map(|l| &l.choice);
     let kept = choices.filter_map(|choice| match choice {
         Choice::Keep(kept @ Kept::Memory { needed, allowed }) => {
             assert!(needed > allowed);
@@ -237,11 +247,7 @@ fn what_no_memory_is_left_for_stays_and_the_rest_goes_on() {
         _ => None,
     });
     let kept: Vec<String> = kept.collect();
-    assert!(
-        !kept.is_empty() && !made.applied.is_empty(),
-        "{:?}",
-        made.plan
-    );
+    assert!(!kept.is_empty() && made.is_rewritten(), "{:?}", made.layers);
     assert!(kept[0].contains("(--max-memory allows 4 MB)"), "{kept:?}");
     for budget in [Budget::Rank(2), Budget::TargetMacs(0.5)] {
         let error = within(1 << 10, budget).unwrap_err();
@@ -265,16 +271,16 @@ fn a_layer_that_saw_no_numbers_stays_and_the_others_are_fitted() {
     let data = SharedArray::new(Dtype::F32, vec![16, 8, 6, 6], values.into()).unwrap();
     let made = compress(&model, &settings(data, Budget::Rank(2)), &()).unwrap();
     let choice = |name: &str| {
-        let layer = made.plan.layers.iter().find(|l| l.layer == name).unwrap();
+        let layer = made.layers.iter().find(|l| l.name == name).unwrap();
         layer.choice.clone()
     };
     assert!(
         matches!(choice("a"), Choice::Separate(_)),
         "{:?}",
-        made.plan
+        made.layers
     );
     let Choice::Keep(Kept::Unfitted(reason)) = choice("b") else {
-        panic!("{:?}", made.plan);
+        panic!("{:?}", made.layers);
     };
     assert!(reason.contains("not finite"), "{reason}");
 }

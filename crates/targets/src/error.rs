@@ -18,7 +18,7 @@ pub enum TargetError {
     Unavailable {
         /// Name of the target.
         target: &'static str,
-        /// What is missing and where to put it, on one line.
+        /// The missing part and where to put it, on one line.
         reason: String,
     },
     /// The library was named after another one had been loaded.
@@ -34,7 +34,7 @@ pub enum TargetError {
     Load {
         /// Name of the target.
         target: &'static str,
-        /// What the runtime said, on one line.
+        /// Message of the runtime, on one line.
         reason: String,
     },
     /// The runtime failed on given inputs.
@@ -42,7 +42,7 @@ pub enum TargetError {
     Run {
         /// Name of the target.
         target: &'static str,
-        /// What the runtime said, on one line.
+        /// Message of the runtime, on one line.
         reason: String,
     },
 }

@@ -16,7 +16,7 @@ pub struct InputSpec {
 }
 
 impl InputSpec {
-    /// Whether `tensor` is what the session was loaded for.
+    /// Checks that `tensor` has the type and shape that the session was loaded for.
     ///
     /// # Errors
     /// A phrase that names the input, what was found and what was expected.

@@ -19,7 +19,7 @@ pub(crate) struct Places {
     pub variables: &'static [&'static str],
     /// Its file name without the platform's prefix, suffix and version.
     pub stem: &'static str,
-    /// What may follow the suffix in names on the loader's path.
+    /// Endings that may follow the suffix in names on the loader's path.
     pub versions: &'static [&'static str],
     /// The PyPI package that has it.
     pub package: &'static str,

@@ -40,7 +40,7 @@ static LIBRARY: SharedLibrary<Library> = SharedLibrary::new(
     load,
 );
 
-/// What the library gives.
+/// The environment of the loaded library.
 struct Library {
     environment: Environment,
     version: String,

@@ -36,7 +36,7 @@ static LIBRARY: SharedLibrary<Library> = SharedLibrary::new(
     load,
 );
 
-/// What the library gives. Settings are those of the core when it compiles a model, so that one
+/// The core of the loaded library. Settings are those of the core when it compiles a model, so that one
 /// model is compiled at a time.
 struct Library {
     core: Mutex<Core>,

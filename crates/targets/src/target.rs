@@ -8,7 +8,7 @@ use sepconv_onnx::Detached;
 use crate::error::TargetError;
 use crate::input::InputSpec;
 
-/// How a model is loaded.
+/// Options that a model is loaded with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Threads that one run computes with. `None` is the target's choice for work on many
@@ -24,7 +24,7 @@ pub trait Target: Send + Sync {
     /// Version of the runtime; empty where it is not available.
     fn version(&self) -> String;
 
-    /// Whether the runtime can be used here.
+    /// Checks that the runtime can be used here.
     ///
     /// # Errors
     /// [`TargetError::Unavailable`] says what is missing.
@@ -38,7 +38,7 @@ pub trait Target: Send + Sync {
         1
     }
 
-    /// Whether small convolutions may run faster where another operator pads their input: forms
+    /// True where small convolutions may run faster if another operator pads their input: forms
     /// written so are then timed too.
     fn pads_slowly(&self) -> bool {
         false

@@ -1,4 +1,4 @@
-//! What runtimes say, fit for one line.
+//! Messages of runtimes, fit for one line.
 
 /// `text` on one line, cut where it is long.
 pub(crate) fn one_line(text: &str) -> String {

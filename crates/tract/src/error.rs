@@ -2,7 +2,7 @@
 
 use sepconv_passes::PassError;
 
-/// Why a model was not transformed. It is then as it was.
+/// The reason why a model was not transformed. It is then as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum TransformError {
     /// A setting is out of range, the plan is for another model, or a kernel can't be factored.
@@ -13,7 +13,7 @@ pub enum TransformError {
     Tract {
         /// Name of the node; empty for the model as a whole.
         node: String,
-        /// What tract said, on one line.
+        /// The message of tract, on one line.
         reason: String,
     },
 }

@@ -49,7 +49,7 @@
 
 mod branches;
 mod error;
-mod site;
+mod layer;
 mod transform;
 mod wire;
 

@@ -4,17 +4,20 @@
 //! sum of such chains. Conditions: the chain costs fewer MACs, unless the caller does not mind. Terminates: every convolution that
 //! the model has before is visited once.
 
-use sepconv_factor::{Chain, Decomposition, Factored, Skip, chain_parameters};
-use sepconv_passes::{Candidate, Choice, Families, Kept, LayerPlan, PassError, Plan, Selection};
+use sepconv_factor::{Chain, Factored, RankUnit};
+use sepconv_passes::planners::{EnergyThreshold, UniformRank};
+use sepconv_passes::{
+    Candidate, Choice, Families, Kept, LayerPlan, PassError, Plan, Selection, offer, offers,
+};
 use tract_core::internal::{StaticName, TractResult, TypedModel, TypedNode};
 use tract_core::ops::cnn::Conv;
 use tract_core::transform::ModelTransform;
 
 use crate::error::TransformError;
-use crate::site::Site;
+use crate::layer::ConvLayer;
 use crate::wire::patch;
 
-/// What decides about the convolutions.
+/// The rule that decides about the convolutions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum How {
     /// The same rank of a depthwise-separable family everywhere (the full rank where a kernel has
@@ -23,7 +26,7 @@ pub enum How {
     /// The share of its kernel's squared Frobenius norm that every convolution keeps, in `(0, 1]`,
     /// at the fewest MACs.
     Energy(f64),
-    /// What a plan says of the node of that name, such as the `layers` of a plan file that
+    /// The decision of a plan for the node of that name, such as the `layers` of a plan file that
     /// `sepconv` wrote. Nodes that it does not name stay.
     Plan(Plan),
 }
@@ -31,13 +34,13 @@ pub enum How {
 /// Puts separable convolutions in the place of others, by their weights alone.
 #[derive(Debug, Clone)]
 pub struct SeparateConvs {
-    /// What decides about the convolutions.
+    /// The rule that decides about the convolutions.
     pub how: How,
     /// Families that are tried, those of the caller's crates among them.
     pub families: Families,
-    /// Which nodes are meant, by name.
+    /// The nodes that are meant, by name.
     pub selection: Selection,
-    /// Whether convolutions are replaced that then cost as many MACs or more, to verify exactness.
+    /// True where convolutions are replaced that then cost as many MACs or more, to verify exactness.
     pub costlier: bool,
 }
 
@@ -52,7 +55,7 @@ impl SeparateConvs {
         Self::by(How::Energy(share))
     }
 
-    /// What a plan says, see [`How::Plan`]. Its families have to be among
+    /// The decisions of a plan, see [`How::Plan`]. Its families have to be among
     /// [`sepconv_factor::families()`] or [`Families::with`].
     pub fn plan(plan: Plan) -> Self {
         Self::by(How::Plan(plan))
@@ -134,87 +137,77 @@ impl SeparateConvs {
             },
             How::Rank(_) | How::Energy(_) => None,
         };
-        let site = Site::read(model, node, conv)?;
-        let offers = match planned {
-            Some(candidate) => self.planned(&site, candidate, &node.name)?,
-            None => self.offers(&site, &node.name)?,
+        let layer = ConvLayer::read(model, node, conv)?;
+        let (candidates, factored) = match planned {
+            Some(candidate) => self.planned(&layer, candidate)?,
+            None => self.surveyed(&layer)?,
         };
-        *offered = offers.iter().map(|o| o.full).fold(*offered, usize::max);
-        let saving = offers.iter();
-        let saving = saving.filter(|o| self.costlier || o.candidate.saves());
-        let chosen = saving.min_by(|a, b| match self.how {
-            How::Energy(_) => {
-                let macs = a.candidate.macs.cmp(&b.candidate.macs);
-                macs.then(b.candidate.energy.total_cmp(&a.candidate.energy))
-            }
-            How::Rank(_) | How::Plan(_) => {
-                let (a, b) = (&a.candidate, &b.candidate);
-                let error = a.weight_error.total_cmp(&b.weight_error);
-                error.then(a.macs.cmp(&b.macs))
-            }
-        });
-        let chosen = chosen.ok_or(Kept::NoSaving)?;
-        let chain = chosen.factored.chain(chosen.candidate.rank);
+        let ranks = candidates.iter().map(|c| c.rank);
+        *offered = ranks.fold(*offered, usize::max);
+        let candidate = match self.choice(&candidates) {
+            Choice::Separate(candidate) => candidate,
+            Choice::Keep(kept) => return Err(kept.into()),
+        };
+        let by_family = factored.iter().find(|(name, _)| *name == candidate.family);
+        let (_, factored) = by_family.ok_or(Kept::NoFamily)?;
+        let chain = factored.chain(candidate.rank);
         let chain = chain.map_err(|source| PassError::Factor {
             node: node.name.clone(),
             source,
         })?;
-        Ok((chosen.candidate.clone(), chain))
+        Ok((candidate, chain))
     }
 
     /// The candidate of a plan.
-    fn planned(&self, site: &Site, planned: &Candidate, node: &str) -> Result<Vec<Offer>, Stays> {
+    fn planned(&self, layer: &ConvLayer, planned: &Candidate) -> Result<Offers, Stays> {
         let misfit = |reason: String| PassError::Plan {
-            layer: node.to_owned(),
+            layer: layer.name.clone(),
             reason,
         };
         let (name, rank) = (&planned.family, planned.rank);
         let family = self.families.find(name);
         let family = family.ok_or_else(|| misfit(format!("no family '{name}'")))?;
-        let ranks = family.ranks(site.kernel.shape());
+        let ranks = family.ranks(layer.kernel.shape());
         let full = ranks.map_err(|skip| misfit(skip.to_string()))?.max;
         if !(1..=full).contains(&rank) {
             return Err(misfit(format!("family '{name}' has no rank {rank} here")).into());
         }
-        offers(site, family, |_| vec![rank], node)
+        let factored = family.factor(&layer.kernel);
+        let factored = factored.map_err(|source| PassError::Factor {
+            node: layer.name.clone(),
+            source,
+        })?;
+        let candidate = offer(layer, family, factored.as_ref(), rank)?;
+        Ok((Vec::from_iter(candidate), vec![(family.name(), factored)]))
     }
 
-    /// What the families make of a kernel.
-    fn offers(&self, site: &Site, node: &str) -> Result<Vec<Offer>, Stays> {
-        let mut skipped: Option<Skip> = None;
-        let mut found = Vec::new();
-        for family in self.families.all() {
-            let name = family.name();
-            let by_rank = matches!(self.how, How::Rank(_));
-            if !self.families.allows(name, site.strided, false)
-                || by_rank && !matches!(name, "dw-pw" | "pw-dw")
-            {
-                continue;
-            }
-            let ranks = match family.ranks(site.kernel.shape()) {
-                Ok(ranks) => ranks,
-                Err(skip) => {
-                    skipped.get_or_insert(skip);
-                    continue;
-                }
-            };
-            let wanted = |factored: &dyn Factored| match self.how {
-                // A rank of 0 is refused as a setting, once all is known.
-                How::Rank(rank) => vec![rank.clamp(1, ranks.max)],
-                _ => {
-                    let energy = |rank: &usize| factored.spectrum().energy(*rank);
-                    let enough = |rank: &usize| match self.how {
-                        How::Energy(share) => energy(rank) >= share,
-                        _ => true,
-                    };
-                    ranks.iter().find(enough).into_iter().collect()
-                }
-            };
-            found.extend(offers(site, family, wanted, node)?);
+    /// The candidates of every family that may be chosen: for a rank, those whose ranks mean the
+    /// same for every kernel.
+    fn surveyed(&self, layer: &ConvLayer) -> Result<Offers, Stays> {
+        let mut factored = Vec::new();
+        let keep = &mut |family, made| factored.push((family, made));
+        let mut candidates = offers(layer, &self.families, keep)??;
+        if matches!(self.how, How::Rank(_)) {
+            let unit = |c: &Candidate| self.families.rank_unit(&c.family);
+            candidates.retain(|c| unit(c) == Some(RankUnit::Terms));
         }
-        match found.is_empty() {
-            true => Err(skipped.map_or(Kept::NoFamily, Kept::Skip).into()),
-            false => Ok(found),
+        match candidates.is_empty() {
+            true => Err(Kept::NoFamily.into()),
+            false => Ok((candidates, factored)),
+        }
+    }
+
+    /// The choice among the candidates of a convolution.
+    fn choice(&self, candidates: &[Candidate]) -> Choice {
+        let costlier = self.costlier;
+        match self.how {
+            // A rank of 0 is refused as a setting, once all is known.
+            How::Rank(rank) => UniformRank { rank, costlier }.choice(candidates, &self.families),
+            How::Energy(energy) => EnergyThreshold { energy, costlier }.choice(candidates),
+            How::Plan(_) => match candidates.iter().find(|c| costlier || c.saves()) {
+                Some(candidate) => Choice::Separate(candidate.clone()),
+                None => Choice::Keep(Kept::NoSaving),
+            },
         }
     }
 
@@ -254,51 +247,10 @@ impl ModelTransform for SeparateConvs {
     }
 }
 
-/// A candidate and what its chain is cut from.
-struct Offer {
-    candidate: Candidate,
-    factored: std::rc::Rc<Box<dyn Factored>>,
-    /// Full rank of the family.
-    full: usize,
-}
+/// Candidates, and the decompositions that their chains are cut from, by family.
+type Offers = (Vec<Candidate>, Vec<(&'static str, Box<dyn Factored>)>);
 
-/// The candidates of one family at the ranks that `wanted` names.
-fn offers(
-    site: &Site,
-    family: &dyn Decomposition,
-    wanted: impl Fn(&dyn Factored) -> Vec<usize>,
-    node: &str,
-) -> Result<Vec<Offer>, Stays> {
-    let failed = |source| PassError::Factor {
-        node: node.to_owned(),
-        source,
-    };
-    let shape = site.kernel.shape();
-    let factored = std::rc::Rc::new(family.factor(&site.kernel).map_err(failed)?);
-    let full = family.ranks(shape).map_or(0, |ranks| ranks.max);
-    let mut found = Vec::new();
-    for rank in wanted(&**factored) {
-        let stages = family.stages(shape, rank).map_err(failed)?;
-        let (macs_before, macs) = site.macs(&stages);
-        found.push(Offer {
-            candidate: Candidate {
-                family: family.name().to_owned(),
-                rank,
-                macs_before,
-                macs,
-                params: chain_parameters(&stages),
-                energy: factored.spectrum().energy(rank),
-                weight_error: factored.spectrum().error(rank),
-                lowering: None,
-            },
-            factored: factored.clone(),
-            full,
-        });
-    }
-    Ok(found)
-}
-
-/// Why a convolution stays, or the model as a whole.
+/// The reason why a convolution stays, or the model as a whole.
 enum Stays {
     For(Kept),
     Error(PassError),

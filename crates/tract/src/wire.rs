@@ -40,7 +40,10 @@ pub(crate) fn patch(
                 false => format!("{}/{branch}.{i}", node.name),
             };
             let b = if last && branch == 0 { bias } else { nothing };
-            x = wire(&mut patch, &name, conv, stage, dtype, [x, b])?;
+            let weight = weight(stage, dtype)?;
+            let weight = patch.add_const(format!("{name}.weight"), weight)?;
+            let op = stage_conv(conv, stage);
+            x = patch.wire_node(name, op, &[x, weight, b])?[0];
         }
         sum = Some(match sum {
             None => x,
@@ -60,27 +63,22 @@ pub(crate) fn patch(
     Ok(patch)
 }
 
-/// Adds one convolution of a chain.
-fn wire(
-    patch: &mut TypedModelPatch,
-    name: &str,
-    original: &Conv,
-    stage: &Stage,
-    dtype: DatumType,
-    [input, bias]: [OutletId; 2],
-) -> TractResult<OutletId> {
+/// The weight of a stage in the model's type.
+fn weight(stage: &Stage, dtype: DatumType) -> TractResult<Tensor> {
     let kernel = &stage.shape.kernel;
     let dims = [&[kernel.out_channels, kernel.group_in()], &*kernel.spatial].concat();
     let weight = Tensor::from_shape(&dims, &stage.weight)?;
-    let weight = weight.cast_to_dt(dtype)?.into_owned();
-    let weight = patch.add_const(format!("{name}.weight"), weight)?;
-    let op = Conv {
+    Ok(weight.cast_to_dt(dtype)?.into_owned())
+}
+
+/// The convolution of a stage, in the place of `original`.
+fn stage_conv(original: &Conv, stage: &Stage) -> Conv {
+    Conv {
         pool_spec: pool_spec(&original.pool_spec, &stage.shape),
         kernel_fmt: KernelFormat::OIHW,
-        group: kernel.groups,
+        group: stage.shape.kernel.groups,
         q_params: None,
-    };
-    Ok(patch.wire_node(name, op, &[input, weight, bias])?[0])
+    }
 }
 
 /// The stride, dilation and padding of the axes that the stage carries; neutral elsewhere.

@@ -3,12 +3,21 @@
 #![allow(clippy::unwrap_used)]
 
 use sepconv_analysis::{Assumptions, Pins, Shapes};
+use sepconv_factor::random::SplitMix64;
 use sepconv_ir::{
     AttributeValue, Builder, DType, Dim, Graph, Operator, Tensor, ValueId, ValueType,
 };
 
 use crate::testing::{COMPUTE, numbers, tensor};
-use crate::{Draw, Nature, Network, Values};
+use crate::{Nature, Network, TypedGraph, Values};
+
+fn typed<'a>(graph: &'a Graph, shapes: &'a Shapes) -> TypedGraph<'a> {
+    TypedGraph {
+        graph,
+        shapes,
+        opset: 13,
+    }
+}
 
 fn ints(list: &[i64]) -> AttributeValue {
     AttributeValue::Ints(list.to_vec())
@@ -37,7 +46,7 @@ fn network(dims: &[u64], rest: impl FnOnce(&mut Builder, ValueId) -> ValueId) ->
         .iter()
         .filter_map(|n| graph.find(n))
         .collect();
-    let network = Network::new(COMPUTE, (&graph, &shapes, 13), &[], &[z], &movable).unwrap();
+    let network = Network::new(COMPUTE, typed(&graph, &shapes), &[], &[z], &movable).unwrap();
     assert!(
         network.without_gradient().is_empty(),
         "{:?}",
@@ -419,7 +428,7 @@ fn an_operator_without_a_gradient_freezes_what_is_upstream() {
     b.output(t).unwrap();
     let graph = b.finish().unwrap();
     let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
-    let network = Network::new(COMPUTE, (&graph, &shapes, 13), &[], &[t], &[w, w2]).unwrap();
+    let network = Network::new(COMPUTE, typed(&graph, &shapes), &[], &[t], &[w, w2]).unwrap();
     assert_eq!(network.given(), [z]);
     assert_eq!(network.frozen(), ["w"]);
     assert_eq!(network.without_gradient(), ["node 'odd' (Odd)"]);
@@ -429,7 +438,7 @@ fn an_operator_without_a_gradient_freezes_what_is_upstream() {
         .map(|p| p.name.as_str())
         .collect();
     assert_eq!(names, ["w2"]);
-    let none = Network::new(COMPUTE, (&graph, &shapes, 13), &[], &[t], &[w])
+    let none = Network::new(COMPUTE, typed(&graph, &shapes), &[], &[t], &[w])
         .err()
         .unwrap()
         .to_string();
@@ -471,13 +480,13 @@ fn sensitivities_are_those_of_a_known_network() {
     b.output(y).unwrap();
     let graph = b.finish().unwrap();
     let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
-    let network = Network::fixed(COMPUTE, (&graph, &shapes, 13), &[y]).unwrap();
+    let network = Network::fixed(COMPUTE, typed(&graph, &shapes), &[y]).unwrap();
     let given = Values {
         dims: vec![1, 2, 3, 3],
         elements: vec![1.0; 18],
     };
     let of = |natures: &[Nature], watched: &[ValueId]| {
-        let draw = Draw::new(1, 2);
+        let draw = SplitMix64::new(1, 2);
         let given = std::slice::from_ref(&given);
         network
             .sensitivities(given, natures, watched, draw)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{TuneError, one_line};
 
-/// What computes a network and its gradients. The same weights give the same bytes on the CPU,
+/// The device that computes a network and its gradients. The same weights give the same bytes on the CPU,
 /// whatever the number of threads; a GPU adds in an order of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,6 @@
-//! What can go wrong.
+//! The errors of this crate.
 
-/// Why a model can't be tuned.
+/// The reason why a model can't be tuned.
 #[derive(Debug, thiserror::Error)]
 pub enum TuneError {
     /// An operator failed on the data.
@@ -10,7 +10,7 @@ pub enum TuneError {
         node: String,
         /// Its operator type.
         op_type: String,
-        /// What the autodiff library says.
+        /// The message of the autodiff library.
         reason: String,
     },
     /// Nothing moves: all that could is upstream of an operator without a gradient.
@@ -37,7 +37,7 @@ pub enum TuneError {
     State {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// The device that networks are to be computed on is not there.
@@ -45,7 +45,7 @@ pub enum TuneError {
     Device {
         /// Its name.
         device: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// The autodiff library failed.

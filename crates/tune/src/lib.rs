@@ -12,11 +12,12 @@
 mod checks;
 mod compute;
 mod conv;
-mod draw;
+mod epoch;
 mod error;
 mod loss;
 mod network;
 mod ops;
+mod parameter;
 mod pool;
 mod sensitivity;
 mod soap;
@@ -24,10 +25,17 @@ mod state;
 #[cfg(test)]
 mod testing;
 mod train;
+mod typed;
+mod values;
 
 pub use compute::Compute;
-pub use draw::Draw;
+pub use epoch::Epoch;
 pub use error::TuneError;
 pub use loss::{Goal, Loss, Nature};
-pub use network::{Network, Parameter};
-pub use train::{Epoch, Example, Examples, TrainSettings, Trained, Values, held_out, train};
+pub use network::Network;
+pub use parameter::Parameter;
+/// The generator that decides how an example is augmented.
+pub use sepconv_factor::random::SplitMix64 as Draw;
+pub use train::{Example, Examples, TrainSettings, Trained, held_out, train};
+pub use typed::TypedGraph;
+pub use values::Values;

@@ -1,11 +1,11 @@
-//! What is to become small.
+//! The losses that training lowers.
 
 use candle_core::{D, Tensor};
 
 use crate::error::TuneError;
 use crate::ops::log_softmax;
 
-/// How an output is compared with its target.
+/// The comparison of an output with its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
@@ -17,7 +17,7 @@ pub enum Loss {
     L1,
 }
 
-/// What the numbers of an output are.
+/// The meaning of the numbers of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nature {
     /// Logits, or logarithms of probabilities.
@@ -51,11 +51,11 @@ impl Nature {
 pub struct Goal {
     /// Its name, for messages.
     pub name: String,
-    /// How it is compared with its target.
+    /// The comparison with its target.
     pub loss: Loss,
-    /// What its numbers are.
+    /// The meaning of its numbers.
     pub nature: Nature,
-    /// Whether this is an output of the network, which results are judged by, or a value on
+    /// True where this is an output of the network, which results are judged by, or a value on
     /// the way there.
     pub output: bool,
 }
@@ -107,7 +107,7 @@ impl Goal {
         })
     }
 
-    /// How well rows agree, summed: rows with the same largest element where this is about
+    /// The agreement of rows, summed: rows with the same largest element where this is about
     /// classes, else the signal's and the error's squares.
     pub(crate) fn agreement(
         &self,

@@ -3,40 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use candle_core::{Device, Tensor, Var};
-use sepconv_analysis::{Shapes, constants};
-use sepconv_ir::{DType, Graph, Node, NodeId, ValueId};
+use sepconv_analysis::constants;
+use sepconv_ir::{Node, NodeId, ValueId};
 
 use crate::compute::Compute;
 use crate::error::{TuneError, one_line};
 use crate::ops::{Forward, Rule, rule};
-use crate::train::Values;
-
-/// A constant that training moves.
-#[derive(Debug, Clone)]
-pub struct Parameter {
-    /// The initializer.
-    pub value: ValueId,
-    /// Its name.
-    pub name: String,
-    /// Its element type in the graph.
-    pub dtype: DType,
-    pub(crate) var: Var,
-}
-
-impl Parameter {
-    /// Extents, outermost first.
-    pub fn dims(&self) -> &[usize] {
-        self.var.dims()
-    }
-
-    /// Its elements as they are now, in row-major order.
-    ///
-    /// # Errors
-    /// [`TuneError::Library`].
-    pub fn elements(&self) -> Result<Vec<f32>, TuneError> {
-        Ok(self.var.flatten_all()?.to_vec1::<f32>()?)
-    }
-}
+use crate::parameter::Parameter;
+use crate::typed::TypedGraph;
+use crate::values::Values;
 
 /// The part of a graph that computes wanted values from given ones.
 ///
@@ -70,12 +45,12 @@ impl Network {
     /// [`TuneError::Nothing`] where no movable initializer is left, [`TuneError::Device`].
     pub fn new(
         compute: Compute,
-        compiled: (&Graph, &Shapes, i64),
+        model: TypedGraph<'_>,
         given: &[ValueId],
         wanted: &[ValueId],
         movable: &[ValueId],
     ) -> Result<Self, TuneError> {
-        let network = Self::compiled(compute, compiled, given, wanted, movable)?;
+        let network = Self::compiled(compute, model, given, wanted, movable)?;
         if network.parameters.is_empty() {
             return Err(TuneError::Nothing(
                 match network.without_gradient.as_slice() {
@@ -89,15 +64,15 @@ impl Network {
 
     pub(crate) fn compiled(
         compute: Compute,
-        (graph, shapes, opset): (&Graph, &Shapes, i64),
+        model: TypedGraph<'_>,
         given: &[ValueId],
         wanted: &[ValueId],
         movable: &[ValueId],
     ) -> Result<Self, TuneError> {
         let device = compute.device()?;
         let none = HashSet::new();
-        let site = (graph, shapes, opset, &device);
-        let first = Compiler::run(site, given, wanted, &none)?;
+        let graph = model.graph;
+        let first = Compiler::run(model, &device, given, wanted, &none)?;
         // What is handed in must stay what it is while parameters move.
         let upstream = graph.ancestors(&first.given);
         let movable: Vec<ValueId> = movable.to_vec();
@@ -108,7 +83,7 @@ impl Network {
         };
         let (frozen, free): (Vec<ValueId>, Vec<ValueId>) = movable.into_iter().partition(held);
         let free: HashSet<ValueId> = free.into_iter().collect();
-        let second = Compiler::run(site, given, wanted, &free)?;
+        let second = Compiler::run(model, &device, given, wanted, &free)?;
         let without_gradient = second.without_gradient.iter();
         let without_gradient: Vec<String> =
             without_gradient.map(|id| graph.describe(*id)).collect();
@@ -134,7 +109,7 @@ impl Network {
         &self.given
     }
 
-    /// What training moves.
+    /// The constants that training moves.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
@@ -227,9 +202,7 @@ impl Network {
 }
 
 struct Compiler<'a> {
-    graph: &'a Graph,
-    shapes: &'a Shapes,
-    opset: i64,
+    model: TypedGraph<'a>,
     device: &'a Device,
     movable: &'a HashSet<ValueId>,
     /// With their place in the graph.
@@ -243,20 +216,20 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     fn run(
-        (graph, shapes, opset, device): (&'a Graph, &'a Shapes, i64, &'a Device),
+        model: TypedGraph<'a>,
+        device: &'a Device,
         given: &[ValueId],
         wanted: &[ValueId],
         movable: &'a HashSet<ValueId>,
     ) -> Result<Self, TuneError> {
+        let graph = model.graph;
         let places: HashMap<NodeId, usize> = graph
             .operators()
             .enumerate()
             .map(|(i, (id, _))| (id, i))
             .collect();
         let mut compiler = Self {
-            graph,
-            shapes,
-            opset,
+            model,
             device,
             movable,
             steps: Vec::new(),
@@ -292,21 +265,21 @@ impl<'a> Compiler<'a> {
         value: ValueId,
         places: &HashMap<NodeId, usize>,
     ) -> Result<Vec<ValueId>, TuneError> {
-        let Some(producer) = self.graph.value(value).map(|v| v.producer) else {
+        let Some(producer) = self.model.graph.value(value).map(|v| v.producer) else {
             return Ok(Vec::new());
         };
-        if let Some(Node::Input(_)) = self.graph.node(producer) {
+        if let Some(Node::Input(_)) = self.model.graph.node(producer) {
             self.given.push(value);
             return Ok(Vec::new());
         }
-        if let Some(tensor) = constants::resolve(self.graph, value) {
+        if let Some(tensor) = constants::resolve(self.model.graph, value) {
             if let Some(elements) = tensor.to_f32() {
                 let dims = tensor.dims();
                 let made = Tensor::from_slice(&elements, dims, self.device)?;
-                if self.movable.contains(&value) && self.graph.constant(value).is_some() {
+                if self.movable.contains(&value) && self.model.graph.constant(value).is_some() {
                     self.parameters.push(Parameter {
                         value,
-                        name: self.graph.name(value).to_owned(),
+                        name: self.model.graph.name(value).to_owned(),
                         dtype: tensor.dtype(),
                         var: Var::from_tensor(&made)?,
                     });
@@ -318,11 +291,11 @@ impl<'a> Compiler<'a> {
             self.given.push(value);
             return Ok(Vec::new());
         }
-        let Some((id, op)) = self.graph.producer(value) else {
+        let Some((id, op)) = self.model.graph.producer(value) else {
             self.given.push(value);
             return Ok(Vec::new());
         };
-        let Some(Rule { operands, forward }) = rule(self.graph, self.shapes, self.opset, op) else {
+        let Some(Rule { operands, forward }) = rule(self.model, op) else {
             self.given.push(value);
             if !self.without_gradient.contains(&id) {
                 self.without_gradient.push(id);
@@ -331,7 +304,7 @@ impl<'a> Compiler<'a> {
         };
         self.seen.extend(op.outputs.iter().flatten());
         let step = Step {
-            node: self.graph.label(id).to_owned(),
+            node: self.model.graph.label(id).to_owned(),
             op_type: op.op_type.clone(),
             operands: operands.clone(),
             results: op.outputs.clone(),

@@ -1,17 +1,17 @@
-//! How much the outputs depend on the channels of values on the way there.
+//! The sensitivity of the outputs to the channels of values on the way there.
 
 use std::collections::HashMap;
 
 use candle_core::{DType, Tensor, Var};
-use sepconv_analysis::Shapes;
-use sepconv_ir::{Graph, ValueId};
+use sepconv_factor::random::SplitMix64;
+use sepconv_ir::ValueId;
 
 use crate::compute::Compute;
-use crate::draw::Draw;
 use crate::error::TuneError;
 use crate::loss::{Nature, log_probabilities};
 use crate::network::Network;
-use crate::train::Values;
+use crate::typed::TypedGraph;
+use crate::values::Values;
 
 impl Network {
     /// Compiles what computes `wanted`, with nothing that moves.
@@ -20,10 +20,10 @@ impl Network {
     /// [`TuneError`].
     pub fn fixed(
         compute: Compute,
-        compiled: (&Graph, &Shapes, i64),
+        model: TypedGraph<'_>,
         wanted: &[ValueId],
     ) -> Result<Self, TuneError> {
-        Self::compiled(compute, compiled, &[], wanted, &[])
+        Self::compiled(compute, model, &[], wanted, &[])
     }
 
     /// Per value of `watched`, the mean square of the outputs' derivative with respect to each of
@@ -42,7 +42,7 @@ impl Network {
         given: &[Values],
         natures: &[Nature],
         watched: &[ValueId],
-        mut draw: Draw,
+        mut draw: SplitMix64,
     ) -> Result<Vec<Option<Vec<f64>>>, TuneError> {
         let device = self.device();
         let given = self.tensors(given)?;
@@ -75,7 +75,7 @@ impl Network {
 }
 
 /// A number whose derivative is a random direction of the output's information.
-fn projection(output: &Tensor, nature: Nature, draw: &mut Draw) -> Result<Tensor, TuneError> {
+fn projection(output: &Tensor, nature: Nature, draw: &mut SplitMix64) -> Result<Tensor, TuneError> {
     let flat = output.flatten_from(1)?;
     if nature == Nature::Numbers {
         let size = flat.detach().sqr()?.mean_all()?.to_scalar::<f32>()?;

@@ -7,15 +7,13 @@
 //! section 8): the factors of a decomposition are of very different sizes.
 
 use candle_core::Tensor;
-use faer::diag::DiagMut;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
+use sepconv_factor::linalg::eigen::eigenbasis;
 
 use crate::error::TuneError;
-use crate::network::Parameter;
+use crate::parameter::Parameter;
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.99;
@@ -34,7 +32,7 @@ pub(crate) struct Soap {
     pub steps: usize,
 }
 
-/// What is known of one parameter's gradients, a matrix `[rows, columns]`: the first axis, and
+/// The moments of one parameter's gradients, a matrix `[rows, columns]`: the first axis, and
 /// all others.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Moments {
@@ -124,7 +122,7 @@ impl Moments {
         }
     }
 
-    /// What to move against, each element about 1 in size in the eigenbasis.
+    /// The direction to move against, each element about 1 in size in the eigenbasis.
     fn direction(&mut self, parameter: &Parameter, gradient: &[f64], step: usize) -> Vec<f64> {
         let (rows, columns) = matrix(parameter);
         let g = MatRef::from_row_major_slice(gradient, rows, columns);
@@ -140,18 +138,18 @@ impl Moments {
         for (mean, g) in self.first.iter_mut().zip(gradient) {
             *mean += (g - *mean) * (1.0 - BETA1);
         }
-        let turned = self.turn(gradient, (rows, columns), true);
-        let mut direction = self.turn(&self.first, (rows, columns), true);
+        let turned = self.turn(gradient, rows, columns, true);
+        let mut direction = self.turn(&self.first, rows, columns, true);
         let squares = self.second.iter_mut().zip(turned);
         for (d, (square, g)) in direction.iter_mut().zip(squares) {
             *square += (g * g - *square) * (1.0 - BETA2);
             *d = *d / c1 / ((*square / c2).sqrt() + EPSILON);
         }
-        self.turn(&direction, (rows, columns), false)
+        self.turn(&direction, rows, columns, false)
     }
 
     /// A matrix in the eigenbasis of both sides, or back from there.
-    fn turn(&self, matrix: &[f64], (rows, columns): (usize, usize), into: bool) -> Vec<f64> {
+    fn turn(&self, matrix: &[f64], rows: usize, columns: usize, into: bool) -> Vec<f64> {
         let mut now = matrix.to_vec();
         let mut next = vec![0.0; now.len()];
         let mut product = |now: &mut Vec<f64>, side: &Side, left: bool| {
@@ -230,27 +228,12 @@ fn identity(n: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Eigenvectors of a symmetric matrix `[n, n]` in columns, row-major, by rising eigenvalue; on
-/// one thread, so that the bytes do not depend on how many there are.
+/// [`eigenbasis`] of a matrix `[n, n]`; `None` as well where a value is not finite.
 fn eigenvectors(matrix: &[f64], n: usize) -> Option<Vec<f64>> {
     if matrix.iter().any(|m| !m.is_finite()) {
         return None;
     }
-    let mut values = vec![0.0; n];
-    let mut vectors = vec![0.0; n * n];
-    let par = Par::Seq;
-    let need =
-        self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, par, Default::default());
-    let mut memory = MemBuffer::new(need);
-    self_adjoint_evd(
-        MatRef::from_row_major_slice(matrix, n, n),
-        DiagMut::from_slice_mut(&mut values),
-        Some(MatMut::from_row_major_slice_mut(&mut vectors, n, n)),
-        par,
-        MemStack::new(&mut memory),
-        Default::default(),
-    )
-    .ok()?;
+    let vectors = eigenbasis(matrix, n)?;
     vectors.iter().all(|v| v.is_finite()).then_some(vectors)
 }
 
@@ -293,9 +276,9 @@ mod tests {
             right: Some(side(4)),
         };
         let m: Vec<f64> = (0..12).map(f64::from).collect();
-        let turned = moments.turn(&m, (3, 4), true);
+        let turned = moments.turn(&m, 3, 4, true);
         assert!(m.iter().zip(&turned).any(|(a, b)| (a - b).abs() > 0.1));
-        let back = moments.turn(&turned, (3, 4), false);
+        let back = moments.turn(&turned, 3, 4, false);
         assert!(m.iter().zip(&back).all(|(a, b)| (a - b).abs() < 1e-9));
     }
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
+use crate::epoch::Epoch;
 use crate::error::TuneError;
-use crate::network::Parameter;
+use crate::parameter::Parameter;
 use crate::soap::{Moments, Soap};
-use crate::train::Epoch;
 
-/// What a run knows after an epoch.
+/// The state of a run after an epoch.
 pub(crate) struct State {
     pub soap: Soap,
     /// The weights of the best epoch.

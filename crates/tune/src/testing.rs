@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{Device, Tensor};
+use sepconv_factor::random::SplitMix64;
 
 use crate::compute::Compute;
-use crate::draw::Draw;
 
 /// Where gradients are checked: on a GPU in builds for one.
 pub(crate) const COMPUTE: Compute = match (cfg!(feature = "cuda"), cfg!(feature = "metal")) {
@@ -16,7 +16,7 @@ pub(crate) const COMPUTE: Compute = match (cfg!(feature = "cuda"), cfg!(feature 
 
 /// `n` numbers between -1 and 1.
 pub(crate) fn numbers(n: usize, seed: u64) -> Vec<f32> {
-    let mut draw = Draw::new(seed, 1);
+    let mut draw = SplitMix64::new(seed, 1);
     let mut one = || (draw.below(20_001) as f32 - 10_000.0) / 10_000.0;
     (0..n).map(|_| one()).collect()
 }

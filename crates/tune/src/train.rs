@@ -5,15 +5,17 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+use sepconv_factor::random::SplitMix64;
 use serde::Serialize;
 
 use crate::compute::Compute;
-use crate::draw::Draw;
+use crate::epoch::Epoch;
 use crate::error::TuneError;
 use crate::loss::{Agreement, Goal, Loss};
 use crate::network::Network;
 use crate::soap::Soap;
 use crate::state::State;
+use crate::values::Values;
 
 /// Examples that are computed together, at most; the rest of a batch runs beside them.
 const SHARD: usize = 4;
@@ -23,15 +25,6 @@ const SHARDS: usize = 8;
 const RATES: (f64, f64) = (0.0005, 0.002);
 /// First steps, at most, whose size rises: moments are not known yet.
 const WARM: usize = 20;
-
-/// Elements of a value, in row-major order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Values {
-    /// Extents, batch first.
-    pub dims: Vec<usize>,
-    /// The elements.
-    pub elements: Vec<f32>,
-}
 
 /// One sample: what the network is given, and what its wanted values are to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +40,7 @@ pub trait Examples: Sync {
     /// Number of examples.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// True where there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -59,7 +52,7 @@ pub trait Examples: Sync {
     fn example(
         &self,
         index: usize,
-        draw: Option<Draw>,
+        draw: Option<SplitMix64>,
     ) -> Result<Example, Box<dyn std::error::Error + Send + Sync>>;
 
     /// Told of every epoch, the start (epoch 0) included.
@@ -79,7 +72,7 @@ pub trait Examples: Sync {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// How to train.
+/// The settings of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainSettings {
     /// Passes over the examples, at most.
@@ -102,11 +95,11 @@ pub struct TrainSettings {
     pub held_out_every: usize,
     /// Seed of order and augmentation.
     pub seed: u64,
-    /// What computes the network.
+    /// The device that computes the network.
     pub compute: Compute,
     /// File that the state is kept in between epochs, and read from at the start.
     pub state: Option<PathBuf>,
-    /// What the state belongs to; another key is refused.
+    /// The key of the run that the state belongs to; another is refused.
     pub key: String,
 }
 
@@ -129,44 +122,7 @@ impl Default for TrainSettings {
     }
 }
 
-/// An epoch's figures. Epoch 0 is the start.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Epoch {
-    /// Loss of the outputs on the held-out examples: nats times the squared temperature, a mean
-    /// square or a mean difference.
-    pub held_out_loss: f64,
-    /// Percent of held-out rows whose class is the target's, or the signal-to-noise ratio, dB.
-    pub held_out_agreement: f64,
-    /// Mean of the training loss, relative to the start; 1 at the start.
-    pub loss: f64,
-    /// Wall-clock seconds.
-    pub seconds: f64,
-}
-
-impl Epoch {
-    pub(crate) fn numbers(&self) -> [f64; 4] {
-        [
-            self.held_out_loss,
-            self.held_out_agreement,
-            self.loss,
-            self.seconds,
-        ]
-    }
-
-    pub(crate) fn of(numbers: &[f64]) -> Option<Self> {
-        let &[held_out_loss, held_out_agreement, loss, seconds] = numbers else {
-            return None;
-        };
-        Some(Self {
-            held_out_loss,
-            held_out_agreement,
-            loss,
-            seconds,
-        })
-    }
-}
-
-/// What became of a training. The network's parameters are those of the best epoch.
+/// The outcome of a training. The network's parameters are those of the best epoch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trained {
     /// All epochs, the start first.
@@ -235,7 +191,7 @@ pub fn train(
         let began = Instant::now();
         let epoch = state.epochs.len();
         let mut list = shown.clone();
-        Draw::new(settings.seed, epoch as u64).shuffle(&mut list);
+        SplitMix64::new(settings.seed, epoch as u64).shuffle(&mut list);
         let mut sum = 0.0;
         for (i, batch) in list.chunks(size).enumerate() {
             let (loss, gradients) = run.gradients(batch, &scales, epoch)?;
@@ -287,7 +243,7 @@ pub fn train(
     })
 }
 
-/// What a network has of the examples that [`train`] holds out, as it is.
+/// The figures of a network, as it is, on the examples that [`train`] holds out.
 ///
 /// # Errors
 /// [`TuneError`].
@@ -310,7 +266,7 @@ pub fn held_out(
 /// The examples that are held out, and the others.
 fn parted(n: usize, settings: &TrainSettings) -> Result<(Vec<usize>, Vec<usize>), TuneError> {
     let mut order: Vec<usize> = (0..n).collect();
-    Draw::new(settings.seed, 0).shuffle(&mut order);
+    SplitMix64::new(settings.seed, 0).shuffle(&mut order);
     let held = n.div_ceil(settings.held_out_every.max(2)).min(n / 2);
     if held == 0 {
         return Err(TuneError::Samples(n));
@@ -370,7 +326,7 @@ impl Run<'_> {
         let mut made = Vec::new();
         for index in shard {
             let draw = epoch.map(|e| {
-                Draw::new(
+                SplitMix64::new(
                     self.settings.seed ^ 0x5eed,
                     (e as u64) << 32 | *index as u64,
                 )
@@ -409,7 +365,7 @@ impl Run<'_> {
         Ok((ELEMENTS / largest.max(1)).clamp(1, LARGEST))
     }
 
-    /// How many examples of a batch are computed together: a GPU takes them all.
+    /// Number of examples of a batch that are computed together: a GPU takes them all.
     fn at_once(&self, batch: usize) -> usize {
         match self.network.device().is_cpu() {
             true => (batch / SHARDS).clamp(1, SHARD),
@@ -449,7 +405,7 @@ impl Run<'_> {
                     loss = (loss + (own * (weight * scales[i] * share))?)?;
                 }
                 let store = loss.backward()?;
-                let gradient = |p: &crate::network::Parameter| match store.get(&p.var) {
+                let gradient = |p: &crate::parameter::Parameter| match store.get(&p.var) {
                     Some(gradient) => Ok(gradient.clone()),
                     None => p.var.zeros_like(),
                 };
@@ -479,11 +435,11 @@ impl Run<'_> {
                 let values = self.network.run(&given, false)?;
                 let mut losses = Vec::new();
                 let mut agreement = Agreement::default();
-                let judged = self.goals.iter().any(|g| g.output);
+                let decides = self.goals.iter().any(|g| g.output);
                 for (i, goal) in self.goals.iter().enumerate() {
                     let own = goal.sum(&values[i], &targets[i], self.settings.temperature)?;
                     losses.push(f64::from(own.to_scalar::<f32>()?));
-                    if goal.output || !judged {
+                    if goal.output || !decides {
                         agreement.add(goal.agreement(&values[i], &targets[i])?);
                     }
                 }

@@ -10,7 +10,7 @@ use sepconv::data::{
 use sepconv::ir::Tensor;
 use sepconv::{DataSource, Loaded, synthetic_inputs};
 
-/// What models are run on.
+/// The inputs that models are run on.
 #[derive(Debug, Args)]
 pub struct InputArgs {
     /// Inputs: .npz, .npy, a folder of pictures, or ONNX test sets [default: seeded random ones]
@@ -104,7 +104,7 @@ impl SampleArgs {
         })
     }
 
-    /// What is done to pixel values, where anything is said of it.
+    /// Preprocessing of pixel values, where anything is said of it.
     pub fn pixels(&self) -> Result<Option<Preprocess>> {
         let recipe = self.recipe()?;
         Ok(recipe.changes_values().then_some(recipe))

@@ -25,7 +25,7 @@ fn command(name: &str) -> Command {
     found.unwrap_or_default()
 }
 
-/// How an option is written: its short form, and the names of its values.
+/// An option as it is written: its short form, and the names of its values.
 fn written(option: &Arg) -> String {
     let names: Vec<&str> = option
         .get_value_names()
@@ -123,7 +123,7 @@ fn exit_codes_are_in_the_help() {
 /// The Python package's options and their defaults.
 const PYTHON: &str = include_str!("../../../python/python/sepconv/_options.py");
 
-/// What the command line alone has, and what stands for it in Python.
+/// Options of the command line alone, and their counterparts in Python.
 const NOT_IN_PYTHON: [(&str, &str); 5] = [
     ("output", "compress_file's second argument"),
     ("calib", "the argument after the model"),
@@ -132,7 +132,7 @@ const NOT_IN_PYTHON: [(&str, &str); 5] = [
     ("save-plan", "Report.save_plan"),
 ];
 
-/// What Python alone has.
+/// Options of Python alone.
 const NOT_IN_COMMANDS: [(&str, &str); 2] = [
     ("cache", "the command line always keeps statistics"),
     ("input_shapes", "the former name of input_shape"),

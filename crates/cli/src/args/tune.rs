@@ -38,7 +38,7 @@ pub struct TuneArgs {
     pub data: DataArgs,
 }
 
-/// How a model is trained.
+/// Settings of the training.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Tuning")]
 pub struct TuneOptions {

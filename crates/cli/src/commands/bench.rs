@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use sepconv::latency::Bench;
 use sepconv::onnx::write_atomic;
-use sepconv::report::CommandReport;
 use sepconv::targets::{self, Target};
 use sepconv::{BenchRun, BenchSettings, Loaded, ModelTiming, bench};
+use sepconv_report::CommandReport;
 
 use crate::args::BenchArgs;
 use crate::files::check_free;

@@ -1,8 +1,8 @@
 //! `sepconv compare`.
 
 use anyhow::Result;
-use sepconv::report::CommandReport;
 use sepconv::{Comparison, Loaded, OutputComparison, compare};
+use sepconv_report::CommandReport;
 
 use crate::args::CompareArgs;
 use crate::output::{Output, db};

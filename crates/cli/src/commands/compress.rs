@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use sepconv::{
-    Against, BenchRun, Budget, ComparedOn, Comparison, Layer, Outcome, Report, SavedPlan, Settings,
+    Against, BenchRun, Budget, ComparedOn, Comparison, LayerRecord, Outcome, SavedPlan, Settings,
     Size, compress_file, curve,
 };
+use sepconv_report::Report;
 
 use crate::args::CompressArgs;
 use crate::commands::compare::print_outputs;
@@ -64,7 +65,7 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     Ok(())
 }
 
-/// What was asked for, or what is usual for the model and the data.
+/// The budget that was asked for, or the usual one for the model and the data.
 fn budget(args: &CompressArgs, settings: &Settings) -> Result<Budget> {
     let asked = [
         args.rank.map(Budget::Rank),
@@ -119,7 +120,7 @@ fn check_folder(file: &Path) -> Result<()> {
 fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
     if let (Budget::MinSnr(floor), None) = (settings.budget, &settings.plan)
         && o.calibration.is_none()
-        && !o.layers.iter().all(|l| l.form == "kept")
+        && o.layers.iter().any(|l| l.is_rewritten())
     {
         out.note(format!(
             "no budget was given: this is the largest MAC saving whose outputs stay within \
@@ -148,8 +149,8 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         layer_table(&o.layers, out);
         out.line("");
     }
-    let rewritten = o.layers.iter().filter(|l| l.form != "kept");
-    let rewritten: Vec<&Layer> = rewritten.collect();
+    let rewritten = o.layers.iter().filter(|l| l.is_rewritten());
+    let rewritten: Vec<&LayerRecord> = rewritten.collect();
     out.heading(format!("{} -> {}", o.input.display(), o.output.display()));
     let folded = |count: usize, what: &str| match count {
         0 => String::new(),
@@ -177,9 +178,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         ratio(a.macs as f64, b.macs as f64)
     ));
     let inner = o.layers.iter().filter(|l| l.in_subgraph);
-    let inner: Vec<&Layer> = inner.collect();
+    let inner: Vec<&LayerRecord> = inner.collect();
     if !inner.is_empty() {
-        let made = inner.iter().filter(|l| l.form != "kept").count();
+        let made = inner.iter().filter(|l| l.is_rewritten()).count();
         out.line(format!(
             "  subgraphs   {made} of {} layers rewritten, whose MACs are not among these",
             inner.len()
@@ -327,12 +328,12 @@ fn print_timing(timing: &BenchRun, out: &Output) {
     }
 }
 
-fn forms(layers: &[&Layer]) -> String {
+fn forms(layers: &[&LayerRecord]) -> String {
     let mut counts: Vec<(String, usize)> = Vec::new();
     for layer in layers {
-        match counts.iter_mut().find(|(form, _)| *form == layer.form) {
+        match counts.iter_mut().find(|(form, _)| *form == layer.form()) {
             Some((_, n)) => *n += 1,
-            None => counts.push((layer.form.clone(), 1)),
+            None => counts.push((layer.form().to_owned(), 1)),
         }
     }
     if counts.is_empty() {
@@ -342,7 +343,7 @@ fn forms(layers: &[&Layer]) -> String {
     format!(" ({})", parts.join(", "))
 }
 
-fn layer_table(layers: &[Layer], out: &Output) {
+fn layer_table(layers: &[LayerRecord], out: &Output) {
     let header = [
         "convolution",
         "form",
@@ -359,16 +360,16 @@ fn layer_table(layers: &[Layer], out: &Output) {
         .map(|l| {
             vec![
                 l.name.clone(),
-                l.form.clone(),
-                l.rank.map_or(String::new(), |r| r.to_string()),
+                l.form().to_owned(),
+                l.rank().map_or(String::new(), |r| r.to_string()),
                 l.lowering.clone().unwrap_or_default(),
                 l.macs_before.map_or("?".into(), si),
                 l.macs_after.map_or("?".into(), si),
-                format!("{:.4}", l.weight_error),
+                format!("{:.4}", l.weight_error()),
                 l.fit.map_or(String::new(), |f| {
                     format!("{:.4}", f.held_out_error.unwrap_or(f.output_error))
                 }),
-                l.reason.clone().unwrap_or_default(),
+                l.reason().unwrap_or_default(),
             ]
         })
         .collect();

@@ -1,8 +1,8 @@
 //! `sepconv eval`.
 
 use anyhow::Result;
-use sepconv::report::CommandReport;
 use sepconv::{Evaluator, Loaded};
+use sepconv_report::CommandReport;
 
 use crate::args::EvalArgs;
 use crate::doubts;

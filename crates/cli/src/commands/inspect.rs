@@ -1,8 +1,8 @@
 //! `sepconv inspect`.
 
 use anyhow::Result;
-use sepconv::report::CommandReport;
 use sepconv::{Inspection, LayerInspection, Loaded, inspect};
+use sepconv_report::CommandReport;
 
 use crate::args::InspectArgs;
 use crate::output::{Output, bytes, si, unshaped_hint};

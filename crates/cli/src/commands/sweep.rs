@@ -1,7 +1,8 @@
 //! `sepconv sweep`.
 
 use anyhow::{Result, bail};
-use sepconv::{CurvePoint, Loaded, Report, Sweep, sweep};
+use sepconv::{CurvePoint, Loaded, Sweep, sweep};
+use sepconv_report::Report;
 
 use crate::args::SweepArgs;
 use crate::commands::settings::settings;

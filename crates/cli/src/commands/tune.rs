@@ -84,7 +84,7 @@ pub fn settings(options: &TuneOptions, data: CalibrationSettings) -> TuneSetting
     }
 }
 
-/// What the training did.
+/// Prints the figures of the training.
 pub fn print(tuning: &Tuning, out: &Output) {
     if out.is_verbose() {
         for run in &tuning.epochs {

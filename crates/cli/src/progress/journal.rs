@@ -31,7 +31,7 @@ pub struct Stage {
     done: usize,
     /// 0: unknown.
     total: usize,
-    /// Whether a line has named it.
+    /// True once a line has named it.
     told: bool,
 }
 
@@ -137,7 +137,7 @@ impl Stage {
         )
     }
 
-    /// How long the rest takes, where steps to come take as long as those that are done.
+    /// Time that the rest takes, where steps to come take as long as those that are done.
     pub fn left(&self, now: Duration) -> Option<Duration> {
         let rest = self.total.checked_sub(self.done).filter(|rest| *rest > 0)?;
         let done = Some(self.done).filter(|done| *done > 0)?;
@@ -146,7 +146,7 @@ impl Stage {
     }
 }
 
-/// What the steps of a stage are.
+/// Unit of the steps of a stage.
 fn unit(stage: &str, count: usize) -> &'static str {
     let word = stage.split(' ').next().unwrap_or_default();
     let (one, many) = match (word, stage) {
@@ -198,7 +198,7 @@ mod tests {
         Event::Step { done }
     }
 
-    /// What is written when events come at these seconds, with a tick four times a second.
+    /// Lines that are written when events come at these seconds, with a tick four times a second.
     fn written(events: &[(f64, Event<'_>)], until: f64) -> Vec<(f64, String)> {
         let mut journal = Journal::default();
         let mut lines = Vec::new();

@@ -14,13 +14,13 @@ use sepconv::{Event, Progress};
 use crate::interrupt;
 use journal::{Journal, duration};
 
-/// How often it is looked at whether a line is due.
+/// Time between two looks for a line that is due.
 const TICK: Duration = Duration::from_millis(250);
 
 /// The bar that is on the terminal, to be taken away where the process ends meanwhile.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// What progress is shown on.
+/// The medium that progress is shown on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Medium {
     Nothing,
@@ -37,7 +37,7 @@ pub struct Shown {
     ticker: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
-/// What is shown, and where.
+/// The state of the display, and its medium.
 struct View {
     journal: Journal,
     begun: Instant,

@@ -10,13 +10,16 @@
 //! - **Source**: Zhang et al. 2015 (arXiv 1505.06798), section 3.1; data-free: the SVD, Denton et
 //!   al. 2014 (arXiv 1404.0736).
 
+use crate::alternation::Alternation;
 use crate::chain::StageShape;
 use crate::error::FactorError;
+use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
-use crate::fit::{Alternation, Calibration, Fitter, GroupSolver, Target, Weights, reduced_rank};
+use crate::family::{Decomposition, RankRange, Resolution, check_rank};
+use crate::fit::{Calibration, Fitter, GroupSolver, Target, Weights, reduced_rank};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 
 /// The family `channel`, see the head of `families/channel.rs`: `[g*R, Ci/g, taps]`, then
 /// pointwise `[Co, R, 1]`. Zhang et al. 2015.
@@ -55,6 +58,10 @@ impl Decomposition for Channel {
         let outputs = kernel.shape().group_out();
         let rows = |group, weight: &[f64]| Rows::new(weight, outputs, group);
         Ok(Box::new(Grouped::new(&Self, kernel, rows)?))
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Output, Resolution::Output]
     }
 
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {

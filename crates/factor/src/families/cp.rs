@@ -17,18 +17,22 @@
 
 use std::sync::OnceLock;
 
+use crate::alternation::Alternation;
 use crate::chain::StageShape;
 use crate::error::FactorError;
+use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
 use crate::families::tucker::skip_between_pointwise;
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
+use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{
-    Alternation, Calibration, DepthwiseSolver, Fitter, Front, GroupSolver, Problem, Target,
-    Weights, Whitening, feature_basis, made_once, slice_components,
+    Calibration, DepthwiseSolver, Fitter, Front, GroupSolver, MapExtents, Problem, Target, Weights,
+    Whitening, feature_basis, slice_components,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
+use crate::once::made_once;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 
 /// The family `cp`, see the head of `families/cp.rs`: pointwise, depthwise on R channels a group,
 /// pointwise. Astrid and Lee 2017.
@@ -61,7 +65,11 @@ impl Decomposition for Cp {
 
     fn factor(&self, kernel: &Kernel) -> Result<Box<dyn Factored>, FactorError> {
         let shape = kernel.shape();
-        let extents = (shape.group_out(), shape.group_in(), shape.taps());
+        let extents = MapExtents {
+            outputs: shape.group_out(),
+            inner: shape.group_in(),
+            outer: shape.taps(),
+        };
         let grouped = Grouped::new(&Self, kernel, |group, weight| {
             Components::new(weight, extents, None, group)
         })?;
@@ -70,6 +78,10 @@ impl Decomposition for Cp {
 
     fn is_optimal(&self) -> bool {
         false
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Input, Resolution::Output, Resolution::Output]
     }
 
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {
@@ -93,7 +105,7 @@ impl Decomposition for Cp {
 
 /// Components of one group, largest first.
 struct Components {
-    extents: (usize, usize, usize),
+    extents: MapExtents,
     /// `[Ci/g, Ci/g]`: the turned channels.
     basis: Vec<f64>,
     /// Energy, turned channel, filter `[taps]`, outputs `[Co/g]`.
@@ -104,11 +116,15 @@ impl Components {
     /// Of a map `[Co/g, Ci/g, taps]`, under a metric.
     fn new(
         map: &[f64],
-        extents: (usize, usize, usize),
+        extents: MapExtents,
         whitening: Option<&Whitening>,
         group: usize,
     ) -> Result<Self, FactorError> {
-        let (outputs, inner, outer) = extents;
+        let MapExtents {
+            outputs,
+            inner,
+            outer,
+        } = extents;
         let (_, basis) = feature_basis(map, extents, whitening, group)?;
         // The inverse of the basis, transposed: the basis times the metric.
         let mut inverse = basis.clone();
@@ -158,7 +174,7 @@ impl Part for Components {
     }
 
     fn weights(&self, rank: usize) -> Weights {
-        let (outputs, inner, _) = self.extents;
+        let MapExtents { outputs, inner, .. } = self.extents;
         let taken = &self.components[..rank];
         let fronts = taken
             .iter()
@@ -193,7 +209,7 @@ impl<'a> Solver<'a> {
     fn components(&self) -> Result<&Components, FactorError> {
         made_once(&self.components, || {
             let problem = self.front.problem;
-            let extents = (problem.outputs, problem.inner, problem.outer);
+            let extents = problem.extents();
             let whitening = Some(&self.front.whitening);
             Components::new(&self.target.optimum, extents, whitening, self.group)
         })

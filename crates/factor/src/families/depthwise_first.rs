@@ -11,12 +11,15 @@
 //!   filters can be similar enough to share.
 //! - **Source**: Guo et al., Network Decoupling, BMVC 2018 (arXiv 1808.05517), DW+PW.
 
-use crate::chain::{Chain, Stage, StageShape};
+use crate::alternation::Alternation;
+use crate::chain::{Chain, StageShape};
 use crate::error::FactorError;
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
-use crate::fit::{Alternation, Calibration, DepthwiseFirstSolver, Fitter};
+use crate::factored::Factored;
+use crate::family::{Decomposition, RankRange, RankUnit, Resolution, check_rank};
+use crate::fit::{Calibration, DepthwiseFirstSolver, Fitter};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 use crate::slice_svd::{SliceBy, SliceSvd};
 use crate::spectrum::Spectrum;
 
@@ -58,6 +61,14 @@ impl Decomposition for DepthwiseFirst {
         Ok(Box::new(Factors(SliceSvd::new(kernel, SliceBy::Input)?)))
     }
 
+    fn rank_unit(&self) -> RankUnit {
+        RankUnit::Terms
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Output, Resolution::Output]
+    }
+
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {
         vec![rank]
     }
@@ -88,16 +99,12 @@ impl Factored for Factors {
     fn chain(&self, rank: usize) -> Result<Chain, FactorError> {
         let shapes = DepthwiseFirst.stages(self.0.kernel().shape(), rank)?;
         let weights = [self.0.filters(rank), self.0.mixing_by_row(rank)];
-        Ok(Chain {
-            family: DepthwiseFirst.name(),
+        Ok(Chain::of_weights(
+            DepthwiseFirst.name(),
             rank,
-            stages: shapes
-                .into_iter()
-                .zip(weights)
-                .map(|(shape, weight)| Stage { shape, weight })
-                .collect(),
-            bias: None,
-        })
+            shapes,
+            weights,
+        ))
     }
 }
 

@@ -1,9 +1,10 @@
-//! What the families share that factor each group as one matrix or tensor.
+//! The common part of families that factor each group as one matrix or tensor.
 
 use crate::chain::Chain;
 use crate::error::FactorError;
-use crate::family::{Decomposition, Factored};
-use crate::fit::{Weights, assembled, balance};
+use crate::factored::Factored;
+use crate::family::Decomposition;
+use crate::fit::{Weights, balance};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
 use crate::spectrum::Spectrum;
@@ -68,7 +69,7 @@ impl<P: Part> Factored for Grouped<P> {
         let stage = |s: usize| parts.iter().flat_map(|p| p[s].iter().copied()).collect();
         let mut weights: Weights = (0..shapes.len()).map(stage).collect();
         balance(&shapes, &mut weights);
-        Ok(assembled(self.family.name(), rank, shapes, &weights))
+        Ok(Chain::of_weights(self.family.name(), rank, shapes, weights))
     }
 }
 

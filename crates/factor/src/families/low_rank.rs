@@ -4,21 +4,24 @@
 //! - **After**: pointwise `[g*R, Ci/g, 1]`, `g` groups, with the stride and pads of the original;
 //!   pointwise `[Co, R, 1]`, `g` groups, with the bias.
 //! - **Formula**: for each group, `W[o, i] = sum over r of U[o, r] V[r, i]`.
-//! - **Full rank**: `min(Co/g, Ci/g)`; exact there, and dearer than the original.
+//! - **Full rank**: `min(Co/g, Ci/g)`; exact there, and costlier than the original.
 //! - **Skipped**: more than one tap (that is `channel`); one input or output per group.
 //! - **Fit**: reduced-rank regression, in closed form.
 //! - **Source**: Denton et al. 2014 (arXiv 1404.0736), the SVD; Zhang et al. 2015
 //!   (arXiv 1505.06798), section 3.1, the fit.
 //! - **Optional**: it is not separable, and left out unless it is asked for.
 
+use crate::alternation::Alternation;
 use crate::chain::StageShape;
 use crate::error::FactorError;
+use crate::factored::Factored;
 use crate::families::channel::{Rows, Solver};
 use crate::families::grouped::{Grouped, rank_step};
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
-use crate::fit::{Alternation, Calibration, Fitter};
+use crate::family::{Decomposition, RankRange, Resolution, check_rank};
+use crate::fit::{Calibration, Fitter};
 use crate::kernel::Kernel;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 
 /// The family `lowrank`, see the head of `families/low_rank.rs`: pointwise `[g*R, Ci/g, 1]`,
 /// then pointwise `[Co, R, 1]`. Denton et al. 2014.
@@ -62,6 +65,10 @@ impl Decomposition for LowRank {
         let outputs = kernel.shape().group_out();
         let rows = |group, weight: &[f64]| Rows::new(weight, outputs, group);
         Ok(Box::new(Grouped::new(&Self, kernel, rows)?))
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Output, Resolution::Output]
     }
 
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {

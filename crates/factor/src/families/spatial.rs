@@ -12,17 +12,20 @@
 //! - **Source**: Jaderberg et al. 2014 (arXiv 1405.3866), scheme 2; data-free as Tai et al. 2016
 //!   (arXiv 1511.06067).
 
+use crate::alternation::Alternation;
 use crate::chain::{Role, StageShape};
 use crate::error::FactorError;
+use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
+use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{
-    Alternation, Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights,
+    Calibration, Fitter, Front, GroupSolver, MapExtents, Problem, StartBasis, Target, Weights,
     feature_basis,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 
 /// The family `spatial`, see the head of `families/spatial.rs`: `[g*R, Ci/g, kh, 1]`, then
 /// `[Co, R, 1, kw]`. Jaderberg et al. 2014.
@@ -69,7 +72,11 @@ impl Decomposition for Spatial {
         let shape = kernel.shape();
         let outer = shape.spatial[1];
         let inner = shape.group_in() * shape.spatial[0];
-        let extents = (shape.group_out(), inner, outer);
+        let extents = MapExtents {
+            outputs: shape.group_out(),
+            inner,
+            outer,
+        };
         let grouped = Grouped::new(&Self, kernel, |group, weight| {
             let (energies, basis) = feature_basis(weight, extents, None, group)?;
             Ok(Columns {
@@ -80,6 +87,10 @@ impl Decomposition for Spatial {
             })
         })?;
         Ok(Box::new(grouped))
+    }
+
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Mixed, Resolution::Output]
     }
 
     fn widths(&self, _: &KernelShape, rank: usize) -> Vec<usize> {
@@ -103,7 +114,7 @@ impl Decomposition for Spatial {
 
 /// One group: features `(i, a)` by outer taps `b`.
 struct Columns {
-    extents: (usize, usize, usize),
+    extents: MapExtents,
     weight: Vec<f64>,
     energies: Vec<f64>,
     basis: Vec<f64>,
@@ -115,7 +126,11 @@ impl Part for Columns {
     }
 
     fn weights(&self, rank: usize) -> Weights {
-        let (outputs, inner, outer) = self.extents;
+        let MapExtents {
+            outputs,
+            inner,
+            outer,
+        } = self.extents;
         let front = self.basis[..rank * inner].to_vec();
         let mut back = vec![0.0; outputs * rank * outer];
         let rows = dense::view(&front, rank, inner);

@@ -14,17 +14,20 @@
 //!   and `(G, P)` (reduced-rank regression, in closed form).
 //! - **Source**: Kim et al. 2016 (arXiv 1511.06530).
 
+use crate::alternation::Alternation;
 use crate::chain::StageShape;
 use crate::error::FactorError;
+use crate::factored::Factored;
 use crate::families::grouped::{Grouped, Part, rank_step};
-use crate::family::{Decomposition, Factored, RankRange, Skip, check_rank};
+use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{
-    Alternation, Calibration, Fitter, Front, GroupSolver, Problem, StartBasis, Target, Weights,
+    Calibration, Fitter, Front, GroupSolver, MapExtents, Problem, StartBasis, Target, Weights,
     feature_basis, reduced_rank,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
 use crate::shape::KernelShape;
+use crate::skip::Skip;
 
 /// The family `tucker`, see the head of `families/tucker.rs`: pointwise, `[g*Rout, Rin, taps]`,
 /// pointwise. Kim et al. 2016.
@@ -96,6 +99,10 @@ impl Decomposition for Tucker {
         false
     }
 
+    fn resolutions(&self) -> &'static [Resolution] {
+        &[Resolution::Input, Resolution::Output, Resolution::Output]
+    }
+
     fn widths(&self, shape: &KernelShape, rank: usize) -> Vec<usize> {
         let (input, output) = sides(shape, rank);
         vec![input, output]
@@ -138,8 +145,13 @@ impl Core {
         group: usize,
     ) -> Result<Self, FactorError> {
         let (m, n, taps) = (shape.group_out(), shape.group_in(), shape.taps());
-        let (_, inputs) = feature_basis(weight, (m, n, taps), None, group)?;
-        let (_, outputs) = feature_basis(weight, (1, m, n * taps), None, group)?;
+        let extents = |outputs, inner, outer| MapExtents {
+            outputs,
+            inner,
+            outer,
+        };
+        let (_, inputs) = feature_basis(weight, extents(m, n, taps), None, group)?;
+        let (_, outputs) = feature_basis(weight, extents(1, m, n * taps), None, group)?;
         let mut half = vec![0.0; m * n * taps];
         let rows = dense::view(&outputs, m, m);
         dense::product(&mut half, false, rows, dense::view(weight, m, n * taps));

@@ -49,14 +49,21 @@ fn each_reader(
     }
 }
 
-/// The chain's weights at a higher rank: the channels it has stay where they are in their blocks,
-/// new ones are zero. `from` and `to` are the widths of those blocks at every boundary between
-/// stages, see [`crate::Decomposition::widths`].
+/// The channels of a chain.
+pub(crate) struct ChannelLayout<'a> {
+    /// The stages.
+    pub stages: &'a [StageShape],
+    /// Channels of a block at every boundary between stages, see
+    /// [`crate::Decomposition::widths`].
+    pub widths: &'a [usize],
+}
+
+/// A chain's weights at a higher rank: the channels that it has stay where they are in their blocks,
+/// new ones are zero.
 pub(crate) fn widened(
     weights: &[Vec<f64>],
-    stages: (&[StageShape], &[StageShape]),
-    from: &[usize],
-    to: &[usize],
+    from: &ChannelLayout<'_>,
+    to: &ChannelLayout<'_>,
 ) -> Vec<Vec<f64>> {
     let block = |widths: &[usize], boundary: usize| {
         let inside = boundary.checked_sub(1).and_then(|b| widths.get(b));
@@ -64,7 +71,7 @@ pub(crate) fn widened(
     };
     let moved = |index: usize, from: usize, to: usize| index / from * to + index % from;
     let stage = |(s, weight): (usize, &Vec<f64>)| {
-        let (old, new) = (&stages.0[s].kernel, &stages.1[s].kernel);
+        let (old, new) = (&from.stages[s].kernel, &to.stages[s].kernel);
         let taps = old.taps();
         let mut out = vec![0.0; new.len()];
         for (index, values) in weight.chunks_exact(taps).enumerate() {
@@ -72,12 +79,12 @@ pub(crate) fn widened(
             let output = if old.out_channels == new.out_channels {
                 output
             } else {
-                moved(output, block(from, s + 1), block(to, s + 1))
+                moved(output, block(from.widths, s + 1), block(to.widths, s + 1))
             };
             let input = if old.group_in() == new.group_in() {
                 input
             } else {
-                moved(input, block(from, s), block(to, s))
+                moved(input, block(from.widths, s), block(to.widths, s))
             };
             out[(output * new.group_in() + input) * taps..][..taps].copy_from_slice(values);
         }

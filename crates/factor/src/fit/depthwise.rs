@@ -3,13 +3,14 @@
 
 use rayon::prelude::*;
 
-use super::driver::{GroupSolver, Weights};
+use super::calibration::Target;
+use super::dual;
 use super::front::slice_components;
-use super::problem::{DIRECT, Problem, Ridge, Seen, feature_factors, jitter};
-use super::{Target, dual, factored};
+use super::problem::{DIRECT, PatchCovariance, Problem, Ridge, feature_factors, jitter};
+use super::solver::{GroupSolver, Weights};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
-use crate::linalg::conjugate::{self, Limits};
+use crate::linalg::conjugate::{self, Limits, System};
 use crate::linalg::dense::{self, axpy, dot};
 
 /// The filters' system has `K Ci taps` unknowns: products with it cost `K d^2`, less than forming
@@ -75,7 +76,7 @@ impl<'a> DepthwiseSolver<'a> {
                 }
             });
         let mut mixture = self.filtered_cross(filters, rank);
-        factored(&gram, width)?.solve(&mut mixture);
+        Cholesky::regularised(&gram, width)?.solve(&mut mixture);
         Ok(mixture)
     }
 
@@ -102,7 +103,11 @@ impl<'a> DepthwiseSolver<'a> {
 
     /// [`DepthwiseSolver::mixture`] of positions: `A C A^T` is formed where it is no larger than
     /// they are many; else the system is solved in their space.
-    fn mixture_by_positions(&self, seen: &Seen, filters: &[f64]) -> Result<Vec<f64>, FactorError> {
+    fn mixture_by_positions(
+        &self,
+        seen: &PatchCovariance,
+        filters: &[f64],
+    ) -> Result<Vec<f64>, FactorError> {
         let (inner, outer) = (self.problem.inner, self.problem.outer);
         let rank = filters.len() / (inner * outer);
         let (n, width) = (seen.rows.len(), inner * rank);
@@ -124,7 +129,7 @@ impl<'a> DepthwiseSolver<'a> {
                     row[q] += seen.ridge.between(i, q / rank, inner) * dot(of(r), of(q));
                 }
             });
-            factored(&gram, width)?.solve(&mut mixture);
+            Cholesky::regularised(&gram, width)?.solve(&mut mixture);
             return Ok(mixture);
         }
         let own: Vec<Vec<f64>> = (0..inner)
@@ -139,7 +144,7 @@ impl<'a> DepthwiseSolver<'a> {
         let jitter = jitter(diagonals.sum::<f64>() + dot(&features, &features), width);
         let blocks = own.into_iter().map(|b| dual::block(b, rank, jitter));
         let blocks = blocks.collect::<Result<Vec<Cholesky>, _>>()?;
-        dual::solve_blocks(features, (n, width), &blocks, &mut mixture)?;
+        dual::solve_blocks(features, n, &blocks, &mut mixture)?;
         Ok(mixture)
     }
 
@@ -169,13 +174,13 @@ impl<'a> DepthwiseSolver<'a> {
         }
         let limits = LIMITS.of_patches(inner * outer);
         if let Some(seen) = self.problem.seen() {
-            return self.filters_by_positions(seen, (mixture, &rhs), filters);
+            return self.filters_by_positions(seen, mixture, &rhs, filters);
         }
         let mut gram = dense::zeros(width, width)?;
         dense::product(&mut gram, false, u.transpose(), u);
         let blocks = (0..inner).map(|i| {
             let rows = (0..rank).flat_map(|k| &gram[(i * rank + k) * width + i * rank..][..rank]);
-            factored(&rows.copied().collect::<Vec<f64>>(), rank)
+            Cholesky::regularised(&rows.copied().collect::<Vec<f64>>(), rank)
         });
         let blocks: Vec<Cholesky> = blocks.collect::<Result<_, _>>()?;
         // [i, k, l, j]: channels side by side.
@@ -218,7 +223,11 @@ impl<'a> DepthwiseSolver<'a> {
                 });
         };
         let precondition = |x: &[f64], out: &mut [f64]| self.precondition(&blocks, x, out);
-        conjugate::solve(filters, &rhs, limits, apply, precondition);
+        let system = System {
+            apply,
+            precondition,
+        };
+        conjugate::solve(filters, &rhs, limits, system);
         Ok(())
     }
 
@@ -241,8 +250,9 @@ impl<'a> DepthwiseSolver<'a> {
     /// mixture: a product costs `2 n (K d + outputs K Ci)`.
     fn filters_by_positions(
         &self,
-        seen: &Seen,
-        (mixture, rhs): (&[f64], &[f64]),
+        seen: &PatchCovariance,
+        mixture: &[f64],
+        rhs: &[f64],
         filters: &mut [f64],
     ) -> Result<(), FactorError> {
         let Problem {
@@ -260,7 +270,7 @@ impl<'a> DepthwiseSolver<'a> {
             pairs.map(|(r, q)| dot(of(r), of(q))).collect::<Vec<f64>>()
         };
         let own: Vec<Vec<f64>> = (0..inner).map(own).collect();
-        let blocks = own.iter().map(|block| factored(block, rank));
+        let blocks = own.iter().map(|block| Cholesky::regularised(block, rank));
         let blocks: Vec<Cholesky> = blocks.collect::<Result<_, _>>()?;
         // What the ridge is multiplied by where it ties different channels, `[width, width]`.
         let tied = match &seen.ridge {
@@ -313,7 +323,11 @@ impl<'a> DepthwiseSolver<'a> {
         };
         let precondition = |x: &[f64], out: &mut [f64]| self.precondition(&blocks, x, out);
         let limits = LIMITS.of_patches(inner * outer);
-        conjugate::solve(filters, rhs, limits, apply, precondition);
+        let system = System {
+            apply,
+            precondition,
+        };
+        conjugate::solve(filters, rhs, limits, system);
         failed.map_or(Ok(()), Err)
     }
 

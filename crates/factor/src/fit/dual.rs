@@ -5,18 +5,17 @@
 //! `v (C + eps I)^-1 = (v - v X^T K^-1 X) / eps`. Its rounding is that of `K` times `1 / eps`; each
 //! step of iterative refinement takes off as many digits as the first solution had.
 
-use super::factored;
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
-use crate::rows::Rows;
+use crate::patch_matrix::PatchMatrix;
 
 /// Steps of iterative refinement.
 const REFINEMENTS: usize = 2;
 
 /// A factor of `X^T X + ridge I`.
 pub(crate) struct Dual {
-    rows: Rows,
+    rows: PatchMatrix,
     ridge: f64,
     /// Of `X X^T + ridge I`, `[n, n]`.
     products: Cholesky,
@@ -24,7 +23,7 @@ pub(crate) struct Dual {
 
 impl Dual {
     /// Factors `n d (n + n / 3 d) / 2` multiply-adds; `8 n^2` bytes.
-    pub fn new(rows: Rows, ridge: f64) -> Result<Self, FactorError> {
+    pub fn new(rows: PatchMatrix, ridge: f64) -> Result<Self, FactorError> {
         let n = rows.len();
         let mut products = rows.products()?;
         dense::add_to_diagonal(&mut products, n, ridge);
@@ -37,7 +36,7 @@ impl Dual {
     }
 
     /// The positions.
-    pub fn rows(&self) -> &Rows {
+    pub fn rows(&self) -> &PatchMatrix {
         &self.rows
     }
 
@@ -65,16 +64,18 @@ impl Dual {
     }
 }
 
-/// The least-squares problem of features `Z` `[n, w]`, `w` above `n`, with a ridge of blocks.
+/// The least-squares problem of features `Z` `[n, w]`, `w` above `n`, with a ridge of blocks whose
+/// orders add up to `w`.
 ///
 /// `blocks` are factors `L L^T` of the ridge's blocks, which follow one another along a row:
 /// whitened by them the ridge is the identity.
 pub(crate) fn solve_blocks(
     features: Vec<f64>,
-    (n, width): (usize, usize),
+    n: usize,
     blocks: &[Cholesky],
     rhs: &mut [f64],
 ) -> Result<(), FactorError> {
+    let width: usize = blocks.iter().map(Cholesky::order).sum();
     let each = |rows: &mut [f64], work: &(dyn Fn(&Cholesky, &mut [f64]) + Sync)| {
         for row in rows.chunks_exact_mut(width) {
             let mut rest = row;
@@ -88,19 +89,19 @@ pub(crate) fn solve_blocks(
     let mut features = features;
     each(&mut features, &|block, own| block.solve_lower(own));
     each(rhs, &|block, own| block.solve_lower(own));
-    let dual = Dual::new(Rows::made(features, n, width), 1.0)?;
+    let dual = Dual::new(PatchMatrix::made(features, n, width), 1.0)?;
     let solved = dual.solve(rhs);
     rhs.copy_from_slice(&solved);
     each(rhs, &|block, own| block.divide(own));
     Ok(())
 }
 
-/// [`factored`] of a ridge's block, with `jitter` on its diagonal.
+/// [`Cholesky::regularised`] of a ridge's block, with `jitter` on its diagonal.
 pub(crate) fn block(
     mut matrix: Vec<f64>,
     order: usize,
     jitter: f64,
 ) -> Result<Cholesky, FactorError> {
     dense::add_to_diagonal(&mut matrix, order, jitter);
-    factored(&matrix, order)
+    Cholesky::regularised(&matrix, order)
 }

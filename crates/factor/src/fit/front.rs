@@ -5,13 +5,14 @@ use std::sync::OnceLock;
 
 use faer::MatRef;
 
-use super::problem::{Problem, Ridge, Seen};
-use super::{Target, factored, made_once};
+use super::calibration::Target;
+use super::problem::{MapExtents, PatchCovariance, Problem, Ridge};
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
-use crate::linalg::conjugate::{self, Limits};
+use crate::linalg::conjugate::{self, Limits, System};
 use crate::linalg::dense::{self, axpy};
 use crate::linalg::{eigen, gram};
+use crate::once::made_once;
 
 const LIMITS: Limits = Limits {
     iterations: 8,
@@ -35,8 +36,8 @@ pub(crate) struct Whitening {
 impl Whitening {
     pub fn new(problem: &Problem) -> Result<Self, FactorError> {
         let metric = problem.inner_metric();
-        let inner = factored(&metric, problem.inner)?;
-        let outer = factored(&problem.outer_metric(), problem.outer)?;
+        let inner = Cholesky::regularised(&metric, problem.inner)?;
+        let outer = Cholesky::regularised(&problem.outer_metric(), problem.outer)?;
         Ok(Self {
             metric,
             inner,
@@ -51,10 +52,15 @@ impl Whitening {
 /// orthonormal under that metric.
 pub(crate) fn feature_basis(
     map: &[f64],
-    (outputs, inner, outer): (usize, usize, usize),
+    extents: MapExtents,
     whitening: Option<&Whitening>,
     slice: usize,
 ) -> Result<(Vec<f64>, Vec<f64>), FactorError> {
+    let MapExtents {
+        outputs,
+        inner,
+        outer,
+    } = extents;
     let mut map = map.to_vec();
     if let Some(whitening) = whitening {
         whitening.outer.multiply(&mut map);
@@ -102,7 +108,7 @@ impl<'a> StartBasis<'a> {
     pub fn first(&self, features: usize, front: &Front<'_>) -> Result<Vec<f64>, FactorError> {
         let problem = front.problem;
         let basis = made_once(&self.basis, || {
-            let extents = (problem.outputs, problem.inner, problem.outer);
+            let extents = problem.extents();
             let whitening = Some(&front.whitening);
             Ok(feature_basis(self.optimum, extents, whitening, self.group)?.1)
         })?;
@@ -125,6 +131,18 @@ pub(crate) fn slice_components(
         .ok_or(FactorError::NoConvergence { slice })?;
     values.iter_mut().for_each(|v| *v = v.max(0.0));
     Ok((values, vectors))
+}
+
+/// The system of a first stage before filters of its features' own.
+struct FilterSystem<'a> {
+    /// `D`, `[features, outer]`.
+    filters: &'a [f64],
+    /// `P^T P`, `[features, features]`.
+    gram: &'a [f64],
+    /// The right-hand side `[features, inner]`.
+    rhs: &'a [f64],
+    /// The preconditioner's factor between features, `[features, features]`.
+    mixed: &'a [f64],
 }
 
 /// Solver for the first stage, given what follows it.
@@ -214,7 +232,7 @@ impl<'a> Front<'a> {
     /// nothing is as large as the square of the features behind the front.
     fn improve_by_positions(
         &self,
-        seen: &Seen,
+        seen: &PatchCovariance,
         back: &[f64],
         front: &mut [f64],
     ) -> Result<(), FactorError> {
@@ -273,7 +291,7 @@ impl<'a> Front<'a> {
     }
 
     /// Adds `gram V R` to `out`, with `R` the ridge of the features.
-    fn add_ridge(&self, seen: &Seen, gram: &[f64], v: &[f64], out: &mut [f64]) {
+    fn add_ridge(&self, seen: &PatchCovariance, gram: &[f64], v: &[f64], out: &mut [f64]) {
         let inner = self.problem.inner;
         let features = v.len() / inner;
         let mut ridged = v.to_vec();
@@ -329,8 +347,13 @@ impl<'a> Front<'a> {
         dense::product(&mut mixed, false, turned, by_filter.transpose());
         mixed.iter_mut().zip(&gram).for_each(|(m, g)| *m *= g);
         if let Some(seen) = self.problem.seen() {
-            let own = (filters, gram.as_slice());
-            return self.improve_filters_by_positions(seen, own, (&rhs, &mixed), front);
+            let system = FilterSystem {
+                filters,
+                gram: &gram,
+                rhs: &rhs,
+                mixed: &mixed,
+            };
+            return self.improve_filters_by_positions(seen, &system, front);
         }
         let gram = dense::view(&gram, features, features);
         let [mut filtered, mut seen] = [(); 2].map(|()| vec![0.0; front.len()]);
@@ -355,11 +378,16 @@ impl<'a> Front<'a> {
     /// [`Front::improve_before_filters`] of positions. Maps are made of some features at a time.
     fn improve_filters_by_positions(
         &self,
-        seen: &Seen,
-        (filters, gram): (&[f64], &[f64]),
-        (rhs, mixed): (&[f64], &[f64]),
+        seen: &PatchCovariance,
+        system: &FilterSystem<'_>,
         front: &mut [f64],
     ) -> Result<(), FactorError> {
+        let &FilterSystem {
+            filters,
+            gram,
+            rhs,
+            mixed,
+        } = system;
         let Problem { inner, outer, .. } = *self.problem;
         let (n, features) = (seen.rows.len(), front.len() / inner);
         let by_filter = dense::view(filters, features, outer);
@@ -419,7 +447,7 @@ impl<'a> Front<'a> {
     ) -> Result<(), FactorError> {
         let Problem { inner, outer, .. } = *self.problem;
         let features = front.len() / inner;
-        let mixed = factored(mixed, features)?;
+        let mixed = Cholesky::regularised(mixed, features)?;
         let precondition = |x: &[f64], out: &mut [f64]| {
             let mut turned = dense::transposed(x, features, inner);
             mixed.solve(&mut turned);
@@ -427,7 +455,11 @@ impl<'a> Front<'a> {
             self.whitening.inner.solve(out);
         };
         let limits = LIMITS.of_patches(inner * outer);
-        conjugate::solve(front, rhs, limits, apply, precondition);
+        let system = System {
+            apply,
+            precondition,
+        };
+        conjugate::solve(front, rhs, limits, system);
         Ok(())
     }
 
@@ -441,7 +473,7 @@ impl<'a> Front<'a> {
         let mut gram = vec![0.0; features * features];
         dense::product(&mut gram, false, rows, rows.transpose());
         let mut turned = dense::transposed(front, features, inner);
-        factored(&gram, features)?.solve_lower(&mut turned);
+        Cholesky::regularised(&gram, features)?.solve_lower(&mut turned);
         front.copy_from_slice(&dense::transposed(&turned, inner, features));
         self.whitening.inner.divide(front);
         Ok(())

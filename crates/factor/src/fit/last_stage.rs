@@ -1,4 +1,4 @@
-//! What every family can be fitted by: the last stage in closed form.
+//! The fit that every family has: the last stage in closed form.
 //!
 //! A chain whose last stage only mixes channels is linear in that stage. With the features
 //! `A = `product of the stages before it, `[M/g, d]` for one group, the best last stage is
@@ -6,12 +6,14 @@
 //! The front stays what the weights alone say. Other chains stay as they are; both get the best
 //! bias.
 
-use super::{Calibration, Fit, Fitter, best_bias, factored, held_out_error};
+use super::calibration::Calibration;
+use super::fitter::{Fit, Fitter, best_bias, held_out_error};
 use crate::chain::Chain;
 use crate::compose::compose;
 use crate::error::FactorError;
-use crate::family::Factored;
+use crate::factored::Factored;
 use crate::kernel::Kernel;
+use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
 
 /// The fitter of families that bring none of their own.
@@ -60,7 +62,7 @@ impl<'a> LastStage<'a> {
                 dense::view(&target.cross, m, d),
                 transposed,
             );
-            factored(&gram, n)?.solve(&mut best);
+            Cholesky::regularised(&gram, n)?.solve(&mut best);
             weight.extend(best);
         }
         let mut refitted = chain.clone();

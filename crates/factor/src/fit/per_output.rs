@@ -4,13 +4,14 @@ mod by_positions;
 
 use rayon::prelude::*;
 
+use super::calibration::Target;
 use super::depthwise::orthonormalise;
-use super::driver::{GroupSolver, Weights};
 use super::front::{Whitening, slice_components};
-use super::problem::{DIRECT as FORMED, Problem, Ridge, Seen, jitter};
-use super::{Target, factored};
+use super::problem::{DIRECT as FORMED, PatchCovariance, Problem, Ridge, jitter};
+use super::solver::{GroupSolver, Weights};
 use crate::error::FactorError;
-use crate::linalg::conjugate::{self, Limits};
+use crate::linalg::cholesky::Cholesky;
+use crate::linalg::conjugate::{self, Limits, System};
 use crate::linalg::dense::{self, dot};
 
 /// Bytes that the systems of one block of outputs may take.
@@ -26,6 +27,15 @@ const LIMITS: Limits = Limits {
     iterations: 12,
     tolerance: 1e-5,
 };
+
+/// Some outputs that follow one another.
+#[derive(Clone, Copy)]
+struct OutputBlock {
+    /// `K`.
+    rank: usize,
+    /// The first output.
+    first: usize,
+}
 
 /// `We[o, i, t] = sum over r of P[o*K + r, i] D[o, r, t]`: for every output `o` alternates between
 /// the `K Ci` unknowns of `P` and the `K taps` unknowns of `D`, which stay in ONNX's order,
@@ -93,7 +103,7 @@ impl<'a> PerOutputSolver<'a> {
             }
             let mut rhs = vec![0.0; order];
             self.towards(first + index, d, &mut rhs);
-            factored(&matrix, order)?.solve(&mut rhs);
+            Cholesky::regularised(&matrix, order)?.solve(&mut rhs);
             x.copy_from_slice(&rhs);
         }
         Ok(())
@@ -132,7 +142,7 @@ impl<'a> PerOutputSolver<'a> {
         {
             self.towards(first + index, d, rhs);
         }
-        let by_positions = |seen: &Seen, v: &[f64], out: &mut [f64]| {
+        let by_positions = |seen: &PatchCovariance, v: &[f64], out: &mut [f64]| {
             let maps = self.maps(rank, v, filters);
             let maps = self.problem.times(seen, &maps);
             let rows = maps
@@ -181,7 +191,11 @@ impl<'a> PerOutputSolver<'a> {
             self.whitening.inner.solve(out);
         };
         let limits = LIMITS.of_patches(inner * outer);
-        conjugate::solve_rows(mixtures, &rhs, order, limits, apply, precondition);
+        let system = System {
+            apply,
+            precondition,
+        };
+        conjugate::solve_rows(mixtures, &rhs, order, limits, system);
     }
 
     /// The right-hand side `[K, outer]` of the system of the `D` of an output with the mixtures
@@ -233,7 +247,7 @@ impl<'a> PerOutputSolver<'a> {
         for (index, (system, d)) in parts.enumerate() {
             let own = &mixtures[index * rank * inner..][..rank * inner];
             self.tops(first + index, own, d);
-            factored(system, order)?.solve(d);
+            Cholesky::regularised(system, order)?.solve(d);
         }
         Ok(())
     }
@@ -264,7 +278,7 @@ impl PerOutputSolver<'_> {
 
 /// Turns filters `[K, outer]` so that their product stays where mixtures `[K, inner]` became an
 /// orthonormal basis of themselves.
-fn turn_along((before, after): (&[f64], &[f64]), filters: &mut [f64], rank: usize) {
+fn turn_along(before: &[f64], after: &[f64], filters: &mut [f64], rank: usize) {
     let (inner, outer) = (before.len() / rank, filters.len() / rank);
     let mut turn = vec![0.0; rank * rank];
     let (before, after) = (
@@ -321,28 +335,29 @@ impl GroupSolver for PerOutputSolver<'_> {
             return Ok(());
         };
         let direct = rank * inner <= DIRECT;
-        let block = if direct {
+        let together = if direct {
             let couples = rank * (rank + 1) / 2;
             (BLOCK_BYTES / (8 * couples * inner * inner)).clamp(1, 16)
         } else {
             TOGETHER
         };
-        let block = block.min(outputs);
-        let parts = mixtures.par_chunks_mut(block * rank * inner);
+        let together = together.min(outputs);
+        let parts = mixtures.par_chunks_mut(together * rank * inner);
         let parts = parts
-            .zip(filters.par_chunks_mut(block * rank * outer))
+            .zip(filters.par_chunks_mut(together * rank * outer))
             .enumerate();
         parts.try_for_each(|(index, (mixtures, filters))| {
             let outputs = filters.chunks_exact_mut(rank * outer);
             for (d, p) in outputs.zip(mixtures.chunks_exact_mut(rank * inner)) {
                 self.orthonormalise(rank, d, p);
             }
-            let first = index * block;
+            let first = index * together;
+            let block = OutputBlock { rank, first };
             match (direct, self.problem.seen()) {
                 (false, _) => self.mixtures_by_products(rank, first, filters, mixtures),
                 (true, None) => self.mixtures(rank, first, filters, mixtures)?,
                 (true, Some(seen)) => {
-                    self.mixtures_by_positions(seen, (rank, first), filters, mixtures)?;
+                    self.mixtures_by_positions(seen, block, filters, mixtures)?;
                 }
             }
             let own = mixtures.chunks_exact_mut(rank * inner);
@@ -350,14 +365,14 @@ impl GroupSolver for PerOutputSolver<'_> {
                 let before = p.to_vec();
                 orthonormalise(p, inner);
                 if self.problem.seen().is_some() {
-                    turn_along((&before, p), d, rank);
+                    turn_along(&before, p, d, rank);
                 }
             }
             if let Some(seen) = self.problem.seen() {
                 if rank * outer > FORMED {
-                    return self.filters_by_products(seen, (rank, first), mixtures, filters);
+                    return self.filters_by_products(seen, block, mixtures, filters);
                 }
-                return self.filters_by_positions(seen, (rank, first), mixtures, filters);
+                return self.filters_by_positions(seen, block, mixtures, filters);
             }
             // The systems of so many outputs at a time.
             let some = (BLOCK_BYTES / (8 * (rank * outer).pow(2))).max(SYSTEMS);

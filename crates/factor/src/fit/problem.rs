@@ -5,16 +5,15 @@ use std::sync::{Arc, OnceLock};
 use rayon::prelude::*;
 
 use super::dual::Dual;
-use super::factored;
 use crate::error::FactorError;
 use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
-use crate::rows::Rows;
+use crate::patch_matrix::PatchMatrix;
 
 /// Order up to which a system of features behind a front is formed, whatever the positions.
 pub(crate) const DIRECT: usize = 256;
 
-/// What `factored` adds to a diagonal, as a share of its mean.
+/// The addition of [`Cholesky::regularised`] to a diagonal, as a share of its mean.
 const JITTER: f64 = 1e-11;
 
 /// Minimise `tr(We C We^T) - 2 tr(We B^T)` over maps `We` `[outputs, inner, outer]` of a
@@ -28,29 +27,29 @@ pub(crate) struct Problem {
     pub inner: usize,
     /// Outer taps.
     pub outer: usize,
-    metric: Metric,
+    matrix: NormalMatrix,
     /// `B`, `[outer, outputs, inner]`.
     cross: Vec<f64>,
 }
 
 /// `C`.
 #[derive(Clone)]
-enum Metric {
+enum NormalMatrix {
     /// `[outer, outer, inner, inner]`: a matrix for every pair of outer taps.
     Pairs(Arc<Vec<f64>>),
     /// By the positions.
-    Seen(Arc<Seen>),
+    Patches(Arc<PatchCovariance>),
 }
 
 /// `C` of positions, with a ridge that is the same at every outer tap.
-pub(crate) struct Seen {
-    pub rows: Rows,
+pub(crate) struct PatchCovariance {
+    pub rows: PatchMatrix,
     pub ridge: Ridge,
     inner: OnceLock<Vec<f64>>,
     outer: OnceLock<Vec<f64>>,
 }
 
-/// What is added to the covariance of the features at every outer tap.
+/// The addition to the covariance of the features at every outer tap.
 pub(crate) enum Ridge {
     /// So many times the identity.
     Even(f64),
@@ -83,8 +82,8 @@ impl Ridge {
     }
 }
 
-impl Seen {
-    fn new(rows: Rows, ridge: Ridge) -> Self {
+impl PatchCovariance {
+    fn new(rows: PatchMatrix, ridge: Ridge) -> Self {
         Self {
             rows,
             ridge,
@@ -94,7 +93,27 @@ impl Seen {
     }
 }
 
+/// Extents of a map `[outputs, inner, outer]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MapExtents {
+    /// Rows of the map.
+    pub outputs: usize,
+    /// Features.
+    pub inner: usize,
+    /// Outer taps.
+    pub outer: usize,
+}
+
 impl Problem {
+    /// The extents of a map that solves it.
+    pub fn extents(&self) -> MapExtents {
+        MapExtents {
+            outputs: self.outputs,
+            inner: self.inner,
+            outer: self.outer,
+        }
+    }
+
     /// Arranges `covariance + ridge I` `[d, d]` and `cross` `[outputs, d]` in ONNX's order.
     pub fn new(
         covariance: &[f64],
@@ -125,37 +144,43 @@ impl Problem {
             outputs,
             inner,
             outer,
-            metric: Metric::Pairs(Arc::new(pairs)),
+            matrix: NormalMatrix::Pairs(Arc::new(pairs)),
             cross,
         })
     }
 
     /// The same of positions, whose covariance is not formed.
-    pub fn of_rows(rows: Rows, ridge: f64, cross: &[f64], outputs: usize, outer: usize) -> Self {
+    pub fn of_rows(
+        rows: PatchMatrix,
+        ridge: f64,
+        cross: &[f64],
+        outputs: usize,
+        outer: usize,
+    ) -> Self {
         let inner = rows.width() / outer;
         Self {
             outputs,
             inner,
             outer,
-            metric: Metric::Seen(Arc::new(Seen::new(rows, Ridge::Even(ridge)))),
+            matrix: NormalMatrix::Patches(Arc::new(PatchCovariance::new(rows, Ridge::Even(ridge)))),
             cross: dense::last_axis_first(cross, outputs, inner, outer),
         }
     }
 
     /// The same patches with another `B` `[outputs, d]`, in ONNX's order.
-    pub fn aimed(&self, cross: &[f64]) -> Self {
+    pub fn retargeted(&self, cross: &[f64]) -> Self {
         Self {
             cross: dense::last_axis_first(cross, self.outputs, self.inner, self.outer),
-            metric: self.metric.clone(),
+            matrix: self.matrix.clone(),
             ..*self
         }
     }
 
     /// The positions, where they stand for `C`.
-    pub fn seen(&self) -> Option<&Seen> {
-        match &self.metric {
-            Metric::Pairs(_) => None,
-            Metric::Seen(seen) => Some(seen),
+    pub fn seen(&self) -> Option<&PatchCovariance> {
+        match &self.matrix {
+            NormalMatrix::Pairs(_) => None,
+            NormalMatrix::Patches(seen) => Some(seen),
         }
     }
 
@@ -168,9 +193,9 @@ impl Problem {
 
     /// All pairs, `[outer * outer, inner * inner]`; none where positions stand for `C`.
     pub fn pairs(&self) -> &[f64] {
-        match &self.metric {
-            Metric::Pairs(pairs) => pairs,
-            Metric::Seen(_) => &[],
+        match &self.matrix {
+            NormalMatrix::Pairs(pairs) => pairs,
+            NormalMatrix::Patches(_) => &[],
         }
     }
 
@@ -242,15 +267,15 @@ impl Problem {
     pub fn reduced(&self, front: &[f64], features: usize) -> Result<Self, FactorError> {
         let cross = self.reduced_cross(front, features);
         let (outputs, outer) = (self.outputs, self.outer);
-        let metric = match self.seen() {
-            None => Metric::Pairs(Arc::new(self.reduced_pairs(front, features)?)),
+        let matrix = match self.seen() {
+            None => NormalMatrix::Pairs(Arc::new(self.reduced_pairs(front, features)?)),
             Some(seen) => {
                 let rows = seen.rows.turned(front, outer)?;
                 let ridge = self.reduced_ridge(&seen.ridge, front, features);
-                let behind = Seen::new(rows, Ridge::Features(ridge));
+                let behind = PatchCovariance::new(rows, Ridge::Features(ridge));
                 match outer * features <= behind.rows.len().max(DIRECT) {
-                    true => Metric::Pairs(Arc::new(pairs_of(&behind, outer)?)),
-                    false => Metric::Seen(Arc::new(behind)),
+                    true => NormalMatrix::Pairs(Arc::new(pairs_of(&behind, outer)?)),
+                    false => NormalMatrix::Patches(Arc::new(behind)),
                 }
             }
         };
@@ -258,7 +283,7 @@ impl Problem {
             outputs,
             inner: features,
             outer,
-            metric,
+            matrix,
             cross,
         })
     }
@@ -336,7 +361,7 @@ impl Problem {
         }
         let (matrix, cross) = self.reduced(front, features)?.dense()?;
         let mut best = cross.clone();
-        factored(&matrix, features * outer)?.solve(&mut best);
+        Cholesky::regularised(&matrix, features * outer)?.solve(&mut best);
         Ok((cross, best))
     }
 
@@ -344,7 +369,7 @@ impl Problem {
     /// the ridge, so that the ridge is the identity.
     fn best_by_positions(
         &self,
-        seen: &Seen,
+        seen: &PatchCovariance,
         front: &[f64],
         features: usize,
     ) -> Result<(Vec<f64>, Vec<f64>), FactorError> {
@@ -356,7 +381,7 @@ impl Problem {
         let jitter = jitter(dense::dot(&half, front), features);
         let mut ridge = self.reduced_ridge(&seen.ridge, front, features);
         dense::add_to_diagonal(&mut ridge, features, jitter);
-        let ridge = factored(&ridge, features)?;
+        let ridge = Cholesky::regularised(&ridge, features)?;
         let by_column = |rows: &[f64], work: &dyn Fn(&mut [f64])| {
             let mut turned = dense::transposed(rows, features, rows.len() / features);
             work(&mut turned);
@@ -381,7 +406,7 @@ impl Problem {
     }
 
     /// `maps C` for maps `[r, inner, outer]`, where positions stand for `C`.
-    pub fn times(&self, seen: &Seen, maps: &[f64]) -> Vec<f64> {
+    pub fn times(&self, seen: &PatchCovariance, maps: &[f64]) -> Vec<f64> {
         let mut out = seen.rows.times(maps);
         match &seen.ridge {
             Ridge::Even(ridge) => dense::axpy(&mut out, *ridge, maps),
@@ -423,7 +448,7 @@ impl Problem {
 }
 
 /// The pairs of positions' covariance.
-fn pairs_of(seen: &Seen, outer: usize) -> Result<Vec<f64>, FactorError> {
+fn pairs_of(seen: &PatchCovariance, outer: usize) -> Result<Vec<f64>, FactorError> {
     let d = seen.rows.width();
     let inner = d / outer;
     let covariance = seen.rows.covariance()?;
@@ -443,7 +468,7 @@ fn pairs_of(seen: &Seen, outer: usize) -> Result<Vec<f64>, FactorError> {
     Ok(pairs)
 }
 
-/// What [`factored`] adds at first to the diagonal of a matrix of that trace.
+/// The first addition of [`Cholesky::regularised`] to the diagonal of a matrix of that trace.
 pub(crate) fn jitter(trace: f64, order: usize) -> f64 {
     JITTER * trace / order.max(1) as f64
 }
@@ -451,6 +476,6 @@ pub(crate) fn jitter(trace: f64, order: usize) -> f64 {
 /// Factors of the covariance of every feature over the taps.
 pub(crate) fn feature_factors(problem: &Problem) -> Result<Vec<Cholesky>, FactorError> {
     let features = (0..problem.inner).into_par_iter();
-    let factors = features.map(|i| factored(&problem.feature(i), problem.outer));
+    let factors = features.map(|i| Cholesky::regularised(&problem.feature(i), problem.outer));
     factors.collect()
 }

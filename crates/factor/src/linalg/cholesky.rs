@@ -10,6 +10,7 @@ use faer::{MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::dense;
+use crate::error::FactorError;
 
 /// Up to this order plain loops are used.
 const SMALL: usize = 24;
@@ -63,6 +64,14 @@ impl Cholesky {
             dense::add_to_diagonal(&mut shifted, n, mean * 1e-11 * 100_f64.powi(attempt));
             Self::new(shifted, n)
         })
+    }
+
+    /// [`Cholesky::semidefinite`], or the error that names the order.
+    ///
+    /// # Errors
+    /// [`FactorError::Singular`] where there is no factor.
+    pub fn regularised(matrix: &[f64], n: usize) -> Result<Self, FactorError> {
+        Self::semidefinite(matrix, n).ok_or(FactorError::Singular { order: n })
     }
 
     /// Order of the matrix.

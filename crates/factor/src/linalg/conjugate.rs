@@ -2,7 +2,7 @@
 
 use super::dense::{axpy, dot};
 
-/// How long to iterate.
+/// The end of an iteration.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Products at most.
@@ -10,6 +10,16 @@ pub struct Limits {
     /// End where the preconditioned norm of the residual has fallen to this share of that of the
     /// right-hand side.
     pub tolerance: f64,
+}
+
+/// A matrix `N` that is known by its products, symmetric positive semi-definite, and an approximation
+/// of its inverse. Both write into their second argument, which is as long as the first.
+#[derive(Debug, Clone, Copy)]
+pub struct System<A, P> {
+    /// `v` to `N v`.
+    pub apply: A,
+    /// `v` to about `N^-1 v`, symmetric positive definite.
+    pub precondition: P,
 }
 
 /// Length of a patch up to which as many products are taken as [`Limits`] say.
@@ -26,19 +36,17 @@ impl Limits {
     }
 }
 
-/// Improves `x` `[n]` towards the solution of `N x = rhs`, where `N` is symmetric positive
-/// semi-definite and known by `apply(v, out)`, `precondition(v, out)` approximates its inverse.
+/// Improves `x` `[n]` towards the solution of `N x = rhs` by preconditioned conjugate gradients.
 /// `x^T N x - 2 x^T rhs` never rises above its value at the start, however early it ends.
 /// Hestenes and Stiefel 1952.
 pub fn solve(
     x: &mut [f64],
     rhs: &[f64],
     limits: Limits,
-    apply: impl FnMut(&[f64], &mut [f64]),
-    precondition: impl Fn(&[f64], &mut [f64]),
+    system: System<impl FnMut(&[f64], &mut [f64]), impl Fn(&[f64], &mut [f64])>,
 ) {
     let n = x.len().max(1);
-    solve_rows(x, rhs, n, limits, apply, precondition);
+    solve_rows(x, rhs, n, limits, system);
 }
 
 /// [`solve`] of many systems of the same size at once: row by row of `x` and `rhs` `[rows, n]`,
@@ -49,9 +57,12 @@ pub fn solve_rows(
     rhs: &[f64],
     n: usize,
     limits: Limits,
-    mut apply: impl FnMut(&[f64], &mut [f64]),
-    precondition: impl Fn(&[f64], &mut [f64]),
+    system: System<impl FnMut(&[f64], &mut [f64]), impl Fn(&[f64], &mut [f64])>,
 ) {
+    let System {
+        mut apply,
+        precondition,
+    } = system;
     let (mut product, mut z) = (vec![0.0; x.len()], vec![0.0; x.len()]);
     let dots = |a: &[f64], b: &[f64]| -> Vec<f64> {
         let rows = a.chunks_exact(n).zip(b.chunks_exact(n));
@@ -123,7 +134,12 @@ mod tests {
                 iterations,
                 tolerance: 1e-12,
             };
-            solve(&mut x, &rhs, limits, apply, |v, out| out.copy_from_slice(v));
+            let precondition = |v: &[f64], out: &mut [f64]| out.copy_from_slice(v);
+            let system = System {
+                apply,
+                precondition,
+            };
+            solve(&mut x, &rhs, limits, system);
             let now = objective(&x);
             assert!(now <= last + 1e-12, "{now} {last}");
             last = now;
@@ -158,21 +174,20 @@ mod tests {
                 rows.enumerate()
                     .for_each(|(row, (v, out))| times(row, v, out));
             };
-            solve_rows(&mut all, &rhs, n, limits, apply, |v, out| {
-                out.copy_from_slice(v)
-            });
+            let precondition = |v: &[f64], out: &mut [f64]| out.copy_from_slice(v);
+            let system = System {
+                apply,
+                precondition,
+            };
+            solve_rows(&mut all, &rhs, n, limits, system);
             for (row, found) in all.chunks_exact(n).enumerate() {
                 let mut alone = vec![0.5; n];
                 let rhs = &rhs[row * n..][..n];
-                solve(
-                    &mut alone,
-                    rhs,
-                    limits,
-                    |v, out| times(row, v, out),
-                    |v, out| {
-                        out.copy_from_slice(v);
-                    },
-                );
+                let system = System {
+                    apply: |v: &[f64], out: &mut [f64]| times(row, v, out),
+                    precondition,
+                };
+                solve(&mut alone, rhs, limits, system);
                 let worst = alone.iter().zip(found).map(|(a, b)| (a - b).abs());
                 assert!(worst.fold(0.0, f64::max) < 1e-9);
             }

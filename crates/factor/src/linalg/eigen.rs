@@ -91,19 +91,41 @@ fn nalgebra_eigen(matrix: &[f64], n: usize) -> Option<Eigen> {
 }
 
 fn faer_eigen(matrix: &[f64], n: usize) -> Option<Eigen> {
-    let (mut values, mut vectors) = (vec![0.0; n], vec![0.0; n * n]);
+    let mut vectors = vec![0.0; n * n];
+    let columns = MatMut::from_column_major_slice_mut(&mut vectors, n, n);
+    let values = faer_evd(matrix, n, columns)?;
+    Some((values, vectors))
+}
+
+/// Eigenvectors of the symmetric row-major `matrix` `[n, n]` as the columns of a row-major
+/// `[n, n]`, by rising eigenvalue, by faer whatever the order: a basis to multiply by. `None` where
+/// the iteration does not converge. On one thread.
+#[must_use]
+pub fn eigenbasis(matrix: &[f64], n: usize) -> Option<Vec<f64>> {
+    let mut vectors = vec![0.0; n * n];
+    faer_evd(
+        matrix,
+        n,
+        MatMut::from_row_major_slice_mut(&mut vectors, n, n),
+    )?;
+    Some(vectors)
+}
+
+/// Rising eigenvalues; the eigenvectors are the columns of `vectors`.
+fn faer_evd(matrix: &[f64], n: usize, vectors: MatMut<'_, f64>) -> Option<Vec<f64>> {
+    let mut values = vec![0.0; n];
     let (compute, parallel) = (ComputeEigenvectors::Yes, Par::Seq);
     let scratch = self_adjoint_evd_scratch::<f64>(n, compute, parallel, Default::default());
     self_adjoint_evd(
         MatRef::from_row_major_slice(&matrix[..n * n], n, n),
         DiagMut::from_slice_mut(&mut values),
-        Some(MatMut::from_column_major_slice_mut(&mut vectors, n, n)),
+        Some(vectors),
         parallel,
         MemStack::new(&mut MemBuffer::new(scratch)),
         Default::default(),
     )
     .ok()?;
-    Some((values, vectors))
+    Some(values)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const PANEL: usize = 96;
 /// neither on how the positions are cut into pushes nor on the number of threads.
 pub struct StatisticsBuilder {
     shape: KernelShape,
-    /// Whether patches are kept in place of their covariance.
+    /// True where patches are kept in place of their covariance.
     keeps: bool,
     /// Positions of a block.
     block: usize,
@@ -249,7 +249,7 @@ impl GroupSums {
         centre(&mut self.scatter, &dx);
         centre(&mut self.cross, &dy);
         let covariance = if keeps {
-            Covariance::Seen(vec![Arc::new(self.rows)])
+            Covariance::Patches(vec![Arc::new(self.rows)])
         } else {
             gram::mirror(&mut self.scatter, d);
             (0..d).for_each(|i| self.scatter[i * d + i] = self.scatter[i * d + i].max(0.0));

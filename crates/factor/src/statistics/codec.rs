@@ -45,7 +45,7 @@ impl Statistics {
                 Covariance::Dense(c) => {
                     (0..d).for_each(|i| put(&mut bytes, &c[i * d + i..(i + 1) * d]));
                 }
-                Covariance::Seen(parts) => {
+                Covariance::Patches(parts) => {
                     let values = parts.iter().flat_map(|p| p.iter());
                     bytes.extend(values.flat_map(|v| v.to_le_bytes()));
                 }
@@ -98,7 +98,7 @@ impl Statistics {
             let covariance = if keeps {
                 let values =
                     (0..count as usize * d).map(|_| Ok(f32::from_le_bytes(reader.take()?)));
-                Covariance::Seen(vec![Arc::new(values.collect::<Result<_, FactorError>>()?)])
+                Covariance::Patches(vec![Arc::new(values.collect::<Result<_, FactorError>>()?)])
             } else {
                 let mut covariance = dense::zeros(d, d)?;
                 for i in 0..d {
@@ -130,14 +130,6 @@ impl Statistics {
             Err(FOREIGN)
         }
     }
-
-    /// Whether every value is finite.
-    pub(super) fn is_finite(&self) -> bool {
-        let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
-        let group =
-            |g: &GroupStatistics| finite(&g.mean_x) && g.covariance.is_finite() && finite(&g.cross);
-        finite(&self.mean_y) && finite(&self.variance_y) && self.groups.iter().all(group)
-    }
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -160,57 +152,41 @@ impl Reader<'_> {
     }
 }
 
-/// What serde sees of [`Statistics`]: one string of bytes.
-pub(super) struct Bytes(Vec<u8>);
-
-impl From<Statistics> for Bytes {
-    fn from(statistics: Statistics) -> Self {
-        Self(statistics.to_bytes())
-    }
-}
-
-impl TryFrom<Bytes> for Statistics {
-    type Error = FactorError;
-
-    fn try_from(bytes: Bytes) -> Result<Self, FactorError> {
-        Self::from_bytes(&bytes.0)
-    }
-}
-
-impl Serialize for Bytes {
+impl Serialize for Statistics {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        serializer.serialize_bytes(&self.to_bytes())
     }
 }
 
-impl<'de> Deserialize<'de> for Bytes {
+impl<'de> Deserialize<'de> for Statistics {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_byte_buf(BytesVisitor)
+        let bytes = deserializer.deserialize_byte_buf(BytesVisitor)?;
+        Self::from_bytes(&bytes).map_err(de::Error::custom)
     }
 }
 
 struct BytesVisitor;
 
 impl<'de> Visitor<'de> for BytesVisitor {
-    type Value = Bytes;
+    type Value = Vec<u8>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("the bytes of convolution statistics")
     }
 
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
-        Ok(Bytes(bytes.to_vec()))
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+        Ok(bytes.to_vec())
     }
 
-    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
-        Ok(Bytes(bytes))
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+        Ok(bytes)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Bytes, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<u8>, A::Error> {
         let mut bytes = Vec::new();
         while let Some(byte) = sequence.next_element()? {
             bytes.push(byte);
         }
-        Ok(Bytes(bytes))
+        Ok(bytes)
     }
 }

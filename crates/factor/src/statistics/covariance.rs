@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::FactorError;
 use crate::linalg::dense;
-use crate::rows::Rows;
+use crate::patch_matrix::PatchMatrix;
 
 /// `C = cov(x)` of patches of `d` values. Cloning shares the data.
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ pub(crate) enum Covariance {
     /// `C`, row-major `[d, d]`, symmetric.
     Dense(Arc<Vec<f64>>),
     /// The patches that it is the covariance of, in parts of whole rows `[n of the part, d]`.
-    Seen(Vec<Arc<Vec<f32>>>),
+    Patches(Vec<Arc<Vec<f32>>>),
 }
 
 /// Where patches are cut into parts does not matter.
@@ -21,7 +21,7 @@ impl PartialEq for Covariance {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Dense(a), Self::Dense(b)) => a == b,
-            (Self::Seen(a), Self::Seen(b)) => {
+            (Self::Patches(a), Self::Patches(b)) => {
                 let values = |parts: &[Arc<Vec<f32>>]| -> Vec<u32> {
                     let all = parts.iter().flat_map(|p| p.iter());
                     all.map(|v| v.to_bits()).collect()
@@ -36,48 +36,50 @@ impl PartialEq for Covariance {
 impl Covariance {
     /// Of no patch.
     pub fn empty() -> Self {
-        Self::Seen(Vec::new())
+        Self::Patches(Vec::new())
     }
 
     /// `C` `[d, d]`, made where only patches are kept; `mean` is theirs.
     pub fn dense(&self, mean: &[f64]) -> Result<Cow<'_, [f64]>, FactorError> {
         match self {
             Self::Dense(matrix) => Ok(Cow::Borrowed(matrix)),
-            Self::Seen(parts) => Ok(Cow::Owned(Rows::seen(parts, mean).covariance()?)),
+            Self::Patches(parts) => Ok(Cow::Owned(PatchMatrix::seen(parts, mean).covariance()?)),
         }
     }
 
     /// The patches less their mean, where they are kept.
-    pub fn rows(&self, mean: &[f64]) -> Option<Rows> {
+    pub fn rows(&self, mean: &[f64]) -> Option<PatchMatrix> {
         match self {
             Self::Dense(_) => None,
-            Self::Seen(parts) => Some(Rows::seen(parts, mean)),
+            Self::Patches(parts) => Some(PatchMatrix::seen(parts, mean)),
         }
     }
 
     pub fn is_finite(&self) -> bool {
         match self {
             Self::Dense(matrix) => matrix.iter().all(|v| v.is_finite()),
-            Self::Seen(parts) => parts.iter().all(|p| p.iter().all(|v| v.is_finite())),
+            Self::Patches(parts) => parts.iter().all(|p| p.iter().all(|v| v.is_finite())),
         }
     }
 
-    /// The covariance of two sets of patches with the means `means`: a mixture by `share` of the
-    /// second, and `between` times the square of the means' difference.
+    /// The covariance of two sets of patches with the means `mean` and `others`: a mixture by `share`
+    /// of the second, and the scatter between the means.
     pub fn mixed(
         &self,
         other: &Self,
-        means: (&[f64], &[f64]),
-        (share, between): (f64, f64),
+        mean: &[f64],
+        others: &[f64],
+        share: f64,
     ) -> Result<Self, FactorError> {
-        if let (Self::Seen(a), Self::Seen(b)) = (self, other) {
-            return Ok(Self::Seen(a.iter().chain(b).cloned().collect()));
+        if let (Self::Patches(a), Self::Patches(b)) = (self, other) {
+            return Ok(Self::Patches(a.iter().chain(b).cloned().collect()));
         }
-        let mut mixed = self.dense(means.0)?.into_owned();
-        let other = other.dense(means.1)?;
+        let between = share * (1.0 - share);
+        let mut mixed = self.dense(mean)?.into_owned();
+        let other = other.dense(others)?;
         let mix = |(a, b): (&mut f64, &f64)| *a += share * (b - *a);
         mixed.iter_mut().zip(other.iter()).for_each(mix);
-        let dx: Vec<f64> = means.0.iter().zip(means.1).map(|(a, b)| b - a).collect();
+        let dx: Vec<f64> = mean.iter().zip(others).map(|(a, b)| b - a).collect();
         for (row, x) in mixed.chunks_exact_mut(dx.len()).zip(&dx) {
             dense::axpy(row, between * x, &dx);
         }

@@ -35,8 +35,6 @@ mod split;
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
 pub use builder::StatisticsBuilder;
 pub(crate) use covariance::Covariance;
 pub use split::{PositionSampler, SplitStatistics, SplitStatisticsBuilder, is_held_out};
@@ -45,13 +43,13 @@ use crate::chain::Chain;
 use crate::error::FactorError;
 use crate::kernel::Kernel;
 use crate::linalg::dense;
-use crate::rows::Rows;
+use crate::patch_matrix::PatchMatrix;
 use crate::shape::KernelShape;
 
 /// Columns of `C` that one step of [`Statistics::score`] multiplies.
 const PANEL: usize = 128;
 
-/// What one group of a convolution sees.
+/// Statistics of one group of a convolution.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GroupStatistics {
     /// Mean patch `[d]`.
@@ -64,8 +62,7 @@ pub(crate) struct GroupStatistics {
 
 /// Means and covariances (divided by the number of positions) of one convolution. Built by
 /// [`StatisticsBuilder`]; stored by [`Statistics::to_bytes`] or by serde, as the same bytes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(into = "codec::Bytes", try_from = "codec::Bytes")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
     pub(crate) shape: KernelShape,
     pub(crate) count: u64,
@@ -116,9 +113,9 @@ impl Statistics {
         group.covariance.dense(&group.mean_x)
     }
 
-    /// Whether the patches themselves are kept, in place of their covariance.
+    /// True where the patches themselves are kept, in place of their covariance.
     pub fn keeps_patches(&self) -> bool {
-        let kept = |g: &GroupStatistics| matches!(g.covariance, Covariance::Seen(_));
+        let kept = |g: &GroupStatistics| matches!(g.covariance, Covariance::Patches(_));
         self.groups.iter().all(kept)
     }
 
@@ -185,8 +182,8 @@ impl Statistics {
         let parts = merged.groups.iter_mut().zip(&other.groups);
         for ((to, from), dy) in parts.zip(dy.chunks_exact(outputs)) {
             let dx = difference(&to.mean_x, &from.mean_x);
-            let means = (to.mean_x.as_slice(), from.mean_x.as_slice());
-            to.covariance = (to.covariance).mixed(&from.covariance, means, (share, between))?;
+            let (mean, others) = (&to.mean_x, &from.mean_x);
+            to.covariance = (to.covariance).mixed(&from.covariance, mean, others, share)?;
             mix(&mut to.mean_x, &from.mean_x);
             mix(&mut to.cross, &from.cross);
             let d = dx.len();
@@ -234,8 +231,8 @@ impl Statistics {
             }
             match &group.covariance {
                 Covariance::Dense(c) => add_quadratic(we, c, m, d, out),
-                Covariance::Seen(parts) => {
-                    let projected = Rows::seen(parts, &group.mean_x).project(we);
+                Covariance::Patches(parts) => {
+                    let projected = PatchMatrix::seen(parts, &group.mean_x).project(we);
                     for row in projected.chunks_exact(m) {
                         out.iter_mut().zip(row).for_each(|(out, p)| *out += p * p);
                     }
@@ -291,6 +288,14 @@ impl Statistics {
         let maps = dense::view(maps, maps.len() / d, d);
         dense::product(&mut seen, false, maps, dense::view(&covariance, d, d));
         Ok(seen)
+    }
+
+    /// True where every value is finite.
+    fn is_finite(&self) -> bool {
+        let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
+        let group =
+            |g: &GroupStatistics| finite(&g.mean_x) && g.covariance.is_finite() && finite(&g.cross);
+        finite(&self.mean_y) && finite(&self.variance_y) && self.groups.iter().all(group)
     }
 
     fn relative(&self, residual: f64) -> f64 {

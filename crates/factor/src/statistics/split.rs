@@ -4,15 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Statistics, StatisticsBuilder};
 use crate::error::FactorError;
-use crate::patches::{ConvGeometry, gather_outputs, sample_positions, splitmix};
+use crate::patches::{ConvGeometry, InputMap, gather_outputs, sample_positions};
+use crate::random::mix;
 use crate::shape::KernelShape;
 
 /// Statistics of the samples to fit to, and of those held out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SplitStatistics {
-    /// What the weights are fitted to.
+    /// Those that the weights are fitted to.
     pub fit: Statistics,
-    /// What ends the fit, so that it cannot over-fit; may have no position.
+    /// Those that end the fit, so that it cannot over-fit; may have no position.
     pub held_out: Statistics,
 }
 
@@ -48,7 +49,7 @@ impl SplitStatistics {
     }
 }
 
-/// Which positions of a sample are looked at, and what is seen there.
+/// Sampling of the positions of a sample: which are looked at, and what is seen there.
 #[derive(Debug, Clone)]
 pub struct PositionSampler {
     shape: KernelShape,
@@ -85,10 +86,14 @@ impl PositionSampler {
     ) -> Result<Vec<Vec<f32>>, FactorError> {
         let output = self.geometry.output_spatial(&self.shape, input)?;
         let positions = self.positions(sample, output.iter().product());
+        let map = InputMap {
+            values: x,
+            extents: input,
+        };
         let mut patches = vec![Vec::new(); self.shape.groups];
         for (group, patches) in patches.iter_mut().enumerate() {
             self.geometry
-                .gather(&self.shape, group, x, input, &positions, patches)?;
+                .gather(&self.shape, group, map, &positions, patches)?;
         }
         Ok(patches)
     }
@@ -199,10 +204,10 @@ impl SplitStatisticsBuilder {
     }
 }
 
-/// Whether `sample` is the one held out of its run of `every`; which one, the seed decides.
+/// True where `sample` is the one held out of its run of `every`; which one, the seed decides.
 pub fn is_held_out(seed: u64, sample: u64, every: u64) -> bool {
     let run = sample.checked_div(every);
-    run.is_some_and(|run| every > 1 && splitmix(seed ^ splitmix(run)) % every == sample % every)
+    run.is_some_and(|run| every > 1 && mix(seed ^ mix(run)) % every == sample % every)
 }
 
 #[cfg(test)]

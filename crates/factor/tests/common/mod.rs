@@ -1,20 +1,21 @@
 //! A naive convolution and correlated random maps, shared by the tests of calibration.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use sepconv_factor::random::SplitMix64;
 use sepconv_factor::{
     ConvGeometry, Kernel, KernelShape, PositionSampler, SplitStatistics, SplitStatisticsBuilder,
 };
 
 /// Reproducible noise in `[-1, 1)`.
-pub struct Noise(pub u64);
+pub struct Noise(SplitMix64);
 
 impl Noise {
+    pub fn new(seed: u64) -> Self {
+        Self(SplitMix64::from_state(seed))
+    }
+
     pub fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / 8_388_608.0 - 1.0
+        (self.0.next() >> 40) as f32 / 8_388_608.0 - 1.0
     }
 
     pub fn take(&mut self, len: usize) -> Vec<f32> {
@@ -23,14 +24,14 @@ impl Noise {
 }
 
 pub fn kernel(shape: &KernelShape, seed: u64) -> Kernel {
-    Kernel::new(shape.clone(), Noise(seed).take(shape.len())).unwrap()
+    Kernel::new(shape.clone(), Noise::new(seed).take(shape.len())).unwrap()
 }
 
 /// A map `[channels, spatial...]` whose channels are smooth along the last axis, share a
 /// component, and have means of their own; every fifth is constant zero where `dead`.
 pub fn map(channels: usize, spatial: &[usize], seed: u64, dead: bool) -> Vec<f32> {
     let plane: usize = spatial.iter().product();
-    let mut noise = Noise(seed.wrapping_mul(7919));
+    let mut noise = Noise::new(seed.wrapping_mul(7919));
     let common = noise.take(plane);
     let mut x = Vec::with_capacity(channels * plane);
     for channel in 0..channels {
@@ -106,9 +107,9 @@ pub fn same(shape: &KernelShape) -> ConvGeometry {
     }
 }
 
-/// What the network compressed so far makes of a map: a little noise, and another gain.
+/// A map as the network compressed so far makes it: a little noise, and another gain.
 pub fn disturbed(x: &[f32], seed: u64) -> Vec<f32> {
-    let mut noise = Noise(seed ^ 0xabcd);
+    let mut noise = Noise::new(seed ^ 0xabcd);
     x.iter()
         .map(|v| {
             if *v == 0.0 {

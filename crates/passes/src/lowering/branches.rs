@@ -2,8 +2,8 @@
 
 use sepconv_factor::{Chain, Role};
 
-use super::emitter::{Emitter, Part, Place, every, numbered};
-use super::{Lowering, separable};
+use super::contract::{Lowering, separable};
+use super::emitter::{Destination, Emitter, Part, every, numbered};
 
 /// DW->PW: `y = sum_r PW_r(DW_r(x))`; PW->DW: `y = sum_r DW_r(PW_r(x))`. The sums are binary
 /// `Add`s, which ONNX Runtime fuses into the convolutions before them (its `Sum` it does not
@@ -27,51 +27,31 @@ impl Lowering for Branches {
         let x = e.input();
         let mut sum = None;
         for r in 0..rank {
-            let place = if rank == 1 { Place::Last } else { Place::Inner };
-            let bias = e.take_bias();
-            let y = match separable(chain) {
-                Some((Role::Depthwise, _)) => depthwise_first(chain, r, e, x, bias, place),
-                _ => pointwise_first(chain, r, e, x, bias, place),
+            let destination = if rank == 1 {
+                Destination::Last
+            } else {
+                Destination::Inner
             };
+            let bias = e.take_bias();
+            let (first, second) = match separable(chain) {
+                Some((Role::Depthwise, _)) => (depthwise(chain, 0, r), pointwise(chain, 1, r)),
+                _ => (pointwise(chain, 0, r), depthwise(chain, 1, r)),
+            };
+            let between = e.conv(first, x, None, Destination::Inner);
+            let y = e.conv(second, between, bias, destination);
             if r == 0 {
                 sum = y;
             } else {
                 let last = if r + 1 == rank {
-                    Place::Last
+                    Destination::Last
                 } else {
-                    Place::Inner
+                    Destination::Inner
                 };
                 let name = numbered("add", r - 1);
                 sum = e.operator(&name, "Add", None, vec![sum, y], last);
             }
         }
     }
-}
-
-type Value = Option<sepconv_ir::PatchValue>;
-
-fn depthwise_first(
-    chain: &Chain,
-    r: usize,
-    e: &mut Emitter<'_>,
-    x: Value,
-    bias: Value,
-    place: Place,
-) -> Value {
-    let h = e.conv(depthwise(chain, 0, r), x, None, Place::Inner);
-    e.conv(pointwise(chain, 1, r), h, bias, place)
-}
-
-fn pointwise_first(
-    chain: &Chain,
-    r: usize,
-    e: &mut Emitter<'_>,
-    x: Value,
-    bias: Value,
-    place: Place,
-) -> Value {
-    let h = e.conv(pointwise(chain, 0, r), x, None, Place::Inner);
-    e.conv(depthwise(chain, 1, r), h, bias, place)
 }
 
 /// The depthwise convolution of branch `r`.

@@ -4,8 +4,8 @@ use sepconv_factor::Chain;
 use sepconv_ir::AttributeValue;
 
 use super::branches::depthwise;
-use super::emitter::{Emitter, Part, Place, by_branch};
-use super::{Lowering, concatenable};
+use super::contract::{Lowering, concatenable};
+use super::emitter::{Destination, Emitter, Part, by_branch};
 
 /// `y = PW(Concat(DW_0(x), …, DW_{K-1}(x)))`, for DW->PW.
 pub(super) struct Concat;
@@ -23,16 +23,16 @@ impl Lowering for Concat {
         let rank = chain.rank;
         let x = e.input();
         let parts: Vec<_> = (0..rank)
-            .map(|r| e.conv(depthwise(chain, 0, r), x, None, Place::Inner))
+            .map(|r| e.conv(depthwise(chain, 0, r), x, None, Destination::Inner))
             .collect();
         let joined = if rank == 1 {
             parts[0]
         } else {
             let axis = Some(("axis", AttributeValue::Int(1)));
-            e.operator("concat", "Concat", axis, parts, Place::Inner)
+            e.operator("concat", "Concat", axis, parts, Destination::Inner)
         };
         let bias = e.take_bias();
-        e.conv(regrouped(chain), joined, bias, Place::Last);
+        e.conv(regrouped(chain), joined, bias, Destination::Last);
     }
 }
 

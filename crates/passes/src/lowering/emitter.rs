@@ -4,14 +4,14 @@ use sepconv_analysis::AutoPad;
 use sepconv_factor::StageShape;
 use sepconv_ir::{AttributeValue, DType, Operator, Patch, PatchValue, Tensor, ValueId};
 
-use super::padded;
+use super::padding;
 use crate::product::Product;
 use crate::site::Site;
 use crate::transposed::swap_channels;
 
 /// Where an operator's output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Destination {
     /// A new value.
     Inner,
     /// The output of the convolution that is replaced.
@@ -20,7 +20,7 @@ pub enum Place {
 
 /// A convolution to be added: a stage of a chain, or the part of it in one branch.
 pub struct Part<'a> {
-    /// What is appended to the layer's name: `<layer>/<name>`.
+    /// The part behind the layer's name: `<layer>/<name>`.
     pub name: String,
     /// The stage whose kernel extents, stride, dilation and padding it has.
     pub stage: &'a StageShape,
@@ -38,14 +38,14 @@ pub struct Emitter<'a> {
     original: &'a Operator,
     patch: Patch,
     bias: Option<PatchValue>,
-    /// Whether the bias is the original's.
+    /// True where the bias is the original's.
     kept_bias: bool,
     output: ValueId,
-    /// What the chain reads.
+    /// The value that the chain reads.
     pub(super) input: Option<PatchValue>,
     /// Where padding is made beforehand.
-    pub(super) apart: Option<padded::At>,
-    pub(super) made: padded::Made,
+    pub(super) apart: Option<padding::At>,
+    pub(super) made: padding::Made,
 }
 
 impl<'a> Emitter<'a> {
@@ -70,7 +70,7 @@ impl<'a> Emitter<'a> {
             output,
             input: original.input(0).map(Into::into),
             apart: None,
-            made: padded::Made::new(),
+            made: padding::Made::new(),
         }
     }
 
@@ -107,14 +107,14 @@ impl<'a> Emitter<'a> {
         part: Part<'_>,
         input: Option<PatchValue>,
         bias: Option<PatchValue>,
-        place: Place,
+        destination: Destination,
     ) -> Option<PatchValue> {
         if let Some(product) = self.site.product {
-            return self.product(product, part, input, bias, place);
+            return self.product(product, part, input, bias, destination);
         }
         let (input, apart) = match (self.apart, input) {
-            (Some(padded::At::Filters), Some(x)) => {
-                let pads = padded::pads(part.stage, &self.site.attributes);
+            (Some(padding::At::Filters), Some(x)) => {
+                let pads = padding::pads(part.stage, &self.site.attributes);
                 let padded = pads.map(|pads| self.padded(&part.name, x, &pads));
                 (padded.unwrap_or(Some(x)), padded.is_some())
             }
@@ -126,7 +126,7 @@ impl<'a> Emitter<'a> {
         let transposed = self.site.attributes.transposed && part.stage.axes.contains(&true);
         let (op_type, channels, weight) = if transposed {
             let outer = part.channels / part.groups.max(1);
-            let weight = swap_channels(&part.weight, (part.groups, outer, inner));
+            let weight = swap_channels(&part.weight, part.groups, outer, inner);
             ("ConvTranspose", [inner * part.groups, outer], weight)
         } else {
             ("Conv", [part.channels, inner], part.weight)
@@ -138,7 +138,7 @@ impl<'a> Emitter<'a> {
         }
         let mut inputs = vec![input, Some(weight)];
         inputs.extend(bias.map(Some));
-        self.place(op, inputs, place)
+        self.place(op, inputs, destination)
     }
 
     /// The operator `<layer>/<suffix>`, documented as the original is, and its weight.
@@ -166,11 +166,11 @@ impl<'a> Emitter<'a> {
         part: Part<'_>,
         input: Option<PatchValue>,
         bias: Option<PatchValue>,
-        place: Place,
+        destination: Destination,
     ) -> Option<PatchValue> {
         let written = bias.map_or(Product::MatMul, |_| product);
         let inner = part.weight.len() / part.channels.max(1);
-        let turned = swap_channels(&part.weight, (1, part.channels, inner));
+        let turned = swap_channels(&part.weight, 1, part.channels, inner);
         let dims = vec![inner, part.channels];
         let (mut op, weight) = self.weighted(written.op_type(), &part.name, dims, &turned)?;
         let factors = vec![input, Some(weight)];
@@ -180,12 +180,12 @@ impl<'a> Emitter<'a> {
                 if self.kept_bias && beta != 1.0 {
                     op = op.with("beta", AttributeValue::Float(beta));
                 }
-                self.place(op, [factors, vec![bias]].concat(), place)
+                self.place(op, [factors, vec![bias]].concat(), destination)
             }
-            (Product::MatMul, None) => self.place(op, factors, place),
+            (Product::MatMul, None) => self.place(op, factors, destination),
             (Product::MatMul, bias) => {
-                let y = self.place(op, factors, Place::Inner);
-                self.operator("add", "Add", None, vec![y, bias], place)
+                let y = self.place(op, factors, Destination::Inner);
+                self.operator("add", "Add", None, vec![y, bias], destination)
             }
         }
     }
@@ -197,27 +197,27 @@ impl<'a> Emitter<'a> {
         op_type: &str,
         attribute: Option<(&str, AttributeValue)>,
         inputs: Vec<Option<PatchValue>>,
-        place: Place,
+        destination: Destination,
     ) -> Option<PatchValue> {
         let mut op = Operator::new(op_type, format!("{}/{suffix}", self.site.name));
         if let Some((key, value)) = attribute {
             op = op.with(key, value);
         }
-        self.place(op, inputs, place)
+        self.place(op, inputs, destination)
     }
 
     fn place(
         &mut self,
         op: Operator,
         inputs: Vec<Option<PatchValue>>,
-        place: Place,
+        destination: Destination,
     ) -> Option<PatchValue> {
-        match place {
-            Place::Inner => {
+        match destination {
+            Destination::Inner => {
                 let output = format!("{}.out", op.name);
                 Some(self.patch.operator(op, inputs, output))
             }
-            Place::Last => {
+            Destination::Last => {
                 self.patch.operator_into(op, inputs, self.output);
                 None
             }

@@ -2,8 +2,8 @@
 
 use sepconv_factor::{Chain, Role};
 
-use super::Lowering;
-use super::emitter::{Emitter, Part, Place, numbered};
+use super::contract::Lowering;
+use super::emitter::{Destination, Emitter, Part, numbered};
 
 /// One convolution per stage: for DW->PW a depthwise convolution of multiplier `K` and a
 /// pointwise one. Applies to every chain, of any family.
@@ -25,10 +25,10 @@ impl Lowering for Fused {
             let role = stage.shape.role;
             let same = chain.stages[..i].iter().filter(|s| s.shape.role == role);
             let name = numbered(short(role), same.count());
-            let (place, bias) = if i == last {
-                (Place::Last, e.take_bias())
+            let (destination, bias) = if i == last {
+                (Destination::Last, e.take_bias())
             } else {
-                (Place::Inner, None)
+                (Destination::Inner, None)
             };
             let kernel = &stage.shape.kernel;
             let part = Part {
@@ -38,7 +38,7 @@ impl Lowering for Fused {
                 groups: kernel.groups,
                 weight: stage.weight.clone(),
             };
-            h = e.conv(part, h, bias, place);
+            h = e.conv(part, h, bias, destination);
         }
     }
 }

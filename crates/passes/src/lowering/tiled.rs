@@ -4,8 +4,8 @@ use sepconv_factor::Chain;
 use sepconv_ir::AttributeValue;
 
 use super::concat::regrouped;
-use super::emitter::{Emitter, Part, Place, by_branch};
-use super::{Lowering, concatenable};
+use super::contract::{Lowering, concatenable};
+use super::emitter::{Destination, Emitter, Part, by_branch};
 
 /// `y = PW(DW(Concat(x, …, x)))`, for DW->PW: a depthwise convolution of multiplier 1 where
 /// runtimes are slow at higher multipliers (tract).
@@ -29,7 +29,7 @@ impl Lowering for Tiled {
             x
         } else {
             let axis = Some(("axis", AttributeValue::Int(1)));
-            e.operator("tile", "Concat", axis, vec![x; rank], Place::Inner)
+            e.operator("tile", "Concat", axis, vec![x; rank], Destination::Inner)
         };
         let filters = Part {
             name: "dw".into(),
@@ -38,8 +38,8 @@ impl Lowering for Tiled {
             groups: channels,
             weight: by_branch(rank, dw.shape.kernel.taps(), &dw.weight),
         };
-        let h = e.conv(filters, tiled, None, Place::Inner);
+        let h = e.conv(filters, tiled, None, Destination::Inner);
         let bias = e.take_bias();
-        e.conv(regrouped(chain), h, bias, Place::Last);
+        e.conv(regrouped(chain), h, bias, Destination::Last);
     }
 }

@@ -1,8 +1,9 @@
 //! A share of energy that every layer keeps: the paper's criterion.
 
+use crate::candidate::Candidate;
 use crate::error::PassError;
-use crate::plan::{Plan, Planner};
-use crate::survey::{Candidate, Survey};
+use crate::plan::{Choice, Plan, Planner};
+use crate::survey::Survey;
 
 use super::if_it_saves;
 
@@ -13,7 +14,7 @@ use super::if_it_saves;
 pub struct EnergyThreshold {
     /// Share of the energy, in `(0, 1]`.
     pub energy: f64,
-    /// Whether layers are rewritten that then cost more MACs than before.
+    /// True where layers are rewritten that then cost more MACs than before.
     pub costlier: bool,
 }
 
@@ -27,11 +28,18 @@ impl Planner for EnergyThreshold {
             return Err(PassError::Energy(self.energy));
         }
         Ok(Plan::choosing(survey, |_, candidates| {
-            let enough = candidates.iter().filter(|c| c.energy >= self.energy);
-            let by_macs = |a: &&Candidate, b: &&Candidate| {
-                a.macs.cmp(&b.macs).then(b.energy.total_cmp(&a.energy))
-            };
-            if_it_saves(enough.min_by(by_macs), self.costlier)
+            self.choice(candidates)
         }))
+    }
+}
+
+impl EnergyThreshold {
+    /// The choice for a layer with such candidates.
+    pub fn choice(&self, candidates: &[Candidate]) -> Choice {
+        let enough = candidates.iter().filter(|c| c.energy >= self.energy);
+        let by_macs = |a: &&Candidate, b: &&Candidate| {
+            a.macs.cmp(&b.macs).then(b.energy.total_cmp(&a.energy))
+        };
+        if_it_saves(enough.min_by(by_macs), self.costlier)
     }
 }

@@ -1,9 +1,10 @@
 //! A MAC budget for the whole model, spent where it keeps most energy.
 
+use crate::candidate::Candidate;
 use crate::error::PassError;
+use crate::kept::Kept;
 use crate::plan::{Choice, Plan, Planner};
-use crate::site::Kept;
-use crate::survey::{Candidate, Survey};
+use crate::survey::Survey;
 
 /// Keeps at most a fraction of the model's MACs, allocated by marginal energy per MAC.
 ///
@@ -12,7 +13,7 @@ use crate::survey::{Candidate, Survey};
 /// section 2.4). Each layer offers the lower convex hull of its (MACs, loss) points, the
 /// original at loss 0 among them; steps along the hulls are taken in the order of least loss
 /// per MAC saved until the budget is met, which solves the relaxed multiple-choice knapsack
-/// exactly. What is then left of the budget buys back single steps where they fit.
+/// exactly. Single steps are then taken back where the rest of the budget allows it.
 #[derive(Debug, Clone, Copy)]
 pub struct MacBudget {
     /// Fraction of the model's MACs to keep, in `(0, 1)`.
@@ -50,7 +51,7 @@ impl Planner for MacBudget {
         let budget = (self.keep * total_macs as f64).floor() as u64;
         let mut macs = total_macs;
         let mut steps = steps(&layers);
-        steps.sort_by(|a, b| a.price.total_cmp(&b.price));
+        steps.sort_by(|a, b| a.marginal_loss.total_cmp(&b.marginal_loss));
         for step in &steps {
             if macs <= budget {
                 break;
@@ -82,7 +83,7 @@ impl Planner for MacBudget {
 struct Step {
     layer: usize,
     saved: u64,
-    price: f64,
+    marginal_loss: f64,
 }
 
 fn steps(layers: &[Layer]) -> Vec<Step> {
@@ -93,7 +94,7 @@ fn steps(layers: &[Layer]) -> Vec<Step> {
             steps.push(Step {
                 layer,
                 saved,
-                price: (pair[1].loss - pair[0].loss) / saved as f64,
+                marginal_loss: (pair[1].loss - pair[0].loss) / saved as f64,
             });
         }
     }
@@ -184,7 +185,7 @@ mod tests {
             candidate(40, 0.51), // barely better than 20: above the hull
             candidate(60, 0.9),
             candidate(80, 0.6),  // dominated by 60
-            candidate(120, 1.0), // dearer than the original
+            candidate(120, 1.0), // costlier than the original
         ];
         let kept: Vec<u64> = hull(100, &c).iter().map(|p| p.macs).collect();
         assert_eq!(kept, [100, 60, 20]);

@@ -8,9 +8,9 @@ pub use energy::EnergyThreshold;
 pub use mac_budget::MacBudget;
 pub use uniform::UniformRank;
 
+use crate::candidate::Candidate;
+use crate::kept::Kept;
 use crate::plan::Choice;
-use crate::site::Kept;
-use crate::survey::Candidate;
 
 /// The candidate, unless it saves nothing and `costlier` is not allowed.
 fn if_it_saves(candidate: Option<&Candidate>, costlier: bool) -> Choice {

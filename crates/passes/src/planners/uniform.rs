@@ -1,8 +1,12 @@
 //! One rank for all layers: the baseline of the paper.
 
+use sepconv_factor::RankUnit;
+
+use crate::candidate::Candidate;
 use crate::error::PassError;
-use crate::plan::{Plan, Planner};
-use crate::survey::{Candidate, Survey};
+use crate::families::Families;
+use crate::plan::{Choice, Plan, Planner};
+use crate::survey::Survey;
 
 use super::{best, if_it_saves};
 
@@ -12,7 +16,7 @@ use super::{best, if_it_saves};
 pub struct UniformRank {
     /// Rank, at least 1.
     pub rank: usize,
-    /// Whether layers are rewritten that then cost more MACs than before.
+    /// True where layers are rewritten that then cost more MACs than before.
     pub costlier: bool,
 }
 
@@ -24,18 +28,24 @@ impl Planner for UniformRank {
     fn plan(&self, survey: &Survey, _: u64) -> Result<Plan, PassError> {
         self.check(survey)?;
         Ok(Plan::choosing(survey, |_, candidates| {
-            let best = best(self.at_rank(candidates), self.costlier);
-            if_it_saves(best, self.costlier)
+            self.choice(candidates, &survey.families)
         }))
     }
 }
 
 impl UniformRank {
+    /// The choice for a layer with such candidates of `families`.
+    pub fn choice(&self, candidates: &[Candidate], families: &Families) -> Choice {
+        let best = best(self.at_rank(candidates, families), self.costlier);
+        if_it_saves(best, self.costlier)
+    }
+
     /// The candidates that have the rank, or the full rank where that is less. Only families
     /// whose ranks count depthwise-separable terms have ranks in common.
     fn at_rank<'a>(
         &'a self,
         candidates: &'a [Candidate],
+        families: &'a Families,
     ) -> impl Iterator<Item = &'a Candidate> + Clone {
         let full = |family: &str| {
             let ranks = candidates.iter().filter(|c| c.family == family);
@@ -43,7 +53,7 @@ impl UniformRank {
         };
         candidates
             .iter()
-            .filter(move |c| is_separable(c) && c.rank == self.rank.min(full(&c.family)))
+            .filter(move |c| counts_terms(c, families) && c.rank == self.rank.min(full(&c.family)))
     }
 
     /// For every layer of the survey the candidates that a calibrated fit may choose from:
@@ -55,7 +65,7 @@ impl UniformRank {
         self.check(survey)?;
         let layers = survey.layers.iter().map(|layer| match &layer.site {
             Ok((_, candidates)) => {
-                let found = self.at_rank(candidates);
+                let found = self.at_rank(candidates, &survey.families);
                 let found = found.filter(|c| self.costlier || c.saves());
                 found.cloned().collect()
             }
@@ -67,7 +77,8 @@ impl UniformRank {
     /// The largest rank that a layer of the survey offers; `None` where none offers any.
     pub fn largest(survey: &Survey) -> Option<usize> {
         let candidates = survey.sites().flat_map(|(_, c)| c);
-        candidates.filter(|c| is_separable(c)).map(|c| c.rank).max()
+        let candidates = candidates.filter(|c| counts_terms(c, &survey.families));
+        candidates.map(|c| c.rank).max()
     }
 
     fn check(&self, survey: &Survey) -> Result<(), PassError> {
@@ -82,6 +93,6 @@ impl UniformRank {
     }
 }
 
-fn is_separable(candidate: &Candidate) -> bool {
-    matches!(candidate.family.as_str(), "dw-pw" | "pw-dw")
+fn counts_terms(candidate: &Candidate, families: &Families) -> bool {
+    families.rank_unit(&candidate.family) == Some(RankUnit::Terms)
 }

@@ -5,7 +5,7 @@ use sepconv_ir::Tensor;
 use sepconv_tune::Draw;
 use serde::{Deserialize, Serialize};
 
-/// How pictures are varied. The teacher sees what the pupil sees.
+/// How pictures are varied. The teacher sees what the student sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Augment {
     /// Half of them are mirrored, left to right.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sepconv_ir::{Graph, NodeId, Slot, ValueId};
 use sepconv_passes::Site;
 
-use crate::loaded::Loaded;
+use sepconv_model::Loaded;
 
 /// Operators that took the place of a convolution.
 #[derive(Debug, Clone)]

@@ -8,11 +8,11 @@ use sepconv_targets::Target;
 use serde::Serialize;
 
 use super::{TuneSettings, Tuning, tune};
-use crate::error::Error;
-use crate::evaluate::{Evaluation, Evaluator};
-use crate::inputs::DataSource;
-use crate::loaded::Loaded;
-use crate::progress::Progress;
+use sepconv_eval::{Evaluation, Evaluator};
+use sepconv_model::DataSource;
+use sepconv_model::Error;
+use sepconv_model::Loaded;
+use sepconv_model::Progress;
 
 /// What [`tune_file`] did.
 #[derive(Debug, Clone, Serialize)]

@@ -1,18 +1,8 @@
-//! What outputs are compared by.
+//! The losses that outputs are compared by.
 
+use sepconv_calibrate::gradients::nature_of;
 use sepconv_ir::{Graph, ValueId};
 use sepconv_tune::{Goal, Loss, Nature, Values};
-
-/// What an output's numbers are, by those seen and by the operator that makes it.
-pub(crate) fn nature_of(graph: &Graph, value: ValueId, seen: &Values) -> Nature {
-    let last = graph.producer(value).map(|(_, op)| op.op_type.as_str());
-    match (Nature::of(&seen.dims, &seen.elements), last) {
-        (Nature::Numbers, _) => Nature::Numbers,
-        (_, Some("Softmax")) => Nature::Probabilities,
-        (_, Some("LogSoftmax")) => Nature::Logits,
-        (nature, _) => nature,
-    }
-}
 
 /// The goal of an output, by what the original gives for it and by the operator that makes it.
 pub(super) fn of_output(graph: &Graph, value: ValueId, seen: &Values, asked: Option<Loss>) -> Goal {

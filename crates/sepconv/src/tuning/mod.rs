@@ -9,8 +9,8 @@ mod augment;
 mod blocks;
 mod file;
 mod goals;
-mod pupil;
 mod run;
+mod student;
 
 use std::path::PathBuf;
 
@@ -22,13 +22,11 @@ use sha2::{Digest, Sha256};
 pub use augment::Augment;
 pub use file::{Tuned, tune_file};
 
-use crate::calibrate::Source;
-use crate::error::Error;
-use crate::flow::Samples;
-use crate::loaded::Loaded;
-use crate::progress::Progress;
-pub(crate) use goals::nature_of;
-pub(crate) use pupil::{Place, places};
+use sepconv_model::Error;
+use sepconv_model::Loaded;
+use sepconv_model::Progress;
+use sepconv_model::Samples;
+use sepconv_spec::Source;
 
 use blocks::Block;
 use run::Work;
@@ -134,7 +132,10 @@ pub fn tune(
     progress: &dyn Progress,
 ) -> Result<(Loaded, Tuning), Error> {
     check(settings)?;
-    let samples = Samples::of(original, settings.source.open(original, target)?)?;
+    let samples = Samples::of(
+        original,
+        sepconv_calibrate::open(&settings.source, original, target)?,
+    )?;
     let blocks = blocks::of(original, compressed);
     if blocks.is_empty() {
         return Err(Error::Interface {
@@ -202,7 +203,10 @@ fn block_by_block(
     let part = match work.block(&now, block) {
         // What has no gradient stays as it is; the whole has said so.
         Err(Error::Tune { source, .. })
-            if matches!(*source, sepconv_tune::TuneError::Nothing(_)) =>
+            if matches!(
+                source.downcast_ref(),
+                Some(sepconv_tune::TuneError::Nothing(_))
+            ) =>
         {
             return Ok(now);
         }

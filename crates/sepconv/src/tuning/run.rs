@@ -7,17 +7,20 @@ use sepconv_ir::{Tensor, ValueId};
 use sepconv_passes::PassError;
 use sepconv_targets::{Session, Target};
 use sepconv_tune::{
-    Epoch, Examples, Goal, Loss, Network, TrainSettings, Trained, TuneError, held_out, train,
+    Epoch, Examples, Goal, Loss, Network, TrainSettings, Trained, TuneError, TypedGraph, held_out,
+    train,
 };
 
 use super::blocks::{Block, biases};
 use super::goals::{of_block, of_output};
-use super::pupil::{Pupil, Training, places};
+use sepconv_calibrate::gradients::feeds;
+
+use super::student::{Student, Training};
 use super::{TuneSettings, Tuning};
-use crate::error::Error;
-use crate::flow::Samples;
-use crate::loaded::Loaded;
-use crate::progress::Progress;
+use sepconv_model::Error;
+use sepconv_model::Loaded;
+use sepconv_model::Progress;
+use sepconv_model::Samples;
 
 /// Largest difference between the runtime's outputs and the network's, relative to their size:
 /// beyond it the network is not the model.
@@ -37,7 +40,7 @@ pub(super) struct Part<'a> {
     file: String,
     network: Network,
     goals: Vec<Goal>,
-    pupil: Pupil<'a>,
+    student: Student<'a>,
     settings: &'a TuneSettings,
 }
 
@@ -95,22 +98,26 @@ impl<'a> Work<'a> {
         let wanted: Vec<ValueId> = pairs.iter().map(|p| p.0).collect();
         let targets: Vec<ValueId> = pairs.iter().map(|p| p.1).collect();
         let opset = model.document.model.opset();
-        let compiled = (model.graph(), &model.shapes, opset);
+        let compiled = TypedGraph {
+            graph: model.graph(),
+            shapes: &model.shapes,
+            opset,
+        };
         let compute = self.settings.train.compute;
         let network = Network::new(compute, compiled, given, &wanted, movable);
         let network = network.map_err(|e| failed(model, e))?;
         let teacher = self.session(self.original, &targets)?;
-        let (places, computed) = places(model, network.given());
+        let (feeds, computed) = feeds(model, network.given());
         let prefix = match computed.as_slice() {
             [] => None,
             computed => Some(self.session(model, computed)?),
         };
-        let pupil = Pupil {
+        let student = Student {
             samples: self.samples,
             file: model.file(),
             teacher,
             prefix,
-            places,
+            feeds,
             augment: self.settings.augment,
             progress: self.progress,
             epochs: self.settings.train.epochs,
@@ -119,7 +126,7 @@ impl<'a> Work<'a> {
                 ..Training::default()
             }),
         };
-        let first = pupil
+        let first = student
             .example(0, None)
             .map_err(|e| failed(model, TuneError::Caller(e)))?;
         let goals = pairs
@@ -137,7 +144,7 @@ impl<'a> Work<'a> {
             file: model.file(),
             network,
             goals,
-            pupil,
+            student,
             settings: self.settings,
         };
         part.check(self, model, &wanted)?;
@@ -167,7 +174,7 @@ impl Part<'_> {
             source,
         })?;
         let first = self
-            .pupil
+            .student
             .example(0, None)
             .map_err(|e| failed(model, TuneError::Caller(e)))?;
         let found = self
@@ -200,7 +207,7 @@ impl Part<'_> {
         let outputs = held_out(
             &self.network,
             &self.goals,
-            &self.pupil,
+            &self.student,
             &self.settings.train,
         );
         outputs.map_err(|e| self.failed(e))
@@ -212,8 +219,8 @@ impl Part<'_> {
             key,
             ..self.settings.train.clone()
         };
-        let trained = train(&self.network, &self.goals, &self.pupil, &settings);
-        self.pupil.trained();
+        let trained = train(&self.network, &self.goals, &self.student, &settings);
+        self.student.trained();
         trained.map_err(|e| self.failed(e))
     }
 
@@ -237,7 +244,7 @@ impl Part<'_> {
 
     pub fn describe(&self, blocks: &[Block], before: Epoch) -> Tuning {
         let settings = self.settings;
-        let n = self.pupil.len();
+        let n = self.student.len();
         let outputs = self.goals.iter().filter(|g| g.output);
         let losses: Vec<(String, Loss)> = outputs.map(|g| (g.name.clone(), g.loss)).collect();
         let parameters = self.network.parameters().iter();

@@ -12,7 +12,7 @@ use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, TensorProto, ValueInfoProto};
 
-/// What was of half precision before a model was widened.
+/// Values that were of half precision before a model was widened.
 #[derive(Debug, Default)]
 pub(super) struct Halves {
     /// The detached tensors, by number.

@@ -183,7 +183,7 @@ fn is_constant(node: &NodeProto) -> bool {
     node.op_type == "Constant"
 }
 
-/// What a node reads, by name: its inputs, and all that its subgraphs read.
+/// Names that a node reads: its inputs, and all that its subgraphs read.
 fn reads(node: &NodeProto) -> Vec<&str> {
     let mut names: Vec<&str> = node.input.iter().map(String::as_str).collect();
     for attribute in &node.attribute {

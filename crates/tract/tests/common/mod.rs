@@ -140,7 +140,7 @@ pub fn fma(model: &TypedModel) -> i64 {
     counted.map(|(_, dim)| dim.as_i64().unwrap()).sum()
 }
 
-/// What tract's `check_consistency` checks where its feature `paranoid_assertions` is on.
+/// The checks of tract's `check_consistency` where its feature `paranoid_assertions` is on.
 pub fn verify(model: &TypedModel) {
     let mut names = HashSet::new();
     for id in model.eval_order().unwrap() {

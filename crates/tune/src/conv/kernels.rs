@@ -138,7 +138,17 @@ pub(crate) fn by_weight(
             let mut sum = vec![0.0; length];
             let mut columns = Vec::new();
             for (grad, x) in grad.chunks_exact(wide).zip(x.chunks_exact(narrow)) {
-                sample_by_weight(c, runs, pointwise, (grad, x), &mut columns, &mut sum);
+                if c.is_depthwise() {
+                    depthwise_by_weight(c, runs, grad, x, &mut sum);
+                    continue;
+                }
+                let grads = grad.chunks_exact(c.group_out() * runs.outputs());
+                let maps = x.chunks_exact(c.group_in() * runs.inputs);
+                let sums = sum.chunks_exact_mut(c.group_out() * c.group_in() * runs.taps);
+                for ((grad, x), sum) in grads.zip(maps).zip(sums) {
+                    let columns = patches(&mut columns, c.group_in(), runs, pointwise, x);
+                    group_by_weight(c, runs, grad, columns, sum);
+                }
             }
             sum
         })
@@ -150,35 +160,25 @@ pub(crate) fn by_weight(
     total
 }
 
-fn sample_by_weight(
-    c: Channels,
-    runs: &Runs,
-    pointwise: bool,
-    (grad, x): (&[f32], &[f32]),
-    columns: &mut Vec<f32>,
-    sum: &mut [f32],
-) {
-    if c.is_depthwise() {
-        for (o, grad) in grad.chunks_exact(runs.outputs()).enumerate() {
-            let x = &x[o / c.group_out() * runs.inputs..][..runs.inputs];
-            let sum = &mut sum[o * runs.taps..][..runs.taps];
-            for run in &runs.runs {
-                sum[run.tap] += dot(grad, x, run, runs.stride);
-            }
+/// Adds one sample of a depthwise convolution to the gradient of its weight.
+fn depthwise_by_weight(c: Channels, runs: &Runs, grad: &[f32], x: &[f32], sum: &mut [f32]) {
+    for (o, grad) in grad.chunks_exact(runs.outputs()).enumerate() {
+        let x = &x[o / c.group_out() * runs.inputs..][..runs.inputs];
+        let sum = &mut sum[o * runs.taps..][..runs.taps];
+        for run in &runs.runs {
+            sum[run.tap] += dot(grad, x, run, runs.stride);
         }
-        return;
     }
+}
+
+/// Adds one sample of one group, by its patches `[group_in * taps, outputs]`, to the gradient of its
+/// weight.
+fn group_by_weight(c: Channels, runs: &Runs, grad: &[f32], columns: &[f32], sum: &mut [f32]) {
     let (depth, rows) = (c.group_in() * runs.taps, c.group_out());
-    for g in 0..c.groups {
-        let x = &x[g * c.group_in() * runs.inputs..][..c.group_in() * runs.inputs];
-        let columns = patches(columns, c.group_in(), runs, pointwise, x);
-        let columns = MatRef::from_row_major_slice(columns, depth, runs.outputs());
-        let grad = &grad[g * rows * runs.outputs()..][..rows * runs.outputs()];
-        let grad = MatRef::from_row_major_slice(grad, rows, runs.outputs());
-        let sum = &mut sum[g * rows * depth..][..rows * depth];
-        let sum = MatMut::from_row_major_slice_mut(sum, rows, depth);
-        matmul(sum, Accum::Add, grad, columns.transpose(), 1.0, Par::Seq);
-    }
+    let columns = MatRef::from_row_major_slice(columns, depth, runs.outputs());
+    let grad = MatRef::from_row_major_slice(grad, rows, runs.outputs());
+    let sum = MatMut::from_row_major_slice_mut(sum, rows, depth);
+    matmul(sum, Accum::Add, grad, columns.transpose(), 1.0, Par::Seq);
 }
 
 /// The patches of `x` `[channels, inputs]`, `[channels * taps, outputs]`: `x` itself where the

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use kernels::{Channels, by_input, by_weight, forward};
+pub(crate) use kernels::Channels;
+use kernels::{by_input, by_weight, forward};
 pub(crate) use runs::{Runs, Window};
 pub(crate) use taps::taps;
 
@@ -24,17 +25,9 @@ pub(crate) struct Conv {
 
 impl Conv {
     /// `None` where the window does not fit the map.
-    pub fn new(
-        (inputs, outputs, groups): (usize, usize, usize),
-        window: &Window,
-        input: &[usize],
-    ) -> Option<Self> {
+    pub fn new(channels: Channels, window: &Window, input: &[usize]) -> Option<Self> {
         Some(Self {
-            channels: Channels {
-                inputs,
-                outputs,
-                groups,
-            },
+            channels,
             runs: Arc::new(Runs::new(window, input)?),
             window: window.clone(),
             input: input.to_vec(),
@@ -159,13 +152,21 @@ mod tests {
     use super::*;
     use crate::testing::tensor;
 
+    fn channels(inputs: usize, outputs: usize, groups: usize) -> Channels {
+        Channels {
+            inputs,
+            outputs,
+            groups,
+        }
+    }
+
     /// Values and gradients of the kernels and of the library's operations are the same.
-    fn alike(channels: (usize, usize, usize), window: &Window, input: &[usize]) {
+    fn alike(channels: Channels, window: &Window, input: &[usize]) {
         let conv = Conv::new(channels, window, input).unwrap();
-        let dims = [&[3, channels.0], input].concat();
+        let dims = [&[3, channels.inputs], input].concat();
         let x = Var::from_tensor(&tensor(&dims, 1, &Device::Cpu)).unwrap();
         let dims = [
-            &[channels.1, channels.0 / channels.2],
+            &[channels.outputs, channels.group_in()],
             window.kernel.as_slice(),
         ]
         .concat();
@@ -207,23 +208,28 @@ mod tests {
         };
         let same = window(&[3, 3], &[1, 1], &[1, 1], &[1, 1, 1, 1]);
         let odd = window(&[3, 2], &[2, 3], &[2, 1], &[0, 1, 3, 0]);
-        for channels in [(4, 6, 1), (4, 6, 2), (4, 4, 4), (4, 8, 4)] {
+        for channels in [
+            channels(4, 6, 1),
+            channels(4, 6, 2),
+            channels(4, 4, 4),
+            channels(4, 8, 4),
+        ] {
             alike(channels, &same, &[5, 7]);
             alike(channels, &odd, &[9, 11]);
         }
         alike(
-            (3, 5, 1),
+            channels(3, 5, 1),
             &window(&[1, 1], &[1, 1], &[1, 1], &[0; 4]),
             &[4, 4],
         );
         alike(
-            (3, 5, 1),
+            channels(3, 5, 1),
             &window(&[1, 1], &[2, 2], &[1, 1], &[0; 4]),
             &[4, 5],
         );
-        alike((2, 4, 2), &window(&[3], &[2], &[1], &[1, 0]), &[8]);
+        alike(channels(2, 4, 2), &window(&[3], &[2], &[1], &[1, 0]), &[8]);
         alike(
-            (2, 3, 1),
+            channels(2, 3, 1),
             &window(&[2, 1, 3], &[1, 2, 1], &[1, 1, 2], &[1, 0, 2, 0, 0, 2]),
             &[3, 4, 5],
         );

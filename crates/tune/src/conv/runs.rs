@@ -92,7 +92,7 @@ impl Runs {
 }
 
 impl Window {
-    /// Whether output element `i` reads input element `i` and no other.
+    /// True where output element `i` reads input element `i` and no other.
     pub fn is_pointwise(&self) -> bool {
         let ones = self.kernel.iter().chain(&self.strides).all(|n| *n == 1);
         ones && self.begins.iter().chain(&self.ends).all(|n| *n == 0)

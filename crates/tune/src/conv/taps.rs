@@ -6,7 +6,7 @@ use candle_core::{Error, Result, Tensor};
 use super::kernels::Channels;
 use super::runs::Window;
 
-/// What each tap of a window reads of `x` `[N, C, input...]`: one tensor `[N, C, output...]` per
+/// The part that each tap of a window reads of `x` `[N, C, input...]`: one tensor `[N, C, output...]` per
 /// tap, in the order of the kernel. `outside` is what the padding holds.
 pub(crate) fn taps(
     x: &Tensor,

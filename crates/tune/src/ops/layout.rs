@@ -3,34 +3,36 @@
 use candle_core::{Error, Result, Tensor};
 use sepconv_ir::AttributeValue;
 
-use super::{Rule, Site};
+use super::rule::{OpContext, Rule};
 
-pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {
-    match site.op.op_type.as_str() {
-        "Flatten" => (site.op.int("axis", 1) == 1).then(|| site.unary(|x| x.flatten_from(1)))?,
-        "Reshape" => reshape(site),
+pub(super) fn rule(context: &OpContext<'_>) -> Option<Rule> {
+    match context.op.op_type.as_str() {
+        "Flatten" => {
+            (context.op.int("axis", 1) == 1).then(|| context.unary(|x| x.flatten_from(1)))?
+        }
+        "Reshape" => reshape(context),
         "Squeeze" | "Unsqueeze" => {
-            let rest = site.extents(site.op.output(0))?.split_off(1);
-            let axes = site.ints("axes", 1)?;
+            let rest = context.extents(context.op.output(0))?.split_off(1);
+            let axes = context.ints("axes", 1)?;
             axes.iter().all(|a| *a != 0).then_some(())?;
             // Extents of one come and go: the rest is what it was.
-            site.unary(move |x| to_rows(x, &rest))
+            context.unary(move |x| to_rows(x, &rest))
         }
         "Transpose" => {
-            let perm = site.op.ints("perm")?;
+            let perm = context.op.ints("perm")?;
             (perm.first() == Some(&0)).then_some(())?;
             let perm: Vec<usize> = perm
                 .iter()
                 .map(|p| usize::try_from(*p).ok())
                 .collect::<Option<_>>()?;
-            site.unary(move |x| x.permute(perm.clone())?.contiguous())
+            context.unary(move |x| x.permute(perm.clone())?.contiguous())
         }
-        "Concat" => concat(site),
-        "Split" => split(site),
-        "Slice" => slice(site),
-        "Pad" => pad(site),
-        "Resize" | "Upsample" => upsample(site),
-        "DepthToSpace" => depth_to_space(site),
+        "Concat" => concat(context),
+        "Split" => split(context),
+        "Slice" => slice(context),
+        "Pad" => pad(context),
+        "Resize" | "Upsample" => upsample(context),
+        "DepthToSpace" => depth_to_space(context),
         _ => None,
     }
 }
@@ -42,20 +44,20 @@ fn to_rows(x: &Tensor, rest: &[usize]) -> Result<Tensor> {
 }
 
 /// `Reshape` (5 to 25) that leaves the batch alone.
-fn reshape(site: &Site<'_>) -> Option<Rule> {
+fn reshape(context: &OpContext<'_>) -> Option<Rule> {
     let (before, after) = (
-        site.extents(site.input(0))?,
-        site.extents(site.op.output(0))?,
+        context.extents(context.input(0))?,
+        context.extents(context.op.output(0))?,
     );
-    if before.first() != after.first() || site.op.int("allowzero", 0) != 0 {
+    if before.first() != after.first() || context.op.int("allowzero", 0) != 0 {
         return None;
     }
     let known = after.get(1..)?.to_vec();
-    let target = site.ints("shape", 1).filter(|t| t.len() == after.len());
+    let target = context.ints("shape", 1).filter(|t| t.len() == after.len());
     let Some(target) = target.filter(|t| t[1..].iter().any(|n| *n <= 0)) else {
-        return site.unary(move |x| to_rows(x, &known));
+        return context.unary(move |x| to_rows(x, &known));
     };
-    site.unary(move |x| {
+    context.unary(move |x| {
         let mut rest = Vec::new();
         for (axis, n) in target.iter().enumerate().skip(1) {
             rest.push(match *n {
@@ -74,26 +76,26 @@ fn reshape(site: &Site<'_>) -> Option<Rule> {
 
 /// `Concat` (4 to 13). Zeros of a `ConstantOfShape` are made anew, as long along the axis as they
 /// are known to be: what they get their other extents from has no gradient.
-fn concat(site: &Site<'_>) -> Option<Rule> {
-    let axis = site.axis(site.op.int("axis", 1), site.rank(0)?)?;
+fn concat(context: &OpContext<'_>) -> Option<Rule> {
+    let axis = context.axis(context.op.int("axis", 1), context.rank(0)?)?;
     let zeros = |slot: usize| {
-        let value = site.input(slot)?;
-        let (_, maker) = site.graph.producer(value)?;
+        let value = context.input(slot)?;
+        let (_, maker) = context.graph.producer(value)?;
         let zero = match maker.attribute("value") {
             Some(AttributeValue::Tensor(t)) => t.to_f32()?.iter().all(|v| *v == 0.0),
             Some(_) => false,
             None => true,
         };
-        let extent = site.shapes.get(value)?.dims.get(axis)?.known()?;
+        let extent = context.shapes.get(value)?.dims.get(axis)?.known()?;
         (maker.is("ConstantOfShape") && zero).then_some(extent as usize)
     };
-    let parts: Vec<Option<usize>> = (0..site.op.inputs.len()).map(zeros).collect();
+    let parts: Vec<Option<usize>> = (0..context.op.inputs.len()).map(zeros).collect();
     let is_read = |slot: &usize| parts[*slot].is_none();
     let read: Vec<usize> = (0..parts.len()).filter(is_read).collect();
     if read.is_empty() {
         return None;
     }
-    site.of(&read, move |x| {
+    context.of(&read, move |x| {
         let mut read = x.iter();
         let mut made = Vec::new();
         for part in &parts {
@@ -111,16 +113,16 @@ fn concat(site: &Site<'_>) -> Option<Rule> {
 }
 
 /// `Split` (2 to 18).
-fn split(site: &Site<'_>) -> Option<Rule> {
-    let axis = site.axis(site.op.int("axis", 0), site.rank(0)?)?;
-    let sizes = site
+fn split(context: &OpContext<'_>) -> Option<Rule> {
+    let axis = context.axis(context.op.int("axis", 0), context.rank(0)?)?;
+    let sizes = context
         .op
         .outputs
         .iter()
-        .map(|v| Some(site.extents(*v)?[axis]));
+        .map(|v| Some(context.extents(*v)?[axis]));
     let sizes: Vec<usize> = sizes.collect::<Option<_>>()?;
     Some(Rule {
-        operands: vec![site.input(0)?],
+        operands: vec![context.input(0)?],
         forward: Box::new(move |x| {
             let mut from = 0;
             let mut parts = Vec::new();
@@ -134,31 +136,32 @@ fn split(site: &Site<'_>) -> Option<Rule> {
 }
 
 /// `Slice` (1 to 13) forwards.
-fn slice(site: &Site<'_>) -> Option<Rule> {
-    let (starts, ends) = (site.ints("starts", 1)?, site.ints("ends", 2)?);
-    let has = |name: &str, slot: usize| site.op.ints(name).is_some() || site.input(slot).is_some();
+fn slice(context: &OpContext<'_>) -> Option<Rule> {
+    let (starts, ends) = (context.ints("starts", 1)?, context.ints("ends", 2)?);
+    let has =
+        |name: &str, slot: usize| context.op.ints(name).is_some() || context.input(slot).is_some();
     let axes = match has("axes", 3) {
-        true => site.ints("axes", 3)?,
+        true => context.ints("axes", 3)?,
         false => (0..starts.len() as i64).collect(),
     };
     let steps = match has("steps", 4) {
-        true => site.ints("steps", 4)?,
+        true => context.ints("steps", 4)?,
         false => vec![1; starts.len()],
     };
-    let rank = site.rank(0)?;
+    let rank = context.rank(0)?;
     let mut cuts = Vec::new();
     for (i, axis) in axes.iter().enumerate() {
         let step = usize::try_from(*steps.get(i)?).ok().filter(|s| *s > 0)?;
         let (start, end) = (*starts.get(i)?, *ends.get(i)?);
         let whole = start == 0 && step == 1 && end >= i64::from(i32::MAX);
         // All of the batch is a slice too.
-        match site.axis(*axis, rank) {
+        match context.axis(*axis, rank) {
             Some(axis) => cuts.push((axis, start, end, step)),
             None if whole && *axis == 0 => {}
             None => return None,
         }
     }
-    site.unary(move |x| {
+    context.unary(move |x| {
         let mut y = x.clone();
         for (axis, start, end, step) in &cuts {
             let extent = y.dim(*axis)? as i64;
@@ -185,17 +188,17 @@ fn slice(site: &Site<'_>) -> Option<Rule> {
 }
 
 /// `Pad` (2 to 25) with zeros.
-fn pad(site: &Site<'_>) -> Option<Rule> {
-    let op = site.op;
-    let zero = match site.input(2) {
-        Some(_) => site.floats(2)?.iter().all(|v| *v == 0.0),
+fn pad(context: &OpContext<'_>) -> Option<Rule> {
+    let op = context.op;
+    let zero = match context.input(2) {
+        Some(_) => context.floats(2)?.iter().all(|v| *v == 0.0),
         None => op.float("value", 0.0) == 0.0,
     };
     let constant = op.string("mode").is_none_or(|m| m == "constant");
-    if !zero || !constant || site.input(3).is_some() {
+    if !zero || !constant || context.input(3).is_some() {
         return None;
     }
-    let pads = site.ints("pads", 1)?;
+    let pads = context.ints("pads", 1)?;
     let pads: Vec<usize> = pads
         .iter()
         .map(|p| usize::try_from(*p).ok())
@@ -205,7 +208,7 @@ fn pad(site: &Site<'_>) -> Option<Rule> {
         return None;
     }
     let pairs: Vec<(usize, usize)> = begins.iter().copied().zip(ends.iter().copied()).collect();
-    site.unary(move |x| {
+    context.unary(move |x| {
         let padded = pairs.iter().enumerate().filter(|(_, p)| **p != (0, 0));
         padded
             .into_iter()
@@ -216,25 +219,29 @@ fn pad(site: &Site<'_>) -> Option<Rule> {
 }
 
 /// `Resize` (10 to 19) and `Upsample` (7 to 9): each element repeated.
-fn upsample(site: &Site<'_>) -> Option<Rule> {
-    let op = site.op;
+fn upsample(context: &OpContext<'_>) -> Option<Rule> {
+    let op = context.op;
     let coordinates = op
         .string("coordinate_transformation_mode")
         .unwrap_or("half_pixel");
     let rounding = op.string("nearest_mode").unwrap_or("round_prefer_floor");
-    let asymmetric =
-        op.is("Upsample") || site.opset < 11 || coordinates == "asymmetric" && rounding == "floor";
+    let asymmetric = op.is("Upsample")
+        || context.opset < 11
+        || coordinates == "asymmetric" && rounding == "floor";
     let repeats = asymmetric || coordinates == "half_pixel" && rounding == "round_prefer_floor";
     if op.string("mode").unwrap_or("nearest") != "nearest" || !repeats {
         return None;
     }
-    let (before, after) = (site.extents(site.input(0))?, site.extents(op.output(0))?);
+    let (before, after) = (
+        context.extents(context.input(0))?,
+        context.extents(op.output(0))?,
+    );
     let whole = before.iter().zip(&after).all(|(b, a)| *b > 0 && a % b == 0);
     if before.len() != after.len() || !whole || before[0] != after[0] {
         return None;
     }
     let factors: Vec<usize> = before.iter().zip(&after).map(|(b, a)| a / b).collect();
-    site.unary(move |x| {
+    context.unary(move |x| {
         let pairs = || x.dims().iter().zip(&factors);
         let apart: Vec<usize> = pairs().flat_map(|(n, _)| [*n, 1]).collect();
         let wide: Vec<usize> = pairs().flat_map(|(n, f)| [*n, *f]).collect();
@@ -248,16 +255,16 @@ fn upsample(site: &Site<'_>) -> Option<Rule> {
 }
 
 /// `DepthToSpace` (1 to 13).
-fn depth_to_space(site: &Site<'_>) -> Option<Rule> {
-    let block = usize::try_from(site.op.int("blocksize", 1))
+fn depth_to_space(context: &OpContext<'_>) -> Option<Rule> {
+    let block = usize::try_from(context.op.int("blocksize", 1))
         .ok()
         .filter(|b| *b > 0)?;
-    let by_column = match site.op.string("mode").unwrap_or("DCR") {
+    let by_column = match context.op.string("mode").unwrap_or("DCR") {
         "DCR" => false,
         "CRD" => true,
         _ => return None,
     };
-    site.unary(move |x| {
+    context.unary(move |x| {
         let &[n, c, h, w] = x.dims() else {
             return Err(Error::Msg("DepthToSpace wants four axes".into()));
         };

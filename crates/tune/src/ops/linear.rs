@@ -6,24 +6,24 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{Error, Result, Tensor};
 use sepconv_analysis::{ConvAttributes, constants};
 
-use super::{Rule, Site};
-use crate::conv::{Conv, Window};
+use super::rule::{OpContext, Rule};
+use crate::conv::{Channels, Conv, Window};
 
-pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {
-    match site.op.op_type.as_str() {
-        "Conv" => conv(site),
-        "Gemm" => gemm(site),
-        "MatMul" => matmul(site),
+pub(super) fn rule(context: &OpContext<'_>) -> Option<Rule> {
+    match context.op.op_type.as_str() {
+        "Conv" => conv(context),
+        "Gemm" => gemm(context),
+        "MatMul" => matmul(context),
         _ => None,
     }
 }
 
 /// `Conv` (1 to 22).
-fn conv(site: &Site<'_>) -> Option<Rule> {
-    let weight = constants::resolve(site.graph, site.input(1)?)?
+fn conv(context: &OpContext<'_>) -> Option<Rule> {
+    let weight = constants::resolve(context.graph, context.input(1)?)?
         .dims()
         .to_vec();
-    let attributes = ConvAttributes::read(site.op, &weight).ok()?;
+    let attributes = ConvAttributes::read(context.op, &weight).ok()?;
     let known: Mutex<HashMap<Vec<usize>, Conv>> = Mutex::default();
     let apply = move |x: &Tensor, w: &Tensor| -> Result<Tensor> {
         let extents = x.dims().get(2..).unwrap_or_default().to_vec();
@@ -40,10 +40,10 @@ fn conv(site: &Site<'_>) -> Option<Rule> {
         };
         conv.apply(x, w)
     };
-    if site.input(2).is_none() {
-        return site.of(&[0, 1], move |x| apply(&x[0], &x[1]));
+    if context.input(2).is_none() {
+        return context.of(&[0, 1], move |x| apply(&x[0], &x[1]));
     }
-    site.of(&[0, 1, 2], move |x| {
+    context.of(&[0, 1, 2], move |x| {
         let y = apply(&x[0], &x[1])?;
         let mut dims = vec![1; y.rank()];
         dims[1] = x[2].elem_count();
@@ -63,18 +63,18 @@ fn over(a: &ConvAttributes, extents: &[usize]) -> Option<Conv> {
         begins: begins.to_vec(),
         ends: ends.to_vec(),
     };
-    let channels = (
-        a.in_channels as usize,
-        a.out_channels as usize,
-        a.group as usize,
-    );
+    let channels = Channels {
+        inputs: a.in_channels as usize,
+        outputs: a.out_channels as usize,
+        groups: a.group as usize,
+    };
     Conv::new(channels, &window, extents)
 }
 
 /// `Gemm` (7 to 13) of a batch of rows.
-fn gemm(site: &Site<'_>) -> Option<Rule> {
-    let op = site.op;
-    if op.int("transA", 0) != 0 || constants::resolve(site.graph, site.input(1)?).is_none() {
+fn gemm(context: &OpContext<'_>) -> Option<Rule> {
+    let op = context.op;
+    if op.int("transA", 0) != 0 || constants::resolve(context.graph, context.input(1)?).is_none() {
         return None;
     }
     let (alpha, beta) = (
@@ -87,15 +87,15 @@ fn gemm(site: &Site<'_>) -> Option<Rule> {
         let y = x[0].matmul(&b.contiguous()?)?;
         if alpha == 1.0 { Ok(y) } else { y * alpha }
     };
-    match site.input(2) {
-        None => site.of(&[0, 1], product),
+    match context.input(2) {
+        None => context.of(&[0, 1], product),
         Some(c) => {
             // A bias with a row for each sample belongs to one batch only.
-            let dims = constants::resolve(site.graph, c)?.dims().to_vec();
+            let dims = constants::resolve(context.graph, c)?.dims().to_vec();
             if dims.len() == 2 && dims[0] != 1 {
                 return None;
             }
-            site.of(&[0, 1, 2], move |x| {
+            context.of(&[0, 1, 2], move |x| {
                 product(x)?.broadcast_add(&(&x[2] * beta)?)
             })
         }
@@ -103,15 +103,15 @@ fn gemm(site: &Site<'_>) -> Option<Rule> {
 }
 
 /// `MatMul` (1 to 13) by a constant matrix.
-fn matmul(site: &Site<'_>) -> Option<Rule> {
-    let right = constants::resolve(site.graph, site.input(1)?)?
+fn matmul(context: &OpContext<'_>) -> Option<Rule> {
+    let right = constants::resolve(context.graph, context.input(1)?)?
         .dims()
         .to_vec();
     let &[depth, wide] = right.as_slice() else {
         return None;
     };
-    (site.rank(0)? >= 2).then_some(())?;
-    site.of(&[0, 1], move |x| {
+    (context.rank(0)? >= 2).then_some(())?;
+    context.of(&[0, 1], move |x| {
         let mut dims = x[0].dims().to_vec();
         let rows = x[0].elem_count() / depth.max(1);
         dims.pop();

@@ -7,32 +7,18 @@ mod normalise;
 pub(crate) use normalise::log_softmax;
 mod pools;
 mod reduce;
+mod rule;
 
-use candle_core::Tensor;
-use sepconv_analysis::{Shapes, constants};
-use sepconv_ir::{Graph, Operator, ValueId};
+pub(crate) use rule::{Forward, Rule};
 
-/// Computes an operator's outputs from its operands.
-pub(crate) type Forward = Box<dyn Fn(&[Tensor]) -> candle_core::Result<Vec<Tensor>> + Send + Sync>;
+use rule::OpContext;
+use sepconv_ir::Operator;
 
-/// How an operator is computed.
-pub(crate) struct Rule {
-    /// The values that are read while running; the rest was read now.
-    pub operands: Vec<ValueId>,
-    pub forward: Forward,
-}
+use crate::typed::TypedGraph;
 
-/// An operator and what is known around it.
-pub(crate) struct Site<'a> {
-    pub graph: &'a Graph,
-    pub shapes: &'a Shapes,
-    pub opset: i64,
-    pub op: &'a Operator,
-}
+type Family = fn(&OpContext<'_>) -> Option<Rule>;
 
-type Family = fn(&Site<'_>) -> Option<Rule>;
-
-/// Who knows which operators.
+/// The families of operators, each with a rule of its own.
 const FAMILIES: [Family; 6] = [
     elementwise::rule,
     linear::rule,
@@ -43,74 +29,15 @@ const FAMILIES: [Family; 6] = [
 ];
 
 /// The rule of an operator; `None` where it has no gradient, or mixes rows of the batch.
-pub(crate) fn rule(graph: &Graph, shapes: &Shapes, opset: i64, op: &Operator) -> Option<Rule> {
+pub(crate) fn rule(model: TypedGraph<'_>, op: &Operator) -> Option<Rule> {
     if !(op.domain.is_empty() || op.domain == "ai.onnx") || !op.captures.is_empty() {
         return None;
     }
-    let site = Site {
-        graph,
-        shapes,
-        opset,
+    let context = OpContext {
+        graph: model.graph,
+        shapes: model.shapes,
+        opset: model.opset,
         op,
     };
-    FAMILIES.iter().find_map(|family| family(&site))
-}
-
-impl Site<'_> {
-    pub fn input(&self, slot: usize) -> Option<ValueId> {
-        self.op.input(slot)
-    }
-
-    /// Integers of an attribute, or of a constant input.
-    pub fn ints(&self, name: &str, slot: usize) -> Option<Vec<i64>> {
-        match (self.op.ints(name), self.input(slot)) {
-            (Some(list), _) => Some(list.to_vec()),
-            (None, Some(value)) => constants::resolve(self.graph, value)?.to_i64(),
-            (None, None) => None,
-        }
-    }
-
-    /// Numbers of a constant input.
-    pub fn floats(&self, slot: usize) -> Option<Vec<f32>> {
-        let tensor = constants::resolve(self.graph, self.input(slot)?)?;
-        Some(tensor.to_f32()?.into_owned())
-    }
-
-    /// Extents of a value under the shapes inferred.
-    pub fn extents(&self, value: Option<ValueId>) -> Option<Vec<usize>> {
-        let extents = self.shapes.extents(value?)?;
-        Some(extents.into_iter().map(|n| n as usize).collect())
-    }
-
-    pub fn rank(&self, slot: usize) -> Option<usize> {
-        Some(self.shapes.get(self.input(slot)?)?.dims.len())
-    }
-
-    /// An axis counted from the front; `None` where it is the batch or out of range.
-    pub fn axis(&self, axis: i64, rank: usize) -> Option<usize> {
-        let from_front = if axis < 0 { axis + rank as i64 } else { axis };
-        let axis = usize::try_from(from_front).ok()?;
-        (axis > 0 && axis < rank).then_some(axis)
-    }
-
-    /// A rule of one operand.
-    pub fn unary(
-        &self,
-        f: impl Fn(&Tensor) -> candle_core::Result<Tensor> + Send + Sync + 'static,
-    ) -> Option<Rule> {
-        self.of(&[0], move |x| f(&x[0]))
-    }
-
-    /// A rule of the operands at `slots`, all of which must be there.
-    pub fn of(
-        &self,
-        slots: &[usize],
-        f: impl Fn(&[Tensor]) -> candle_core::Result<Tensor> + Send + Sync + 'static,
-    ) -> Option<Rule> {
-        let operands = slots.iter().map(|slot| self.input(*slot));
-        Some(Rule {
-            operands: operands.collect::<Option<Vec<_>>>()?,
-            forward: Box::new(move |x| Ok(vec![f(x)?])),
-        })
-    }
+    FAMILIES.iter().find_map(|family| family(&context))
 }

@@ -7,19 +7,19 @@ use candle_core::{D, Error, Result, Tensor};
 use sepconv_analysis::AutoPad;
 use sepconv_ir::Operator;
 
-use super::{Rule, Site};
+use super::rule::{OpContext, Rule};
 use crate::conv::{Runs, Window};
 use crate::pool::Pool;
 
-pub(super) fn rule(site: &Site<'_>) -> Option<Rule> {
-    match site.op.op_type.as_str() {
-        "MaxPool" if site.op.outputs.iter().flatten().count() == 1 => pool(site, Kind::Max),
+pub(super) fn rule(context: &OpContext<'_>) -> Option<Rule> {
+    match context.op.op_type.as_str() {
+        "MaxPool" if context.op.outputs.iter().flatten().count() == 1 => pool(context, Kind::Max),
         "AveragePool" => {
-            let padding = site.op.int("count_include_pad", 0) != 0;
-            pool(site, Kind::Average { padding })
+            let padding = context.op.int("count_include_pad", 0) != 0;
+            pool(context, Kind::Average { padding })
         }
-        "GlobalAveragePool" => site.unary(|x| globally(x, |flat| flat.mean_keepdim(D::Minus1))),
-        "GlobalMaxPool" => site.unary(|x| globally(x, |flat| flat.max_keepdim(D::Minus1))),
+        "GlobalAveragePool" => context.unary(|x| globally(x, |flat| flat.mean_keepdim(D::Minus1))),
+        "GlobalMaxPool" => context.unary(|x| globally(x, |flat| flat.max_keepdim(D::Minus1))),
         _ => None,
     }
 }
@@ -39,14 +39,14 @@ fn globally(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor>
 }
 
 /// `MaxPool` (1 to 22), `AveragePool` (1 to 22).
-fn pool(site: &Site<'_>, kind: Kind) -> Option<Rule> {
-    let attributes = Attributes::read(site.op, site.rank(0)?.checked_sub(2)?)?;
+fn pool(context: &OpContext<'_>, kind: Kind) -> Option<Rule> {
+    let attributes = Attributes::read(context.op, context.rank(0)?.checked_sub(2)?)?;
     // Which elements of a partial window count is left to runtimes.
     if attributes.ceil && matches!(kind, Kind::Average { padding: true }) {
         return None;
     }
     let known: Mutex<HashMap<Vec<usize>, Pool>> = Mutex::default();
-    site.unary(move |x| {
+    context.unary(move |x| {
         let extents = x.dims()[2..].to_vec();
         let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = lock().get(&extents).cloned();
@@ -156,7 +156,7 @@ impl Attributes {
     }
 }
 
-/// How many elements each output element reads.
+/// Number of elements that each output element reads.
 fn counts(runs: &Runs) -> Vec<f32> {
     let mut counts = vec![0f32; runs.outputs()];
     for run in &runs.runs {

@@ -1,9 +1,13 @@
 //! `pw-dw` where positions stand for the covariance.
 
-use super::{BLOCK_BYTES, FORMED, LIMITS, PerOutputSolver, Problem, Ridge, Seen, factored, jitter};
+use super::{
+    BLOCK_BYTES, FORMED, LIMITS, OutputBlock, PatchCovariance, PerOutputSolver, Problem, Ridge,
+    jitter,
+};
 use crate::error::FactorError;
 use crate::fit::dual;
-use crate::linalg::conjugate;
+use crate::linalg::cholesky::Cholesky;
+use crate::linalg::conjugate::{self, System};
 use crate::linalg::dense::{self, dot};
 
 impl PerOutputSolver<'_> {
@@ -11,8 +15,8 @@ impl PerOutputSolver<'_> {
     /// their features `[n, K * inner]`.
     pub(super) fn mixtures_by_positions(
         &self,
-        seen: &Seen,
-        (rank, first): (usize, usize),
+        seen: &PatchCovariance,
+        OutputBlock { rank, first }: OutputBlock,
         filters: &[f64],
         mixtures: &mut [f64],
     ) -> Result<(), FactorError> {
@@ -37,7 +41,7 @@ impl PerOutputSolver<'_> {
             }
             let mut rhs = vec![0.0; order];
             self.towards(first + index, d, &mut rhs);
-            factored(&matrix, order)?.solve(&mut rhs);
+            Cholesky::regularised(&matrix, order)?.solve(&mut rhs);
             x.copy_from_slice(&rhs);
         }
         Ok(())
@@ -64,8 +68,8 @@ impl PerOutputSolver<'_> {
     /// filters cost as the square of their number to form.
     pub(super) fn filters_by_products(
         &self,
-        seen: &Seen,
-        (rank, first): (usize, usize),
+        seen: &PatchCovariance,
+        OutputBlock { rank, first }: OutputBlock,
         mixtures: &[f64],
         filters: &mut [f64],
     ) -> Result<(), FactorError> {
@@ -83,7 +87,7 @@ impl PerOutputSolver<'_> {
             let mut own = vec![0.0; rank * rank];
             let half = dense::view(&half, rank, inner);
             dense::panel(&mut own, false, half, p.transpose());
-            metrics.push(factored(&own, rank)?);
+            metrics.push(Cholesky::regularised(&own, rank)?);
         }
         let apply = |v: &[f64], out: &mut [f64]| {
             let maps = self.problem.times(seen, &self.maps(rank, mixtures, v));
@@ -106,15 +110,19 @@ impl PerOutputSolver<'_> {
             self.whitening.outer.solve(out);
         };
         let limits = LIMITS.of_patches(inner * outer);
-        conjugate::solve_rows(filters, &rhs, size, limits, apply, precondition);
+        let system = System {
+            apply,
+            precondition,
+        };
+        conjugate::solve_rows(filters, &rhs, size, limits, system);
         Ok(())
     }
 
     /// The best `D` for the mixtures `P` of the outputs from `first` on, of positions.
     pub(super) fn filters_by_positions(
         &self,
-        seen: &Seen,
-        (rank, first): (usize, usize),
+        seen: &PatchCovariance,
+        OutputBlock { rank, first }: OutputBlock,
         mixtures: &[f64],
         filters: &mut [f64],
     ) -> Result<(), FactorError> {
@@ -134,14 +142,14 @@ impl PerOutputSolver<'_> {
                 let own_rows = rows.flat_map(|row| &row[index * order..][..order]);
                 let features: Vec<f64> = own_rows.copied().collect();
                 let ridge = self.ridge_of(seen, own, rank);
-                solve_tops(features, (n, outer), &ridge, d)?;
+                solve_tops(features, n, outer, &ridge, d)?;
             }
         }
         Ok(())
     }
 
     /// The ridge `[K, K]` between what mixtures `p` `[K, inner]` make, at every tap.
-    fn ridge_of(&self, seen: &Seen, p: &[f64], rank: usize) -> Vec<f64> {
+    fn ridge_of(&self, seen: &PatchCovariance, p: &[f64], rank: usize) -> Vec<f64> {
         let inner = self.problem.inner;
         let mut ridged = p.to_vec();
         match &seen.ridge {
@@ -162,7 +170,8 @@ impl PerOutputSolver<'_> {
 /// side; `ridge` `[K, K]` is that of every tap.
 fn solve_tops(
     features: Vec<f64>,
-    (n, outer): (usize, usize),
+    n: usize,
+    outer: usize,
     ridge: &[f64],
     rhs: &mut [f64],
 ) -> Result<(), FactorError> {
@@ -177,7 +186,7 @@ fn solve_tops(
                 (0..rank).for_each(|l| row[l * outer + t] += ridge[k * rank + l]);
             }
         }
-        factored(&matrix, order)?.solve(rhs);
+        Cholesky::regularised(&matrix, order)?.solve(rhs);
         return Ok(());
     }
     // A tap after another: the ridge is then of blocks.
@@ -186,7 +195,7 @@ fn solve_tops(
     let block = dual::block(ridge.to_vec(), rank, jitter)?;
     let features = dense::rows_transposed(&features, rank, outer);
     let mut turned = dense::transposed(rhs, rank, outer);
-    dual::solve_blocks(features, (n, order), &vec![block; outer], &mut turned)?;
+    dual::solve_blocks(features, n, &vec![block; outer], &mut turned)?;
     rhs.copy_from_slice(&dense::transposed(&turned, outer, rank));
     Ok(())
 }

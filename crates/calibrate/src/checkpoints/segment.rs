@@ -1,0 +1,126 @@
+//! A part of a network that a runtime can run.
+
+use sepconv_ir::{Tensor, ValueId};
+use sepconv_onnx::Document;
+use sepconv_targets::{InputSpec, Session, Target};
+
+use super::Checkpoint;
+use sepconv_model::Loaded;
+use sepconv_model::{Error, Samples};
+
+/// A session that computes some values of a network from those of a [`Checkpoint`].
+pub struct Segment {
+    session: Option<Box<dyn Session>>,
+    places: Vec<Place>,
+    file: String,
+}
+
+enum Place {
+    Given(usize),
+    Output(usize),
+}
+
+impl Segment {
+    /// For `wanted` in `document`, which is `original` or a rewritten copy of it, from
+    /// `checkpoint`; from the graph's inputs where the runtime can't run that part, but the
+    /// whole. Comes with the checkpoint that it is run from.
+    ///
+    /// # Errors
+    /// [`Error::Target`] where the runtime can't run it.
+    pub fn from_checkpoint<'f>(
+        original: &Loaded,
+        target: &dyn Target,
+        document: &Document,
+        checkpoint: &'f Checkpoint,
+        samples: &Samples,
+        wanted: &[ValueId],
+    ) -> Result<(Self, &'f Checkpoint), Error> {
+        let from = |checkpoint: &'f Checkpoint| {
+            let made = Self::new(original, target, document, checkpoint, samples, wanted);
+            made.map(|segment| (segment, checkpoint))
+        };
+        from(checkpoint).or_else(|_| from(Checkpoint::inputs()))
+    }
+
+    /// For `wanted` in `document` from `checkpoint`.
+    ///
+    /// # Errors
+    /// [`Error::Target`] where the runtime can't run the part.
+    pub fn new(
+        original: &Loaded,
+        target: &dyn Target,
+        document: &Document,
+        checkpoint: &Checkpoint,
+        samples: &Samples,
+        wanted: &[ValueId],
+    ) -> Result<Self, Error> {
+        let graph = original.graph();
+        let given: Vec<ValueId> = match checkpoint.values() {
+            Some(values) => values.iter().map(|(v, _)| *v).collect(),
+            None => graph.inputs().collect(),
+        };
+        let mut outputs: Vec<ValueId> = Vec::new();
+        let mut places = Vec::new();
+        for value in wanted {
+            places.push(if let Some(i) = given.iter().position(|v| v == value) {
+                Place::Given(i)
+            } else {
+                let known = outputs.iter().position(|v| v == value);
+                Place::Output(known.unwrap_or_else(|| {
+                    outputs.push(*value);
+                    outputs.len() - 1
+                }))
+            });
+        }
+        let session = if outputs.is_empty() {
+            None
+        } else {
+            let loaded = match checkpoint.values() {
+                Some(values) => {
+                    let specs: Vec<InputSpec> = values
+                        .iter()
+                        .map(|(value, (dtype, dims))| InputSpec {
+                            name: graph.name(*value).to_owned(),
+                            dtype: *dtype,
+                            dims: dims.clone(),
+                        })
+                        .collect();
+                    target.load(&document.segment(values, &outputs), &specs)
+                }
+                None => target.load(&document.probe(&outputs), samples.specs()),
+            };
+            Some(loaded.map_err(|source| Error::Target {
+                file: original.file(),
+                source,
+            })?)
+        };
+        Ok(Self {
+            session,
+            places,
+            file: original.file(),
+        })
+    }
+
+    /// The wanted values of one batch, from the checkpoint's.
+    ///
+    /// # Errors
+    /// [`Error::Target`].
+    pub fn run(&self, given: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        let outputs = match &self.session {
+            Some(session) => session.run(given).map_err(|source| Error::Target {
+                file: self.file.clone(),
+                source,
+            })?,
+            None => Vec::new(),
+        };
+        let values = self.places.iter().map(|place| match place {
+            Place::Given(i) => given.get(*i).cloned(),
+            Place::Output(i) => outputs.get(*i).cloned(),
+        });
+        let values: Option<Vec<Tensor>> = values.collect();
+        values.ok_or_else(|| Error::Interface {
+            file: self.file.clone(),
+            reason: "a value of the network is missing".into(),
+        })
+    }
+}

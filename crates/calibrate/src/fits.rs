@@ -1,0 +1,232 @@
+//! The candidates of one layer, fitted.
+
+use sepconv_factor::{
+    Calibration, Chain, FactorError, Fit, FitOptions, Kernel, Observed, PostActivation,
+    SplitStatistics,
+};
+use sepconv_passes::{Candidate, Families, Site};
+
+use sepconv_model::{Loaded, Progress};
+use sepconv_spec::CalibrationSettings;
+
+use crate::collector::LayerStatistics;
+use crate::surveyed_model::Fitting;
+
+/// Statistics of a layer whose outputs are multiplied by factors, where there are any.
+#[derive(Clone, Copy)]
+pub(crate) struct Scaled<'a> {
+    pub statistics: &'a SplitStatistics,
+    pub factors: Option<&'a [f64]>,
+}
+
+/// What is left on the positions held out, where there are any.
+pub(crate) fn held_out(fit: &Fit) -> f64 {
+    fit.error_held_out.unwrap_or(fit.error_fit)
+}
+
+/// The start of all fits of a layer.
+pub(crate) fn calibrated<'a>(
+    model: &Loaded,
+    site: &Site,
+    seen: Scaled<'a>,
+    options: FitOptions,
+) -> Result<Calibration<'a>, FactorError> {
+    let kernel = kernel(model, site, seen.factors)?;
+    Calibration::new(&kernel, seen.statistics, options)
+}
+
+/// A fit of every candidate; of some, where the work is cancelled. One that fails leaves the
+/// others. Of one family at a time: its fitter and its fits are dropped before the next.
+pub(crate) fn fits<'a>(
+    calibration: &'a Calibration<'a>,
+    candidates: &'a [Candidate],
+    families: &'a Families,
+    progress: &'a dyn Progress,
+) -> impl Iterator<Item = Result<Fit, FactorError>> + 'a {
+    let own = candidates.chunk_by(|a, b| a.family == b.family);
+    own.filter_map(|own| Some((families.find(&own[0].family)?, own)))
+        .flat_map(move |(family, own)| {
+            let left = own.iter().take_while(|_| !progress.cancelled());
+            let fits: Vec<_> = match family.fitter(calibration) {
+                Ok(fitter) => left.map(|c| fitter.fit(c.rank)).collect(),
+                Err(error) => left.map(|_| Err(error.clone())).collect(),
+            };
+            fits
+        })
+}
+
+fn kernel(model: &Loaded, site: &Site, factors: Option<&[f64]>) -> Result<Kernel, FactorError> {
+    let weights = site.weights(model.graph());
+    let weights = weights.map_err(|_| FactorError::Shape("the weight is gone"))?;
+    factors.map_or(Ok(weights.clone()), |f| weights.with_outputs_scaled(f))
+}
+
+/// A chain that was fitted to outputs times `factors`, for the outputs as they are.
+pub(crate) fn as_they_were(chain: &mut Chain, factors: &[f64]) {
+    let inverse: Vec<f64> = factors.iter().map(|f| 1.0 / f).collect();
+    chain.scale_outputs(&inverse);
+}
+
+/// Of the candidates that leave least on the positions held out, so many are improved by what
+/// passes the activation behind them before one is taken.
+const CONTENDERS: usize = 2;
+
+/// The best candidate by what it leaves on the positions held out, behind the activation
+/// where there is one, fitted as well as can be.
+pub(crate) fn best_fit(
+    model: &Loaded,
+    site: &Site,
+    candidates: &[Candidate],
+    seen: &LayerStatistics,
+    fitting: Fitting<'_>,
+) -> Result<Option<(Candidate, Fit)>, FactorError> {
+    if candidates.is_empty() {
+        return Ok(None);
+    }
+    let layer = Layer {
+        model,
+        site,
+        seen: Scaled {
+            statistics: &seen.statistics,
+            factors: seen.factors.as_deref(),
+        },
+        families: fitting.families,
+        settings: fitting.calibration,
+    };
+    let behind = seen
+        .behind
+        .as_ref()
+        .map(|(activation, positions)| PostActivation {
+            activation: *activation,
+            positions,
+        });
+    let contenders = layer.contenders(candidates, behind.as_ref())?;
+    let mut best = match &behind {
+        Some(behind) => layer.improved(contenders, behind)?,
+        None => layer.refitted(contenders)?,
+    };
+    if let (Some((_, fit)), Some(factors)) = (&mut best, &seen.factors) {
+        as_they_were(&mut fit.chain, factors);
+    }
+    Ok(best)
+}
+
+/// A layer that is fitted.
+struct Layer<'a> {
+    model: &'a Loaded,
+    site: &'a Site,
+    seen: Scaled<'a>,
+    families: &'a Families,
+    settings: &'a CalibrationSettings,
+}
+
+/// A candidate's fit, and what it leaves.
+struct Contender<'c> {
+    error: f64,
+    candidate: &'c Candidate,
+    fit: Fit,
+}
+
+impl Layer<'_> {
+    /// The candidates that leave least, the best first.
+    fn contenders<'c>(
+        &self,
+        candidates: &'c [Candidate],
+        behind: Option<&PostActivation<'_>>,
+    ) -> Result<Vec<Contender<'c>>, FactorError> {
+        let most = if behind.is_some() { CONTENDERS } else { 1 };
+        let mut contenders: Vec<Contender<'c>> = Vec::new();
+        let mut failed = None;
+        let calibration = calibrated(self.model, self.site, self.seen, self.settings.fit)?;
+        let fits = fits(&calibration, candidates, self.families, &());
+        for (candidate, fit) in candidates.iter().zip(fits) {
+            let fit = match fit {
+                Ok(fit) => fit,
+                Err(error) => {
+                    failed = Some(error);
+                    continue;
+                }
+            };
+            let error = match behind {
+                Some(behind) => behind.error(&fit.chain)?,
+                None => held_out(&fit),
+            };
+            contenders.push(Contender {
+                error,
+                candidate,
+                fit,
+            });
+            contenders.sort_by(|a, b| a.error.total_cmp(&b.error));
+            contenders.truncate(most);
+        }
+        match failed {
+            Some(error) if contenders.is_empty() => Err(error),
+            _ => Ok(contenders),
+        }
+    }
+
+    /// The contender that leaves least behind the activation once its fit is improved by that.
+    fn improved(
+        &self,
+        contenders: Vec<Contender<'_>>,
+        behind: &PostActivation<'_>,
+    ) -> Result<Option<(Candidate, Fit)>, FactorError> {
+        let kernel = kernel(self.model, self.site, self.seen.factors)?;
+        let (options, refit) = (self.settings.fit, self.settings.refit);
+        let mut best: Option<Contender<'_>> = None;
+        for contender in contenders {
+            let Some(family) = self.families.find(&contender.candidate.family) else {
+                continue;
+            };
+            let statistics = self.seen.statistics;
+            let observed = Observed {
+                kernel: &kernel,
+                statistics,
+            };
+            let fit = behind.improve(observed, family, &contender.fit, options, refit)?;
+            let error = fit.error_activated.unwrap_or(contender.error);
+            if best.as_ref().is_none_or(|best| error < best.error) {
+                best = Some(Contender {
+                    error,
+                    fit,
+                    ..contender
+                });
+            }
+        }
+        Ok(best.map(|best| (best.candidate.clone(), best.fit)))
+    }
+
+    /// The first contender, its chain fitted again to all positions, with as many rounds as were
+    /// best for the positions held out; as it is where nothing was held out.
+    fn refitted(
+        &self,
+        contenders: Vec<Contender<'_>>,
+    ) -> Result<Option<(Candidate, Fit)>, FactorError> {
+        let Some(Contender {
+            candidate, mut fit, ..
+        }) = contenders.into_iter().next()
+        else {
+            return Ok(None);
+        };
+        if self.settings.refit && self.seen.statistics.held_out.count() > 0 {
+            let whole = self.seen.statistics.whole()?;
+            let options = FitOptions {
+                rounds: fit.rounds,
+                tolerance: 0.0,
+                monotone: false,
+                ..self.settings.fit
+            };
+            let seen = Scaled {
+                statistics: &whole,
+                ..self.seen
+            };
+            let one = std::slice::from_ref(candidate);
+            let calibration = calibrated(self.model, self.site, seen, options)?;
+            let again = fits(&calibration, one, self.families, &()).next();
+            if let Some(again) = again.transpose()? {
+                fit.chain = again.chain;
+            }
+        }
+        Ok(Some((candidate.clone(), fit)))
+    }
+}

@@ -1,0 +1,41 @@
+//! Gradients of networks: the values that a network is handed, and the kind of its outputs.
+
+use sepconv_ir::{Graph, ValueId};
+use sepconv_model::Loaded;
+use sepconv_tune::{Nature, Values};
+
+/// The origin of a value that a network with gradients is handed.
+#[derive(Debug, Clone, Copy)]
+pub enum Feed {
+    /// A graph input, by number.
+    Input(usize),
+    /// An output of the part of the model before the network, by number.
+    Computed(usize),
+}
+
+/// The origins of the values that a network is `given`, and those of them that have to be computed.
+pub fn feeds(model: &Loaded, given: &[ValueId]) -> (Vec<Feed>, Vec<ValueId>) {
+    let inputs: Vec<ValueId> = model.graph().inputs().collect();
+    let mut computed = Vec::new();
+    let feeds = given
+        .iter()
+        .map(|value| match inputs.iter().position(|i| i == value) {
+            Some(i) => Feed::Input(i),
+            None => {
+                computed.push(*value);
+                Feed::Computed(computed.len() - 1)
+            }
+        });
+    (feeds.collect(), computed)
+}
+
+/// The kind of an output's numbers, by those seen and by the operator that makes it.
+pub fn nature_of(graph: &Graph, value: ValueId, seen: &Values) -> Nature {
+    let last = graph.producer(value).map(|(_, op)| op.op_type.as_str());
+    match (Nature::of(&seen.dims, &seen.elements), last) {
+        (Nature::Numbers, _) => Nature::Numbers,
+        (_, Some("Softmax")) => Nature::Probabilities,
+        (_, Some("LogSoftmax")) => Nature::Logits,
+        (nature, _) => nature,
+    }
+}

@@ -1,0 +1,247 @@
+//! What one convolution shows of a batch.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use sepconv_factor::{ConvGeometry, FactorError, PositionSampler, SplitStatisticsBuilder};
+use sepconv_ir::Tensor;
+use sepconv_passes::{Kept, Product, Site};
+
+use sepconv_model::{Error, Loaded};
+
+use crate::endpoints::Endpoints;
+use crate::geometry::geometry;
+use crate::memory_limit::Need;
+use crate::surveyed_model::Fitting;
+
+/// A convolution whose inputs and outputs are sampled.
+pub(crate) struct LayerSampler<'a> {
+    pub site: &'a Site,
+    pub endpoints: Endpoints,
+    /// What its outputs are multiplied by.
+    pub factors: Option<Arc<[f64]>>,
+    /// How its statistics are kept; why they are not, where there is no room.
+    pub need: Result<Need, Kept>,
+    seed: u64,
+    per_sample: usize,
+    /// Of so many samples one is looked at.
+    every: usize,
+}
+
+/// Why a layer can't be fitted to what was seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfit(pub String);
+
+impl Unfit {
+    pub fn of(reason: impl Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+impl From<FactorError> for Unfit {
+    fn from(source: FactorError) -> Self {
+        Self::of(source)
+    }
+}
+
+/// Patches of each group and outputs of one sample.
+pub(crate) struct Sampled {
+    pub patches: Vec<Vec<f32>>,
+    pub outputs: Vec<f32>,
+    /// What is added to the outputs, or nothing.
+    pub others: Vec<f32>,
+}
+
+impl Sampled {
+    /// One of every so many positions, from `first` on.
+    pub fn thinned(&self, first: usize, every: usize, channels: usize) -> Self {
+        let rows = self.outputs.len() / channels.max(1);
+        let thin = |values: &Vec<f32>| -> Vec<f32> {
+            if every == 1 || values.is_empty() {
+                return values.clone();
+            }
+            let kept = values.chunks_exact(values.len() / rows).skip(first);
+            kept.step_by(every).flatten().copied().collect()
+        };
+        Self {
+            patches: self.patches.iter().map(thin).collect(),
+            outputs: thin(&self.outputs),
+            others: thin(&self.others),
+        }
+    }
+}
+
+impl<'a> LayerSampler<'a> {
+    /// Looks at as many positions of each of `samples` samples as the settings say, or as there is
+    /// room for.
+    pub fn new(
+        model: &'a Loaded,
+        site: &'a Site,
+        samples: usize,
+        factors: Option<Arc<[f64]>>,
+        fitting: Fitting<'_>,
+    ) -> Result<Self, Error> {
+        let settings = fitting.calibration;
+        let endpoints = Endpoints::of(model, site).ok_or_else(|| Error::Interface {
+            file: model.file(),
+            reason: format!("calibration of node '{}': it has no input", site.name),
+        })?;
+        let mut sampler = Self {
+            site,
+            endpoints,
+            factors,
+            need: Err(Kept::Planned),
+            seed: settings.source.seed(),
+            per_sample: settings.positions.div_ceil(samples.max(1)),
+            every: 1,
+        };
+        let positions = samples.saturating_mul(sampler.positions_per_sample());
+        sampler.need = fitting.memory.need(&site.kernel, positions);
+        match &sampler.need {
+            Ok(Need { patches: None, .. }) => {}
+            Ok(Need {
+                patches: Some(most),
+                ..
+            }) => {
+                sampler.every = samples.div_ceil(*most).max(1);
+                let looked = samples.div_ceil(sampler.every).max(1);
+                sampler.per_sample = sampler.per_sample.min((most / looked).max(1));
+            }
+            Err(_) => sampler.per_sample = 0,
+        }
+        Ok(sampler)
+    }
+
+    /// The outputs at the sampled positions `[positions, Co]`, times the factors, of the rows of a
+    /// batch that begins with sample `first`: `y` is `[rows, Co, output...]`.
+    pub fn outputs(&self, first: usize, valid: usize, y: &Tensor) -> Result<Vec<Vec<f32>>, Unfit> {
+        let unit = ConvGeometry::unit(0);
+        let y = &*self.maps(y)?;
+        let (values, wide) =
+            rows(y).ok_or_else(|| Unfit::of("its output is no batch of numbers"))?;
+        let rows = values.chunks_exact(wide).take(valid).enumerate();
+        let outputs = rows.map(|(row, y)| {
+            let sample = first + row;
+            self.position_sampler(&unit, sample)
+                .outputs(sample as u64, y)
+        });
+        let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+        if let Some(factors) = &self.factors {
+            let positions = outputs
+                .iter_mut()
+                .flat_map(|o| o.chunks_exact_mut(factors.len()));
+            positions.for_each(|y| {
+                let channels = y.iter_mut().zip(&**factors);
+                channels.for_each(|(y, f)| *y = (f64::from(*y) * f) as f32);
+            });
+        }
+        Ok(outputs)
+    }
+
+    /// What is seen of a batch: `x` is `[rows, Ci, input...]`; `targets` are the outputs of
+    /// the original at the sampled positions, less those of `shortcut` where there is one.
+    pub fn sample(
+        &self,
+        first: usize,
+        valid: usize,
+        x: &Tensor,
+        shortcut: &Tensor,
+        targets: &[Vec<f32>],
+    ) -> Result<Vec<Sampled>, Unfit> {
+        let x = &*self.maps(x)?;
+        let input = self.input_extents(x)?;
+        let geometry =
+            geometry(&self.site.attributes, &input).ok_or_else(|| Unfit::of("unknown padding"))?;
+        let (values, wide) =
+            rows(x).ok_or_else(|| Unfit::of("its input is no batch of numbers"))?;
+        let others = match self.endpoints.shortcut {
+            Some(_) => Some(self.outputs(first, valid, shortcut)?),
+            None => None,
+        };
+        let maps = values.chunks_exact(wide).take(valid).zip(targets);
+        maps.enumerate()
+            .map(|(row, (x, target))| {
+                let sample = first + row;
+                let drawn = self.position_sampler(&geometry, sample);
+                let patches = drawn.patches(sample as u64, x, &input);
+                let mut outputs = target.clone();
+                let others = others.as_ref().and_then(|o| o.get(row)).cloned();
+                let others = others.unwrap_or_default();
+                outputs.iter_mut().zip(&others).for_each(|(y, s)| *y -= s);
+                Ok(Sampled {
+                    patches: patches?,
+                    outputs,
+                    others,
+                })
+            })
+            .collect()
+    }
+
+    /// Bytes of the outputs of `samples` samples, at most.
+    pub fn output_bytes(&self, samples: usize) -> usize {
+        let positions = self.positions_per_sample();
+        4 * samples * positions * self.site.kernel.out_channels
+    }
+
+    /// Length of a patch.
+    pub fn patch_len(&self) -> usize {
+        let kernel = &self.site.kernel;
+        kernel.in_channels / kernel.groups * kernel.taps()
+    }
+
+    /// Bytes of the patches of one sample, at most.
+    pub fn patch_bytes(&self) -> usize {
+        let kernel = &self.site.kernel;
+        4 * self.positions_per_sample() * kernel.in_channels * kernel.taps()
+    }
+
+    fn positions_per_sample(&self) -> usize {
+        let output = self.site.output_spatial.as_ref();
+        let total = output.map(|o| o.iter().product());
+        self.per_sample.min(total.unwrap_or(usize::MAX))
+    }
+
+    /// A batch `[rows, channels, ...]`: values of matrix products have their channels last.
+    fn maps<'t>(&self, t: &'t Tensor) -> Result<Cow<'t, Tensor>, Unfit> {
+        if self.site.product.is_none() {
+            return Ok(Cow::Borrowed(t));
+        }
+        let maps = Product::as_maps(t).map(Cow::Owned);
+        maps.ok_or_else(|| Unfit::of("an operand is no batch of rows"))
+    }
+
+    fn input_extents(&self, x: &Tensor) -> Result<Vec<usize>, Unfit> {
+        let axes = self.site.attributes.axes();
+        match x.dims() {
+            [_, _, spatial @ ..] if spatial.len() == axes => Ok(spatial.to_vec()),
+            _ => Err(Unfit::of("its input is of another rank than its kernel")),
+        }
+    }
+
+    /// What of a sample is looked at.
+    fn position_sampler(&self, geometry: &ConvGeometry, sample: usize) -> PositionSampler {
+        let positions = match sample.is_multiple_of(self.every) {
+            true => self.per_sample,
+            false => 0,
+        };
+        PositionSampler::new(&self.site.kernel, geometry.clone(), self.seed, positions)
+    }
+
+    /// A builder of its statistics.
+    pub fn builder(&self, held_out_every: u64) -> Result<SplitStatisticsBuilder, Unfit> {
+        let kernel = &self.site.kernel;
+        let need = self.need.as_ref().map_err(Unfit::of)?;
+        Ok(match need.patches {
+            None => SplitStatisticsBuilder::new(kernel, self.seed, held_out_every)?,
+            Some(_) => SplitStatisticsBuilder::of_patches(kernel, self.seed, held_out_every)?,
+        })
+    }
+}
+
+/// The values of a batch, and how many a row has.
+fn rows(t: &Tensor) -> Option<(Cow<'_, [f32]>, usize)> {
+    let values = t.to_f32()?;
+    let wide = values.len().checked_div(*t.dims().first()?)?;
+    (wide > 0).then_some((values, wide))
+}

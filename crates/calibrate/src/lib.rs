@@ -1,0 +1,32 @@
+//! Statistics, sensitivities and fits of layers, on data.
+//!
+//! [`score`] fits every candidate of every layer of the original network and says what its output
+//! loses; [`calibrate`] fits the candidates that a plan admits, layer after layer, in the network
+//! rewritten so far. Both collect the statistics of layers by running the network, within a
+//! [`MemoryLimit`].
+
+mod cache;
+pub mod checkpoints;
+mod collector;
+mod endpoints;
+mod fits;
+mod geometry;
+pub mod gradients;
+mod layer_sampler;
+mod memory_limit;
+mod pictures;
+mod reconstruct;
+mod runnable;
+mod score;
+mod sensitivity;
+mod source;
+mod surveyed_model;
+mod targets;
+
+pub use memory_limit::MemoryLimit;
+pub use pictures::{cheap_pictures, pictures};
+pub use reconstruct::{AS_PLANNED, Calibrated, Committed, Revision, calibrate};
+pub use score::{Probe, Score, score, spread};
+pub use sensitivity::Sensitivities;
+pub use source::open;
+pub use surveyed_model::{Fitting, SurveyedModel};

@@ -1,0 +1,383 @@
+//! Every candidate of every layer scored: what a planner allocates by.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use sepconv_factor::{Chain, Fit, FitOptions, SplitStatistics};
+use sepconv_passes::{Candidate, Kept, Site};
+
+use sepconv_model::{Error, Stage};
+
+use crate::cache::StatisticsCache;
+use crate::collector::Collector;
+use crate::fits::{Scaled, as_they_were, calibrated, fits, held_out};
+use crate::layer_sampler::Unfit;
+use crate::memory_limit::Need;
+use crate::sensitivity::{Sensitivities, sensitivities};
+use crate::surveyed_model::{Fitting, SurveyedModel};
+
+/// Ranks of a family that are fitted, by the length of a patch up to which they are so many: a
+/// fit takes time as its cube. The errors of the ranks between follow from them.
+const FITTED: [(usize, usize); 4] = [(1152, 6), (2304, 4), (4608, 3), (usize::MAX, 2)];
+
+/// Errors of the candidates of one layer.
+#[derive(Debug, Default)]
+pub struct Score {
+    /// Relative squared output error of every candidate when the layer alone is replaced.
+    pub errors: Vec<f64>,
+    /// Chains to probe the outputs with: of small and of large errors.
+    pub probes: Vec<Probe>,
+    /// Why it could not be fitted.
+    pub kept: Option<Kept>,
+}
+
+/// A chain for one layer.
+#[derive(Debug)]
+pub struct Probe {
+    /// Its relative squared output error.
+    pub error: f64,
+    /// The chain.
+    pub chain: Chain,
+}
+
+/// Errors below are none.
+const LEAST: f64 = 1e-9;
+
+/// Errors that probes should have, about.
+const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
+
+/// Scores every candidate of every layer: what a planner allocates by. One pass over the data
+/// for all layers whose statistics go into the memory together, closed-form fits with one round of
+/// refinement.
+///
+/// # Errors
+/// [`Error::Data`] where the data can't be read or do not fit, [`Error::Target`] where the runtime
+/// can't run the network, [`Error::Cancelled`].
+pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score>, Error> {
+    let model = &surveyed.folded;
+    let layers: Vec<(&Site, &[Candidate])> = surveyed.survey.sites().collect();
+    let sites: Vec<&Site> = layers.iter().map(|(site, _)| *site).collect();
+    let cache = StatisticsCache::open(model, &sites, fitting.calibration, fitting.target);
+    let factors = sensitivities(surveyed, fitting, cache.as_ref())?;
+    let mut collector = Collector::new(model, &sites, factors, fitting)?;
+    let needs = collector.needs();
+    let memory = fitting.memory;
+    // Statistics that don't go into the memory together are not kept between runs either.
+    let cache = cache.filter(|_| memory.together(&needs) == sites.len());
+    let mut stored = cache.as_ref().and_then(|c| c.read(sites.len()));
+    let scorer = Scorer {
+        surveyed,
+        factors,
+        fitting,
+        stage: Stage::begin(fitting.progress, "scoring", sites.len()),
+        done: AtomicUsize::new(0),
+    };
+    let mut scored = Vec::with_capacity(sites.len());
+    let mut first = 0;
+    while first < sites.len() {
+        let end = first + memory.together(&needs[first..]);
+        let seen: Vec<Seen> = match stored.take() {
+            Some(statistics) => statistics.into_iter().map(Ok).collect(),
+            None => {
+                let seen = collector.collect(&model.document, (first, end), false)?;
+                let seen = seen.into_iter().map(|seen| Ok(seen?.statistics));
+                let seen: Vec<Seen> = seen.collect();
+                if let Some(cache) = &cache {
+                    cache.write(&seen);
+                }
+                seen
+            }
+        };
+        let own = &needs[first..end];
+        let held = own.iter().flatten().map(|need| need.statistics).sum();
+        let mut seen = seen.into_iter();
+        let mut begin = first;
+        while begin < end {
+            let some = memory.at_once(&needs[begin..end], held);
+            let work: Vec<_> = seen.by_ref().take(some).zip(&needs[begin..]).collect();
+            let part = work.into_par_iter().zip(&layers[begin..begin + some]);
+            let part = part.map(|((seen, need), (site, candidates))| {
+                scorer.score(site, candidates, seen, need)
+            });
+            scored.extend(part.collect::<Result<Vec<Score>, Error>>()?);
+            begin += some;
+        }
+        first = end;
+    }
+    let mut scored = scored.into_iter();
+    let layers = surveyed.survey.layers.iter();
+    let scores = layers.map(|layer| match layer.site {
+        Ok(_) => scored.next().unwrap_or_default(),
+        Err(_) => Score::default(),
+    });
+    Ok(scores.collect())
+}
+
+/// Scores layers one by one.
+struct Scorer<'a> {
+    surveyed: &'a SurveyedModel,
+    factors: &'a Sensitivities,
+    fitting: Fitting<'a>,
+    stage: Stage<'a>,
+    done: AtomicUsize,
+}
+
+impl Scorer<'_> {
+    /// The score of a layer, by its statistics; of one without statistics, the reason.
+    fn score(
+        &self,
+        site: &Site,
+        candidates: &[Candidate],
+        seen: Seen,
+        need: &Result<Need, Kept>,
+    ) -> Result<Score, Error> {
+        let statistics = match seen {
+            Ok(statistics) => statistics,
+            Err(Unfit(reason)) => {
+                let kept = need.clone().err().unwrap_or(Kept::Unfitted(reason));
+                return Ok(Score::kept(candidates, kept));
+            }
+        };
+        let chosen = fitted_of(site, candidates, need);
+        let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();
+        let seen = Scaled {
+            statistics: &statistics,
+            factors: self.factors.get(&site.node).map(|f| &**f),
+        };
+        let options = FitOptions {
+            rounds: 1,
+            monotone: false,
+            floor: false,
+            ..self.fitting.calibration.fit
+        };
+        let known = calibrated(&self.surveyed.folded, site, seen, options).and_then(|start| {
+            let (families, progress) = (self.fitting.families, self.fitting.progress);
+            let mut fits = fits(&start, &some, families, progress);
+            fits.try_fold(Known::default(), |known, fit| Ok(known.with(fit?, &some)))
+        });
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        self.stage.step(done)?;
+        Ok(match known {
+            Ok(known) => Score::of(candidates, &chosen, known, seen.factors),
+            Err(reason) => Score::kept(candidates, Kept::Unfitted(reason.to_string())),
+        })
+    }
+}
+
+/// The candidates of a layer that are fitted, rising.
+fn fitted_of(site: &Site, candidates: &[Candidate], need: &Result<Need, Kept>) -> Vec<usize> {
+    let patch = site.kernel.group_in() * site.kernel.taps();
+    let most = FITTED.iter().find(|f| patch <= f.0).map_or(0, |f| f.1);
+    match need.as_ref().is_ok_and(|need| need.patches.is_some()) {
+        true => lower(candidates, most),
+        false => spread(candidates, most),
+    }
+}
+
+/// Statistics of a layer, or why there are none.
+type Seen = Result<SplitStatistics, Unfit>;
+
+/// Places of candidates, of every family up to `most`, spread over its ranks.
+pub fn spread(candidates: &[Candidate], most: usize) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    let mut first = 0;
+    for family in candidates.chunk_by(|a, b| a.family == b.family) {
+        let n = family.len();
+        let some = n.min(most);
+        chosen.extend((0..some).map(|i| first + i * (n - 1) / (some - 1).max(1)));
+        first += n;
+    }
+    chosen
+}
+
+/// What is known of the candidates that were fitted: of their chains, those to probe with.
+#[derive(Default)]
+struct Known {
+    /// Their errors.
+    errors: Vec<f64>,
+    /// For each of [`PROBED`] the index of the nearest.
+    nearest: [Option<usize>; PROBED.len()],
+    chains: BTreeMap<usize, Chain>,
+}
+
+impl Known {
+    /// With the fit of the next of `candidates`.
+    fn with(mut self, fit: Fit, candidates: &[Candidate]) -> Self {
+        let own = self.errors.len();
+        self.errors.push(held_out(&fit).max(0.0));
+        let errors = &self.errors;
+        let distance = |i: usize, wanted: f64| (errors[i].max(LEAST) / wanted).ln().abs();
+        if candidates.get(own).is_some_and(Candidate::saves) {
+            for (nearest, wanted) in self.nearest.iter_mut().zip(PROBED) {
+                let nearer = |i: usize| distance(own, wanted) < distance(i, wanted);
+                if nearest.is_none_or(nearer) {
+                    *nearest = Some(own);
+                }
+            }
+        }
+        self.chains.insert(own, fit.chain);
+        let nearest = &self.nearest;
+        self.chains.retain(|i, _| nearest.contains(&Some(*i)));
+        self
+    }
+
+    /// Chains to probe with, for outputs that are not multiplied by the factors any more.
+    fn probes(mut self, factors: Option<&[f64]>) -> Vec<Probe> {
+        let mut probed: Vec<usize> = self.nearest.iter().flatten().copied().collect();
+        probed.dedup();
+        let last = |at: usize| !probed[at + 1..].contains(&probed[at]);
+        let probe = |at: usize| {
+            let i = probed[at];
+            let mut chain = match last(at) {
+                true => self.chains.remove(&i)?,
+                false => self.chains.get(&i)?.clone(),
+            };
+            if let Some(factors) = factors {
+                as_they_were(&mut chain, factors);
+            }
+            let error = self.errors[i];
+            Some(Probe { error, chain })
+        };
+        (0..probed.len()).filter_map(probe).collect()
+    }
+}
+
+/// As [`spread`], over the lower half of every family's ranks: where patches are kept as they are
+/// a fit takes time as its rank, and the ranks at about half of the layer's MACs are known best.
+fn lower(candidates: &[Candidate], most: usize) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    let mut first = 0;
+    for family in candidates.chunk_by(|a, b| a.family == b.family) {
+        let half = &family[..family.len().div_ceil(2)];
+        chosen.extend(spread(half, most).into_iter().map(|i| first + i));
+        first += family.len();
+    }
+    chosen
+}
+
+impl Score {
+    /// Of a layer that stays.
+    fn kept(candidates: &[Candidate], kept: Kept) -> Self {
+        Self {
+            errors: vec![f64::INFINITY; candidates.len()],
+            probes: Vec::new(),
+            kept: Some(kept),
+        }
+    }
+
+    /// From what is known of the candidates `chosen`, rising, whose outputs were multiplied by
+    /// factors.
+    fn of(
+        candidates: &[Candidate],
+        chosen: &[usize],
+        known: Known,
+        factors: Option<&[f64]>,
+    ) -> Self {
+        let errors = &known.errors;
+        let rank = |i: usize| candidates[i].rank as f64;
+        let log = |at: usize| errors[at].max(LEAST).ln();
+        // On the line in the logarithm through the fits `low` and `high`.
+        let line = |i: usize, low: usize, high: usize| {
+            let (from, to) = (rank(chosen[low]), rank(chosen[high]));
+            let share = (rank(i) - from) / (to - from).max(1.0);
+            (log(low) + share * (log(high) - log(low))).exp()
+        };
+        let alike = |at: usize, i: usize| candidates[chosen[at]].family == candidates[i].family;
+        let between = |i: usize| {
+            let after = chosen.partition_point(|c| *c < i);
+            let before = after.checked_sub(1).filter(|at| alike(*at, i));
+            match (before, chosen.get(after)) {
+                (_, Some(c)) if *c == i => errors[after],
+                // The first of a family is fitted.
+                (Some(low), Some(_)) if alike(after, i) => line(i, low, after),
+                (Some(last), _) => match last.checked_sub(1).filter(|at| alike(*at, i)) {
+                    Some(low) => line(i, low, last).min(errors[last]),
+                    None => errors[last],
+                },
+                (None, _) => f64::INFINITY,
+            }
+        };
+        let errors = (0..candidates.len()).map(between).collect();
+        Self {
+            probes: known.probes(factors),
+            errors,
+            kept: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(family: &str, rank: usize) -> Candidate {
+        Candidate {
+            family: family.into(),
+            rank,
+            macs_before: 100,
+            macs: 1,
+            params: 1,
+            energy: 0.0,
+            weight_error: 0.0,
+            lowering: None,
+        }
+    }
+
+    #[test]
+    fn errors_of_ranks_that_are_not_fitted_lie_between() {
+        let all: Vec<Candidate> = (1..=3)
+            .map(|r| candidate("dw-pw", r))
+            .chain((1..=11).map(|r| candidate("spatial", 2 * r)))
+            .collect();
+        let chosen = spread(&all, 6);
+        assert_eq!(chosen, [0, 1, 2, 3, 5, 7, 9, 11, 13]);
+        let fit = |error: f64| Fit {
+            chain: Chain {
+                family: "spatial",
+                rank: 1,
+                stages: Vec::new(),
+                bias: None,
+            },
+            error_fit: 1.0,
+            error_held_out: Some(error),
+            error_activated: None,
+            rounds: 0,
+        };
+        // e^(-rank / 2), which is a line in the logarithm.
+        let some: Vec<Candidate> = chosen.iter().map(|i| all[*i].clone()).collect();
+        let errors = some.iter().map(|c| (-0.5 * c.rank as f64).exp());
+        let known = errors.fold(Known::default(), |known, e| known.with(fit(e), &some));
+        assert!(known.chains.len() <= PROBED.len());
+        let score = Score::of(&all, &chosen, known, None);
+        for (candidate, error) in all.iter().zip(&score.errors) {
+            let expected = (-0.5 * candidate.rank as f64).exp();
+            assert!(
+                (error / expected - 1.0).abs() < 1e-9,
+                "{candidate:?} {error}"
+            );
+        }
+        assert_eq!(score.probes.len(), 3);
+    }
+
+    #[test]
+    fn errors_beyond_the_last_fit_of_a_family_go_on_as_they_fell() {
+        let all: Vec<Candidate> = (1..=9)
+            .map(|r| candidate("dw-pw", r))
+            .chain([candidate("channel", 4)])
+            .collect();
+        let chosen = lower(&all, 2);
+        assert_eq!(chosen, [0, 4, 9]);
+        let known = |errors: &[f64]| Known {
+            errors: errors.to_vec(),
+            ..Known::default()
+        };
+        let falling = Score::of(&all, &chosen, known(&[0.8, 0.2, 0.5]), None).errors;
+        assert!(
+            (falling[8] - 0.05).abs() < 1e-12 && falling[9] == 0.5,
+            "{falling:?}"
+        );
+        let rising = Score::of(&all, &chosen, known(&[0.2, 0.8, 0.5]), None).errors;
+        assert_eq!(rising[8], 0.8);
+    }
+}

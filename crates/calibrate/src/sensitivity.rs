@@ -1,0 +1,254 @@
+//! How much the outputs depend on each channel of a layer: fits count channels by it.
+//!
+//! A fit's error is a sum over output channels. By how much one of them moves the network's outputs
+//! says the diagonal of the Fisher information, averaged over positions; a fit of outputs that are
+//! multiplied by its root would count every channel as the outputs do. Activations of slopes
+//! alone (`Relu`, `LeakyRelu`) go along with any positive factor, those with a ceiling do not.
+//!
+//! Outputs of classes are left alone: the information is that of small steps and of the few samples
+//! that the network is not sure of, and what it gains there is mixed (docs/decisions/0002).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use sepconv_analysis::Shape;
+use sepconv_factor::is_held_out;
+use sepconv_ir::{NodeId, Tensor, ValueId};
+use sepconv_model::{Error, Loaded, Samples, Stage, still_wanted};
+use sepconv_passes::Site;
+use sepconv_spec::{CalibrationSettings, Source};
+use sepconv_tune::{Compute, Draw, Nature, Network, TypedGraph, Values};
+
+use crate::cache::StatisticsCache;
+use crate::endpoints::Endpoints;
+use crate::gradients::{Feed, feeds, nature_of};
+use crate::source::open;
+use crate::surveyed_model::{Fitting, SurveyedModel};
+
+/// Factors of the output channels, about 1, by the convolution's node.
+pub type Sensitivities = HashMap<NodeId, Arc<[f64]>>;
+
+/// MACs of forward passes, in all, and samples at least and at most.
+const WORK: f64 = 1e11;
+const SAMPLES: (usize, usize) = (8, 256);
+
+/// Least factor: what the samples at hand do not depend on may matter on others.
+const LEAST: f64 = 0.1;
+
+/// The factors for all layers of the survey. None where layers are not fitted to data or outputs are
+/// classes, and for layers behind which an operator has no gradient.
+pub(crate) fn sensitivities<'a>(
+    prepared: &'a SurveyedModel,
+    fitting: Fitting<'_>,
+    opened: Option<&StatisticsCache>,
+) -> Result<&'a Sensitivities, Error> {
+    let (calibration, target) = (fitting.calibration, fitting.target);
+    if let Some(known) = prepared.sensitivities.get() {
+        return Ok(known);
+    }
+    let sites: Vec<&Site> = prepared.survey.sites().map(|(site, _)| site).collect();
+    let found = match &calibration.source {
+        Source::Data(_) if calibration.weighted => {
+            // Its name is a hash of the model and the data.
+            let own = match opened {
+                Some(_) => None,
+                None => StatisticsCache::open(&prepared.folded, &sites, calibration, target),
+            };
+            let cache = opened.or(own.as_ref());
+            let channels = || sites.iter().map(|site| site.kernel.out_channels);
+            let stored = cache.and_then(|c| c.read_factors(channels()));
+            let factors = match stored {
+                Some(factors) => factors,
+                None => {
+                    let found = measured(&prepared.folded, &sites, fitting)?;
+                    if let Some(cache) = cache {
+                        cache.write_factors(&found, channels());
+                    }
+                    found
+                }
+            };
+            let known = sites.iter().zip(factors);
+            let known = known.filter_map(|(site, f)| Some((site.node, Arc::from(f?))));
+            known.collect()
+        }
+        _ => Sensitivities::new(),
+    };
+    Ok(prepared.sensitivities.get_or_init(|| found))
+}
+
+fn measured(
+    model: &Loaded,
+    sites: &[&Site],
+    fitting: Fitting<'_>,
+) -> Result<Vec<Option<Vec<f64>>>, Error> {
+    let Fitting {
+        calibration,
+        target,
+        progress,
+        ..
+    } = fitting;
+    let none = || vec![None; sites.len()];
+    let watched: Vec<Option<ValueId>> = sites.iter().map(|site| watched(model, site)).collect();
+    let graph = model.graph();
+    let float = |v: &ValueId| {
+        let dtype = model.shapes.get(*v).and_then(|s| s.dtype);
+        dtype.is_none_or(|t| t.is_float())
+    };
+    let outputs: Vec<ValueId> = graph.outputs().filter(float).collect();
+    let compiled = TypedGraph {
+        graph,
+        shapes: &model.shapes,
+        opset: model.document.model.opset(),
+    };
+    // What has no gradient here is fitted without.
+    let Ok(network) = Network::fixed(Compute::Cpu, compiled, &outputs) else {
+        return Ok(none());
+    };
+    let samples = Samples::of(model, open(&calibration.source, model, target)?)?;
+    let batches = chosen(model, &samples, calibration);
+    let (feeds, computed) = feeds(model, network.given());
+    let prefix = model.document.probe(&computed);
+    let prefix = match computed.as_slice() {
+        [] => None,
+        _ => match target.load(&prefix, samples.specs()) {
+            Ok(session) => Some(session),
+            Err(_) => return Ok(none()),
+        },
+    };
+    let given = |batch: usize| -> Result<Option<Vec<Values>>, Error> {
+        let inputs = samples.inputs(batch)?;
+        let computed = match &prefix {
+            None => Some(Vec::new()),
+            Some(session) => session.run(&inputs).ok(),
+        };
+        let Some(computed) = computed else {
+            return Ok(None);
+        };
+        let of = |feed: &Feed| match feed {
+            Feed::Input(i) => inputs.get(*i),
+            Feed::Computed(i) => computed.get(*i),
+        };
+        Ok(feeds.iter().map(|f| values(of(f)?)).collect())
+    };
+    let Some(first) = batches.first() else {
+        return Ok(none());
+    };
+    let natures = match given(*first)?.map(|given| network.values(&given)) {
+        Some(Ok(seen)) => outputs
+            .iter()
+            .zip(&seen)
+            .map(|(value, seen)| nature_of(graph, *value, seen))
+            .collect::<Vec<_>>(),
+        _ => return Ok(none()),
+    };
+    if natures.iter().any(|n| *n != Nature::Numbers) {
+        return Ok(none());
+    }
+    let asked: Vec<ValueId> = watched.iter().flatten().copied().collect();
+    let stage = Stage::begin(progress, "weighing channels", batches.len());
+    let mut sums: Vec<Option<Vec<f64>>> = vec![None; asked.len()];
+    let mut done = 0;
+    for window in batches.chunks(WINDOW) {
+        still_wanted(progress)?;
+        let each = window.par_iter().map(|batch| {
+            let draw = Draw::new(calibration.source.seed(), *batch as u64);
+            let Some(given) = given(*batch)? else {
+                return Ok(None);
+            };
+            Ok(network.sensitivities(&given, &natures, &asked, draw).ok())
+        });
+        for found in each.collect::<Result<Vec<_>, Error>>()? {
+            let Some(found) = found else {
+                return Ok(none());
+            };
+            for (sum, own) in sums.iter_mut().zip(found) {
+                let Some(own) = own else { continue };
+                match sum {
+                    Some(sum) => sum.iter_mut().zip(own).for_each(|(s, o)| *s += o),
+                    None => *sum = Some(own),
+                }
+            }
+        }
+        done += window.len();
+        stage.step(done)?;
+    }
+    let mut sums = sums.into_iter();
+    let of = watched.iter().zip(sites).map(|(value, site)| {
+        let squares = value.and_then(|_| sums.next().flatten())?;
+        factors(&squares).filter(|f| f.len() == site.kernel.out_channels)
+    });
+    Ok(of.collect())
+}
+
+/// Batches that run beside one another.
+const WINDOW: usize = 8;
+
+/// The value whose channels a layer is fitted by, where they can be scaled.
+fn watched(model: &Loaded, site: &Site) -> Option<ValueId> {
+    let ends = Endpoints::of(model, site)?;
+    let slopes = ends.activation.is_none_or(|a| a.ceiling.is_infinite());
+    (site.product.is_none() && slopes).then_some(ends.target)
+}
+
+/// The batches that are looked at: none of those held out of the fits.
+fn chosen(model: &Loaded, samples: &Samples, calibration: &CalibrationSettings) -> Vec<usize> {
+    let (seed, every) = (calibration.source.seed(), calibration.held_out_every);
+    let fitted = |b: &usize| !is_held_out(seed, samples.first(*b) as u64, every);
+    let mut all: Vec<usize> = (0..samples.batches()).filter(fitted).collect();
+    // MACs are counted for the shapes assumed.
+    let larger = samples.specs().iter().zip(model.shapes.inputs());
+    let larger = larger.map(|(spec, input)| {
+        let assumed = input.shape.as_ref().and_then(Shape::extents);
+        let assumed: u64 = assumed.into_iter().flatten().product();
+        spec.dims.iter().product::<usize>() as f64 / assumed.max(1) as f64
+    });
+    let macs = model.cost.macs.max(1) as f64 * larger.fold(1.0, f64::max);
+    let most = ((WORK / macs) as usize).clamp(SAMPLES.0, SAMPLES.1);
+    let rows = samples.rows().max(1);
+    all.truncate(most.div_ceil(rows));
+    all
+}
+
+/// Fourth roots, relative to their mean, not too small: half-way, in logarithms, between channels
+/// that count as the outputs do and channels that count alike. The information is that of few samples and
+/// of small steps; the square root itself gains less (docs/decisions/0002).
+fn factors(squares: &[f64]) -> Option<Vec<f64>> {
+    let mean = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
+    if !(mean > 0.0 && mean.is_finite()) {
+        return None;
+    }
+    let factor = |s: &f64| (s / mean).sqrt().sqrt().max(LEAST);
+    Some(squares.iter().map(factor).collect())
+}
+
+fn values(tensor: &Tensor) -> Option<Values> {
+    Some(Values {
+        dims: tensor.dims().to_vec(),
+        elements: tensor.to_f32()?.into_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn factors_are_relative_and_bounded() {
+        let found = factors(&[32.0, 0.0, 2.0, 0.0]).unwrap();
+        let expected = [
+            (32f64 / 8.5).powf(0.25),
+            LEAST,
+            (2f64 / 8.5).powf(0.25),
+            LEAST,
+        ];
+        let pairs = found.iter().zip(expected);
+        assert!(
+            pairs.into_iter().all(|(f, e)| (f - e).abs() < 1e-12),
+            "{found:?}"
+        );
+        assert_eq!(factors(&[0.0, 0.0]), None);
+        assert_eq!(factors(&[f64::NAN]), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! A model whose layers are surveyed, and what fits of them need.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use sepconv_model::{Error, Loaded, Progress};
+use sepconv_passes::{Families, Kept, Lowering, PassError, Survey};
+use sepconv_spec::CalibrationSettings;
+use sepconv_targets::Target;
+
+use crate::memory_limit::MemoryLimit;
+use crate::score::Score;
+use crate::sensitivity::Sensitivities;
+
+/// A model with its batch norms and padding folded and its layers surveyed.
+pub struct SurveyedModel {
+    /// The folded model.
+    pub folded: Loaded,
+    /// Its layers and their candidates.
+    pub survey: Survey,
+    /// Why layers stay that no survey sees: those in subgraphs and functions.
+    kept_elsewhere: Vec<Kept>,
+    /// Sensitivities of the outputs to the channels of the layers, once they are known.
+    pub(crate) sensitivities: OnceLock<Sensitivities>,
+    /// Candidates that were dropped, with their reasons.
+    dropped: Mutex<BTreeSet<String>>,
+}
+
+/// How layers are fitted, and on what.
+#[derive(Clone, Copy)]
+pub struct Fitting<'a> {
+    /// What layers are fitted to, and how.
+    pub calibration: &'a CalibrationSettings,
+    /// The runtime that the network is run on.
+    pub target: &'a dyn Target,
+    /// The families that candidates are of.
+    pub families: &'a Families,
+    /// The lowering that chains are written by; `None` takes the planned one.
+    pub lowering: Option<&'static dyn Lowering>,
+    /// The memory that statistics and fits may take.
+    pub memory: MemoryLimit,
+    /// Told of progress.
+    pub progress: &'a dyn Progress,
+}
+
+impl SurveyedModel {
+    /// Of a folded model and its survey; `kept_elsewhere` says why layers of its subgraphs and
+    /// functions stay.
+    pub fn new(folded: Loaded, survey: Survey, kept_elsewhere: Vec<Kept>) -> Self {
+        Self {
+            folded,
+            survey,
+            kept_elsewhere,
+            sensitivities: OnceLock::new(),
+            dropped: Mutex::default(),
+        }
+    }
+
+    /// Remembers that a family is out of the question for a layer.
+    pub fn drop_family(&self, layer: &str, family: &str, reason: &str) {
+        let line = format!("layer '{layer}': {family} was dropped: {reason}");
+        let lock = self.dropped.lock();
+        lock.unwrap_or_else(PoisonError::into_inner).insert(line);
+    }
+
+    /// A line for each family that was dropped for a layer, sorted.
+    pub fn dropped(&self) -> Vec<String> {
+        let lock = self.dropped.lock();
+        let lines = lock.unwrap_or_else(PoisonError::into_inner);
+        lines.iter().cloned().collect()
+    }
+
+    /// Layers that could not be fitted stay, for the reason that their score gives.
+    ///
+    /// # Errors
+    /// [`Error::Nothing`] where no other layer is left.
+    pub fn keep_unfitted(&mut self, scores: &[Score]) -> Result<(), Error> {
+        let mut any = false;
+        for (layer, score) in self.survey.layers.iter_mut().zip(scores) {
+            if let (Ok(_), Some(kept)) = (&layer.site, &score.kept) {
+                layer.site = Err(kept.clone());
+                any = true;
+            }
+        }
+        if any && self.survey.sites().next().is_none() {
+            return Err(Error::Nothing {
+                file: self.folded.file(),
+                reason: format!("no convolution can be rewritten: {}", self.reasons()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Why layers stay, as [`Survey::reasons`], those in subgraphs and functions among them.
+    pub fn reasons(&self) -> String {
+        Kept::count(self.survey.kept().chain(&self.kept_elsewhere))
+    }
+
+    /// An error of a pass over this model.
+    pub fn failed(&self, source: PassError) -> Error {
+        Error::Pass {
+            file: self.folded.file(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Two models on the same inputs.
+
+use sepconv_ir::Tensor;
+use sepconv_targets::Target;
+use serde::Serialize;
+
+use crate::metrics::{OutputComparison, compare_output};
+use sepconv_model::Error;
+use sepconv_model::Loaded;
+use sepconv_model::Progress;
+use sepconv_model::run;
+
+/// Inputs that models are compared on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ComparedOn {
+    /// Inputs of the caller's.
+    #[default]
+    Given,
+    /// Seeded random inputs: a check that both models compute alike, and no figure of accuracy.
+    Random,
+    /// Calibration samples that nothing was fitted to and nothing was chosen by.
+    Test,
+    /// The calibration samples that layers were fitted to, where there are no others.
+    Calibration,
+    /// Samples of the evaluation data.
+    Evaluation,
+}
+
+impl ComparedOn {
+    /// Such as `held-out calibration samples`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Given => "inputs",
+            Self::Random => "seeded random inputs",
+            Self::Test => "held-out calibration samples",
+            Self::Calibration => "calibration samples, all fitted to",
+            Self::Evaluation => "evaluation samples",
+        }
+    }
+}
+
+/// Comparison of two models over all their outputs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The inputs that both models were run on.
+    pub inputs: ComparedOn,
+    /// Samples: runs, each of one batch, of random inputs.
+    pub runs: usize,
+    /// Name of the runtime.
+    pub target: &'static str,
+    /// One entry per output, in graph order. Empty where the models were not run.
+    pub outputs: Vec<OutputComparison>,
+    /// Why the models were not run.
+    pub not_run: Option<String>,
+}
+
+impl Comparison {
+    /// Compares the outputs of two models: `a` and `b` hold one list of tensors per run, in the
+    /// order of `names`.
+    pub fn of(
+        target: &'static str,
+        names: &[String],
+        a: &[Vec<Tensor>],
+        b: &[Vec<Tensor>],
+    ) -> Self {
+        let outputs = names.iter().enumerate().map(|(i, name)| {
+            let pairs: Vec<(&Tensor, &Tensor)> = a
+                .iter()
+                .zip(b)
+                .filter_map(|(a, b)| Some((a.get(i)?, b.get(i)?)))
+                .collect();
+            compare_output(name, &pairs)
+        });
+        Self {
+            inputs: ComparedOn::default(),
+            runs: a.len(),
+            target,
+            outputs: outputs.collect(),
+            not_run: None,
+        }
+    }
+
+    /// Of models that were not run, with the reason.
+    pub fn not_run(target: &'static str, reason: String) -> Self {
+        Self {
+            inputs: ComparedOn::default(),
+            runs: 0,
+            target,
+            outputs: Vec::new(),
+            not_run: Some(reason),
+        }
+    }
+
+    /// The smallest signal-to-noise ratio of any output, in dB; infinite where nothing
+    /// differs, `None` where nothing could be compared or a value is not finite.
+    pub fn worst_snr(&self) -> Option<f64> {
+        self.worst(|o| {
+            if o.max_abs == Some(0.0) {
+                Some(f64::INFINITY)
+            } else {
+                o.snr_db
+            }
+        })
+    }
+
+    /// As [`Comparison::worst_snr`], of the worst channel of any output on its own scale.
+    pub fn worst_channel_snr(&self) -> Option<f64> {
+        self.worst(OutputComparison::worst_channel_snr)
+    }
+
+    /// The output whose worst channel is the worst of all; `None` where nothing was compared.
+    pub fn worst_output(&self) -> Option<&OutputComparison> {
+        let snr = |o: &OutputComparison| o.worst_channel_snr().unwrap_or(f64::NEG_INFINITY);
+        let all = self.outputs.iter();
+        all.min_by(|a, b| snr(a).total_cmp(&snr(b)))
+    }
+
+    /// The smaller of [`Comparison::worst_channel_snr`] and the signal-to-noise ratio of what varies
+    /// between samples.
+    pub fn strictest_snr(&self) -> Option<f64> {
+        let varying = self.worst(|o| o.varying_snr_db)?;
+        Some(varying.min(self.worst_channel_snr()?))
+    }
+
+    fn worst(&self, f: impl Fn(&OutputComparison) -> Option<f64>) -> Option<f64> {
+        let mut worst = None;
+        for output in &self.outputs {
+            let snr = f(output)?;
+            worst = Some(worst.map_or(snr, |w: f64| w.min(snr)));
+        }
+        worst
+    }
+}
+
+/// Runs `a` and `b` on the same inputs and compares every output of `a` with the output of
+/// `b` at the same position.
+///
+/// # Errors
+/// [`Error::Interface`] where inputs or outputs differ in name or number, [`Error::Target`]
+/// where the runtime can't run one of them.
+pub fn compare(
+    a: &Loaded,
+    b: &Loaded,
+    target: &dyn Target,
+    inputs: &[Vec<Tensor>],
+    progress: &dyn Progress,
+) -> Result<Comparison, Error> {
+    same_interface(a, b)?;
+    let left = run(a, target, inputs, progress)?;
+    let right = run(b, target, inputs, progress)?;
+    Ok(Comparison::of(
+        target.name(),
+        &a.output_names(),
+        &left,
+        &right,
+    ))
+}
+
+/// Refuses `b` where its inputs or outputs differ from those of `a` in name or number.
+pub(crate) fn same_interface(a: &Loaded, b: &Loaded) -> Result<(), Error> {
+    same(b, "inputs", &input_names(a), &input_names(b))?;
+    same(b, "outputs", &a.output_names(), &b.output_names())
+}
+
+fn input_names(model: &Loaded) -> Vec<String> {
+    let graph = model.graph();
+    graph.inputs().map(|v| graph.name(v).to_owned()).collect()
+}
+
+fn same(b: &Loaded, what: &str, left: &[String], right: &[String]) -> Result<(), Error> {
+    if left == right {
+        return Ok(());
+    }
+    Err(Error::Interface {
+        file: b.file(),
+        reason: format!(
+            "its {what} are [{}], those of the first model [{}]",
+            right.join(", "),
+            left.join(", ")
+        ),
+    })
+}

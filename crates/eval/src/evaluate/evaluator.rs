@@ -1,0 +1,313 @@
+//! A data set at hand to evaluate many models on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rayon::prelude::*;
+use sepconv_data::{Array, DataError, Dataset, Dtype, Labels};
+use sepconv_ir::Tensor;
+use sepconv_targets::{Session, Target};
+
+use super::Evaluation;
+use super::kept::Kept;
+use super::own::{OwnMetric, of_rows};
+use super::rows::Rows;
+use super::scores::{Scores, primary};
+use crate::compare::same_interface;
+use sepconv_model::Error;
+use sepconv_model::Loaded;
+use sepconv_model::{DataSource, session_specs};
+use sepconv_model::{Progress, Stage};
+use sepconv_model::{load, to_tensor};
+
+/// Decoded inputs kept in memory, in bytes; more are read again for every model.
+const KEPT_INPUTS: usize = 512 << 20;
+/// Outputs of the original kept in memory, in bytes; more are computed again.
+const KEPT_OUTPUTS: usize = 512 << 20;
+
+/// Evaluates models on one data set. What was read and what the original gave is kept for the
+/// models after the first, up to 512 MiB each.
+///
+/// Figures do not depend on the number of threads: every batch is scored by itself, and the
+/// scores are added up in the order of the batches.
+pub struct Evaluator<'a> {
+    dataset: Dataset,
+    target: &'a dyn Target,
+    /// Largest value of a picture.
+    peak: f64,
+    /// Samples per run.
+    batch: usize,
+    inputs: Kept<Samples>,
+    original: Option<Original<'a>>,
+    own: Option<Arc<dyn OwnMetric>>,
+}
+
+/// A batch as the runtime takes it.
+#[derive(Debug)]
+struct Samples {
+    inputs: Vec<Tensor>,
+    labels: Option<Vec<i64>>,
+    targets: Vec<Array>,
+    /// Rows that are samples; those after them are padding.
+    valid: usize,
+}
+
+impl Samples {
+    fn bytes(&self) -> usize {
+        bytes(&self.inputs) + bytes(&self.targets)
+    }
+}
+
+fn bytes(tensors: &[Tensor]) -> usize {
+    let sizes = tensors.iter().map(|t| t.data().map_or(0, |d| d.len()));
+    sizes.sum()
+}
+
+/// The model that others are held against.
+struct Original<'a> {
+    model: &'a Loaded,
+    /// Loaded when it is first needed.
+    session: OnceLock<Box<dyn Session>>,
+    outputs: Kept<Vec<Tensor>>,
+}
+
+impl<'a> Evaluator<'a> {
+    /// Opens labelled data, or data with a target, for models with the inputs of `model`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the data can't be read or does not fit, [`Error::Interface`] where
+    /// it has neither labels nor a target, [`Error::Setting`] for a peak that is not positive.
+    pub fn new(model: &Loaded, source: &DataSource, target: &'a dyn Target) -> Result<Self, Error> {
+        let dataset = source.open(model, Labels::Required).map_err(|e| match e {
+            Error::Data(DataError::Unlabelled { .. }) => Error::Interface {
+                file: source.path.display().to_string(),
+                reason: "it has neither labels nor a target, and no original model was given \
+                         (--original) whose outputs could stand in for them"
+                    .into(),
+            },
+            other => other,
+        })?;
+        Self::of(dataset, source, target)
+    }
+
+    /// Opens any data to evaluate models against `original`, and by labels or a target where the
+    /// data has them.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the data can't be read or does not fit, [`Error::Setting`] for a
+    /// peak that is not positive.
+    pub fn against(
+        original: &'a Loaded,
+        source: &DataSource,
+        target: &'a dyn Target,
+    ) -> Result<Self, Error> {
+        let dataset = source.open(original, Labels::IfPresent)?;
+        let mut evaluator = Self::of(dataset, source, target)?;
+        evaluator.original = Some(Original {
+            model: original,
+            session: OnceLock::new(),
+            outputs: Kept::new(evaluator.batches(), KEPT_OUTPUTS),
+        });
+        Ok(evaluator)
+    }
+
+    /// Measures by the caller's metric as well, where there is an original: that is then the one
+    /// that models are judged by.
+    #[must_use]
+    pub fn with_metric(mut self, metric: Arc<dyn OwnMetric>) -> Self {
+        self.own = Some(metric);
+        self
+    }
+
+    fn of(dataset: Dataset, source: &DataSource, target: &'a dyn Target) -> Result<Self, Error> {
+        let whole = match dataset.target_dtype() {
+            Some(Dtype::U8) => 255.0,
+            _ => 1.0,
+        };
+        let peak = source.peak.unwrap_or(whole);
+        if !(peak > 0.0 && peak.is_finite()) {
+            return Err(Error::Setting(format!(
+                "peak {peak}: the largest value of a picture has to be above 0"
+            )));
+        }
+        let batch = dataset.fixed_batch().unwrap_or(1);
+        Ok(Self {
+            inputs: Kept::new(dataset.len().div_ceil(batch), KEPT_INPUTS),
+            dataset,
+            target,
+            peak,
+            batch,
+            original: None,
+            own: None,
+        })
+    }
+
+    /// Number of samples.
+    pub fn samples(&self) -> usize {
+        self.dataset.len()
+    }
+
+    fn batches(&self) -> usize {
+        self.dataset.len().div_ceil(self.batch)
+    }
+
+    /// Runs a model on the data, batches in parallel on all cores, and measures its outputs.
+    /// The original itself, where there is one, agrees with itself in full.
+    ///
+    /// # Errors
+    /// [`Error::Target`] where the runtime can't run a model, [`Error::Data`] where a sample
+    /// can't be read, [`Error::Interface`] where the model's inputs or outputs are not those of
+    /// the original, or no output is what the labels or targets are for.
+    pub fn evaluate(&self, model: &Loaded, progress: &dyn Progress) -> Result<Evaluation, Error> {
+        let stage = Stage::begin(progress, "evaluating", self.batches());
+        if let Some(original) = &self.original {
+            same_interface(original.model, model)?;
+            if original.session.get().is_none() {
+                let _ = original.session.set(self.load(original.model)?);
+            }
+        }
+        let is_original = self
+            .original
+            .as_ref()
+            .is_some_and(|o| std::ptr::eq(o.model, model));
+        let session = match is_original {
+            true => None,
+            false => Some(self.load(model)?),
+        };
+        let done = AtomicUsize::new(0);
+        let scores = (0..self.batches()).into_par_iter().map(|i| {
+            let scores = self.scores(i, model, session.as_deref())?;
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            stage.step(done)?;
+            Ok(scores)
+        });
+        let scores = scores.collect::<Result<Vec<Scores>, Error>>()?;
+        let all = scores.into_iter().reduce(|mut all, next| {
+            all.append(next);
+            all
+        });
+        let measures = all.unwrap_or_default().measures(&model.output_names());
+        let primary = primary(&measures).cloned().ok_or_else(|| {
+            odd(
+                model,
+                "no output is of numbers that could be measured".into(),
+            )
+        })?;
+        Ok(Evaluation { primary, measures })
+    }
+
+    fn load(&self, model: &Loaded) -> Result<Box<dyn Session>, Error> {
+        let specs = session_specs(model, &self.dataset, self.batch)?;
+        load(model, self.target, &specs)
+    }
+
+    /// The scores of batch `i`. Without a session the model is the original.
+    fn scores(
+        &self,
+        i: usize,
+        model: &Loaded,
+        session: Option<&dyn Session>,
+    ) -> Result<Scores, Error> {
+        let samples = self.samples_of(i, model)?;
+        let reference = match &self.original {
+            Some(original) => Some(self.outputs_of(original, i, &samples)?),
+            None => None,
+        };
+        let outputs = match (session, &reference) {
+            (Some(session), _) => run(model, session, &samples)?,
+            (None, Some(reference)) => reference.to_vec(),
+            (None, None) => Vec::new(),
+        };
+        let divided = |outputs: &[Tensor]| -> Vec<Option<Rows>> {
+            let rows = outputs.iter();
+            rows.map(|o| Rows::of(o, self.batch, samples.valid))
+                .collect()
+        };
+        let outputs = divided(&outputs);
+        let mut scores = Scores::default();
+        if let Some(labels) = &samples.labels
+            && !scores.label(&outputs, labels)
+        {
+            let reason = "no output is shaped [n, classes]: labels have no meaning for it";
+            return Err(odd(model, reason.into()));
+        }
+        let targets: Vec<Rows> = samples.targets.iter().map(Rows::of_target).collect();
+        if targets.len() > outputs.len() {
+            let (targets, outputs) = (targets.len(), outputs.len());
+            return Err(self.misfit(&format!(
+                "{targets} targets for {outputs} outputs of the model"
+            )));
+        }
+        scores.aim(&outputs, &targets, self.peak).map_err(|i| {
+            let output = outputs[i].as_ref().map_or(&[][..], Rows::sample);
+            self.misfit(&format!(
+                "the target of output '{}' has samples of shape {:?}, the model gives {output:?}",
+                model.output_names()[i],
+                targets[i].sample(),
+            ))
+        })?;
+        if let Some(reference) = &reference {
+            let reference = divided(reference);
+            if let Some(own) = &self.own {
+                let (names, valid) = (model.output_names(), samples.valid);
+                let values = of_rows(&**own, &names, &reference, &outputs, valid);
+                scores.own((&**own).into(), values);
+            }
+            scores.relate(&reference, &outputs);
+        }
+        Ok(scores)
+    }
+
+    fn misfit(&self, reason: &str) -> Error {
+        Error::Interface {
+            file: self.dataset.path().display().to_string(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn samples_of(&self, i: usize, model: &Loaded) -> Result<Arc<Samples>, Error> {
+        let start = i * self.batch;
+        let end = (start + self.batch).min(self.dataset.len());
+        let read = || {
+            let batch = self.dataset.batch(start..end)?;
+            let inputs: Option<Vec<Tensor>> = batch.inputs.into_iter().map(to_tensor).collect();
+            let unknown = || odd(model, "an input is of a type that can't be run".into());
+            Ok::<_, Error>(Samples {
+                inputs: inputs.ok_or_else(unknown)?,
+                labels: batch.labels,
+                targets: batch.targets,
+                valid: batch.valid,
+            })
+        };
+        self.inputs.get(i, read, Samples::bytes)
+    }
+
+    fn outputs_of(
+        &self,
+        original: &Original<'_>,
+        i: usize,
+        samples: &Samples,
+    ) -> Result<Arc<Vec<Tensor>>, Error> {
+        let compute = || match original.session.get() {
+            Some(session) => run(original.model, &**session, samples),
+            None => run(original.model, &*self.load(original.model)?, samples),
+        };
+        original.outputs.get(i, compute, |outputs| bytes(outputs))
+    }
+}
+
+fn run(model: &Loaded, session: &dyn Session, samples: &Samples) -> Result<Vec<Tensor>, Error> {
+    session
+        .run(&samples.inputs)
+        .map_err(|source| Error::Target {
+            file: model.file(),
+            source,
+        })
+}
+
+fn odd(model: &Loaded, reason: String) -> Error {
+    Error::Interface {
+        file: model.file(),
+        reason,
+    }
+}

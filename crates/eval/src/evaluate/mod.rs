@@ -1,0 +1,83 @@
+//! How good a model is on data: by labels, by wanted outputs, or by what the original gives.
+//!
+//! The data choose the measures (`docs/metrics.md` has the formulas):
+//!
+//! - `labels`: top-1 and, of more than five classes, top-5 of the first output shaped
+//!   `[n, classes]`;
+//! - a target: PSNR and SSIM of pictures, SNR and cosine of other outputs;
+//! - an original model, with or without the above: agreement and KL divergence of outputs
+//!   shaped `[n, classes]`, SNR and cosine of the others, and an [`OwnMetric`] where one is given.
+
+mod classification;
+mod evaluator;
+mod kept;
+mod measure;
+mod outputs;
+mod own;
+mod restoration;
+mod rows;
+mod scores;
+
+use sepconv_targets::Target;
+use serde::Serialize;
+
+pub use classification::divergence_of;
+pub use evaluator::Evaluator;
+pub use measure::{Against, Described, Measure, Metric};
+pub use own::{OwnMetric, SampleOutput, of_batch};
+
+use sepconv_model::DataSource;
+use sepconv_model::Error;
+use sepconv_model::Loaded;
+use sepconv_model::Progress;
+
+/// The measured figures of a model on a data set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// The one that the model is judged by: an [`OwnMetric`]; else top-1 with labels; else PSNR, or the SNR of the
+    /// worst output, with a target; else, against the original, agreement, or the SNR of the
+    /// worst output.
+    pub primary: Measure,
+    /// All of them, the primary one included.
+    pub measures: Vec<Measure>,
+}
+
+impl Evaluation {
+    /// The measure here of what `other` measures: the same metric of the same output, against
+    /// the same.
+    pub fn same(&self, other: &Measure) -> Option<&Measure> {
+        let key = |m: &Measure| (m.metric, m.against);
+        let mut all = self.measures.iter();
+        all.find(|m| key(m) == key(other) && m.output == other.output)
+    }
+}
+
+/// Evaluates a model by the labels or the target of a data set.
+///
+/// # Errors
+/// [`Error::Data`] where the data does not fit, [`Error::Target`] where the runtime can't run
+/// the model, [`Error::Interface`] where the data has neither labels nor a target, or the
+/// model no output that they are for, [`Error::Setting`] for a peak out of range.
+pub fn evaluate(
+    model: &Loaded,
+    target: &dyn Target,
+    source: &DataSource,
+    progress: &dyn Progress,
+) -> Result<Evaluation, Error> {
+    Evaluator::new(model, source, target)?.evaluate(model, progress)
+}
+
+/// Evaluates a model by the outputs of the original on a data set, and by labels or a target
+/// where the data has them.
+///
+/// # Errors
+/// As [`evaluate`]; [`Error::Interface`] where the models' inputs or outputs differ in name.
+pub fn evaluate_against(
+    original: &Loaded,
+    model: &Loaded,
+    target: &dyn Target,
+    source: &DataSource,
+    progress: &dyn Progress,
+) -> Result<Evaluation, Error> {
+    Evaluator::against(original, source, target)?.evaluate(model, progress)
+}

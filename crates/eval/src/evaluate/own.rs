@@ -1,0 +1,99 @@
+//! Metrics of the caller's.
+
+use sepconv_ir::Tensor;
+
+use super::rows::Rows;
+
+/// A figure of one's own, of a rewritten model's outputs held against the original's; see
+/// [`sepconv::Settings::metric`]. Its value is the mean over samples, with the standard error of
+/// that.
+pub trait OwnMetric: Send + Sync {
+    /// Name in JSON and on the command line, such as `mean-abs`.
+    fn name(&self) -> &'static str;
+
+    /// What people call it.
+    fn label(&self) -> &'static str {
+        self.name()
+    }
+
+    /// Unit of the value; empty where it has none.
+    fn unit(&self) -> &'static str {
+        ""
+    }
+
+    /// Whether a greater value is a better one.
+    fn higher_is_better(&self) -> bool {
+        true
+    }
+
+    /// Decimals that are worth showing.
+    fn decimals(&self) -> usize {
+        4
+    }
+
+    /// The value of one sample. Both slices hold one entry per output of the model that is of
+    /// numbers, in order; of the original itself they are the same.
+    fn of_sample(&self, original: &[SampleOutput<'_>], rewritten: &[SampleOutput<'_>]) -> f64;
+}
+
+/// One output for one sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleOutput<'a> {
+    /// Name of the graph output.
+    pub name: &'a str,
+    /// Shape, without the batch.
+    pub shape: &'a [usize],
+    /// The elements, row-major.
+    pub values: &'a [f64],
+}
+
+/// The value of every sample of a batch of `batch` rows, of which the first `valid` are samples.
+pub fn of_batch(
+    metric: &dyn OwnMetric,
+    names: &[String],
+    (original, rewritten): (&[Tensor], &[Tensor]),
+    (batch, valid): (usize, usize),
+) -> Vec<f64> {
+    let divided = |outputs: &[Tensor]| -> Vec<Option<Rows>> {
+        let rows = outputs.iter();
+        rows.map(|o| Rows::of(o, batch, valid)).collect()
+    };
+    of_rows(
+        metric,
+        names,
+        &divided(original),
+        &divided(rewritten),
+        valid,
+    )
+}
+
+pub(super) fn of_rows(
+    metric: &dyn OwnMetric,
+    names: &[String],
+    original: &[Option<Rows>],
+    rewritten: &[Option<Rows>],
+    valid: usize,
+) -> Vec<f64> {
+    fn sample<'a>(
+        outputs: &'a [Option<Rows>],
+        names: &'a [String],
+        i: usize,
+    ) -> Vec<SampleOutput<'a>> {
+        let named = outputs.iter().zip(names);
+        named
+            .filter_map(|(rows, name)| {
+                let rows = rows.as_ref()?;
+                Some(SampleOutput {
+                    name,
+                    shape: rows.sample(),
+                    // What has no batch belongs to every sample.
+                    values: rows.row(i.min(rows.count().saturating_sub(1))),
+                })
+            })
+            .collect()
+    }
+    let samples = 0..valid;
+    samples
+        .map(|i| metric.of_sample(&sample(original, names, i), &sample(rewritten, names, i)))
+        .collect()
+}

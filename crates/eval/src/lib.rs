@@ -1,0 +1,23 @@
+//! Figures of ONNX models.
+//!
+//! [`evaluate()`] measures a model by labels, by wanted outputs, or by what the original computes;
+//! [`compare()`] holds two models' outputs against one another, output by output and channel by
+//! channel; [`bench()`] times models beside one another. An [`Evaluator`] and a [`Reference`]
+//! measure many models on one data set, for which the original is run once.
+
+mod bench;
+mod channels;
+mod compare;
+mod evaluate;
+mod metrics;
+mod reference;
+
+pub use bench::{BenchRun, BenchSettings, LatencyTarget, ModelTiming, bench};
+pub use channels::WorstChannel;
+pub use compare::{ComparedOn, Comparison, compare};
+pub use evaluate::{
+    Against, Described, Evaluation, Evaluator, Measure, Metric, OwnMetric, SampleOutput,
+    divergence_of, evaluate, evaluate_against, of_batch,
+};
+pub use metrics::OutputComparison;
+pub use reference::{Reference, ReferenceInputs, synthetic_runs};

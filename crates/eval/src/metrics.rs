@@ -1,0 +1,221 @@
+//! How far two outputs are apart.
+
+use sepconv_ir::Tensor;
+use sepconv_model::classes::{argmax, class_rows};
+use serde::Serialize;
+
+use crate::channels::{Channels, WorstChannel};
+
+/// Comparison of one output of two models over all samples that both were run on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct OutputComparison {
+    /// Name of the output.
+    pub name: String,
+    /// Shape of one run's output.
+    pub shape: Vec<usize>,
+    /// Whether all values are the same bits.
+    pub identical: bool,
+    /// Largest absolute difference.
+    pub max_abs: Option<f64>,
+    /// Largest absolute difference over the largest absolute value of the first model.
+    pub max_rel: Option<f64>,
+    /// Signal to noise, `10 log10(sum a^2 / sum (a - b)^2)` in dB; `None` where it is
+    /// infinite (no difference) or undefined (not finite).
+    pub snr_db: Option<f64>,
+    /// Cosine of the angle between the outputs as vectors.
+    pub cosine: Option<f64>,
+    /// Share of samples with the same top class, for outputs of shape `[n, classes]`.
+    pub top1_agreement: Option<f64>,
+    /// Why the values were not compared: not numbers, or of different shapes.
+    pub not_compared: Option<String>,
+    /// As `snr_db`, but of what varies between samples: the mean over samples is taken from
+    /// the signal. Stricter, because a constant output scores nothing. In dB; infinite for
+    /// no difference.
+    #[serde(skip)]
+    pub varying_snr_db: Option<f64>,
+    /// The channel with the largest error over its own spread; `None` where the values were not
+    /// compared.
+    pub worst_channel: Option<WorstChannel>,
+}
+
+impl OutputComparison {
+    /// The signal-to-noise ratio of the worst channel, in dB; infinite where nothing differs,
+    /// `None` where nothing could be compared or a value is not finite.
+    pub fn worst_channel_snr(&self) -> Option<f64> {
+        match self.max_abs {
+            Some(0.0) => Some(f64::INFINITY),
+            _ => self.worst_channel?.snr_db,
+        }
+    }
+}
+
+/// Compares one output over several runs: `pairs` holds both models' outputs per run.
+pub(crate) fn compare_output(name: &str, pairs: &[(&Tensor, &Tensor)]) -> OutputComparison {
+    let mut result = OutputComparison {
+        name: name.to_owned(),
+        shape: pairs.first().map_or(Vec::new(), |p| p.0.dims().to_vec()),
+        ..Default::default()
+    };
+    if let Some((a, b)) = pairs.iter().find(|(a, b)| a.dims() != b.dims()) {
+        let reason = format!("shapes differ: {:?} and {:?}", a.dims(), b.dims());
+        result.not_compared = Some(reason);
+        return result;
+    }
+    result.identical = pairs.iter().all(|(a, b)| a.data() == b.data());
+    let mut sums = Sums::default();
+    let mut channels = Channels::default();
+    let rank = result.shape.len();
+    for (a, b) in pairs {
+        let dims = a.dims();
+        let (Some(a), Some(b)) = (values(a), values(b)) else {
+            result.not_compared = Some(format!("elements of type {}", a.dtype()));
+            return result;
+        };
+        sums.add(&a, &b);
+        channels = channels.merged(Channels::of(dims, &a, &b));
+    }
+    result.max_abs = finite(sums.max_abs);
+    let relative = if sums.max_abs == 0.0 {
+        0.0
+    } else {
+        sums.max_abs / sums.peak
+    };
+    result.max_rel = finite(relative);
+    result.snr_db = finite(10.0 * (sums.signal / sums.noise).log10());
+    result.cosine = finite(sums.dot / (sums.signal * sums.other).sqrt());
+    result.top1_agreement = agreement(pairs);
+    result.varying_snr_db = varying_snr(pairs, sums.noise);
+    result.worst_channel = channels.worst(rank);
+    result
+}
+
+#[derive(Default)]
+struct Sums {
+    max_abs: f64,
+    peak: f64,
+    signal: f64,
+    other: f64,
+    noise: f64,
+    dot: f64,
+}
+
+impl Sums {
+    fn add(&mut self, a: &[f64], b: &[f64]) {
+        for (a, b) in a.iter().zip(b) {
+            let d = (a - b).abs();
+            // A NaN must win: `max` would drop it.
+            self.max_abs = if d > self.max_abs || d.is_nan() {
+                d
+            } else {
+                self.max_abs
+            };
+            self.peak = self.peak.max(a.abs());
+            self.signal += a * a;
+            self.other += b * b;
+            self.noise += d * d;
+            self.dot += a * b;
+        }
+    }
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+/// Elements as f64.
+fn values(t: &Tensor) -> Option<Vec<f64>> {
+    if let Some(v) = t.to_f32() {
+        return Some(v.iter().map(|v| f64::from(*v)).collect());
+    }
+    Some(t.to_i64()?.into_iter().map(|v| v as f64).collect())
+}
+
+fn varying_snr(pairs: &[(&Tensor, &Tensor)], noise: f64) -> Option<f64> {
+    let rows: Vec<Vec<f64>> = pairs.iter().map(|p| values(p.0)).collect::<Option<_>>()?;
+    let count = rows.len() as f64;
+    let mut signal = 0.0;
+    let length = rows.first().map_or(0, Vec::len);
+    // Outputs whose extents depend on the values have no mean over samples.
+    let alike = rows.iter().all(|r| r.len() == length);
+    for i in 0..if alike { length } else { 0 } {
+        let mean = rows.iter().map(|r| r[i]).sum::<f64>() / count;
+        signal += rows.iter().map(|r| (r[i] - mean).powi(2)).sum::<f64>();
+    }
+    let db = 10.0 * (signal / noise).log10();
+    if noise == 0.0 {
+        return Some(f64::INFINITY);
+    }
+    // Outputs that never vary, or a single sample, leave nothing to judge by but the whole.
+    if signal == 0.0 {
+        let whole: f64 = rows.iter().flatten().map(|v| v * v).sum();
+        return finite(10.0 * (whole / noise).log10());
+    }
+    finite(db)
+}
+
+fn agreement(pairs: &[(&Tensor, &Tensor)]) -> Option<f64> {
+    let (mut same, mut total) = (0usize, 0usize);
+    for (a, b) in pairs {
+        let (_, classes) = class_rows(a.dims())?;
+        let (a, b) = (a.to_f32()?, b.to_f32()?);
+        for (a, b) in a.chunks_exact(classes).zip(b.chunks_exact(classes)) {
+            same += usize::from(argmax(a) == argmax(b));
+            total += 1;
+        }
+    }
+    (total > 0).then(|| same as f64 / total as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn t(values: &[f32]) -> Tensor {
+        Tensor::from_f32(vec![1, values.len()], values.to_vec())
+    }
+
+    #[test]
+    fn figures_of_a_known_pair() {
+        let (a, b) = (t(&[3.0, 4.0]), t(&[3.0, 3.5]));
+        let c = compare_output("y", &[(&a, &b)]);
+        assert_eq!(c.max_abs, Some(0.5));
+        assert_eq!(c.max_rel, Some(0.125));
+        assert!((c.snr_db.unwrap() - 20.0).abs() < 1e-9);
+        assert!((c.cosine.unwrap() - 23.0 / (25.0f64 * 21.25).sqrt()).abs() < 1e-12);
+        assert!((c.worst_channel_snr().unwrap() - 20.0).abs() < 1e-9);
+        assert_eq!(c.top1_agreement, Some(1.0));
+    }
+
+    #[test]
+    fn no_difference_and_no_number() {
+        let a = t(&[1.0, 2.0]);
+        let same = compare_output("y", &[(&a, &a)]);
+        assert!(same.identical);
+        assert_eq!((same.max_abs, same.snr_db), (Some(0.0), None));
+        assert_eq!(same.varying_snr_db, Some(f64::INFINITY));
+        assert_eq!(same.worst_channel_snr(), Some(f64::INFINITY));
+        let nan = compare_output("y", &[(&a, &t(&[f32::NAN, 2.0]))]);
+        assert_eq!(
+            (nan.max_abs, nan.snr_db, nan.varying_snr_db),
+            (None, None, None)
+        );
+        assert_eq!(nan.worst_channel_snr(), None);
+    }
+
+    #[test]
+    fn extents_that_depend_on_the_values_are_compared() {
+        let (one, two) = (t(&[1.0, 2.0]), t(&[1.0, 2.0, 3.0]));
+        let c = compare_output("y", &[(&one, &one), (&two, &two)]);
+        assert_eq!(c.max_abs, Some(0.0));
+    }
+
+    #[test]
+    fn a_constant_output_does_not_hide_an_error() {
+        let (a, b) = (t(&[100.0, 1.0]), t(&[100.0, 2.0]));
+        let (c, d) = (t(&[100.0, 2.0]), t(&[100.0, 1.0]));
+        let result = compare_output("y", &[(&a, &b), (&c, &d)]);
+        assert!(result.snr_db.unwrap() > 30.0);
+        assert!(result.varying_snr_db.unwrap() < 0.0);
+    }
+}

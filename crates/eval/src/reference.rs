@@ -1,0 +1,152 @@
+//! The original's outputs on some inputs, run once for all that is compared with it.
+
+use sepconv_data::{Dataset, SyntheticKind};
+use sepconv_ir::Tensor;
+use sepconv_model::{Error, Loaded, Progress, Samples, run, synthetic_inputs};
+use sepconv_targets::Target;
+
+use crate::compare::{ComparedOn, Comparison};
+
+/// MACs that a comparison may take of one model.
+const MOST_MACS: u64 = 400_000_000_000;
+/// Bytes of inputs and outputs that are kept for a comparison, of one model.
+const MOST_BYTES: usize = 256 << 20;
+/// Batches that are compared where there are as many, whatever they cost.
+const LEAST: usize = 8;
+/// Batches that are compared at most.
+const MOST: usize = 256;
+
+/// Inputs, and what the original makes of them.
+pub struct Reference {
+    inputs: ReferenceInputs,
+    outputs: Vec<Vec<Tensor>>,
+}
+
+/// Batches of inputs that models are compared on.
+pub struct ReferenceInputs {
+    kind: ComparedOn,
+    batches: Vec<Vec<Tensor>>,
+    /// Rows of a batch, and those of each that are no padding.
+    rows: usize,
+    valid: Vec<usize>,
+}
+
+impl Reference {
+    /// Runs the original on `inputs`.
+    ///
+    /// # Errors
+    /// [`Error::Target`] where the runtime can't run the model.
+    pub fn of(
+        original: &Loaded,
+        target: &dyn Target,
+        inputs: ReferenceInputs,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let outputs = run(original, target, &inputs.batches, progress)?;
+        Ok(Self {
+            outputs: inputs.without_padding(outputs),
+            inputs,
+        })
+    }
+
+    /// What a rewritten model makes of the inputs, compared.
+    ///
+    /// # Errors
+    /// [`Error::Target`] where the runtime can't run the model.
+    pub fn compare(
+        &self,
+        model: &Loaded,
+        target: &dyn Target,
+        progress: &dyn Progress,
+    ) -> Result<Comparison, Error> {
+        let outputs = run(model, target, &self.inputs.batches, progress)?;
+        let outputs = self.inputs.without_padding(outputs);
+        let names = model.output_names();
+        Ok(Comparison {
+            inputs: self.inputs.kind,
+            runs: self.inputs.count(),
+            ..Comparison::of(target.name(), &names, &self.outputs, &outputs)
+        })
+    }
+}
+
+impl ReferenceInputs {
+    /// `runs` batches of seeded random inputs of one kind.
+    ///
+    /// # Errors
+    /// [`Error::Interface`] where an input's shape is unknown.
+    pub fn random(
+        original: &Loaded,
+        seed: u64,
+        runs: usize,
+        kind: SyntheticKind,
+    ) -> Result<Self, Error> {
+        let batches = synthetic_inputs(original, runs, seed, kind)?;
+        Ok(Self {
+            kind: ComparedOn::Random,
+            rows: 1,
+            valid: vec![1; batches.len()],
+            batches,
+        })
+    }
+
+    /// Batches spread over a data set: as many as time and memory allow.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the data can't be read, [`Error::Interface`] where an input is of a
+    /// type that can't be run.
+    pub fn of_data(original: &Loaded, data: Dataset, kind: ComparedOn) -> Result<Self, Error> {
+        let samples = Samples::of(original, data)?;
+        let n = samples.batches();
+        let rows = samples.rows();
+        let by_macs = MOST_MACS / original.cost.macs.max(1);
+        let by_bytes = MOST_BYTES / bytes_of_a_run(original, &samples).max(1);
+        let most = (by_macs as usize).clamp(LEAST, MOST).min(by_bytes.max(2));
+        let count = n.min(most);
+        let chosen: Vec<usize> = (0..count).map(|i| i * n / count).collect();
+        let batches = chosen.iter().map(|b| samples.inputs(*b));
+        Ok(Self {
+            kind,
+            batches: batches.collect::<Result<_, Error>>()?,
+            rows,
+            valid: chosen.iter().map(|b| samples.valid(*b)).collect(),
+        })
+    }
+
+    /// Number of samples.
+    fn count(&self) -> usize {
+        self.valid.iter().sum()
+    }
+
+    /// Outputs of the batches without the rows of padding.
+    fn without_padding(&self, outputs: Vec<Vec<Tensor>>) -> Vec<Vec<Tensor>> {
+        let batches = outputs.into_iter().zip(&self.valid);
+        let trimmed = |tensor: Tensor, valid: usize| match tensor.dims() {
+            [rows, ..] if *rows == self.rows && valid < self.rows => {
+                tensor.first_rows(valid).unwrap_or(tensor)
+            }
+            _ => tensor,
+        };
+        let batches =
+            batches.map(|(run, valid)| run.into_iter().map(|t| trimmed(t, *valid)).collect());
+        batches.collect()
+    }
+}
+
+/// Bytes of the inputs and outputs of one run, outputs of unknown extents left out.
+fn bytes_of_a_run(model: &Loaded, samples: &Samples) -> usize {
+    let inputs: usize = samples
+        .specs()
+        .iter()
+        .map(|s| s.dims.iter().product::<usize>())
+        .sum();
+    let graph = model.graph();
+    let extents = graph.outputs().filter_map(|v| model.shapes.extents(v));
+    let outputs: u64 = extents.map(|dims| dims.iter().product::<u64>()).sum();
+    4 * (inputs + outputs as usize * samples.rows())
+}
+
+/// Runs per kind of random input: fewer for large models.
+pub fn synthetic_runs(macs: u64, at_least: u64) -> usize {
+    (2_000_000_000 / macs.max(1)).clamp(at_least, 8) as usize
+}

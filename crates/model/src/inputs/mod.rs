@@ -1,0 +1,261 @@
+//! Inputs to run models on: seeded synthetic ones, or a data set's.
+
+mod head;
+mod indices;
+mod layout;
+pub mod magnitudes;
+mod warnings;
+
+pub use warnings::DataWarning;
+
+use std::path::{Path, PathBuf};
+
+use sepconv_data::{
+    Array, Dataset, InputSpec, Labels, Part, Preprocess, Request, SharedArray, SyntheticKind,
+    synthetic,
+};
+use sepconv_ir::{Dim, Tensor, ValueId};
+
+use crate::classes::class_rows;
+use crate::error::Error;
+use crate::loaded::Loaded;
+use crate::runner::{to_data_type, to_tensor};
+
+use indices::indices;
+use layout::layout;
+
+/// A data set and how it is to be read.
+#[derive(Debug, Clone, Default)]
+pub struct DataSource {
+    /// `.npz`, `.npy`, a folder of pictures, or an ONNX test set: [`Dataset::open`].
+    pub path: PathBuf,
+    /// Arrays at hand in place of a file: one per graph input, in the order of the graph, samples
+    /// first.
+    pub arrays: Vec<SharedArray>,
+    /// What is done to pictures.
+    pub preprocess: Preprocess,
+    /// File with the order of class folders.
+    pub classes: Option<PathBuf>,
+    /// At most this many samples, drawn with the seed.
+    pub max_samples: Option<usize>,
+    /// Seed of the draw, and of the split into parts.
+    pub seed: u64,
+    /// Which of the samples drawn are meant.
+    pub part: Part,
+    /// Largest value that a wanted picture can have, for PSNR and SSIM. `None`: 255 where the
+    /// target is stored as u8, else 1.
+    pub peak: Option<f64>,
+}
+
+impl DataSource {
+    /// A data set as it is.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Arrays at hand, one per graph input in the order of the graph, samples first; they are
+    /// read where they lie. Without labels, so to fit to or to compare with the original on.
+    pub fn memory(arrays: Vec<SharedArray>) -> Self {
+        Self {
+            path: "(memory)".into(),
+            arrays,
+            ..Self::default()
+        }
+    }
+
+    /// Another part of the same data set.
+    pub fn of_part(&self, part: Part) -> Self {
+        Self {
+            part,
+            ..self.clone()
+        }
+    }
+
+    /// Opens the data set for a model.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the file, what was expected and what was found.
+    pub fn open(&self, model: &Loaded, labels: Labels) -> Result<Dataset, Error> {
+        let request = Request {
+            preprocess: self.preprocess.clone(),
+            classes: self.classes.clone(),
+            class_count: class_count(model),
+            max_samples: self.max_samples,
+            seed: self.seed,
+            part: self.part,
+            labels,
+            ..Request::new(data_specs(model)?)
+        };
+        Ok(match self.arrays.as_slice() {
+            [] => Dataset::open(&self.path, &request)?,
+            arrays => Dataset::in_memory(&request, arrays)?,
+        })
+    }
+}
+
+impl DataSource {
+    /// The samples as inputs of a model, one set per batch that it takes.
+    ///
+    /// # Errors
+    /// As [`DataSource::open`]; [`Error::Interface`] where an input is of a type that can't be run.
+    pub fn inputs(&self, model: &Loaded) -> Result<Vec<Vec<Tensor>>, Error> {
+        let dataset = self.open(model, Labels::Ignore)?;
+        let mut arrays = Vec::new();
+        for batch in dataset.batches(dataset.fixed_batch().unwrap_or(1)) {
+            arrays.push(batch?.inputs);
+        }
+        tensors(arrays).ok_or_else(|| Error::Interface {
+            file: model.file(),
+            reason: "an input is of a type that can't be run".into(),
+        })
+    }
+}
+
+/// Number of classes of a model whose first output is shaped `[n, classes]`.
+fn class_count(model: &Loaded) -> Option<usize> {
+    let output = model.graph().outputs().next()?;
+    let dims = model.shapes.extents(output)?;
+    let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
+    class_rows(&dims).map(|(_, classes)| classes)
+}
+
+/// The model's inputs as a data set must fit them: free dimensions stay free unless pinned. Where
+/// the graph tells the layout of pictures, or looks elements of constants up, that is there too.
+///
+/// # Errors
+/// [`Error::Interface`] where an input is no tensor of numbers.
+pub fn data_specs(model: &Loaded) -> Result<Vec<InputSpec>, Error> {
+    let graph = model.graph();
+    let specs = model.shapes.inputs().iter().map(|input| {
+        let odd = || Error::Interface {
+            file: model.file(),
+            reason: format!(
+                "input '{}' is not a tensor of known rank and type",
+                input.name
+            ),
+        };
+        let shape = input.shape.as_ref().ok_or_else(odd)?;
+        let dtype = shape.dtype.and_then(to_data_type).ok_or_else(odd)?;
+        let declared = graph.value(input.value).and_then(|v| v.ty.as_ref());
+        let declared = declared.and_then(|t| t.dims.clone());
+        let assumed = |axis: usize| {
+            let all = model.shapes.assumed();
+            all.iter().any(|a| a.input == input.name && a.axis == axis)
+        };
+        let free = |axis: usize| {
+            let dim = declared.as_ref().and_then(|d| d.get(axis));
+            assumed(axis) && dim.is_none_or(|d| d.known().is_none_or(|n| n == 0))
+        };
+        let dims = shape.dims.iter().enumerate().map(|(axis, dim)| match dim {
+            Dim::Known(n) if !free(axis) => Some(*n as usize),
+            _ => None,
+        });
+        let spec = InputSpec::new(input.name.clone(), dtype, dims.collect());
+        Ok(read_by(model, input.value, spec, true))
+    });
+    specs.collect()
+}
+
+/// The spec with how the graph reads the input; with `fixed`, by extents of constants alone.
+fn read_by(model: &Loaded, input: ValueId, spec: InputSpec, fixed: bool) -> InputSpec {
+    let graph = model.graph();
+    InputSpec {
+        layout: layout(graph, input).filter(|_| spec.dims.len() == 4),
+        indices: indices(graph, &model.shapes, input, fixed),
+        ..spec
+    }
+}
+
+/// Seeded random inputs, `runs` sets of one tensor per graph input, of the batch that the
+/// model is costed for. Pictures are fields with the spatial correlation of natural images, indices
+/// those that the graph finds something for.
+///
+/// # Errors
+/// [`Error::Interface`] where an input's shape is unknown.
+pub fn synthetic_inputs(
+    model: &Loaded,
+    runs: usize,
+    seed: u64,
+    kind: SyntheticKind,
+) -> Result<Vec<Vec<Tensor>>, Error> {
+    let unknown = || Error::Interface {
+        file: model.file(),
+        reason: "the shape of an input is unknown (pin it with --input-shape)".into(),
+    };
+    let concrete = model.input_specs().ok_or_else(unknown)?;
+    let inputs = model.shapes.inputs().iter();
+    let specs = concrete
+        .iter()
+        .zip(inputs)
+        .map(|(spec, input)| {
+            let dims = spec.dims.iter().map(|d| Some(*d)).collect();
+            let spec = InputSpec::new(&spec.name, to_data_type(spec.dtype)?, dims);
+            Some(read_by(model, input.value, spec, false))
+        })
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(unknown)?;
+    let batch = |i: usize| concrete[i].dims.first().copied().unwrap_or(1);
+    let mut arrays: Vec<Vec<Array>> = vec![Vec::new(); runs];
+    for (i, spec) in specs.iter().enumerate() {
+        let samples = runs * batch(i);
+        let one = std::slice::from_ref(spec);
+        let all = synthetic(one, samples, seed.wrapping_add(i as u64), kind)?;
+        for (run, arrays) in arrays.iter_mut().enumerate() {
+            for array in &all {
+                let rows = array.rows(run * batch(i)..(run + 1) * batch(i));
+                arrays.push(rows.ok_or_else(unknown)?);
+            }
+        }
+    }
+    tensors(arrays).ok_or_else(unknown)
+}
+
+/// Inputs from a file or folder, one set per batch of the model.
+///
+/// # Errors
+/// [`Error::Data`].
+pub fn load_inputs(model: &Loaded, path: &Path) -> Result<Vec<Vec<Tensor>>, Error> {
+    DataSource::new(path).inputs(model)
+}
+
+fn tensors(arrays: Vec<Vec<Array>>) -> Option<Vec<Vec<Tensor>>> {
+    let sets = arrays
+        .into_iter()
+        .map(|set| set.into_iter().map(to_tensor).collect());
+    sets.collect()
+}
+
+/// Graph inputs in the shapes that `batch` samples of a data set have.
+///
+/// # Errors
+/// [`Error::Interface`] where an input is of an unknown type.
+pub fn session_specs(
+    model: &Loaded,
+    dataset: &Dataset,
+    batch: usize,
+) -> Result<Vec<sepconv_targets::InputSpec>, Error> {
+    let graph = model.graph();
+    let shapes = dataset.sample_shapes();
+    let specs = model
+        .shapes
+        .inputs()
+        .iter()
+        .zip(shapes)
+        .map(|(input, sample)| {
+            let dtype = input.shape.as_ref().and_then(|s| s.dtype);
+            let mut dims = vec![batch];
+            dims.extend(sample);
+            Ok(sepconv_targets::InputSpec {
+                name: graph.name(input.value).to_owned(),
+                dtype: dtype.ok_or_else(|| Error::Interface {
+                    file: model.file(),
+                    reason: format!("input '{}' is of an unknown type", input.name),
+                })?,
+                dims,
+            })
+        });
+    specs.collect()
+}

@@ -1,0 +1,29 @@
+//! ONNX models with their shapes and costs, the data that they run on, and their runs.
+//!
+//! [`Loaded`] is a model file with inferred shapes and counted costs. [`DataSource`] names data
+//! and opens them for a model; [`Samples`] hands them out batch by batch, and [`run`] runs a model
+//! on them. All that builds on models shares [`Error`] and [`Progress`].
+
+pub mod classes;
+mod error;
+mod inputs;
+mod loaded;
+mod machine;
+mod progress;
+mod runner;
+mod samples;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod unshaped;
+
+pub use error::Error;
+pub use inputs::magnitudes;
+pub use inputs::{
+    DataSource, DataWarning, data_specs, load_inputs, session_specs, synthetic_inputs,
+};
+pub use loaded::Loaded;
+pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory};
+pub use progress::{Event, Progress, Stage, Untold, still_wanted};
+pub use runner::{load, run, run_to_npz, to_data_type, to_tensor};
+pub use samples::Samples;
+pub use unshaped::Unshaped;

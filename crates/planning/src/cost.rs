@@ -1,0 +1,335 @@
+//! What layers cost, in the unit of the budget.
+
+use std::collections::BTreeMap;
+
+use sepconv_latency::{Block, CostModel, Geometry, LatencyError, Measured};
+use sepconv_passes::{Candidate, Choice, LayerPlan, Plan, Site, Surveyed};
+use serde::Serialize;
+
+use sepconv_calibrate::SurveyedModel;
+use sepconv_model::{Error, Loaded, Stage, still_wanted};
+
+use crate::costing::Costing;
+
+/// What a budget counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// Multiply-accumulates.
+    Macs,
+    /// Parameters.
+    Params,
+    /// Bytes of the file.
+    Size,
+    /// Time on a target.
+    Latency,
+    /// The convolutions' cost by the cost model of the caller.
+    Cost,
+}
+
+/// A cost, and what costs so where it was measured.
+pub type FormCost = (f64, Option<Written>);
+
+/// How a candidate is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// By this lowering.
+    pub lowering: &'static str,
+    /// MACs, those of the rim among them that it may compute.
+    pub macs: u64,
+}
+
+impl Written {
+    /// A candidate as it is written, where that is known.
+    pub fn apply(written: Option<Self>, candidate: &Candidate) -> Candidate {
+        Candidate {
+            lowering: written.map(|w| w.lowering.to_owned()),
+            macs: written.map_or(candidate.macs, |w| w.macs),
+            ..candidate.clone()
+        }
+    }
+}
+
+/// Costs of a model's layers and of what could take their place. Additive.
+#[derive(Clone)]
+pub struct Costs {
+    /// Of the whole model, batch norms folded.
+    pub total: f64,
+    /// Of the model as it came.
+    pub original: f64,
+    /// Per layer of the survey: of the convolution as it is; `None` where it is unknown.
+    pub kept: Vec<Option<f64>>,
+    /// Per layer and candidate: of the candidate, and the lowering that costs so; `None`
+    /// where it can't be run or is not cheaper.
+    pub candidates: Vec<Vec<Option<FormCost>>>,
+}
+
+impl Costs {
+    /// Costs that are counted. `scored` says which candidates are in question.
+    pub fn counted(model: &Loaded, prepared: &SurveyedModel, unit: Unit) -> Self {
+        let survey = &prepared.survey;
+        let mut costs = Self {
+            total: total(&prepared.folded, unit),
+            original: total(model, unit),
+            kept: Vec::new(),
+            candidates: Vec::new(),
+        };
+        for layer in &survey.layers {
+            let Ok((site, candidates)) = &layer.site else {
+                costs.kept.push(None);
+                costs.candidates.push(Vec::new());
+                continue;
+            };
+            let bytes = site.dtype.size().unwrap_or(4) as f64;
+            let kept = match unit {
+                Unit::Macs | Unit::Latency | Unit::Cost => site.macs.map(|m| m as f64),
+                Unit::Params => Some(site.kernel.len() as f64),
+                Unit::Size => Some(site.kernel.len() as f64 * bytes),
+            };
+            let of = |c: &Candidate| {
+                let cost = match unit {
+                    Unit::Macs | Unit::Latency | Unit::Cost => c.macs as f64,
+                    Unit::Params => c.params as f64,
+                    Unit::Size => c.params as f64 * bytes + NODES * (c.rank as f64 + 1.0),
+                };
+                kept.filter(|kept| cost < *kept).map(|_| (cost, None))
+            };
+            costs.kept.push(kept);
+            costs.candidates.push(candidates.iter().map(of).collect());
+        }
+        costs
+    }
+
+    /// Seconds on a target, measured; `seconds` of the original and of the model as folded. Only
+    /// candidates for which `wanted` holds are timed. Of lowerings the fastest is taken, and
+    /// where MACs are budgeted that of the least product of both.
+    pub fn measured(
+        of: &Costing<'_>,
+        (original, total): (f64, f64),
+        blocks: &Measured,
+        wanted: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<Self, Error> {
+        let costs = Self::of_blocks(of, &By::time(blocks, of.unit), wanted)?;
+        Ok(Self {
+            total,
+            original,
+            ..costs
+        })
+    }
+
+    /// Adds what is wanted to measured costs.
+    pub fn extend(
+        &mut self,
+        of: &Costing<'_>,
+        blocks: &Measured,
+        wanted: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<(), Error> {
+        let more = Self::of_blocks(of, &By::time(blocks, of.unit), wanted)?;
+        let layers = self.candidates.iter_mut().zip(more.candidates);
+        for (own, more) in layers.flat_map(|(own, more)| own.iter_mut().zip(more)) {
+            *own = more.or(*own);
+        }
+        Ok(())
+    }
+
+    /// What a cost model of the caller's says. The whole is the convolutions that it knows.
+    pub fn modelled(of: &Costing<'_>, cost: &dyn CostModel) -> Result<Self, Error> {
+        let by = By {
+            model: cost,
+            stage: "costing layers",
+            pays: 1.0,
+            with_macs: false,
+        };
+        let all = |_, _| true;
+        let costs = Self::of_blocks(of, &by, &all)?;
+        let total = costs.kept.iter().flatten().sum();
+        Ok(Self {
+            total,
+            original: total,
+            ..costs
+        })
+    }
+
+    /// Costs of every convolution and of the wanted candidates in all their lowerings, the
+    /// totals left at 0.
+    fn of_blocks(
+        of: &Costing<'_>,
+        by: &By<'_>,
+        wanted: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<Self, Error> {
+        let (model, prepared, progress) = (of.original, of.surveyed, of.progress);
+        let failed = |source: LatencyError| Error::Latency {
+            file: model.file(),
+            source: source.into(),
+        };
+        let layers = &prepared.survey.layers;
+        let opset = model.document.model.opset();
+        let mut costs = Self {
+            total: 0.0,
+            original: 0.0,
+            kept: vec![None; layers.len()],
+            candidates: Vec::new(),
+        };
+        let mut blocks = Vec::new();
+        let mut places = Vec::new();
+        for (i, layer) in layers.iter().enumerate() {
+            let known = layer.site.as_ref().ok();
+            costs
+                .candidates
+                .push(vec![None; known.map_or(0, |(_, c)| c.len())]);
+            let Some((site, candidates)) = known else {
+                continue;
+            };
+            let Some(geometry) = geometry(prepared, site) else {
+                continue;
+            };
+            blocks.push(Block::original(geometry.clone()));
+            places.push((i, None));
+            for (c, candidate) in candidates.iter().enumerate().filter(|(c, _)| wanted(i, *c)) {
+                let Some(family) = of.families.find(&candidate.family) else {
+                    continue;
+                };
+                let any = Block::of(geometry.clone(), family, candidate.rank, "any");
+                let any = any.map_err(failed)?;
+                let mut lowerings = any.lowerings().map_err(failed)?;
+                lowerings.retain(|l| by.model.considers(*l) && l.opset() <= opset);
+                let macs = any.macs().map_err(failed)?;
+                for lowering in lowerings {
+                    let block = any.written_by(lowering.name());
+                    let rim = block.macs().map_err(failed)?.saturating_sub(macs);
+                    let written = Written {
+                        lowering: lowering.name(),
+                        macs: candidate.macs.saturating_add(rim),
+                    };
+                    blocks.push(block);
+                    places.push((i, Some((c, written))));
+                }
+            }
+        }
+        let stage = Stage::begin(progress, by.stage, blocks.len());
+        let found = by.model.costs(&blocks, &mut |done, _| {
+            // The model of costs can't be told of an end.
+            let _ = stage.step(done);
+        });
+        drop(stage);
+        still_wanted(progress)?;
+        for ((layer, form), cost) in places.into_iter().zip(found.map_err(failed)?) {
+            // What is no cost is out of the question.
+            let Some(cost) = cost.filter(|c| c.is_finite() && *c >= 0.0) else {
+                continue;
+            };
+            let Some((candidate, written)) = form else {
+                costs.kept[layer] = Some(cost);
+                continue;
+            };
+            let best = &mut costs.candidates[layer][candidate];
+            let faster = costs.kept[layer].is_some_and(|kept| cost < by.pays * kept);
+            let weight = |cost: f64, written: Option<Written>| match written {
+                Some(written) if by.with_macs => cost * written.macs as f64,
+                _ => cost,
+            };
+            let own = weight(cost, Some(written));
+            if faster && best.is_none_or(|(cost, written)| own < weight(cost, written)) {
+                *best = Some((cost, Some(written)));
+            }
+        }
+        Ok(costs)
+    }
+
+    /// Only what also pays by `timed`, as it is written there; where these costs are MACs, those of
+    /// what is written.
+    pub fn paying(mut self, timed: &Self, unit: Unit) -> Self {
+        let layers = self.candidates.iter_mut().zip(&timed.candidates);
+        for (cost, time) in layers.flat_map(|(costs, times)| costs.iter_mut().zip(times)) {
+            *cost = cost.and_then(|(cost, _)| {
+                let (_, written) = (*time)?;
+                let macs = written
+                    .filter(|_| unit == Unit::Macs)
+                    .map(|w| w.macs as f64);
+                Some((macs.unwrap_or(cost), written))
+            });
+        }
+        self
+    }
+
+    /// Takes out the candidates whose loss is infinite: those that were dropped.
+    pub fn drop_infinite(&mut self, losses: &[Vec<f64>]) {
+        let all = self.candidates.iter_mut().flatten();
+        for (cost, loss) in all.zip(losses.iter().flatten()) {
+            cost.take_if(|_| loss.is_infinite());
+        }
+    }
+
+    /// Of these costs, those of a plan's rewritten layers: before and after.
+    pub fn of_plan(&self, prepared: &SurveyedModel, plan: &Plan) -> BTreeMap<String, (f64, f64)> {
+        let layers = plan.layers.iter().zip(&prepared.survey.layers).enumerate();
+        let of = |(i, (entry, layer)): (usize, (&LayerPlan, &Surveyed))| {
+            let (Choice::Separate(chosen), Ok((_, all))) = (&entry.choice, &layer.site) else {
+                return None;
+            };
+            let same = |c: &Candidate| c.family == chosen.family && c.rank == chosen.rank;
+            let (after, _) = self.candidates[i][all.iter().position(same)?]?;
+            Some((entry.layer.clone(), (self.kept[i]?, after)))
+        };
+        layers.filter_map(of).collect()
+    }
+
+    /// The least fraction of the original's cost that any choice of candidates makes.
+    pub fn least(&self) -> f64 {
+        let cheapest = |(kept, candidates): (&Option<f64>, &Vec<Option<FormCost>>)| {
+            let costs = candidates.iter().flatten().map(|(cost, _)| *cost);
+            let saved = kept.map(|kept| kept - costs.fold(kept, f64::min));
+            saved.unwrap_or(0.0)
+        };
+        let saved: f64 = self.kept.iter().zip(&self.candidates).map(cheapest).sum();
+        (self.total - saved) / self.original
+    }
+
+    /// What the layers that are planned for may cost together, for the model to cost
+    /// `fraction` of the original.
+    pub fn room(&self, fraction: f64) -> f64 {
+        let planned: f64 = self.kept.iter().flatten().sum();
+        fraction * self.original - (self.total - planned)
+    }
+}
+
+/// Who costs blocks.
+struct By<'a> {
+    model: &'a dyn CostModel,
+    /// What progress calls it.
+    stage: &'static str,
+    /// A form must cost less than this share of the original's cost.
+    pays: f64,
+    /// Whether lowerings are compared by MACs as well.
+    with_macs: bool,
+}
+
+impl<'a> By<'a> {
+    /// Measured time, for a budget of `unit`.
+    fn time(measured: &'a Measured, unit: Unit) -> Self {
+        Self {
+            model: measured,
+            stage: "timing layers",
+            pays: PAYS,
+            with_macs: unit == Unit::Macs,
+        }
+    }
+}
+
+/// A form must take less than this share of the original's time: less is within the noise.
+const PAYS: f64 = 0.97;
+
+/// Bytes of a node and its names, about.
+const NODES: f64 = 250.0;
+
+fn geometry(prepared: &SurveyedModel, site: &Site) -> Option<Geometry> {
+    Geometry::of(prepared.folded.graph(), site)
+}
+
+fn total(model: &Loaded, unit: Unit) -> f64 {
+    match unit {
+        Unit::Macs | Unit::Latency | Unit::Cost => model.cost.macs as f64,
+        Unit::Params => model.cost.params as f64,
+        Unit::Size => model.document.encoded_size() as f64,
+    }
+}

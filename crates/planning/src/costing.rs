@@ -1,0 +1,96 @@
+//! Times and costs of a model's layers.
+
+use sepconv_calibrate::SurveyedModel;
+use sepconv_eval::LatencyTarget;
+use sepconv_latency::{Bench, CostModel, Measured};
+use sepconv_model::{Error, Loaded, Progress};
+use sepconv_passes::Families;
+
+use crate::cost::{Costs, Unit};
+
+/// A model, and how its layers are timed and costed.
+#[derive(Clone, Copy)]
+pub struct Costing<'a> {
+    /// The model as it came.
+    pub original: &'a Loaded,
+    /// The folded model with its candidates.
+    pub surveyed: &'a SurveyedModel,
+    /// The families that candidates are of.
+    pub families: &'a Families,
+    /// The unit of the budget.
+    pub unit: Unit,
+    /// The runtime that layers are timed on; `None` times none.
+    pub latency: Option<LatencyTarget>,
+    /// Costs of the caller's, for [`Unit::Cost`].
+    pub cost: Option<&'a dyn CostModel>,
+    /// Seed of synthetic inputs.
+    pub seed: u64,
+    /// Told of progress.
+    pub progress: &'a dyn Progress,
+}
+
+impl Costing<'_> {
+    /// Costs in seconds on the target of the candidates for which `wanted` holds.
+    ///
+    /// # Errors
+    /// [`Error::Target`] and [`Error::Latency`] where layers can't be timed.
+    pub fn costs(&self, wanted: &dyn Fn(usize, usize) -> bool) -> Result<Costs, Error> {
+        let both = [self.original, &self.surveyed.folded];
+        let run = self
+            .latency()?
+            .time(both, Bench::long(), self.seed, self.progress)?;
+        let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.min);
+        Costs::measured(self, (seconds(0), seconds(1)), &self.blocks()?, wanted)
+    }
+
+    /// Adds the candidates for which `wanted` holds to such costs.
+    ///
+    /// # Errors
+    /// As [`Costing::costs`].
+    pub fn more(
+        &self,
+        costs: &mut Costs,
+        wanted: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<(), Error> {
+        costs.extend(self, &self.blocks()?, wanted)
+    }
+
+    /// Costs in the unit of the budget, of what pays where layers were timed.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where there is no cost model for [`Unit::Cost`].
+    pub fn budgeted(&self, timed: Option<&Costs>) -> Result<Costs, Error> {
+        let costs = match (self.unit, timed) {
+            (Unit::Latency, Some(timed)) => return Ok(timed.clone()),
+            (Unit::Cost, _) => {
+                let cost = self.cost.ok_or_else(|| {
+                    Error::Setting("a budget of cost needs a cost model (Settings::cost)".into())
+                })?;
+                Costs::modelled(self, cost)?
+            }
+            (unit, _) => Costs::counted(self.original, self.surveyed, unit),
+        };
+        Ok(match timed {
+            Some(timed) => costs.paying(timed, self.unit),
+            None => costs,
+        })
+    }
+
+    fn latency(&self) -> Result<LatencyTarget, Error> {
+        self.latency.ok_or_else(|| {
+            Error::Setting(
+                "a latency budget needs a target (--target tract, onnxruntime or openvino)".into(),
+            )
+        })
+    }
+
+    /// The timer of blocks.
+    fn blocks(&self) -> Result<Measured, Error> {
+        let latency = self.latency()?;
+        let measured = Measured::new(latency.target, latency.threads);
+        measured.map_err(|source| Error::Latency {
+            file: self.original.file(),
+            source: source.into(),
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! Loss at the network's outputs by the error of one layer.
+
+use sepconv_ir::Tensor;
+
+use sepconv_eval::divergence_of;
+use sepconv_model::classes::class_rows;
+
+/// Loss at the outputs as a function of a layer's relative squared output error, through
+/// measured points: straight lines in the logarithms of both.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LossCurve {
+    points: Vec<(f64, f64)>,
+}
+
+/// Least and greatest slope that is believed beyond the points.
+const SLOPES: (f64, f64) = (1.0, 2.0);
+
+impl LossCurve {
+    /// A curve through `(error, loss)` points. Those that are not positive are left out;
+    /// without any, loss is taken to be the error itself.
+    pub fn new(mut points: Vec<(f64, f64)>) -> Self {
+        points.retain(|(e, d)| *e > 1e-12 && *d > 0.0 && e.is_finite() && d.is_finite());
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points.dedup_by(|a, b| a.0 < b.0 * 1.05);
+        // More error does not repair anything: noise of the probes.
+        for i in 1..points.len() {
+            points[i].1 = points[i].1.max(points[i - 1].1);
+        }
+        Self { points }
+    }
+
+    /// The loss of an error.
+    pub fn at(&self, error: f64) -> f64 {
+        if error <= 0.0 {
+            return 0.0;
+        }
+        let Some(((e0, d0), rest)) = self.points.split_first() else {
+            return error;
+        };
+        if error <= *e0 {
+            // Small errors act linearly on the outputs, and loss is quadratic in them.
+            return d0 * (error / e0);
+        }
+        let mut from = (*e0, *d0);
+        let mut slope = 1.0;
+        for (e, d) in rest {
+            slope = (d / from.1).ln() / (e / from.0).ln();
+            if error <= *e {
+                return from.1 * (error / from.0).powf(slope);
+            }
+            from = (*e, *d);
+        }
+        from.1 * (error / from.0).powf(slope.clamp(SLOPES.0, SLOPES.1))
+    }
+}
+
+/// The loss of an error at a layer that was not probed, between two that were: in the logarithm,
+/// at `share` of the way from the first to the second.
+pub(crate) fn between(before: &LossCurve, behind: &LossCurve, share: f64, error: f64) -> f64 {
+    let (a, b) = (before.at(error), behind.at(error));
+    if a <= 0.0 || b <= 0.0 {
+        return (1.0 - share) * a + share * b;
+    }
+    (a.ln() + share * (b.ln() - a.ln())).exp()
+}
+
+/// The distance of the outputs of a batch from the original's, summed over its rows: for classes
+/// the Kullback-Leibler divergence in nats, for other numbers the squared error over the
+/// squared values.
+pub(crate) fn loss(original: &[Tensor], other: &[Tensor], valid: usize) -> f64 {
+    let outputs = original.iter().zip(other);
+    outputs
+        .filter_map(|(a, b)| {
+            let (x, y) = (a.to_f32()?, b.to_f32()?);
+            let rows = *a.dims().first()?;
+            let wide = x.len().checked_div(rows)?;
+            if wide == 0 || x.len() != y.len() {
+                return None;
+            }
+            let classes = class_rows(a.dims()).is_some();
+            let rows = x.chunks_exact(wide).zip(y.chunks_exact(wide)).take(valid);
+            Some(rows.map(|(x, y)| row_loss(x, y, classes)).sum::<f64>())
+        })
+        .sum()
+}
+
+fn row_loss(x: &[f32], y: &[f32], classes: bool) -> f64 {
+    let wide = |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+    let (x, y) = (wide(x), wide(y));
+    let loss = if classes {
+        divergence_of(&x, &y)
+    } else {
+        let noise: f64 = x.iter().zip(&y).map(|(x, y)| (x - y).powi(2)).sum();
+        let signal: f64 = x.iter().map(|x| x * x).sum();
+        noise / signal.max(1e-30)
+    };
+    // What is no number is as bad as can be.
+    if loss.is_finite() { loss } else { 1e9 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curve_passes_its_points_and_never_falls() {
+        let curve = LossCurve::new(vec![(0.4, 0.9), (0.1, 0.1), (0.2, 0.05)]);
+        assert!((curve.at(0.1) - 0.1).abs() < 1e-12);
+        assert!((curve.at(0.4) - 0.9).abs() < 1e-12);
+        assert!((curve.at(0.05) - 0.05).abs() < 1e-12);
+        let values: Vec<f64> = (0..100).map(|i| curve.at(f64::from(i) / 100.0)).collect();
+        assert!(values.is_sorted() && values[0] == 0.0);
+        assert!(curve.at(0.8) <= 0.9 * 4.0 + 1e-9);
+    }
+
+    #[test]
+    fn between_two_curves_the_logarithm_is_a_line() {
+        let low = LossCurve::new(vec![(0.1, 0.01)]);
+        let high = LossCurve::new(vec![(0.1, 1.0)]);
+        let at = |share| between(&low, &high, share, 0.1);
+        assert!((at(0.0) - 0.01).abs() < 1e-12 && (at(1.0) - 1.0).abs() < 1e-12);
+        assert!((at(0.5) - 0.1).abs() < 1e-12);
+        assert_eq!(between(&low, &high, 0.5, 0.0), 0.0);
+    }
+
+    #[test]
+    fn without_a_point_the_error_is_the_damage() {
+        let curve = LossCurve::new(vec![(0.0, 0.0), (0.1, f64::NAN)]);
+        assert!((curve.at(0.3) - 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn classes_are_compared_by_divergence_and_maps_by_energy() {
+        let t = |dims: &[usize], v: &[f32]| Tensor::from_f32(dims.to_vec(), v.to_vec());
+        let (a, b) = (t(&[1, 2], &[0.0, 0.0]), t(&[1, 2], &[1.0, 1.0]));
+        // The same probabilities.
+        assert!(loss(&[a], &[b], 1).abs() < 1e-9);
+        let (a, b) = (
+            t(&[2, 1, 1, 2], &[3.0, 4.0, 9.0, 9.0]),
+            t(&[2, 1, 1, 2], &[3.0, 3.0, 0.0, 0.0]),
+        );
+        // The second row is padding.
+        assert!((loss(&[a], &[b], 1) - 1.0 / 25.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,101 @@
+//! Costs and expected losses of all candidates, from which budgets are solved.
+
+use std::collections::BTreeMap;
+
+use sepconv_calibrate::SurveyedModel;
+use sepconv_factor::random::Mmix;
+use sepconv_model::Error;
+use sepconv_passes::{Candidate, Plan};
+
+use crate::candidates::promising;
+use crate::cost::{Costs, Unit};
+use crate::costing::Costing;
+use crate::solution::{Solution, Terms};
+
+/// Costs and expected losses of a model's candidates: budgets are solved without running it again.
+pub struct Planning {
+    pub(crate) costs: Costs,
+    /// Seconds on the settings' target, where there is one.
+    pub(crate) timed: Option<Costs>,
+    /// Per layer and candidate.
+    pub(crate) losses: Vec<Vec<f64>>,
+    pub(crate) candidates: Vec<Vec<Candidate>>,
+    /// Whether costs are counted, and so known without a measurement.
+    pub(crate) counted: bool,
+    /// Per layer and candidate: whether it is timed, where layers are.
+    pub(crate) looked: Vec<Vec<bool>>,
+}
+
+impl Planning {
+    /// Costs all candidates of the surveyed model, of which `losses` are expected, per layer and
+    /// candidate.
+    ///
+    /// # Errors
+    /// [`Error::Target`] and [`Error::Latency`] where layers can't be timed, [`Error::Setting`]
+    /// where the unit needs a target or a cost model that is not there, [`Error::Cancelled`].
+    pub fn new(costing: &Costing<'_>, losses: Vec<Vec<f64>>) -> Result<Self, Error> {
+        let mut looked = promising(costing.surveyed, &losses);
+        // What was dropped is not timed either.
+        let all = looked.iter_mut().flatten().zip(losses.iter().flatten());
+        all.for_each(|(looked, loss)| *looked &= loss.is_finite());
+        let timed = match costing.latency {
+            None if costing.unit != Unit::Latency => None,
+            _ => {
+                let wanted = |layer: usize, candidate: usize| looked[layer][candidate];
+                Some(costing.costs(&wanted)?)
+            }
+        };
+        let mut costs = costing.budgeted(timed.as_ref())?;
+        costs.drop_infinite(&losses);
+        let layers = costing.surveyed.survey.layers.iter();
+        let candidates = layers.map(|layer| match &layer.site {
+            Ok((_, candidates)) => candidates.clone(),
+            Err(_) => Vec::new(),
+        });
+        Ok(Self {
+            costs,
+            timed,
+            losses,
+            candidates: candidates.collect(),
+            counted: matches!(costing.unit, Unit::Macs | Unit::Params),
+            looked,
+        })
+    }
+
+    /// Seconds of a plan's rewritten layers before and after, where they were timed.
+    pub fn times(&self, surveyed: &SurveyedModel, plan: &Plan) -> BTreeMap<String, (f64, f64)> {
+        let timed = self.timed.as_ref();
+        timed.map_or_else(BTreeMap::new, |costs| costs.of_plan(surveyed, plan))
+    }
+
+    /// The least fraction of the original's cost that can be reached.
+    pub fn least(&self) -> f64 {
+        self.costs.least()
+    }
+
+    /// A plan that takes an arbitrary candidate of about half of the layers, with its
+    /// predicted loss: to compare with what it does.
+    pub fn arbitrary(&self, seed: u64) -> Solution {
+        let mut generator = Mmix::new(seed);
+        let mut draw = |n: usize| generator.below(n);
+        let mut loss = 0.0;
+        let mut chosen = Vec::new();
+        for (candidates, losses) in self.candidates.iter().zip(&self.losses) {
+            let one = (!candidates.is_empty() && draw(2) == 0).then(|| draw(candidates.len()));
+            loss += one.map_or(0.0, |i| losses[i]);
+            chosen.push(one.map(|i| candidates[i].clone()));
+        }
+        Solution {
+            fraction: 1.0,
+            loss,
+            bound: loss,
+            time: None,
+            alternatives: Vec::new(),
+            terms: Terms {
+                fraction: 1.0,
+                multiplier: 0.0,
+            },
+            chosen,
+        }
+    }
+}

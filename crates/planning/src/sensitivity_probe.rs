@@ -1,0 +1,177 @@
+//! Sensitivity of the outputs, by replacing one layer at a time.
+
+use crate::loss::loss;
+use rayon::prelude::*;
+use sepconv_calibrate::checkpoints::{Checkpoint, Cuts, Segment};
+use sepconv_calibrate::{MemoryLimit, open};
+use sepconv_eval::{Comparison, OwnMetric, of_batch};
+use sepconv_factor::is_held_out;
+use sepconv_ir::{NodeId, Tensor, ValueId};
+use sepconv_model::classes::{argmax, class_rows};
+use sepconv_model::{Error, Loaded, Samples};
+use sepconv_onnx::Document;
+use sepconv_spec::CalibrationSettings;
+use sepconv_targets::Target;
+
+/// MACs that the probes of a model may take.
+const MOST: u64 = 400_000_000_000;
+
+/// Runs copies of a network in which one layer is replaced, on samples held out of the fits,
+/// each from that layer on.
+pub struct SensitivityProbe<'a> {
+    original: &'a Loaded,
+    target: &'a dyn Target,
+    samples: Samples,
+    batches: Vec<usize>,
+    outputs: Vec<ValueId>,
+    reference: Vec<Vec<Tensor>>,
+    cuts: Cuts<'a>,
+    checkpoint: Checkpoint,
+    memory: MemoryLimit,
+}
+
+impl<'a> SensitivityProbe<'a> {
+    /// Runs `original` on the samples that are held out of fits; `layers` will be probed.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the data can't be read or do not fit, [`Error::Target`] where the
+    /// runtime can't run the network.
+    pub fn new(
+        original: &'a Loaded,
+        target: &'a dyn Target,
+        settings: &CalibrationSettings,
+        layers: usize,
+        memory: MemoryLimit,
+    ) -> Result<Self, Error> {
+        let dataset = open(&settings.source, original, target)?;
+        let samples = Samples::keeping(original, dataset, memory.inputs())?;
+        let (seed, every) = (settings.source.seed(), settings.held_out_every);
+        let held = |b: &usize| is_held_out(seed, samples.first(*b) as u64, every);
+        let mut batches: Vec<usize> = (0..samples.batches()).filter(held).collect();
+        if batches.is_empty() {
+            batches = (0..samples.batches()).collect();
+        }
+        let each = original
+            .cost
+            .macs
+            .max(1)
+            .saturating_mul(layers.max(1) as u64);
+        batches.truncate(((MOST / each) as usize).clamp(8, 256));
+        let outputs: Vec<ValueId> = original.graph().outputs().collect();
+        let mut probe = Self {
+            cuts: Cuts::new(original, &outputs),
+            original,
+            target,
+            samples,
+            batches,
+            outputs,
+            reference: Vec::new(),
+            checkpoint: Checkpoint::default(),
+            memory,
+        };
+        probe.reference = probe.run(&original.document, &probe.outputs)?;
+        Ok(probe)
+    }
+
+    /// Mean loss over the samples of each of `documents`, which differ from the original in
+    /// the layer at `node` alone; an error for one that the target can't run. Call in the order of
+    /// the network.
+    pub fn losses(&mut self, node: NodeId, documents: &[Document]) -> Vec<Result<f64, Error>> {
+        let cut = self.cuts.before(node);
+        // Where the network can't be cut here, it is run from where it was cut before.
+        if let Ok(values) = self.run(&self.original.document, &cut)
+            && let Some(first) = values.first()
+            && Checkpoint::fits(first, self.batches.len(), self.memory.checkpoint())
+        {
+            self.checkpoint = Checkpoint::of(&cut, values);
+        }
+        let losses = documents.par_iter().map(|document| {
+            let outputs = self.run(document, &self.outputs)?;
+            Ok(self.loss(&outputs))
+        });
+        losses.collect()
+    }
+
+    /// Mean loss over the samples of a rewritten network.
+    pub fn of(&self, document: &Document) -> Result<f64, Error> {
+        Ok(self.loss(&self.run(document, &self.outputs)?))
+    }
+
+    /// Percentage of samples whose greatest class is the original's in every output of
+    /// classes; `None` where there is no such output.
+    pub fn agreement(&self, document: &Document) -> Result<Option<f64>, Error> {
+        let outputs = self.run(document, &self.outputs)?;
+        let (mut same, mut rows) = (0_usize, 0_usize);
+        for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(&outputs) {
+            let valid = self.samples.valid(*batch);
+            for (a, b) in a.iter().zip(b) {
+                let Some((_, classes)) = class_rows(a.dims()) else {
+                    continue;
+                };
+                if let (Some(a), Some(b)) = (a.to_f32(), b.to_f32()) {
+                    let pairs = a.chunks_exact(classes).zip(b.chunks_exact(classes));
+                    same += pairs
+                        .take(valid)
+                        .filter(|(a, b)| argmax(a) == argmax(b))
+                        .count();
+                    rows += valid;
+                }
+            }
+        }
+        Ok((rows > 0).then(|| 100.0 * same as f64 / rows as f64))
+    }
+
+    /// Mean of the caller's metric over the samples.
+    pub fn own(&self, metric: &dyn OwnMetric, document: &Document) -> Result<f64, Error> {
+        let outputs = self.run(document, &self.outputs)?;
+        let names = self.original.output_names();
+        let pairs = self.batches.iter().zip(self.reference.iter().zip(&outputs));
+        let values = pairs.flat_map(|(batch, (a, b))| {
+            let rows = (self.samples.rows(), self.samples.valid(*batch));
+            of_batch(metric, &names, (a, b), rows)
+        });
+        let values: Vec<f64> = values.collect();
+        Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
+    }
+
+    /// Signal-to-noise ratio of the worst output over all samples, in dB.
+    pub fn snr(&self, document: &Document) -> Result<f64, Error> {
+        let outputs = self.run(document, &self.outputs)?;
+        let names: Vec<String> = (0..self.outputs.len()).map(|i| i.to_string()).collect();
+        let compared = Comparison::of(self.target.name(), &names, &self.reference, &outputs);
+        Ok(compared.strictest_snr().unwrap_or(f64::NEG_INFINITY))
+    }
+
+    fn loss(&self, outputs: &[Vec<Tensor>]) -> f64 {
+        let mut sum = 0.0;
+        let mut rows = 0;
+        for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(outputs) {
+            let valid = self.samples.valid(*batch);
+            sum += loss(a, b, valid);
+            rows += valid;
+        }
+        sum / rows.max(1) as f64
+    }
+
+    fn run(&self, document: &Document, wanted: &[ValueId]) -> Result<Vec<Vec<Tensor>>, Error> {
+        let (original, target, samples) = (self.original, self.target, &self.samples);
+        let (segment, checkpoint) = Segment::from_checkpoint(
+            original,
+            target,
+            document,
+            &self.checkpoint,
+            samples,
+            wanted,
+        )?;
+        let batches = self.batches.par_iter().enumerate();
+        batches
+            .map(|(i, batch)| {
+                let given = match checkpoint.values() {
+                    Some(_) => checkpoint.batch(&self.samples, i)?,
+                    None => self.samples.inputs(*batch)?,
+                };
+                segment.run(&given)
+            })
+            .collect()
+    }
+}

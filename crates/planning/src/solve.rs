@@ -1,0 +1,416 @@
+//! Plans: the least loss within a budget, in forms that also save time.
+//!
+//! Two constraints, one of them soft. The budget is met exactly by the knapsack. Where layers were
+//! timed and the budget counts something else, a share of what it saves is to become time as
+//! well: time gets a multiplier, which is added to the loss (a Lagrange multiplier), and the least
+//! multiplier is taken at which the plan saves enough of it. What time may cost is bounded, since on
+//! some models no form is fast enough. Beyond its share, time is taken where it is all but free.
+
+use std::collections::HashSet;
+
+use sepconv_passes::{Candidate, Item, PassError, allocate};
+
+use sepconv_calibrate::Committed;
+
+use crate::cost::Written;
+use crate::plan::Planning;
+use crate::solution::{Solution, Terms};
+
+/// Share of the saved cost that is to become saved time: of 50 % fewer MACs, 33 % less time.
+pub const SHARE: f64 = 2.0 / 3.0;
+
+/// Loss that saving time may do, as a multiple of that of the plan which ignores it.
+const DEAREST: f64 = 2.0;
+
+/// Loss by which plans are told apart no more, as a multiple: of those that are so near, the
+/// fastest is taken.
+const NEAR: f64 = 1.05;
+
+/// Predicted loss up to which another family's candidate may be fitted beside the one chosen, as
+/// a multiple: predictions are of linear outputs, and of the original's inputs.
+const ALTERNATIVE: f64 = 3.0;
+
+/// Every candidate of every layer.
+const ANY: fn(usize, Option<usize>) -> bool = |_, _| true;
+
+/// Steps of the bisection over multipliers, between these multiples of the loss.
+const STEPS: usize = 16;
+const MULTIPLIERS: (f64, f64) = (1e-3, 1e3);
+
+impl Planning {
+    /// The plan with the least predicted loss whose cost is at most `fraction` of the
+    /// original's and, where layers were timed, at least `share` of whose saving is time (as
+    /// nearly as loss of at most [`DEAREST`] allows).
+    ///
+    /// # Errors
+    /// [`PassError::Unreachable`] with the least fraction that can be reached.
+    pub fn solve(&self, fraction: f64, share: f64) -> Result<Solution, PassError> {
+        if !(fraction > 0.0 && fraction < 1.0) {
+            return Err(PassError::Budget(fraction));
+        }
+        let best = self.best(fraction, share)?;
+        Ok(self.with_alternatives(best))
+    }
+
+    /// The candidates of the layers that are not committed yet, planned again with what those that
+    /// are have left of the budget, each with its alternatives. `committed` is what became of the first
+    /// layers that a solution planned; layers that it leaves as they are stay so. `None` where
+    /// nothing changed, or where only a measurement tells what was left.
+    pub fn replan(
+        &self,
+        solution: &Solution,
+        committed: &Committed,
+    ) -> Option<Vec<Vec<Candidate>>> {
+        let as_planned = |(layer, now): (&usize, &Option<Candidate>)| {
+            let planned = solution.chosen.get(*layer).and_then(Option::as_ref);
+            let of = |c: Option<&Candidate>| c.map(|c| (c.family.clone(), c.rank));
+            of(planned) == of(now.as_ref())
+        };
+        if !self.counted || committed.iter().all(as_planned) {
+            return None;
+        }
+        let open = |layer: usize, candidate: Option<usize>| match committed.get(&layer) {
+            Some(now) => candidate == now.as_ref().and_then(|c| self.place(layer, c)),
+            None => solution.chosen[layer].is_some() || candidate.is_none(),
+        };
+        let Terms {
+            fraction,
+            multiplier,
+        } = solution.terms;
+        let again = self.with_alternatives(self.at_multiplier(fraction, multiplier, &open).ok()?);
+        let chosen = again.chosen.into_iter().zip(again.alternatives);
+        let all = chosen.map(|(own, alternatives)| own.into_iter().chain(alternatives).collect());
+        Some(all.collect())
+    }
+
+    fn with_alternatives(&self, best: Solution) -> Solution {
+        let chosen = best.chosen.iter().enumerate();
+        let alternatives = chosen.map(|(layer, own)| {
+            let alternatives = own.as_ref().map(|own| self.alternatives(layer, own));
+            alternatives.unwrap_or_default()
+        });
+        let alternatives = alternatives.collect();
+        Solution {
+            alternatives,
+            ..best
+        }
+    }
+
+    /// The index of a layer's candidate.
+    pub(crate) fn place(&self, layer: usize, candidate: &Candidate) -> Option<usize> {
+        let same = |c: &Candidate| c.family == candidate.family && c.rank == candidate.rank;
+        self.candidates[layer].iter().position(same)
+    }
+
+    fn best(&self, fraction: f64, share: f64) -> Result<Solution, PassError> {
+        let plain = self.at_multiplier(fraction, 0.0, &ANY)?;
+        if self.timed.is_none() {
+            return Ok(plain);
+        }
+        let (bound, most) = (plain.bound, DEAREST * plain.loss);
+        let fast = |s: &Solution| s.time.is_none_or(|t| 1.0 - t >= share * (1.0 - s.fraction));
+        let mut seen = vec![plain];
+        if !fast(&seen[0]) {
+            self.raise(fraction, &mut seen, |s| s.loss <= most && !fast(s))?;
+        }
+        // Enough time at the least loss, or else the most time that is allowed.
+        let allowed = seen.iter().filter(|s| s.loss <= most);
+        let slow = |s: &Solution| if fast(s) { 0.0 } else { s.time.unwrap_or(1.0) };
+        let order = |a: &&Solution, b: &&Solution| {
+            let by_time = slow(a).total_cmp(&slow(b));
+            by_time.then(a.loss.total_cmp(&b.loss))
+        };
+        let found = allowed.min_by(order).unwrap_or(&seen[0]);
+        let mut best = found.clone();
+        let (near, enough) = (NEAR * best.loss, fast(&best));
+        self.raise(fraction, &mut seen, |s| s.loss <= near)?;
+        for solution in seen {
+            let fits = solution.loss <= near && (fast(&solution) || !enough);
+            if fits && solution.time < best.time {
+                best = solution;
+            }
+        }
+        Ok(Solution { bound, ..best })
+    }
+
+    /// Adds plans for growing multipliers of time to `seen`, up to the highest (by bisection) whose
+    /// plan `goes_on` still accepts.
+    fn raise(
+        &self,
+        fraction: f64,
+        seen: &mut Vec<Solution>,
+        goes_on: impl Fn(&Solution) -> bool,
+    ) -> Result<(), PassError> {
+        let scale = seen.first().map_or(0.0, |plain| plain.loss).max(1e-12);
+        let (mut low, mut high) = (MULTIPLIERS.0.ln(), MULTIPLIERS.1.ln());
+        for _ in 0..STEPS {
+            let middle = 0.5 * (low + high);
+            let solution = self.at_multiplier(fraction, scale * middle.exp(), &ANY)?;
+            if goes_on(&solution) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+            seen.push(solution);
+        }
+        Ok(())
+    }
+
+    /// Of every other family the best candidate of a layer that costs no more than `own`, takes no
+    /// more time, and by what is predicted does little more loss; rising by that.
+    fn alternatives(&self, layer: usize, own: &Candidate) -> Vec<Candidate> {
+        let (all, losses) = (&self.candidates[layer], &self.losses[layer]);
+        let cost = |i: usize| self.costs.candidates[layer][i].map(|(cost, _)| cost);
+        let macs = |i: usize| self.planned(layer, i).macs;
+        let Some(index) = self.place(layer, own) else {
+            return Vec::new();
+        };
+        let Some(most) = cost(index) else {
+            return Vec::new();
+        };
+        let no_dearer = |i: &usize| {
+            let other = &all[*i];
+            other.family != own.family
+                && cost(*i).is_some_and(|cost| cost <= most)
+                && macs(*i) <= own.macs
+                && self.time_of(layer, Some(*i)) <= self.time_of(layer, Some(index))
+                && losses[*i] <= ALTERNATIVE * losses[index]
+        };
+        let mut alternatives: Vec<usize> = (0..all.len()).filter(no_dearer).collect();
+        alternatives.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]));
+        let mut families: HashSet<&str> = HashSet::new();
+        alternatives.retain(|i| families.insert(&all[*i].family));
+        alternatives
+            .into_iter()
+            .map(|i| self.planned(layer, i))
+            .collect()
+    }
+
+    /// A candidate as it was costed.
+    fn planned(&self, layer: usize, index: usize) -> Candidate {
+        let written = self.costs.candidates[layer][index].and_then(|(_, written)| written);
+        Written::apply(written, &self.candidates[layer][index])
+    }
+
+    /// The plan with the least sum of loss and of the time it takes at a multiplier for the
+    /// original's time, of candidates (none: the layer as it is) that are `open` for a layer.
+    fn at_multiplier(
+        &self,
+        fraction: f64,
+        multiplier: f64,
+        open: &dyn Fn(usize, Option<usize>) -> bool,
+    ) -> Result<Solution, PassError> {
+        let mut groups = Vec::new();
+        let mut items: Vec<(usize, Vec<Option<usize>>)> = Vec::new();
+        for (layer, kept) in self.costs.kept.iter().enumerate() {
+            let Some(kept) = kept else { continue };
+            let costs = self.costs.candidates[layer].iter().enumerate();
+            let known = costs.filter_map(|(i, cost)| Some((Some(i), cost.as_ref()?.0)));
+            let all = std::iter::once((None, *kept)).chain(known);
+            let open: Vec<_> = all.filter(|(i, _)| open(layer, *i)).collect();
+            let item = |(i, cost): &(Option<usize>, f64)| Item {
+                cost: *cost,
+                loss: i.map_or(0.0, |i| self.losses[layer][i])
+                    + multiplier * self.time_of(layer, *i),
+            };
+            groups.push(open.iter().map(item).collect());
+            items.push((layer, open.iter().map(|(i, _)| *i).collect()));
+        }
+        let planned: f64 = self.costs.kept.iter().flatten().sum();
+        let of = |cost: f64| (self.costs.total - planned + cost) / self.costs.original;
+        let found = allocate(&groups, self.costs.room(fraction)).map_err(|least| {
+            PassError::Unreachable {
+                target: fraction,
+                least: of(least),
+            }
+        })?;
+        let mut chosen: Vec<Option<Candidate>> = vec![None; self.candidates.len()];
+        let mut loss = 0.0;
+        let mut saved = 0.0;
+        for ((layer, indices), item) in items.iter().zip(&found.chosen) {
+            let Some(Some(index)) = indices.get(*item) else {
+                continue;
+            };
+            chosen[*layer] = Some(self.planned(*layer, *index));
+            loss += self.losses[*layer][*index];
+            saved += self.time_of(*layer, None) - self.time_of(*layer, Some(*index));
+        }
+        let timed = self.timed.as_ref();
+        Ok(Solution {
+            fraction: of(found.cost),
+            loss,
+            bound: found.bound,
+            time: timed.map(|t| t.total / t.original - saved),
+            chosen,
+            alternatives: Vec::new(),
+            terms: Terms {
+                fraction,
+                multiplier,
+            },
+        })
+    }
+
+    /// Time of a layer as it is, or of a candidate in its place, as a share of the original's
+    /// whole time; 0 where it was not measured.
+    fn time_of(&self, layer: usize, candidate: Option<usize>) -> f64 {
+        let Some(timed) = &self.timed else { return 0.0 };
+        let seconds = match candidate {
+            None => timed.kept[layer],
+            Some(i) => timed.candidates[layer][i].map(|(seconds, _)| seconds),
+        };
+        seconds.unwrap_or(0.0) / timed.original
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cost::Costs;
+
+    pub fn candidate(family: &str) -> Candidate {
+        Candidate {
+            family: family.into(),
+            rank: 1,
+            macs_before: 50,
+            macs: 20,
+            params: 1,
+            energy: 1.0,
+            weight_error: 0.0,
+            lowering: None,
+        }
+    }
+
+    /// Two layers of 50 MACs and 5 s. Of the same MACs, 'slow' forms save no time and 'fast' ones
+    /// four fifths of it, at `dearer` times the loss.
+    fn planning(dearer: f64) -> Planning {
+        let by = |cost, lowering| Some((cost, Some(Written { lowering, macs: 20 })));
+        let both = |cost: f64, slow: f64, fast: f64| Costs {
+            total: 2.0 * cost,
+            original: 2.0 * cost,
+            kept: vec![Some(cost); 2],
+            candidates: vec![vec![by(slow, "branches"), by(fast, "concat")]; 2],
+        };
+        Planning {
+            costs: both(50.0, 20.0, 20.0),
+            timed: Some(both(5.0, 4.9, 1.0)),
+            losses: vec![vec![0.1, 0.1 * dearer]; 2],
+            candidates: vec![vec![candidate("slow"), candidate("fast")]; 2],
+            counted: true,
+            looked: vec![vec![true; 2]; 2],
+        }
+    }
+
+    #[test]
+    fn rivals_cost_no_more_in_any_way() {
+        let solved = |dearer: f64, timed: bool| {
+            let mut planning = planning(dearer);
+            planning.timed = planning.timed.filter(|_| timed);
+            let solution = planning.solve(0.5, 0.0).unwrap();
+            let alternatives = solution.alternatives.iter().map(|layer| {
+                let families = layer.iter().map(|c| (c.family.clone(), c.lowering.clone()));
+                families.collect::<Vec<_>>()
+            });
+            (
+                families(&solution).join(" "),
+                alternatives.collect::<Vec<_>>(),
+            )
+        };
+        let fast = vec![("fast".to_owned(), Some("concat".to_owned()))];
+        assert_eq!(
+            solved(2.0, false),
+            ("slow slow".into(), vec![fast.clone(), fast])
+        );
+        assert_eq!(solved(4.0, false).1, [[], []]);
+        // The fast form is the better one here, and the slow one takes more time.
+        assert_eq!(solved(0.5, true), ("fast fast".into(), vec![Vec::new(); 2]));
+    }
+
+    #[test]
+    fn what_is_left_is_spent_on_the_layers_that_follow() {
+        // Half of 100 MACs: both layers at 25, or one at 15 and one at 35.
+        let mut planning = planning(1.0);
+        (planning.timed, planning.counted) = (None, true);
+        for (layer, costs) in planning.costs.candidates.iter_mut().enumerate() {
+            *costs = vec![Some((25.0, None)), Some((15.0, None)), Some((35.0, None))];
+            planning.candidates[layer] = ["own", "less", "fine"].map(candidate).to_vec();
+            planning.losses[layer] = vec![0.1, 0.3, 0.01];
+        }
+        let solution = planning.solve(0.5, 0.0).unwrap();
+        assert_eq!(families(&solution), ["own", "own"]);
+        let replan = |committed: &[(usize, Option<&str>)]| {
+            let committed = committed.iter().map(|(i, c)| (*i, c.map(candidate)));
+            let all = planning.replan(&solution, &committed.collect())?;
+            let first = all.iter().map(|c| c.first().map(|c| c.family.clone()));
+            Some(first.collect::<Vec<_>>())
+        };
+        let own = |name: &str| Some(name.to_owned());
+        assert_eq!(replan(&[]), None);
+        assert_eq!(replan(&[(0, Some("own"))]), None);
+        assert_eq!(
+            replan(&[(0, Some("less"))]),
+            Some(vec![own("less"), own("fine")])
+        );
+        // What was measured is not known of another plan.
+        planning.counted = false;
+        let committed = Committed::from([(0, Some(candidate("less")))]);
+        assert_eq!(planning.replan(&solution, &committed), None);
+    }
+
+    fn families(solution: &Solution) -> Vec<&str> {
+        let chosen = solution.chosen.iter().flatten();
+        chosen.map(|c| c.family.as_str()).collect()
+    }
+
+    #[test]
+    fn a_budget_of_macs_buys_time_too() {
+        let plain = planning(1.5).solve(0.4, 0.0).unwrap();
+        assert_eq!(families(&plain), ["slow", "slow"]);
+        assert!((plain.time.unwrap() - 0.98).abs() < 1e-9);
+        let solved = planning(1.5).solve(0.4, SHARE).unwrap();
+        assert_eq!(families(&solved), ["fast", "fast"]);
+        assert!((solved.time.unwrap() - 0.2).abs() < 1e-9);
+        assert!((solved.fraction - 0.4).abs() < 1e-9 && (solved.loss - 0.3).abs() < 1e-9);
+        // The bound is that of the plan that may ignore time.
+        assert!(solved.bound <= plain.loss + 1e-9);
+    }
+
+    #[test]
+    fn the_least_fraction_is_known_without_damages() {
+        let mut costs = planning(1.5).costs;
+        assert!((costs.least() - 0.4).abs() < 1e-9);
+        costs.candidates[0] = vec![None, None];
+        assert!((costs.least() - 0.7).abs() < 1e-9);
+        costs.kept[1] = None;
+        assert!((costs.least() - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn time_that_is_all_but_free_is_taken() {
+        let solved = planning(1.02).solve(0.4, 0.0).unwrap();
+        assert_eq!(families(&solved), ["fast", "fast"]);
+        let solved = planning(1.5).solve(0.4, 0.0).unwrap();
+        assert_eq!(families(&solved), ["slow", "slow"]);
+    }
+
+    #[test]
+    fn time_is_not_bought_at_any_price() {
+        // Two fast layers would do 2.5 times the loss, one does 1.75 times.
+        let solved = planning(2.5).solve(0.4, SHARE).unwrap();
+        assert!(solved.loss <= DEAREST * 0.2, "{solved:?}");
+        assert!(!families(&solved).is_empty());
+        let solved = planning(40.0).solve(0.4, SHARE).unwrap();
+        assert_eq!(families(&solved), ["slow", "slow"]);
+    }
+
+    #[test]
+    fn what_was_not_timed_is_planned_by_cost_alone() {
+        let mut planning = planning(1.5);
+        planning.timed = None;
+        let solved = planning.solve(0.4, SHARE).unwrap();
+        assert_eq!(
+            (families(&solved), solved.time),
+            (vec!["slow", "slow"], None)
+        );
+    }
+}

@@ -1,0 +1,167 @@
+//! What a report holds beside figures: what was asked for, and what computed and measured.
+
+use sepconv_data::Labels;
+use serde::Serialize;
+
+use sepconv::CurvePoint;
+use sepconv::{Budget, Settings};
+use sepconv_eval::Evaluation;
+use sepconv_model::DataSource;
+use sepconv_model::Loaded;
+use sepconv_spec::CalibrationSettings;
+use sepconv_spec::{Schedule, Source};
+
+/// What a report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// One model that was written.
+    Compress,
+    /// Many models, none of which was written.
+    Sweep,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReportSettings {
+    /// The command line, where there was one.
+    pub command: Option<String>,
+    /// The budget; `None` in a sweep, which has many.
+    pub budget: Option<Budget>,
+    /// Orders allowed.
+    pub order: sepconv_passes::Order,
+    /// Families allowed, where they were named.
+    pub families: Vec<String>,
+    /// Calibration, where there was data to fit to.
+    pub calibration: Option<CalibrationReport>,
+    /// Lowering asked for, `auto` where none was.
+    pub lowering: String,
+    /// Extents assumed for free input dimensions.
+    pub assumed: Vec<String>,
+    /// Free input dimensions whose extents the data says.
+    pub shaped: Vec<String>,
+    /// Evaluation data, where given.
+    pub eval: Option<DataReport>,
+}
+
+/// A data set.
+#[derive(Debug, Clone, Serialize)]
+pub struct DataReport {
+    /// Where it is.
+    pub path: String,
+    /// Samples used; `None` where nothing was evaluated.
+    pub samples: Option<usize>,
+}
+
+/// What the layers were fitted to, and how.
+#[derive(Debug, Clone, Serialize)]
+pub struct CalibrationReport {
+    /// The data set.
+    pub data: String,
+    /// Samples used; `None` where the data set is gone.
+    pub samples: Option<usize>,
+    /// Cap on its samples, drawn with the seed.
+    pub max_samples: Option<usize>,
+    /// Output positions per layer.
+    pub positions: usize,
+    /// One of so many samples was held out.
+    pub held_out_every: u64,
+    /// Whether output channels counted by how much the outputs depend on them.
+    pub weighted: bool,
+    /// How many layers shared a pass.
+    pub schedule: Schedule,
+    /// The least-squares fits.
+    pub fit: sepconv_factor::FitOptions,
+}
+
+/// Versions of what computed and measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Versions {
+    /// sepconv.
+    pub sepconv: &'static str,
+    /// Name of the runtime that measured outputs.
+    pub target: &'static str,
+    /// Its version.
+    pub target_version: String,
+    /// The runtime that measured time, where one did.
+    pub latency: Option<LatencyReport>,
+}
+
+/// The runtime that measured time.
+#[derive(Debug, Clone, Serialize)]
+pub struct LatencyReport {
+    /// Its name.
+    pub target: &'static str,
+    /// Its version.
+    pub version: String,
+    /// Threads of one run.
+    pub threads: usize,
+}
+
+impl ReportSettings {
+    pub(super) fn new(
+        model: &Loaded,
+        settings: &Settings,
+        calibration: Option<&CalibrationSettings>,
+        evaluated: Option<&Evaluation>,
+        command: Option<String>,
+    ) -> Self {
+        let data = |source: &DataSource| DataReport {
+            path: source.path.display().to_string(),
+            samples: evaluated.map(|e| e.primary.n),
+        };
+        Self {
+            command,
+            budget: None,
+            order: settings.families.order,
+            families: settings.families.names.clone(),
+            calibration: calibration.map(|c| CalibrationReport::new(model, c)),
+            lowering: settings.lowering.map_or("auto", |l| l.name()).to_owned(),
+            assumed: model.assumed(),
+            shaped: model.shaped(),
+            eval: settings.eval.as_ref().map(data),
+        }
+    }
+}
+
+impl CalibrationReport {
+    fn new(model: &Loaded, c: &CalibrationSettings) -> Self {
+        let (samples, max_samples) = match &c.source {
+            Source::Data(source) => {
+                let data = source.open(model, Labels::Ignore).ok();
+                (data.map(|d| d.len()), source.max_samples)
+            }
+            Source::Pictures(pictures) => (Some(pictures.samples), None),
+        };
+        Self {
+            data: c.source.to_string(),
+            samples,
+            max_samples,
+            positions: c.positions,
+            held_out_every: c.held_out_every,
+            weighted: c.weighted,
+            schedule: c.schedule,
+            fit: c.fit,
+        }
+    }
+}
+
+impl Versions {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            sepconv: sepconv::VERSION,
+            target: settings.target.name(),
+            target_version: settings.target.version(),
+            latency: settings.latency.map(|l| LatencyReport {
+                target: l.target.name(),
+                version: l.target.version(),
+                threads: l.threads.get(),
+            }),
+        }
+    }
+}
+
+/// The evaluation of any point: all of them use the same samples.
+pub(super) fn evaluated(points: &[CurvePoint]) -> Option<&Evaluation> {
+    points.iter().find_map(|p| p.evaluation.as_ref())
+}

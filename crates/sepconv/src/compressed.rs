@@ -1,0 +1,64 @@
+//! A rewritten model in memory.
+
+use sepconv_model::Loaded;
+use sepconv_passes::Plan;
+use sepconv_planning::Solution;
+use sepconv_spec::{CalibrationSettings, LayerRecord};
+
+use crate::tuning::Tuning;
+use sepconv_spec::Try;
+
+/// A rewritten model in memory.
+#[derive(Debug, Clone)]
+pub struct Compressed {
+    /// The rewritten model.
+    pub model: Loaded,
+    /// The record of every convolution.
+    pub layers: Vec<LayerRecord>,
+    /// Batch normalisations folded.
+    pub folded: usize,
+    /// The data that the layers were fitted to; `None`: their weights alone.
+    pub calibration: Option<CalibrationSettings>,
+    /// The solution of the budget, where one was allocated.
+    pub solution: Option<Solution>,
+    /// The plans that a search tried, in order.
+    pub tries: Vec<Try>,
+    /// The training, where [`crate::Settings::tune`] asked for it.
+    pub tuning: Option<Tuning>,
+    /// A line for each family of candidates that was dropped for a layer, because it could not be
+    /// written or the target could not run it.
+    pub dropped: Vec<String>,
+}
+
+impl Compressed {
+    /// Of a rewritten model and the records of its layers, of which nothing else is known.
+    pub(crate) fn of(model: Loaded, layers: Vec<LayerRecord>, folded: usize) -> Self {
+        Self {
+            model,
+            layers,
+            folded,
+            calibration: None,
+            solution: None,
+            tries: Vec::new(),
+            tuning: None,
+            dropped: Vec::new(),
+        }
+    }
+
+    /// The decisions, with the lowerings that were written.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            layers: self.layers.iter().map(LayerRecord::plan).collect(),
+        }
+    }
+
+    /// The layers that were rewritten.
+    pub fn rewritten(&self) -> impl Iterator<Item = &LayerRecord> {
+        self.layers.iter().filter(|layer| layer.is_rewritten())
+    }
+
+    /// Whether a layer was rewritten.
+    pub fn is_rewritten(&self) -> bool {
+        self.rewritten().next().is_some()
+    }
+}

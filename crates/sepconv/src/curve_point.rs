@@ -1,0 +1,46 @@
+//! Points of accuracy against compression.
+
+use sepconv_eval::Evaluation;
+use serde::Serialize;
+
+/// Origin of the models of a curve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Series {
+    /// The model that was read.
+    Original,
+    /// The model that was written.
+    Result,
+    /// One budget allocated over all layers, by the settings.
+    Allocated,
+    /// The same, tuned.
+    Tuned,
+    /// The same rank in every layer, otherwise by the settings.
+    Uniform,
+    /// The paper's method: the same rank in every layer from the weights alone, DW->PW.
+    PaperDwPw,
+    /// The same, PW->DW.
+    PaperPwDw,
+    /// The paper's method with the same share of energy kept in every layer, DW->PW.
+    PaperEnergy,
+}
+
+/// A point of the curve.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CurvePoint {
+    /// How it was made.
+    pub series: Series,
+    /// How it was made, such as `rank 2`, `original` or `result`.
+    pub label: String,
+    /// MACs as a fraction of the original's.
+    pub macs: f64,
+    /// Parameters as a fraction of the original's.
+    pub params: f64,
+    /// Time per run as a fraction of the original's, where it was measured.
+    pub time: Option<f64>,
+    /// Signal-to-noise ratio in dB of the worst channel of any output, on its own scale; `None` for
+    /// no difference or where it was not run.
+    pub snr_db: Option<f64>,
+    /// What was measured on the evaluation data, where given.
+    pub evaluation: Option<Evaluation>,
+}

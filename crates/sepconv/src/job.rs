@@ -1,0 +1,149 @@
+//! What was asked for and of which model, resolved once.
+
+use std::borrow::Cow;
+
+use sepconv_calibrate::{Fitting, MemoryLimit, SurveyedModel, cheap_pictures, pictures};
+use sepconv_data::Labels;
+use sepconv_model::{Error, Loaded, Progress};
+use sepconv_planning::{Costing, Unit};
+use sepconv_spec::{CalibrationSettings, Source};
+
+use crate::functions::reaching;
+use crate::settings::{Budget, DataFree, Settings};
+
+/// Settings with all that is left to the tool decided, and the model that they are for: its free
+/// dimensions as the data has them, and local functions written out where the budget reaches into
+/// them. All steps of the pipeline take their settings from here.
+pub(crate) struct Job<'a> {
+    pub model: Cow<'a, Loaded>,
+    pub settings: Settings,
+    pub progress: &'a dyn Progress,
+}
+
+impl<'a> Job<'a> {
+    /// Resolves `settings` for `model`.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] where a plan is for another model, [`Error::Setting`] where it needs other
+    /// data, [`Error::Data`] where the data can't be read or do not fit.
+    pub fn new(
+        model: &'a Loaded,
+        settings: &Settings,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, Error> {
+        if let Some(plan) = &settings.plan {
+            plan.check(model)?;
+        }
+        let settings = settings.planned()?.holding_out();
+        let shaped = model.shaped_by(settings.sources())?;
+        let shaped = shaped.map_or(Cow::Borrowed(model), Cow::Owned);
+        let model = match reaching(&shaped, &settings)? {
+            Cow::Owned(written) => Cow::Owned(written),
+            Cow::Borrowed(_) => shaped,
+        };
+        Ok(Self {
+            model,
+            settings: widened(settings),
+            progress,
+        })
+    }
+
+    /// The same model with other settings.
+    ///
+    /// # Errors
+    /// As [`Job::new`].
+    pub fn with(&self, settings: Settings) -> Result<Job<'_>, Error> {
+        Job::new(&self.model, &settings, self.progress)
+    }
+
+    /// Opens the data that layers are fitted to: data that do not fit the model are told of before
+    /// the work.
+    ///
+    /// # Errors
+    /// [`Error::Data`].
+    pub fn check_data(&self) -> Result<(), Error> {
+        let calibration = self.settings.calibration.as_ref();
+        match calibration.map(|c| &c.source) {
+            Some(Source::Data(source)) => source.open(&self.model, Labels::Ignore).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// The data that layers are fitted to: those given, or what stands in for them; `None`: the
+    /// weights alone.
+    pub fn fitted_to(&self, surveyed: &SurveyedModel) -> Option<CalibrationSettings> {
+        let data = self.settings.calibration.clone();
+        data.or_else(|| self.without_data(surveyed))
+    }
+
+    /// What layers are fitted to where there is no data; `None`: the weights alone.
+    fn without_data(&self, surveyed: &SurveyedModel) -> Option<CalibrationSettings> {
+        let settings = &self.settings;
+        let counted = !matches!(
+            settings.budget,
+            Budget::Energy(_) | Budget::MinSnr(_) | Budget::MaxDrop(_)
+        );
+        match &settings.data_free {
+            DataFree::Weights => None,
+            DataFree::Pictures(recipe) => pictures(surveyed, settings.seed, recipe.clone()),
+            // Whoever lets layers become dearer wants to see exactness.
+            DataFree::Auto(recipe) if counted && !settings.costlier => {
+                pictures(surveyed, settings.seed, recipe.clone())
+                    .filter(|fit| cheap_pictures(fit, surveyed))
+            }
+            DataFree::Auto(_) => None,
+        }
+    }
+
+    /// How layers are fitted to `calibration`.
+    pub fn fitting<'j>(&'j self, calibration: &'j CalibrationSettings) -> Fitting<'j> {
+        Fitting {
+            calibration,
+            target: self.settings.target,
+            families: &self.settings.families,
+            lowering: self.settings.lowering,
+            memory: MemoryLimit::new(self.settings.max_memory),
+            progress: self.progress,
+        }
+    }
+
+    /// How layers are costed in a unit.
+    pub fn costing<'j>(&'j self, surveyed: &'j SurveyedModel, unit: Unit) -> Costing<'j> {
+        Costing {
+            original: &self.model,
+            surveyed,
+            families: &self.settings.families,
+            unit,
+            latency: self.settings.latency,
+            cost: self.settings.cost.as_deref(),
+            seed: self.settings.seed,
+            progress: self.progress,
+        }
+    }
+
+    /// Channel counts that the runtime computes at full speed are multiples of it.
+    pub fn channel_step(&self) -> usize {
+        let latency = self.settings.latency.as_ref();
+        latency.map_or(1, |l| l.target.channel_step())
+    }
+
+    /// An error that says why nothing is written.
+    pub fn nothing(&self, reason: impl Into<String>) -> Error {
+        Error::Nothing {
+            file: self.model.file(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Budgets that are allocated have all families to choose from but the optional ones, unless
+/// some are named. A saved plan names its own.
+fn widened(mut settings: Settings) -> Settings {
+    let one_rank = matches!(settings.budget, Budget::Rank(_) | Budget::Energy(_));
+    let search = matches!(settings.budget, Budget::MinSnr(_)) && settings.calibration.is_none();
+    let planned = settings.plan.is_some();
+    if settings.families.is_default() && !one_rank && !search && !planned {
+        settings.families.widen();
+    }
+    settings
+}

@@ -1,0 +1,143 @@
+//! The pipeline in memory: inline, fold, survey, collect, cost and sensitivity, search, tune,
+//! apply, verify.
+//!
+//! [`run`] names the steps in their order. Each is logged with its time and the memory that the
+//! process has held (`tracing`, level `DEBUG`, target `sepconv::pipeline`).
+
+use std::time::Instant;
+
+use sepconv_model::{Error, Loaded, Progress, peak_memory};
+use sepconv_passes::PassError;
+use sepconv_spec::LayerRecord;
+
+use crate::compressed::Compressed;
+use crate::job::Job;
+use crate::prepared::{Prepared, fold_model, survey_model};
+use crate::replay::replay;
+use crate::search::decide;
+use crate::settings::Settings;
+use crate::spectra::spectra;
+use crate::tuning::tune;
+
+/// Rewrites a model in memory: by [`Settings::plan`] where there is one, else as planned here.
+///
+/// # Errors
+/// [`Error::Pass`] where settings are out of range, a glob matches nothing or a budget can't
+/// be met; [`Error::Nothing`] where no layer would be rewritten, unless none was selected; as
+/// [`crate::tune`] where the result is tuned.
+pub fn compress(
+    model: &Loaded,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Compressed, Error> {
+    run(&step("inline", || Job::new(model, settings, progress))?)
+}
+
+/// Runs the pipeline for a job, whose functions are inlined and whose settings are resolved.
+pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
+    job.check_data()?;
+    let folded = step("fold", || fold_model(job))?;
+    let mut prepared = step("survey", || survey_model(job, folded))?;
+    if job.settings.plan.is_none() && prepared.none_selected() {
+        let untouched = prepared.untouched(job);
+        return step("apply", || apply(job, &prepared, untouched));
+    }
+    // Before a budget thins out the candidates.
+    let spectra = spectra(&prepared.surveyed.survey);
+    let mut decided = match &job.settings.plan {
+        Some(plan) => step("replay", || replay(job, &prepared, plan))?,
+        // Collect, cost and sensitivity, search.
+        None => decide(job, &mut prepared).map_err(|e| reasoned(job, &prepared, e))?,
+    };
+    for layer in &mut decided.layers {
+        layer.spectrum = spectra.get(&layer.name).cloned().unwrap_or_default();
+    }
+    let applied = step("apply", || apply(job, &prepared, decided))?;
+    let tuned = match &job.settings.tune {
+        Some(how) if applied.is_rewritten() => step("tune", || {
+            let (target, progress) = (job.settings.target, job.progress);
+            let (model, tuning) = tune(&job.model, &applied.model, target, how, progress)?;
+            Ok(Compressed {
+                model,
+                tuning: Some(tuning),
+                ..applied
+            })
+        })?,
+        _ => applied,
+    };
+    step("verify", || verify(job, tuned))
+}
+
+/// Does a step of the pipeline, and logs its time and the memory held so far.
+pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let begin = Instant::now();
+    let done = work();
+    tracing::debug!(
+        target: "sepconv::pipeline",
+        step = name,
+        seconds = begin.elapsed().as_secs_f64(),
+        peak_bytes = peak_memory(),
+        failed = done.is_err(),
+    );
+    done
+}
+
+/// Rewrites the layers of subgraphs and functions, whose records follow those of the main graph.
+fn apply(job: &Job<'_>, prepared: &Prepared, made: Compressed) -> Result<Compressed, Error> {
+    let bodies = &prepared.bodies;
+    let inner = match &job.settings.plan {
+        Some(plan) => bodies.split(plan.plan()).inner,
+        None => bodies.plan(&job.settings).map_err(|e| prepared.failed(e))?,
+    };
+    let applied = bodies.rewrite(job, made, inner)?;
+    Ok(Compressed {
+        dropped: prepared.surveyed.dropped(),
+        ..applied
+    })
+}
+
+/// Refuses a result of which no layer is rewritten, unless none was selected, and a graph that is
+/// not consistent.
+fn verify(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
+    if job.settings.plan.is_none() && !made.is_rewritten() {
+        let reasons = reasons(&made.layers);
+        return Err(job.nothing(format!("no convolution qualifies: {reasons}")));
+    }
+    let graph = &made.model.document.model.graph;
+    graph.verify().map_err(|e| Error::Pass {
+        file: job.model.file(),
+        source: PassError::of("verify")(e),
+    })?;
+    Ok(made)
+}
+
+/// An error of a budget with the reasons for which layers stay.
+fn reasoned(job: &Job<'_>, prepared: &Prepared, error: Error) -> Error {
+    match error {
+        Error::Pass {
+            source: PassError::NothingToDo(_),
+            ..
+        } => {
+            let reasons = prepared.reasons();
+            job.nothing(format!("no convolution can be rewritten: {reasons}"))
+        }
+        other => other,
+    }
+}
+
+/// Counts of the reasons for which layers were kept: "3 x pointwise kernel, 1 x no candidate saves
+/// MACs".
+fn reasons(layers: &[LayerRecord]) -> String {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    for text in layers.iter().filter_map(LayerRecord::reason) {
+        match counts.iter_mut().find(|(t, _)| *t == text) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((text, 1)),
+        }
+    }
+    if counts.is_empty() {
+        return "the model has none".into();
+    }
+    let parts: Vec<String> = counts.iter().map(|(t, n)| format!("{n} x {t}")).collect();
+    parts.join(", ")
+}

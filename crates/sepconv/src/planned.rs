@@ -1,0 +1,78 @@
+//! Settings that a saved plan decides, and the plan that a compression made.
+
+use sepconv_model::{Error, Loaded};
+use sepconv_passes::{Families, Selection};
+use sepconv_spec::{PLAN_FORMAT, PlannedFit, PlannedModel, PlannedSelection, SavedPlan};
+
+use crate::compressed::Compressed;
+use crate::settings::Settings;
+
+/// The plan by which `original` was compressed with `settings`.
+pub(crate) fn plan_of(
+    original: &Loaded,
+    compressed: &Compressed,
+    settings: &Settings,
+) -> SavedPlan {
+    let (only, skip) = settings.selection.globs();
+    SavedPlan {
+        format: PLAN_FORMAT.to_owned(),
+        sepconv: crate::VERSION.to_owned(),
+        model: PlannedModel::of(original),
+        input_shapes: settings.pins.clone(),
+        selection: PlannedSelection {
+            layers: only,
+            skip,
+            quantized: settings.quantized,
+        },
+        functions: original.is_written_out(),
+        order: settings.families.order,
+        fit: compressed.calibration.as_ref().map(PlannedFit::of),
+        layers: compressed.plan().layers,
+    }
+}
+
+/// `given` with what the plan says in place of it: shapes, selection, order,
+/// families, lowerings, and all of the fit but the data.
+///
+/// # Errors
+/// [`Error::Pass`] for a glob that is not valid; [`Error::Setting`] where the plan was
+/// fitted to data and none is given, or the other way round.
+pub(crate) fn planned(plan: &SavedPlan, given: &Settings) -> Result<Settings, Error> {
+    let PlannedSelection {
+        layers,
+        skip,
+        quantized,
+    } = &plan.selection;
+    let selection = Selection::new(layers, skip).map_err(|source| Error::Pass {
+        file: plan.model.file.clone(),
+        source,
+    })?;
+    let decided = plan.plan();
+    let mut names: Vec<String> = decided.rewritten().map(|(_, c)| c.family.clone()).collect();
+    names.sort();
+    names.dedup();
+    let given_data = given.calibration.as_ref();
+    let calibration = match (&plan.fit, given_data) {
+        (Some(fit), data) => Some(fit.settings(data)?),
+        (None, None) => None,
+        (None, Some(_)) => {
+            return Err(Error::Setting(
+                "the plan's weights are not fitted to data: leave out --calib".into(),
+            ));
+        }
+    };
+    Ok(Settings {
+        families: Families {
+            order: plan.order,
+            names,
+            own: given.families.own.clone(),
+        },
+        lowering: None,
+        selection,
+        quantized: *quantized,
+        pins: plan.input_shapes.clone(),
+        seed: calibration.as_ref().map_or(given.seed, |c| c.source.seed()),
+        calibration,
+        ..given.clone()
+    })
+}

@@ -1,0 +1,216 @@
+//! A cost that is only estimated while planning, time and bytes, and measured on the planned model
+//! with unfitted weights: the aim is lowered until the measurement holds.
+
+use std::ops::ControlFlow;
+
+use sepconv_latency::Bench;
+use sepconv_model::{Error, Loaded};
+use sepconv_planning::{SHARE, Solution, Unit};
+use sepconv_spec::Try;
+
+use super::{Aim, Goal, Search, is_empty};
+use crate::compressed::Compressed;
+use crate::materialise::plan;
+
+/// A cost of at most a fraction of the original's, as measured.
+pub(super) struct Measured {
+    fraction: f64,
+    aim: f64,
+    feedback: ShareFeedback,
+    tried: Vec<(Solution, Trial)>,
+}
+
+impl Measured {
+    pub fn new(fraction: f64) -> Self {
+        Self {
+            fraction,
+            aim: fraction,
+            feedback: ShareFeedback::default(),
+            tried: Vec::new(),
+        }
+    }
+}
+
+impl Goal for Measured {
+    fn stage(&self) -> &'static str {
+        "planning"
+    }
+
+    fn aim(&mut self) -> Option<Aim> {
+        Some(Aim {
+            fraction: self.aim,
+            share: self.feedback.asked,
+        })
+    }
+
+    fn consider(
+        &mut self,
+        found: Result<Solution, Error>,
+        search: &Search<'_>,
+    ) -> Result<(ControlFlow<()>, Try), Error> {
+        let (fraction, asked) = (self.fraction, self.aim);
+        let solution = found?;
+        let again = |(other, _): &&(Solution, Trial)| other.chosen == solution.chosen;
+        let known = self.tried.iter().find(again).map(|(_, trial)| *trial);
+        let trial = match known {
+            Some(trial) => trial,
+            None => trial(search, &solution)?,
+        };
+        let predicted = solution.time.map_or(0.0, |t| share(t, solution.fraction));
+        let tried = Try {
+            asked,
+            fraction: Some(solution.fraction),
+            expected_loss: Some(solution.loss),
+            measured: Some(trial.cost),
+            holds: trial.cost <= fraction,
+        };
+        self.tried.push((solution, trial));
+        let mut flow = ControlFlow::Continue(());
+        if trial.cost > fraction {
+            self.aim *= (fraction / trial.cost).min(0.99);
+        } else if !self
+            .feedback
+            .follow(trial.share, predicted, known.is_some())
+        {
+            flow = ControlFlow::Break(());
+        }
+        Ok((flow, tried))
+    }
+
+    fn conclude(self, search: &Search<'_>) -> Result<Compressed, Error> {
+        let best = best_of_tried(self.tried, self.fraction);
+        let best = best.ok_or_else(|| search.job.nothing("no plan was tried"))?;
+        if is_empty(&best) {
+            return Err(search.job.nothing("no rewrite pays within this budget"));
+        }
+        search.materialise(best)
+    }
+}
+
+/// The share of a saved cost that is saved time; both are left as fractions of the original's.
+fn share(time: f64, cost: f64) -> f64 {
+    (1.0 - time) / (1.0 - cost).max(1e-9)
+}
+
+/// The share of its saving that a plan is asked to make time of, by what plans measured: predictions
+/// are off by a factor.
+#[derive(Debug, Clone, Copy, Default)]
+struct ShareFeedback {
+    /// Of the next plan. The first one ignores time.
+    asked: f64,
+    /// The most that was asked of a plan which measured too little.
+    short: f64,
+    /// The least that was asked of one which measured enough.
+    enough: Option<f64>,
+}
+
+impl ShareFeedback {
+    /// Asks the next plan for more or less, unless what was measured is near enough, or nothing
+    /// changes any more. `predicted` is what the plan was thought to save, which may be more than was
+    /// asked; `known`: it was measured before.
+    fn follow(&mut self, measured: f64, predicted: f64, known: bool) -> bool {
+        let asked = self.asked;
+        if measured < SHARE {
+            // The first plan was asked for nothing.
+            let beaten = if asked > 0.0 {
+                asked.max(predicted)
+            } else {
+                0.0
+            };
+            self.short = self.short.max(beaten);
+            let factor = (SHARE / measured.max(0.1)).clamp(1.02, 1.3);
+            self.asked = match self.enough {
+                Some(enough) => 0.5 * (self.short + enough),
+                None if known && asked > 0.0 => return false,
+                None => (beaten * factor).max(SHARE),
+            };
+        } else {
+            self.enough = Some(self.enough.map_or(asked, |e| e.min(asked)));
+            if asked == 0.0 || measured < OVER * SHARE || known {
+                return false;
+            }
+            // What was asked for first was not much.
+            self.asked = 0.5 * (self.short.max(0.5 * asked) + asked);
+        }
+        let short = self.short;
+        self.enough.is_none_or(|enough| enough > short * STEP)
+    }
+}
+
+/// Measured shares of so much more than what is wanted are no reason to look for less.
+const OVER: f64 = 1.05;
+/// Least step between shares that are asked for, as a factor.
+const STEP: f64 = 1.02;
+
+/// Of the plans that keep the budget (else of all) and save enough time (else nearly the most that
+/// any did), the one with the least expected loss: what time can't be had for is not paid for.
+fn best_of_tried(mut tried: Vec<(Solution, Trial)>, fraction: f64) -> Option<Solution> {
+    if tried.iter().any(|(_, t)| t.cost <= fraction) {
+        tried.retain(|(_, t)| t.cost <= fraction);
+    } else {
+        let cost = |t: &(Solution, Trial)| t.1.cost;
+        return tried
+            .into_iter()
+            .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+            .map(|(solution, _)| solution);
+    }
+    let shares = tried.iter().map(|(_, t)| t.share);
+    let most = shares.fold(f64::NEG_INFINITY, f64::max);
+    // Where all are slower than the original, the least slow one.
+    let enough = SHARE.min(most.min(NEARLY * most));
+    tried.retain(|(_, t)| t.share >= enough);
+    let least = tried
+        .into_iter()
+        .min_by(|(a, _), (b, _)| a.loss.total_cmp(&b.loss));
+    least.map(|(solution, _)| solution)
+}
+
+/// Measured shares that differ by less are taken for alike.
+const NEARLY: f64 = 0.9;
+
+/// Figures of a planned model with unfitted weights.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    /// Fraction of the original's cost.
+    cost: f64,
+    /// Share of the saved cost that is saved time; enough where time is no matter.
+    share: f64,
+}
+
+fn trial(search: &Search<'_>, solution: &Solution) -> Result<Trial, Error> {
+    let (job, unit) = (search.job, search.costing.unit);
+    let (model, settings) = (&*job.model, &job.settings);
+    let chosen = || plan(search.prepared, |i| solution.chosen[i].clone());
+    let made = || search.prepared.with(chosen(), job);
+    let bytes = |m: &Loaded| m.document.encoded_size() as f64;
+    let cost = match unit {
+        Unit::Size => bytes(&made()?.model) / bytes(model),
+        // Counted exactly: the plan holds.
+        _ => solution.fraction,
+    };
+    let enough = Trial { cost, share: SHARE };
+    let Some(latency) = settings.latency else {
+        return Ok(enough);
+    };
+    let both = [model, &made()?.model];
+    let run = latency.time(both, Bench::long(), settings.seed, job.progress)?;
+    Ok(match unit {
+        Unit::Latency => Trial {
+            cost: run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median),
+            ..enough
+        },
+        _ => {
+            // As layers are timed: of a busy machine too much loss would be taken for time.
+            let time = match run.models.as_slice() {
+                [original, made] if original.timing.min > 0.0 => {
+                    made.timing.min / original.timing.min
+                }
+                _ => 1.0,
+            };
+            Trial {
+                cost,
+                share: share(time, cost),
+            }
+        }
+    })
+}

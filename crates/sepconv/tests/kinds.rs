@@ -1,0 +1,345 @@
+//! Models of all kinds run, and one candidate that does not run ends nothing.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use prost::Message;
+use sepconv_ir::{DType, Tensor};
+use sepconv_onnx::Detached;
+use sepconv_onnx::proto::ModelProto;
+use sepconv_passes::Selection;
+use sepconv_targets::{InputSpec, LoadOptions, Session, Target, TargetError, reference};
+
+use sepconv::{Budget, CalibrationSettings, Outcome, Settings, compress_bytes, run};
+use sepconv_model::testing::{Arg, Net, noise, onnxruntime, samples};
+
+/// Three convolutions, a pool and a product.
+fn classifier(dtype: DType, ir_version: i64) -> Net {
+    let mut net = Net::new(dtype);
+    net.ir_version = ir_version;
+    net.input("x", &[1, 3, 12, 12]);
+    let mut last = ("x".to_owned(), 3);
+    for (k, channels) in [12, 16, 16].into_iter().enumerate() {
+        let (w, b, c, r) = (
+            format!("w{k}"),
+            format!("b{k}"),
+            format!("c{k}"),
+            format!("r{k}"),
+        );
+        net.weight(&w, &[channels, last.1, 3, 3]);
+        net.weight(&b, &[channels]);
+        net.node(
+            "Conv",
+            &[&last.0, &w, &b],
+            &c,
+            &[("pads", Arg::Ints(&[1; 4]))],
+        );
+        net.node("Relu", &[&c], &r, &[]);
+        last = (r, channels);
+    }
+    net.weight("f", &[10, 16]);
+    net.weight("fb", &[10]);
+    net.node("GlobalAveragePool", &[&last.0], "pooled", &[]);
+    net.node("Flatten", &["pooled"], "flat", &[]);
+    net.node(
+        "Gemm",
+        &["flat", "f", "fb"],
+        "y",
+        &[("transB", Arg::Int(1))],
+    );
+    net.output("y");
+    net
+}
+
+fn settings(budget: Budget) -> Settings {
+    Settings {
+        budget,
+        calibration: Some(CalibrationSettings {
+            positions: 2_000,
+            ..CalibrationSettings::new(samples(&[24, 3, 12, 12]))
+        }),
+        ..Settings::default()
+    }
+}
+
+fn rewritten(outcome: &Outcome) -> usize {
+    outcome.layers.iter().filter(|l| l.is_rewritten()).count()
+}
+
+#[test]
+fn initializers_that_are_inputs_are_no_inputs_to_run_with() {
+    let bytes = classifier(DType::F32, 3).bytes();
+    for budget in [
+        Budget::Rank(2),
+        Budget::Energy(0.8),
+        Budget::TargetMacs(0.6),
+    ] {
+        let (small, outcome) = compress_bytes(bytes.clone(), &settings(budget), &()).unwrap();
+        assert!(rewritten(&outcome) > 1, "{budget:?}");
+        assert_eq!(outcome.comparison.not_run, None);
+        let proto = ModelProto::decode(small).unwrap();
+        assert_eq!(proto.ir_version, Some(3));
+        let graph = proto.graph.unwrap();
+        let inputs: Vec<&str> = graph.input.iter().map(|i| i.name()).collect();
+        assert!(graph.initializer.len() > 10);
+        for initializer in &graph.initializer {
+            assert!(inputs.contains(&initializer.name()), "{budget:?}");
+        }
+        assert_eq!(inputs.len(), graph.initializer.len() + 1);
+    }
+}
+
+#[test]
+fn halves_run_as_singles_and_stay_halves() {
+    let x = Tensor::from_f32(vec![1, 3, 12, 12], noise(432, 4));
+    let whole = classifier(DType::F32, 9).loaded();
+    let wanted = run(&whole, reference(), &[vec![x.clone()]], &()).unwrap();
+    let wanted = wanted[0][0].to_f32().unwrap().into_owned();
+    for (dtype, within) in [(DType::F16, 4e-3), (DType::BF16, 4e-2)] {
+        let net = classifier(dtype, 9);
+        let x = Tensor::from_floats(dtype, x.dims().to_vec(), x.to_f32().unwrap().to_vec());
+        let y = run(&net.loaded(), reference(), &[vec![x.unwrap()]], &()).unwrap();
+        assert_eq!(y[0][0].dtype(), dtype);
+        let y = y[0][0].to_f32().unwrap().into_owned();
+        for (a, b) in y.iter().zip(&wanted) {
+            assert!((a - b).abs() < within, "{dtype}: {y:?} and {wanted:?}");
+        }
+        let (small, outcome) =
+            compress_bytes(net.bytes(), &settings(Budget::Rank(2)), &()).unwrap();
+        assert_eq!(rewritten(&outcome), 3);
+        assert!(outcome.layers.iter().all(|l| l.fit.is_some()));
+        let graph = ModelProto::decode(small).unwrap().graph.unwrap();
+        let types = graph
+            .initializer
+            .iter()
+            .map(|i| DType::from_code(i.data_type()));
+        assert!(types.clone().count() > 8 && types.clone().all(|t| t == dtype));
+    }
+}
+
+#[test]
+fn transposed_convolutions_of_all_paddings_are_exact_at_full_rank() {
+    let two = ("strides", Arg::Ints(&[2, 2]));
+    let three = ("strides", Arg::Ints(&[3, 2]));
+    let auto = || ("auto_pad", Arg::Text("SAME_UPPER"));
+    let kinds: [&[(&str, Arg<'_>)]; 4] = [
+        &[two, ("output_shape", Arg::Ints(&[20, 21]))],
+        &[three, ("output_shape", Arg::Ints(&[31, 22]))],
+        &[("strides", Arg::Ints(&[2, 2])), auto()],
+        &[
+            ("strides", Arg::Ints(&[2, 2])),
+            auto(),
+            ("output_padding", Arg::Ints(&[1, 1])),
+        ],
+    ];
+    let judge = onnxruntime().unwrap_or(reference());
+    for (kind, args) in kinds.into_iter().enumerate() {
+        let mut net = Net::new(DType::F32);
+        net.input("x", &[1, 6, 10, 10]);
+        net.weight("w", &[6, 6, 3, 3]);
+        net.weight("b", &[6]);
+        net.node("ConvTranspose", &["x", "w", "b"], "t", args);
+        net.node("Relu", &["t"], "y", &[]);
+        net.output("y");
+        let calibration = CalibrationSettings {
+            positions: 4_000,
+            ..CalibrationSettings::new(samples(&[16, 6, 10, 10]))
+        };
+        let settings = Settings {
+            budget: Budget::Rank(6),
+            costlier: true,
+            calibration: Some(calibration.clone()),
+            ..Settings::default()
+        };
+        let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+        assert_eq!(rewritten(&outcome), 1, "kind {kind}");
+        assert!(outcome.layers[0].fit.unwrap().output_error < 1e-4);
+        let x = Tensor::from_f32(vec![1, 6, 10, 10], noise(600, 9));
+        let of = |model| run(model, judge, &[vec![x.clone()]], &()).unwrap();
+        let (a, b) = (of(&net.loaded()), of(&outcome.model));
+        assert_eq!(a[0][0].dims(), b[0][0].dims());
+        let (a, b) = (a[0][0].to_f32().unwrap(), b[0][0].to_f32().unwrap());
+        let apart = a.iter().zip(&*b).map(|(a, b)| (a - b).abs());
+        let apart = apart.fold(0.0, f32::max);
+        assert!(apart < 1e-3, "kind {kind}: {apart}");
+        // And budgets of a whole model have candidates that run.
+        let settings = Settings {
+            budget: Budget::TargetMacs(0.6),
+            calibration: Some(calibration),
+            ..Settings::default()
+        };
+        let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+        assert_eq!((rewritten(&outcome), outcome.dropped.len()), (1, 0));
+    }
+}
+
+#[test]
+fn sparse_weights_are_made_dense_to_run() {
+    let mut net = Net::new(DType::F32);
+    net.input("x", &[1, 3, 12, 12]);
+    net.sparse_weight("w", &[8, 3, 3, 3]);
+    net.weight("v", &[12, 8, 3, 3]);
+    net.node("Conv", &["x", "w"], "sparse", &[]);
+    net.node("Conv", &["sparse", "v"], "y", &[]);
+    net.output("y");
+    let (_, outcome) = compress_bytes(net.bytes(), &settings(Budget::Rank(2)), &()).unwrap();
+    let forms: Vec<bool> = outcome.layers.iter().map(|l| l.fit.is_some()).collect();
+    assert_eq!(forms, [false, true]);
+    assert_eq!(outcome.comparison.not_run, None);
+    // Every third value of the sparse weight is not zero: what it makes of ones is their sum.
+    let ones = Tensor::from_f32(vec![1, 3, 12, 12], vec![1.0; 432]);
+    let model = net.loaded();
+    let value = model.graph().find("sparse").unwrap();
+    let spec = InputSpec {
+        name: "x".into(),
+        dtype: DType::F32,
+        dims: ones.dims().to_vec(),
+    };
+    let session = reference().load(&model.document.probe(&[value]), &[spec]);
+    let made = session.unwrap().run(&[ones]).unwrap();
+    let made = made[0].to_f32().unwrap().into_owned();
+    let kept = noise(72, 5);
+    let sums: Vec<f32> = kept.chunks_exact(9).map(|k| k.iter().sum()).collect();
+    for (map, sum) in made.chunks_exact(100).zip(sums) {
+        assert!((map[42] - sum).abs() < 1e-4, "{} {sum}", map[42]);
+    }
+}
+
+/// tract, which takes no model in which a name occurs.
+struct Picky(&'static str);
+
+impl Target for Picky {
+    fn name(&self) -> &'static str {
+        "picky"
+    }
+
+    fn version(&self) -> String {
+        String::new()
+    }
+
+    fn load_with(
+        &self,
+        model: &Detached,
+        inputs: &[InputSpec],
+        options: LoadOptions,
+    ) -> Result<Box<dyn Session>, TargetError> {
+        let name = self.0.as_bytes();
+        if model.skeleton.windows(name.len()).any(|w| w == name) {
+            return Err(TargetError::Load {
+                target: "picky",
+                reason: format!("'{}' is not to my taste", self.0),
+            });
+        }
+        reference().load_with(model, inputs, options)
+    }
+}
+
+#[test]
+fn a_layer_whose_candidates_do_not_run_stays_and_the_others_are_done() {
+    let picky: &Picky = Box::leak(Box::new(Picky("c1/")));
+    let bytes = classifier(DType::F32, 9).bytes();
+    for budget in [Budget::Rank(2), Budget::TargetMacs(0.75)] {
+        let settings = Settings {
+            target: picky,
+            ..settings(budget)
+        };
+        let (_, outcome) = compress_bytes(bytes.clone(), &settings, &()).unwrap();
+        assert_eq!(outcome.layers[1].form(), "kept", "{budget:?}");
+        let others = if let Budget::Rank(_) = budget { 2 } else { 1 };
+        assert!(rewritten(&outcome) >= others, "{budget:?}");
+        let refused = "picky can't load it: 'c1/' is not to my taste";
+        assert!(!outcome.dropped.is_empty());
+        for line in &outcome.dropped {
+            assert!(line.starts_with("layer 'c1': "), "{line}");
+            assert!(line.ends_with(refused), "{line}");
+        }
+        if let Budget::Rank(_) = budget {
+            assert_eq!(outcome.layers[1].reason().as_deref(), Some(refused));
+        }
+    }
+}
+
+#[test]
+fn a_family_that_does_not_run_leaves_the_layer_to_the_others() {
+    let picky: &Picky = Box::leak(Box::new(Picky("c1/dw")));
+    let bytes = classifier(DType::F32, 9).bytes();
+    let settings = Settings {
+        target: picky,
+        ..settings(Budget::TargetMacs(0.6))
+    };
+    let (_, outcome) = compress_bytes(bytes, &settings, &()).unwrap();
+    assert_eq!(outcome.comparison.not_run, None);
+    assert!(!["dw-pw", "pw-dw"].contains(&outcome.layers[1].form()));
+}
+
+#[test]
+fn what_is_not_changed_is_not_run() {
+    let picky: &Picky = Box::leak(Box::new(Picky("x")));
+    let bytes = classifier(DType::F16, 9).bytes();
+    let settings = Settings {
+        target: picky,
+        selection: Selection::new(&[], &["*"]).unwrap(),
+        ..Settings::default()
+    };
+    let (same, outcome) = compress_bytes(bytes.clone(), &settings, &()).unwrap();
+    assert_eq!(same, bytes);
+    let reason = outcome.comparison.not_run.unwrap();
+    assert_eq!(reason, "nothing was changed");
+}
+
+/// tract, and the bytes of the models that it was given, weights apart.
+struct Counting(AtomicUsize);
+
+impl Target for Counting {
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+
+    fn version(&self) -> String {
+        String::new()
+    }
+
+    fn load_with(
+        &self,
+        model: &Detached,
+        inputs: &[InputSpec],
+        options: LoadOptions,
+    ) -> Result<Box<dyn Session>, TargetError> {
+        self.0.fetch_add(model.skeleton.len(), Ordering::Relaxed);
+        reference().load_with(model, inputs, options)
+    }
+}
+
+#[test]
+fn the_work_of_planning_is_linear_in_the_depth() {
+    let counting: &Counting = Box::leak(Box::new(Counting(AtomicUsize::new(0))));
+    let work = |depth: usize| {
+        let mut net = Net::new(DType::F32);
+        net.input("x", &[1, 4, 3, 3]);
+        let mut last = "x".to_owned();
+        for k in 0..depth {
+            let (w, c, t) = (format!("w{k}"), format!("c{k}"), format!("t{k}"));
+            net.weight(&w, &[4, 4, 3, 3]);
+            net.node("Conv", &[&last, &w], &c, &[("pads", Arg::Ints(&[1; 4]))]);
+            net.node("Tanh", &[&c], &t, &[]);
+            last = t;
+        }
+        net.output(&last);
+        let settings = Settings {
+            budget: Budget::TargetMacs(0.8),
+            target: counting,
+            calibration: Some(CalibrationSettings {
+                positions: 100,
+                weighted: false,
+                ..CalibrationSettings::new(samples(&[8, 4, 3, 3]))
+            }),
+            ..Settings::default()
+        };
+        let before = counting.0.load(Ordering::Relaxed);
+        let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+        assert!(rewritten(&outcome) > depth / 8);
+        counting.0.load(Ordering::Relaxed) - before
+    };
+    let (short, long) = (work(70), work(140));
+    assert!(long < 3 * short, "{short} {long}");
+}

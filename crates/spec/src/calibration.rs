@@ -1,0 +1,133 @@
+//! How layers are fitted to data.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use sepconv_data::Preprocess;
+use sepconv_factor::FitOptions;
+use sepconv_model::DataSource;
+use serde::{Deserialize, Serialize};
+
+/// What layers are fitted to.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Unlabelled data.
+    Data(DataSource),
+    /// Synthetic pictures, where there is no data.
+    Pictures(Pictures),
+}
+
+impl Source {
+    /// Seed of what is drawn: samples, positions.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::Data(source) => source.seed,
+            Self::Pictures(pictures) => pictures.seed,
+        }
+    }
+
+    /// The data, where it is no stand-in.
+    pub fn data(&self) -> Option<&DataSource> {
+        match self {
+            Self::Data(source) => Some(source),
+            Self::Pictures(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(source) => write!(f, "{}", source.path.display()),
+            Self::Pictures(pictures) => write!(f, "{} synthetic pictures", pictures.samples),
+        }
+    }
+}
+
+/// How layers are fitted to data.
+#[derive(Debug, Clone)]
+pub struct CalibrationSettings {
+    /// What they are fitted to.
+    pub source: Source,
+    /// Output positions per layer, over all samples.
+    pub positions: usize,
+    /// Of so many samples one is held out, to end the alternation; 0 holds out none.
+    pub held_out_every: u64,
+    /// The least-squares fits.
+    pub fit: FitOptions,
+    /// How many layers share a pass over the data.
+    pub schedule: Schedule,
+    /// Whether the chosen chain is fitted again to all positions, held-out ones included.
+    pub refit: bool,
+    /// Whether output channels count by how much the network's outputs depend on them, where the
+    /// source is data, the outputs are no classes and operators have gradients; else all alike.
+    pub weighted: bool,
+    /// Folder in which the statistics of planning are kept, so that another budget for the
+    /// same model and data needs no pass over them; `None` keeps none.
+    pub cache: Option<PathBuf>,
+}
+
+impl CalibrationSettings {
+    /// Defaults for a data set.
+    pub fn new(source: DataSource) -> Self {
+        Self::of(Source::Data(source))
+    }
+
+    /// Defaults for any source.
+    pub fn of(source: Source) -> Self {
+        Self {
+            source,
+            positions: 60_000,
+            held_out_every: 8,
+            fit: Self::fit_options(),
+            schedule: Schedule::Sequential,
+            refit: true,
+            weighted: true,
+            cache: None,
+        }
+    }
+
+    /// Options of fits of one rank per layer: lower ranks would only cost time.
+    pub fn fit_options() -> FitOptions {
+        FitOptions {
+            rounds: 8,
+            monotone: false,
+            ..FitOptions::default()
+        }
+    }
+}
+
+/// How many layers share a pass over the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// One pass per layer, each of which sees the errors of all layers before it. A pass runs
+    /// what lies between two layers, so that all passes together run the network once.
+    Sequential,
+    /// One pass for so many layers, which don't see each other's errors.
+    Blocks(usize),
+    /// One pass for all layers: every layer sees the original network's inputs.
+    Parallel,
+}
+
+impl Schedule {
+    /// Layers that share a pass, at most.
+    pub fn layers(self) -> usize {
+        match self {
+            Self::Sequential => 1,
+            Self::Blocks(n) => n.max(1),
+            Self::Parallel => usize::MAX,
+        }
+    }
+}
+
+/// Synthetic pictures to fit to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Pictures {
+    /// How many.
+    pub samples: usize,
+    /// Seed.
+    pub seed: u64,
+    /// What the network expects to be done to 8-bit pictures; `None` guesses the range.
+    pub preprocess: Option<Preprocess>,
+}

@@ -1,0 +1,11 @@
+//! What is asked of sepconv, and what it decided: plain data, without a step of the work.
+
+mod calibration;
+mod layer;
+mod plan;
+mod tries;
+
+pub use calibration::{CalibrationSettings, Pictures, Schedule, Source};
+pub use layer::{LayerFit, LayerRecord, LayerTime};
+pub use plan::{PLAN_FORMAT, PlannedFit, PlannedModel, PlannedSelection, PlannedSource, SavedPlan};
+pub use tries::Try;
