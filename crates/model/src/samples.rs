@@ -11,14 +11,12 @@ use crate::error::Error;
 
 use crate::inputs::{data_specs, session_specs};
 use crate::loaded::Loaded;
-use crate::runner::to_tensor;
 
 /// Inputs kept in memory between passes, in bytes, where the caller does not say.
 const KEPT_INPUTS: usize = 512 << 20;
 
 /// A data set as the inputs of a model, in batches of the size that the model fixes, else 1.
 pub struct Samples {
-    file: String,
     dataset: Dataset,
     batch: usize,
     specs: Vec<InputSpec>,
@@ -40,7 +38,6 @@ impl Samples {
         let bytes: usize = extents.map(|s| 4 * s.iter().product::<usize>()).sum();
         let batch = dataset.fixed_batch().unwrap_or(1);
         Ok(Self {
-            file: model.file(),
             keeps: bytes.saturating_mul(dataset.len()) <= most,
             specs: session_specs(model, &dataset, batch)?,
             layouts: data_specs(model)?
@@ -95,12 +92,7 @@ impl Samples {
             return Ok(kept.clone());
         }
         let first = self.first(batch);
-        let arrays = self.dataset.batch(first..first + self.valid(batch))?.inputs;
-        let tensors: Option<Vec<Tensor>> = arrays.into_iter().map(to_tensor).collect();
-        let tensors = tensors.ok_or_else(|| Error::Interface {
-            file: self.file.clone(),
-            reason: "an input is of a type that can't be run".into(),
-        })?;
+        let tensors = self.dataset.batch(first..first + self.valid(batch))?.inputs;
         if self.keeps {
             lock().insert(batch, tensors.clone());
         }

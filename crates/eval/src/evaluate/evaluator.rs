@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
-use sepconv_data::{Array, DataError, Dataset, Dtype, Labels};
-use sepconv_ir::Tensor;
+use sepconv_data::{DataError, Dataset, Labels};
+use sepconv_ir::{DType, Tensor};
 use sepconv_targets::{Session, Target};
 
 use super::Evaluation;
@@ -16,9 +16,9 @@ use super::scores::{Scores, primary};
 use crate::compare::same_interface;
 use sepconv_model::Error;
 use sepconv_model::Loaded;
+use sepconv_model::load;
 use sepconv_model::{DataSource, session_specs};
 use sepconv_model::{Progress, Stage};
-use sepconv_model::{load, to_tensor};
 
 /// Decoded inputs kept in memory, in bytes; more are read again for every model.
 const KEPT_INPUTS: usize = 512 << 20;
@@ -47,7 +47,7 @@ pub struct Evaluator<'a> {
 struct Samples {
     inputs: Vec<Tensor>,
     labels: Option<Vec<i64>>,
-    targets: Vec<Array>,
+    targets: Vec<Tensor>,
     /// Rows that are samples; those after them are padding.
     valid: usize,
 }
@@ -121,7 +121,7 @@ impl<'a> Evaluator<'a> {
 
     fn of(dataset: Dataset, source: &DataSource, target: &'a dyn Target) -> Result<Self, Error> {
         let whole = match dataset.target_dtype() {
-            Some(Dtype::U8) => 255.0,
+            Some(DType::U8) => 255.0,
             _ => 1.0,
         };
         let peak = source.peak.unwrap_or(whole);
@@ -208,7 +208,7 @@ impl<'a> Evaluator<'a> {
         model: &Loaded,
         session: Option<&dyn Session>,
     ) -> Result<Scores, Error> {
-        let samples = self.samples_of(i, model)?;
+        let samples = self.samples_of(i)?;
         let reference = match &self.original {
             Some(original) => Some(self.outputs_of(original, i, &samples)?),
             None => None,
@@ -265,15 +265,13 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn samples_of(&self, i: usize, model: &Loaded) -> Result<Arc<Samples>, Error> {
+    fn samples_of(&self, i: usize) -> Result<Arc<Samples>, Error> {
         let start = i * self.batch;
         let end = (start + self.batch).min(self.dataset.len());
         let read = || {
             let batch = self.dataset.batch(start..end)?;
-            let inputs: Option<Vec<Tensor>> = batch.inputs.into_iter().map(to_tensor).collect();
-            let unknown = || odd(model, "an input is of a type that can't be run".into());
             Ok::<_, Error>(Samples {
-                inputs: inputs.ok_or_else(unknown)?,
+                inputs: batch.inputs,
                 labels: batch.labels,
                 targets: batch.targets,
                 valid: batch.valid,

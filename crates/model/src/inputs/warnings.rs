@@ -13,7 +13,6 @@ use super::magnitudes::{convolutions, deviations, distances, each, median};
 use super::session_specs;
 use crate::error::Error;
 use crate::loaded::Loaded;
-use crate::runner::to_tensor;
 
 /// Samples that are looked at.
 const SAMPLES: usize = 4;
@@ -160,8 +159,7 @@ impl Given {
         let batch = dataset.fixed_batch().unwrap_or(1);
         let mut sets = Vec::new();
         for read in dataset.batches(batch) {
-            let tensors = read?.inputs.into_iter().map(to_tensor);
-            sets.extend(tensors.collect::<Option<Vec<Tensor>>>());
+            sets.push(read?.inputs);
         }
         Ok(Self {
             specs: session_specs(model, dataset, batch)?,
