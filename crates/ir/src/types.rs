@@ -92,7 +92,7 @@ impl DType {
         matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }
 
-    /// Whether this is one of the integer types; booleans are none.
+    /// True for integer types; booleans are none.
     pub fn is_int(self) -> bool {
         let other = self.is_float() || self == Self::Bool;
         !other && self.bits().is_some()

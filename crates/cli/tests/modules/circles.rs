@@ -50,7 +50,7 @@ fn member<'a>(place: &'a Place, folder: &Place) -> Option<&'a [String]> {
     inside.then(|| &place[..place.len().min(folder.len() + 1)])
 }
 
-/// What can be reached from `start` by one arrow or more.
+/// The modules that one arrow or more lead to from `start`.
 fn reachable<'a>(
     arrows: &BTreeMap<&'a [String], BTreeSet<&'a [String]>>,
     start: &'a [String],

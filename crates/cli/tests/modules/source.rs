@@ -29,7 +29,7 @@ pub struct Use {
     /// The path as it is written.
     pub path: Vec<String>,
     pub line: usize,
-    /// Whether other modules may import it from here.
+    /// True where other modules may import it from here.
     pub exported: bool,
 }
 
@@ -213,7 +213,7 @@ fn add_leaves(tree: &UseTree, mut path: Vec<String>, exported: bool, found: &mut
     }
 }
 
-/// Whether what bears these attributes is compiled for tests alone.
+/// True where these attributes say that an item is compiled for tests alone.
 pub fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::Path(path) => path.is_ident("test"),

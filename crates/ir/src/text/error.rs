@@ -10,19 +10,19 @@ pub struct ParseError {
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
-    /// What is wrong there.
+    /// The fault.
     pub kind: ParseErrorKind,
 }
 
-/// What is wrong with a graph in text form.
+/// A fault of a graph in text form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseErrorKind {
     /// The grammar asks for something else.
     #[error("expected {expected}, found {found}")]
     Unexpected {
-        /// What the grammar asks for.
+        /// The part of the grammar.
         expected: &'static str,
-        /// What stands there, quoted, or `the end of the line`.
+        /// The token, quoted, or `the end of the line`.
         found: String,
     },
     /// A character that begins nothing.

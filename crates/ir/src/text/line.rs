@@ -71,7 +71,7 @@ impl Line {
         self.error(ParseErrorKind::Unexpected { expected, found })
     }
 
-    /// Whether the line begins with a keyword: with a word before a name.
+    /// Reads a keyword, which is a word before a name. True where it stands next.
     pub fn takes_keyword(&mut self, keyword: &str) -> bool {
         let is_word = self.peek(0) == Some(&Token::Word(keyword.to_owned()));
         let found = is_word && matches!(self.peek(1), Some(Token::Word(_) | Token::Text(_)));
@@ -79,33 +79,33 @@ impl Line {
         found
     }
 
-    /// Whether the next token is the sign, which is then read.
+    /// Reads a sign. True where it stands next.
     pub fn takes(&mut self, sign: char) -> bool {
         let found = self.peek(0) == Some(&Token::Sign(sign));
         self.at += usize::from(found);
         found
     }
 
-    /// Whether the next token is the word, which is then read.
+    /// Reads a word. True where it stands next.
     pub fn takes_word(&mut self, word: &str) -> bool {
         let found = self.peek(0) == Some(&Token::Word(word.to_owned()));
         self.at += usize::from(found);
         found
     }
 
-    /// Whether a tensor stands next: two words, or a word before a bracket.
+    /// True where a tensor stands next: two words, or a word before a bracket.
     pub fn is_tensor(&self) -> bool {
         let after = matches!(self.peek(1), Some(Token::Word(_) | Token::Sign('[')));
         matches!(self.peek(0), Some(Token::Word(_))) && after
     }
 
-    /// Whether a word before an opening parenthesis stands next.
+    /// True where a word before an opening parenthesis stands next.
     pub fn is_call(&self) -> bool {
         let word = matches!(self.peek(0), Some(Token::Word(_)));
         word && self.peek(1) == Some(&Token::Sign('('))
     }
 
-    /// Whether the word stands next, before the sign; both are then read.
+    /// Reads a word and the sign after it. True where both stand next.
     pub fn takes_call(&mut self, word: &str, sign: char) -> bool {
         let is_word = self.peek(0) == Some(&Token::Word(word.to_owned()));
         let found = is_word && self.peek(1) == Some(&Token::Sign(sign));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Whether a character may be part of a word.
+/// True for characters of words.
 pub(super) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || "_./+-:".contains(c)
 }
