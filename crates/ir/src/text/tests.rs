@@ -124,7 +124,7 @@ fn errors_name_line_and_column() {
         ("y = R() ! ", "line 1, column 9: '!' begins nothing"),
         (
             "a = R(b)\nb = R(a)\noutput a",
-            "line 3, column 1: the graph has a cycle through node 'a' (R)",
+            "line 3, column 1: the graph has a cycle through node 'b' (R)",
         ),
         (
             "const w: f32[99999999999,9] fill(0)",
