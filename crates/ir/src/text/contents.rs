@@ -38,23 +38,28 @@ pub(super) fn written(tensor: &Tensor) -> Option<String> {
     if tensor.len() <= LISTED {
         return Some(format!("[{}]", elements(tensor)?.join(", ")));
     }
-    let first = first(tensor)?;
-    let one = elements(&first)?.pop()?;
-    if fill(tensor.dtype(), tensor.dims(), &one).as_ref() == Some(tensor) {
-        return Some(format!("fill({one})"));
+    let size = tensor.dtype().size()?;
+    let data = tensor.data()?;
+    let first = Tensor::new(tensor.dtype(), vec![1], data.slice(..size))?;
+    if data
+        .chunks(size)
+        .all(|element| Some(element) == first.data().map(|d| &d[..]))
+    {
+        return Some(format!("fill({})", elements(&first)?.pop()?));
     }
-    let floats = tensor.dtype().is_float();
-    let seeds = (0..SEEDS).filter(|_| floats);
-    let mut seeds = seeds.filter(|s| noise(tensor.dtype(), &[1], *s).as_ref() == Some(&first));
+    let wanted = *first.to_f64()?.first()?;
+    let mut seeds = (0..SEEDS).filter(|seed| rounded(tensor.dtype(), drawn(*seed, 0)) == wanted);
     let seed = seeds.find(|s| noise(tensor.dtype(), tensor.dims(), *s).as_ref() == Some(tensor));
     Some(format!("noise({})", seed?))
 }
 
-/// The first element, as a tensor of one.
-fn first(tensor: &Tensor) -> Option<Tensor> {
-    let data = tensor.data()?;
-    let size = tensor.dtype().size()?;
-    Tensor::new(tensor.dtype(), vec![1], data.slice(..size))
+/// A float as its type holds it.
+fn rounded(dtype: DType, value: f32) -> f64 {
+    f64::from(match dtype {
+        DType::F16 => f16::from_f32(value).to_f32(),
+        DType::BF16 => bf16::from_f32(value).to_f32(),
+        _ => value,
+    })
 }
 
 /// A tensor of elements as they are written; `None` where one is no number of the type.
@@ -87,14 +92,16 @@ pub(super) fn fill(dtype: DType, dims: &[usize], element: &str) -> Option<Tensor
 /// Seeded floats, uniform from -1 to 1. `None` for other types, and for too many.
 pub(super) fn noise(dtype: DType, dims: &[usize], seed: u64) -> Option<Tensor> {
     let count = count(dims)?;
-    let values = (0..count as u64).map(|i| {
-        // SplitMix64, of which the upper bits make an f32 without rounding.
-        let mut z = (seed << 32 | i).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ z >> 31) >> 40) as f32 / (1 << 23) as f32 - 1.0
-    });
+    let values = (0..count as u64).map(|i| drawn(seed, i));
     Tensor::from_floats(dtype, dims.to_vec(), values.collect())
+}
+
+/// Number `i` of a seed, by SplitMix64, of which the upper bits make an f32 without rounding.
+fn drawn(seed: u64, i: u64) -> f32 {
+    let mut z = (seed << 32 | i).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ z >> 31) >> 40) as f32 / (1 << 23) as f32 - 1.0
 }
 
 /// The bytes of a number as it is written.
