@@ -256,7 +256,13 @@ output y
         let note = &outcomes[3].changed[0];
         assert_eq!((note.node.as_str(), note.what.as_str()), ("c", "branches"));
         let separated = "\
-TODO
+input x: f32[1,8,8,8]
+const b: f32[8] [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
+const c/dw.weight: f32[8,1,3,3]
+const c/pw.weight: f32[8,8,1,1]
+c/dw.out = Conv{dilations=[1, 1], group=8, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1]}(x, c/dw.weight) # c/dw
+y = Conv{dilations=[1, 1], group=1, kernel_shape=[1, 1], pads=[0, 0, 0, 0], strides=[1, 1]}(c/dw.out, c/pw.weight, b) # c/pw
+output y
 ";
         assert_eq!(graph.to_string(), separated);
         // What is left is separable, and stays for that.
