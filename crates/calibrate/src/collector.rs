@@ -1,5 +1,6 @@
 //! Collects statistics of convolutions by running both networks.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -10,11 +11,10 @@ use sepconv_passes::{Kept, Site};
 
 use crate::layer_sampler::{LayerSampler, Sampled, Unfit};
 
-use crate::checkpoints::{Checkpoint, Cuts, Segment};
+use crate::checkpoints::{Checkpoint, Cuts, Network, Segment};
 use crate::memory_limit::Need;
-use crate::sensitivity::Sensitivities;
 use crate::source::open;
-use crate::surveyed_model::Fitting;
+use crate::surveyed_model::{Fitting, Sensitivities};
 use crate::targets::Targets;
 use sepconv_model::{Error, Loaded, Samples, Stage, Untold};
 
@@ -90,23 +90,28 @@ impl<'a> Collector<'a> {
             .collect()
     }
 
-    /// Statistics of the layers `from..to`: inputs from `work`, a copy of the original in
-    /// which layers before `from` may be rewritten, targets from the original. Call in
-    /// rising order: what lies before `from` is not run again. `keep`: the positions of layers
+    /// Statistics of the layers of `range`: inputs from `work`, a copy of the original in
+    /// which layers before them may be rewritten, targets from the original. Call in
+    /// rising order: what lies before the range is not run again. `keep`: the positions of layers
     /// with an activation behind them are kept. Endpoints soon after `progress` is cancelled.
     pub fn collect(
         &mut self,
         work: &Document,
-        (from, to): (usize, usize),
+        range: Range<usize>,
         keep: bool,
     ) -> Result<Vec<Result<LayerStatistics, Unfit>>, Error> {
+        let (from, to) = (range.start, range.end);
         let (original, fitting) = (self.original, self.fitting);
         let (samples, layers, memory) = (&self.samples, &self.samplers, fitting.memory);
+        let network = Network {
+            original,
+            target: fitting.target,
+            samples,
+        };
         let most = memory.targets();
-        if let Some(end) = self.targets.lacking((from, to), layers, samples, most) {
+        if let Some(end) = self.targets.lacking(range.clone(), layers, samples, most) {
             let wanted = &layers[from..end];
-            self.targets
-                .find(from, wanted, original, samples, fitting)?;
+            self.targets.find(from, wanted, network, fitting.progress)?;
         }
         // A pass for some of the layers is part of a stage that tells of them.
         let untold = Untold(fitting.progress);
@@ -128,8 +133,7 @@ impl<'a> Collector<'a> {
             wanted.extend(self.cuts.before(samplers[0].site.node));
         }
         let checkpoint = &self.checkpoint;
-        let (segment, checkpoint) =
-            Segment::from_checkpoint(original, fitting.target, work, checkpoint, samples, &wanted)?;
+        let (segment, checkpoint) = Segment::from_checkpoint(network, work, checkpoint, &wanted)?;
         let targets = &self.targets;
         let run = |batch: usize| -> Result<Yield, Error> {
             let mut values = segment.run(&checkpoint.batch(samples, batch)?)?;

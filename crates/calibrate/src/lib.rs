@@ -27,6 +27,5 @@ pub use memory_limit::MemoryLimit;
 pub use pictures::{cheap_pictures, pictures};
 pub use reconstruct::{AS_PLANNED, Calibrated, Committed, Revision, calibrate};
 pub use score::{Probe, Score, score, spread};
-pub use sensitivity::Sensitivities;
 pub use source::open;
-pub use surveyed_model::{Fitting, SurveyedModel};
+pub use surveyed_model::{Fitting, Sensitivities, SurveyedModel};

@@ -11,8 +11,8 @@ use sepconv_factor::FitOptions;
 use sepconv_ir::{DType, Tensor};
 use sepconv_targets::Target;
 
-use sepconv_model::magnitudes::{convolutions, deviations, distances};
-use sepconv_model::{Error, Loaded, data_specs};
+use sepconv_model::magnitudes::{InputSets, convolutions, deviations, distances};
+use sepconv_model::{Advice, Error, Loaded, data_specs};
 use sepconv_spec::{CalibrationSettings, Pictures, Schedule, Source};
 
 use crate::surveyed_model::SurveyedModel;
@@ -155,14 +155,21 @@ impl Artist<'_> {
             })?;
             sets.push(vec![rows]);
         }
-        deviations(model, target, &outputs, (&specs, &sets))
+        let inputs = InputSets {
+            specs: &specs,
+            sets: &sets,
+        };
+        deviations(model, target, &outputs, inputs)
     }
 
     fn draw(&self, range: Range, recipe: Option<&Preprocess>) -> Result<Tensor, Error> {
         let (model, pictures) = (self.model, self.pictures);
-        let odd = || Error::Interface {
-            file: model.file(),
-            reason: "the shape of an input is unknown (pin it with --input-shape)".into(),
+        let odd = || {
+            let error = Error::Interface {
+                file: model.file(),
+                reason: "the shape of an input is unknown".into(),
+            };
+            error.advising(Advice::PinInputShape)
         };
         let spec = model.input_specs().and_then(|s| s.into_iter().next());
         let spec = spec.ok_or_else(odd)?;

@@ -74,7 +74,7 @@ pub fn calibrate(
     let mut done = 0;
     let mut passed: Option<Document> = None;
     for pass in passes(&needs, fitting.calibration.schedule, fitting.memory) {
-        let range = (done, done + pass.layers);
+        let range = done..done + pass.layers;
         let keep = fitting.calibration.fit.steps > 0;
         if passed.is_none() && !pass.last {
             passed = Some(result.document.clone());

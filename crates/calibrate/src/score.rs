@@ -14,8 +14,8 @@ use crate::collector::Collector;
 use crate::fits::{Scaled, as_they_were, calibrated, fits, held_out};
 use crate::layer_sampler::Unfit;
 use crate::memory_limit::Need;
-use crate::sensitivity::{Sensitivities, sensitivities};
-use crate::surveyed_model::{Fitting, SurveyedModel};
+use crate::sensitivity::sensitivities;
+use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
 /// Ranks of a family that are fitted, by the length of a patch up to which they are so many: a
 /// fit takes time as its cube. The errors of the ranks between follow from them.
@@ -80,7 +80,7 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
         let seen: Vec<Seen> = match stored.take() {
             Some(statistics) => statistics.into_iter().map(Ok).collect(),
             None => {
-                let seen = collector.collect(&model.document, (first, end), false)?;
+                let seen = collector.collect(&model.document, first..end, false)?;
                 let seen = seen.into_iter().map(|seen| Ok(seen?.statistics));
                 let seen: Vec<Seen> = seen.collect();
                 if let Some(cache) = &cache {

@@ -8,13 +8,12 @@
 //! Outputs of classes are left alone: the information is that of small steps and of the few samples
 //! that the network is not sure of, and what it gains there is mixed (docs/decisions/0002).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use sepconv_analysis::Shape;
 use sepconv_factor::is_held_out;
-use sepconv_ir::{NodeId, Tensor, ValueId};
+use sepconv_ir::{Tensor, ValueId};
 use sepconv_model::{Error, Loaded, Samples, Stage, still_wanted};
 use sepconv_passes::Site;
 use sepconv_spec::{CalibrationSettings, Source};
@@ -24,10 +23,7 @@ use crate::cache::StatisticsCache;
 use crate::endpoints::Endpoints;
 use crate::gradients::{Feed, feeds, nature_of};
 use crate::source::open;
-use crate::surveyed_model::{Fitting, SurveyedModel};
-
-/// Factors of the output channels, about 1, by the convolution's node.
-pub type Sensitivities = HashMap<NodeId, Arc<[f64]>>;
+use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
 /// MACs of forward passes, in all, and samples at least and at most.
 const WORK: f64 = 1e11;

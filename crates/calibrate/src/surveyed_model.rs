@@ -1,16 +1,18 @@
 //! A model whose layers are surveyed, and what fits of them need.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use sepconv_ir::NodeId;
 use sepconv_model::{Error, Loaded, Progress};
 use sepconv_passes::{Families, Kept, Lowering, PassError, Survey};
 use sepconv_spec::CalibrationSettings;
 use sepconv_targets::Target;
 
 use crate::memory_limit::MemoryLimit;
-use crate::score::Score;
-use crate::sensitivity::Sensitivities;
+
+/// Factors of the output channels of layers, about 1, by the convolution's node.
+pub type Sensitivities = HashMap<NodeId, Arc<[f64]>>;
 
 /// A model with its batch norms and padding folded and its layers surveyed.
 pub struct SurveyedModel {
@@ -70,14 +72,18 @@ impl SurveyedModel {
         lines.iter().cloned().collect()
     }
 
-    /// Layers that could not be fitted stay, for the reason that their score gives.
+    /// Layers that could not be fitted stay, for the reasons given, parallel to the layers of the
+    /// survey.
     ///
     /// # Errors
     /// [`Error::Nothing`] where no other layer is left.
-    pub fn keep_unfitted(&mut self, scores: &[Score]) -> Result<(), Error> {
+    pub fn keep_unfitted<'k>(
+        &mut self,
+        reasons: impl IntoIterator<Item = Option<&'k Kept>>,
+    ) -> Result<(), Error> {
         let mut any = false;
-        for (layer, score) in self.survey.layers.iter_mut().zip(scores) {
-            if let (Ok(_), Some(kept)) = (&layer.site, &score.kept) {
+        for (layer, kept) in self.survey.layers.iter_mut().zip(reasons) {
+            if let (Ok(_), Some(kept)) = (&layer.site, kept) {
                 layer.site = Err(kept.clone());
                 any = true;
             }

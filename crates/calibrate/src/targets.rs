@@ -1,14 +1,14 @@
 //! Outputs of the original network at the sampled positions.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use sepconv_model::{Error, Loaded, Samples, Stage};
+use sepconv_model::{Error, Progress, Samples, Stage};
 
-use crate::checkpoints::{Checkpoint, Segment};
+use crate::checkpoints::{Checkpoint, Network, Segment};
 use crate::layer_sampler::{LayerSampler, Unfit};
-use crate::surveyed_model::Fitting;
 
 /// Batches whose maps are held at a time.
 const WINDOW: usize = 16;
@@ -23,15 +23,16 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// Up to which layer targets are to be found, where those of `layers[from..to]` are not all known:
+    /// Up to which layer targets are to be found, where those of the layers of `range` are not all known:
     /// of as many layers behind as go into `most` bytes. Those of the layers before are dropped.
     pub fn lacking(
         &mut self,
-        (from, to): (usize, usize),
+        range: Range<usize>,
         layers: &[LayerSampler<'_>],
         samples: &Samples,
         most: usize,
     ) -> Option<usize> {
+        let (from, to) = (range.start, range.end);
         self.found.retain(|layer, _| *layer >= from);
         if (from..to).all(|layer| self.found.contains_key(&layer)) {
             return None;
@@ -50,18 +51,18 @@ impl Targets {
         &mut self,
         from: usize,
         samplers: &[LayerSampler<'_>],
-        original: &Loaded,
-        samples: &Samples,
-        fitting: Fitting<'_>,
+        network: Network<'_>,
+        progress: &dyn Progress,
     ) -> Result<(), Error> {
-        let stage = Stage::begin(fitting.progress, "running the original", samples.batches());
+        let (original, samples) = (network.original, network.samples);
+        let stage = Stage::begin(progress, "running the original", samples.batches());
         let wanted: Vec<_> = samplers
             .iter()
             .map(|sampler| sampler.endpoints.target)
             .collect();
         let start = Checkpoint::default();
         let document = &original.document;
-        let segment = Segment::new(original, fitting.target, document, &start, samples, &wanted)?;
+        let segment = Segment::new(network, document, &start, &wanted)?;
         let layers = from..from + samplers.len();
         self.found = layers.map(|layer| (layer, Ok(Vec::new()))).collect();
         let batches: Vec<usize> = (0..samples.batches()).collect();

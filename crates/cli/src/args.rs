@@ -20,6 +20,7 @@ pub use forms::{DataFreeArg, LoweringArg, OrderArg};
 pub use tune::{LossArg, TuneArgs, TuneOptions};
 
 use crate::files::ReportArgs;
+use crate::global::Global;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -55,20 +56,6 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Flags of every command.
-#[derive(Debug, Args)]
-pub struct Global {
-    /// Print JSON for machines instead of tables
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Print nothing but errors: no progress, notes or warnings either
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
-    /// Print more: per-layer tables
-    #[arg(long, short, global = true)]
-    pub verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::output::print_error;
+use crate::error_line::print_error;
 use crate::progress;
 
 /// Time that the work has to end by itself, within a forward pass say. The process then ends without

@@ -3,8 +3,11 @@
 mod args;
 mod commands;
 mod doubts;
+mod error_line;
 mod files;
+mod global;
 mod interrupt;
+mod log;
 mod output;
 mod progress;
 
@@ -19,6 +22,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     sepconv::targets::silence_caught_panics();
     interrupt::heed();
+    if cli.global.verbose > 1 {
+        log::to_stderr();
+    }
     let out = Output::new(&cli.global);
     let result = match &cli.command {
         Command::Inspect(args) => commands::inspect::run(args, &out),

@@ -5,11 +5,12 @@ use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
-use sepconv::{Measure, Unshaped};
+use sepconv::{Advice, Measure, Unshaped};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::Global;
+use crate::error_line::{one_line, print_error};
+use crate::global::Global;
 use crate::progress::{Medium, Shown};
 
 /// Where and how a command prints. Colours appear on terminals only.
@@ -23,7 +24,6 @@ pub struct Output {
 }
 
 const BOLD: Style = Style::new().bold();
-const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
 impl Output {
@@ -31,7 +31,7 @@ impl Output {
         Self {
             json: global.json,
             quiet: global.quiet,
-            verbose: global.verbose,
+            verbose: global.verbose > 0,
             begun: Instant::now(),
             warnings: Cell::default(),
         }
@@ -185,6 +185,31 @@ impl Output {
 fn hint(error: &anyhow::Error) -> &'static str {
     match error.downcast_ref() {
         Some(sepconv::Error::UnknownShapes { unshaped, .. }) => unshaped_hint(unshaped),
+        Some(sepconv::Error::Advised { advice, .. }) => advice_hint(*advice),
+        Some(sepconv::Error::Onnx(sepconv::onnx::OnnxError::Exists { .. })) => {
+            " (use --force to replace it)"
+        }
+        _ => "",
+    }
+}
+
+/// Advice in the words of the command line.
+fn advice_hint(advice: Advice) -> &'static str {
+    match advice {
+        Advice::PinInputShape => " (pin it with --input-shape)",
+        Advice::GiveOriginal => " (--original names one)",
+        Advice::GiveLatencyTarget => " (--target tract, onnxruntime or openvino)",
+        Advice::GiveJudgingData => ": give --calib or --eval",
+        Advice::GiveUnjudgedBudget => {
+            "; give a budget (--rank, --energy or --target-macs) to compress it unchecked"
+        }
+        Advice::GiveCalibrationOrBudget => {
+            ": give --calib, or choose a budget (--rank, --energy, --target-macs) or a lower --min-snr"
+        }
+        Advice::GiveTargetOrSnr => ": give --eval with a target, or --min-snr",
+        Advice::GiveCalibration => ": give --calib",
+        Advice::GiveSameCalibration => ": give the same with --calib",
+        Advice::LeaveOutCalibration => ": leave out --calib",
         _ => "",
     }
 }
@@ -216,17 +241,6 @@ fn columns() -> usize {
     let named = named.and_then(|n| n.trim().parse().ok()).filter(|n| *n > 0);
     let real = || Some(usize::from(terminal_size::terminal_size()?.0.0));
     named.or_else(real).unwrap_or(100)
-}
-
-/// Prints an error on one line of standard error.
-pub fn print_error(text: &str) {
-    let line = format!("{RED}error:{RED:#} {}\n", one_line(text));
-    let _ = anstream::stderr().write_all(line.as_bytes());
-}
-
-fn one_line(text: &str) -> String {
-    let lines = text.split(['\n', '\r']).map(str::trim);
-    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// An error with its context, leaving out causes that the message before them quotes.

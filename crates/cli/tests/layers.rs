@@ -34,12 +34,12 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn arrows_point_one_way() {
-    let expected: [(&str, &[&str]); 13] = [
+    let expected: [(&str, &[&str]); 19] = [
         ("sepconv-ir", &[]),
         ("sepconv-factor", &[]),
-        ("sepconv-data", &["sepconv-ir", "sepconv-onnx"]),
         ("sepconv-onnx", &["sepconv-ir"]),
         ("sepconv-analysis", &["sepconv-ir"]),
+        ("sepconv-data", &["sepconv-ir", "sepconv-onnx"]),
         (
             "sepconv-passes",
             &["sepconv-analysis", "sepconv-factor", "sepconv-ir"],
@@ -49,7 +49,10 @@ fn arrows_point_one_way() {
             &["sepconv-analysis", "sepconv-ir", "sepconv-onnx"],
         ),
         ("sepconv-tract", &["sepconv-factor", "sepconv-passes"]),
-        ("sepconv-tune", &["sepconv-analysis", "sepconv-ir"]),
+        (
+            "sepconv-tune",
+            &["sepconv-analysis", "sepconv-factor", "sepconv-ir"],
+        ),
         (
             "sepconv-latency",
             &[
@@ -62,21 +65,105 @@ fn arrows_point_one_way() {
             ],
         ),
         (
-            "sepconv",
+            "sepconv-model",
             &[
                 "sepconv-analysis",
                 "sepconv-data",
-                "sepconv-factor",
                 "sepconv-ir",
                 "sepconv-latency",
                 "sepconv-onnx",
                 "sepconv-passes",
                 "sepconv-targets",
+            ],
+        ),
+        (
+            "sepconv-eval",
+            &[
+                "sepconv-data",
+                "sepconv-ir",
+                "sepconv-latency",
+                "sepconv-model",
+                "sepconv-targets",
+            ],
+        ),
+        (
+            "sepconv-spec",
+            &[
+                "sepconv-analysis",
+                "sepconv-data",
+                "sepconv-factor",
+                "sepconv-model",
+                "sepconv-onnx",
+                "sepconv-passes",
+            ],
+        ),
+        (
+            "sepconv-calibrate",
+            &[
+                "sepconv-analysis",
+                "sepconv-data",
+                "sepconv-factor",
+                "sepconv-ir",
+                "sepconv-model",
+                "sepconv-onnx",
+                "sepconv-passes",
+                "sepconv-spec",
+                "sepconv-targets",
                 "sepconv-tune",
             ],
         ),
-        ("sepconv-cli", &["sepconv"]),
-        ("sepconv-python", &["sepconv"]),
+        (
+            "sepconv-planning",
+            &[
+                "sepconv-calibrate",
+                "sepconv-eval",
+                "sepconv-factor",
+                "sepconv-ir",
+                "sepconv-latency",
+                "sepconv-model",
+                "sepconv-onnx",
+                "sepconv-passes",
+                "sepconv-spec",
+                "sepconv-targets",
+            ],
+        ),
+        (
+            "sepconv",
+            &[
+                "sepconv-analysis",
+                "sepconv-calibrate",
+                "sepconv-data",
+                "sepconv-eval",
+                "sepconv-factor",
+                "sepconv-ir",
+                "sepconv-latency",
+                "sepconv-model",
+                "sepconv-onnx",
+                "sepconv-passes",
+                "sepconv-planning",
+                "sepconv-spec",
+                "sepconv-targets",
+                "sepconv-tune",
+            ],
+        ),
+        (
+            "sepconv-report",
+            &[
+                "sepconv",
+                "sepconv-data",
+                "sepconv-eval",
+                "sepconv-factor",
+                "sepconv-latency",
+                "sepconv-model",
+                "sepconv-onnx",
+                "sepconv-passes",
+                "sepconv-planning",
+                "sepconv-spec",
+                "sepconv-tune",
+            ],
+        ),
+        ("sepconv-cli", &["sepconv", "sepconv-report"]),
+        ("sepconv-python", &["sepconv", "sepconv-report"]),
     ];
     let found = dependencies();
     assert_eq!(
@@ -154,10 +241,10 @@ fn statics_are_those_that_are_told() {
     assert_eq!(
         found,
         [
+            // The stand-in for no stored values; never changes.
+            "calibrate/src/checkpoints/checkpoint.rs INPUTS",
             // Temporary files, for a program that has to end meanwhile.
             "onnx/src/staging.rs REGISTRY",
-            // What stands for no stored values; never changes.
-            "sepconv/src/flow/frontier.rs INPUTS",
             // Shared libraries of runtimes.
             "targets/src/onnxruntime.rs LIBRARY",
             "targets/src/openvino.rs LIBRARY",

@@ -114,7 +114,10 @@ pub fn bench(
     let mut runs = Vec::new();
     for target in &settings.targets {
         for threads in &settings.threads {
-            let on = (*target, *threads);
+            let on = LatencyTarget {
+                target: *target,
+                threads: *threads,
+            };
             runs.push(time(on, &subjects, &settings.bench, progress)?);
             stage.step(runs.len())?;
         }
@@ -147,11 +150,12 @@ impl<'a> Subject<'a> {
 }
 
 fn time(
-    (target, threads): (&'static dyn Target, NonZeroUsize),
+    on: LatencyTarget,
     subjects: &[Subject<'_>],
     bench: &Bench,
     progress: &dyn Progress,
 ) -> Result<BenchRun, Error> {
+    let LatencyTarget { target, threads } = on;
     let options = LoadOptions {
         threads: Some(threads),
     };

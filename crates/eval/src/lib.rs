@@ -16,7 +16,7 @@ pub use bench::{BenchRun, BenchSettings, LatencyTarget, ModelTiming, bench};
 pub use channels::WorstChannel;
 pub use compare::{ComparedOn, Comparison, compare};
 pub use evaluate::{
-    Against, Described, Evaluation, Evaluator, Measure, Metric, OwnMetric, SampleOutput,
+    Against, BatchRows, Described, Evaluation, Evaluator, Measure, Metric, OwnMetric, SampleOutput,
     divergence_of, evaluate, evaluate_against, of_batch,
 };
 pub use metrics::OutputComparison;

@@ -5,6 +5,7 @@ use sepconv_onnx::OnnxError;
 use sepconv_passes::PassError;
 use sepconv_targets::TargetError;
 
+use crate::advice::Advice;
 use crate::unshaped::Unshaped;
 
 /// Why a model was not compressed, compared or evaluated.
@@ -94,4 +95,31 @@ pub enum Error {
     /// A setting is out of range.
     #[error("{0}")]
     Setting(String),
+    /// An error that there is a way out of.
+    #[error("{source}")]
+    Advised {
+        /// The error.
+        source: Box<Error>,
+        /// The way out.
+        advice: Advice,
+    },
+}
+
+impl Error {
+    /// The error without the advice that comes with it.
+    pub fn unadvised(self) -> Self {
+        match self {
+            Self::Advised { source, .. } => source.unadvised(),
+            other => other,
+        }
+    }
+
+    /// The error with a way out of it.
+    #[must_use]
+    pub fn advising(self, advice: Advice) -> Self {
+        Self::Advised {
+            source: Box::new(self),
+            advice,
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! and opens them for a model; [`Samples`] hands them out batch by batch, and [`run`] runs a model
 //! on them. All that builds on models shares [`Error`] and [`Progress`].
 
+mod advice;
 pub mod classes;
 mod error;
 mod inputs;
@@ -16,10 +17,11 @@ mod samples;
 pub mod testing;
 mod unshaped;
 
+pub use advice::Advice;
 pub use error::Error;
 pub use inputs::magnitudes;
 pub use inputs::{
-    DataSource, DataWarning, data_specs, load_inputs, session_specs, synthetic_inputs,
+    DataSource, DataWarning, data_specs, load_inputs, session_specs, shaped_by, synthetic_inputs,
 };
 pub use loaded::Loaded;
 pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory};

@@ -1,15 +1,15 @@
 //! A model with its shapes and cost.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use sepconv_analysis::{Assumptions, ModelCost, Pins, Shapes, cost};
-use sepconv_data::Labels;
 use sepconv_ir::{Graph, ValueId};
 use sepconv_onnx::{Detached, Document};
 use sepconv_targets::InputSpec;
 
 use crate::error::Error;
-use crate::inputs::DataSource;
+use crate::unshaped::Unshaped;
 
 /// A model, its shapes and its cost.
 #[derive(Debug, Clone)]
@@ -71,42 +71,38 @@ impl Loaded {
         Self::assuming(document, &self.pins, self.assumptions.clone())
     }
 
-    /// With the free height, width and length of inputs as the samples of the first of `sources`
-    /// have them, in place of extents that are assumed. The batch stays free. `None` where nothing
-    /// is free, where there is no source, or where the source does not say it.
+    /// With the extents of inputs, by name, where a data set says them, in place of those that are
+    /// assumed.
     ///
     /// # Errors
-    /// [`Error::Data`] where the data can't be read or do not fit; as [`Loaded::new`].
-    pub fn shaped_by<'a>(
+    /// As [`Loaded::new`].
+    pub(crate) fn with_extents(
         &self,
-        sources: impl IntoIterator<Item = &'a DataSource>,
-    ) -> Result<Option<Self>, Error> {
-        let assumed = self.shapes.assumed();
-        let mut sources = sources.into_iter();
-        let (true, Some(source)) = (
-            assumed.iter().any(|a| a.axis > 0 && !a.known),
-            sources.next(),
-        ) else {
-            return Ok(None);
-        };
-        let data = source.open(self, Labels::Ignore)?;
-        let inputs = self.shapes.inputs().iter().zip(data.sample_shapes());
-        let known = inputs.map(|(input, sample)| {
-            let extents = sample.iter().map(|n| Some(*n as u64));
-            (
-                input.name.clone(),
-                [None].into_iter().chain(extents).collect(),
-            )
-        });
+        known: BTreeMap<String, Vec<Option<u64>>>,
+    ) -> Result<Self, Error> {
         let assumptions = Assumptions {
-            known: known.collect(),
+            known: known.into_iter().collect(),
             ..Assumptions::default()
         };
         let shaped = Self::assuming(self.document.clone(), &self.pins, assumptions)?;
-        Ok(Some(Self {
+        Ok(Self {
             read: self.read.clone(),
             ..shaped
-        }))
+        })
+    }
+
+    /// The inputs whose extents are not known, of a model in which those of so many convolutions are
+    /// not.
+    pub fn unshaped(&self, convolutions: usize) -> Unshaped {
+        let inputs = self.shapes.inputs().iter();
+        let unknown = inputs.filter(|i| i.shape.as_ref().is_none_or(|s| s.extents().is_none()));
+        Unshaped {
+            convolutions,
+            inputs: match convolutions {
+                0 => Vec::new(),
+                _ => unknown.map(|i| i.name.clone()).collect(),
+            },
+        }
     }
 
     /// Free dimensions whose extents a data set says, such as `x[2] (height) = 320`.

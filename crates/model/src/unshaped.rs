@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use sepconv_passes::Survey;
 use serde::Serialize;
-
-use crate::loaded::Loaded;
 
 /// Convolutions whose shapes are not known, and the inputs of the model that have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -14,28 +11,6 @@ pub struct Unshaped {
     pub convolutions: usize,
     /// Names of the inputs whose extents would tell the shapes.
     pub inputs: Vec<String>,
-}
-
-impl Unshaped {
-    /// Of so many convolutions of a model.
-    pub fn of(model: &Loaded, convolutions: usize) -> Self {
-        let inputs = model.shapes.inputs().iter();
-        let unknown = inputs.filter(|i| i.shape.as_ref().is_none_or(|s| s.extents().is_none()));
-        Self {
-            convolutions,
-            inputs: match convolutions {
-                0 => Vec::new(),
-                _ => unknown.map(|i| i.name.clone()).collect(),
-            },
-        }
-    }
-
-    /// Of the convolutions that could be rewritten, where the MACs of none of them are known.
-    pub fn all(model: &Loaded, survey: &Survey) -> Option<Self> {
-        let known = survey.sites().any(|(site, _)| site.macs.is_some());
-        let count = survey.sites().count();
-        (count > 0 && !known).then(|| Self::of(model, count))
-    }
 }
 
 impl fmt::Display for Unshaped {

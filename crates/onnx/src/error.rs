@@ -24,7 +24,7 @@ pub enum OnnxError {
         what: &'static str,
     },
     /// The output exists already.
-    #[error("{}: exists already (use --force to replace it)", path.display())]
+    #[error("{}: exists already", path.display())]
     Exists {
         /// The output.
         path: PathBuf,

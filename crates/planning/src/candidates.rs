@@ -4,7 +4,8 @@ use sepconv_calibrate::{SurveyedModel, spread};
 use sepconv_factor::RankUnit;
 use sepconv_passes::{Candidate, Survey, Surveyed};
 
-use crate::near::AT_FIRST;
+/// Candidates of a family that are timed before there is a plan.
+pub(crate) const AT_FIRST: usize = 12;
 
 /// Candidates per family that are looked at, at most: ranks that count channels are many.
 const PER_FAMILY: usize = 40;

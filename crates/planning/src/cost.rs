@@ -64,6 +64,14 @@ pub struct Costs {
     pub candidates: Vec<Vec<Option<FormCost>>>,
 }
 
+/// Costs of a whole model.
+pub(crate) struct Totals {
+    /// As it came.
+    pub original: f64,
+    /// With its batch norms folded.
+    pub folded: f64,
+}
+
 impl Costs {
     /// Costs that are counted. `scored` says which candidates are in question.
     pub fn counted(model: &Loaded, prepared: &SurveyedModel, unit: Unit) -> Self {
@@ -100,19 +108,19 @@ impl Costs {
         costs
     }
 
-    /// Seconds on a target, measured; `seconds` of the original and of the model as folded. Only
+    /// Seconds on a target, measured; `totals` are those of the original and of the folded model. Only
     /// candidates for which `wanted` holds are timed. Of lowerings the fastest is taken, and
     /// where MACs are budgeted that of the least product of both.
-    pub fn measured(
+    pub(crate) fn measured(
         of: &Costing<'_>,
-        (original, total): (f64, f64),
+        totals: Totals,
         blocks: &Measured,
         wanted: &dyn Fn(usize, usize) -> bool,
     ) -> Result<Self, Error> {
         let costs = Self::of_blocks(of, &By::time(blocks, of.unit), wanted)?;
         Ok(Self {
-            total,
-            original,
+            total: totals.folded,
+            original: totals.original,
             ..costs
         })
     }

@@ -3,10 +3,10 @@
 use sepconv_calibrate::SurveyedModel;
 use sepconv_eval::LatencyTarget;
 use sepconv_latency::{Bench, CostModel, Measured};
-use sepconv_model::{Error, Loaded, Progress};
+use sepconv_model::{Advice, Error, Loaded, Progress};
 use sepconv_passes::Families;
 
-use crate::cost::{Costs, Unit};
+use crate::cost::{Costs, Totals, Unit};
 
 /// A model, and how its layers are timed and costed.
 #[derive(Clone, Copy)]
@@ -40,7 +40,11 @@ impl Costing<'_> {
             .latency()?
             .time(both, Bench::long(), self.seed, self.progress)?;
         let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.min);
-        Costs::measured(self, (seconds(0), seconds(1)), &self.blocks()?, wanted)
+        let totals = Totals {
+            original: seconds(0),
+            folded: seconds(1),
+        };
+        Costs::measured(self, totals, &self.blocks()?, wanted)
     }
 
     /// Adds the candidates for which `wanted` holds to such costs.
@@ -78,9 +82,8 @@ impl Costing<'_> {
 
     fn latency(&self) -> Result<LatencyTarget, Error> {
         self.latency.ok_or_else(|| {
-            Error::Setting(
-                "a latency budget needs a target (--target tract, onnxruntime or openvino)".into(),
-            )
+            let error = Error::Setting("a latency budget needs a target".into());
+            error.advising(Advice::GiveLatencyTarget)
         })
     }
 

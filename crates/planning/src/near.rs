@@ -11,8 +11,6 @@ use crate::costing::Costing;
 use crate::plan::Planning;
 use crate::solution::Solution;
 
-/// Candidates of a family that are timed before there is a plan.
-pub(crate) const AT_FIRST: usize = 12;
 /// Candidates on either side of one taken that are timed as well.
 const NEIGHBOURS: usize = 2;
 /// How often neighbours are timed, at most, for one solution.
@@ -72,7 +70,7 @@ impl Planning {
 mod tests {
     use sepconv_passes::Candidate;
 
-    use super::*;
+    use crate::candidates::AT_FIRST;
     use crate::solve::tests::candidate;
     use sepconv_calibrate::spread;
 

@@ -2,9 +2,9 @@
 
 use crate::loss::loss;
 use rayon::prelude::*;
-use sepconv_calibrate::checkpoints::{Checkpoint, Cuts, Segment};
+use sepconv_calibrate::checkpoints::{Checkpoint, Cuts, Network, Segment};
 use sepconv_calibrate::{MemoryLimit, open};
-use sepconv_eval::{Comparison, OwnMetric, of_batch};
+use sepconv_eval::{BatchRows, Comparison, OwnMetric, of_batch};
 use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
 use sepconv_model::classes::{argmax, class_rows};
@@ -127,8 +127,11 @@ impl<'a> SensitivityProbe<'a> {
         let names = self.original.output_names();
         let pairs = self.batches.iter().zip(self.reference.iter().zip(&outputs));
         let values = pairs.flat_map(|(batch, (a, b))| {
-            let rows = (self.samples.rows(), self.samples.valid(*batch));
-            of_batch(metric, &names, (a, b), rows)
+            let rows = BatchRows {
+                all: self.samples.rows(),
+                valid: self.samples.valid(*batch),
+            };
+            of_batch(metric, &names, [a, b], rows)
         });
         let values: Vec<f64> = values.collect();
         Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
@@ -154,15 +157,13 @@ impl<'a> SensitivityProbe<'a> {
     }
 
     fn run(&self, document: &Document, wanted: &[ValueId]) -> Result<Vec<Vec<Tensor>>, Error> {
-        let (original, target, samples) = (self.original, self.target, &self.samples);
-        let (segment, checkpoint) = Segment::from_checkpoint(
-            original,
-            target,
-            document,
-            &self.checkpoint,
-            samples,
-            wanted,
-        )?;
+        let network = Network {
+            original: self.original,
+            target: self.target,
+            samples: &self.samples,
+        };
+        let (segment, checkpoint) =
+            Segment::from_checkpoint(network, document, &self.checkpoint, wanted)?;
         let batches = self.batches.par_iter().enumerate();
         batches
             .map(|(i, batch)| {

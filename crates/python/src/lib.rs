@@ -3,25 +3,12 @@
 
 mod arrays;
 mod doubts;
+mod error;
 mod options;
 mod outcome;
 mod work;
 
-use pyo3::create_exception;
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-create_exception!(
-    sepconv,
-    Error,
-    PyValueError,
-    "Why a model was not compressed, in one line."
-);
-
-/// The error of the library as Python's.
-fn refused(error: impl std::fmt::Display) -> PyErr {
-    Error::new_err(error.to_string())
-}
 
 /// The module as Python imports it.
 #[pymodule]
@@ -37,9 +24,9 @@ mod _sepconv {
 
     use crate::arrays::Calibration;
     use crate::options::Options;
+    use crate::{doubts, error::refused, work};
     #[pymodule_export]
-    use crate::{Error, outcome::Outcome};
-    use crate::{doubts, refused, work};
+    use crate::{error::Error, outcome::Outcome};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use sepconv::{SavedPlan, Settings};
 use sepconv_report::Report;
 
-use crate::refused;
+use crate::error::refused;
 
 /// A report and a plan. The package's `Report` wraps it.
 #[pyclass(frozen, module = "sepconv")]

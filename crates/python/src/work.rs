@@ -13,7 +13,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use sepconv::{Event, Progress};
 
-use crate::refused;
+use crate::error::refused;
 
 /// Longest wait of a signal. Python handles signals on the main thread alone, between two
 /// instructions or where it is asked to.

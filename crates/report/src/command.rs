@@ -5,11 +5,13 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::contents::{command as origin, file_name};
+use super::files::{json, write};
 use super::format::{bytes, exact, fixed, measured, si};
 use super::page::{Block, Page, Section};
+use super::report::SCHEMA;
 use super::rich::Rich;
 use super::table::{Cell, Table};
-use super::{SCHEMA, html, json, markdown, measures, spark, tables, write};
+use super::{html, markdown, measures, spark, tables};
 use sepconv::{Inspection, LayerInspection};
 use sepconv_eval::BenchRun;
 use sepconv_eval::Comparison;
@@ -39,6 +41,13 @@ pub struct CommandReport {
     table: Table,
 }
 
+/// The page of a report of one table.
+struct Shown {
+    title: String,
+    lead: Rich,
+    table: Table,
+}
+
 impl CommandReport {
     /// Of [`sepconv_eval::bench()`].
     pub fn bench(runs: &[BenchRun], command: Option<String>) -> Self {
@@ -58,9 +67,11 @@ impl CommandReport {
         }
         Self::new(
             "bench",
-            "Time per run",
-            lead,
-            tables::timing(runs),
+            Shown {
+                title: "Time per run".to_owned(),
+                lead,
+                table: tables::timing(runs),
+            },
             runs,
             command,
         )
@@ -79,9 +90,11 @@ impl CommandReport {
         let table = tables::outputs(&comparison.outputs, "Differences of the outputs");
         Self::new(
             "compare",
-            "Outputs of two models",
-            lead,
-            table,
+            Shown {
+                title: "Outputs of two models".to_owned(),
+                lead,
+                table: table,
+            },
             comparison,
             command,
         )
@@ -104,7 +117,16 @@ impl CommandReport {
             .code(data.display().to_string())
             .text(format!(", run by {target}."));
         let table = measures::single(&evaluation.measures);
-        Self::new("eval", file_name(model), lead, table, evaluation, command)
+        Self::new(
+            "eval",
+            Shown {
+                title: file_name(model).to_owned(),
+                lead,
+                table: table,
+            },
+            evaluation,
+            command,
+        )
     }
 
     /// Of [`sepconv::inspect()`].
@@ -123,14 +145,21 @@ impl CommandReport {
             ));
         let table = convolutions(&found.layers);
         let title = file_name(&found.model);
-        Self::new("inspect", title, lead, table, found, command)
+        Self::new(
+            "inspect",
+            Shown {
+                title: title.to_owned(),
+                lead,
+                table: table,
+            },
+            found,
+            command,
+        )
     }
 
     fn new(
         kind: &'static str,
-        title: &str,
-        lead: Rich,
-        table: Table,
+        shown: Shown,
         result: &(impl Serialize + ?Sized),
         command: Option<String>,
     ) -> Self {
@@ -141,9 +170,9 @@ impl CommandReport {
             result: serde_json::to_value(result).unwrap_or_default(),
             sepconv: sepconv::VERSION,
             machine: sepconv_latency::machine(),
-            title: title.to_owned(),
-            lead,
-            table,
+            title: shown.title,
+            lead: shown.lead,
+            table: shown.table,
         }
     }
 

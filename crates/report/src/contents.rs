@@ -2,10 +2,12 @@
 
 use super::curve_chart::{NARROW, WIDE, draw};
 use super::curve_data::Curve;
+use super::files::FILES;
 use super::html::{CHART_STYLE, drawing};
 use super::page::{Block, Page, Section};
+use super::report::Report;
 use super::rich::Rich;
-use super::{FILES, Report, axes, layer_chart, layer_table, measures, settings, summary, tables};
+use super::{axes, layer_chart, layer_table, measures, settings, summary, tables, tries};
 
 /// Everything there is to say.
 pub(super) fn page(report: &Report) -> Page {
@@ -28,6 +30,10 @@ pub(super) fn page(report: &Report) -> Page {
     if report.compressed.is_some() {
         page.section("Layers", layers(report));
         page.section("Outputs", outputs(report));
+    }
+    if report.tries.len() > 1 {
+        let table = tries::table(&report.tries);
+        page.section("Search", vec![Block::Table(table)]);
     }
     if let Some(tuning) = &report.tuning {
         let runs = tuning.epochs.iter();

@@ -12,7 +12,7 @@ use sepconv_eval::WorstChannel;
 use sepconv_eval::{Against, Evaluation, Measure, Metric};
 use sepconv_eval::{BenchRun, ModelTiming};
 use sepconv_passes::{Candidate, Choice, Kept, LayerPlan};
-use sepconv_spec::{LayerFit, LayerRecord, LayerTime, Schedule};
+use sepconv_spec::{LayerFit, LayerRecord, LayerTime, Schedule, Try};
 
 /// Every report by name.
 pub(super) fn all() -> Vec<(&'static str, Report)> {
@@ -215,6 +215,7 @@ pub(super) fn evaluated() -> Report {
         },
         seed: 0,
         solution: None,
+        tries: Vec::new(),
         tuning: None,
         timing: None,
         versions: Versions { sepconv: "0.1.0", target: "tract", target_version: "0.23.9".into(), latency: None },
@@ -388,6 +389,15 @@ pub(super) fn calibrated() -> Report {
         schedule: Schedule::Sequential,
         fit: sepconv_factor::FitOptions::default(),
     });
+    report.tries = [(0.31, false), (0.52, true), (0.4493, true)]
+        .map(|(fraction, holds)| Try {
+            asked: fraction + 0.01,
+            fraction: Some(fraction),
+            expected_loss: Some(0.02 / fraction),
+            measured: Some(99.0 + fraction),
+            holds,
+        })
+        .to_vec();
     report.solution = Some(sepconv_planning::Solution {
         fraction: 0.4493,
         loss: 0.012,

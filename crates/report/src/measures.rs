@@ -1,7 +1,7 @@
 //! What was measured on the evaluation data, before and after.
 
-use super::Report;
 use super::format::{capital, exact, fixed, measured, quantity};
+use super::report::Report;
 use super::table::{Cell, Table};
 use sepconv_eval::{Against, Measure};
 

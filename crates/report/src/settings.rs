@@ -1,8 +1,9 @@
 //! The table of settings, versions, data and machine.
 
+use super::data::{CalibrationReport, DataReport};
 use super::format::exact;
+use super::report::Report;
 use super::table::{Cell, Table};
-use super::{CalibrationReport, DataReport, Report};
 use sepconv::Budget;
 
 /// What was asked for and with what.

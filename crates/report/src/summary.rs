@@ -1,9 +1,9 @@
 //! What was done, in a sentence and a table.
 
-use super::Report;
 use super::axes::{Axis, X};
 use super::curve_data::{Curve, Point};
 use super::format::{bytes, capital, decibels, described, exact, measured, ratio, si};
+use super::report::Report;
 use super::rich::Rich;
 use super::table::{Cell, Table};
 use sepconv::Series;

@@ -1,10 +1,10 @@
 //! Tables of measured figures.
 
-use super::Report;
 use super::curve_data::series_name;
 use super::format::{
     capital, cosine, decibels, described, fixed, measured, percent, seconds, si, small,
 };
+use super::report::Report;
 use super::table::{Cell, Table};
 use sepconv::Tuning;
 use sepconv::{CurvePoint, Series};

@@ -13,15 +13,14 @@ use sepconv_ir::{Graph, IrError, ValueId};
 use sepconv_onnx::Body;
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
 use sepconv_passes::{
-    Choice, Families, Kept, LayerPlan, PassError, Plan, Planner, Selection, Survey, Surveyed,
-    apply, drop_unread, fold, layers,
+    Choice, Families, Kept, LayerPlan, Lowering, PassError, Plan, Planner, Selection, Survey,
+    Surveyed, apply, drop_unread, fold, layers,
 };
 
 use sepconv_model::{Error, Loaded};
 use sepconv_spec::LayerRecord;
 
 use crate::compressed::Compressed;
-use crate::job::Job;
 use crate::settings::{Budget, Settings};
 use crate::spectra::spectra;
 
@@ -105,7 +104,7 @@ impl Bodies {
             let mut graph = body.graph.clone();
             fold(&mut graph, &body.selection).map_err(pass)?;
             let captured = model.document.bodies()[index].captures();
-            let shapes = shapes(&graph, captured, outer);
+            let shapes = shapes(&graph, captured, outer.0, outer.1);
             let told = &mut |_, _| {};
             let survey = Survey::of(&graph, &shapes, &body.selection, families, told);
             let survey = survey.map_err(pass)?;
@@ -203,12 +202,12 @@ impl Bodies {
     /// Rewrites the convolutions of bodies in a model that was rewritten otherwise, as planned.
     pub fn rewrite(
         &self,
-        job: &Job<'_>,
+        model: &Loaded,
         made: Compressed,
         planned: Vec<LayerPlan>,
+        lowering: Option<&'static dyn Lowering>,
     ) -> Result<Compressed, Error> {
         let (mut made, plan) = (made, Plan { layers: planned });
-        let model = &*job.model;
         let mut document = made.model.document.clone();
         let mut bodies = document.bodies().to_vec();
         let mut known: BTreeMap<String, LayerRecord> = BTreeMap::new();
@@ -241,7 +240,6 @@ impl Bodies {
             let folded = fold(&mut graph, &body.selection).map_err(pass)?;
             made.folded += folded.norms;
             let weights = |layer: &Surveyed, family: &str, rank| layer.chain(family, rank);
-            let lowering = job.settings.lowering;
             let applied = apply(&mut graph, &within.survey, &own, lowering, weights);
             for applied in applied.map_err(pass)? {
                 if let Some(record) = known.get_mut(&applied.layer) {
@@ -351,7 +349,7 @@ fn with_constants(body: &Body, around: &Graph, sight: Sight) -> Result<Graph, Ir
 
 /// Shapes within a body: what it captures has that of the graph around it, its inputs those that
 /// the file declares. Nothing is assumed.
-fn shapes(graph: &Graph, captured: &[ValueId], (outer, known): (&Graph, &Shapes)) -> Shapes {
+fn shapes(graph: &Graph, captured: &[ValueId], outer: &Graph, known: &Shapes) -> Shapes {
     let mut pins = Pins::default();
     for value in graph.inputs().filter(|v| captured.contains(v)) {
         let name = graph.name(value);

@@ -144,7 +144,7 @@ pub fn inspect(model: &Loaded, progress: &dyn Progress) -> Result<Inspection, Er
         nodes: model.graph().operators().count(),
         macs: model.cost.macs,
         uncounted: model.cost.uncounted,
-        unshaped: Unshaped::of(model, unknown),
+        unshaped: model.unshaped(unknown),
         params: model.cost.params,
         warnings: model
             .shapes

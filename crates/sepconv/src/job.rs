@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use sepconv_calibrate::{Fitting, MemoryLimit, SurveyedModel, cheap_pictures, pictures};
 use sepconv_data::Labels;
-use sepconv_model::{Error, Loaded, Progress};
+use sepconv_model::{Error, Loaded, Progress, shaped_by};
 use sepconv_planning::{Costing, Unit};
 use sepconv_spec::{CalibrationSettings, Source};
 
@@ -35,7 +35,7 @@ impl<'a> Job<'a> {
             plan.check(model)?;
         }
         let settings = settings.planned()?.holding_out();
-        let shaped = model.shaped_by(settings.sources())?;
+        let shaped = shaped_by(model, settings.sources())?;
         let shaped = shaped.map_or(Cow::Borrowed(model), Cow::Owned);
         let model = match reaching(&shaped, &settings)? {
             Cow::Owned(written) => Cow::Owned(written),

@@ -40,6 +40,7 @@ mod replay;
 mod search;
 mod settings;
 mod spectra;
+mod step;
 mod sweep;
 mod tuning;
 mod validate;
@@ -53,7 +54,7 @@ pub use outcome::{Outcome, Size, compress_file};
 pub use pipeline::compress;
 pub use settings::{Budget, DataFree, Settings};
 pub use sweep::{Sweep, sweep};
-pub use tuning::{Augment, TuneMode, TuneSettings, Tuned, Tuning, tune, tune_file};
+pub use tuning::{Augment, TuneFiles, TuneMode, TuneSettings, Tuned, Tuning, tune, tune_file};
 pub use validate::{Prediction, validate};
 
 pub use sepconv_analysis::Pins;
@@ -67,8 +68,9 @@ pub use sepconv_factor as factor;
 pub use sepconv_ir as ir;
 pub use sepconv_latency as latency;
 pub use sepconv_model::{
-    DataSource, DataWarning, Error, Event, Loaded, MemoryError, Progress, Unshaped, data_specs,
-    load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz, synthetic_inputs,
+    Advice, DataSource, DataWarning, Error, Event, Loaded, MemoryError, Progress, Unshaped,
+    data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz,
+    synthetic_inputs,
 };
 pub use sepconv_onnx as onnx;
 pub use sepconv_passes as passes;

@@ -16,9 +16,10 @@ use serde::Serialize;
 use crate::closing::closing_reference;
 use crate::compressed::Compressed;
 use crate::job::Job;
-use crate::pipeline::{run, step};
+use crate::pipeline::run;
 use crate::planned::plan_of;
 use crate::settings::Settings;
+use crate::step::step;
 use crate::tuning::Tuning;
 
 /// Size of a model.
@@ -204,7 +205,8 @@ fn time(job: &Job<'_>, written: &Loaded) -> Result<Option<BenchRun>, Error> {
 fn measure(job: &Job<'_>, written: &Loaded) -> Result<Comparison, Error> {
     let target = job.settings.target;
     let reference = closing_reference(&job.model, &job.settings, job.progress);
-    match reference.and_then(|reference| reference.compare(written, target, job.progress)) {
+    let compared = reference.and_then(|reference| reference.compare(written, target, job.progress));
+    match compared.map_err(Error::unadvised) {
         Ok(comparison) => Ok(comparison),
         Err(error @ (Error::Target { .. } | Error::Interface { .. } | Error::Data(_))) => {
             Ok(Comparison::not_run(target.name(), error.to_string()))

@@ -4,9 +4,7 @@
 //! [`run`] names the steps in their order. Each is logged with its time and the memory that the
 //! process has held (`tracing`, level `DEBUG`, target `sepconv::pipeline`).
 
-use std::time::Instant;
-
-use sepconv_model::{Error, Loaded, Progress, peak_memory};
+use sepconv_model::{Error, Loaded, Progress};
 use sepconv_passes::PassError;
 use sepconv_spec::LayerRecord;
 
@@ -17,6 +15,7 @@ use crate::replay::replay;
 use crate::search::decide;
 use crate::settings::Settings;
 use crate::spectra::spectra;
+use crate::step::step;
 use crate::tuning::tune;
 
 /// Rewrites a model in memory: by [`Settings::plan`] where there is one, else as planned here.
@@ -68,20 +67,6 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
     step("verify", || verify(job, tuned))
 }
 
-/// Does a step of the pipeline, and logs its time and the memory held so far.
-pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    let begin = Instant::now();
-    let done = work();
-    tracing::debug!(
-        target: "sepconv::pipeline",
-        step = name,
-        seconds = begin.elapsed().as_secs_f64(),
-        peak_bytes = peak_memory(),
-        failed = done.is_err(),
-    );
-    done
-}
-
 /// Rewrites the layers of subgraphs and functions, whose records follow those of the main graph.
 fn apply(job: &Job<'_>, prepared: &Prepared, made: Compressed) -> Result<Compressed, Error> {
     let bodies = &prepared.bodies;
@@ -89,7 +74,7 @@ fn apply(job: &Job<'_>, prepared: &Prepared, made: Compressed) -> Result<Compres
         Some(plan) => bodies.split(plan.plan()).inner,
         None => bodies.plan(&job.settings).map_err(|e| prepared.failed(e))?,
     };
-    let applied = bodies.rewrite(job, made, inner)?;
+    let applied = bodies.rewrite(&job.model, made, inner, job.settings.lowering)?;
     Ok(Compressed {
         dropped: prepared.surveyed.dropped(),
         ..applied

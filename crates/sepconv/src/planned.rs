@@ -1,6 +1,6 @@
 //! Settings that a saved plan decides, and the plan that a compression made.
 
-use sepconv_model::{Error, Loaded};
+use sepconv_model::{Advice, Error, Loaded};
 use sepconv_passes::{Families, Selection};
 use sepconv_spec::{PLAN_FORMAT, PlannedFit, PlannedModel, PlannedSelection, SavedPlan};
 
@@ -16,7 +16,7 @@ pub(crate) fn plan_of(
     let (only, skip) = settings.selection.globs();
     SavedPlan {
         format: PLAN_FORMAT.to_owned(),
-        sepconv: crate::VERSION.to_owned(),
+        sepconv: env!("CARGO_PKG_VERSION").to_owned(),
         model: PlannedModel::of(original),
         input_shapes: settings.pins.clone(),
         selection: PlannedSelection {
@@ -56,9 +56,8 @@ pub(crate) fn planned(plan: &SavedPlan, given: &Settings) -> Result<Settings, Er
         (Some(fit), data) => Some(fit.settings(data)?),
         (None, None) => None,
         (None, Some(_)) => {
-            return Err(Error::Setting(
-                "the plan's weights are not fitted to data: leave out --calib".into(),
-            ));
+            let error = Error::Setting("the plan's weights are not fitted to data".into());
+            return Err(error.advising(Advice::LeaveOutCalibration));
         }
     };
     Ok(Settings {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use sepconv_eval::{Evaluator, LatencyTarget, OwnMetric};
 use sepconv_model::classes::class_rows;
-use sepconv_model::{DataSource, Error, Loaded, machine_memory};
+use sepconv_model::{DataSource, Error, Loaded, machine_memory, shaped_by};
 use sepconv_planning::Unit;
 use sepconv_spec::{CalibrationSettings, SavedPlan, Source};
 
@@ -194,7 +194,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Data`] where the data can't be read or do not fit.
     pub fn shaped(&self, model: Loaded) -> Result<Loaded, Error> {
-        Ok(model.shaped_by(self.sources())?.unwrap_or(model))
+        Ok(shaped_by(&model, self.sources())?.unwrap_or(model))
     }
 
     /// The data that are named, those that the layers are fitted to first, then those that models

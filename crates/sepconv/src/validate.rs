@@ -1,7 +1,7 @@
 //! Predictions of expected losses, held against measurements.
 
 use sepconv_calibrate::MemoryLimit;
-use sepconv_model::{Error, Loaded, Progress};
+use sepconv_model::{Advice, Error, Loaded, Progress};
 use sepconv_planning::{SensitivityProbe, Unit};
 use serde::Serialize;
 
@@ -33,7 +33,10 @@ pub fn validate(
 ) -> Result<Vec<Prediction>, Error> {
     let job = &Job::new(model, settings, progress)?;
     let mut prepared = survey_model(job, fold_model(job)?)?;
-    let nothing = || Error::Setting("a prediction needs data to fit to (--calib)".into());
+    let nothing = || {
+        let error = Error::Setting("a prediction needs data to fit to".into());
+        error.advising(Advice::GiveCalibration)
+    };
     let mut calibration = job.fitted_to(&prepared.surveyed).ok_or_else(nothing)?;
     calibration.refit = false;
     let search = Search::new(job, &mut prepared, Some(&calibration), Unit::Macs)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use sepconv_analysis::Pins;
 use sepconv_data::{Part, Preprocess};
 use sepconv_factor::FitOptions;
-use sepconv_model::{Error, Loaded};
+use sepconv_model::{Advice, Error, Loaded};
 use sepconv_onnx::{OnnxError, write_atomic};
 use sepconv_passes::{LayerPlan, Order, Plan};
 use serde::{Deserialize, Serialize};
@@ -256,7 +256,7 @@ impl PlannedFit {
         &self,
         data: Option<&CalibrationSettings>,
     ) -> Result<CalibrationSettings, Error> {
-        let wrong = |text: &str| Err(Error::Setting(text.to_owned()));
+        let wrong = |text: &str, advice| Err(Error::Setting(text.to_owned()).advising(advice));
         let source = match (&self.to, data.map(|d| &d.source)) {
             (
                 PlannedSource::Data {
@@ -275,11 +275,15 @@ impl PlannedFit {
                 Source::Data(source)
             }
             (PlannedSource::Data { .. }, _) => {
-                return wrong("the plan's weights are fitted to data: give the same with --calib");
+                return wrong(
+                    "the plan's weights are fitted to data",
+                    Advice::GiveSameCalibration,
+                );
             }
             (PlannedSource::Pictures { .. }, Some(Source::Data(_))) => {
                 return wrong(
-                    "the plan's weights are fitted to synthetic pictures: leave out --calib",
+                    "the plan's weights are fitted to synthetic pictures",
+                    Advice::LeaveOutCalibration,
                 );
             }
             (

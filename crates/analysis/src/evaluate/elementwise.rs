@@ -81,7 +81,7 @@ pub(super) fn binary(call: &Call<'_>) -> Option<Tensor> {
     if compares || logical {
         return pair(
             call,
-            (a, b),
+            [a, b],
             DType::Bool,
             &|a, b| Some(i64::from(holds(name, a.partial_cmp(&b))?)),
             &|a, b| {
@@ -125,7 +125,7 @@ pub(super) fn binary(call: &Call<'_>) -> Option<Tensor> {
             _ => return None,
         })
     };
-    pair(call, (a, b), a.dtype(), &floats, &integers)
+    pair(call, [a, b], a.dtype(), &floats, &integers)
 }
 
 /// `b` with axes behind it where the attributes of opsets before 7 say so.
@@ -173,7 +173,7 @@ impl Made for i64 {
 /// A result of two inputs that broadcast.
 fn pair<F: Made>(
     call: &Call<'_>,
-    (a, b): (&Tensor, &Tensor),
+    [a, b]: [&Tensor; 2],
     dtype: DType,
     floats: &dyn Fn(f64, f64) -> Option<F>,
     integers: &dyn Fn(i64, i64) -> Option<i64>,
@@ -241,7 +241,7 @@ pub(super) fn variadic(call: &Call<'_>) -> Option<Tensor> {
         if next.dtype() != first.dtype() {
             return None;
         }
-        made = pair(call, (&made, next), first.dtype(), &floats, &integers)?;
+        made = pair(call, [&made, next], first.dtype(), &floats, &integers)?;
     }
     if name == "Mean" {
         let share = all.len() as f64;

@@ -45,13 +45,13 @@ pub(super) fn matmul(call: &Call<'_>) -> Option<Tensor> {
     walk(&batch, [&strides[0], &strides[1]], |[i, j]| {
         let Some(out) = products.next() else { return };
         let (x, y) = (&x[i * m * k..][..m * k], &y[j * k * n..][..k * n]);
-        multiply(x, y, (k, n), out);
+        multiply(x, y, [k, n], out);
     });
     Tensor::from_f64s(dtype, dims, &out)
 }
 
 /// Adds the product of `[m, k]` and `[k, n]`, row-major, to `out`.
-fn multiply(a: &[f64], b: &[f64], (k, n): (usize, usize), out: &mut [f64]) {
+fn multiply(a: &[f64], b: &[f64], [k, n]: [usize; 2], out: &mut [f64]) {
     if k == 0 || n == 0 {
         return;
     }
@@ -86,7 +86,7 @@ pub(super) fn gemm(call: &Call<'_>) -> Option<Tensor> {
         return None;
     }
     let mut out = vec![0.0; count];
-    multiply(&x, &y, (k, n), &mut out);
+    multiply(&x, &y, [k, n], &mut out);
     let alpha = f64::from(call.op.float("alpha", 1.0));
     out.iter_mut().for_each(|v| *v *= alpha);
     if let Some(c) = call.input(2) {

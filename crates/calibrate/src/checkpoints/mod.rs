@@ -11,4 +11,4 @@ mod segment;
 
 pub use checkpoint::Checkpoint;
 pub use live::Cuts;
-pub use segment::Segment;
+pub use segment::{Network, Segment};

@@ -20,23 +20,32 @@ enum Place {
     Output(usize),
 }
 
+/// A network that is run in parts.
+#[derive(Clone, Copy)]
+pub struct Network<'a> {
+    /// The original network.
+    pub original: &'a Loaded,
+    /// The runtime.
+    pub target: &'a dyn Target,
+    /// The samples that it is run on.
+    pub samples: &'a Samples,
+}
+
 impl Segment {
-    /// For `wanted` in `document`, which is `original` or a rewritten copy of it, from
+    /// For `wanted` in `document`, which is the original or a rewritten copy of it, from
     /// `checkpoint`; from the graph's inputs where the runtime can't run that part, but the
     /// whole. Comes with the checkpoint that it is run from.
     ///
     /// # Errors
     /// [`Error::Target`] where the runtime can't run it.
     pub fn from_checkpoint<'f>(
-        original: &Loaded,
-        target: &dyn Target,
+        network: Network<'_>,
         document: &Document,
         checkpoint: &'f Checkpoint,
-        samples: &Samples,
         wanted: &[ValueId],
     ) -> Result<(Self, &'f Checkpoint), Error> {
         let from = |checkpoint: &'f Checkpoint| {
-            let made = Self::new(original, target, document, checkpoint, samples, wanted);
+            let made = Self::new(network, document, checkpoint, wanted);
             made.map(|segment| (segment, checkpoint))
         };
         from(checkpoint).or_else(|_| from(Checkpoint::inputs()))
@@ -47,13 +56,16 @@ impl Segment {
     /// # Errors
     /// [`Error::Target`] where the runtime can't run the part.
     pub fn new(
-        original: &Loaded,
-        target: &dyn Target,
+        network: Network<'_>,
         document: &Document,
         checkpoint: &Checkpoint,
-        samples: &Samples,
         wanted: &[ValueId],
     ) -> Result<Self, Error> {
+        let Network {
+            original,
+            target,
+            samples,
+        } = network;
         let graph = original.graph();
         let given: Vec<ValueId> = match checkpoint.values() {
             Some(values) => values.iter().map(|(v, _)| *v).collect(),

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use sepconv::training::{Epoch, Loss, TrainSettings};
 use sepconv::{
-    Augment, CalibrationSettings, DataSource, Evaluation, Loaded, TuneMode, TuneSettings, Tuned,
-    Tuning, tune_file,
+    Augment, CalibrationSettings, DataSource, Evaluation, Loaded, TuneFiles, TuneMode,
+    TuneSettings, Tuned, Tuning, tune_file,
 };
 
 use crate::args::{LossArg, TuneArgs, TuneOptions};
@@ -32,22 +32,24 @@ pub fn run(args: &TuneArgs, out: &Output) -> Result<()> {
     }
     let settings = settings(&args.options, CalibrationSettings::new(calib));
     let progress = out.progress();
-    let files = [args.original.as_path(), &args.model, &output];
-    let tuned = tune_file(
-        files,
-        &settings,
-        &pins,
-        target,
-        eval.as_ref(),
-        args.force,
-        &progress,
-    )?;
+    let files = TuneFiles {
+        original: args.original.clone(),
+        compressed: args.model.clone(),
+        output,
+        force: args.force,
+        pins,
+    };
+    let tuned = tune_file(&files, &settings, target, eval.as_ref(), &progress)?;
     drop(progress);
     out.json(&tuned);
-    out.heading(format!("{} -> {}", args.model.display(), output.display()));
+    out.heading(format!(
+        "{} -> {}",
+        args.model.display(),
+        files.files.output.display()
+    ));
     print(&tuned.tuning, out);
     evaluations(&tuned, out);
-    out.line(format!("wrote {}", output.display()));
+    out.line(format!("wrote {}", files.output.display()));
     Ok(())
 }
 

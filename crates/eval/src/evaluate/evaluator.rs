@@ -14,9 +14,9 @@ use super::own::{OwnMetric, of_rows};
 use super::rows::Rows;
 use super::scores::{Scores, primary};
 use crate::compare::same_interface;
-use sepconv_model::Error;
 use sepconv_model::Loaded;
 use sepconv_model::load;
+use sepconv_model::{Advice, Error};
 use sepconv_model::{DataSource, session_specs};
 use sepconv_model::{Progress, Stage};
 
@@ -79,12 +79,15 @@ impl<'a> Evaluator<'a> {
     /// it has neither labels nor a target, [`Error::Setting`] for a peak that is not positive.
     pub fn new(model: &Loaded, source: &DataSource, target: &'a dyn Target) -> Result<Self, Error> {
         let dataset = source.open(model, Labels::Required).map_err(|e| match e {
-            Error::Data(DataError::Unlabelled { .. }) => Error::Interface {
-                file: source.path.display().to_string(),
-                reason: "it has neither labels nor a target, and no original model was given \
-                         (--original) whose outputs could stand in for them"
-                    .into(),
-            },
+            Error::Data(DataError::Unlabelled { .. }) => {
+                let error = Error::Interface {
+                    file: source.path.display().to_string(),
+                    reason: "it has neither labels nor a target, and no original model was given \
+                             whose outputs could stand in for them"
+                        .into(),
+                };
+                error.advising(Advice::GiveOriginal)
+            }
             other => other,
         })?;
         Self::of(dataset, source, target)

@@ -47,16 +47,26 @@ pub struct SampleOutput<'a> {
     pub values: &'a [f64],
 }
 
-/// The value of every sample of a batch of `batch` rows, of which the first `valid` are samples.
+/// Rows of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRows {
+    /// All of them.
+    pub all: usize,
+    /// The first of them, which are samples; the others are padding.
+    pub valid: usize,
+}
+
+/// The value of every sample of a batch, whose outputs `original` and `rewritten` are.
 pub fn of_batch(
     metric: &dyn OwnMetric,
     names: &[String],
-    (original, rewritten): (&[Tensor], &[Tensor]),
-    (batch, valid): (usize, usize),
+    [original, rewritten]: [&[Tensor]; 2],
+    batch: BatchRows,
 ) -> Vec<f64> {
+    let BatchRows { all, valid } = batch;
     let divided = |outputs: &[Tensor]| -> Vec<Option<Rows>> {
         let rows = outputs.iter();
-        rows.map(|o| Rows::of(o, batch, valid)).collect()
+        rows.map(|o| Rows::of(o, all, valid)).collect()
     };
     of_rows(
         metric,

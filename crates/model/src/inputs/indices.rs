@@ -72,7 +72,7 @@ pub(super) fn indices(
                 let before = all.unwrap_or(i64::MIN..i64::MAX);
                 all = Some(before.start.max(start)..before.end.min(end));
             }
-            for next in followed(graph, shapes, (op, slot), at) {
+            for next in followed(graph, shapes, Reader { op, slot }, at) {
                 if seen.insert(next.value) {
                     open.push(next);
                 }
@@ -88,8 +88,16 @@ fn is_integer(dtype: DType) -> bool {
     signed.contains(&dtype) || unsigned.contains(&dtype)
 }
 
+/// An operator that reads a value, and the input slot that it reads it at.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    op: &'a Operator,
+    slot: u32,
+}
+
 /// The values that an operator makes of indices, which are indices still.
-fn followed(graph: &Graph, shapes: &Shapes, (op, slot): (&Operator, u32), at: Of) -> Vec<Of> {
+fn followed(graph: &Graph, shapes: &Shapes, reader: Reader<'_>, at: Of) -> Vec<Of> {
+    let Reader { op, slot } = reader;
     let first = op.output(0).map(|value| Of { value, ..at });
     let integer = |value| {
         shapes

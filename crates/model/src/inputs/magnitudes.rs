@@ -29,32 +29,41 @@ pub fn convolutions(model: &Loaded, macs: u64) -> Vec<ValueId> {
     found
 }
 
+/// Sets of inputs of a model.
+#[derive(Clone, Copy)]
+pub struct InputSets<'a> {
+    /// The graph inputs, in order.
+    pub specs: &'a [InputSpec],
+    /// Sets of one tensor per graph input.
+    pub sets: &'a [Vec<Tensor>],
+}
+
 /// For every value, the mean over the sets of inputs of the median over channels of the deviation
 /// within a map.
 pub fn deviations(
     model: &Loaded,
     target: &dyn Target,
     values: &[ValueId],
-    (specs, sets): (&[InputSpec], &[Vec<Tensor>]),
+    inputs: InputSets<'_>,
 ) -> Result<Vec<f64>, Error> {
     let mut sums = vec![0.0; values.len()];
-    each(model, target, values, (specs, sets), |maps| {
+    each(model, target, values, inputs, |maps| {
         for (sum, map) in sums.iter_mut().zip(maps) {
             *sum += median(spreads(map));
         }
     })?;
     Ok(sums
         .into_iter()
-        .map(|s| s / sets.len().max(1) as f64)
+        .map(|s| s / inputs.sets.len().max(1) as f64)
         .collect())
 }
 
-/// Runs what `values` depend on for every set of inputs, and shows them.
+/// Runs the operators that `values` depend on for every set of inputs, and shows the values.
 pub fn each(
     model: &Loaded,
     target: &dyn Target,
     values: &[ValueId],
-    (specs, sets): (&[InputSpec], &[Vec<Tensor>]),
+    inputs: InputSets<'_>,
     mut see: impl FnMut(&[Tensor]),
 ) -> Result<(), Error> {
     let failed = |source| Error::Target {
@@ -62,9 +71,9 @@ pub fn each(
         source,
     };
     let session = target
-        .load(&model.document.probe(values), specs)
+        .load(&model.document.probe(values), inputs.specs)
         .map_err(failed)?;
-    for set in sets {
+    for set in inputs.sets {
         see(&session.run(set).map_err(failed)?);
     }
     Ok(())

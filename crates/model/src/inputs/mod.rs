@@ -15,6 +15,7 @@ use sepconv_data::{
 };
 use sepconv_ir::{Dim, Tensor, ValueId};
 
+use crate::advice::Advice;
 use crate::classes::class_rows;
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -106,6 +107,34 @@ impl DataSource {
     }
 }
 
+/// The model with the free height, width and length of inputs as the samples of the first of
+/// `sources` have them, in place of extents that are assumed. The batch stays free. `None` where
+/// nothing is free, where there is no source, or where the source does not say it.
+///
+/// # Errors
+/// [`Error::Data`] where the data can't be read or do not fit; as [`Loaded::new`].
+pub fn shaped_by<'a>(
+    model: &Loaded,
+    sources: impl IntoIterator<Item = &'a DataSource>,
+) -> Result<Option<Loaded>, Error> {
+    let assumed = model.shapes.assumed();
+    let mut sources = sources.into_iter();
+    let (true, Some(source)) = (
+        assumed.iter().any(|a| a.axis > 0 && !a.known),
+        sources.next(),
+    ) else {
+        return Ok(None);
+    };
+    let data = source.open(model, Labels::Ignore)?;
+    let inputs = model.shapes.inputs().iter().zip(data.sample_shapes());
+    let known = inputs.map(|(input, sample)| {
+        let extents = sample.iter().map(|n| Some(*n as u64));
+        let batch_free = [None].into_iter().chain(extents);
+        (input.name.clone(), batch_free.collect())
+    });
+    model.with_extents(known.collect()).map(Some)
+}
+
 /// Number of classes of a model whose first output is shaped `[n, classes]`.
 fn class_count(model: &Loaded) -> Option<usize> {
     let output = model.graph().outputs().next()?;
@@ -174,9 +203,12 @@ pub fn synthetic_inputs(
     seed: u64,
     kind: SyntheticKind,
 ) -> Result<Vec<Vec<Tensor>>, Error> {
-    let unknown = || Error::Interface {
-        file: model.file(),
-        reason: "the shape of an input is unknown (pin it with --input-shape)".into(),
+    let unknown = || {
+        let error = Error::Interface {
+            file: model.file(),
+            reason: "the shape of an input is unknown".into(),
+        };
+        error.advising(Advice::PinInputShape)
     };
     let concrete = model.input_specs().ok_or_else(unknown)?;
     let inputs = model.shapes.inputs().iter();

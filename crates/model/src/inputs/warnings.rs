@@ -9,7 +9,7 @@ use sepconv_targets::{InputSpec, Target};
 
 use super::DataSource;
 use super::head::{Head, Norm};
-use super::magnitudes::{convolutions, deviations, distances, each, median};
+use super::magnitudes::{InputSets, convolutions, deviations, distances, each, median};
 use super::session_specs;
 use crate::error::Error;
 use crate::loaded::Loaded;
@@ -117,7 +117,7 @@ impl DataSource {
             let Some(values) = given.range(i) else {
                 continue;
             };
-            let factor = given.factor(model, target, (i, input.value), values)?;
+            let factor = given.factor(model, target, i, input.value, values)?;
             found.extend(factor.map(|factor| DataWarning::Range {
                 path: self.path.clone(),
                 input: input.name.clone(),
@@ -185,12 +185,20 @@ impl Given {
         (range.least.is_finite() && range.greatest.is_finite()).then_some(range)
     }
 
+    fn inputs(&self) -> InputSets<'_> {
+        InputSets {
+            specs: &self.specs,
+            sets: &self.sets,
+        }
+    }
+
     /// The factor that brings the values near those that the model takes, where they are far.
     fn factor(
         &self,
         model: &Loaded,
         target: &dyn Target,
-        (input, value): (usize, ValueId),
+        input: usize,
+        value: ValueId,
         values: Values,
     ) -> Result<Option<f64>, Error> {
         let size = values.greatest.max(-values.least);
@@ -223,7 +231,7 @@ impl Given {
                 let rank = self.specs.get(input).map_or(0, |s| s.dims.len());
                 let plain = values.whole && values.least >= 0.0 && rank == 4;
                 let doubted =
-                    size >= FAR && plain && self.is_too_large(model, target, (input, down))?;
+                    size >= FAR && plain && self.is_too_large(model, target, input, down)?;
                 doubted.then_some(down)
             }
         })
@@ -237,7 +245,7 @@ impl Given {
             .iter()
             .map(|n| vec![Sums::default(); n.deviations.len()])
             .collect();
-        each(model, target, &values, (&self.specs, &self.sets), |maps| {
+        each(model, target, &values, self.inputs(), |maps| {
             for (sums, map) in sums.iter_mut().zip(maps) {
                 add(sums, map);
             }
@@ -260,7 +268,8 @@ impl Given {
         &self,
         model: &Loaded,
         target: &dyn Target,
-        (input, factor): (usize, f64),
+        input: usize,
+        factor: f64,
     ) -> Result<bool, Error> {
         let layers = convolutions(model, MACS);
         let scaled: Option<Vec<Vec<Tensor>>> = self
@@ -276,8 +285,11 @@ impl Given {
             return Ok(false);
         };
         let with = |sets: &[Vec<Tensor>]| -> Result<[f64; 2], Error> {
-            let run = (self.specs.as_slice(), sets);
-            Ok(distances(&deviations(model, target, &layers, run)?))
+            let inputs = InputSets {
+                specs: &self.specs,
+                sets,
+            };
+            Ok(distances(&deviations(model, target, &layers, inputs)?))
         };
         let (given, scaled) = (with(&self.sets)?, with(&scaled)?);
         Ok((0..2).any(|i| scaled[i] < given[i]))

@@ -3,7 +3,7 @@
 use sepconv_calibrate::MemoryLimit;
 use sepconv_data::SyntheticKind;
 use sepconv_eval::{Evaluator, Metric, OwnMetric, Reference, ReferenceInputs, synthetic_runs};
-use sepconv_model::{Error, Loaded};
+use sepconv_model::{Advice, Error, Loaded};
 use sepconv_planning::SensitivityProbe;
 use sepconv_spec::{CalibrationSettings, Source};
 
@@ -86,9 +86,10 @@ impl<'a> Acceptance<'a> {
     pub fn new(job: &'a Job<'a>, calibration: Option<&CalibrationSettings>) -> Result<Self, Error> {
         match (job.settings.budget, &job.settings.eval, calibration) {
             (Budget::MaxDrop(drop), Some(_), _) => Self::on_evaluation_data(job, drop),
-            (Budget::MaxDrop(_), None, None) => Err(Error::Setting(
-                "--max-drop needs data to measure on: --calib or --eval".into(),
-            )),
+            (Budget::MaxDrop(_), None, None) => {
+                let error = Error::Setting("a greatest drop needs data to measure on".into());
+                Err(error.advising(Advice::GiveJudgingData))
+            }
             (budget, _, Some(calibration)) => Self::on_held_out(job, budget, calibration),
             (Budget::MinSnr(floor), _, None) => Self::on_synthetic_inputs(job, floor),
             _ => Err(Error::Setting("this budget is not judged".into())),
@@ -151,10 +152,9 @@ impl<'a> Acceptance<'a> {
         });
         let references: Result<Vec<Reference>, Error> = references.collect();
         let references = references.map_err(|e| match e {
-            Error::Target { source, .. } => job.nothing(format!(
-                "its outputs can't be checked ({source}); give a budget (--rank, --energy or \
-                 --target-macs) to compress it unchecked"
-            )),
+            Error::Target { source, .. } => job
+                .nothing(format!("its outputs can't be checked ({source})"))
+                .advising(Advice::GiveUnjudgedBudget),
             other => other,
         })?;
         Ok(Self {
@@ -199,22 +199,23 @@ impl<'a> Acceptance<'a> {
         }
     }
 
-    /// The reason for which nothing is written where the best try misses the floor by `excess`.
-    pub fn missed_by(&self, excess: f64) -> String {
+    /// The error where the best try misses the floor by `excess`.
+    pub fn missed_by(&self, excess: f64, job: &Job<'_>) -> Error {
         let Floor {
             label, unit, value, ..
         } = &self.floor;
         match self.is_synthetic() {
-            true => format!(
-                "no saving keeps the outputs within {value} dB of the original without data \
-                 (the closest try reached {:.1} dB); calibration data would allow far more, \
-                 or choose a budget (--rank, --energy, --target-macs) or a lower --min-snr",
-                value - excess
-            ),
-            false => format!(
+            true => job
+                .nothing(format!(
+                    "no saving keeps the outputs within {value} dB of the original without data \
+                     (the closest try reached {:.1} dB); calibration data would allow far more",
+                    value - excess
+                ))
+                .advising(Advice::GiveCalibrationOrBudget),
+            false => job.nothing(format!(
                 "no plan that was tried keeps {label} at {value:.2} {unit}; the closest misses it \
                  by {excess:.2}"
-            ),
+            )),
         }
     }
 }
@@ -233,10 +234,9 @@ fn test_part(calibration: &CalibrationSettings) -> CalibrationSettings {
 }
 
 fn undefined(model: &Loaded) -> Error {
-    Error::Interface {
+    let error = Error::Interface {
         file: model.file(),
-        reason: "a drop is not defined for outputs that are no classes without a target: give \
-                 --eval with a target, or --min-snr"
-            .into(),
-    }
+        reason: "a drop is not defined for outputs that are no classes without a target".into(),
+    };
+    error.advising(Advice::GiveTargetOrSnr)
 }

@@ -6,7 +6,7 @@ use sepconv_model::Error;
 use sepconv_planning::Solution;
 use sepconv_spec::Try;
 
-use super::{Aim, Goal, Search, is_empty};
+use super::engine::{Aim, Goal, Search, is_empty};
 use crate::compressed::Compressed;
 
 /// A cost of at most a fraction of the original's.

@@ -8,7 +8,7 @@ use sepconv_planning::{SHARE, Solution};
 use sepconv_spec::Try;
 
 use super::acceptance::Acceptance;
-use super::{Aim, Goal, Search, TRIES, is_empty};
+use super::engine::{Aim, Goal, Search, TRIES, is_empty};
 use crate::compressed::Compressed;
 
 /// Bisections of a criterion on synthetic inputs, which costs little: the result is within 1/2^7 of
@@ -117,11 +117,9 @@ impl Goal for Judged<'_> {
 
     fn conclude(self, search: &Search<'_>) -> Result<Compressed, Error> {
         let (criterion, closest) = (&self.criterion, self.closest);
-        self.best.ok_or_else(|| {
-            search.job.nothing(match closest.is_finite() {
-                true => criterion.missed_by(closest),
-                false => "no rewrite pays".into(),
-            })
+        self.best.ok_or_else(|| match closest.is_finite() {
+            true => criterion.missed_by(closest, search.job),
+            false => search.job.nothing("no rewrite pays"),
         })
     }
 }

@@ -8,7 +8,7 @@ use sepconv_model::{Error, Loaded};
 use sepconv_planning::{SHARE, Solution, Unit};
 use sepconv_spec::Try;
 
-use super::{Aim, Goal, Search, is_empty};
+use super::engine::{Aim, Goal, Search, is_empty};
 use crate::compressed::Compressed;
 use crate::materialise::plan;
 

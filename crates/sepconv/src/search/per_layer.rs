@@ -10,8 +10,8 @@ use sepconv_spec::{CalibrationSettings, LayerTime};
 use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::materialise::{fitted, plan};
-use crate::pipeline::step;
 use crate::prepared::Prepared;
+use crate::step::step;
 
 /// The same rank in every layer.
 pub(super) fn uniform(
@@ -131,7 +131,7 @@ fn energies_on_data(
 ) -> Result<(), Error> {
     let surveyed = &mut prepared.surveyed;
     let scores = score(surveyed, job.fitting(calibration))?;
-    surveyed.keep_unfitted(&scores)?;
+    surveyed.keep_unfitted(scores.iter().map(|s| s.kept.as_ref()))?;
     for (layer, score) in surveyed.survey.layers.iter_mut().zip(&scores) {
         if let Ok((_, candidates)) = &mut layer.site {
             for (candidate, error) in candidates.iter_mut().zip(&score.errors) {

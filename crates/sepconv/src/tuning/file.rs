@@ -1,6 +1,6 @@
 //! A rewritten model file in, a tuned one out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sepconv_analysis::Pins;
 use sepconv_onnx::Staged;
@@ -27,26 +27,44 @@ pub struct Tuned {
     pub after: Option<Evaluation>,
 }
 
-/// Tunes a model file that was made from `original`, and writes the result beside `output`
-/// before it is renamed into place. `force` replaces a file.
+/// The files of [`tune_file`].
+#[derive(Debug, Clone)]
+pub struct TuneFiles {
+    /// The model that `compressed` was made from.
+    pub original: PathBuf,
+    /// The model that is tuned.
+    pub compressed: PathBuf,
+    /// The file that is written.
+    pub output: PathBuf,
+    /// Whether an existing output is replaced.
+    pub force: bool,
+    /// Input shapes fixed by the user.
+    pub pins: Pins,
+}
+
+/// Tunes a model file, and writes the result beside the output before it is renamed into place.
 ///
 /// # Errors
 /// As [`tune`]; [`Error::Onnx`] where a file can't be read or written.
-#[allow(clippy::too_many_arguments)]
 pub fn tune_file(
-    [original, compressed, output]: [&Path; 3],
+    files: &TuneFiles,
     settings: &TuneSettings,
-    pins: &Pins,
     target: &dyn Target,
     eval: Option<&DataSource>,
-    force: bool,
     progress: &dyn Progress,
 ) -> Result<Tuned, Error> {
-    Staged::check(output, force)?;
+    let TuneFiles {
+        original,
+        compressed,
+        output,
+        force,
+        pins,
+    } = files;
+    Staged::check(output, *force)?;
     let data = settings.source.data();
-    let open = |path| {
+    let open = |path: &Path| {
         let model = Loaded::open(path, pins)?;
-        Ok::<_, Error>(model.shaped_by(data)?.unwrap_or(model))
+        Ok::<_, Error>(sepconv_model::shaped_by(&model, data)?.unwrap_or(model))
     };
     let (original, compressed) = (open(original)?, open(compressed)?);
     let evaluator = eval
@@ -58,7 +76,7 @@ pub fn tune_file(
     };
     let (first, before) = (measured(&original)?, measured(&compressed)?);
     let (tuned, tuning) = tune(&original, &compressed, target, settings, progress)?;
-    let staged = tuned.document.stage(output, force)?;
+    let staged = tuned.document.stage(output, *force)?;
     let written = Loaded::new(staged.open()?, pins)?;
     let after = measured(&written)?;
     staged.commit()?;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use augment::Augment;
-pub use file::{Tuned, tune_file};
+pub use file::{TuneFiles, Tuned, tune_file};
 
 use sepconv_model::Error;
 use sepconv_model::Loaded;
@@ -165,13 +165,11 @@ pub fn tune(
             let mut now = compressed.clone();
             for (i, block) in blocks.iter().enumerate() {
                 let state = settings.state.as_ref().map(|p| numbered(p, i));
-                now = block_by_block(
-                    &work,
-                    now,
-                    block,
-                    (state, format!("{key} {i}")),
-                    &mut tuning,
-                )?;
+                let kept = KeptState {
+                    path: state,
+                    key: format!("{key} {i}"),
+                };
+                now = block_by_block(&work, now, block, kept, &mut tuning)?;
             }
             tuning.after = work.whole(&now, &blocks)?.held_out()?;
             if tuning.after.held_out_loss < before.held_out_loss {
@@ -193,11 +191,19 @@ pub fn tune(
     Ok((tuned, tuning))
 }
 
+/// The state that is kept between epochs.
+struct KeptState {
+    /// Its file.
+    path: Option<PathBuf>,
+    /// The identity of the training, which a file of another one has not.
+    key: String,
+}
+
 fn block_by_block(
     work: &Work<'_>,
     now: Loaded,
     block: &Block,
-    (state, key): (Option<PathBuf>, String),
+    kept: KeptState,
     tuning: &mut Tuning,
 ) -> Result<Loaded, Error> {
     let part = match work.block(&now, block) {
@@ -212,7 +218,7 @@ fn block_by_block(
         }
         other => other?,
     };
-    let trained = part.train(state, key)?;
+    let trained = part.train(kept.path, kept.key)?;
     tuning.epochs.push(trained.epochs);
     part.written(&now)
 }
@@ -263,6 +269,6 @@ fn key(original: &Loaded, compressed: &Loaded, settings: &TuneSettings) -> Strin
         &settings.augment,
         train,
     );
-    hash.update(format!("{} {rest:?}", crate::VERSION));
+    hash.update(format!("{} {rest:?}", env!("CARGO_PKG_VERSION")));
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }

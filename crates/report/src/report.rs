@@ -1,0 +1,178 @@
+//! The contents of `report.json`.
+
+use sepconv::{CurvePoint, Outcome, Series, Settings, Size, Tuning};
+use sepconv_eval::{BenchRun, ComparedOn, OutputComparison};
+use sepconv_model::Loaded;
+use sepconv_planning::Solution;
+use sepconv_spec::{LayerRecord, Try};
+use serde::Serialize;
+
+use crate::data::{self, Kind, ReportSettings, Versions};
+
+/// Version of the layout of `report.json`, which `docs/report.md` describes.
+pub const SCHEMA: &str = "sepconv-report/3";
+
+/// A report: the contents of `report.json`, from which the other files are made.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Layout, [`SCHEMA`].
+    pub schema: &'static str,
+    /// What it is about.
+    pub kind: Kind,
+    /// The input file.
+    pub model: String,
+    /// The file written, where one was.
+    pub output: Option<String>,
+    /// Size and accuracy before.
+    pub original: Size,
+    /// Size and accuracy after, where a file was written.
+    pub compressed: Option<Size>,
+    /// The inputs that the written file and the original were run on.
+    pub inputs: ComparedOn,
+    /// How many samples of them.
+    pub samples: usize,
+    /// The written file against the original on these inputs.
+    pub outputs: Vec<OutputComparison>,
+    /// Why the models were not run, where they were not.
+    pub not_run: Option<String>,
+    /// The convolutions in graph order.
+    pub layers: Vec<LayerRecord>,
+    /// Measured points of accuracy against compression, by rising MACs.
+    pub curve: Vec<CurvePoint>,
+    /// What was asked for.
+    pub settings: ReportSettings,
+    /// How the budget was solved, where one was allocated.
+    pub solution: Option<Solution>,
+    /// The plans that a search tried, in order.
+    pub tries: Vec<Try>,
+    /// What tuning did, where it was asked for.
+    pub tuning: Option<Tuning>,
+    /// The written file timed beside the original, where time was asked for.
+    pub timing: Option<BenchRun>,
+    /// Seed of synthetic inputs and of what is drawn.
+    pub seed: u64,
+    /// Versions of what computed and measured.
+    pub versions: Versions,
+    /// Processor and cores.
+    pub machine: String,
+}
+
+impl Report {
+    /// A report of an outcome. `curve` may be empty.
+    pub fn new(
+        outcome: &Outcome,
+        settings: &Settings,
+        curve: Vec<CurvePoint>,
+        command: Option<String>,
+    ) -> Self {
+        let evaluated = outcome.compressed.evaluation.as_ref();
+        let calibration = outcome.calibration.as_ref();
+        let model = &outcome.model;
+        Self {
+            schema: SCHEMA,
+            kind: Kind::Compress,
+            model: outcome.input.display().to_string(),
+            output: Some(outcome.output.display().to_string()),
+            original: outcome.original.clone(),
+            compressed: Some(outcome.compressed.clone()),
+            inputs: outcome.comparison.inputs,
+            samples: outcome.comparison.runs,
+            outputs: outcome.comparison.outputs.clone(),
+            not_run: outcome.comparison.not_run.clone(),
+            layers: outcome.layers.clone(),
+            curve: with_ends(outcome, curve),
+            settings: ReportSettings {
+                budget: settings.plan.is_none().then_some(settings.budget),
+                assumed: outcome.assumed.clone(),
+                shaped: outcome.shaped.clone(),
+                ..ReportSettings::new(model, settings, calibration, evaluated, command)
+            },
+            solution: outcome.solution.clone(),
+            tries: outcome.tries.clone(),
+            tuning: outcome.tuning.clone(),
+            timing: outcome.timing.clone(),
+            seed: settings.seed,
+            versions: Versions::new(settings),
+            machine: sepconv_latency::machine(),
+        }
+    }
+
+    /// A report of many models made from `model`, which is a point of the curve, in the series
+    /// [`Series::Original`], where it was evaluated.
+    pub fn sweep(
+        model: &Loaded,
+        settings: &Settings,
+        mut curve: Vec<CurvePoint>,
+        command: Option<String>,
+    ) -> Self {
+        if !curve.iter().any(|p| p.series == Series::Original) {
+            curve.push(original(None, None));
+        }
+        curve.sort_by(|a, b| a.macs.total_cmp(&b.macs));
+        let itself = curve.iter().find(|p| p.series == Series::Original);
+        let calibration = settings.calibration.as_ref();
+        let evaluated = data::evaluated(&curve);
+        Self {
+            schema: SCHEMA,
+            kind: Kind::Sweep,
+            model: model.file(),
+            output: None,
+            original: Size {
+                macs: model.cost.macs,
+                params: model.cost.params,
+                bytes: model.document.source_size(),
+                evaluation: itself.and_then(|p| p.evaluation.clone()),
+            },
+            compressed: None,
+            inputs: ComparedOn::default(),
+            samples: 0,
+            outputs: Vec::new(),
+            not_run: None,
+            layers: Vec::new(),
+            settings: ReportSettings::new(model, settings, calibration, evaluated, command),
+            curve,
+            solution: None,
+            tries: Vec::new(),
+            tuning: None,
+            timing: None,
+            seed: settings.seed,
+            versions: Versions::new(settings),
+            machine: sepconv_latency::machine(),
+        }
+    }
+}
+
+/// The curve with the result and the original at its ends, by rising MACs.
+fn with_ends(outcome: &Outcome, mut points: Vec<CurvePoint>) -> Vec<CurvePoint> {
+    let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
+    let timed = outcome.timing.as_ref().and_then(|t| t.models.last());
+    points.push(CurvePoint {
+        series: Series::Result,
+        time: timed.map(|t| 1.0 / t.speed_up.median),
+        label: "result".into(),
+        macs: ratio(outcome.compressed.macs, outcome.original.macs),
+        params: ratio(outcome.compressed.params, outcome.original.params),
+        snr_db: outcome
+            .comparison
+            .worst_channel_snr()
+            .filter(|s| s.is_finite()),
+        evaluation: outcome.compressed.evaluation.clone(),
+    });
+    let evaluation = outcome.original.evaluation.clone();
+    points.push(original(timed.map(|_| 1.0), evaluation));
+    points.sort_by(|a, b| a.macs.total_cmp(&b.macs));
+    points
+}
+
+/// The original as a point.
+fn original(time: Option<f64>, evaluation: Option<sepconv_eval::Evaluation>) -> CurvePoint {
+    CurvePoint {
+        series: Series::Original,
+        time,
+        label: "original".into(),
+        macs: 1.0,
+        params: 1.0,
+        snr_db: None,
+        evaluation,
+    }
+}
