@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use prost::Message;
 use sepconv_analysis::Pins;
-use sepconv_data::{Dtype, SharedArray};
 use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Document;
 use sepconv_onnx::proto::attribute_proto::AttributeType;
@@ -197,10 +196,8 @@ pub fn noise(count: usize, seed: u64) -> Vec<f32> {
 
 /// Seeded samples for a model of one input.
 pub fn samples(dims: &[usize]) -> DataSource {
-    let values = noise(dims.iter().product(), 77).into_iter();
-    let bytes: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
-    let array = SharedArray::new(Dtype::F32, dims.to_vec(), bytes.into());
-    DataSource::memory(vec![array.unwrap()])
+    let values = noise(dims.iter().product(), 77);
+    DataSource::memory(vec![Tensor::from_f32(dims.to_vec(), values)])
 }
 
 /// ONNX Runtime, where it is found: where `SEPCONV_ONNXRUNTIME` says, or in the virtual

@@ -178,3 +178,22 @@ fn an_edited_plan_is_what_is_written() {
     assert!(ranks.contains(&1) && ranks.contains(&2), "{ranks:?}");
     assert_eq!(report["settings"]["budget"], Value::Null);
 }
+
+#[test]
+fn a_plan_that_is_applied_again_has_a_report_with_a_curve() {
+    let scratch = Scratch::new();
+    let [a, plan, b] = ["a.onnx", "plan.json", "b.onnx"].map(|n| scratch.path(n));
+    let folder = scratch.path("report");
+    let model = digits().path;
+    let weights = ["--data-free=weights", "--save-plan", &plan];
+    compress(&model, &a, &weights).ok();
+    let options = [
+        "compress", &model, "-o", &b, "--plan", &plan, "--report", &folder,
+    ];
+    sepconv(&options).ok();
+    let text = fs::read_to_string(format!("{folder}/report.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let curve = report["curve"].as_array().unwrap();
+    assert!(curve.len() > 3, "{curve:?}");
+    assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
+}

@@ -6,9 +6,7 @@
 //! plausible spatial correlations and, after the activations, plausible means: enough to fit
 //! to, with a strong pull towards the original weights for what they get wrong.
 
-use sepconv_data::{
-    Array, DataError, Dataset, InputSpec, Layout, Preprocess, SyntheticKind, synthetic,
-};
+use sepconv_data::{DataError, Dataset, InputSpec, Layout, Preprocess, SyntheticKind, synthetic};
 use sepconv_factor::FitOptions;
 use sepconv_ir::{DType, Tensor};
 use sepconv_targets::Target;
@@ -164,7 +162,7 @@ impl Artist<'_> {
         deviations(model, target, &outputs, inputs)
     }
 
-    fn draw(&self, range: Range, recipe: Option<&Preprocess>) -> Result<Array, Error> {
+    fn draw(&self, range: Range, recipe: Option<&Preprocess>) -> Result<Tensor, Error> {
         let (model, pictures) = (self.model, self.pictures);
         let odd = || {
             let error = Error::Interface {
@@ -178,14 +176,13 @@ impl Artist<'_> {
         let (_, [channels, height, width]) = planar(model, &spec.dims).ok_or_else(odd)?;
         let field = |channels: usize, seed: u64| -> Result<Vec<f32>, Error> {
             let dims = [None, Some(channels), Some(height), Some(width)];
-            let float = sepconv_data::Dtype::F32;
+            let float = DType::F32;
             let spec = InputSpec {
                 layout: Some(Layout::Nchw),
                 ..InputSpec::new(&spec.name, float, dims.to_vec())
             };
             let arrays = synthetic(&[spec], pictures.samples, seed, SyntheticKind::Normal)?;
-            let first = arrays.into_iter().next();
-            let values = first.as_ref().and_then(Tensor::to_f32);
+            let values = arrays.first().and_then(Tensor::to_f32);
             Ok(values.ok_or_else(odd)?.into_owned())
         };
         let layout = layout_of(model);

@@ -69,5 +69,3 @@ pub use request::{InputSpec, Labels, Request};
 pub use size::{Crop, Resize};
 pub use synthetic::{INT_RANGE, SyntheticKind, synthetic};
 pub use write::write_npz;
-
-pub use sepconv_ir::{DType as Dtype, Tensor as Array, Tensor as SharedArray};

@@ -24,7 +24,6 @@
 
 mod builder;
 mod constants;
-mod display;
 mod element;
 mod error;
 mod graph;
@@ -35,6 +34,7 @@ mod node;
 mod patch;
 mod subgraphs;
 mod tensor;
+pub mod text;
 mod types;
 mod verify;
 

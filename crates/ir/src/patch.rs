@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(
             g.to_string(),
             "input x\n\
-             const c/dw.weight: f32[1]\n\
+             const c/dw.weight: f32[1] [2.0]\n\
              c/dw.out = Conv(x, c/dw.weight) # c/dw\n\
              y = Conv(c/dw.out) # c/pw\n\
              z = Relu(y) # r\n\

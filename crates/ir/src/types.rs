@@ -55,6 +55,11 @@ impl DType {
             .map_or(Self::Other(code), |c| c.0)
     }
 
+    /// From the name that `Display` writes.
+    pub fn from_name(name: &str) -> Option<Self> {
+        CODES.iter().find(|c| c.3 == name).map(|c| c.0)
+    }
+
     /// The ONNX code.
     pub fn code(self) -> i32 {
         match self {
@@ -87,7 +92,7 @@ impl DType {
         matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }
 
-    /// Whether this is one of the integer types; booleans are none.
+    /// True for integer types; booleans are none.
     pub fn is_int(self) -> bool {
         let other = self.is_float() || self == Self::Bool;
         !other && self.bits().is_some()

@@ -24,6 +24,6 @@ pub use inputs::{
 pub use loaded::Loaded;
 pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory};
 pub use progress::{Event, Progress, Stage, Untold, still_wanted};
-pub use runner::{load, run, run_to_npz, to_data_type};
+pub use runner::{load, run, run_to_npz};
 pub use samples::Samples;
 pub use unshaped::Unshaped;

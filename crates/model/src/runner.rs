@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rayon::prelude::*;
-use sepconv_ir::{DType, Tensor};
+use sepconv_ir::Tensor;
 use sepconv_targets::{InputSpec, Session, Target};
 
 use crate::error::Error;
@@ -107,9 +107,4 @@ fn join(parts: &[&Tensor]) -> Result<Tensor, Error> {
     let bytes = parts.iter().filter_map(|p| p.data()).flatten().copied();
     Tensor::new(first.dtype(), shape, bytes.collect())
         .ok_or_else(|| Error::Setting(format!("output of type {}", first.dtype())))
-}
-
-/// An element type that data sets have.
-pub fn to_data_type(dtype: DType) -> Option<DType> {
-    dtype.size().map(|_| dtype)
 }

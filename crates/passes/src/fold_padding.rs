@@ -161,99 +161,90 @@ fn patch(graph: &Graph, pad: NodeId, conv: NodeId, pads: Vec<i64>, last: bool) -
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::testing::{fold_by, weights};
-    use sepconv_ir::{Builder, Tensor};
+    use crate::testing::fold_by;
 
-    /// A `Pad` and its inputs after the first, before a 3x3 convolution that has `attribute`.
-    fn graph(
-        pad: Operator,
-        constants: &[Option<Tensor>],
-        attribute: (&str, AttributeValue),
-        weight: Vec<f32>,
-    ) -> Graph {
-        let mut b = Builder::new();
-        let mut inputs = vec![Some(b.input("x", None).unwrap())];
-        for (i, tensor) in constants.iter().enumerate() {
-            let made = tensor.clone();
-            inputs.push(made.map(|t| b.initializer(&format!("p{i}"), t).unwrap()));
-        }
-        let p = b.operator(pad, &inputs, &["p"]).unwrap()[0];
-        let dims = vec![1, weight.len() / 9, 3, 3];
-        let w = b.initializer("w", Tensor::from_f32(dims, weight)).unwrap();
-        let conv = Operator::new("Conv", "c").with(attribute.0, attribute.1);
-        let y = b.operator(conv, &[Some(p), Some(w)], &["y"]).unwrap()[0];
-        b.output(y).unwrap();
-        b.finish().unwrap()
+    /// A `Pad` with the constants that it reads, before a 3x3 convolution.
+    fn padded(constants: &str, pad: &str, attribute: &str, weight: &str) -> String {
+        format!(
+            "input x\n{constants}const w: f32[1,4,3,3] {weight}\n\
+             p = {pad} # p\ny = Conv{{{attribute}}}(p, w) # c\noutput y\n"
+        )
     }
 
-    fn ints(values: &[i64]) -> Option<Tensor> {
-        Some(Tensor::from_i64(vec![values.len()], values))
-    }
-
-    fn text(text: &'static str) -> AttributeValue {
-        AttributeValue::String(text.into())
-    }
-
-    /// The pads of the convolution once folded.
-    fn folded(mut graph: Graph) -> Option<Vec<i64>> {
-        let count = fold_by(&FoldPadding, &mut graph, &Selection::default()).unwrap_or(0);
-        graph.verify().unwrap();
-        assert_eq!(count == 1, graph.operators().count() == 1);
-        let (_, conv) = graph.operators().last()?;
-        (count == 1).then(|| conv.ints("pads").unwrap().to_vec())
+    /// What is left of such a graph: the constants that are still read, and the convolution.
+    fn folded(constants: &str, pad: &str, attribute: &str) -> String {
+        let mut graph: Graph = padded(constants, pad, attribute, "noise(1)")
+            .parse()
+            .unwrap();
+        let count = fold_by(&FoldPadding, &mut graph, &Selection::default());
+        assert_eq!(count, Ok(1));
+        let text = graph.to_string();
+        let inner = text.strip_prefix("input x\nconst w: f32[1,4,3,3] noise(1)\n");
+        let inner = inner.and_then(|t| t.strip_suffix(" # c\noutput y\n"));
+        inner.unwrap_or(&text).to_owned()
     }
 
     #[test]
     fn every_form_of_a_pad_is_folded() {
-        let own = || ("pads", AttributeValue::Ints(vec![1, 0, 0, 2]));
-        let pad = || Operator::new("Pad", "p");
-        let listed = pad().with("pads", AttributeValue::Ints(vec![0, 0, 1, 2, 0, 0, 3, 4]));
-        let w = || weights(18);
-        let fold = |pad, constants: &[_]| folded(graph(pad, constants, own(), w()));
-        let sum = Some(vec![2, 2, 3, 6]);
-        assert_eq!(fold(listed, &[]), sum);
-        let zero = Some(Tensor::from_f32(vec![], vec![0.0]));
-        let (all, some) = (ints(&[0, 0, 1, 2, 0, 0, 3, 4]), ints(&[2, 1, 4, 3]));
-        assert_eq!(
-            fold(pad().with("mode", text("constant")), &[all.clone(), zero]),
-            sum
-        );
-        assert_eq!(fold(pad(), &[some, None, ints(&[-1, 2])]), sum);
-        let valid = ("auto_pad", text("VALID"));
-        assert_eq!(
-            folded(graph(pad(), &[all], valid, w())),
-            Some(vec![1, 2, 3, 4])
-        );
+        let own = "pads=[1, 0, 0, 2]";
+        let sum = "y = Conv{pads=[2, 2, 3, 6]}(x, w)";
+        let listed = folded("", "Pad{pads=[0, 0, 1, 2, 0, 0, 3, 4]}(x)", own);
+        assert_eq!(listed, sum);
+        let all = "const all: i64[8] [0, 0, 1, 2, 0, 0, 3, 4]\n";
+        let zero = format!("{all}const zero: f32[] [0.0]\n");
+        let named = folded(&zero, "Pad{mode=\"constant\"}(x, all, zero)", own);
+        assert_eq!(named, sum);
+        let some = "const some: i64[4] [2, 1, 4, 3]\nconst axes: i64[2] [-1, 2]\n";
+        assert_eq!(folded(some, "Pad(x, some, _, axes)", own), sum);
+        let valid = folded(all, "Pad(x, all)", "auto_pad=\"VALID\"");
+        assert_eq!(valid, "y = Conv{pads=[1, 2, 3, 4]}(x, w)");
     }
 
     #[test]
     fn what_is_not_the_same_stays() {
-        let own = || ("pads", AttributeValue::Ints(vec![0; 4]));
-        let fold = |pad, constants: &[_]| folded(graph(pad, constants, own(), weights(18)));
-        let pad = || Operator::new("Pad", "p");
-        let ones = || ints(&[0, 0, 1, 1, 0, 0, 1, 1]);
-        assert_eq!(fold(pad().with("mode", text("reflect")), &[ones()]), None);
-        assert_eq!(fold(pad(), &[ints(&[0, 1, 1, 1, 0, 0, 1, 1])]), None);
-        assert_eq!(fold(pad(), &[ints(&[0, 0, 1, 1, 0, 0, -1, 1])]), None);
-        for value in [1.0, -0.0] {
-            let value = Some(Tensor::from_f32(vec![], vec![value]));
-            assert_eq!(fold(pad(), &[ones(), value]), None);
+        let own = "pads=[0, 0, 0, 0]";
+        let ones = "const all: i64[8] [0, 0, 1, 1, 0, 0, 1, 1]\n";
+        let valued = |value: &str| format!("{ones}const value: f32[] [{value}]\n");
+        let (one, negative_zero) = (valued("1.0"), valued("-0.0"));
+        let plain = "Pad(x, all)";
+        let noise = "noise(1)";
+        let cases = [
+            (ones, "Pad{mode=\"reflect\"}(x, all)", own, noise),
+            (
+                "const all: i64[8] [0, 1, 1, 1, 0, 0, 1, 1]\n",
+                plain,
+                own,
+                noise,
+            ),
+            (
+                "const all: i64[8] [0, 0, 1, 1, 0, 0, -1, 1]\n",
+                plain,
+                own,
+                noise,
+            ),
+            (&one, "Pad(x, all, value)", own, noise),
+            (&negative_zero, "Pad(x, all, value)", own, noise),
+            (ones, plain, "auto_pad=\"SAME_UPPER\"", noise),
+            (ones, plain, own, "fill(inf)"),
+        ];
+        for (constants, pad, attribute, weight) in cases {
+            let text = padded(constants, pad, attribute, weight);
+            let mut graph: Graph = text.parse().unwrap();
+            let why = fold_by(&FoldPadding, &mut graph, &Selection::default());
+            assert_eq!(why.map_err(|why| why.len()), Err(1), "{text}");
+            assert_eq!(graph.to_string(), text);
         }
-        let same = ("auto_pad", text("SAME_UPPER"));
-        assert_eq!(folded(graph(pad(), &[ones()], same, weights(18))), None);
-        let infinite = vec![f32::INFINITY; 9];
-        assert_eq!(folded(graph(pad(), &[ones()], own(), infinite)), None);
     }
 
     #[test]
     fn skipped_layers_are_left_alone() {
-        let own = ("pads", AttributeValue::Ints(vec![0; 4]));
-        let pad = Operator::new("Pad", "p");
-        let mut g = graph(pad, &[ints(&[0, 0, 1, 1, 0, 0, 1, 1])], own, weights(18));
+        let ones = "const all: i64[8] [0, 0, 1, 1, 0, 0, 1, 1]\n";
+        let text = padded(ones, "Pad(x, all)", "pads=[0, 0, 0, 0]", "noise(1)");
+        let mut graph: Graph = text.parse().unwrap();
         let skip = Selection::new(&[], &["c"]).unwrap();
-        let why = fold_by(&FoldPadding, &mut g, &skip);
+        let why = fold_by(&FoldPadding, &mut graph, &skip);
         let unselected = "a convolution after it is not selected".into();
         assert_eq!(why, Err(vec![unselected]));
-        assert!(!g.is_modified());
+        assert_eq!(graph.to_string(), text);
     }
 }

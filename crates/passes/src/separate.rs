@@ -231,7 +231,15 @@ mod tests {
 
     #[test]
     fn the_pipeline_folds_surveys_what_is_left_and_separates() {
-        let mut graph = conv(8, 8, 1, 1);
+        let mut graph: Graph = "\
+input x: f32[1,8,8,8]
+const w: f32[8,8,3,3] noise(1)
+const b: f32[8] [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
+y = Conv{pads=[1, 1, 1, 1]}(x, w, b) # c
+output y
+"
+        .parse()
+        .unwrap();
         let planner = crate::planners::UniformRank {
             rank: 1,
             costlier: false,
@@ -247,16 +255,46 @@ mod tests {
         assert_eq!(changed, [0, 0, 0, 1]);
         let note = &outcomes[3].changed[0];
         assert_eq!((note.node.as_str(), note.what.as_str()), ("c", "branches"));
-        let kinds: Vec<usize> = graph
-            .operators()
-            .map(|(_, op)| op.int("group", 1) as usize)
-            .collect();
-        assert_eq!(kinds, [8, 1]);
+        let separated = "\
+input x: f32[1,8,8,8]
+const b: f32[8] [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
+const c/dw.weight: f32[8,1,3,3]
+const c/pw.weight: f32[8,8,1,1]
+c/dw.out = Conv{dilations=[1, 1], group=8, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1]}(x, c/dw.weight) # c/dw
+y = Conv{dilations=[1, 1], group=1, kernel_shape=[1, 1], pads=[0, 0, 0, 0], strides=[1, 1]}(c/dw.out, c/pw.weight, b) # c/pw
+output y
+";
+        assert_eq!(graph.to_string(), separated);
         // What is left is separable, and stays for that.
         let outcomes = run(&crate::pipeline(&separate), &mut graph, &context).unwrap();
         assert!(outcomes.iter().all(|o| o.changed.is_empty()));
         let mut why: Vec<&str> = outcomes[3].kept.iter().map(|n| n.what.as_str()).collect();
         why.sort_unstable();
         assert_eq!(why, ["depthwise already", "pointwise kernel"]);
+    }
+
+    #[test]
+    fn constants_that_nothing_reads_any_more_go_with_what_they_are_made_of() {
+        let mut graph: Graph = "\
+input x
+const w: f32[4] [1.0, 2.0, 3.0, 4.0]
+const shape: i64[2] [2, 2]
+const common: f32[1] [1.0]
+v = Reshape(w, shape) # r
+u = Mul(v, common) # m
+y = Add(x, common) # a
+output y
+"
+        .parse()
+        .unwrap();
+        let unread = graph.find("u").unwrap();
+        drop_unread(&mut graph, &[unread]).unwrap();
+        let left = "\
+input x
+const common: f32[1] [1.0]
+y = Add(x, common) # a
+output y
+";
+        assert_eq!(graph.to_string(), left);
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use sepconv::data::{Dtype, SharedArray};
+use sepconv::ir::{DType, Tensor};
 use sepconv::{DataSource, Loaded, data_specs};
 
 use crate::work::Failure;
@@ -16,7 +16,7 @@ pub enum Calibration {
     /// A data set on disk.
     Path(PathBuf),
     /// Arrays with the names of the graph inputs, or one without a name for the only input.
-    Arrays(Vec<(Option<String>, SharedArray)>),
+    Arrays(Vec<(Option<String>, Tensor)>),
 }
 
 impl FromPyObject<'_, '_> for Calibration {
@@ -91,24 +91,24 @@ impl AsRef<[u8]> for Memory {
 }
 
 /// The array where it lies.
-fn share(array: &Bound<'_, PyUntypedArray>) -> PyResult<SharedArray> {
+fn share(array: &Bound<'_, PyUntypedArray>) -> PyResult<Tensor> {
     let dtype = array.dtype();
     let kind = dtype.getattr("name")?.extract::<String>()?;
     let native = dtype.is_native_byteorder() != Some(false) && !dtype.has_object();
     let known = match kind.as_str() {
-        "float32" => Some(Dtype::F32),
-        "float64" => Some(Dtype::F64),
-        "float16" => Some(Dtype::F16),
-        "bfloat16" => Some(Dtype::BF16),
-        "uint8" => Some(Dtype::U8),
-        "int8" => Some(Dtype::I8),
-        "uint16" => Some(Dtype::U16),
-        "int16" => Some(Dtype::I16),
-        "uint32" => Some(Dtype::U32),
-        "int32" => Some(Dtype::I32),
-        "uint64" => Some(Dtype::U64),
-        "int64" => Some(Dtype::I64),
-        "bool" => Some(Dtype::Bool),
+        "float32" => Some(DType::F32),
+        "float64" => Some(DType::F64),
+        "float16" => Some(DType::F16),
+        "bfloat16" => Some(DType::BF16),
+        "uint8" => Some(DType::U8),
+        "int8" => Some(DType::I8),
+        "uint16" => Some(DType::U16),
+        "int16" => Some(DType::I16),
+        "uint32" => Some(DType::U32),
+        "int32" => Some(DType::I32),
+        "uint64" => Some(DType::U64),
+        "int64" => Some(DType::I64),
+        "bool" => Some(DType::Bool),
         _ => None,
     };
     let known = known.filter(|known| known.size() == Some(dtype.itemsize()) && native);
@@ -128,5 +128,5 @@ fn share(array: &Bound<'_, PyUntypedArray>) -> PyResult<SharedArray> {
         length: array.len() * dtype.itemsize(),
     };
     let shape = array.shape().to_vec();
-    SharedArray::new(known, shape, Bytes::from_owner(memory)).ok_or_else(odd)
+    Tensor::new(known, shape, Bytes::from_owner(memory)).ok_or_else(odd)
 }

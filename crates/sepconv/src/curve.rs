@@ -22,10 +22,12 @@ pub fn curve(
 ) -> Result<Vec<CurvePoint>, Error> {
     let job = Job::new(model, settings, progress)?;
     let uniform = Settings {
+        // The curve is of uniform ranks, with the data and the shapes of the plan.
+        plan: None,
         tune: None,
         planner: None,
         costlier: false,
-        ..settings.holding_out()
+        ..settings.planned()?.holding_out()
     };
     let meter = CurveMeter::new(&job.model, &uniform, None, progress)?;
     let mut points = by_ranks(&job, &uniform, &meter, Series::Uniform)?;

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use prost::Message;
-use sepconv::data::{Dtype, Labels, Layout, Preprocess, SharedArray, SyntheticKind};
+use sepconv::data::{Labels, Layout, Preprocess, SyntheticKind};
+use sepconv::ir::{DType, Tensor};
 use sepconv::onnx::Document;
 use sepconv::onnx::proto::attribute_proto::AttributeType;
 use sepconv::onnx::proto::tensor_shape_proto::{Dimension, dimension};
@@ -193,7 +194,7 @@ fn noise(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// Pictures `[count, 12, 12, 3]` of bytes, channels last or first.
-fn pictures(count: usize, layout: Layout) -> SharedArray {
+fn pictures(count: usize, layout: Layout) -> Tensor {
     let value = |n: usize, p: usize, c: usize| {
         let wave = ((p / 12 + n) as f32 * 0.7 + c as f32).sin() * ((p % 12) as f32 * 0.4).cos();
         (127.5 + 127.0 * wave) as u8
@@ -211,7 +212,7 @@ fn pictures(count: usize, layout: Layout) -> SharedArray {
     if layout == Layout::Nchw {
         shape = vec![count, 3, 12, 12];
     }
-    SharedArray::new(Dtype::U8, shape, bytes.into()).unwrap()
+    Tensor::new(DType::U8, shape, bytes.into()).unwrap()
 }
 
 /// Three convolutions on pictures of 0 to 1.
@@ -233,7 +234,7 @@ fn last() -> Loaded {
         .model()
 }
 
-fn source(arrays: Vec<SharedArray>, scale: f64, layout: Option<Layout>) -> DataSource {
+fn source(arrays: Vec<Tensor>, scale: f64, layout: Option<Layout>) -> DataSource {
     let mut source = DataSource::memory(arrays);
     source.preprocess = Preprocess {
         scale,
@@ -439,9 +440,9 @@ fn embedded(prepare: impl FnOnce(Net) -> Net) -> Loaded {
         .model()
 }
 
-fn ids(values: &[i64]) -> SharedArray {
+fn ids(values: &[i64]) -> Tensor {
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    SharedArray::new(Dtype::I64, vec![values.len() / 12, 12], bytes.into()).unwrap()
+    Tensor::new(DType::I64, vec![values.len() / 12, 12], bytes.into()).unwrap()
 }
 
 #[test]

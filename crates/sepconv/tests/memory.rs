@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use sepconv::data::{Dtype, Preprocess, SharedArray};
+use sepconv::data::Preprocess;
+use sepconv::ir::{DType, Tensor};
 use sepconv::{
     Budget, CalibrationSettings, DataSource, Error, Loaded, Pins, Settings, compress_bytes,
     compress_file,
@@ -14,14 +15,14 @@ fn digits() -> PathBuf {
 }
 
 /// Pictures of strokes, `[count, 1, 32, 32]` of u8.
-fn pictures(count: usize) -> SharedArray {
+fn pictures(count: usize) -> Tensor {
     let pixel = |i: usize| {
         let (n, y, x) = (i / 1024, i / 32 % 32, i % 32);
         let stroke = (x + n * 7) % 32 / 4 == (y * (n % 3 + 1)) % 32 / 4;
         if stroke { 255 } else { (i * 31 % 9) as u8 }
     };
     let bytes: Vec<u8> = (0..count * 1024).map(pixel).collect();
-    SharedArray::new(Dtype::U8, vec![count, 1, 32, 32], bytes.into()).unwrap()
+    Tensor::new(DType::U8, vec![count, 1, 32, 32], bytes.into()).unwrap()
 }
 
 fn settings() -> Settings {
@@ -70,7 +71,7 @@ fn what_is_no_model_is_refused() {
     assert!(matches!(error, Error::Onnx(_)), "{error}");
     let bytes = std::fs::read(digits()).unwrap();
     let mut wrong = settings();
-    let odd = SharedArray::new(Dtype::U8, vec![2, 3, 8, 8], vec![0; 384].into()).unwrap();
+    let odd = Tensor::new(DType::U8, vec![2, 3, 8, 8], vec![0; 384].into()).unwrap();
     wrong.calibration = Some(CalibrationSettings::new(DataSource::memory(vec![odd])));
     let error = compress_bytes(bytes, &wrong, &()).unwrap_err();
     assert!(matches!(error, Error::Data(_)), "{error}");

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use sepconv::data::{Dtype, Preprocess, SharedArray};
+use sepconv::data::Preprocess;
+use sepconv::ir::{DType, Tensor};
 use sepconv::onnx::Document;
 use sepconv::passes::{Choice, Kept};
 use sepconv::{
@@ -117,7 +118,7 @@ fn model(nodes: Vec<Message>, kernels: Vec<Message>, x: &[usize], outputs: Vec<M
     Loaded::new(document, &Pins::default()).unwrap()
 }
 
-fn settings(data: SharedArray, budget: Budget) -> Settings {
+fn settings(data: Tensor, budget: Budget) -> Settings {
     Settings {
         budget,
         calibration: Some(CalibrationSettings::new(DataSource::memory(vec![data]))),
@@ -126,7 +127,7 @@ fn settings(data: SharedArray, budget: Budget) -> Settings {
 }
 
 /// A 1-D convolution of 96 channels and 64 taps, whose patches have 6,144 values, and a narrow one.
-fn wide() -> (Loaded, SharedArray) {
+fn wide() -> (Loaded, Tensor) {
     let nodes = vec![
         node("Conv", &["x", "W"], "c", &[("pads", &[31, 32])]),
         node("Relu", &["c"], "r", &[]),
@@ -139,7 +140,7 @@ fn wide() -> (Loaded, SharedArray) {
         .iter()
         .flat_map(|phase| (0..12).map(move |t| (phase * 9.0 + t as f32 * 0.3).sin()))
         .collect();
-    let data = SharedArray::new(Dtype::F32, vec![n, 96, 12], bytes(&values).into()).unwrap();
+    let data = Tensor::new(DType::F32, vec![n, 96, 12], bytes(&values).into()).unwrap();
     (
         model(nodes, kernels, &x, vec![value("y", &[1, 16, 12])]),
         data,
@@ -186,7 +187,7 @@ fn a_budget_is_allocated_over_wide_layers() {
     assert!(fit(&made, "c").is_some(), "{:?}", made.layers);
 }
 
-fn digits() -> (Loaded, SharedArray) {
+fn digits() -> (Loaded, Tensor) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/digits.onnx");
     let pixel = |i: usize| {
         let (n, y, x) = (i / 1024, i / 32 % 32, i % 32);
@@ -194,7 +195,7 @@ fn digits() -> (Loaded, SharedArray) {
         if stroke { 255 } else { (i * 31 % 9) as u8 }
     };
     let bytes: Vec<u8> = (0..24 * 1024).map(pixel).collect();
-    let data = SharedArray::new(Dtype::U8, vec![24, 1, 32, 32], bytes.into()).unwrap();
+    let data = Tensor::new(DType::U8, vec![24, 1, 32, 32], bytes.into()).unwrap();
     (Loaded::open(&path, &Pins::default()).unwrap(), data)
 }
 
@@ -268,7 +269,7 @@ fn a_layer_that_saw_no_numbers_stays_and_the_others_are_fitted() {
     let outputs = vec![value("a", &[1, 16, 6, 6]), value("b", &[1, 16, 6, 6])];
     let model = model(nodes, kernels, &[1, 8, 6, 6], outputs);
     let values = bytes(&noise(16 * 8 * 36, 3));
-    let data = SharedArray::new(Dtype::F32, vec![16, 8, 6, 6], values.into()).unwrap();
+    let data = Tensor::new(DType::F32, vec![16, 8, 6, 6], values.into()).unwrap();
     let made = compress(&model, &settings(data, Budget::Rank(2)), &()).unwrap();
     let choice = |name: &str| {
         let layer = made.layers.iter().find(|l| l.name == name).unwrap();

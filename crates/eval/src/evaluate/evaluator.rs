@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
-use sepconv_data::{Array, DataError, Dataset, Dtype, Labels};
-use sepconv_ir::Tensor;
+use sepconv_data::{DataError, Dataset, Labels};
+use sepconv_ir::{DType, Tensor};
 use sepconv_targets::{Session, Target};
 
 use super::Evaluation;
@@ -47,7 +47,7 @@ pub struct Evaluator<'a> {
 struct Samples {
     inputs: Vec<Tensor>,
     labels: Option<Vec<i64>>,
-    targets: Vec<Array>,
+    targets: Vec<Tensor>,
     /// Rows that are samples; those after them are padding.
     valid: usize,
 }
@@ -124,7 +124,7 @@ impl<'a> Evaluator<'a> {
 
     fn of(dataset: Dataset, source: &DataSource, target: &'a dyn Target) -> Result<Self, Error> {
         let whole = match dataset.target_dtype() {
-            Some(Dtype::U8) => 255.0,
+            Some(DType::U8) => 255.0,
             _ => 1.0,
         };
         let peak = source.peak.unwrap_or(whole);

@@ -1,6 +1,5 @@
 //! Outputs and targets divided into samples.
 
-use sepconv_data::Array;
 use sepconv_ir::Tensor;
 
 /// The samples of one output in one batch.
@@ -43,7 +42,7 @@ impl Rows {
     }
 
     /// A target, `[samples, ...]`.
-    pub fn of_target(target: &Array) -> Self {
+    pub fn of_target(target: &Tensor) -> Self {
         let (count, sample) = match target.dims() {
             [count, rest @ ..] => (*count, rest.to_vec()),
             [] => (1, Vec::new()),
@@ -139,7 +138,7 @@ mod tests {
     fn axes_of_one_do_not_matter_to_a_target() {
         let target = |shape: &[usize]| {
             let n = shape.iter().product();
-            Rows::of_target(&Array::from_f32(shape.to_vec(), vec![0.0; n]))
+            Rows::of_target(&Tensor::from_f32(shape.to_vec(), vec![0.0; n]))
         };
         assert!(target(&[2, 1, 5, 4]).fits(&target(&[2, 5, 4])));
         assert!(!target(&[2, 4, 5]).fits(&target(&[2, 5, 4])));

@@ -11,7 +11,7 @@ pub use warnings::DataWarning;
 use std::path::{Path, PathBuf};
 
 use sepconv_data::{
-    Dataset, InputSpec, Labels, Part, Preprocess, Request, SharedArray, SyntheticKind, synthetic,
+    Dataset, InputSpec, Labels, Part, Preprocess, Request, SyntheticKind, synthetic,
 };
 use sepconv_ir::{Dim, Tensor, ValueId};
 
@@ -19,7 +19,6 @@ use crate::advice::Advice;
 use crate::classes::class_rows;
 use crate::error::Error;
 use crate::loaded::Loaded;
-use crate::runner::to_data_type;
 
 use indices::indices;
 use layout::layout;
@@ -31,7 +30,7 @@ pub struct DataSource {
     pub path: PathBuf,
     /// Arrays at hand in place of a file: one per graph input, in the order of the graph, samples
     /// first.
-    pub arrays: Vec<SharedArray>,
+    pub arrays: Vec<Tensor>,
     /// What is done to pictures.
     pub preprocess: Preprocess,
     /// File with the order of class folders.
@@ -58,7 +57,7 @@ impl DataSource {
 
     /// Arrays at hand, one per graph input in the order of the graph, samples first; they are
     /// read where they lie. Without labels, so to fit to or to compare with the original on.
-    pub fn memory(arrays: Vec<SharedArray>) -> Self {
+    pub fn memory(arrays: Vec<Tensor>) -> Self {
         Self {
             path: "(memory)".into(),
             arrays,
@@ -160,7 +159,8 @@ pub fn data_specs(model: &Loaded) -> Result<Vec<InputSpec>, Error> {
             ),
         };
         let shape = input.shape.as_ref().ok_or_else(odd)?;
-        let dtype = shape.dtype.and_then(to_data_type).ok_or_else(odd)?;
+        let plain = shape.dtype.filter(|t| t.size().is_some());
+        let dtype = plain.ok_or_else(odd)?;
         let declared = graph.value(input.value).and_then(|v| v.ty.as_ref());
         let declared = declared.and_then(|t| t.dims.clone());
         let assumed = |axis: usize| {
@@ -216,26 +216,27 @@ pub fn synthetic_inputs(
         .iter()
         .zip(inputs)
         .map(|(spec, input)| {
+            spec.dtype.size()?;
             let dims = spec.dims.iter().map(|d| Some(*d)).collect();
-            let spec = InputSpec::new(&spec.name, to_data_type(spec.dtype)?, dims);
+            let spec = InputSpec::new(&spec.name, spec.dtype, dims);
             Some(read_by(model, input.value, spec, false))
         })
         .collect::<Option<Vec<_>>>()
         .ok_or_else(unknown)?;
     let batch = |i: usize| concrete[i].dims.first().copied().unwrap_or(1);
-    let mut arrays: Vec<Vec<Tensor>> = vec![Vec::new(); runs];
+    let mut sets: Vec<Vec<Tensor>> = vec![Vec::new(); runs];
     for (i, spec) in specs.iter().enumerate() {
         let samples = runs * batch(i);
         let one = std::slice::from_ref(spec);
         let all = synthetic(one, samples, seed.wrapping_add(i as u64), kind)?;
-        for (run, arrays) in arrays.iter_mut().enumerate() {
-            for array in &all {
-                let rows = array.rows(run * batch(i)..(run + 1) * batch(i));
-                arrays.push(rows.ok_or_else(unknown)?);
+        for (run, set) in sets.iter_mut().enumerate() {
+            for tensor in &all {
+                let rows = tensor.rows(run * batch(i)..(run + 1) * batch(i));
+                set.push(rows.ok_or_else(unknown)?);
             }
         }
     }
-    Ok(arrays)
+    Ok(sets)
 }
 
 /// Inputs from a file or folder, one set per batch of the model.
