@@ -55,6 +55,11 @@ impl Samples {
         self.dataset.len()
     }
 
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Number of batches.
     pub fn batches(&self) -> usize {
         self.dataset.len().div_ceil(self.batch)

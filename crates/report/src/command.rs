@@ -93,7 +93,7 @@ impl CommandReport {
             Shown {
                 title: "Outputs of two models".to_owned(),
                 lead,
-                table: table,
+                table,
             },
             comparison,
             command,
@@ -122,7 +122,7 @@ impl CommandReport {
             Shown {
                 title: file_name(model).to_owned(),
                 lead,
-                table: table,
+                table,
             },
             evaluation,
             command,
@@ -150,7 +150,7 @@ impl CommandReport {
             Shown {
                 title: title.to_owned(),
                 lead,
-                table: table,
+                table,
             },
             found,
             command,
