@@ -57,7 +57,7 @@ pub enum Resolution {
     Output,
 }
 
-/// A family of decompositions: a way to write a kernel as a [`Chain`], at several ranks.
+/// A family of decompositions: a way to write a kernel as a [`Chain`](crate::Chain), at several ranks.
 pub trait Decomposition: Send + Sync {
     /// Stable name for the command line and for plans, for example `dw-pw`.
     fn name(&self) -> &'static str;

@@ -25,7 +25,7 @@ pub(crate) const FUNCTIONS: u32 = 25;
 /// A graph within a model.
 #[derive(Debug, Clone)]
 pub struct Body {
-    /// The graph. Passes edit it through patches; [`Document::set_bodies`] writes it.
+    /// The graph. Passes edit it through patches; [`crate::Document::set_bodies`] writes it.
     pub graph: Graph,
     scope: String,
     parent: Option<usize>,

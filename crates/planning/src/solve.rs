@@ -40,7 +40,7 @@ const MULTIPLIERS: (f64, f64) = (1e-3, 1e3);
 impl Planning {
     /// The plan with the least predicted loss whose cost is at most `fraction` of the
     /// original's and, where layers were timed, at least `share` of whose saving is time (as
-    /// nearly as loss of at most [`DEAREST`] allows).
+    /// nearly as loss of at most a bound allows).
     ///
     /// # Errors
     /// [`PassError::Unreachable`] with the least fraction that can be reached.

@@ -84,7 +84,7 @@ pub struct Outcome {
 /// [`Comparison`], and the file is written all the same.
 ///
 /// # Errors
-/// As [`compress`]; [`Error::Onnx`] where a file can't be read or written;
+/// As [`crate::compress()`]; [`Error::Onnx`] where a file can't be read or written;
 /// [`Error::Data`] for the evaluation data.
 pub fn compress_file(
     input: &Path,

@@ -5,7 +5,7 @@ use sepconv_ir::Tensor;
 use super::rows::Rows;
 
 /// A figure of one's own, of a rewritten model's outputs held against the original's; see
-/// [`sepconv::Settings::metric`]. Its value is the mean over samples, with the standard error of
+/// `sepconv::Settings::metric`. Its value is the mean over samples, with the standard error of
 /// that.
 pub trait OwnMetric: Send + Sync {
     /// Name in JSON and on the command line, such as `mean-abs`.
