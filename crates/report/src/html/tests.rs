@@ -124,7 +124,7 @@ fn sections_tables_and_drawings() {
     assert!(html.contains(">--target-macs</span> <span class=\"word\">0.45</span> "));
     // No drawing of a curve, nor a table of outputs, where nothing was run.
     let html = page(&calibrated());
-    assert_eq!((count(&html, "h2"), count(&html, "table")), (5, 7));
+    assert_eq!((count(&html, "h2"), count(&html, "table")), (6, 8));
     assert_eq!(html.matches("class=\"chart spark\"").count(), 3);
     // Nothing of one written model, but a close-up and an axis of time.
     let html = page(&swept());
