@@ -5,7 +5,7 @@ use sepconv_passes::{Families, Selection};
 use sepconv_spec::{PLAN_FORMAT, PlannedFit, PlannedModel, PlannedSelection, SavedPlan};
 
 use crate::compressed::Compressed;
-use crate::settings::Settings;
+use crate::settings::{DataFree, Settings};
 
 /// The plan by which `original` was compressed with `settings`.
 pub(crate) fn plan_of(
@@ -71,6 +71,11 @@ pub(crate) fn planned(plan: &SavedPlan, given: &Settings) -> Result<Settings, Er
         quantized: *quantized,
         pins: plan.input_shapes.clone(),
         seed: calibration.as_ref().map_or(given.seed, |c| c.source.seed()),
+        // A plan without a fit is of the weights alone.
+        data_free: match &plan.fit {
+            Some(_) => given.data_free.clone(),
+            None => DataFree::Weights,
+        },
         calibration,
         ..given.clone()
     })
