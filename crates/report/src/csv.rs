@@ -52,7 +52,7 @@ fn first(point: &CurvePoint, primary: Option<&Measure>) -> Vec<String> {
 }
 
 /// As in JSON.
-fn series(series: Series) -> &'static str {
+pub(super) fn series(series: Series) -> &'static str {
     match series {
         Series::Original => "original",
         Series::Result => "result",

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::csv;
 use super::curve_data::{Curve, series_name};
 use sepconv::Series;
 
@@ -149,13 +150,7 @@ fn fill(series: Series) -> &'static str {
 pub(super) fn class(series: Series) -> &'static str {
     match series {
         Series::Original => "ink",
-        Series::Result => "result",
-        Series::Allocated => "allocated",
-        Series::Tuned => "tuned",
-        Series::Uniform => "uniform",
-        Series::PaperDwPw => "paper-dw-pw",
-        Series::PaperPwDw => "paper-pw-dw",
-        Series::PaperEnergy => "paper-energy",
+        other => csv::series(other),
     }
 }
 

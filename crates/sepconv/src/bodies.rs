@@ -99,12 +99,13 @@ impl Bodies {
         for index in 0..self.all.len() {
             let body = &self.all[index];
             let around = body.parent.and_then(|p| self.all[p].surveyed.as_ref());
-            let outer = around.map_or((model.graph(), &model.shapes), |w| (&w.graph, &w.shapes));
+            let (outer, known) =
+                around.map_or((model.graph(), &model.shapes), |w| (&w.graph, &w.shapes));
             let pass = |source| failed(model, source);
             let mut graph = body.graph.clone();
             fold(&mut graph, &body.selection).map_err(pass)?;
             let captured = model.document.bodies()[index].captures();
-            let shapes = shapes(&graph, captured, outer.0, outer.1);
+            let shapes = shapes(&graph, captured, outer, known);
             let told = &mut |_, _| {};
             let survey = Survey::of(&graph, &shapes, &body.selection, families, told);
             let survey = survey.map_err(pass)?;

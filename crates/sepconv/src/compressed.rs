@@ -1,12 +1,13 @@
 //! A rewritten model in memory.
 
+use std::collections::BTreeMap;
+
 use sepconv_model::Loaded;
 use sepconv_passes::Plan;
 use sepconv_planning::Solution;
-use sepconv_spec::{CalibrationSettings, LayerRecord};
+use sepconv_spec::{CalibrationSettings, LayerRecord, LayerTime, Try};
 
 use crate::tuning::Tuning;
-use sepconv_spec::Try;
 
 /// A rewritten model in memory.
 #[derive(Debug, Clone)]
@@ -42,6 +43,16 @@ impl Compressed {
             tries: Vec::new(),
             tuning: None,
             dropped: Vec::new(),
+        }
+    }
+
+    /// Records the seconds of layers before and after, by name.
+    pub(crate) fn set_times(&mut self, times: &BTreeMap<String, (f64, f64)>) {
+        for layer in &mut self.layers {
+            layer.time = times.get(&layer.name).map(|(before, after)| LayerTime {
+                before: *before,
+                after: *after,
+            });
         }
     }
 

@@ -102,9 +102,14 @@ impl<'a> Job<'a> {
             target: self.settings.target,
             families: &self.settings.families,
             lowering: self.settings.lowering,
-            memory: MemoryLimit::new(self.settings.max_memory),
+            memory: self.memory(),
             progress: self.progress,
         }
+    }
+
+    /// The memory that statistics and fits may take.
+    pub fn memory(&self) -> MemoryLimit {
+        MemoryLimit::new(self.settings.max_memory)
     }
 
     /// How layers are costed in a unit.

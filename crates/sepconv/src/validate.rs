@@ -1,6 +1,5 @@
 //! Predictions of expected losses, held against measurements.
 
-use sepconv_calibrate::MemoryLimit;
 use sepconv_model::{Advice, Error, Loaded, Progress};
 use sepconv_planning::{SensitivityProbe, Unit};
 use serde::Serialize;
@@ -40,9 +39,8 @@ pub fn validate(
     let mut calibration = job.fitted_to(&prepared.surveyed).ok_or_else(nothing)?;
     calibration.refit = false;
     let search = Search::new(job, &mut prepared, Some(&calibration), Unit::Macs)?;
-    let memory = MemoryLimit::new(job.settings.max_memory);
     let target = job.settings.target;
-    let probe = SensitivityProbe::new(&job.model, target, &calibration, 1, memory)?;
+    let probe = SensitivityProbe::new(&job.model, target, &calibration, 1, job.memory())?;
     (0..plans as u64)
         .map(|seed| {
             let solution = search.planning.arbitrary(seed);

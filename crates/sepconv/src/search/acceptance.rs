@@ -1,6 +1,5 @@
 //! Acceptance criteria of rewritten models.
 
-use sepconv_calibrate::MemoryLimit;
 use sepconv_data::SyntheticKind;
 use sepconv_eval::{Evaluator, Metric, OwnMetric, Reference, ReferenceInputs, synthetic_runs};
 use sepconv_model::{Advice, Error, Loaded};
@@ -116,8 +115,7 @@ impl<'a> Acceptance<'a> {
     ) -> Result<Self, Error> {
         let (model, settings) = (&*job.model, &job.settings);
         let test = test_part(calibration);
-        let memory = MemoryLimit::new(settings.max_memory);
-        let probe = SensitivityProbe::new(model, settings.target, &test, 1, memory)?;
+        let probe = SensitivityProbe::new(model, settings.target, &test, 1, job.memory())?;
         let (held, floor) = match (budget, settings.metric.as_deref()) {
             (Budget::MinSnr(floor), _) => {
                 (HeldOut::Snr, Floor::below(Metric::ChannelSnr, floor, 0.0))

@@ -7,7 +7,7 @@ use sepconv_model::{Error, Stage};
 use sepconv_planning::{
     Costing, Planning, Solution, Unit, expected_losses, losses_by_weights, thin,
 };
-use sepconv_spec::{CalibrationSettings, LayerTime, Try};
+use sepconv_spec::{CalibrationSettings, Try};
 
 use crate::compressed::Compressed;
 use crate::job::Job;
@@ -121,12 +121,7 @@ impl<'a> Search<'a> {
             self.job,
         )?;
         let times = self.planning.times(&self.prepared.surveyed, &made.plan());
-        for layer in &mut made.layers {
-            layer.time = times.get(&layer.name).map(|(before, after)| LayerTime {
-                before: *before,
-                after: *after,
-            });
-        }
+        made.set_times(&times);
         Ok(made)
     }
 }

@@ -5,7 +5,7 @@ use sepconv_model::Error;
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
 use sepconv_passes::{Candidate, Choice, PassError, Planner};
 use sepconv_planning::{Costs, Unit, Written};
-use sepconv_spec::{CalibrationSettings, LayerTime};
+use sepconv_spec::CalibrationSettings;
 
 use crate::compressed::Compressed;
 use crate::job::Job;
@@ -100,12 +100,7 @@ fn best_of(
     };
     if let Some(costs) = timed {
         let times = costs.of_plan(&prepared.surveyed, &made.plan());
-        for layer in &mut made.layers {
-            layer.time = times.get(&layer.name).map(|(before, after)| LayerTime {
-                before: *before,
-                after: *after,
-            });
-        }
+        made.set_times(&times);
     }
     Ok(made)
 }
