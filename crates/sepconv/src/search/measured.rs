@@ -156,7 +156,7 @@ fn best_of_tried(mut tried: Vec<(Solution, Trial)>, fraction: f64) -> Option<Sol
     }
     let shares = tried.iter().map(|(_, t)| t.share);
     let most = shares.fold(f64::NEG_INFINITY, f64::max);
-    // Where all are slower than the original, the least slow one.
+    // Of plans that are all slower than the original, the least slow one.
     let enough = SHARE.min(most.min(NEARLY * most));
     tried.retain(|(_, t)| t.share >= enough);
     let least = tried
