@@ -1,4 +1,4 @@
-//! A model whose layers are surveyed, and what fits of them need.
+//! A model whose layers are surveyed, and the arguments of their fits.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,7 +20,7 @@ pub struct SurveyedModel {
     pub folded: Loaded,
     /// Its layers and their candidates.
     pub survey: Survey,
-    /// Why layers stay that no survey sees: those in subgraphs and functions.
+    /// Reasons for layers that no survey sees: those in subgraphs and functions.
     kept_elsewhere: Vec<Kept>,
     /// Sensitivities of the outputs to the channels of the layers, once they are known.
     pub(crate) sensitivities: OnceLock<Sensitivities>,
@@ -28,10 +28,10 @@ pub struct SurveyedModel {
     dropped: Mutex<BTreeSet<String>>,
 }
 
-/// How layers are fitted, and on what.
+/// Settings of the fits of layers.
 #[derive(Clone, Copy)]
 pub struct Fitting<'a> {
-    /// What layers are fitted to, and how.
+    /// Data and settings of the statistics and fits.
     pub calibration: &'a CalibrationSettings,
     /// The runtime that the network is run on.
     pub target: &'a dyn Target,
@@ -97,7 +97,8 @@ impl SurveyedModel {
         Ok(())
     }
 
-    /// Why layers stay, as [`Survey::reasons`], those in subgraphs and functions among them.
+    /// Reasons for which layers stay, as [`Survey::reasons`], with those in subgraphs and
+    /// functions.
     pub fn reasons(&self) -> String {
         Kept::count(self.survey.kept().chain(&self.kept_elsewhere))
     }

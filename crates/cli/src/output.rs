@@ -13,7 +13,7 @@ use crate::error_line::{one_line, print_error};
 use crate::global::Global;
 use crate::progress::{Medium, Shown};
 
-/// Where and how a command prints. Colours appear on terminals only.
+/// Printer of a command, with its formats. Colours appear on terminals only.
 pub struct Output {
     json: bool,
     quiet: bool,
@@ -71,8 +71,8 @@ impl Output {
         }
     }
 
-    /// Prints a warning on standard error: the command goes on, and what comes of it may not be
-    /// what was meant. Call before [`Output::json`].
+    /// Prints a warning on standard error: the command goes on, and its result may not be the one
+    /// that was meant. Call before [`Output::json`].
     pub fn warning(&self, text: impl AsRef<str>) {
         let text = one_line(text.as_ref());
         if !self.quiet {
@@ -279,7 +279,7 @@ pub fn bytes(value: usize) -> String {
     )
 }
 
-/// A figure in dB, or what stands for none.
+/// A figure in dB; `none` where there is no figure.
 pub fn db(value: Option<f64>, none: &str) -> String {
     value.map_or_else(|| none.to_owned(), |v| format!("{v:.1} dB"))
 }

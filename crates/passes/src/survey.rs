@@ -131,7 +131,7 @@ pub fn layers(graph: &Graph, products: bool) -> Vec<(NodeId, String)> {
             labels.insert(node, unique_name(graph, node, &mut names));
         }
     };
-    // Convolutions first: what they are called must not depend on the products.
+    // Convolutions first: their names must not depend on the products.
     label(&Site::is_convolution);
     label(&|op| Site::always_kept(op).is_some());
     if products {

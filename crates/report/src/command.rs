@@ -27,7 +27,7 @@ pub struct CommandReport {
     pub kind: &'static str,
     /// The command line, where there was one.
     pub command: Option<String>,
-    /// What the command found, as its `--json` prints it.
+    /// Result of the command, as its `--json` prints it.
     pub result: serde_json::Value,
     /// Version of sepconv.
     pub sepconv: &'static str,
@@ -210,7 +210,7 @@ impl CommandReport {
     }
 }
 
-/// What can be done about every convolution.
+/// Energy by rank of every convolution, or the reason for which it stays.
 fn convolutions(layers: &[LayerInspection]) -> Table {
     let mut head = ["Convolution", "Kernel", "Stride"].map(Cell::text).to_vec();
     head.extend(["Groups", "MACs", "Weights"].map(Cell::number));

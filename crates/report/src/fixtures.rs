@@ -447,7 +447,7 @@ pub(super) fn swept() -> Report {
             .into(),
     );
     let mut curve = vec![point("original", 1.0, None, Some(91.73))];
-    // How fast each series nears the original as MACs grow.
+    // Rate at which each series nears the original as MACs grow.
     let series = [
         (Series::Allocated, 14.0, 0.08),
         (Series::Uniform, 9.0, 0.1),

@@ -1,4 +1,4 @@
-//! What a model is made of, and what could be done about it.
+//! Contents of a model: operators, convolutions, and the ranks that they offer.
 
 use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{NodeCost, Shapes};
@@ -60,13 +60,13 @@ pub struct LayerInspection {
     pub macs: Option<u64>,
     /// Weights.
     pub params: u64,
-    /// Why it can't be rewritten.
+    /// Reason for which it can't be rewritten.
     pub kept: Option<String>,
-    /// What each rank of each order keeps and costs.
+    /// Energy and cost of each rank of each order.
     pub ranks: Vec<RankInspection>,
 }
 
-/// What a rank keeps and costs.
+/// Energy and cost of a rank.
 #[derive(Debug, Clone, Serialize)]
 pub struct RankInspection {
     /// Family, such as `dw-pw`.
@@ -162,7 +162,7 @@ fn describe(graph: &Graph, shapes: &Shapes, layer: &Surveyed) -> LayerInspection
     let slot = usize::from(op.is_some_and(|op| op.op_type == "QLinearConv")) * 2 + 1;
     let value = op.and_then(|op| op.input(slot));
     let weight = value.and_then(|w| Sight::Quantized.resolve(graph, w));
-    // What a weight is computed from is read by other operators.
+    // Constants that a weight is computed from are counted as parameters of other operators.
     let computed = value.and_then(|w| graph.producer(w));
     let computed = computed.is_some_and(|(_, op)| !op.is("Constant"));
     let own = weight.as_ref().filter(|_| computed).map_or(0, |w| w.len());

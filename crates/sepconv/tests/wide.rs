@@ -261,7 +261,7 @@ fn what_no_memory_is_left_for_stays_and_the_rest_goes_on() {
 fn a_layer_that_saw_no_numbers_stays_and_the_others_are_fitted() {
     let nodes = vec![
         node("Conv", &["x", "W"], "a", &[("pads", &[1, 1, 1, 1])]),
-        // The logarithm of what is below zero is no number.
+        // The logarithm of a number below zero is NaN.
         node("Log", &["x"], "l", &[]),
         node("Conv", &["l", "V"], "b", &[("pads", &[1, 1, 1, 1])]),
     ];
