@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use sepconv_factor::{Chain, Fit, FitOptions, SplitStatistics};
+use sepconv_factor::{Chain, Estimate, Fitter, SplitStatistics};
 use sepconv_passes::{Candidate, Kept, Site};
 
 use sepconv_model::{Error, Stage};
 
 use crate::cache::StatisticsCache;
 use crate::collector::Collector;
-use crate::fits::{Scaled, as_they_were, calibrated, fits, held_out};
+use crate::fits::{Scaled, as_they_were, calibrated, each_fitted};
 use crate::layer_sampler::Unfit;
 use crate::memory_limit::Need;
 use crate::sensitivity::sensitivities;
@@ -19,7 +19,11 @@ use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
 /// Ranks of a family that are fitted, by the length of a patch up to which they are so many: a
 /// fit takes time as its cube. The errors of the ranks between follow from them.
-const FITTED: [(usize, usize); 4] = [(1152, 6), (2304, 4), (4608, 3), (usize::MAX, 2)];
+const FITTED: [(usize, usize); 4] = [(576, 6), (1152, 5), (2304, 4), (usize::MAX, 3)];
+
+/// Length of a patch above which the ranks that are fitted are of the lower half: the fits take
+/// time as their rank.
+const WIDE: usize = 1152;
 
 /// Errors of the candidates of one layer.
 #[derive(Debug, Default)]
@@ -48,8 +52,7 @@ const LEAST: f64 = 1e-9;
 const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
 
 /// Scores every candidate of every layer: what a planner allocates by. One pass over the data
-/// for all layers whose statistics go into the memory together, closed-form fits with one round of
-/// refinement.
+/// for all layers whose statistics go into the memory together, and [`Fitter::estimate`].
 ///
 /// # Errors
 /// [`Error::Data`] where the data can't be read or do not fit, [`Error::Target`] where the runtime
@@ -145,16 +148,12 @@ impl Scorer<'_> {
             statistics: &statistics,
             factors: self.factors.get(&site.node).map(|f| &**f),
         };
-        let options = FitOptions {
-            rounds: 1,
-            monotone: false,
-            floor: false,
-            ..self.fitting.calibration.fit
-        };
+        let options = self.fitting.calibration.fit;
         let known = calibrated(&self.surveyed.folded, site, seen, options).and_then(|start| {
             let (families, progress) = (self.fitting.families, self.fitting.progress);
-            let mut fits = fits(&start, &some, families, progress);
-            fits.try_fold(Known::default(), |known, fit| Ok(known.with(fit?, &some)))
+            let estimate = |fitter: &dyn Fitter, rank| fitter.estimate(rank);
+            let mut estimates = each_fitted(&start, &some, families, progress, estimate);
+            estimates.try_fold(Known::default(), |known, fit| Ok(known.with(fit?, &some)))
         });
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         self.stage.step(done)?;
@@ -169,7 +168,7 @@ impl Scorer<'_> {
 fn fitted_of(site: &Site, candidates: &[Candidate], need: &Result<Need, Kept>) -> Vec<usize> {
     let patch = site.kernel.group_in() * site.kernel.taps();
     let most = FITTED.iter().find(|f| patch <= f.0).map_or(0, |f| f.1);
-    match need.as_ref().is_ok_and(|need| need.patches.is_some()) {
+    match patch > WIDE || need.as_ref().is_ok_and(|need| need.patches.is_some()) {
         true => lower(candidates, most),
         false => spread(candidates, most),
     }
@@ -203,9 +202,9 @@ struct Known {
 
 impl Known {
     /// With the fit of the next of `candidates`.
-    fn with(mut self, fit: Fit, candidates: &[Candidate]) -> Self {
+    fn with(mut self, fit: Estimate, candidates: &[Candidate]) -> Self {
         let own = self.errors.len();
-        self.errors.push(held_out(&fit).max(0.0));
+        self.errors.push(fit.error.max(0.0));
         let errors = &self.errors;
         let distance = |i: usize, wanted: f64| (errors[i].max(LEAST) / wanted).ln().abs();
         if candidates.get(own).is_some_and(Candidate::saves) {
@@ -332,17 +331,14 @@ mod tests {
             .collect();
         let chosen = spread(&all, 6);
         assert_eq!(chosen, [0, 1, 2, 3, 5, 7, 9, 11, 13]);
-        let fit = |error: f64| Fit {
+        let fit = |error: f64| Estimate {
             chain: Chain {
                 family: "spatial",
                 rank: 1,
                 stages: Vec::new(),
                 bias: None,
             },
-            error_fit: 1.0,
-            error_held_out: Some(error),
-            error_activated: None,
-            rounds: 0,
+            error,
         };
         // e^(-rank / 2), which is a line in the logarithm.
         let some: Vec<Candidate> = chosen.iter().map(|i| all[*i].clone()).collect();

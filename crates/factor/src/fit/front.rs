@@ -89,7 +89,7 @@ pub(crate) fn feature_basis(
 /// [`feature_basis`] of a group's optimum, made where it is first asked for: who goes on from a
 /// chain does not need it.
 pub(crate) struct StartBasis<'a> {
-    optimum: &'a [f64],
+    target: &'a Target,
     group: usize,
     basis: OnceLock<Vec<f64>>,
 }
@@ -98,7 +98,7 @@ impl<'a> StartBasis<'a> {
     /// Of the optimum of `target`.
     pub fn new(target: &'a Target, group: usize) -> Self {
         Self {
-            optimum: &target.optimum,
+            target,
             group,
             basis: OnceLock::new(),
         }
@@ -110,7 +110,7 @@ impl<'a> StartBasis<'a> {
         let basis = made_once(&self.basis, || {
             let extents = problem.extents();
             let whitening = Some(&front.whitening);
-            Ok(feature_basis(self.optimum, extents, whitening, self.group)?.1)
+            Ok(feature_basis(self.target.optimum()?, extents, whitening, self.group)?.1)
         })?;
         Ok(basis[..features * problem.inner].to_vec())
     }

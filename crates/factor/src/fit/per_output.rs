@@ -294,7 +294,7 @@ fn turn_along(before: &[f64], after: &[f64], filters: &mut [f64], rank: usize) {
 impl GroupSolver for PerOutputSolver<'_> {
     fn start(&self, rank: usize) -> Result<Weights, FactorError> {
         let Problem { inner, outer, .. } = *self.problem;
-        let slices = self.target.optimum.par_chunks(inner * outer).enumerate();
+        let slices = self.target.optimum()?.par_chunks(inner * outer).enumerate();
         let slices = slices.map(|(output, slice)| {
             // L_q^T W L_t, [inner, outer].
             let mut white = slice.to_vec();
