@@ -76,7 +76,7 @@ impl SurveyedModel {
     /// survey.
     ///
     /// # Errors
-    /// [`Error::Nothing`] where no other layer is left.
+    /// [`Error::AllKept`] where no other layer is left.
     pub fn keep_unfitted<'k>(
         &mut self,
         reasons: impl IntoIterator<Item = Option<&'k Kept>>,
@@ -89,18 +89,17 @@ impl SurveyedModel {
             }
         }
         if any && self.survey.sites().next().is_none() {
-            return Err(Error::Nothing {
-                file: self.folded.file(),
-                reason: format!("no convolution can be rewritten: {}", self.reasons()),
-            });
+            return Err(self.all_kept());
         }
         Ok(())
     }
 
-    /// Reasons for which layers stay, as [`Survey::reasons`], with those in subgraphs and
-    /// functions.
-    pub fn reasons(&self) -> String {
-        Kept::count(self.survey.kept().chain(&self.kept_elsewhere))
+    /// The error that every layer stays, with the reasons of those in subgraphs and functions too.
+    pub fn all_kept(&self) -> Error {
+        Error::AllKept {
+            file: self.folded.file(),
+            reasons: self.survey.kept().chain(&self.kept_elsewhere).collect(),
+        }
     }
 
     /// An error of a pass over this model.

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
+use sepconv::passes::{Kept, PassError, Reasons};
 use sepconv::{Advice, Measure, Unshaped};
 use serde::Serialize;
 use serde_json::Value;
@@ -116,7 +117,7 @@ impl Output {
 
     /// Prints an error on one line of standard error.
     pub fn error(&self, error: &anyhow::Error) {
-        print_error(&(chain(error) + hint(error)));
+        print_error(&(chain(error) + &hint(error)));
     }
 
     /// Shows progress on standard error: a bar on a terminal, lines elsewhere.
@@ -182,13 +183,42 @@ impl Output {
 }
 
 /// The option that helps with an error.
-fn hint(error: &anyhow::Error) -> &'static str {
+fn hint(error: &anyhow::Error) -> String {
     match error.downcast_ref() {
-        Some(sepconv::Error::UnknownShapes { unshaped, .. }) => unshaped_hint(unshaped),
-        Some(sepconv::Error::Advised { advice, .. }) => advice_hint(*advice),
+        Some(sepconv::Error::UnknownShapes { unshaped, .. }) => unshaped_hint(unshaped).into(),
+        Some(sepconv::Error::Advised { advice, .. }) => advice_hint(*advice).into(),
+        Some(
+            sepconv::Error::AllKept { reasons, .. }
+            | sepconv::Error::Pass {
+                source: PassError::NothingToDo(reasons),
+                ..
+            },
+        ) => reasons_hint(reasons),
         Some(sepconv::Error::Onnx(sepconv::onnx::OnnxError::Exists { .. })) => {
-            " (use --force to replace it)"
+            " (use --force to replace it)".into()
         }
+        _ => String::new(),
+    }
+}
+
+/// The options that help with layers that stay, each once.
+fn reasons_hint(reasons: &Reasons) -> String {
+    let mut hints = String::new();
+    for hint in reasons.kinds().map(kept_hint) {
+        if !hints.contains(hint) {
+            hints.push_str(hint);
+        }
+    }
+    hints
+}
+
+/// The option that helps with a layer that stays.
+pub fn kept_hint(kept: &Kept) -> &'static str {
+    match kept {
+        Kept::InSubgraph => " (--rank and --energy without --target reach it)",
+        Kept::Quantized => " (--quantized looks through it)",
+        Kept::Memory { .. } => " (--max-memory allows more)",
+        Kept::UnknownShape => " (pin it with --input-shape)",
         _ => "",
     }
 }
@@ -305,6 +335,26 @@ pub fn stderr(measure: &Measure) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_that_stay_have_each_hint_once() {
+        let memory = |needed| Kept::Memory {
+            needed,
+            allowed: 1 << 20,
+        };
+        let kept = [
+            memory(5 << 20),
+            Kept::Sparse,
+            Kept::Quantized,
+            memory(7 << 20),
+        ];
+        let error = sepconv::Error::AllKept {
+            file: "m.onnx".into(),
+            reasons: kept.iter().collect(),
+        };
+        let expected = " (--max-memory allows more) (--quantized looks through it)";
+        assert_eq!(hint(&error.into()), expected);
+    }
 
     #[test]
     fn the_middle_of_a_name_is_left_out() {

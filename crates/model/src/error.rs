@@ -2,7 +2,7 @@
 
 use sepconv_data::DataError;
 use sepconv_onnx::OnnxError;
-use sepconv_passes::PassError;
+use sepconv_passes::{PassError, Reasons};
 use sepconv_targets::TargetError;
 
 use crate::advice::Advice;
@@ -72,6 +72,14 @@ pub enum Error {
         file: String,
         /// The reason.
         reason: String,
+    },
+    /// Nothing was written, because every layer stays.
+    #[error("{file}: nothing was written: no convolution qualifies: {reasons}")]
+    AllKept {
+        /// The model.
+        file: String,
+        /// The reasons why the layers stay.
+        reasons: Reasons,
     },
     /// Nothing was written, because the shapes that costs are counted by are not known.
     #[error("{file}: nothing was written: {unshaped}")]

@@ -99,11 +99,6 @@ impl Survey {
     pub fn kept(&self) -> impl Iterator<Item = &Kept> {
         self.layers.iter().filter_map(|l| l.site.as_ref().err())
     }
-
-    /// One line that counts why layers stay, such as "3 pointwise kernel, 1 not selected".
-    pub fn reasons(&self) -> String {
-        Kept::count(self.kept())
-    }
 }
 
 impl Surveyed {

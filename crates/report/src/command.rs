@@ -240,7 +240,7 @@ fn convolutions(layers: &[LayerInspection]) -> Table {
             Cell::number(&si(l.params)).exactly(l.params),
             energy("dw-pw"),
             energy("pw-dw"),
-            Cell::text(l.kept.as_deref().unwrap_or("")),
+            Cell::text(&l.kept.as_ref().map_or(String::new(), ToString::to_string)),
         ]);
     }
     table

@@ -261,11 +261,7 @@ pub(super) fn hundred_layers() -> Report {
             let macs = 115_605_504 / (1 + i % 17) * (1 + i % 3);
             match i % 7 {
                 5 => kept(&name, Some(macs / 9), "pointwise kernel"),
-                6 => kept(
-                    &name,
-                    None,
-                    "input shape unknown (pin it with --input-shape)",
-                ),
+                6 => kept(&name, None, "input shape unknown"),
                 _ => layer(&name, Some(macs), Some(macs / (2 + i % 5))),
             }
         })

@@ -4,8 +4,8 @@ use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{NodeCost, Shapes};
 use sepconv_ir::Graph;
 use sepconv_model::{Error, Loaded, Progress, Unshaped};
-use sepconv_passes::{Order, Selection, Surveyed, fold};
-use serde::Serialize;
+use sepconv_passes::{Kept, Order, Selection, Surveyed, fold};
+use serde::{Serialize, Serializer};
 
 use crate::bodies::{Bodies, labels};
 use crate::prepared::survey;
@@ -60,8 +60,9 @@ pub struct LayerInspection {
     pub macs: Option<u64>,
     /// Weights.
     pub params: u64,
-    /// Reason for which it can't be rewritten.
-    pub kept: Option<String>,
+    /// The reason why it can't be rewritten; serialised as its phrase.
+    #[serde(serialize_with = "phrase")]
+    pub kept: Option<Kept>,
     /// Energy and cost of each rank of each order.
     pub ranks: Vec<RankInspection>,
 }
@@ -184,9 +185,13 @@ fn describe(graph: &Graph, shapes: &Shapes, layer: &Surveyed) -> LayerInspection
             .and_then(|v| shapes.extents(v)),
         macs: cost.macs,
         params: cost.params.saturating_add(own as u64),
-        kept: layer.site.as_ref().err().map(ToString::to_string),
+        kept: layer.site.as_ref().err().cloned(),
         ranks: Vec::new(),
     }
+}
+
+fn phrase<S: Serializer>(kept: &Option<Kept>, serializer: S) -> Result<S::Ok, S::Error> {
+    kept.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 fn numbers(all: &[i64]) -> Vec<u64> {

@@ -141,9 +141,9 @@ impl Prepared {
         self.surveyed.survey.sites().next().is_none() && self.bodies.has_sites()
     }
 
-    /// Reasons for which layers stay, see [`SurveyedModel::reasons`].
-    pub fn reasons(&self) -> String {
-        self.surveyed.reasons()
+    /// The error that every layer stays, see [`SurveyedModel::all_kept`].
+    pub fn all_kept(&self) -> Error {
+        self.surveyed.all_kept()
     }
 
     /// An error of a pass over this model.
