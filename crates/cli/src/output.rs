@@ -5,13 +5,14 @@ use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
-use sepconv::{Advice, Measure, Unshaped};
+use sepconv::{Advice, Measure, SpecError, Unshaped};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::error_line::{one_line, print_error};
 use crate::global::Global;
 use crate::progress::{Medium, Shown};
+use crate::refusal::worded;
 
 /// Where and how a command prints. Colours appear on terminals only.
 pub struct Output {
@@ -116,7 +117,13 @@ impl Output {
 
     /// Prints an error on one line of standard error.
     pub fn error(&self, error: &anyhow::Error) {
-        print_error(&(chain(error) + hint(error)));
+        // What a file that an option names is refused for is an error as any other.
+        let text = match error.downcast_ref() {
+            Some(SpecError::File(file)) => chain(error) + hint(file),
+            Some(refused) => worded(refused),
+            None => chain(error) + error.downcast_ref().map_or("", hint),
+        };
+        print_error(&text);
     }
 
     /// Shows progress on standard error: a bar on a terminal, lines elsewhere.
@@ -182,11 +189,11 @@ impl Output {
 }
 
 /// The option that helps with an error.
-fn hint(error: &anyhow::Error) -> &'static str {
-    match error.downcast_ref() {
-        Some(sepconv::Error::UnknownShapes { unshaped, .. }) => unshaped_hint(unshaped),
-        Some(sepconv::Error::Advised { advice, .. }) => advice_hint(*advice),
-        Some(sepconv::Error::Onnx(sepconv::onnx::OnnxError::Exists { .. })) => {
+fn hint(error: &sepconv::Error) -> &'static str {
+    match error {
+        sepconv::Error::UnknownShapes { unshaped, .. } => unshaped_hint(unshaped),
+        sepconv::Error::Advised { advice, .. } => advice_hint(*advice),
+        sepconv::Error::Onnx(sepconv::onnx::OnnxError::Exists { .. }) => {
             " (use --force to replace it)"
         }
         _ => "",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sepconv_eval::LatencyTarget;
 use sepconv_latency::cache_folder;
-use sepconv_model::{DataSource, Error, Loaded};
+use sepconv_model::{DataSource, Loaded};
 use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, FitSpec, Spec, SpecError, TargetSpec,
 };
@@ -69,14 +69,11 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Settings::of`]; [`SpecError::File`] where the model or the data can't be read.
-    pub fn with_budget<E>(
+    pub fn with_budget(
         spec: &Spec,
         calibration: Option<DataSource>,
-        model: impl FnOnce() -> Result<Loaded, E>,
-    ) -> Result<Self, E>
-    where
-        E: From<SpecError> + From<Error>,
-    {
+        model: impl FnOnce() -> Result<Loaded, SpecError>,
+    ) -> Result<Self, SpecError> {
         let mut settings = Self::of(spec, calibration)?;
         if budget(&spec.budget).is_none() {
             let model = settings.shaped(model()?)?;
@@ -108,7 +105,9 @@ fn latency(spec: &TargetSpec) -> Result<Option<LatencyTarget>, SpecError> {
         return Ok(None);
     };
     let target = sepconv_targets::find(name).map_err(SpecError::refused(&["target"]))?;
-    target.available().map_err(SpecError::refused(&["target"]))?;
+    target
+        .available()
+        .map_err(SpecError::refused(&["target"]))?;
     Ok(Some(LatencyTarget {
         target,
         threads: spec.threads,

@@ -10,7 +10,11 @@ use super::{SampleSpec, SpecError};
 /// Data with labels or targets, and how it is read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-#[cfg_attr(feature = "clap", derive(clap::Args), command(next_help_heading = "Data"))]
+#[cfg_attr(
+    feature = "clap",
+    derive(clap::Args),
+    command(next_help_heading = "Data")
+)]
 pub struct DataSpec {
     /// The samples.
     #[serde(flatten)]

@@ -11,7 +11,11 @@ use super::{SpecError, values};
 /// Preprocessing of data, and how much of it is read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-#[cfg_attr(feature = "clap", derive(clap::Args), command(next_help_heading = "Data"))]
+#[cfg_attr(
+    feature = "clap",
+    derive(clap::Args),
+    command(next_help_heading = "Data")
+)]
 pub struct SampleSpec {
     /// Preprocessing from a TOML file with the keys scale, mean, std, channel-order, resize,
     /// crop, layout

@@ -15,7 +15,10 @@ fn options_go_to_json_and_back() {
     let text = serde_json::to_string(&spec).unwrap();
     assert_eq!(Spec::from_json(&text).unwrap(), spec);
     assert_eq!(Spec::from_json("{}").unwrap(), Spec::default());
-    assert_eq!(Spec::from_json(r#"{"rounds": null}"#).unwrap(), Spec::default());
+    assert_eq!(
+        Spec::from_json(r#"{"rounds": null}"#).unwrap(),
+        Spec::default()
+    );
 }
 
 #[test]
@@ -30,22 +33,41 @@ fn values_have_several_forms() {
         (r#"{"tune": true}"#, r#"{"tune": 20}"#),
         (r#"{"tune": false}"#, r#"{"tune": 0}"#),
         (r#"{"layers": "a"}"#, r#"{"layers": ["a"]}"#),
-        (r#"{"families": "cp,+lowrank"}"#, r#"{"families": ["cp", "+lowrank"]}"#),
+        (
+            r#"{"families": "cp,+lowrank"}"#,
+            r#"{"families": ["cp", "+lowrank"]}"#,
+        ),
     ];
     for (a, b) in alike {
-        assert_eq!(Spec::from_json(a).unwrap(), Spec::from_json(b).unwrap(), "{a}");
+        assert_eq!(
+            Spec::from_json(a).unwrap(),
+            Spec::from_json(b).unwrap(),
+            "{a}"
+        );
     }
 }
 
 #[test]
 fn errors_name_the_option() {
     for (json, expected) in [
-        (r#"{"order": "first"}"#, "order: there is no 'first' (there are dw-pw, pw-dw, best)"),
-        (r#"{"rank": 1, "threads": 0}"#, "threads: expected at least 1, found 0"),
-        (r#"{"energy": "half"}"#, "energy: found string \"half\", expected f64"),
+        (
+            r#"{"order": "first"}"#,
+            "order: there is no 'first' (there are dw-pw, pw-dw, best)",
+        ),
+        (
+            r#"{"rank": 1, "threads": 0}"#,
+            "threads: expected at least 1, found 0",
+        ),
+        (
+            r#"{"energy": "half"}"#,
+            "energy: found string \"half\", expected f64",
+        ),
         (r#"{"target_mac": 1}"#, "there is no option 'target_mac'"),
         (r#"{"max_memory": 0}"#, "max_memory: '0' is no size"),
-        (r#"{"channel_order": "gbr"}"#, "channel_order: expected rgb or bgr, found 'gbr'"),
+        (
+            r#"{"channel_order": "gbr"}"#,
+            "channel_order: expected rgb or bgr, found 'gbr'",
+        ),
         (r#"{"plan": 3}"#, "plan: expected"),
         ("[]", "options: "),
     ] {
@@ -62,21 +84,46 @@ fn parts_are_checked() {
     let error = both.budget.check().unwrap_err().to_string();
     assert_eq!(error, "one budget at a time: rank and plan are given");
     assert!(spec(r#"{"rank": 1}"#).budget.check().is_ok());
-    let error = spec(r#"{"families": "+nonesuch"}"#).space.families().unwrap_err();
+    let error = spec(r#"{"families": "+nonesuch"}"#)
+        .space
+        .families()
+        .unwrap_err();
     assert!(matches!(error, SpecError::Family { found, .. } if found == "+nonesuch"));
-    let error = spec(r#"{"skip": "["}"#).space.selection().unwrap_err().to_string();
+    let error = spec(r#"{"skip": "["}"#)
+        .space
+        .selection()
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("layers or skip: "), "{error}");
-    let error = spec(r#"{"input_shape": "x=0"}"#).run.shapes.pins().unwrap_err().to_string();
-    assert!(error.starts_with("input_shape: input shape 'x=0'"), "{error}");
-    let error = spec(r#"{"scale": "1/x"}"#).data.samples.recipe().unwrap_err().to_string();
+    let error = spec(r#"{"input_shape": "x=0"}"#)
+        .run
+        .shapes
+        .pins()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("input_shape: input shape 'x=0'"),
+        "{error}"
+    );
+    let error = spec(r#"{"scale": "1/x"}"#)
+        .data
+        .samples
+        .recipe()
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("scale: number: expected"), "{error}");
 }
 
 #[test]
 fn every_lowering_has_a_choice() {
-    let named = LoweringChoice::ALL.iter().filter_map(|choice| choice.lowering());
+    let named = LoweringChoice::ALL
+        .iter()
+        .filter_map(|choice| choice.lowering());
     let named: Vec<&str> = named.map(|lowering| lowering.name()).collect();
-    let all: Vec<&str> = sepconv_passes::lowerings().iter().map(|l| l.name()).collect();
+    let all: Vec<&str> = sepconv_passes::lowerings()
+        .iter()
+        .map(|l| l.name())
+        .collect();
     assert_eq!(named, all);
     assert!(LoweringChoice::Auto.lowering().is_none());
 }

@@ -61,12 +61,14 @@ where
 {
     let text = Items::deserialize(from)?.text("x");
     // The option is named by whoever reads all options.
-    text.map(|text| text.parse()).transpose().map_err(|error| match error {
-        DataError::Value {
-            expected, found, ..
-        } => D::Error::custom(format!("expected {expected}, found {found}")),
-        other => D::Error::custom(other),
-    })
+    text.map(|text| text.parse())
+        .transpose()
+        .map_err(|error| match error {
+            DataError::Value {
+                expected, found, ..
+            } => D::Error::custom(format!("expected {expected}, found {found}")),
+            other => D::Error::custom(other),
+        })
 }
 
 /// Bytes of memory, see [`parse_memory`].
