@@ -10,6 +10,7 @@ use super::{SpecError, values};
 /// Which layers are rewritten, by which families, and how they are written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+// A place in the help that is the same in all commands, for `families` to refer to.
 #[cfg_attr(feature = "clap", derive(clap::Args), command(next_display_order = 30))]
 pub struct SearchSpace {
     /// Order of the depthwise and the pointwise convolution
@@ -32,6 +33,8 @@ pub struct SearchSpace {
     /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw and
     /// pw-dw with --rank or --energy, else all of these]; +lowrank adds 1x1 convolutions,
     /// Gemm and MatMul by low rank to the default, as + does for any name
+    // In the help it follows what the layers are fitted to: `--data-free` has this place and comes
+    // first by its name.
     #[serde(deserialize_with = "values::comma_separated")]
     #[cfg_attr(
         feature = "clap",
