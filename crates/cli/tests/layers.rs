@@ -199,6 +199,7 @@ fn foreign_packages_have_one_owner() {
         ("ort", "sepconv-targets"),
         ("libloading", "sepconv-targets"),
         ("etcetera", "sepconv-latency"),
+        // The options of `sepconv-spec` are arguments by a feature of its own.
         ("clap", "sepconv-cli"),
         ("anyhow", "sepconv-cli"),
         ("indicatif", "sepconv-cli"),
