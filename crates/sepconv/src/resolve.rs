@@ -24,16 +24,18 @@ impl Settings {
         let file = spec.fit.calib.as_ref().map(DataSource::new);
         let data = calibration.or(file);
         let data = data.map(|source| spec.data.reading(source, run.seed));
+        let data = data.transpose()?;
         // With `data_free` they are not fitted to, but what figures are to come from.
         let (fitted, closing) = match spec.fit.data_free {
-            None => (data.transpose()?, None),
-            Some(_) => (None, data.transpose()?),
+            None => (data, None),
+            Some(_) => (None, data),
         };
         let calibration = fitted.map(|source| CalibrationSettings {
             cache: cache_folder().filter(|_| spec.fit.cache),
             ..spec.fit.calibration(source)
         });
         let eval = run.eval.as_deref();
+        let eval = eval.map(|path| spec.data.evaluation(path, run.seed));
         let plan = spec.budget.plan.as_ref().map(|plan| plan.read());
         let usual = Self::default();
         Ok(Self {
@@ -57,9 +59,7 @@ impl Settings {
             pins: run.shapes.pins()?,
             seed: run.seed,
             force: run.force,
-            eval: eval
-                .map(|path| spec.data.evaluation(path, run.seed))
-                .transpose()?,
+            eval: eval.transpose()?,
             ..usual
         })
     }
