@@ -12,7 +12,7 @@ pub fn worded(error: &SpecError) -> String {
             "--families: no family '{found}' (there are {})",
             known.join(", ")
         ),
-        SpecError::Needs { option, needed } => {
+        SpecError::NeedsData { option, needed } => {
             format!("{} needs data: {}", flag(option), flag(needed))
         }
         SpecError::Budgets { options } => {
@@ -40,7 +40,7 @@ mod tests {
             reason: "'much' is no size".into(),
         };
         assert_eq!(worded(&value), "--max-memory: 'much' is no size");
-        let needs = SpecError::Needs {
+        let needs = SpecError::NeedsData {
             option: "tune",
             needed: "calib",
         };

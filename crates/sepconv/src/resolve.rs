@@ -122,11 +122,74 @@ fn tuning(
     let Some(epochs) = spec.tune else {
         return Ok(None);
     };
-    let data = data.ok_or(SpecError::Needs {
+    let data = data.ok_or(SpecError::NeedsData {
         option: "tune",
         needed: "calib",
     })?;
     let mut settings = TuneSettings::new(data.source.clone());
     settings.train.epochs = epochs;
     Ok(Some(settings))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use sepconv_model::Error;
+
+    use super::*;
+
+    fn spec(json: &str) -> Spec {
+        Spec::from_json(json).unwrap()
+    }
+
+    fn asked(json: &str) -> Result<Settings, SpecError> {
+        Settings::of(&spec(json), None)
+    }
+
+    #[test]
+    fn the_budget_is_the_one_that_is_given_or_the_usual_one() {
+        let settings = asked(r#"{"target_size": 0.5, "allow_costlier": true}"#).unwrap();
+        assert_eq!(settings.budget, Budget::TargetSize(0.5));
+        assert!(settings.costlier);
+        assert!(matches!(
+            asked(r#"{"rank": 1, "min_snr": 3}"#),
+            Err(SpecError::Budgets { .. })
+        ));
+        // The model is read only for the usual one.
+        let unread = || Err(SpecError::from(Error::Cancelled));
+        let rank = Settings::with_budget(&spec(r#"{"rank": 1}"#), None, unread).unwrap();
+        assert_eq!(rank.budget, Budget::Rank(1));
+        let usual = Settings::with_budget(&Spec::default(), None, unread);
+        assert!(matches!(usual, Err(SpecError::File(Error::Cancelled))));
+    }
+
+    #[test]
+    fn data_are_read_as_the_spec_says_wherever_they_come_from() {
+        let json =
+            r#"{"calib": "a.npz", "eval": "b.npz", "scale": "1/2", "max_samples": 3, "seed": 7}"#;
+        let file = asked(json).unwrap();
+        let memory = DataSource::memory(Vec::new());
+        let memory = Settings::of(&spec(json), Some(memory)).unwrap();
+        for (settings, path) in [(&file, "a.npz"), (&memory, "(memory)")] {
+            let sources: Vec<&DataSource> = settings.sources().collect();
+            let read = |s: &DataSource| (s.preprocess.scale, s.seed, s.max_samples);
+            assert_eq!(sources[0].path.to_str(), Some(path));
+            assert_eq!(read(sources[0]), (0.5, 7, Some(3)));
+            assert_eq!(read(sources[1]), (0.5, 7, None));
+        }
+        assert!(file.calibration.is_some() && file.closing.is_none());
+        let apart = asked(r#"{"calib": "a.npz", "data_free": "weights"}"#).unwrap();
+        assert!(apart.calibration.is_none() && apart.closing.is_some());
+        assert_eq!(apart.data_free, DataFree::Weights);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_or_is_not_there_is_refused() {
+        let needs = asked(r#"{"tune": true}"#).err().unwrap();
+        assert_eq!(needs.to_string(), "tune: it needs data: calib");
+        let target = asked(r#"{"target": "gpu"}"#).err().unwrap().to_string();
+        assert!(target.starts_with("target: no target 'gpu'"), "{target}");
+        let plan = asked(r#"{"plan": "missing.json"}"#).err().unwrap();
+        assert!(plan.to_string().starts_with("missing.json: "), "{plan}");
+    }
 }

@@ -44,9 +44,9 @@ pub enum SpecError {
         /// Those that are given.
         options: Vec<&'static str>,
     },
-    /// An option without the one that it needs.
-    #[error("{option}: it needs {needed}")]
-    Needs {
+    /// An option without the one that names the data that it needs.
+    #[error("{option}: it needs data: {needed}")]
+    NeedsData {
         /// The option.
         option: &'static str,
         /// The other one.
