@@ -65,7 +65,7 @@ pub struct AssumedDim {
     pub symbol: Option<String>,
     /// The extent assumed.
     pub extent: u64,
-    /// Whether the extent is one of [`Assumptions::known`](field@Assumptions::known).
+    /// The extent is one of [`Assumptions::known`](field@Assumptions::known).
     pub known: bool,
 }
 
@@ -301,7 +301,7 @@ impl FreeInputs {
         symbols
     }
 
-    /// What an assignment assumes, by input and axis.
+    /// Dimensions that an assignment assumes, by input and axis.
     pub(crate) fn assumed(&self, extents: &[Extent], assumptions: &Assumptions) -> Vec<AssumedDim> {
         let mut found = Vec::new();
         for (group, extent) in self.groups.iter().zip(extents) {

@@ -8,7 +8,7 @@ use sepconv_ir::{AttributeValue, Graph, NodeId, Operator, Tensor, ValueId};
 use crate::evaluate::{Call, rule};
 
 /// The tensor of a value that depends on constants alone: an initializer that callers can't
-/// override, a `Constant`, or what operators make of those, each computed as ONNX says, in the type
+/// override, a `Constant`, or a result of operators on those, computed as ONNX says, in the type
 /// that it gives the result (arithmetic, casts, layout, reductions, normalisations, products,
 /// `QuantizeLinear`). `None` for everything else, `DequantizeLinear` of stored integers among it: a
 /// quantised weight stays as it is.
@@ -16,10 +16,10 @@ pub fn resolve(graph: &Graph, value: ValueId) -> Option<Cow<'_, Tensor>> {
     Sight::Plain.resolve(graph, value)
 }
 
-/// What a constant is seen through.
+/// Operators that a constant is seen through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sight {
-    /// As [`resolve`] does.
+    /// Those of [`resolve`].
     #[default]
     Plain,
     /// `DequantizeLinear` (10 to 24) of stored integers as well: a quantised weight is the floats
@@ -43,10 +43,10 @@ impl Sight {
         self.evaluate(graph, value).map(Cow::Owned)
     }
 
-    /// Computes a value from what it depends on, whose depth has no bound.
+    /// Computes a value from the constants that it depends on, at any depth.
     fn evaluate(self, graph: &Graph, value: ValueId) -> Option<Tensor> {
         let mut known: HashMap<ValueId, Tensor> = HashMap::new();
-        // Values that are wanted, and whether what they depend on has been asked for.
+        // Wanted values, with true where the inputs of their operators have been asked for.
         let mut open = vec![(value, false)];
         while let Some((value, asked)) = open.pop() {
             if known.contains_key(&value) {
@@ -89,7 +89,8 @@ impl Sight {
         known.remove(&value)
     }
 
-    /// Whether an operator is none that makes floats of integers which the model stores.
+    /// True for an operator that results are computed of: in plain sight, all but a
+    /// `DequantizeLinear` of integers that the model stores.
     fn sees_through(self, graph: &Graph, op: &Operator) -> bool {
         if self == Self::Quantized || !op.is("DequantizeLinear") {
             return true;
@@ -106,8 +107,8 @@ impl Sight {
 }
 
 /// The operators that make `values` out of constants, and that nothing but `gone` and one
-/// another read: they go with `gone`, except for what makes a value of `kept`. Values that depend
-/// on an input are left alone.
+/// another read: they go with `gone`, except for those that make a value of `kept`. Values that
+/// depend on an input are left alone.
 pub fn orphans(
     graph: &Graph,
     values: &[ValueId],
@@ -134,7 +135,7 @@ pub fn orphans(
     gone.split_off(known)
 }
 
-/// What a `Constant` (1 to 24) holds, where it is a tensor or numbers (opset 12).
+/// The value of a `Constant` (1 to 24), where it is a tensor or numbers (opset 12).
 fn literal(op: &Operator) -> Option<Cow<'_, Tensor>> {
     let kinds = [
         "value",

@@ -17,7 +17,7 @@ use crate::window::{AutoPad, Window};
 /// elements.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConvAttributes {
-    /// Whether this is a `ConvTranspose`.
+    /// This is a `ConvTranspose`.
     pub transposed: bool,
     /// Channels of the input.
     pub in_channels: u64,
@@ -34,7 +34,7 @@ pub struct ConvAttributes {
     /// Padding as in the attribute `pads`: all beginnings, then all ends. Zeros unless
     /// `auto_pad` is [`AutoPad::NotSet`]; [`ConvAttributes::explicit_pads`] resolves it.
     pub pads: Vec<u64>,
-    /// How padding is chosen.
+    /// Rule of the padding.
     pub auto_pad: AutoPad,
     /// Elements added at the end of every axis of a transposed convolution's output.
     pub output_padding: Vec<u64>,
@@ -42,7 +42,7 @@ pub struct ConvAttributes {
     pub output_shape: Option<Vec<u64>>,
 }
 
-/// Why the attributes of a convolution can't be read: the model is malformed.
+/// Failure to read the attributes of a convolution: the model is malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("node '{node}' ({op_type}): {reason}")]
 pub struct ConvError {
@@ -50,11 +50,11 @@ pub struct ConvError {
     pub node: String,
     /// Its operator type.
     pub op_type: String,
-    /// What is wrong.
+    /// Its fault.
     pub reason: ConvFault,
 }
 
-/// What is wrong with a convolution.
+/// Fault of a convolution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConvFault {
     /// The weight has no spatial axes.

@@ -112,7 +112,7 @@ impl NodeCost {
     }
 }
 
-/// A node with what its formula may look at.
+/// A node with the arguments of its formula.
 struct Site<'a> {
     graph: &'a Graph,
     op: &'a Operator,

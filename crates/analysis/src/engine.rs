@@ -9,7 +9,7 @@ use crate::fact::{Fact, MAX_RANK};
 use crate::order::topological;
 use crate::rules::{self, Call, Rule, Stop};
 
-/// What does not change between passes: order, rules and constants.
+/// The parts that stay the same between passes: order, rules and constants.
 pub(crate) struct Engine<'a> {
     graph: &'a Graph,
     steps: Vec<(NodeId, &'a Operator, Option<Rule>)>,

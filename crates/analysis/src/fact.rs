@@ -1,4 +1,4 @@
-//! What inference knows of a value.
+//! Known facts of a value: type, extents and elements.
 
 use sepconv_ir::{DType, Dim, Tensor, ValueType};
 
@@ -30,7 +30,7 @@ impl Scalar {
 /// Propagated elements, row-major, `None` where one is unknown.
 pub(crate) type Data = Vec<Option<Scalar>>;
 
-/// What inference knows of a value. `data` implies fixed `dims` of as many elements.
+/// Known facts of a value. `data` implies fixed `dims` of as many elements.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Fact {
     pub(crate) dtype: Option<DType>,
@@ -94,7 +94,7 @@ impl Fact {
         fact.with_data(elements.map(|e| e.into_iter().map(Some).collect()))
     }
 
-    /// Fills what is unknown from a declared type; `bind` gives extents to symbols.
+    /// Fills unknown parts from a declared type; `bind` gives extents to symbols.
     pub(crate) fn complete(&mut self, declared: &ValueType, bind: impl Fn(&str) -> Extent) {
         self.dtype = self.dtype.or(Some(declared.dtype));
         let Some(declared) = &declared.dims else {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pins(BTreeMap<String, Vec<u64>>);
 
-/// Why pins can't be parsed or do not fit the model: a mistake of the user.
+/// Pins that can't be parsed or do not fit the model: a mistake of the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {
     /// Not of the form `name=1x3x224x224`.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// How padding is chosen: the ONNX attribute `auto_pad`.
+/// Rule of the padding: the ONNX attribute `auto_pad`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub enum AutoPad {
     /// `NOTSET`: the attribute `pads` says.

@@ -9,8 +9,8 @@ use sepconv_analysis::constants::Sight;
 use sepconv_ir::{DType, Tensor};
 use sepconv_onnx::Document;
 
-/// What is wrong with `a`, which is to be `b`: another type or shape, or an element that is some
-/// units in the last place off. Runtimes add in f32, and in another order.
+/// Difference of `a` from `b`, which it is to be: another type or shape, or an element that is
+/// some units in the last place off. Runtimes add in f32, and in another order.
 fn differs(a: &Tensor, b: &Tensor) -> Option<String> {
     let types = |t: &Tensor| format!("{}{:?}", t.dtype(), t.dims());
     if types(a) != types(b) {

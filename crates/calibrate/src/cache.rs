@@ -15,10 +15,10 @@ use sepconv_spec::{CalibrationSettings, Source};
 /// Most bytes that are stored for a model.
 const MOST: u64 = 1 << 30;
 
-/// How channels are weighed, by number: statistics are of outputs that were.
+/// Version of the weighing of channels: statistics are of weighed outputs.
 const WEIGHING: u32 = 1;
 
-/// How tract is driven, by number: statistics are of what it computes.
+/// Version of the use of tract: statistics are of its outputs.
 const EXECUTION: u32 = 1;
 
 /// A file of the statistics of a model's layers.
@@ -121,8 +121,8 @@ impl StatisticsCache {
         self.path.with_extension("factors")
     }
 
-    /// Stores statistics, where those of all layers are known; what can't be stored is collected
-    /// again next time.
+    /// Stores statistics, where those of all layers are known; those that can't be stored are
+    /// collected again next time.
     pub fn write(&self, statistics: &[Result<SplitStatistics, Unfit>]) {
         let known: Option<Vec<_>> = statistics.iter().map(|s| s.as_ref().ok()).collect();
         let Some(known) = known else { return };

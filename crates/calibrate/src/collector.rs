@@ -35,9 +35,9 @@ pub(crate) struct Collector<'a> {
 /// Statistics of one convolution, and the positions behind it.
 pub(crate) struct LayerStatistics {
     pub statistics: SplitStatistics,
-    /// What the outputs were multiplied by.
+    /// Factors `[Co]` that the outputs were multiplied by.
     pub factors: Option<Arc<[f64]>>,
-    /// What stands behind it, and the positions themselves, where they were asked for.
+    /// The activation behind it, and the positions themselves, where they were asked for.
     pub behind: Option<(Activation, Positions)>,
 }
 
@@ -47,10 +47,10 @@ struct Keeper {
     every: usize,
 }
 
-/// What one batch yields: the cut's values, and the samples of every layer.
+/// Yield of a batch: its number, the values at the cut, and the samples of every layer.
 type Yield = (usize, Vec<Tensor>, Vec<Result<Vec<Sampled>, Unfit>>);
 
-/// What a layer's samples are added to; why it can't be fitted, once that is known.
+/// The statistics of a layer so far, or the reason for which it can't be fitted.
 type Builder = Result<SplitStatisticsBuilder, Unfit>;
 
 impl<'a> Collector<'a> {
@@ -82,7 +82,7 @@ impl<'a> Collector<'a> {
         })
     }
 
-    /// How the statistics of every layer are kept.
+    /// Form and memory of the statistics of every layer.
     pub fn needs(&self) -> Vec<Result<Need, Kept>> {
         self.samplers
             .iter()

@@ -6,7 +6,7 @@ use sepconv_passes::Site;
 
 use sepconv_model::Loaded;
 
-/// What a convolution is fitted by: its input, and what the original network makes of it.
+/// Values between which a convolution is fitted: its input, and the original network's output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Endpoints {
     /// The convolution's input, taken from the network compressed so far.
@@ -15,7 +15,7 @@ pub(crate) struct Endpoints {
     pub target: ValueId,
     /// The other summand, taken from the network compressed so far.
     pub shortcut: Option<ValueId>,
-    /// What stands behind the target, where nothing else reads it.
+    /// The activation behind the target, where nothing else reads it.
     pub activation: Option<Activation>,
 }
 

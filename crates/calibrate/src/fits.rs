@@ -19,7 +19,7 @@ pub(crate) struct Scaled<'a> {
     pub factors: Option<&'a [f64]>,
 }
 
-/// What is left on the positions held out, where there are any.
+/// Error of a fit on the positions held out; on those fitted to, where none are.
 pub(crate) fn held_out(fit: &Fit) -> f64 {
     fit.error_held_out.unwrap_or(fit.error_fit)
 }
@@ -67,12 +67,12 @@ pub(crate) fn as_they_were(chain: &mut Chain, factors: &[f64]) {
     chain.scale_outputs(&inverse);
 }
 
-/// Of the candidates that leave least on the positions held out, so many are improved by what
-/// passes the activation behind them before one is taken.
+/// Number of candidates of least error on the positions held out that are improved behind the
+/// activation before one is taken.
 const CONTENDERS: usize = 2;
 
-/// The best candidate by what it leaves on the positions held out, behind the activation
-/// where there is one, fitted as well as can be.
+/// The candidate of least error on the positions held out, behind the activation where there
+/// is one, fitted as well as can be.
 pub(crate) fn best_fit(
     model: &Loaded,
     site: &Site,
@@ -121,7 +121,7 @@ struct Layer<'a> {
     settings: &'a CalibrationSettings,
 }
 
-/// A candidate's fit, and what it leaves.
+/// A candidate's fit, and its error.
 struct Contender<'c> {
     error: f64,
     candidate: &'c Candidate,

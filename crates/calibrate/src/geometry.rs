@@ -1,4 +1,4 @@
-//! Where the window of a layer lies.
+//! Geometry of a layer's window over its input.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What one convolution shows of a batch.
+//! Samples of one convolution from a batch.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -21,9 +21,9 @@ use crate::surveyed_model::Fitting;
 pub(crate) struct LayerSampler<'a> {
     pub site: &'a Site,
     pub endpoints: Endpoints,
-    /// What its outputs are multiplied by.
+    /// Factors `[Co]` that its outputs are multiplied by.
     pub factors: Option<Arc<[f64]>>,
-    /// How its statistics are kept; why they are not, where there is no room.
+    /// Form and memory of its statistics, or the reason for which there is no room.
     pub need: Result<Need, Kept>,
     seed: u64,
     per_sample: usize,
@@ -31,7 +31,7 @@ pub(crate) struct LayerSampler<'a> {
     every: usize,
 }
 
-/// Why a layer can't be fitted to what was seen of it.
+/// Reason for which a layer can't be fitted to its samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unfit(pub String);
 
@@ -51,7 +51,7 @@ impl From<FactorError> for Unfit {
 pub(crate) struct Sampled {
     pub patches: Vec<Vec<f32>>,
     pub outputs: Vec<f32>,
-    /// What is added to the outputs, or nothing.
+    /// Values that are added to the outputs; may be empty.
     pub others: Vec<f32>,
 }
 
@@ -141,8 +141,8 @@ impl<'a> LayerSampler<'a> {
         Ok(outputs)
     }
 
-    /// What is seen of a batch: `x` is `[rows, Ci, input...]`; `targets` are the outputs of
-    /// the original at the sampled positions, less those of `shortcut` where there is one.
+    /// Samples of a batch: `x` is `[rows, Ci, input...]`; `targets` are the outputs of the
+    /// original at the sampled positions, less those of `shortcut` where there is one.
     pub fn sample(
         &self,
         first: usize,
@@ -225,7 +225,7 @@ impl<'a> LayerSampler<'a> {
         }
     }
 
-    /// What of a sample is looked at.
+    /// The positions of a sample that are looked at.
     fn position_sampler(&self, geometry: &ConvGeometry, sample: usize) -> PositionSampler {
         let positions = match sample.is_multiple_of(self.every) {
             true => self.per_sample,

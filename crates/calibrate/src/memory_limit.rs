@@ -1,12 +1,12 @@
-//! How much memory calibration may take, and how a layer is fitted within it.
+//! The memory of calibration, and the form of a layer's fit within it.
 //!
 //! Statistics and fits of one layer at a time have half of what is allowed, or so many layers as go
-//! into that together. What else is kept between passes has the rest.
+//! into that together. Values that are kept between passes have the rest.
 //!
 //! A layer's statistics are the covariance of its patches, `8 d^2` bytes a group, and fits take
 //! several of that size. Where there is no room for them, or patches of more than [`WIDE`] values
 //! are no more than `d`, the patches themselves are kept, and no more of them than there is room
-//! for: what is fitted and scored is then the same, of those positions.
+//! for: fits and scores are then the same, of those positions.
 
 use sepconv_factor::KernelShape;
 use sepconv_passes::Kept;
@@ -23,7 +23,7 @@ const COVARIANCES: u64 = 7;
 /// Matrices of the size of the weight, in f64, the same: kernels, targets, optima, products.
 const WEIGHTS: u64 = 10;
 
-/// Bytes for every value of a patch that is kept: as it is, and of what a stage makes of it.
+/// Bytes for every value of a patch that is kept: as it is, and of a stage's outputs for it.
 const PER_VALUE: u64 = 10;
 
 /// Bytes for every pair of positions: their products, a factor, and what is formed of features that
@@ -43,7 +43,7 @@ pub struct MemoryLimit {
     allowed: u64,
 }
 
-/// How a layer's statistics are kept, and what they take.
+/// Form of a layer's statistics, and the memory that they and a fit take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Need {
     /// Positions whose patches are kept, at most; `None`: their covariance is, of any number.
@@ -90,10 +90,10 @@ impl MemoryLimit {
         at_most(256 << 20, self.allowed / 8)
     }
 
-    /// How a convolution of which so many positions are seen is fitted.
+    /// Statistics and memory of a convolution with so many positions in the data.
     ///
     /// # Errors
-    /// [`Kept::Memory`] where there is no room for the least that is worth it.
+    /// [`Kept::Memory`] where there is no room for the fewest positions that are worth a fit.
     pub(crate) fn need(self, kernel: &KernelShape, positions: usize) -> Result<Need, Kept> {
         let groups = kernel.groups as u64;
         let patch = (kernel.group_in() as u64).saturating_mul(kernel.taps() as u64);
@@ -140,8 +140,8 @@ impl MemoryLimit {
         })
     }
 
-    /// How many of the first layers' statistics go into the memory together, with the fit of one
-    /// of them; at least one.
+    /// Number of the first layers whose statistics go into the memory together, with the fit of
+    /// one of them; at least one.
     pub(crate) fn together(self, needs: &[Result<Need, Kept>]) -> usize {
         let (mut statistics, mut fit) = (0_u64, 0_u64);
         let fitting = needs.iter().take_while(|need| {
@@ -153,8 +153,8 @@ impl MemoryLimit {
         fitting.count().max(1)
     }
 
-    /// How many of the first of some layers can be fitted at a time, beside the statistics of all;
-    /// at least one.
+    /// Number of the first layers that can be fitted at a time, beside `held` bytes of the
+    /// statistics of all; at least one.
     pub(crate) fn at_once(self, needs: &[Result<Need, Kept>], held: u64) -> usize {
         let mut sum = held;
         let fitting = needs.iter().take_while(|need| {

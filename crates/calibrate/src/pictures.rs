@@ -68,7 +68,7 @@ pub fn pictures(
     })
 }
 
-/// Whether a fit to pictures is cheap enough to be made unasked.
+/// True for a fit to pictures that is cheap enough to be made unasked.
 pub fn cheap_pictures(fit: &CalibrationSettings, surveyed: &SurveyedModel) -> bool {
     let Source::Pictures(pictures) = &fit.source else {
         return false;

@@ -22,7 +22,7 @@ use crate::runnable::{Work, Written, best_runnable};
 use crate::sensitivity::sensitivities;
 use crate::surveyed_model::{Fitting, SurveyedModel};
 
-/// What became of layers, by their place in the survey: a candidate, or none where it stayed.
+/// Committed layers, by their place in the survey: a candidate, or none where the layer stayed.
 pub type Committed = BTreeMap<usize, Option<Candidate>>;
 
 /// A calibrated model: its document, and the record of every layer of the survey.
@@ -159,9 +159,9 @@ fn open<'a>(surveyed: &'a SurveyedModel, admissible: &[Vec<Candidate>]) -> Vec<O
 
 /// Layers that are collected together.
 struct Pass {
-    /// How many.
+    /// Number of layers.
     layers: usize,
-    /// Whether they are the last of those that share a pass by the schedule.
+    /// They are the last of those that share a pass by the schedule.
     last: bool,
 }
 

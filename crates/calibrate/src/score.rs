@@ -28,7 +28,7 @@ pub struct Score {
     pub errors: Vec<f64>,
     /// Chains to probe the outputs with: of small and of large errors.
     pub probes: Vec<Probe>,
-    /// Why it could not be fitted.
+    /// Reason for which it could not be fitted.
     pub kept: Option<Kept>,
 }
 
@@ -191,7 +191,7 @@ pub fn spread(candidates: &[Candidate], most: usize) -> Vec<usize> {
     chosen
 }
 
-/// What is known of the candidates that were fitted: of their chains, those to probe with.
+/// Errors of the candidates that were fitted, and their chains to probe with.
 #[derive(Default)]
 struct Known {
     /// Their errors.

@@ -1,4 +1,4 @@
-//! How much the outputs depend on each channel of a layer: fits count channels by it.
+//! Sensitivity of the outputs to each channel of a layer: fits weigh channels by it.
 //!
 //! A fit's error is a sum over output channels. By how much one of them moves the network's outputs
 //! says the diagonal of the Fisher information, averaged over positions; a fit of outputs that are

@@ -1,4 +1,4 @@
-//! A model whose layers are surveyed, and what fits of them need.
+//! A model whose layers are surveyed, and the arguments of their fits.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,7 +20,7 @@ pub struct SurveyedModel {
     pub folded: Loaded,
     /// Its layers and their candidates.
     pub survey: Survey,
-    /// Why layers stay that no survey sees: those in subgraphs and functions.
+    /// Reasons for layers that no survey sees: those in subgraphs and functions.
     kept_elsewhere: Vec<Kept>,
     /// Sensitivities of the outputs to the channels of the layers, once they are known.
     pub(crate) sensitivities: OnceLock<Sensitivities>,
@@ -28,10 +28,10 @@ pub struct SurveyedModel {
     dropped: Mutex<BTreeSet<String>>,
 }
 
-/// How layers are fitted, and on what.
+/// Settings of the fits of layers.
 #[derive(Clone, Copy)]
 pub struct Fitting<'a> {
-    /// What layers are fitted to, and how.
+    /// Data and settings of the statistics and fits.
     pub calibration: &'a CalibrationSettings,
     /// The runtime that the network is run on.
     pub target: &'a dyn Target,
@@ -76,7 +76,7 @@ impl SurveyedModel {
     /// survey.
     ///
     /// # Errors
-    /// [`Error::Nothing`] where no other layer is left.
+    /// [`Error::AllKept`] where no other layer is left.
     pub fn keep_unfitted<'k>(
         &mut self,
         reasons: impl IntoIterator<Item = Option<&'k Kept>>,
@@ -89,17 +89,17 @@ impl SurveyedModel {
             }
         }
         if any && self.survey.sites().next().is_none() {
-            return Err(Error::Nothing {
-                file: self.folded.file(),
-                reason: format!("no convolution can be rewritten: {}", self.reasons()),
-            });
+            return Err(self.all_kept());
         }
         Ok(())
     }
 
-    /// Why layers stay, as [`Survey::reasons`], those in subgraphs and functions among them.
-    pub fn reasons(&self) -> String {
-        Kept::count(self.survey.kept().chain(&self.kept_elsewhere))
+    /// The error that every layer stays, with the reasons of those in subgraphs and functions too.
+    pub fn all_kept(&self) -> Error {
+        Error::AllKept {
+            file: self.folded.file(),
+            reasons: self.survey.kept().chain(&self.kept_elsewhere).collect(),
+        }
     }
 
     /// An error of a pass over this model.

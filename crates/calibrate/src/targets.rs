@@ -93,7 +93,7 @@ impl Targets {
     /// The targets of the rows of a batch.
     ///
     /// # Errors
-    /// Why there are none of that layer.
+    /// The reason for which that layer has none.
     pub fn batch(&self, layer: usize, batch: usize) -> Result<&[Vec<f32>], Unfit> {
         match self.found.get(&layer) {
             Some(Ok(outputs)) => Ok(outputs.get(batch).map_or(&[], Vec::as_slice)),

@@ -11,7 +11,7 @@ pub fn of_settings(out: &Output, model: &std::path::Path, settings: &Settings) {
     if out.is_quiet() || sources.is_empty() {
         return;
     }
-    // What can't be opened is an error of the work itself.
+    // A file that can't be opened is an error of the work itself.
     if let Ok(model) = Loaded::open(model, &settings.pins) {
         of_data(out, &model, &sources, settings.target);
     }

@@ -27,7 +27,7 @@ pub fn check_report(folder: Option<&Path>, force: bool) -> Result<()> {
     for name in FILES {
         check_free(&folder.join(name), force)?;
     }
-    // What exists of the path must be folders, or the report could not be written.
+    // The existing parts of the path must be folders, or the report could not be written.
     if let Some(odd) = folder
         .ancestors()
         .find(|p| p.exists())

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
+use sepconv::passes::{Kept, PassError, Reasons};
 use sepconv::{Advice, Measure, SpecError, Unshaped};
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +15,7 @@ use crate::global::Global;
 use crate::progress::{Medium, Shown};
 use crate::refusal::worded;
 
-/// Where and how a command prints. Colours appear on terminals only.
+/// Printer of a command, with its formats. Colours appear on terminals only.
 pub struct Output {
     json: bool,
     quiet: bool,
@@ -72,8 +73,8 @@ impl Output {
         }
     }
 
-    /// Prints a warning on standard error: the command goes on, and what comes of it may not be
-    /// what was meant. Call before [`Output::json`].
+    /// Prints a warning on standard error: the command goes on, and its result may not be the one
+    /// that was meant. Call before [`Output::json`].
     pub fn warning(&self, text: impl AsRef<str>) {
         let text = one_line(text.as_ref());
         if !self.quiet {
@@ -119,9 +120,9 @@ impl Output {
     pub fn error(&self, error: &anyhow::Error) {
         // What a file that an option names is refused for is an error as any other.
         let text = match error.downcast_ref() {
-            Some(SpecError::File(file)) => chain(error) + hint(file),
+            Some(SpecError::File(file)) => chain(error) + &hint(file),
             Some(refused) => worded(refused),
-            None => chain(error) + error.downcast_ref().map_or("", hint),
+            None => chain(error) + &error.downcast_ref().map_or(String::new(), hint),
         };
         print_error(&text);
     }
@@ -189,13 +190,40 @@ impl Output {
 }
 
 /// The option that helps with an error.
-fn hint(error: &sepconv::Error) -> &'static str {
+fn hint(error: &sepconv::Error) -> String {
     match error {
-        sepconv::Error::UnknownShapes { unshaped, .. } => unshaped_hint(unshaped),
-        sepconv::Error::Advised { advice, .. } => advice_hint(*advice),
+        sepconv::Error::UnknownShapes { unshaped, .. } => unshaped_hint(unshaped).into(),
+        sepconv::Error::Advised { advice, .. } => advice_hint(*advice).into(),
+        sepconv::Error::AllKept { reasons, .. }
+        | sepconv::Error::Pass {
+            source: PassError::NothingToDo(reasons),
+            ..
+        } => reasons_hint(reasons),
         sepconv::Error::Onnx(sepconv::onnx::OnnxError::Exists { .. }) => {
-            " (use --force to replace it)"
+            " (use --force to replace it)".into()
         }
+        _ => String::new(),
+    }
+}
+
+/// The options that help with layers that stay, each once.
+fn reasons_hint(reasons: &Reasons) -> String {
+    let mut hints = String::new();
+    for hint in reasons.kinds().map(kept_hint) {
+        if !hints.contains(hint) {
+            hints.push_str(hint);
+        }
+    }
+    hints
+}
+
+/// The option that helps with a layer that stays.
+pub fn kept_hint(kept: &Kept) -> &'static str {
+    match kept {
+        Kept::InSubgraph => " (--rank and --energy without --target reach it)",
+        Kept::Quantized => " (--quantized looks through it)",
+        Kept::Memory { .. } => " (--max-memory allows more)",
+        Kept::UnknownShape => " (pin it with --input-shape)",
         _ => "",
     }
 }
@@ -286,7 +314,7 @@ pub fn bytes(value: usize) -> String {
     )
 }
 
-/// A figure in dB, or what stands for none.
+/// A figure in dB; `none` where there is no figure.
 pub fn db(value: Option<f64>, none: &str) -> String {
     value.map_or_else(|| none.to_owned(), |v| format!("{v:.1} dB"))
 }
@@ -312,6 +340,26 @@ pub fn stderr(measure: &Measure) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_that_stay_have_each_hint_once() {
+        let memory = |needed| Kept::Memory {
+            needed,
+            allowed: 1 << 20,
+        };
+        let kept = [
+            memory(5 << 20),
+            Kept::Sparse,
+            Kept::Quantized,
+            memory(7 << 20),
+        ];
+        let error = sepconv::Error::AllKept {
+            file: "m.onnx".into(),
+            reasons: kept.iter().collect(),
+        };
+        let expected = " (--max-memory allows more) (--quantized looks through it)";
+        assert_eq!(hint(&error.into()), expected);
+    }
 
     #[test]
     fn the_middle_of_a_name_is_left_out() {

@@ -212,7 +212,7 @@ fn foreign_packages_have_one_owner() {
     }
 }
 
-/// Libraries keep no state of the process but what docs/library.md names.
+/// Libraries keep no state of the process beside that of docs/library.md.
 #[test]
 fn statics_are_those_that_are_told() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -249,13 +249,13 @@ fn statics_are_those_that_are_told() {
             // Shared libraries of runtimes.
             "targets/src/onnxruntime.rs LIBRARY",
             "targets/src/openvino.rs LIBRARY",
-            // Of one thread: whether a runtime's panic is caught.
+            // Of one thread: the flag that a runtime's panic is caught.
             "targets/src/panics.rs GUARDED",
         ]
     );
 }
 
-/// Whoever embeds the pass never builds a runtime.
+/// A program that embeds the pass never builds a runtime.
 #[test]
 fn the_pass_needs_no_runtime() {
     let found = dependencies();

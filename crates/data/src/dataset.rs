@@ -21,7 +21,7 @@ use crate::request::{InputSpec, Labels, Request};
 use crate::table::Table;
 use crate::testsets::{self, TestSets};
 
-/// Where the samples come from.
+/// Source of the samples.
 #[derive(Debug)]
 enum Source {
     Arrays(Vec<Feed>),
@@ -29,7 +29,7 @@ enum Source {
     Sets(TestSets),
 }
 
-/// Where the wanted outputs come from.
+/// Source of the wanted outputs.
 #[derive(Debug)]
 enum Target {
     Table(Table),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The longest stretch of foreign text (a name, a header) quoted in a message.
 const QUOTE_LIMIT: usize = 240;
 
-/// Why a data set, a preprocessing recipe or an array was refused.
+/// Refusal of a data set, a preprocessing recipe or an array.
 ///
 /// Each message is one line that names the file (or the flag, or the input)
 /// and says what was expected against what was found. Text that comes from a
@@ -51,7 +51,7 @@ pub enum DataError {
     Empty {
         /// The file or directory.
         path: PathBuf,
-        /// Where the samples were looked for.
+        /// Places that were searched for samples.
         detail: String,
     },
     /// The data set has neither labels nor a target, and one of them is required.

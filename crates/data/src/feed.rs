@@ -341,7 +341,7 @@ mod tests {
                 "{error}"
             );
         }
-        // What the graph says counts for more than extents do.
+        // The layout of the graph counts for more than extents do.
         let mut odd = last.clone();
         odd.layout = Some(Layout::Nchw);
         assert!(feed(bytes(&[2, 8, 3, 2]), &odd, &with(Some(Layout::Nhwc))).is_ok());

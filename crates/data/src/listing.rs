@@ -1,4 +1,4 @@
-//! The pictures below a folder, and what else lies there.
+//! The pictures below a folder, and the other files there.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -65,7 +65,7 @@ pub(crate) fn name(path: &Path) -> String {
 /// The entries of a directory, each kind sorted by name.
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
-    /// Files and what is no folder, visible ones.
+    /// Visible entries that are no folders.
     pub files: Vec<PathBuf>,
     /// Visible folders.
     pub folders: Vec<PathBuf>,
@@ -159,7 +159,7 @@ fn is_picture(file: &Path) -> bool {
     if ENDINGS.contains(&ending.as_str()) {
         return true;
     }
-    // Opening what is no regular file may block.
+    // Opening anything but a regular file may block.
     if !file.is_file() {
         return false;
     }

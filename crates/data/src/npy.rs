@@ -164,7 +164,7 @@ impl Fields {
     }
 }
 
-/// A quoted string at the start of `text`, and what follows it.
+/// A quoted string at the start of `text`, and the rest after it.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
     text[1..].split_once(quote)

@@ -1,4 +1,4 @@
-//! Where the bytes of an array live: a region of a file, or memory.
+//! Storage of an array's bytes: a region of a file, or memory.
 
 use std::fs::File;
 use std::io;

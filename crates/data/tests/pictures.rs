@@ -141,7 +141,7 @@ fn pictures_are_turned_upright() {
     // The upright picture: 32 wide, 16 high, dark but for its upper left quarter.
     let upright = |x: u32, y: u32| if x < 16 && y < 8 { 250 } else { 5 };
     for orientation in 1..=8u8 {
-        // How a camera held otherwise stores it (EXIF 2.32, table 6).
+        // Stored form of a camera that is held otherwise (EXIF 2.32, table 6).
         let (width, height) = if orientation < 5 { (32, 16) } else { (16, 32) };
         let stored = GrayImage::from_fn(width, height, |x, y| {
             let (x, y) = match orientation {

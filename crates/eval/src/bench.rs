@@ -13,14 +13,14 @@ use sepconv_model::Loaded;
 use sepconv_model::synthetic_inputs;
 use sepconv_model::{Progress, Stage, still_wanted};
 
-/// What [`bench()`] is to do.
+/// Settings of [`bench()`].
 #[derive(Clone)]
 pub struct BenchSettings {
     /// The runtimes, one after another.
     pub targets: Vec<&'static dyn Target>,
     /// Threads of one run, one number after another.
     pub threads: Vec<NonZeroUsize>,
-    /// How long and how often.
+    /// Durations and numbers of rounds.
     pub bench: Bench,
     /// Seed of the synthetic inputs.
     pub seed: u64,
@@ -53,11 +53,11 @@ pub struct ModelTiming {
     /// Seconds per run.
     #[serde(flatten)]
     pub timing: Timing,
-    /// How many times as fast as the first model it is, by rounds; exactly 1 for the first.
+    /// Time of the first model over its own, by rounds; exactly 1 for the first.
     pub speed_up: Ratio,
 }
 
-/// Where time is measured.
+/// Runtime and threads that time is measured with.
 #[derive(Clone, Copy)]
 pub struct LatencyTarget {
     /// The runtime.
@@ -168,11 +168,11 @@ fn time(
     let mut prepared: Vec<Box<dyn Prepared + '_>> = Vec::new();
     for (session, s) in sessions.iter().zip(subjects) {
         let mut inputs = session.prepare(&s.inputs).map_err(|e| s.failed(e))?;
-        // What fails is found here, where it is known whose fault it is.
+        // Failures are found here, with the model at fault.
         inputs.run().map_err(|e| s.failed(e))?;
         prepared.push(inputs);
     }
-    // How many rounds there will be is not known where they go on until time is up.
+    // The number of rounds is unknown where they go on until time is up.
     let rounds = Some(bench.most_rounds).filter(|most| *most == bench.least_rounds);
     let name = format!("timing on {}", target.name());
     let stage = Stage::begin(progress, &name, rounds.unwrap_or(0));

@@ -28,7 +28,7 @@ pub(crate) fn channel_axis(dims: &[usize]) -> Option<usize> {
     })
 }
 
-/// Sums over the values of one channel, of a reference and of what is held against it.
+/// Sums over the values of one channel, of a reference and of the values compared with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Spread {
     count: f64,
@@ -81,7 +81,7 @@ impl Spread {
 pub(crate) struct Channels {
     axis: Option<usize>,
     all: Vec<Spread>,
-    /// Whether every row of values is non-negative and sums to 1.
+    /// Every row of values is non-negative and sums to 1.
     distributions: bool,
 }
 
@@ -180,7 +180,7 @@ impl Channels {
         })
     }
 
-    /// Whether something differs, or a value is not finite.
+    /// True where something differs, or a value is not finite.
     pub fn differ(&self) -> bool {
         self.all.iter().any(|s| s.noise != 0.0)
     }

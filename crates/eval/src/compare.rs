@@ -51,7 +51,7 @@ pub struct Comparison {
     pub target: &'static str,
     /// One entry per output, in graph order. Empty where the models were not run.
     pub outputs: Vec<OutputComparison>,
-    /// Why the models were not run.
+    /// Reason for which the models were not run.
     pub not_run: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! How far two outputs are apart.
+//! Differences between two outputs.
 
 use sepconv_ir::Tensor;
 use sepconv_model::classes::{argmax, class_rows};
@@ -13,7 +13,7 @@ pub struct OutputComparison {
     pub name: String,
     /// Shape of one run's output.
     pub shape: Vec<usize>,
-    /// Whether all values are the same bits.
+    /// All values are the same bits.
     pub identical: bool,
     /// Largest absolute difference.
     pub max_abs: Option<f64>,
@@ -26,7 +26,7 @@ pub struct OutputComparison {
     pub cosine: Option<f64>,
     /// Share of samples with the same top class, for outputs of shape `[n, classes]`.
     pub top1_agreement: Option<f64>,
-    /// Why the values were not compared: not numbers, or of different shapes.
+    /// Reason for which the values were not compared: not numbers, or of different shapes.
     pub not_compared: Option<String>,
     /// As `snr_db`, but of what varies between samples: the mean over samples is taken from
     /// the signal. Stricter, because a constant output scores nothing. In dB; infinite for

@@ -16,7 +16,7 @@ const LEAST: usize = 8;
 /// Batches that are compared at most.
 const MOST: usize = 256;
 
-/// Inputs, and what the original makes of them.
+/// Inputs, and the original's outputs for them.
 pub struct Reference {
     inputs: ReferenceInputs,
     outputs: Vec<Vec<Tensor>>,
@@ -49,7 +49,7 @@ impl Reference {
         })
     }
 
-    /// What a rewritten model makes of the inputs, compared.
+    /// Compares the outputs of a rewritten model on the inputs with the original's.
     ///
     /// # Errors
     /// [`Error::Target`] where the runtime can't run the model.

@@ -1,4 +1,4 @@
-//! A chain of grouped convolutions: what every family turns a kernel into.
+//! A chain of grouped convolutions, the form that every family gives a kernel.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct StageShape {
     pub role: Role,
     /// The grouped convolution, with as many spatial axes as the original.
     pub kernel: KernelShape,
-    /// Per spatial axis: whether this stage carries that axis' stride, pads and dilation of the
+    /// Per spatial axis: true where this stage carries that axis' stride, pads and dilation of the
     /// original convolution. Exactly one stage of a chain carries each axis; the others have
     /// extent 1, stride 1 and no padding along it.
     pub axes: Vec<bool>,

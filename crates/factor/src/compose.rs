@@ -123,7 +123,7 @@ fn joint(extents: &[usize], spatial: &[usize]) -> Vec<usize> {
     pairs.map(|(&a, &b)| a.max(b)).collect()
 }
 
-/// Where the taps of a kernel and of the channels before it lie in their product.
+/// Places of the taps of a kernel and of the channels before it in their product.
 struct Taps {
     before: Vec<usize>,
     after: Vec<usize>,

@@ -20,8 +20,8 @@ pub struct ConvGeometry {
     pub pads_begin: Vec<usize>,
     /// Second half of ONNX's `pads`: zeros behind the map.
     pub pads_end: Vec<usize>,
-    /// Where the convolution is transposed (ONNX `ConvTranspose`), its `output_padding`, and
-    /// the pads are what its output is cut by.
+    /// `output_padding` of a transposed convolution (ONNX `ConvTranspose`), whose pads cut its
+    /// output; `None` for `Conv`.
     pub transposed: Option<Vec<usize>>,
 }
 
@@ -112,7 +112,8 @@ impl ConvGeometry {
             .ok_or(FactorError::Geometry("the output is empty"))
     }
 
-    /// Where tap `tap` of the window at output coordinate `at` reads along an axis.
+    /// Input coordinate along an axis that tap `tap` reads for output coordinate `at`; `None` for
+    /// a zero before the map or between its elements.
     fn source(&self, axis: usize, at: usize, tap: usize) -> Option<usize> {
         let (stride, begin) = (self.strides[axis], self.pads_begin[axis]);
         let offset = tap * self.dilations[axis];

@@ -50,7 +50,7 @@ pub(crate) enum SliceBy {
     Output,
 }
 
-/// Where the slices lie in the kernel's data; a row of a slice is contiguous.
+/// Layout of the slices in the kernel's data; a row of a slice is contiguous.
 struct Layout {
     by: SliceBy,
     count: usize,

@@ -23,8 +23,8 @@ const KINDS: [Activation; 3] = [
     },
 ];
 
-/// What was seen of a layer: statistics and positions, with a shortcut where wanted; of every
-/// `held_out_every` samples one is held out.
+/// Statistics and positions of a layer, with a shortcut where wanted; of every `held_out_every`
+/// samples one is held out.
 fn seen(
     kernel: &Kernel,
     samples: u64,

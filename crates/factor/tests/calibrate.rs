@@ -1,4 +1,4 @@
-//! What every family's fit must keep to, whatever its form.
+//! Properties of every family's fit.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,6 +1,6 @@
 //! Errors of graph construction and editing.
 
-/// Why a graph could not be built, verified or edited.
+/// Failure to build, verify or edit a graph.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IrError {
     /// Two nodes produce a value of the same name: the model is not in SSA form.
@@ -24,7 +24,7 @@ pub enum IrError {
         rule: String,
         /// The anchor node.
         node: String,
-        /// What does not fit.
+        /// The part that does not fit.
         reason: String,
     },
     /// The graph's own records contradict one another: a fault of this crate.

@@ -13,7 +13,7 @@ use crate::node::{Initializer, Node, Operator};
 use crate::tensor::Tensor;
 use crate::types::Value;
 
-/// Where an edge enters its node.
+/// Place at which an edge enters its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
     /// The numbered input.
@@ -27,7 +27,7 @@ pub enum Slot {
 pub struct Edge {
     /// The value carried.
     pub value: ValueId,
-    /// Where it enters.
+    /// Place at which it enters.
     pub slot: Slot,
 }
 
@@ -50,7 +50,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Whether a patch has changed the graph since it was built.
+    /// True where a patch has changed the graph since it was built.
     pub fn is_modified(&self) -> bool {
         self.modified
     }
@@ -155,8 +155,8 @@ impl Graph {
             .map(|init| &init.tensor)
     }
 
-    /// Whether a value depends on an input of the graph, or on an initializer that callers may
-    /// override. A value that does not is the same in every run, unless an operator draws it.
+    /// True for a value that depends on an input of the graph, or on an initializer that callers
+    /// may override. Other values are the same in every run, unless an operator draws them.
     pub fn varies(&self, id: ValueId) -> bool {
         let varying = self.varying.get_or_init(|| self.find_varying());
         let producer = self.value(id).map(|v| v.producer.index());
@@ -242,12 +242,12 @@ impl Graph {
         found
     }
 
-    /// Whether a value is a graph output.
+    /// True for a graph output.
     pub fn is_output(&self, id: ValueId) -> bool {
         self.outputs().any(|o| o == id)
     }
 
-    /// How errors and tables call a node: "node 'conv1' (Conv)", or by its first output
+    /// Name of a node in errors and tables: "node 'conv1' (Conv)", or by its first output
     /// where it has no name.
     pub fn describe(&self, id: NodeId) -> String {
         match self.g.node_weight(id) {

@@ -1,4 +1,4 @@
-//! What stands on the nodes of a graph.
+//! Nodes of a graph: inputs, initializers and operators.
 
 use bytes::Bytes;
 
@@ -25,9 +25,8 @@ pub struct Initializer {
     pub value: ValueId,
     /// Its contents.
     pub tensor: Tensor,
-    /// Whether a caller may override it: an initializer that is also a graph input, in
-    /// models of ONNX IR version 4 and later that do not list all of them. Passes must not
-    /// read it as a constant.
+    /// A caller may override it: it is also a graph input, in models of ONNX IR version 4 and
+    /// later that do not list all initializers. Passes must not read it as a constant.
     pub overridable: bool,
     /// Encoded form in the source file, written back as it stands.
     pub source: Option<Bytes>,
@@ -85,7 +84,7 @@ impl Operator {
         self
     }
 
-    /// Whether this is `op_type` of the ONNX domain.
+    /// True for `op_type` of the ONNX domain.
     pub fn is(&self, op_type: &str) -> bool {
         self.op_type == op_type && (self.domain.is_empty() || self.domain == "ai.onnx")
     }
@@ -98,7 +97,7 @@ impl Operator {
             .map(|a| &a.value)
     }
 
-    /// Whether the values of all attributes are known: none is a reference to an attribute of
+    /// True where the values of all attributes are known: none is a reference to an attribute of
     /// the local function around it, and none is a graph.
     pub fn is_literal(&self) -> bool {
         let opaque = |a: &Attribute| matches!(a.value, AttributeValue::Opaque);

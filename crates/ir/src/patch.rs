@@ -60,7 +60,7 @@ pub struct Patch {
     made: usize,
 }
 
-/// What [`Graph::apply`] did.
+/// Record of a [`Graph::apply`].
 #[derive(Debug, Clone, Default)]
 pub struct Applied {
     /// The new operators, in order.

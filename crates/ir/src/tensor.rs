@@ -51,7 +51,7 @@ impl Tensor {
         }
     }
 
-    /// Whether it is stored as a list of its elements that are not zero.
+    /// True for a tensor that is stored as a list of its elements that are not zero.
     pub fn is_sparse(&self) -> bool {
         self.sparse
     }
@@ -198,7 +198,7 @@ impl Tensor {
         self.dims.iter().product()
     }
 
-    /// Whether the tensor has no elements.
+    /// True for a tensor without elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -87,7 +87,7 @@ impl DType {
         CODES.iter().find(|c| c.0 == self && c.2 > 0).map(|c| c.2)
     }
 
-    /// Whether this is one of the floating-point types f16, bf16, f32, f64.
+    /// True for the floating-point types f16, bf16, f32, f64.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }

@@ -25,7 +25,7 @@ pub struct Bench {
 }
 
 impl Default for Bench {
-    /// 30 samples of 1 ms; fewer, at least 6, of what takes longer than 4 ms.
+    /// 30 samples of 1 ms; fewer, at least 6, of runs that take longer than 4 ms.
     fn default() -> Self {
         Self {
             warm_up: Duration::from_millis(3),
@@ -50,7 +50,7 @@ impl Bench {
         }
     }
 
-    /// Three samples of 0.5 ms: enough to see what is out of the question.
+    /// Three samples of 0.5 ms: enough to rule out slow candidates.
     pub fn quick() -> Self {
         Self {
             warm_up: Duration::from_micros(500),

@@ -58,7 +58,7 @@ pub struct Geometry {
     pub pads: Vec<usize>,
     /// The matrix product that it is, where it is no convolution: `input` is then its positions.
     pub product: Option<Product>,
-    /// Where it is a transposed convolution, what is added at the end of its output.
+    /// Of a transposed convolution: elements added at the end of its output, per spatial axis.
     pub transposed: Option<Vec<usize>>,
     /// True where it has a bias.
     pub bias: bool,

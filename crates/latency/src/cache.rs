@@ -128,7 +128,7 @@ impl Cache {
         self.blocks.insert(block.to_string(), entry);
     }
 
-    /// Writes the file, together with what other processes have added to it since.
+    /// Writes the file, together with timings that other processes have added to it since.
     ///
     /// # Errors
     /// [`LatencyError::Cache`].

@@ -1,4 +1,4 @@
-//! Measured latency of convolutions and of what could take their place.
+//! Measured latency of convolutions and of the chains that could take their place.
 //!
 //! MACs are not time: which form of a convolution is fast depends on the runtime, the number
 //! of threads, the processor and the shape. This crate answers by measuring:
@@ -8,7 +8,7 @@
 //! - a [`Block`] is one convolution with its bias and activation ([`Geometry`]) as it is or in
 //!   the form of a chain ([`Form`]), written by the lowerings that write real models;
 //! - a [`Cache`] keeps timings per runtime, version, threads and machine;
-//! - a [`CostModel`] is what planners ask: [`Macs`], [`Params`], or [`Measured`] seconds.
+//! - a [`CostModel`] answers planners: [`Macs`], [`Params`], or [`Measured`] seconds.
 //!
 //! A block is timed in a frame of small 1x1 convolutions (see [`build()`]), whose time is in
 //! every figure and the same for the original and for what replaces it: plan with *differences*

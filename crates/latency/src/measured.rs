@@ -110,7 +110,7 @@ impl Measured {
                     Err(error @ LatencyError::Block { .. }) => failed.push(error),
                     other => other?,
                 }
-                // What can't be saved is measured again next time.
+                // A timing that can't be saved is measured again next time.
                 let _ = cache.save();
             }
         }
@@ -190,7 +190,7 @@ impl Measured {
         Ok(kept)
     }
 
-    /// Times what is pending beside the original and moves it into the cache.
+    /// Times the pending blocks beside the original and moves the timings into the cache.
     fn finish<'b>(
         &self,
         original: &Block,
@@ -299,7 +299,7 @@ impl<'b> Loaded<'b> {
         let model = document.detach();
         let session = measured.target.load_with(&model, &[spec], options);
         Ok(session.and_then(|session| {
-            // What can be loaded but not run is found here, before it is timed with others.
+            // A block that loads but does not run is found here, before it is timed with others.
             session.prepare(std::slice::from_ref(&input))?.run()?;
             Ok(Self {
                 block,

@@ -2,13 +2,13 @@
 
 use sepconv_data::DataError;
 use sepconv_onnx::OnnxError;
-use sepconv_passes::PassError;
+use sepconv_passes::{PassError, Reasons};
 use sepconv_targets::TargetError;
 
 use crate::advice::Advice;
 use crate::unshaped::Unshaped;
 
-/// Why a model was not compressed, compared or evaluated.
+/// Failure to compress, compare or evaluate a model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A model could not be read or written.
@@ -22,7 +22,7 @@ pub enum Error {
     Pass {
         /// The model.
         file: String,
-        /// Why.
+        /// The reason.
         source: PassError,
     },
     /// A runtime could not run the model.
@@ -30,7 +30,7 @@ pub enum Error {
     Target {
         /// The model.
         file: String,
-        /// Why.
+        /// The reason.
         source: TargetError,
     },
     /// A layer could not be timed.
@@ -38,7 +38,7 @@ pub enum Error {
     Latency {
         /// The model.
         file: String,
-        /// Why.
+        /// The reason.
         source: Box<sepconv_latency::LatencyError>,
     },
     /// A model could not be tuned.
@@ -46,7 +46,7 @@ pub enum Error {
     Tune {
         /// The rewritten model.
         file: String,
-        /// Why.
+        /// The reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A saved plan can't be read, or is for another model.
@@ -54,7 +54,7 @@ pub enum Error {
     Plan {
         /// The plan file, or the model that it does not fit.
         file: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The shapes asked for don't fit the model.
@@ -62,7 +62,7 @@ pub enum Error {
     Shapes {
         /// The model.
         file: String,
-        /// What does not fit.
+        /// The shape that does not fit.
         reason: String,
     },
     /// Nothing was written, because nothing would be better.
@@ -70,15 +70,23 @@ pub enum Error {
     Nothing {
         /// The model.
         file: String,
-        /// Why.
+        /// The reason.
         reason: String,
+    },
+    /// Nothing was written, because every layer stays.
+    #[error("{file}: nothing was written: no convolution qualifies: {reasons}")]
+    AllKept {
+        /// The model.
+        file: String,
+        /// The reasons why the layers stay.
+        reasons: Reasons,
     },
     /// Nothing was written, because the shapes that costs are counted by are not known.
     #[error("{file}: nothing was written: {unshaped}")]
     UnknownShapes {
         /// The model.
         file: String,
-        /// Which are not.
+        /// The convolutions without shapes.
         unshaped: Unshaped,
     },
     /// Two models can't be compared.
@@ -86,7 +94,7 @@ pub enum Error {
     Interface {
         /// The model that differs.
         file: String,
-        /// How.
+        /// The difference.
         reason: String,
     },
     /// The caller wanted an end, see [`crate::Progress::cancelled`].

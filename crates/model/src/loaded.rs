@@ -129,7 +129,7 @@ impl Loaded {
         })
     }
 
-    /// Whether calls of local functions were written out.
+    /// True where calls of local functions were written out.
     pub fn is_written_out(&self) -> bool {
         self.read.is_some()
     }
@@ -149,7 +149,7 @@ impl Loaded {
         Ok(plain.as_ref().unwrap_or(&self.document).detach())
     }
 
-    /// How errors call the file.
+    /// Name of the file in errors.
     pub fn file(&self) -> String {
         file_name(&self.document)
     }
@@ -173,7 +173,7 @@ impl Loaded {
         specs.collect()
     }
 
-    /// Whether the first dimension of an input is free in the file and not pinned.
+    /// True where the first dimension of an input is free in the file and not pinned.
     pub fn is_batch_free(&self, input: ValueId) -> bool {
         let graph = self.graph();
         let pinned = self.pins.get(graph.name(input)).is_some();

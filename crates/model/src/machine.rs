@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is assumed where the machine does not say: 8 GiB.
+/// Bytes of memory of a machine that does not tell: 8 GiB.
 const UNKNOWN: u64 = 8 << 30;
 
 /// Bytes of memory that this process may take: of the machine, or of the control group that it
@@ -20,7 +20,7 @@ pub fn machine_memory() -> u64 {
     limits.chain(machine).min().unwrap_or(UNKNOWN)
 }
 
-/// Why a text is no amount of memory.
+/// A text that is no amount of memory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
     /// Neither bytes nor a share.

@@ -2,12 +2,12 @@
 
 use crate::error::Error;
 
-/// What a [`Progress`] is told.
+/// An event that a [`Progress`] is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A stage of `total` steps begins, within the one that goes on, if one does.
     Begin {
-        /// What is done, such as "decomposing".
+        /// Name of the stage, such as "decomposing".
         stage: &'a str,
         /// Number of steps; 0 where it is not known.
         total: usize,
@@ -26,7 +26,7 @@ pub trait Progress: Sync {
     /// Told of an event, possibly from several threads.
     fn on(&self, event: Event<'_>);
 
-    /// Whether the work is to end; asked after every step. It then fails with
+    /// True where the work is to end; asked after every step. It then fails with
     /// [`Error::Cancelled`], and nothing is left half done.
     fn cancelled(&self) -> bool {
         false

@@ -55,7 +55,7 @@ impl Samples {
         self.dataset.len()
     }
 
-    /// Whether there is no sample.
+    /// True without samples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -75,7 +75,7 @@ impl Samples {
         batch * self.batch
     }
 
-    /// How many rows of a batch are samples; the rest is padding.
+    /// Number of rows of a batch that are samples; the rest is padding.
     pub fn valid(&self, batch: usize) -> usize {
         self.batch.min(self.dataset.len() - self.first(batch))
     }

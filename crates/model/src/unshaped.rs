@@ -7,7 +7,7 @@ use serde::Serialize;
 /// Convolutions whose shapes are not known, and the inputs of the model that have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Unshaped {
-    /// How many.
+    /// Number of convolutions.
     pub convolutions: usize,
     /// Names of the inputs whose extents would tell the shapes.
     pub inputs: Vec<String>,

@@ -34,7 +34,7 @@ pub struct Body {
     layout: Vec<GraphRecord>,
 }
 
-/// Where a body is encoded.
+/// Place of a body's encoding.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place {
     /// In an attribute of an operator of the graph around it: the attribute's number, and that
@@ -49,7 +49,7 @@ pub(crate) enum Place {
 }
 
 impl Body {
-    /// Where it is, for people: `<operator>/<attribute>` of the graph around it, with the scope of
+    /// Its place, for people: `<operator>/<attribute>` of the graph around it, with the scope of
     /// that before it (`if1/then_branch`), or `<domain>.<name>` of a function.
     pub fn scope(&self) -> &str {
         &self.scope
@@ -60,7 +60,7 @@ impl Body {
         self.parent
     }
 
-    /// Whether it is a local function.
+    /// True for a local function.
     pub fn is_function(&self) -> bool {
         matches!(self.place, Place::Function { .. })
     }

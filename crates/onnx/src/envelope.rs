@@ -1,4 +1,4 @@
-//! The encoded records around what is decoded.
+//! The encoded records around the decoded ones.
 
 use bytes::Bytes;
 use sepconv_ir::ValueId;

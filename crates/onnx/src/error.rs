@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sepconv_ir::IrError;
 
-/// Why an ONNX file could not be read or written.
+/// Failure to read or write an ONNX file.
 #[derive(Debug, thiserror::Error)]
 pub enum OnnxError {
     /// The file could not be opened, read or written.
@@ -12,7 +12,7 @@ pub enum OnnxError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
     /// The path names something that is not a regular file.
@@ -20,7 +20,7 @@ pub enum OnnxError {
     NotAFile {
         /// The path.
         path: PathBuf,
-        /// What it is, such as "a directory" or "an empty file".
+        /// Kind of the thing, such as "a directory" or "an empty file".
         what: &'static str,
     },
     /// The output exists already.
@@ -34,7 +34,7 @@ pub enum OnnxError {
     Malformed {
         /// The file, or `<bytes>`.
         file: String,
-        /// What is wrong, and where.
+        /// The fault, and its place.
         reason: Malformed,
     },
 }
@@ -48,7 +48,7 @@ impl OnnxError {
     }
 }
 
-/// What is wrong with the bytes of a model.
+/// Fault in the bytes of a model.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
     /// The encoding itself is broken.
@@ -59,7 +59,7 @@ pub enum Malformed {
     Part {
         /// The part, such as "node 'conv1'" or "initializer 'w'".
         part: String,
-        /// What is wrong with it.
+        /// Its fault.
         reason: String,
     },
     /// The graph contradicts itself.

@@ -33,14 +33,14 @@ pub(crate) fn export(model: &Model, envelope: &Envelope) -> Rope {
     out
 }
 
-/// Has a say in what is written.
+/// Changes encodings as they are written.
 pub(crate) trait Rewrite {
     /// May encode an initializer in its own way.
     fn initializer(&mut self, _: &str, _: &Initializer) -> Option<Rope> {
         None
     }
 
-    /// What is written for a field of a message.
+    /// The encoding to write for a field of a message.
     fn field(&mut self, _: Message, field: Rope) -> Rope {
         field
     }
@@ -79,7 +79,7 @@ impl Part<'_> {
     }
 }
 
-/// How constants that passes made are written.
+/// Encoding of constants that passes made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Constants {
     Initializers,
@@ -283,7 +283,7 @@ impl<'a> Exporter<'a> {
             return;
         }
         for value in &self.new_initializers {
-            // Where a part leaves out an initializer, it has no such input either.
+            // A part that leaves out an initializer has no such input either.
             let producer = self.graph.value(*value).map(|v| v.producer);
             if !producer.is_some_and(|node| self.needs(node)) {
                 continue;

@@ -85,7 +85,7 @@ impl DataFiles {
         self.noted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether any tensor has external data.
+    /// True where any tensor has external data.
     pub fn any(&self) -> bool {
         self.noted.load(Ordering::Relaxed)
     }
@@ -142,8 +142,8 @@ impl DataFiles {
         Ok(bytes)
     }
 
-    /// Whether `path` leads to what lies in the model's folder, or in that of the file that the
-    /// model itself is a link to. What can't be resolved is not there.
+    /// True where `path` leads into the model's folder, or into that of the file that the model
+    /// itself is a link to, and for a path without a file.
     fn holds(&self, folder: &Path, path: &Path) -> bool {
         let Ok(path) = path.canonicalize() else {
             return true;

@@ -18,7 +18,7 @@ use crate::staging::{Temporary, undisturbed};
 #[derive(Debug)]
 pub struct Staged {
     temp: NamedTempFile,
-    /// Where it is now, for a program that ends meanwhile.
+    /// Its present path, on record for a program that ends meanwhile.
     _known: Temporary,
     path: PathBuf,
     force: bool,
@@ -106,7 +106,7 @@ impl Staged {
         Ok((temp, known))
     }
 
-    /// Where the file is now.
+    /// Present path of the file.
     pub fn path(&self) -> &Path {
         self.temp.path()
     }
@@ -161,7 +161,7 @@ pub(crate) struct DataFile {
     /// As the model calls it.
     pub location: String,
     temp: NamedTempFile,
-    /// Where it is now, for a program that ends meanwhile.
+    /// Its present path, on record for a program that ends meanwhile.
     _known: Temporary,
     path: PathBuf,
     replaces: bool,

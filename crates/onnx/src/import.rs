@@ -80,7 +80,7 @@ pub(crate) struct Importer<'a> {
     pub builder: Builder,
     files: &'a DataFiles,
     ir_version: i64,
-    /// Whether initializers that are inputs too may be a habit of the exporter.
+    /// Initializers that are inputs too may be a habit of the exporter.
     habits: bool,
     pending: Vec<Pending>,
 }

@@ -1,4 +1,4 @@
-//! Where the external data of a written model lie.
+//! Layout of the external data of a written model.
 //!
 //! A data file of which every range is still referred to stays as it is. Of the others, the ranges
 //! that are still referred to go into one file of the written model's own, each once, and so do new
@@ -25,16 +25,16 @@ const OUTSIDE_FROM: usize = 1024;
 /// Tensors begin at multiples of so many bytes, so that floats can be read where they lie.
 const ALIGN: u64 = 4;
 
-/// Where the external data of a model lie once it is written.
+/// Layout of the external data of a model once it is written.
 pub(crate) struct Layout<'a> {
     document: &'a Document,
     /// Data files that stay as they are.
     pub kept: Vec<&'a (String, Mapping)>,
-    /// What goes into the model's own file, with its offset.
+    /// Contents of the model's own file, each with its offset in bytes.
     pub pieces: Vec<(u64, Piece<'a>)>,
     /// Folder of the own file, relative to that of the model; may be empty.
     pub folder: String,
-    /// Offsets in the own file, of what lay elsewhere.
+    /// Offsets in the own file, in bytes, of ranges that lay elsewhere.
     moved: BTreeMap<Reference, u64>,
     /// Offsets in the own file, of new initializers by their names.
     new: BTreeMap<String, u64>,
@@ -160,14 +160,14 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// Where the bytes of a reference lie in its file. `None` where the file ends before.
+/// Range in bytes of a reference in its file. `None` where the file ends before.
 fn range(reference: &Reference, map: &Mapping) -> Option<Range<usize>> {
     let start = usize::try_from(reference.offset).ok()?;
     let end = start.checked_add(usize::try_from(reference.length).ok()?)?;
     (end <= map.as_ref().len()).then_some(start..end)
 }
 
-/// Collects what a model refers to, and its new initializers of some size.
+/// Collects the references of a model, and its new initializers of some size.
 #[derive(Default)]
 struct Found {
     references: BTreeSet<Reference>,

@@ -20,9 +20,9 @@ const DEPTH: usize = 100;
 pub(crate) struct Reference {
     /// The file, relative to the model's folder.
     pub file: String,
-    /// Where the tensor begins, in bytes.
+    /// Offset of the tensor in the file, in bytes.
     pub offset: u64,
-    /// Its bytes.
+    /// Its length in bytes.
     pub length: u64,
 }
 

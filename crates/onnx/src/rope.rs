@@ -19,7 +19,7 @@ impl Rope {
         self.len
     }
 
-    /// Whether there are no bytes.
+    /// True without bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -32,7 +32,7 @@ impl Rope {
     /// Writes all segments.
     ///
     /// # Errors
-    /// What the writer returns.
+    /// Those of the writer.
     pub fn write_to(&self, w: &mut dyn Write) -> io::Result<()> {
         self.segments.iter().try_for_each(|s| w.write_all(s))
     }

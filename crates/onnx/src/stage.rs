@@ -62,12 +62,12 @@ impl Document {
     }
 }
 
-/// Where a model is written to.
+/// Destination of a written model.
 struct Destination<'a> {
     document: &'a Document,
     path: &'a Path,
     folder: &'a Path,
-    /// Whether the source lies in the same folder, so that its data files serve both.
+    /// The source lies in the same folder, so that its data files serve both.
     shares: bool,
     /// Data files of the source, with all links followed.
     sources: BTreeSet<PathBuf>,
@@ -97,8 +97,8 @@ impl<'a> Destination<'a> {
         }
     }
 
-    /// Whether a data file of the source can have the same location here: it is there already,
-    /// or there is room for it.
+    /// True for a data file of the source that can have the same location here: it is there
+    /// already, or there is room for it.
     fn takes(&self, location: &str) -> bool {
         let to = self.folder.join(location);
         if self.shares {
@@ -142,7 +142,7 @@ impl<'a> Destination<'a> {
         }
     }
 
-    /// Whether another model of the folder refers to a data file.
+    /// True where another model of the folder refers to a data file.
     fn is_shared(&self, location: &str) -> bool {
         let entries = std::fs::read_dir(self.folder).into_iter().flatten();
         let mut others = entries
@@ -155,14 +155,14 @@ impl<'a> Destination<'a> {
         })
     }
 
-    /// Whether a folder is one within that of the model, or can be made there.
+    /// True for a folder that is within that of the model, or can be made there.
     fn has_room(&self, folder: &Path) -> bool {
         let there = folder.ancestors().find(|p| p.symlink_metadata().is_ok());
         let there = there.unwrap_or(self.folder);
         there.as_os_str().is_empty() || there.is_dir() && self.holds(there)
     }
 
-    /// Whether a path leads to what lies in the model's folder.
+    /// True for a path that leads into the model's folder.
     fn holds(&self, path: &Path) -> bool {
         let real = path
             .canonicalize()
@@ -172,7 +172,7 @@ impl<'a> Destination<'a> {
     }
 }
 
-/// Whether a file holds what is mapped.
+/// True where a file holds the mapped bytes.
 fn is_same(path: &Path, data: &Mapping) -> bool {
     let Ok(there) = map(path) else { return false };
     if there.as_ref().len() != data.as_ref().len() {

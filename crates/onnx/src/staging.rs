@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 static REGISTRY: Registry = Registry::new();
 
-/// How long [`remove_temporary`] waits for a rename that has begun.
+/// Longest wait of [`remove_temporary`] for a rename that has begun.
 const RENAMING: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +22,12 @@ enum Kind {
     Tree,
 }
 
-/// What exists for now.
+/// Temporary files and folders of this process.
 #[derive(Debug)]
 struct Registry {
     paths: Mutex<BTreeMap<PathBuf, Kind>>,
-    /// Locked for writing, for good, once the process is about to exit; for reading by whoever makes
-    /// temporary files or renames them into place.
+    /// Locked for writing, for good, once the process is about to exit; for reading by threads that
+    /// make temporary files or rename them into place.
     exiting: RwLock<()>,
 }
 
@@ -71,7 +71,7 @@ impl Registry {
             }
             break;
         }
-        // What is in a folder goes before it.
+        // The contents of a folder go before it.
         for (path, kind) in std::mem::take(&mut *self.paths()).into_iter().rev() {
             let _ = match kind {
                 Kind::File => std::fs::remove_file(path),
@@ -118,7 +118,7 @@ pub(crate) fn undisturbed() -> RwLockReadGuard<'static, ()> {
     REGISTRY.undisturbed()
 }
 
-/// Whether [`remove_temporary`] would remove what is at an absolute path.
+/// True for an absolute path that [`remove_temporary`] would remove.
 #[cfg(test)]
 pub(crate) fn is_temporary(path: &Path) -> bool {
     REGISTRY.paths().contains_key(path)

@@ -136,7 +136,7 @@ fn firsts(path: &Path) -> Vec<f32> {
     all.map(|i| i.tensor.to_f32().unwrap()[0]).collect()
 }
 
-/// What ONNX's own reading of a file says of where its initializers lie.
+/// Locations of the initializers of a file, as ONNX's own schema decodes them.
 fn locations(path: &Path) -> Vec<(String, String)> {
     let model = ModelProto::decode(&std::fs::read(path).unwrap()[..]).unwrap();
     let of = |t: &TensorProto, key: &str| {
@@ -209,7 +209,7 @@ fn weights_that_were_replaced_are_not_carried_along() {
     assert_eq!(firsts(&to), [1.0, 1.0, 0.0, 5.0]);
     let places = locations(&to);
     assert_eq!(places[0], places[1]);
-    // What is reported is what lies on disk, and budgets are not below it by the length of a name.
+    // The reported size is that on disk, and budgets are not below it by the length of a name.
     let on_disk: u64 = files.values().sum();
     assert_eq!(written.source_size() as u64, on_disk);
     let planned = document.encoded_size() as u64;
@@ -236,10 +236,10 @@ fn the_own_file_lies_where_the_weights_lay() {
     replace(&mut document, &["m1"], 5.0);
     let away = Folder::new();
     let to = away.path("n.onnx");
-    // What is staged and not committed leaves nothing, folders among it.
+    // A model that is staged and not committed leaves no files or folders.
     drop(document.stage(&to, false).unwrap());
     assert_eq!(std::fs::read_dir(away.path("")).unwrap().count(), 0);
-    // What fails at the end leaves nothing either.
+    // A commit that fails leaves nothing either.
     let staged = document.stage(&to, false).unwrap();
     std::fs::write(&to, b"in the way").unwrap();
     assert!(staged.commit().is_err());
@@ -250,7 +250,7 @@ fn the_own_file_lies_where_the_weights_lay() {
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert_eq!(names, ["deep/er/n.onnx.data", "n.onnx"]);
     assert_eq!(firsts(&to), [0.0, 5.0]);
-    // Where a file is in the way of a folder, the data lie beside the model.
+    // With a file in the way of a folder, the data lie beside the model.
     let other = Folder::new();
     other.write("deep", b"a file");
     let to = other.path("n.onnx");

@@ -107,7 +107,7 @@ fn inlined(
     }))
 }
 
-/// Operators with what they read and make, in order.
+/// Operators with their inputs and outputs, in order.
 fn shown(nodes: &[NodeProto]) -> Vec<String> {
     let show = |n: &NodeProto| {
         format!(
@@ -272,7 +272,8 @@ fn subgraphs_are_renamed() {
     assert_eq!(defined.len(), 8);
 }
 
-/// What calls itself stays; what would never end is refused, as is what reads nothing.
+/// A function that calls itself stays, and so does one that can't be read. An expansion that would
+/// hardly end is refused.
 #[test]
 fn hostile_functions_end() {
     let own = function("Own", &["a"], &["b"], vec![call("Own", "", &["a"], &["b"])]);

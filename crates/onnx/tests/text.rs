@@ -11,7 +11,7 @@ use sepconv_ir::Graph;
 use sepconv_onnx::Document;
 use sepconv_onnx::proto::{GraphProto, ModelProto};
 
-/// Parses what the graph prints, which prints the same again.
+/// Parses the printed graph, which prints the same again.
 fn reread(graph: &Graph) -> Graph {
     let text = graph.to_string();
     let read: Graph = text.parse().unwrap_or_else(|e| panic!("{e}\n{text}"));

@@ -4,6 +4,8 @@ use sepconv_analysis::PinError;
 use sepconv_factor::FactorError;
 use sepconv_ir::IrError;
 
+use crate::reasons::Reasons;
+
 /// The reason why a plan could not be made or applied.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {
@@ -48,8 +50,8 @@ pub enum PassError {
         least: f64,
     },
     /// The model has no convolution that the budget could be spent on.
-    #[error("no convolution can be rewritten: {0}")]
-    NothingToDo(String),
+    #[error("no convolution qualifies: {0}")]
+    NothingToDo(Reasons),
     /// A layer of a plan is not in the model, or not as planned.
     #[error("layer '{layer}' of the plan: {reason}")]
     Plan {

@@ -14,7 +14,7 @@ use crate::select::Selection;
 pub const FOLDS: [&dyn Pass; 3] = [
     // A norm between two convolutions goes into the one before it, which may pad.
     &FoldBatchNorm,
-    // What is left: norms after something that is no convolution.
+    // The other norms: those after something that is no convolution.
     &FoldInputNorm,
     // Last: a normalised value that is not padded any more can't be told from one that never was.
     &FoldPadding,

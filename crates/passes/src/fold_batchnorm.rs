@@ -49,7 +49,7 @@ impl Pass for FoldBatchNorm {
     }
 }
 
-/// A batch normalisation of what `conv` makes.
+/// A batch normalisation of the output of `conv`.
 fn norm_after(graph: &Graph, conv: NodeId) -> Option<NodeId> {
     let output = graph.operator(conv)?.output(0)?;
     let norm = |id: NodeId| {

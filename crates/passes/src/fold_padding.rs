@@ -171,7 +171,7 @@ mod tests {
         )
     }
 
-    /// What is left of such a graph: the constants that are still read, and the convolution.
+    /// Such a graph once it is folded: the constants that are still read, and the convolution.
     fn folded(constants: &str, pad: &str, attribute: &str) -> String {
         let mut graph: Graph = padded(constants, pad, attribute, "noise(1)")
             .parse()

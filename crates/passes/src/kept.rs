@@ -17,7 +17,7 @@ pub enum Kept {
     #[error("none of the allowed families can be written here")]
     NoFamily,
     /// It is in a subgraph or a local function, whose calls are not counted.
-    #[error("in a subgraph: only --rank and --energy (without --target) reach it")]
+    #[error("in a subgraph or function, whose runs are not counted")]
     InSubgraph,
     /// It is in a local function, and an attribute is given where that is called.
     #[error("an attribute is given by the function's caller")]
@@ -26,7 +26,7 @@ pub enum Kept {
     #[error("weight is not a constant")]
     NotConstant,
     /// Its weight is quantised, and that was not to be looked through.
-    #[error("weight is quantised (--quantized looks through it)")]
+    #[error("weight is quantised")]
     Quantized,
     /// Its weight is stored as a sparse tensor.
     #[error("sparse weight")]
@@ -60,7 +60,7 @@ pub enum Kept {
     Unrunnable(String),
     /// Statistics of its patches and fits to them take more memory than is allowed, both in bytes.
     #[error(
-        "a fit of it takes {} MB of memory (--max-memory allows {} MB)",
+        "a fit of it takes {} MB of memory, {} MB are allowed",
         .needed.div_ceil(1 << 20),
         .allowed >> 20
     )]
@@ -74,25 +74,6 @@ pub enum Kept {
     #[error("not fitted: {0}")]
     Unfitted(String),
     /// Its input shape is unknown, so that a MAC budget can't count it.
-    #[error("input shape unknown (pin it with --input-shape)")]
+    #[error("input shape unknown")]
     UnknownShape,
-}
-
-impl Kept {
-    /// One line that counts reasons, such as "3 pointwise kernel, 1 not selected".
-    pub fn count<'a>(reasons: impl Iterator<Item = &'a Self>) -> String {
-        let mut counts: Vec<(String, usize)> = Vec::new();
-        for kept in reasons {
-            let text = kept.to_string();
-            match counts.iter_mut().find(|(t, _)| *t == text) {
-                Some((_, n)) => *n += 1,
-                None => counts.push((text, 1)),
-            }
-        }
-        if counts.is_empty() {
-            return "there is none".into();
-        }
-        let parts: Vec<String> = counts.iter().map(|(t, n)| format!("{n} {t}")).collect();
-        parts.join(", ")
-    }
 }

@@ -34,6 +34,16 @@ pub enum Choice {
     Separate(Candidate),
 }
 
+impl Choice {
+    /// The reason why it stays; `None` where a chain takes its place.
+    pub fn kept(&self) -> Option<&Kept> {
+        match self {
+            Self::Keep(kept) => Some(kept),
+            Self::Separate(_) => None,
+        }
+    }
+}
+
 impl Plan {
     /// A plan from one choice per convolution: `choose` is asked for every site, the others
     /// stay for the survey's reason.

@@ -182,8 +182,8 @@ pub fn replace(
     let mut emitter = Emitter::new(site, original, output, chain.bias.clone());
     written.emit(chain, &mut emitter);
     let mut patch = emitter.finish();
-    // What made the weight goes with it; the new convolutions read the other values, except
-    // for a bias that the chain overrides.
+    // Operators that made the weight go with it; the new convolutions read the other values,
+    // except for a bias that the chain overrides.
     let input = |slot| original.input(slot);
     let bias = input(2).filter(|_| chain.bias.is_none());
     let kept: Vec<_> = input(0).into_iter().chain(bias).collect();
@@ -265,7 +265,7 @@ y = Conv{dilations=[1, 1], group=1, kernel_shape=[1, 1], pads=[0, 0, 0, 0], stri
 output y
 ";
         assert_eq!(graph.to_string(), separated);
-        // What is left is separable, and stays for that.
+        // The result is separable, and stays for that.
         let outcomes = run(&crate::pipeline(&separate), &mut graph, &context).unwrap();
         assert!(outcomes.iter().all(|o| o.changed.is_empty()));
         let mut why: Vec<&str> = outcomes[3].kept.iter().map(|n| n.what.as_str()).collect();

@@ -99,11 +99,6 @@ impl Survey {
     pub fn kept(&self) -> impl Iterator<Item = &Kept> {
         self.layers.iter().filter_map(|l| l.site.as_ref().err())
     }
-
-    /// One line that counts why layers stay, such as "3 pointwise kernel, 1 not selected".
-    pub fn reasons(&self) -> String {
-        Kept::count(self.kept())
-    }
 }
 
 impl Surveyed {
@@ -131,7 +126,7 @@ pub fn layers(graph: &Graph, products: bool) -> Vec<(NodeId, String)> {
             labels.insert(node, unique_name(graph, node, &mut names));
         }
     };
-    // Convolutions first: what they are called must not depend on the products.
+    // Convolutions first: their names must not depend on the products.
     label(&Site::is_convolution);
     label(&|op| Site::always_kept(op).is_some());
     if products {

@@ -13,7 +13,7 @@ use corpus::corpus;
 use proptest::prelude::*;
 use sepconv_onnx::Document;
 
-/// What a mutation does at a place.
+/// A change of the bytes at a place.
 #[derive(Debug, Clone)]
 enum Mutation {
     Truncate,

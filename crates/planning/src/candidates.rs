@@ -41,8 +41,8 @@ pub fn thin(prepared: &mut SurveyedModel, step: usize) {
     }
 }
 
-/// Per layer and candidate: whether it is timed before there is a plan. Those that another one of
-/// their layer beats in MACs and in loss by far are not.
+/// Per layer and candidate: true where it is timed before there is a plan. Those that another one
+/// of their layer beats in MACs and in loss by far are not.
 pub(crate) fn promising(prepared: &SurveyedModel, losses: &[Vec<f64>]) -> Vec<Vec<bool>> {
     let layers = prepared.survey.layers.iter().zip(losses);
     let of = |(layer, losses): (&Surveyed, &Vec<f64>)| {

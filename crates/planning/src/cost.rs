@@ -1,4 +1,4 @@
-//! What layers cost, in the unit of the budget.
+//! Costs of layers, in the unit of the budget.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use sepconv_model::{Error, Loaded, Stage, still_wanted};
 
 use crate::costing::Costing;
 
-/// What a budget counts.
+/// Quantity that a budget counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
@@ -27,10 +27,10 @@ pub enum Unit {
     Cost,
 }
 
-/// A cost, and what costs so where it was measured.
+/// A cost, and the written form that costs so where it was measured.
 pub type FormCost = (f64, Option<Written>);
 
-/// How a candidate is written.
+/// Written form of a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// By this lowering.
@@ -50,7 +50,7 @@ impl Written {
     }
 }
 
-/// Costs of a model's layers and of what could take their place. Additive.
+/// Costs of a model's layers and of their candidates. Additive.
 #[derive(Clone)]
 pub struct Costs {
     /// Of the whole model, batch norms folded.
@@ -125,7 +125,7 @@ impl Costs {
         })
     }
 
-    /// Adds what is wanted to measured costs.
+    /// Measures the wanted candidates, by layer and candidate, and adds their costs.
     pub fn extend(
         &mut self,
         of: &Costing<'_>,
@@ -140,7 +140,7 @@ impl Costs {
         Ok(())
     }
 
-    /// What a cost model of the caller's says. The whole is the convolutions that it knows.
+    /// Costs by a cost model of the caller. The whole is the convolutions that it knows.
     pub fn modelled(of: &Costing<'_>, cost: &dyn CostModel) -> Result<Self, Error> {
         let by = By {
             model: cost,
@@ -244,8 +244,8 @@ impl Costs {
         Ok(costs)
     }
 
-    /// Only what also pays by `timed`, as it is written there; where these costs are MACs, those of
-    /// what is written.
+    /// Only the candidates that also pay by `timed`, in the form that is written there; MACs are
+    /// those of that form.
     pub fn paying(mut self, timed: &Self, unit: Unit) -> Self {
         let layers = self.candidates.iter_mut().zip(&timed.candidates);
         for (cost, time) in layers.flat_map(|(costs, times)| costs.iter_mut().zip(times)) {
@@ -293,22 +293,22 @@ impl Costs {
         (self.total - saved) / self.original
     }
 
-    /// What the layers that are planned for may cost together, for the model to cost
-    /// `fraction` of the original.
+    /// Greatest sum of the planned layers' costs at which the model costs `fraction` of the
+    /// original.
     pub fn room(&self, fraction: f64) -> f64 {
         let planned: f64 = self.kept.iter().flatten().sum();
         fraction * self.original - (self.total - planned)
     }
 }
 
-/// Who costs blocks.
+/// Cost model of blocks, and the terms of its use.
 struct By<'a> {
     model: &'a dyn CostModel,
-    /// What progress calls it.
+    /// Name of the stage in progress.
     stage: &'static str,
     /// A form must cost less than this share of the original's cost.
     pays: f64,
-    /// Whether lowerings are compared by MACs as well.
+    /// Lowerings are compared by MACs as well.
     with_macs: bool,
 }
 

@@ -98,7 +98,7 @@ pub fn expected_losses(
     Ok(layers.iter().enumerate().map(of).collect())
 }
 
-/// What probes of a layer found.
+/// Result of the probes of a layer.
 struct Probed {
     curve: LossCurve,
     /// Families that can't be written or run.

@@ -13,7 +13,7 @@ use crate::solution::Solution;
 
 /// Candidates on either side of one taken that are timed as well.
 const NEIGHBOURS: usize = 2;
-/// How often neighbours are timed, at most, for one solution.
+/// Most times that neighbours are timed for one solution.
 const ROUNDS: usize = 3;
 
 impl Planning {
@@ -37,7 +37,7 @@ impl Planning {
         self.solve(fraction, share).map_err(failed)
     }
 
-    /// Times the neighbours of what a solution takes; whether there were any.
+    /// Times the neighbours of a solution's candidates; true where there were any.
     fn time_near(&mut self, solution: &Solution, by: &Costing<'_>) -> Result<bool, Error> {
         // What a caller's cost model says is not asked for again.
         if self.timed.is_none() || by.unit == Unit::Cost {

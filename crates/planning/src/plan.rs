@@ -20,9 +20,9 @@ pub struct Planning {
     /// Per layer and candidate.
     pub(crate) losses: Vec<Vec<f64>>,
     pub(crate) candidates: Vec<Vec<Candidate>>,
-    /// Whether costs are counted, and so known without a measurement.
+    /// Costs are counted, and so known without a measurement.
     pub(crate) counted: bool,
-    /// Per layer and candidate: whether it is timed, where layers are.
+    /// Per layer and candidate: true where it is timed.
     pub(crate) looked: Vec<Vec<bool>>,
 }
 
@@ -74,7 +74,7 @@ impl Planning {
     }
 
     /// A plan that takes an arbitrary candidate of about half of the layers, with its
-    /// predicted loss: to compare with what it does.
+    /// predicted loss, to compare with the measured one.
     pub fn arbitrary(&self, seed: u64) -> Solution {
         let mut generator = Mmix::new(seed);
         let mut draw = |n: usize| generator.below(n);

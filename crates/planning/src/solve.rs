@@ -52,10 +52,10 @@ impl Planning {
         Ok(self.with_alternatives(best))
     }
 
-    /// The candidates of the layers that are not committed yet, planned again with what those that
-    /// are have left of the budget, each with its alternatives. `committed` is what became of the first
-    /// layers that a solution planned; layers that it leaves as they are stay so. `None` where
-    /// nothing changed, or where only a measurement tells what was left.
+    /// The candidates of the layers that are not committed yet, planned again with the rest of the
+    /// budget, each with its alternatives. `committed` are the first layers that a solution
+    /// planned; layers that it leaves as they are stay so. `None` where nothing changed, or where
+    /// only a measurement tells the rest.
     pub fn replan(
         &self,
         solution: &Solution,
@@ -157,7 +157,7 @@ impl Planning {
     }
 
     /// Of every other family the best candidate of a layer that costs no more than `own`, takes no
-    /// more time, and by what is predicted does little more loss; rising by that.
+    /// more time, and has little more predicted loss; rising by that loss.
     fn alternatives(&self, layer: usize, own: &Candidate) -> Vec<Candidate> {
         let (all, losses) = (&self.candidates[layer], &self.losses[layer]);
         let cost = |i: usize| self.costs.candidates[layer][i].map(|(cost, _)| cost);

@@ -1,10 +1,10 @@
-//! What the axes of the curve measure.
+//! Quantities on the axes of the curve.
 
 use super::format::described;
 use sepconv::CurvePoint;
 use sepconv_eval::{Against, Measure, Metric};
 
-/// What the x axis measures, as a fraction of the original's.
+/// Quantity on the x axis, as a fraction of the original's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum X {
     Macs,
@@ -46,10 +46,10 @@ impl X {
     }
 }
 
-/// What the y axis measures.
+/// Quantity on the y axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Axis {
-    /// What models are judged by on the evaluation data.
+    /// The primary measure on the evaluation data.
     Primary {
         metric: Metric,
         against: Against,
@@ -61,7 +61,7 @@ pub(super) enum Axis {
 }
 
 impl Axis {
-    /// What any of the points was judged by, else SNR.
+    /// The primary measure of the first point that has one, else SNR.
     pub fn of_points(points: &[CurvePoint]) -> Self {
         let evaluated = points.iter().find_map(|p| p.evaluation.as_ref());
         match evaluated.map(|e| &e.primary) {

@@ -27,7 +27,7 @@ pub struct CommandReport {
     pub kind: &'static str,
     /// The command line, where there was one.
     pub command: Option<String>,
-    /// What the command found, as its `--json` prints it.
+    /// Result of the command, as its `--json` prints it.
     pub result: serde_json::Value,
     /// Version of sepconv.
     pub sepconv: &'static str,
@@ -210,7 +210,7 @@ impl CommandReport {
     }
 }
 
-/// What can be done about every convolution.
+/// Energy by rank of every convolution, or the reason for which it stays.
 fn convolutions(layers: &[LayerInspection]) -> Table {
     let mut head = ["Convolution", "Kernel", "Stride"].map(Cell::text).to_vec();
     head.extend(["Groups", "MACs", "Weights"].map(Cell::number));
@@ -240,7 +240,7 @@ fn convolutions(layers: &[LayerInspection]) -> Table {
             Cell::number(&si(l.params)).exactly(l.params),
             energy("dw-pw"),
             energy("pw-dw"),
-            Cell::text(l.kept.as_deref().unwrap_or("")),
+            Cell::text(&l.kept.as_ref().map_or(String::new(), ToString::to_string)),
         ]);
     }
     table

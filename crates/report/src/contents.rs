@@ -111,7 +111,7 @@ fn origin(report: &Report) -> Vec<Block> {
     blocks
 }
 
-/// What reproduces a page.
+/// The command line that reproduces a page.
 pub(super) fn command(command: Option<&str>) -> Vec<Block> {
     match command {
         Some(command) => vec![
@@ -124,7 +124,7 @@ pub(super) fn command(command: Option<&str>) -> Vec<Block> {
     }
 }
 
-/// What stands after the last separator of either kind.
+/// The name after the last separator of either kind.
 pub(super) fn file_name(path: &str) -> &str {
     match path.rsplit(['/', '\\']).next() {
         Some("") | None => path,

@@ -5,7 +5,7 @@ use sepconv::{CurvePoint, Series};
 use sepconv_eval::{Evaluation, Measure};
 
 /// The columns that every curve has. `macs`, `params` and `time` are fractions of the
-/// original's; `metric` to `n` are what models are judged by.
+/// original's; `metric` to `n` are of the primary measure.
 const COLUMNS: [&str; 12] = [
     "series", "label", "macs", "params", "time", "metric", "against", "output", "value", "stderr",
     "n", "snr_db",
@@ -65,7 +65,7 @@ pub(super) fn series(series: Series) -> &'static str {
     }
 }
 
-/// What is measured beside the primary measure, in the order in which it comes up.
+/// Measures beside the primary one, by their first appearance.
 fn others(points: &[CurvePoint]) -> Vec<&Measure> {
     let key = |m: &Measure| (m.metric, m.against, m.output.clone());
     let mut found: Vec<&Measure> = Vec::new();

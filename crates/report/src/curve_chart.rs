@@ -105,7 +105,7 @@ impl Plot {
             [a, b]
         }));
         let y_ticks = match curve.axis.least() {
-            // At least that long, and within what is possible.
+            // At least that long, and within the possible range.
             Some(least) if hi - lo < least => {
                 let range = curve.axis.range();
                 let lo = f64::midpoint(lo, hi) - least / 2.0;
@@ -268,7 +268,7 @@ impl Plot {
 }
 
 /// Labels in the order in which they get a place: both ends of the line before its middle.
-/// Where there are several lines, their points are too many to have labels of their own.
+/// Points of several lines are too many to have labels of their own.
 fn wanted(curve: &Curve) -> Vec<(String, &Point)> {
     let of = |series: Series| {
         let points = curve.points.iter().filter(move |p| p.series == series);

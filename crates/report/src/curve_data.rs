@@ -1,4 +1,4 @@
-//! What the curve shows: the points that have a figure, and of which measure.
+//! Contents of the curve: the points that have a figure, and its measure.
 
 use super::axes::{Axis, X};
 use super::format::{capital, decibels, exact, fixed, quantity, small};
@@ -14,12 +14,12 @@ const LINES: [Series; 6] = [
     Series::Tuned,
 ];
 
-/// What a close-up shows: so many points below the best, and where the whole curve spans at
-/// least so many times that.
+/// Range of a close-up in percentage points below the best, and the least span of the whole curve
+/// that has one, as a multiple of that range.
 const CLOSE: f64 = 10.0;
 const FAR: f64 = 3.0;
 
-/// What a series is called.
+/// A series' name in pages.
 pub(super) fn series_name(series: Series) -> &'static str {
     match series {
         Series::Original => "original",
@@ -37,7 +37,7 @@ pub(super) fn series_name(series: Series) -> &'static str {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Point {
     pub series: Series,
-    /// What it is within its series, such as `rank 2`.
+    /// Name within its series, such as `rank 2`.
     pub label: String,
     /// A fraction of the original's.
     pub x: f64,
@@ -45,18 +45,18 @@ pub(super) struct Point {
     pub y: f64,
     /// Standard error in the unit of `y`, where it is known and not zero.
     pub error: Option<f64>,
-    /// What `y` can be.
+    /// Least and greatest possible `y`.
     pub range: (f64, f64),
 }
 
 impl Point {
-    /// The ends of the error bar, which stay within what is possible.
+    /// The ends of the error bar, within the possible range.
     pub fn whisker(&self) -> Option<(f64, f64)> {
         let (error, (least, most)) = (self.error?, self.range);
         Some(((self.y - error).max(least), (self.y + error).min(most)))
     }
 
-    /// What it is, such as `rank 2` or `paper, rank K, DW→PW, rank 2`.
+    /// Name in pages, such as `rank 2` or `paper, rank K, DW→PW, rank 2`.
     pub fn name(&self) -> String {
         match self.series {
             Series::Original | Series::Result => series_name(self.series).to_owned(),
@@ -78,13 +78,13 @@ pub(super) struct Curve {
     pub x: X,
     /// By rising `x`; at least two.
     pub points: Vec<Point>,
-    /// Whether this is the upper part of a curve.
+    /// This is the upper part of a curve.
     pub close: bool,
 }
 
 impl Curve {
     /// The curve through points; a sentence on why there is none where fewer than two points
-    /// have a figure. What models are judged by where any point was evaluated, else SNR.
+    /// have a figure. The primary measure where any point was evaluated, else SNR.
     pub fn of(points: &[CurvePoint], x: X) -> Result<Self, String> {
         let axis = Axis::of_points(points);
         let point = |p: &CurvePoint| {

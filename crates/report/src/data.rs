@@ -1,4 +1,4 @@
-//! What a report holds beside figures: what was asked for, and what computed and measured.
+//! Parts of a report beside figures: settings, and versions of the tools that made them.
 
 use sepconv_data::Labels;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use sepconv_model::Loaded;
 use sepconv_spec::CalibrationSettings;
 use sepconv_spec::{Schedule, Source};
 
-/// What a report is about.
+/// Subject of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -21,7 +21,7 @@ pub enum Kind {
     Sweep,
 }
 
-/// What was asked for.
+/// Settings of the run.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReportSettings {
     /// The command line, where there was one.
@@ -47,13 +47,13 @@ pub struct ReportSettings {
 /// A data set.
 #[derive(Debug, Clone, Serialize)]
 pub struct DataReport {
-    /// Where it is.
+    /// File or folder.
     pub path: String,
     /// Samples used; `None` where nothing was evaluated.
     pub samples: Option<usize>,
 }
 
-/// What the layers were fitted to, and how.
+/// Data and settings of the fits.
 #[derive(Debug, Clone, Serialize)]
 pub struct CalibrationReport {
     /// The data set.
@@ -66,15 +66,15 @@ pub struct CalibrationReport {
     pub positions: usize,
     /// One of so many samples was held out.
     pub held_out_every: u64,
-    /// Whether output channels counted by how much the outputs depend on them.
+    /// Fits weighed output channels by their sensitivity.
     pub weighted: bool,
-    /// How many layers shared a pass.
+    /// Number of layers that shared a pass.
     pub schedule: Schedule,
     /// The least-squares fits.
     pub fit: sepconv_factor::FitOptions,
 }
 
-/// Versions of what computed and measured.
+/// Versions of the tools that computed and measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct Versions {
     /// sepconv.

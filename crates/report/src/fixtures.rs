@@ -261,11 +261,7 @@ pub(super) fn hundred_layers() -> Report {
             let macs = 115_605_504 / (1 + i % 17) * (1 + i % 3);
             match i % 7 {
                 5 => kept(&name, Some(macs / 9), "pointwise kernel"),
-                6 => kept(
-                    &name,
-                    None,
-                    "input shape unknown (pin it with --input-shape)",
-                ),
+                6 => kept(&name, None, "input shape unknown"),
                 _ => layer(&name, Some(macs), Some(macs / (2 + i % 5))),
             }
         })
@@ -447,7 +443,7 @@ pub(super) fn swept() -> Report {
             .into(),
     );
     let mut curve = vec![point("original", 1.0, None, Some(91.73))];
-    // How fast each series nears the original as MACs grow.
+    // Rate at which each series nears the original as MACs grow.
     let series = [
         (Series::Allocated, 14.0, 0.08),
         (Series::Uniform, 9.0, 0.1),

@@ -107,7 +107,7 @@ pub(super) fn measured(measure: &Measure) -> String {
     }
 }
 
-/// What a metric against something is called.
+/// Name in pages of a metric and its comparison.
 pub(super) fn described(metric: Metric, against: Against) -> &'static str {
     match (metric, against) {
         (Metric::Agreement, _) => "agreement with the original",

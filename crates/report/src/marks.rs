@@ -24,7 +24,7 @@ const ORDER: [Series; 8] = [
 /// A legend.
 pub(super) struct Legend {
     pub svg: String,
-    /// Where it ends.
+    /// Its lower edge, in pixels of the drawing.
     pub bottom: f64,
 }
 
@@ -138,7 +138,7 @@ pub(super) fn whisker(class: &str, x: f64, top: f64, bottom: f64) -> String {
     )
 }
 
-/// Whether a mark is full: the baselines are outlines.
+/// Style class of a mark: full, or an outline for baselines.
 fn fill(series: Series) -> &'static str {
     match series {
         Series::PaperDwPw | Series::PaperPwDw | Series::PaperEnergy => "hollow",

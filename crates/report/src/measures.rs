@@ -1,4 +1,4 @@
-//! What was measured on the evaluation data, before and after.
+//! Table of the measures on the evaluation data, before and after.
 
 use super::format::{capital, exact, fixed, measured, quantity};
 use super::report::Report;

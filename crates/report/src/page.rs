@@ -1,4 +1,4 @@
-//! What all formats show: a heading, sections, and in them text, tables and drawings.
+//! Contents of a page in all formats: a heading, and sections of text, tables and drawings.
 
 use super::rich::Rich;
 use super::table::Table;
@@ -7,7 +7,7 @@ use super::table::Table;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Page {
     pub title: String,
-    /// What there is to say first.
+    /// Text before the first section.
     pub lead: Rich,
     /// The first section needs no heading.
     pub sections: Vec<Section>,

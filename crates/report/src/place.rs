@@ -20,7 +20,7 @@ impl Rect {
         }
     }
 
-    /// Whether two rectangles share an area.
+    /// True where two rectangles share an area.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.x < other.x + other.w
             && other.x < self.x + self.w

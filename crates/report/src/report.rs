@@ -17,7 +17,7 @@ pub const SCHEMA: &str = "sepconv-report/3";
 pub struct Report {
     /// Layout, [`SCHEMA`].
     pub schema: &'static str,
-    /// What it is about.
+    /// Its subject.
     pub kind: Kind,
     /// The input file.
     pub model: String,
@@ -29,29 +29,29 @@ pub struct Report {
     pub compressed: Option<Size>,
     /// The inputs that the written file and the original were run on.
     pub inputs: ComparedOn,
-    /// How many samples of them.
+    /// Number of samples of them.
     pub samples: usize,
     /// The written file against the original on these inputs.
     pub outputs: Vec<OutputComparison>,
-    /// Why the models were not run, where they were not.
+    /// Reason for which the models were not run, where they were not.
     pub not_run: Option<String>,
     /// The convolutions in graph order.
     pub layers: Vec<LayerRecord>,
     /// Measured points of accuracy against compression, by rising MACs.
     pub curve: Vec<CurvePoint>,
-    /// What was asked for.
+    /// Settings of the run.
     pub settings: ReportSettings,
-    /// How the budget was solved, where one was allocated.
+    /// Solution of the budget, where one was allocated.
     pub solution: Option<Solution>,
     /// The plans that a search tried, in order.
     pub tries: Vec<Try>,
-    /// What tuning did, where it was asked for.
+    /// Record of the tuning, where it was asked for.
     pub tuning: Option<Tuning>,
     /// The written file timed beside the original, where time was asked for.
     pub timing: Option<BenchRun>,
-    /// Seed of synthetic inputs and of what is drawn.
+    /// Seed of synthetic inputs and of draws.
     pub seed: u64,
-    /// Versions of what computed and measured.
+    /// Versions of the tools that computed and measured.
     pub versions: Versions,
     /// Processor and cores.
     pub machine: String,

@@ -28,7 +28,7 @@ impl Rich {
         self
     }
 
-    /// Appends what matters.
+    /// Appends bold text.
     pub fn strong(mut self, text: impl Into<String>) -> Self {
         self.0.push(Span::Strong(text.into()));
         self

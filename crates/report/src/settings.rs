@@ -6,7 +6,7 @@ use super::report::Report;
 use super::table::{Cell, Table};
 use sepconv::Budget;
 
-/// What was asked for and with what.
+/// Table of settings and versions.
 pub(super) fn table(report: &Report) -> Table {
     let mut table = Table::new("settings", "Settings and versions", Vec::new());
     let mut row = |name: &str, cell: Cell| table.row(vec![Cell::text(name), cell]);

@@ -1,4 +1,4 @@
-//! What was done, in a sentence and a table.
+//! Results in a sentence and a table.
 
 use super::axes::{Axis, X};
 use super::curve_data::{Curve, Point};
@@ -115,7 +115,7 @@ fn rewritten(report: &Report) -> String {
     }
 }
 
-/// How far the outputs moved.
+/// Differences of the outputs from the original's, in a sentence.
 fn outputs(report: &Report) -> Rich {
     if let Some(why) = &report.not_run {
         return Rich::default().strong("Not run:").text(format!(" {why}"));

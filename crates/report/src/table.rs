@@ -2,7 +2,7 @@
 
 use super::escape::{code, csv_field, escape, escape_markdown};
 
-/// How a cell looks.
+/// Look of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
     Text,

@@ -1,4 +1,4 @@
-//! How well the latencies of single blocks predict that of a whole network.
+//! Time of a whole network against its prediction from the times of single blocks.
 //!
 //! ```sh
 //! cargo run --release --example latency_model -- MODEL TARGET RANK LOWERING [THREADS]

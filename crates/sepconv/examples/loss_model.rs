@@ -1,4 +1,4 @@
-//! How well the planner predicts what a plan does to the outputs:
+//! The planner's predicted losses against measured ones:
 //!
 //! ```text
 //! cargo run --release -p sepconv --example loss_model -- MODEL CALIB PLANS [TOML]

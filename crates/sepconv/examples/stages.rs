@@ -1,4 +1,4 @@
-//! How long each stage of a compression takes:
+//! Wall-clock seconds of each stage of a compression:
 //!
 //! ```text
 //! cargo run --release --workspace --example stages -- MODEL CALIB FRACTION [TOML]

@@ -1,6 +1,6 @@
 //! Convolutions in the bodies of `If`, `Loop` and `Scan` and in local functions.
 //!
-//! How often a body runs is not known, and neither are its activations: budgets over the whole
+//! The number of runs of a body is unknown, and so are its activations: budgets over the whole
 //! model and fits to data leave it alone. A rank or a share of energy holds per layer, so bodies
 //! are rewritten by those, from the weights alone. A body of which no convolution is rewritten
 //! stays byte for byte.
@@ -123,7 +123,7 @@ impl Bodies {
         self.all.iter().filter_map(|b| b.surveyed.as_ref())
     }
 
-    /// Whether a convolution can be rewritten.
+    /// True where at least one convolution can be rewritten.
     pub fn has_sites(&self) -> bool {
         self.surveyed().any(|b| b.survey.sites().next().is_some())
     }
@@ -145,7 +145,7 @@ impl Bodies {
         }
     }
 
-    /// Why the convolutions stay, those that could be rewritten excepted.
+    /// Reasons for which convolutions stay, one for each that can't be rewritten.
     pub fn kept(&self) -> Vec<Kept> {
         let entries = self.entries().into_iter();
         let kept = entries.filter_map(|entry| match entry.choice {
@@ -177,7 +177,7 @@ impl Bodies {
         entries
     }
 
-    /// What a budget that holds per layer makes of the convolutions; under others they stay.
+    /// Plans of the convolutions by a budget that holds per layer; under others they stay.
     pub fn plan(&self, settings: &Settings) -> Result<Vec<LayerPlan>, PassError> {
         let costlier = settings.costlier;
         let mut layers = Vec::new();
@@ -288,7 +288,7 @@ pub(crate) fn labels(graph: &Graph, products: bool) -> Vec<String> {
     all.map(|(_, label)| label).collect()
 }
 
-/// Whether the budget holds per layer, so that it says what becomes of a body.
+/// True for a budget that holds per layer, and so reaches into bodies.
 pub(crate) fn reaches(settings: &Settings) -> bool {
     let per_layer = matches!(settings.budget, Budget::Rank(_) | Budget::Energy(_));
     per_layer && settings.latency.is_none()

@@ -68,7 +68,7 @@ impl Compressed {
         self.layers.iter().filter(|layer| layer.is_rewritten())
     }
 
-    /// Whether a layer was rewritten.
+    /// True where at least one layer was rewritten.
     pub fn is_rewritten(&self) -> bool {
         self.rewritten().next().is_some()
     }

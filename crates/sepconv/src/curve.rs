@@ -68,6 +68,7 @@ pub(crate) fn saving(job: &Job<'_>, settings: Settings) -> Result<Option<Compres
     match run(&job.with(settings)?) {
         Err(
             Error::Nothing { .. }
+            | Error::AllKept { .. }
             | Error::Pass {
                 source: PassError::Rank { .. },
                 ..

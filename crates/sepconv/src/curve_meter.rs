@@ -12,7 +12,7 @@ use crate::settings::Settings;
 pub(crate) struct CurveMeter<'a> {
     original: &'a Loaded,
     settings: &'a Settings,
-    /// Where points are timed, if at all.
+    /// Target that points are timed on; `None`: they are not timed.
     latency: Option<LatencyTarget>,
     evaluator: Option<Evaluator<'a>>,
     reference: Option<Reference>,

@@ -28,9 +28,9 @@ pub enum Series {
 /// A point of the curve.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CurvePoint {
-    /// How it was made.
+    /// Origin of its model.
     pub series: Series,
-    /// How it was made, such as `rank 2`, `original` or `result`.
+    /// Name within its series, such as `rank 2`, `original` or `result`.
     pub label: String,
     /// MACs as a fraction of the original's.
     pub macs: f64,
@@ -41,6 +41,6 @@ pub struct CurvePoint {
     /// Signal-to-noise ratio in dB of the worst channel of any output, on its own scale; `None` for
     /// no difference or where it was not run.
     pub snr_db: Option<f64>,
-    /// What was measured on the evaluation data, where given.
+    /// Measures on the evaluation data, where given.
     pub evaluation: Option<Evaluation>,
 }

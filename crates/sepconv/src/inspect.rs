@@ -1,11 +1,11 @@
-//! What a model is made of, and what could be done about it.
+//! Contents of a model: operators, convolutions, and the ranks that they offer.
 
 use sepconv_analysis::constants::Sight;
 use sepconv_analysis::{NodeCost, Shapes};
 use sepconv_ir::Graph;
 use sepconv_model::{Error, Loaded, Progress, Unshaped};
-use sepconv_passes::{Order, Selection, Surveyed, fold};
-use serde::Serialize;
+use sepconv_passes::{Kept, Order, Selection, Surveyed, fold};
+use serde::{Serialize, Serializer};
 
 use crate::bodies::{Bodies, labels};
 use crate::prepared::survey;
@@ -60,13 +60,14 @@ pub struct LayerInspection {
     pub macs: Option<u64>,
     /// Weights.
     pub params: u64,
-    /// Why it can't be rewritten.
-    pub kept: Option<String>,
-    /// What each rank of each order keeps and costs.
+    /// The reason why it can't be rewritten; serialised as its phrase.
+    #[serde(serialize_with = "phrase")]
+    pub kept: Option<Kept>,
+    /// Energy and cost of each rank of each order.
     pub ranks: Vec<RankInspection>,
 }
 
-/// What a rank keeps and costs.
+/// Energy and cost of a rank.
 #[derive(Debug, Clone, Serialize)]
 pub struct RankInspection {
     /// Family, such as `dw-pw`.
@@ -162,7 +163,7 @@ fn describe(graph: &Graph, shapes: &Shapes, layer: &Surveyed) -> LayerInspection
     let slot = usize::from(op.is_some_and(|op| op.op_type == "QLinearConv")) * 2 + 1;
     let value = op.and_then(|op| op.input(slot));
     let weight = value.and_then(|w| Sight::Quantized.resolve(graph, w));
-    // What a weight is computed from is read by other operators.
+    // Constants that a weight is computed from are counted as parameters of other operators.
     let computed = value.and_then(|w| graph.producer(w));
     let computed = computed.is_some_and(|(_, op)| !op.is("Constant"));
     let own = weight.as_ref().filter(|_| computed).map_or(0, |w| w.len());
@@ -184,9 +185,13 @@ fn describe(graph: &Graph, shapes: &Shapes, layer: &Surveyed) -> LayerInspection
             .and_then(|v| shapes.extents(v)),
         macs: cost.macs,
         params: cost.params.saturating_add(own as u64),
-        kept: layer.site.as_ref().err().map(ToString::to_string),
+        kept: layer.site.as_ref().err().cloned(),
         ranks: Vec::new(),
     }
+}
+
+fn phrase<S: Serializer>(kept: &Option<Kept>, serializer: S) -> Result<S::Ok, S::Error> {
+    kept.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 fn numbers(all: &[i64]) -> Vec<u64> {

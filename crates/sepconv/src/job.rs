@@ -1,4 +1,4 @@
-//! What was asked for and of which model, resolved once.
+//! The settings of a run, resolved once for a model.
 
 use std::borrow::Cow;
 
@@ -76,7 +76,7 @@ impl<'a> Job<'a> {
         data.or_else(|| self.without_data(surveyed))
     }
 
-    /// What layers are fitted to where there is no data; `None`: the weights alone.
+    /// Source of the fit where there is no data; `None`: the weights alone.
     fn without_data(&self, surveyed: &SurveyedModel) -> Option<CalibrationSettings> {
         let settings = &self.settings;
         let counted = !matches!(
@@ -86,7 +86,7 @@ impl<'a> Job<'a> {
         match &settings.data_free {
             DataFree::Weights => None,
             DataFree::Pictures(recipe) => pictures(surveyed, settings.seed, recipe.clone()),
-            // Whoever lets layers become dearer wants to see exactness.
+            // A user who allows costlier layers looks for exactness.
             DataFree::Auto(recipe) if counted && !settings.costlier => {
                 pictures(surveyed, settings.seed, recipe.clone())
                     .filter(|fit| cheap_pictures(fit, surveyed))
@@ -95,7 +95,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// How layers are fitted to `calibration`.
+    /// Settings of fits to `calibration`.
     pub fn fitting<'j>(&'j self, calibration: &'j CalibrationSettings) -> Fitting<'j> {
         Fitting {
             calibration,
@@ -112,7 +112,7 @@ impl<'a> Job<'a> {
         MemoryLimit::new(self.settings.max_memory)
     }
 
-    /// How layers are costed in a unit.
+    /// Cost of layers in a unit.
     pub fn costing<'j>(&'j self, surveyed: &'j SurveyedModel, unit: Unit) -> Costing<'j> {
         Costing {
             original: &self.model,

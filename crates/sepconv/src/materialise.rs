@@ -12,8 +12,8 @@ use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::prepared::Prepared;
 
-/// What fits leave of the budget is planned again for every layer of up to so many; of more, about
-/// [`OF_MANY`] times, since a plan takes time as there are layers.
+/// The rest of the budget is planned again after every layer of up to so many; of more, about
+/// [`OF_MANY`] times, since the time of a plan grows with the layers.
 const REPLANNED: usize = 64;
 const OF_MANY: usize = 16;
 
@@ -88,8 +88,8 @@ fn within_reach(prepared: &Prepared, mut all: Vec<Vec<Candidate>>) -> Vec<Vec<Ca
     all
 }
 
-/// How many candidates of other families are fitted beside the one that was chosen: by the length
-/// of a patch, as the cube of which fits take time.
+/// Number of candidates of other families that are fitted beside the chosen one: by the length of
+/// a patch, since the time of a fit grows as its cube.
 fn alternatives_of(prepared: &Prepared, layer: usize) -> usize {
     let site = prepared.surveyed.survey.layers[layer].site.as_ref();
     let patch = site.map_or(0, |(site, _)| site.kernel.group_in() * site.kernel.taps());

@@ -31,11 +31,11 @@ pub struct Size {
     pub params: u64,
     /// Bytes on disk: the file, and the files of external data that it refers to.
     pub bytes: usize,
-    /// What was measured on the evaluation data, where given.
+    /// Measures on the evaluation data, where given.
     pub evaluation: Option<Evaluation>,
 }
 
-/// What [`compress_file`] did.
+/// Record of a [`compress_file`].
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The input file.
@@ -52,13 +52,13 @@ pub struct Outcome {
     pub folded: usize,
     /// `Pad`s folded.
     pub pads: usize,
-    /// What the layers were fitted to; `None`: their weights alone.
+    /// Data and settings of the fits; `None`: the weights alone.
     pub calibration: Option<CalibrationSettings>,
     /// The solution of the budget, where one was allocated.
     pub solution: Option<Solution>,
     /// The plans that a search tried, in order.
     pub tries: Vec<Try>,
-    /// What tuning did, where it was asked for.
+    /// Record of the tuning, where it was asked for.
     pub tuning: Option<Tuning>,
     /// A line for each family of candidates that was dropped for a layer, as
     /// [`Compressed::dropped`].
@@ -124,7 +124,7 @@ pub(crate) fn finished<T>(
     let plan = plan_of(original, &compressed, &job.settings);
     let [before, after] = [original, &compressed.model].map(pads);
     let pads = before.saturating_sub(after);
-    // What nobody changed computes the same, and is not run.
+    // An unchanged model computes the same, and is not run.
     let untouched = !compressed.is_rewritten() && !compressed.model.graph().is_modified();
     let (written, staged) = step("write", || write(&compressed.model))?;
     let Compressed {

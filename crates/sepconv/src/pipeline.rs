@@ -6,7 +6,6 @@
 
 use sepconv_model::{Error, Loaded, Progress};
 use sepconv_passes::PassError;
-use sepconv_spec::LayerRecord;
 
 use crate::compressed::Compressed;
 use crate::job::Job;
@@ -22,7 +21,8 @@ use crate::tuning::tune;
 ///
 /// # Errors
 /// [`Error::Pass`] where settings are out of range, a glob matches nothing or a budget can't
-/// be met; [`Error::Nothing`] where no layer would be rewritten, unless none was selected; as
+/// be met; [`Error::AllKept`] where no layer would be rewritten, unless none was selected,
+/// [`Error::Nothing`] where no plan is better than the model; as
 /// [`crate::tune`] where the result is tuned.
 pub fn compress(
     model: &Loaded,
@@ -46,7 +46,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
     let mut decided = match &job.settings.plan {
         Some(plan) => step("replay", || replay(job, &prepared, plan))?,
         // Collect, cost and sensitivity, search.
-        None => decide(job, &mut prepared).map_err(|e| reasoned(job, &prepared, e))?,
+        None => decide(job, &mut prepared).map_err(|e| reasoned(&prepared, e))?,
     };
     for layer in &mut decided.layers {
         layer.spectrum = spectra.get(&layer.name).cloned().unwrap_or_default();
@@ -85,8 +85,11 @@ fn apply(job: &Job<'_>, prepared: &Prepared, made: Compressed) -> Result<Compres
 /// not consistent.
 fn verify(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
     if job.settings.plan.is_none() && !made.is_rewritten() {
-        let reasons = reasons(&made.layers);
-        return Err(job.nothing(format!("no convolution qualifies: {reasons}")));
+        let kept = made.layers.iter().filter_map(|l| l.choice.kept());
+        return Err(Error::AllKept {
+            file: job.model.file(),
+            reasons: kept.collect(),
+        });
     }
     let graph = &made.model.document.model.graph;
     graph.verify().map_err(|e| Error::Pass {
@@ -96,33 +99,13 @@ fn verify(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
     Ok(made)
 }
 
-/// An error of a budget with the reasons for which layers stay.
-fn reasoned(job: &Job<'_>, prepared: &Prepared, error: Error) -> Error {
+/// An error of a budget with the reasons why layers stay, those in subgraphs and functions too.
+fn reasoned(prepared: &Prepared, error: Error) -> Error {
     match error {
         Error::Pass {
             source: PassError::NothingToDo(_),
             ..
-        } => {
-            let reasons = prepared.reasons();
-            job.nothing(format!("no convolution can be rewritten: {reasons}"))
-        }
+        } => prepared.all_kept(),
         other => other,
     }
-}
-
-/// Counts of the reasons for which layers were kept: "3 x pointwise kernel, 1 x no candidate saves
-/// MACs".
-fn reasons(layers: &[LayerRecord]) -> String {
-    let mut counts: Vec<(String, usize)> = Vec::new();
-    for text in layers.iter().filter_map(LayerRecord::reason) {
-        match counts.iter_mut().find(|(t, _)| *t == text) {
-            Some((_, n)) => *n += 1,
-            None => counts.push((text, 1)),
-        }
-    }
-    if counts.is_empty() {
-        return "the model has none".into();
-    }
-    let parts: Vec<String> = counts.iter().map(|(t, n)| format!("{n} x {t}")).collect();
-    parts.join(", ")
 }

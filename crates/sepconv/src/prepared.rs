@@ -124,7 +124,7 @@ impl Prepared {
         Compressed::of(job.model.clone().into_owned(), layers.collect(), 0)
     }
 
-    /// Whether no layer is selected, of some that there are.
+    /// True where there are layers and none is selected.
     pub fn none_selected(&self) -> bool {
         let inner = self.bodies.names().count();
         let passed_over = self.bodies.kept();
@@ -136,14 +136,14 @@ impl Prepared {
             && layers.iter().all(|l| not_selected(&l.site))
     }
 
-    /// Whether all that can be rewritten is in subgraphs and functions.
+    /// True where only subgraphs and functions have layers that can be rewritten.
     pub fn only_in_bodies(&self) -> bool {
         self.surveyed.survey.sites().next().is_none() && self.bodies.has_sites()
     }
 
-    /// Reasons for which layers stay, see [`SurveyedModel::reasons`].
-    pub fn reasons(&self) -> String {
-        self.surveyed.reasons()
+    /// The error that every layer stays, see [`SurveyedModel::all_kept`].
+    pub fn all_kept(&self) -> Error {
+        self.surveyed.all_kept()
     }
 
     /// An error of a pass over this model.

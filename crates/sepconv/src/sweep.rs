@@ -21,7 +21,7 @@ pub struct Sweep {
     /// Fractions of the original's cost to plan for, each in `(0, 1)`. Those that can't be
     /// reached are left out.
     pub fractions: Vec<f64>,
-    /// Whether uniform ranks and the paper's method are measured too.
+    /// Uniform ranks and the paper's method are measured too.
     pub baselines: bool,
     /// Folder that the planned models are written to, as `0.45.onnx`, and the tuned ones, as
     /// `0.45.tuned.onnx`.

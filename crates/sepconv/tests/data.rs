@@ -100,7 +100,7 @@ impl Net {
     fn node(mut self, op: &str, inputs: &[&str], ints: &[(&str, &[i64])]) -> Self {
         let name = format!("{}{}", op.to_lowercase(), self.graph.node.len());
         let attribute = |(name, values): &(&str, &[i64])| {
-            // What ONNX declares as a single integer.
+            // Attributes that ONNX declares as a single integer.
             let single = ["axis", "to"].contains(name);
             AttributeProto {
                 name: Some((*name).into()),
@@ -428,7 +428,7 @@ fn folders_serve_channels_last_and_tell_what_they_hold_beside() {
     assert_eq!(compressed(&model, source).plan().layers.len(), 3);
 }
 
-/// A table of 5 rows of 12 numbers looked up by `x`, `[n, 12]`, and a convolution of what comes.
+/// A table of 5 rows of 12 numbers looked up by `x`, `[n, 12]`, and a convolution of the rows.
 fn embedded(prepare: impl FnOnce(Net) -> Net) -> Loaded {
     let mut net = prepare(Net::of(I64, &[0, 12]));
     let (indices, table) = (net.last.clone(), net.constant(&[5, 12], &noise(60, 3)));

@@ -189,7 +189,7 @@ fn sparse_weights_are_made_dense_to_run() {
     let forms: Vec<bool> = outcome.layers.iter().map(|l| l.fit.is_some()).collect();
     assert_eq!(forms, [false, true]);
     assert_eq!(outcome.comparison.not_run, None);
-    // Every third value of the sparse weight is not zero: what it makes of ones is their sum.
+    // Every third value of the sparse weight is not zero: its output for ones is their sum.
     let ones = Tensor::from_f32(vec![1, 3, 12, 12], vec![1.0; 432]);
     let model = net.loaded();
     let value = model.graph().find("sparse").unwrap();

@@ -1,4 +1,4 @@
-//! Models in memory: what `compress_bytes` takes and gives.
+//! Models in memory: arguments and result of `compress_bytes`.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -60,7 +60,7 @@ fn bytes_are_compressed_as_the_file_is() {
     let path = folder.path().join("small.onnx");
     compress_file(&digits(), &path, &settings(), &()).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), small);
-    // What came out is a model like any other.
+    // The result is a model like any other.
     let again = Loaded::open(&path, &Pins::default()).unwrap();
     assert_eq!(again.cost.macs, outcome.compressed.macs);
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why a runtime could not load or run a model.
+/// Failure of a runtime to load or run a model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// There is no target of that name.

@@ -19,7 +19,7 @@ impl InputSpec {
     /// Checks that `tensor` has the type and shape that the session was loaded for.
     ///
     /// # Errors
-    /// A phrase that names the input, what was found and what was expected.
+    /// A phrase that names the input, the found and the expected.
     pub fn check(&self, tensor: &Tensor) -> Result<(), String> {
         if tensor.dims() == self.dims && tensor.dtype() == self.dtype {
             return Ok(());

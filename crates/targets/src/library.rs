@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use crate::error::TargetError;
 use crate::text::one_line;
 
-/// Where a shared library may be.
+/// Places of a shared library.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Places {
     /// Variables that name it, the first that is set counts.
@@ -27,7 +27,7 @@ pub(crate) struct Places {
     pub folder: &'static str,
 }
 
-/// A runtime's shared library, and what is made of it, `T`, on first use.
+/// A runtime's shared library, opened as a `T` on first use.
 pub(crate) struct SharedLibrary<T> {
     target: &'static str,
     places: Places,

@@ -20,7 +20,7 @@ pub(crate) enum Source {
     File(PathBuf, Folder),
 }
 
-/// A temporary folder, removed with what is in it.
+/// A temporary folder, removed with its contents.
 pub(crate) struct Folder {
     folder: TempDir,
     /// For a program that ends meanwhile.

@@ -85,7 +85,7 @@ pub trait Session: Send + Sync {
     fn prepare<'a>(&'a self, inputs: &[Tensor]) -> Result<Box<dyn Prepared + 'a>, TargetError>;
 }
 
-/// A session with its inputs in place: what timings are taken of.
+/// A session with its inputs in place, for timings.
 pub trait Prepared {
     /// Runs the model and drops its outputs. Copies neither inputs nor outputs.
     ///

@@ -27,7 +27,7 @@ use skipped::skipped;
 
 const N: usize = 20;
 
-/// y = x · w, with w larger than what stays inline.
+/// y = x · w, with w larger than the tensors that stay inline.
 fn model(domain: &str, op: &str) -> Document {
     let info = |name: &str, dims: &[dimension::Value]| ValueInfoProto {
         name: Some(name.into()),

@@ -70,7 +70,7 @@ impl SeparateConvs {
         }
     }
 
-    /// Transforms `model` and tells what became of each of its convolutions, in the order of
+    /// Transforms `model` and tells the result for each of its convolutions, in the order of
     /// evaluation: the candidate that took its place, or why it stays.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ pub(crate) fn patch(
         let mut x = input;
         for (i, stage) in stages.iter().enumerate() {
             let last = i + 1 == stages.len();
-            // What is last of all keeps the name of the convolution.
+            // The last node of all keeps the name of the convolution.
             let name = match last && last_branch == 0 {
                 true => node.name.clone(),
                 false => format!("{}/{branch}.{i}", node.name),

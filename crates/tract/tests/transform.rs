@@ -1,4 +1,4 @@
-//! The transform on models built here: what tract computes before and after.
+//! The transform on models built here: tract's outputs before and after.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -20,7 +20,7 @@ fn exactly(how: SeparateConvs) -> SeparateConvs {
     }
 }
 
-/// Every convolution of full rank computes what it did before, in every format.
+/// Every convolution of full rank computes the same as before, in every format.
 #[test]
 fn full_rank_is_the_convolution() {
     let data = [
@@ -145,7 +145,7 @@ fn rank_1_is_cheaper_and_full_rank_is_refused_where_it_is_not() {
         fma(&model)
     );
     assert!(distance(&run(&model, 1), &run(&after, 1)) > 1e-3);
-    // Its names: those of what was there, and below them those of what is new.
+    // Its names: those of the old nodes, and below them those of the new ones.
     let names: Vec<&str> = after.nodes().iter().map(|n| n.name.as_str()).collect();
     assert!(
         names.contains(&"conv") && names.contains(&"conv/0.0"),

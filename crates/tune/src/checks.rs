@@ -23,7 +23,7 @@ fn ints(list: &[i64]) -> AttributeValue {
     AttributeValue::Ints(list.to_vec())
 }
 
-/// A convolution of 4 to 6 channels, whose weight is the parameter, and then what `rest` adds.
+/// A convolution of 4 to 6 channels, whose weight is the parameter, then the operators of `rest`.
 fn network(dims: &[u64], rest: impl FnOnce(&mut Builder, ValueId) -> ValueId) -> (Graph, Network) {
     let mut b = Builder::new();
     let all = dims.iter().map(|n| Dim::Known(*n)).collect();

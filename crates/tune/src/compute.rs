@@ -1,4 +1,4 @@
-//! Where networks are computed.
+//! Devices that networks are computed on.
 
 use std::fmt;
 use std::str::FromStr;

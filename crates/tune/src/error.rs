@@ -62,7 +62,7 @@ impl From<candle_core::Error> for TuneError {
     }
 }
 
-/// The first line of what candle says: a backtrace may follow.
+/// The first line of candle's message: a backtrace may follow.
 pub(crate) fn one_line(error: &candle_core::Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()

@@ -46,7 +46,7 @@ impl Nature {
     }
 }
 
-/// A wanted value, and what it is to be.
+/// A wanted value, and its comparison with a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Goal {
     /// Its name, for messages.

@@ -73,7 +73,7 @@ impl Network {
         let none = HashSet::new();
         let graph = model.graph;
         let first = Compiler::run(model, &device, given, wanted, &none)?;
-        // What is handed in must stay what it is while parameters move.
+        // Given values must stay the same while parameters move.
         let upstream = graph.ancestors(&first.given);
         let movable: Vec<ValueId> = movable.to_vec();
         let held = |v: &ValueId| {
@@ -99,7 +99,7 @@ impl Network {
         })
     }
 
-    /// Where it is computed.
+    /// Device that it is computed on.
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }

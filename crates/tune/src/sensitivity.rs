@@ -14,7 +14,7 @@ use crate::typed::TypedGraph;
 use crate::values::Values;
 
 impl Network {
-    /// Compiles what computes `wanted`, with nothing that moves.
+    /// Compiles the operators that compute `wanted`, without parameters.
     ///
     /// # Errors
     /// [`TuneError`].

@@ -3,7 +3,7 @@
 //! sides. Channels are strongly correlated, so that a step along one of them spoils the others;
 //! in that basis they are not.
 //!
-//! Steps are relative to the size of what they move (Shazeer and Stern 2018, arXiv 1804.04235,
+//! Steps are relative to the size of the weights (Shazeer and Stern 2018, arXiv 1804.04235,
 //! section 8): the factors of a decomposition are of very different sizes.
 
 use candle_core::Tensor;

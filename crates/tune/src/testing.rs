@@ -7,7 +7,7 @@ use sepconv_factor::random::SplitMix64;
 
 use crate::compute::Compute;
 
-/// Where gradients are checked: on a GPU in builds for one.
+/// Device of the checks of gradients: a GPU in builds for one.
 pub(crate) const COMPUTE: Compute = match (cfg!(feature = "cuda"), cfg!(feature = "metal")) {
     (true, _) => Compute::Cuda(0),
     (_, true) => Compute::Metal(0),

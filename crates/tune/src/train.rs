@@ -26,7 +26,7 @@ const RATES: (f64, f64) = (0.0005, 0.002);
 /// First steps, at most, whose size rises: moments are not known yet.
 const WARM: usize = 20;
 
-/// One sample: what the network is given, and what its wanted values are to be.
+/// One sample: the given values of the network, and the targets of its wanted ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
     /// One per given value of the network.
@@ -35,7 +35,7 @@ pub struct Example {
     pub targets: Vec<Values>,
 }
 
-/// Where examples come from, and who hears of progress.
+/// Source of examples, and listener to progress.
 pub trait Examples: Sync {
     /// Number of examples.
     fn len(&self) -> usize;
@@ -48,7 +48,7 @@ pub trait Examples: Sync {
     /// An example. `draw` decides how it is augmented; `None`: not at all.
     ///
     /// # Errors
-    /// Whatever keeps it from being made.
+    /// Any failure to make it.
     fn example(
         &self,
         index: usize,

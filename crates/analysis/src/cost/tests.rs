@@ -84,7 +84,7 @@ fn integer_weights_are_parameters() {
         count(graph, &[]).nodes[0].cost,
         cost(16 * 8 * 9 * 256, 16 * 8 * 9 + 16 + 3)
     );
-    // What only moves integers has none.
+    // An operator that only moves integers has none.
     let moved = Op::new("Identity").constant(bytes(&[4]));
     assert_eq!(one(moved), cost(0, 0));
 }

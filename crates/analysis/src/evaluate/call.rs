@@ -37,7 +37,7 @@ impl Call<'_> {
         }
     }
 
-    /// Whether a result of these extents is made, and how many elements it has.
+    /// Number of elements of a result of these extents; `None` where it is too large to make.
     pub(super) fn room(&self, dims: &[usize]) -> Option<usize> {
         let count = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
         let inputs = self.inputs.iter().flatten().map(Tensor::len);

@@ -209,7 +209,7 @@ fn zip<T: Copy, U>(
     walk(dims, [&strides[0], &strides[1]], |[i, j]| {
         out.extend(f(a.1[i], b.1[j]));
     });
-    // Where one element has no value, there are too few.
+    // An element without a value leaves too few.
     (out.len() == count).then_some(out)
 }
 

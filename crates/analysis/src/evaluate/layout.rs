@@ -70,7 +70,7 @@ pub(super) fn whole(dims: &[usize]) -> Vec<Vec<Option<usize>>> {
     dims.iter().map(|n| (0..*n).map(Some).collect()).collect()
 }
 
-/// `Reshape` (opset 1: an attribute): 0 keeps an extent (unless `allowzero`), -1 is what is left.
+/// `Reshape` (opset 1: an attribute): 0 keeps an extent (unless `allowzero`), -1 is the rest.
 pub(super) fn reshape(call: &Call<'_>) -> Option<Tensor> {
     let tensor = call.input(0)?;
     let mut dims = Vec::new();

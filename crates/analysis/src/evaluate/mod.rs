@@ -1,10 +1,10 @@
-//! What ONNX operators make of constants: the values that a runtime would compute, in the types
-//! that ONNX gives them.
+//! Values of ONNX operators on constants, as a runtime would compute them, in the types that ONNX
+//! gives them.
 //!
 //! Arithmetic of floats is done in f64 and rounded to the element type after every operator;
 //! integers wrap around as theirs do. `None` stands for everything else: operators that are in no
 //! row of the table, types and shapes that do not fit, divisions of integers by zero, and results
-//! far larger than what they are made of. A new operator is a row of the table.
+//! far larger than their inputs. A new operator is a row of the table.
 
 mod call;
 mod elementwise;
@@ -117,7 +117,7 @@ const TABLE: &[(&[&str], Rule)] = &[
 /// The rule of an operator.
 pub(crate) fn rule(op: &Operator) -> Option<Rule> {
     let known = |names: &[&str]| names.iter().any(|name| op.is(name));
-    // In a local function, what an attribute refers to is known to its callers alone.
+    // In a local function, the value that an attribute refers to is known to its callers alone.
     let row = TABLE.iter().find(|row| known(row.0) && op.is_literal());
     row.map(|row| row.1)
 }

@@ -1,5 +1,4 @@
-//! What is refused, and that depth is no matter; what is computed is held against ONNX Runtime by
-//! `tests/evaluate.rs`.
+//! Refusals, and graphs of great depth; `tests/evaluate.rs` compares results with ONNX Runtime.
 #![allow(clippy::unwrap_used)]
 
 use sepconv_ir::{AttributeValue, Builder, DType, Graph, Operator, Tensor, ValueId};

@@ -1,11 +1,11 @@
-//! What a rule sees of a node.
+//! The arguments of a rule: a node and the facts of its inputs.
 
 use sepconv_ir::{AttributeValue, DType, Operator};
 
 use crate::conv::ConvFault;
 use crate::fact::{Extent, Fact, MAX_RANK};
 
-/// Why a rule has no result.
+/// Reason for which a rule has no result.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Stop {
     /// Too little is known of the inputs.
@@ -14,7 +14,7 @@ pub(crate) enum Stop {
     Contradiction(String),
 }
 
-/// What a rule finds out about a node's outputs, by slot; missing ones are unknown.
+/// Facts of a node's outputs by a rule, by slot; missing ones are unknown.
 pub(crate) type Inferred = Result<Vec<Fact>, Stop>;
 
 impl From<ConvFault> for Stop {
@@ -28,19 +28,19 @@ pub(crate) fn contradiction<T>(reason: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Contradiction(reason.into()))
 }
 
-/// A node and what is known of its inputs, by slot.
+/// A node and the facts of its inputs, by slot.
 pub(crate) struct Call<'a> {
     pub(crate) op: &'a Operator,
     pub(crate) inputs: Vec<Option<&'a Fact>>,
 }
 
 impl<'a> Call<'a> {
-    /// Whether an optional input is there.
+    /// True for an optional input that is there.
     pub(crate) fn has(&self, slot: usize) -> bool {
         matches!(self.inputs.get(slot), Some(Some(_)))
     }
 
-    /// What is known of an input.
+    /// The facts of an input.
     pub(crate) fn fact(&self, slot: usize) -> Result<&'a Fact, Stop> {
         self.inputs
             .get(slot)

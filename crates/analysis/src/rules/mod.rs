@@ -1,6 +1,6 @@
 //! Shape rules: one table, one small file per family of operators.
 //!
-//! A rule maps what is known of a node's inputs ([`Call`]) to what is known of its outputs.
+//! A rule maps the facts of a node's inputs ([`Call`]) to those of its outputs.
 //! To add one, add a row to [`TABLE`]; rows are found by operator domain and type, whatever
 //! the opset: forms of different opsets are told apart by the inputs and attributes present.
 

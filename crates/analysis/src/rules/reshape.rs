@@ -11,7 +11,7 @@ fn viewed(x: &Fact, dims: Vec<Extent>) -> Fact {
 }
 
 /// `Reshape` (1: attribute `shape`; 5 to 24: second input): 0 copies an extent, unless
-/// `allowzero` says otherwise; one -1 takes what is left.
+/// `allowzero` says otherwise; one -1 takes the rest.
 pub(super) fn reshape(call: &Call<'_>) -> Inferred {
     let x = call.fact(0)?;
     let target = target(call)?;

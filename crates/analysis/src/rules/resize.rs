@@ -61,7 +61,7 @@ fn unknown(call: &Call<'_>, mut dims: Vec<Extent>, resized: &[usize]) -> Inferre
     Ok(vec![Fact::new(call.dtype(0), dims)])
 }
 
-/// Whether an optional input is there and, as far as known, not empty.
+/// True for an optional input that is there and, as far as known, not empty.
 fn is_given(call: &Call<'_>, slot: usize) -> bool {
     call.has(slot) && call.dims(slot).ok() != Some(&[Some(0)])
 }

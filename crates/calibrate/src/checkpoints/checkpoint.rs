@@ -39,7 +39,7 @@ impl Checkpoint {
         }
     }
 
-    /// Whether values like `tensors` can be kept for `batches` batches in `most` bytes.
+    /// True where values like `tensors` can be kept for `batches` batches in `most` bytes.
     pub fn fits(tensors: &[Tensor], batches: usize, most: usize) -> bool {
         let bytes: usize = tensors
             .iter()

@@ -6,7 +6,7 @@ use sepconv_ir::{Graph, Node, NodeId, ValueId};
 
 use sepconv_model::Loaded;
 
-/// Where a network can be cut in two.
+/// Places at which a network can be cut in two.
 pub struct Cuts<'a> {
     model: &'a Loaded,
     positions: HashMap<NodeId, usize>,

@@ -17,7 +17,7 @@ use super::geometry;
 use networks::{Arg, Net, noise, onnxruntime};
 use sepconv_model::Loaded;
 
-/// What is varied, each by the number of its values.
+/// Number of values of each varied attribute.
 const CHOICES: [usize; 10] = [2, 3, 4, 4, 3, 3, 8, 2, 2, 3];
 
 /// A choice of each.
@@ -83,7 +83,7 @@ impl Case {
         Some(extents.map(|(n, s)| n * s + more).collect())
     }
 
-    /// Whether ONNX defines it and ONNX Runtime takes it.
+    /// True where ONNX defines it and ONNX Runtime takes it.
     fn is_valid(&self) -> bool {
         let axes = self.kernel.len();
         let auto = matches!(self.padding, Padding::Auto("SAME_UPPER" | "SAME_LOWER"));

@@ -14,7 +14,7 @@ use crate::commands::compare::print_outputs;
 use crate::doubts;
 use crate::files::{self, command_line};
 use crate::interrupt;
-use crate::output::{Output, bytes, db, quantity, si, stderr};
+use crate::output::{Output, bytes, db, kept_hint, quantity, si, stderr};
 
 /// Below this signal-to-noise ratio (dB) a channel is no longer the original's.
 const LOST_DB: f64 = 10.0;
@@ -340,7 +340,9 @@ fn layer_table(layers: &[LayerRecord], out: &Output) {
                 l.fit.map_or(String::new(), |f| {
                     format!("{:.4}", f.held_out_error.unwrap_or(f.output_error))
                 }),
-                l.reason().unwrap_or_default(),
+                l.choice
+                    .kept()
+                    .map_or(String::new(), |k| format!("{k}{}", kept_hint(k))),
             ]
         })
         .collect();

@@ -5,7 +5,7 @@ use sepconv::{Inspection, LayerInspection, Loaded, inspect};
 use sepconv_report::CommandReport;
 
 use crate::args::InspectArgs;
-use crate::output::{Output, bytes, si, unshaped_hint};
+use crate::output::{Output, bytes, kept_hint, si, unshaped_hint};
 
 /// Ranks shown per layer without `-v`.
 const SHOWN: usize = 4;
@@ -109,6 +109,6 @@ fn row(l: &LayerInspection) -> Vec<String> {
         si(l.params),
         l.kept
             .as_ref()
-            .map_or(String::new(), |k| format!("kept: {k}")),
+            .map_or(String::new(), |k| format!("kept: {k}{}", kept_hint(k))),
     ]
 }

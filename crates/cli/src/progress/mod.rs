@@ -74,7 +74,7 @@ impl Shown {
     }
 }
 
-/// A thread that shows what is due by the time alone.
+/// A thread that shows the lines that are due by the time alone.
 fn tick(view: Arc<Mutex<View>>) -> Option<(Sender<()>, JoinHandle<()>)> {
     let (end, ended) = channel();
     let ticker = move || {
@@ -134,7 +134,7 @@ impl View {
                 bar.set_prefix(left.map_or(String::new(), |l| format!("{} left", duration(l))));
                 bar.set_position(stage.done() as u64);
             }
-            // Whoever does not listen is not told.
+            // A reader that is gone is no error of the work.
             Place::Lines(out) => {
                 if let Some(line) = line {
                     let _ = out.write_all(format!("{line}\n").as_bytes());

@@ -77,7 +77,7 @@ impl Crate {
         Some([&base, rest].concat())
     }
 
-    /// The module that defines what `path`, from the root of the crate, leads to.
+    /// The module that defines the item of `path`, which starts at the root of the crate.
     pub fn definition(&self, path: &[String]) -> Place {
         let mut module = &self.0[&Place::new()];
         for (i, name) in path.iter().enumerate() {

@@ -2,12 +2,11 @@
 
 use super::measure::{Against, Measure, Metric};
 
-/// How many of the greatest classes top-5 looks at.
+/// Number of greatest classes that top-5 looks at.
 const FIVE: usize = 5;
 
-/// Where in a sample's classes, from the greatest to the least, the class at `label` stands:
-/// from 0; `None` where the label is out of range or a score is not a number. Of equal scores
-/// the first stands first.
+/// Place of the class at `label` among a sample's classes, from 0 for the greatest; `None` where
+/// the label is out of range or a score is not a number. Of equal scores the first stands first.
 pub(super) fn place(scores: &[f64], label: i64) -> Option<usize> {
     let label = usize::try_from(label).ok()?;
     let own = *scores.get(label)?;
@@ -51,7 +50,7 @@ fn greatest(scores: &[f64]) -> Option<usize> {
 /// One sample of a class output in two models.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ClassPair {
-    /// Whether both have the same greatest class.
+    /// Both have the same greatest class.
     same: bool,
     /// Divergence of the softmax of the values, in nats.
     of_scores: f64,
@@ -95,7 +94,7 @@ pub fn divergence_of(a: &[f64], b: &[f64]) -> f64 {
 /// negative.
 fn divergence(p: &[f64], q: &[f64]) -> f64 {
     let terms = p.iter().zip(q).map(|(p, q)| match p.exp() {
-        // Where p is 0 the term is 0, whatever q is.
+        // The term of a p of 0 is 0, whatever q is.
         0.0 => 0.0,
         share => share * (p - q),
     });
@@ -109,7 +108,7 @@ fn log_softmax(row: &[f64]) -> Vec<f64> {
     row.iter().map(|v| v - peak - sum.ln()).collect()
 }
 
-/// Whether no value is negative and they sum to 1 within 1e-3.
+/// True where no value is negative and they sum to 1 within 1e-3.
 fn are_probabilities(row: &[f64]) -> bool {
     row.iter().all(|v| *v >= 0.0) && (row.iter().sum::<f64>() - 1.0).abs() <= 1e-3
 }

@@ -1,4 +1,4 @@
-//! What is kept in memory between evaluations, up to a limit.
+//! Values that stay in memory between evaluations, up to a limit.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -1,11 +1,11 @@
-//! Figures and what they are of.
+//! Figures, their metrics and comparisons.
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::own::OwnMetric;
 
-/// What a figure measures. `docs/metrics.md` has the formulas.
+/// Formula of a figure. `docs/metrics.md` has the formulas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
     /// Share of samples whose greatest class is the label, in percent.
@@ -32,7 +32,7 @@ pub enum Metric {
     Own(Described),
 }
 
-/// What an [`OwnMetric`] says of itself.
+/// Names and properties of an [`OwnMetric`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Described {
     name: &'static str,
@@ -77,7 +77,7 @@ impl Metric {
         }
     }
 
-    /// What people call it.
+    /// Its name in reports.
     pub fn label(self) -> &'static str {
         match self {
             Self::TopOne => "top-1 accuracy",
@@ -104,7 +104,7 @@ impl Metric {
         }
     }
 
-    /// Whether a greater value is a better one.
+    /// True where a greater value is a better one.
     pub fn higher_is_better(self) -> bool {
         match self {
             Self::Kl => false,
@@ -142,7 +142,7 @@ impl Metric {
     }
 }
 
-/// What a model's output is held against.
+/// The other side of a comparison with a model's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Against {
@@ -172,9 +172,9 @@ impl Against {
 /// any difference (SSIM and cosine are then 1), or anything of outputs that are not numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measure {
-    /// What is measured.
+    /// Its metric.
     pub metric: Metric,
-    /// What against.
+    /// The other side of the comparison.
     pub against: Against,
     /// Name of the graph output.
     pub output: String,

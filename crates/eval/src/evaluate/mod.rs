@@ -1,4 +1,4 @@
-//! How good a model is on data: by labels, by wanted outputs, or by what the original gives.
+//! Measures of a model on data: against labels, wanted outputs, or the original's outputs.
 //!
 //! The data choose the measures (`docs/metrics.md` has the formulas):
 //!

@@ -11,7 +11,7 @@ pub trait OwnMetric: Send + Sync {
     /// Name in JSON and on the command line, such as `mean-abs`.
     fn name(&self) -> &'static str;
 
-    /// What people call it.
+    /// Its name in reports.
     fn label(&self) -> &'static str {
         self.name()
     }
@@ -21,7 +21,7 @@ pub trait OwnMetric: Send + Sync {
         ""
     }
 
-    /// Whether a greater value is a better one.
+    /// True where a greater value is a better one.
     fn higher_is_better(&self) -> bool {
         true
     }
@@ -96,7 +96,7 @@ pub(super) fn of_rows(
                 Some(SampleOutput {
                     name,
                     shape: rows.sample(),
-                    // What has no batch belongs to every sample.
+                    // An output without a batch belongs to every sample.
                     values: rows.row(i.min(rows.count().saturating_sub(1))),
                 })
             })

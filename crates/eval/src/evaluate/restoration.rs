@@ -16,7 +16,7 @@ const SIGMA: f64 = 1.5;
 const K1: f64 = 0.01;
 const K2: f64 = 0.03;
 
-/// Where the values of a picture lie.
+/// Extents and layout of a picture's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     channels: usize,

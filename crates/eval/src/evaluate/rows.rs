@@ -11,9 +11,9 @@ pub(super) struct Rows {
     sample: Vec<usize>,
     /// Number of samples.
     count: usize,
-    /// Whether the first axis is that of the batch. Otherwise the whole output is one sample.
+    /// The first axis is that of the batch. Otherwise the whole output is one sample.
     by_sample: bool,
-    /// Whether the elements are floats.
+    /// The elements are floats.
     floats: bool,
 }
 
@@ -92,7 +92,7 @@ impl Rows {
         }
     }
 
-    /// Whether both have the same samples but for axes of extent 1.
+    /// True where both have as many samples, of the same shape but for axes of extent 1.
     pub fn fits(&self, other: &Self) -> bool {
         let axes = |rows: &Self| -> Vec<usize> {
             let axes = rows.sample.iter().copied();

@@ -1,4 +1,4 @@
-//! What batches contribute to the measures, and the measures of all of them.
+//! Contributions of batches to the measures, and the measures of all of them.
 
 use crate::channels::Channels;
 
@@ -14,9 +14,9 @@ struct Compared {
     moments: Vec<Moments>,
     /// Against the original: errors by channel, and the rank of the output.
     channels: Option<(Channels, usize)>,
-    /// Where every sample is a row of classes.
+    /// One per sample, where every sample is a row of classes.
     classes: Option<Vec<ClassPair>>,
-    /// Where every sample is a picture.
+    /// One per sample, where every sample is a picture.
     pictures: Option<Vec<Picture>>,
 }
 
@@ -125,13 +125,13 @@ struct Placed {
     places: Vec<Option<usize>>,
 }
 
-/// What was found out about a number of batches.
+/// Contributions of a number of batches.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scores {
     placed: Option<Placed>,
-    /// By output; `None` for what has no target or is no number.
+    /// By output; `None` for outputs without a target or without numbers.
     target: Vec<Option<Compared>>,
-    /// By output; `None` for what is no number.
+    /// By output; `None` for outputs without numbers.
     original: Vec<Option<Compared>>,
     /// The caller's metric, and its value for every sample.
     own: Option<(Metric, Vec<f64>)>,
@@ -259,7 +259,7 @@ pub(super) fn primary(measures: &[Measure]) -> Option<&Measure> {
         let snr = measures
             .iter()
             .filter(|m| is_snr(m) && m.against == against);
-        // What is no number is worst of all.
+        // NaN is worst of all.
         let rank = |m: &Measure| {
             if m.value.is_nan() {
                 f64::NEG_INFINITY

@@ -24,11 +24,11 @@
 //! [`Fitter::fit`] are the module of that name; `post_activation` takes the steps behind an
 //! activation, by moving the targets.
 //!
-//! Where statistics keep the patches themselves, `X` `[n, d]` with `C = X^T X`, nothing of the size
-//! `d^2` is formed: `C` is known by its products `v C = (v X^T) X` ([`PatchMatrix`](crate::patch_matrix)), systems
-//! that have more unknowns than there are positions are solved in the space of the positions, and
-//! `W* = W + (B - W C) (C + eps I)^-1` by `X X^T + eps I` `[n, n]`. The problem is the same, and so
-//! are its solutions, to rounding.
+//! Of statistics that keep the patches themselves, `X` `[n, d]` with `C = X^T X`, nothing of the
+//! size `d^2` is formed: `C` is known by its products `v C = (v X^T) X`
+//! ([`PatchMatrix`](crate::patch_matrix)), systems that have more unknowns than there are positions
+//! are solved in the space of the positions, and `W* = W + (B - W C) (C + eps I)^-1` by
+//! `X X^T + eps I` `[n, n]`. The problem is the same, and so are its solutions, to rounding.
 //!
 //! Seconds for one fit with the default options but for `monotone`, on a shared 2-core AMD EPYC
 //! that others used at the time (load 6); random weights, on which the alternation takes all its

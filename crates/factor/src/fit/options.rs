@@ -18,8 +18,8 @@ pub struct FitOptions {
     /// Also tries the data-free chain, so that the error on the positions fitted to is never
     /// above its. Costs its decomposition and a score or two.
     pub floor: bool,
-    /// Steps towards what an activation lets through at most, see [`crate::PostActivation`]; 0 fits to the
-    /// outputs themselves.
+    /// Most majorise-minimise steps behind an activation, see [`crate::PostActivation`]; 0 fits to
+    /// the outputs themselves.
     pub steps: usize,
 }
 

@@ -55,7 +55,7 @@ impl Statistics {
         bytes
     }
 
-    /// Reads what [`Statistics::to_bytes`] wrote.
+    /// Reads the bytes of [`Statistics::to_bytes`].
     ///
     /// # Errors
     /// [`FactorError::Statistics`] for anything else, [`FactorError::Shape`].

@@ -16,7 +16,7 @@ pub(crate) enum Covariance {
     Patches(Vec<Arc<Vec<f32>>>),
 }
 
-/// Where patches are cut into parts does not matter.
+/// Equal values are equal, whatever the parts that patches are cut into.
 impl PartialEq for Covariance {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

@@ -96,7 +96,7 @@ fn typed(graph: &Graph, value: ValueId) -> String {
 fn value_type(ty: &ValueType) -> String {
     let extent = |dim: &Dim| match dim {
         Dim::Known(n) => n.to_string(),
-        // What reads as a number is none.
+        // A symbol that reads as a number is quoted.
         Dim::Symbol(s) if s.parse::<u64>().is_ok() => quote::string(s.as_bytes()),
         Dim::Symbol(s) => quote::name(s),
         Dim::Unknown => "?".to_owned(),

@@ -43,7 +43,7 @@ const LAYERS: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
 /// The least constant that shifts, or divides, values of 0 to 255 and none of 0 to 1.
 const LARGE: f64 = 16.0;
 
-/// What the first operators say of the values that an input takes.
+/// Range of the values that an input takes, by the first operators.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Head {
     /// The graph brings values of 0 to 255 to its own range: it divides by large constants, or
@@ -51,7 +51,7 @@ pub(super) enum Head {
     Scales,
     /// It takes values of any range: it normalises each sample.
     Free,
-    /// It quantises the input, and cuts off what is below or above.
+    /// It quantises the input, and cuts off values below or above.
     Quantised(f64, f64),
     /// Batch normalisations after the first layers recorded deviations.
     Norms(Vec<Norm>),
@@ -69,11 +69,11 @@ pub(super) struct Norm {
 }
 
 impl Head {
-    /// Of a graph for one of its inputs: what comes first, up to the first layers and their norms.
+    /// Of a graph for one of its inputs: by its operators up to the first layers and their norms.
     pub fn of(graph: &Graph, input: ValueId) -> Self {
         let mut norms = Vec::new();
         let mut seen = HashSet::from([input]);
-        // Values, and whether a layer lies before them.
+        // Values, with true where a layer lies before them.
         let mut open = vec![(input, false)];
         while let Some((value, behind)) = open.pop() {
             for (node, slot) in graph.readers(value) {
@@ -123,7 +123,7 @@ fn constant(graph: &Graph, op: &Operator, slot: u32) -> Option<Vec<f64>> {
     constants::resolve(graph, op.input(other)?)?.to_f64()
 }
 
-/// Whether an elementwise operator with a constant is for values of 0 to 255.
+/// True for an elementwise operator whose constant is for values of 0 to 255.
 fn is_scaling(op: &Operator, slot: u32, constant: &[f64]) -> bool {
     let greatest = constant.iter().fold(0.0, |most: f64, c| most.max(c.abs()));
     if op.is("Mul") {

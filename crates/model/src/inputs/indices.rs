@@ -192,7 +192,7 @@ impl LookUp<'_> {
         None
     }
 
-    /// The extents of what is looked up in.
+    /// The extents of the table that is looked up in.
     fn extents(&self) -> Option<Vec<i64>> {
         let data = self.op.input(0)?;
         let extents: Vec<u64> = match constants::resolve(self.graph, data) {

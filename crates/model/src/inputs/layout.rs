@@ -1,4 +1,4 @@
-//! Where the channels of a picture input are, as the graph reads it.
+//! Layout of a picture input, by the operators that read it.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! How large the values within a network are on given inputs.
+//! Deviations of the values within a network on given inputs.
 
 use sepconv_analysis::NodeRow;
 use sepconv_ir::{Tensor, ValueId};
@@ -79,9 +79,9 @@ pub fn each(
     Ok(())
 }
 
-/// How far two figures of a network's maps are from 1, as logarithms: the deviation at the first
-/// convolution, and the geometric mean over all. With values of its own range a network's maps are
-/// about as large as its biases.
+/// Distances of two figures of a network's maps from 1, as logarithms: of the deviation at the
+/// first convolution, and of the geometric mean over all. With values of its own range a network's
+/// maps are about as large as its biases.
 pub fn distances(deviations: &[f64]) -> [f64; 2] {
     let first = deviations.first().copied().unwrap_or(1.0);
     let logs = deviations.iter().map(|d| d.max(1e-9).ln());

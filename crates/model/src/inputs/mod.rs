@@ -31,7 +31,7 @@ pub struct DataSource {
     /// Arrays at hand in place of a file: one per graph input, in the order of the graph, samples
     /// first.
     pub arrays: Vec<Tensor>,
-    /// What is done to pictures.
+    /// Preprocessing of pictures.
     pub preprocess: Preprocess,
     /// File with the order of class folders.
     pub classes: Option<PathBuf>,

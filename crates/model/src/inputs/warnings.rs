@@ -1,4 +1,4 @@
-//! What is odd about data that can be read.
+//! Oddities of data that can be read.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ const MACS: u64 = 2_000_000_000;
 /// half way between 0 to 1 and 0 to 255.
 const FAR: f64 = 16.0;
 
-/// What is odd about data, though they can be read.
+/// An oddity of data that can be read.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum DataWarning {
@@ -93,9 +93,9 @@ fn shown(value: f64) -> String {
 }
 
 impl DataSource {
-    /// What is odd about the data, though they can be read: files in a folder that are no
-    /// pictures, and values that do not look like those that the model takes. At most four
-    /// samples are looked at; layers are run on them where values are in doubt.
+    /// Oddities of the data, though they can be read: files in a folder that are no pictures, and
+    /// values that do not look like those that the model takes. At most four samples are looked
+    /// at; layers are run on them where values are in doubt.
     ///
     /// # Errors
     /// [`Error::Data`] where the data can't be read or do not fit, [`Error::Target`] where the
@@ -134,7 +134,7 @@ impl DataSource {
 struct Values {
     least: f64,
     greatest: f64,
-    /// Whether all are whole numbers.
+    /// All are whole numbers.
     whole: bool,
 }
 
@@ -237,8 +237,8 @@ impl Given {
         })
     }
 
-    /// How many times larger the deviations before batch normalisations are than recorded: the
-    /// median over channels, and the least over the norms.
+    /// Deviations before batch normalisations over the recorded ones: the median over channels,
+    /// and of the norms the ratio nearest to 1.
     fn ratio(&self, model: &Loaded, target: &dyn Target, norms: &[Norm]) -> Result<f64, Error> {
         let values: Vec<ValueId> = norms.iter().map(|n| n.value).collect();
         let mut sums: Vec<Vec<Sums>> = norms
@@ -262,7 +262,7 @@ impl Given {
         Ok(nearest.unwrap_or(1.0))
     }
 
-    /// Whether the maps of the first layers are nearer to the size of a network's own with the
+    /// True where the maps of the first layers are nearer to the size of a network's own with the
     /// values times `factor` than as they are given.
     fn is_too_large(
         &self,

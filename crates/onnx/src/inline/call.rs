@@ -206,7 +206,7 @@ impl<'a> Inliner<'a> {
     }
 }
 
-/// What a call gives for a function's attributes.
+/// Values of a function's attributes in a call.
 struct Given<'a> {
     call: &'a NodeProto,
     function: &'a Function,
@@ -252,7 +252,7 @@ fn literal(node: &NodeProto) -> Option<(&String, &TensorProto)> {
         .map(|name| (name, tensor))
 }
 
-/// How a call is called.
+/// Label of a call: its name, else that of its first output.
 fn label(call: &NodeProto) -> &str {
     let output = call.output.iter().find(|o| !o.is_empty());
     match call.name() {

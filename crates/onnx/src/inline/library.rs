@@ -18,7 +18,7 @@ pub(super) struct Function {
     pub proto: FunctionProto,
     /// Number of its record in the model.
     pub record: usize,
-    /// Whether its calls are written out; `None` until that is decided.
+    /// Its calls are written out; `None` until that is decided.
     inlined: Option<bool>,
 }
 
@@ -121,7 +121,7 @@ impl Library {
         function.filter(|f| f.inlined == Some(true))
     }
 
-    /// Whether `node` is a call that is written out.
+    /// True for a call that is written out.
     pub fn inlines(&self, node: &NodeProto) -> bool {
         self.called(node).is_some()
     }

@@ -9,7 +9,7 @@ use crate::product::Product;
 use crate::site::Site;
 use crate::transposed::swap_channels;
 
-/// Where an operator's output goes.
+/// Destination of an operator's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// A new value.
@@ -43,7 +43,7 @@ pub struct Emitter<'a> {
     output: ValueId,
     /// The value that the chain reads.
     pub(super) input: Option<PatchValue>,
-    /// Where padding is made beforehand.
+    /// Place of the padding that is made beforehand; `None`: convolutions pad themselves.
     pub(super) apart: Option<padding::At>,
     pub(super) made: padding::Made,
 }

@@ -4,7 +4,7 @@ use sepconv_analysis::{AutoPad, ConvAttributes};
 use sepconv_factor::{Role, StageShape};
 use sepconv_ir::PatchValue;
 
-/// Where the zeros come in.
+/// Place at which the zeros are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
     /// In front of every depthwise or spatial convolution; dense ones stay as they are.
@@ -26,7 +26,7 @@ pub(super) fn windowed(stage: &StageShape) -> bool {
     stage.kernel.spatial.iter().any(|k| *k > 1)
 }
 
-/// Maps that were padded, with how and what became of them.
+/// Maps that were padded: the map, its pads per axis (begin, end), and the padded map.
 pub(super) type Made = Vec<(PatchValue, Vec<(u64, u64)>, PatchValue)>;
 
 /// The pads of a stage's axes; `None` where it is not padded beforehand.
@@ -45,7 +45,7 @@ pub(super) fn some(pads: Vec<(u64, u64)>) -> Option<Vec<(u64, u64)>> {
 /// The pads of each axis of a convolution, whatever its extent.
 pub(super) fn fixed(a: &ConvAttributes) -> Option<Vec<(u64, u64)>> {
     let same = matches!(a.auto_pad, AutoPad::SameUpper | AutoPad::SameLower);
-    // What `SAME_*` pads at a stride depends on the extents.
+    // The padding of `SAME_*` at a stride depends on the extents.
     if a.transposed || same && a.strides.iter().any(|s| *s != 1) {
         return None;
     }

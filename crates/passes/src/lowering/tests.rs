@@ -125,7 +125,7 @@ fn padding_is_made_once_for_all_branches_and_the_filters_pad_no_more() {
     let extents = |name: &str| shapes.extents(graph.find(name).unwrap());
     assert_eq!(extents("c/dw/padded2.out"), Some(vec![1, 6, 10, 10]));
     assert_eq!(extents("c/dw.out"), Some(vec![1, 6, 4, 4]));
-    // What pads nothing is written as without.
+    // A stage that pads nothing is written as without.
     let (graph, _) = rewrite(&conv(12, 6, 1, 2), Order::PwDw, 1, padded);
     assert_eq!(graph.find("c/pw/padded2.out"), None);
     assert!(graph.find("c/dw/padded2.out").is_some());
@@ -146,7 +146,7 @@ fn the_input_of_a_chain_is_padded_once_and_pointwise_stages_compute_the_rim() {
         let made = extents(name).unwrap();
         assert_eq!(made[2..], [extent, extent], "{name}");
     }
-    // What begins with its filters is padded at these.
+    // A chain that begins with its filters is padded at these.
     let (_, used) = rewrite(&conv(12, 6, 1, 1), Order::DwPw, 2, padded);
     assert_eq!(used, "branches");
     // Copies are made of the padded input.

@@ -6,7 +6,7 @@ use super::emitter::{Destination, Emitter};
 use super::padding::{At, fixed, some};
 
 impl Emitter<'_> {
-    /// From now on what is padded is padded beforehand.
+    /// From now on maps are padded beforehand.
     pub(super) fn pad_apart(&mut self, at: At) {
         self.apart = Some(At::Filters);
         if at == At::Filters {

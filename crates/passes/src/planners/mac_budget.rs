@@ -46,7 +46,7 @@ impl Planner for MacBudget {
         }
         let mut layers = hulls(survey);
         if layers.iter().all(|l| l.hull.len() < 2) {
-            return Err(PassError::NothingToDo(survey.reasons()));
+            return Err(PassError::NothingToDo(survey.kept().collect()));
         }
         let budget = (self.keep * total_macs as f64).floor() as u64;
         let mut macs = total_macs;

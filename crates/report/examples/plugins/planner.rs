@@ -5,9 +5,9 @@ use sepconv::passes::{Choice, Kept, PassError, Plan, Planner, Survey};
 /// Rewrites the convolutions with the most MACs, each by the candidate nearest to its kernel that
 /// costs at most a share of them.
 pub struct Largest {
-    /// How many convolutions.
+    /// Number of convolutions.
     pub layers: usize,
-    /// The share of its MACs that each may cost.
+    /// Share of its MACs that each may cost.
     pub share: f64,
 }
 

@@ -17,7 +17,7 @@ fn curve_svg(report: &Report) -> Option<String> {
     report.curve_svg()
 }
 
-/// Names of elements in order, or what is wrong with their nesting.
+/// Names of elements in order, or the fault of their nesting.
 fn elements(html: &str) -> Result<Vec<String>, String> {
     let (mut open, mut seen) = (Vec::new(), Vec::new());
     let (head, tail) = html.split_once("<style>").ok_or("no style")?;

@@ -161,7 +161,7 @@ impl<'a> Acceptance<'a> {
         })
     }
 
-    /// Whether the figure is measured on synthetic inputs.
+    /// True where the figure is measured on synthetic inputs.
     pub fn is_synthetic(&self) -> bool {
         matches!(self.figure, Figure::Synthetic(_))
     }

@@ -152,7 +152,7 @@ fn sensitivity(
     }
 }
 
-/// Whether a plan rewrites nothing.
+/// True for a plan that rewrites nothing.
 pub(super) fn is_empty(solution: &Solution) -> bool {
     solution.chosen.iter().all(Option::is_none)
 }

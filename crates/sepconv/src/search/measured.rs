@@ -106,8 +106,8 @@ struct ShareFeedback {
 
 impl ShareFeedback {
     /// Asks the next plan for more or less, unless what was measured is near enough, or nothing
-    /// changes any more. `predicted` is what the plan was thought to save, which may be more than was
-    /// asked; `known`: it was measured before.
+    /// changes any more. `predicted` is the plan's expected share, which may be more than the asked
+    /// one; `known`: the plan was measured before.
     fn follow(&mut self, measured: f64, predicted: f64, known: bool) -> bool {
         let asked = self.asked;
         if measured < SHARE {
@@ -129,7 +129,7 @@ impl ShareFeedback {
             if asked == 0.0 || measured < OVER * SHARE || known {
                 return false;
             }
-            // What was asked for first was not much.
+            // The next share is at least three quarters of this one.
             self.asked = 0.5 * (self.short.max(0.5 * asked) + asked);
         }
         let short = self.short;
@@ -137,7 +137,7 @@ impl ShareFeedback {
     }
 }
 
-/// Measured shares of so much more than what is wanted are no reason to look for less.
+/// Measured shares up to so many times the wanted one are no reason to look for less.
 const OVER: f64 = 1.05;
 /// Least step between shares that are asked for, as a factor.
 const STEP: f64 = 1.02;
@@ -156,7 +156,7 @@ fn best_of_tried(mut tried: Vec<(Solution, Trial)>, fraction: f64) -> Option<Sol
     }
     let shares = tried.iter().map(|(_, t)| t.share);
     let most = shares.fold(f64::NEG_INFINITY, f64::max);
-    // Where all are slower than the original, the least slow one.
+    // Of plans that are all slower than the original, the least slow one.
     let enough = SHARE.min(most.min(NEARLY * most));
     tried.retain(|(_, t)| t.share >= enough);
     let least = tried

@@ -35,7 +35,7 @@ pub(crate) use engine::Search;
 /// Rewrites the layers of the main graph so that the budget is met.
 ///
 /// # Errors
-/// [`Error::UnknownShapes`] and [`Error::Nothing`] where no layer can be rewritten, [`Error::Pass`]
+/// [`Error::UnknownShapes`] and [`Error::AllKept`] where no layer can be rewritten, [`Error::Pass`]
 /// where the budget is out of range or can't be met; as [`crate::compress()`].
 pub(crate) fn decide(job: &Job<'_>, prepared: &mut Prepared) -> Result<Compressed, Error> {
     if is_per_layer(job.settings.budget) && prepared.only_in_bodies() {
@@ -72,12 +72,7 @@ fn check_layers(job: &Job<'_>, prepared: &Prepared) -> Result<(), Error> {
         });
     }
     if !is_per_layer(budget) && sites().next().is_none() {
-        let what = match prepared.bodies.names().next() {
-            Some(_) => "can be rewritten",
-            None => "qualifies",
-        };
-        let reasons = prepared.reasons();
-        return Err(job.nothing(format!("no convolution {what}: {reasons}")));
+        return Err(prepared.all_kept());
     }
     Ok(())
 }

@@ -1,16 +1,16 @@
-//! Samples varied without a change of what they show.
+//! Variations of samples that keep their content.
 
 use sepconv_data::Layout;
 use sepconv_ir::Tensor;
 use sepconv_tune::Draw;
 use serde::{Deserialize, Serialize};
 
-/// How pictures are varied. The teacher sees what the student sees.
+/// Variations of pictures. Teacher and student see the same ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Augment {
     /// Half of them are mirrored, left to right.
     pub flip: bool,
-    /// They are shifted by up to so many elements along each axis; what comes in is the edge.
+    /// Greatest shift along each axis, in elements; the edge is repeated.
     pub shift: usize,
 }
 

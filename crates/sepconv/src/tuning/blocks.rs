@@ -1,4 +1,4 @@
-//! What of a model was rewritten.
+//! Rewritten layers of a model, found by comparison with the original.
 
 use std::collections::HashSet;
 
@@ -10,11 +10,11 @@ use sepconv_model::Loaded;
 /// Operators that took the place of a convolution.
 #[derive(Debug, Clone)]
 pub(super) struct Block {
-    /// What they read, in the rewritten model.
+    /// The value that they read, in the rewritten model.
     pub input: ValueId,
     /// Initializers of the rewritten model that may move.
     pub movable: Vec<ValueId>,
-    /// What is behind them, and behind the activation that follows: in the rewritten model.
+    /// The value behind them, and behind the activation that follows: in the rewritten model.
     pub output: ValueId,
     /// The same value of the original.
     pub target: ValueId,

@@ -14,7 +14,7 @@ use sepconv_model::Error;
 use sepconv_model::Loaded;
 use sepconv_model::Progress;
 
-/// What [`tune_file`] did.
+/// Record of a [`tune_file`].
 #[derive(Debug, Clone, Serialize)]
 pub struct Tuned {
     /// The training.
@@ -36,7 +36,7 @@ pub struct TuneFiles {
     pub compressed: PathBuf,
     /// The file that is written.
     pub output: PathBuf,
-    /// Whether an existing output is replaced.
+    /// An existing output is replaced.
     pub force: bool,
     /// Input shapes fixed by the user.
     pub pins: Pins,

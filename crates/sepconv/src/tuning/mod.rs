@@ -31,7 +31,7 @@ use sepconv_spec::Source;
 use blocks::Block;
 use run::Work;
 
-/// What is trained at a time.
+/// Layers that are trained at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TuneMode {
@@ -43,16 +43,16 @@ pub enum TuneMode {
     BlockWise,
 }
 
-/// How to tune.
+/// Settings of a tuning.
 #[derive(Debug, Clone)]
 pub struct TuneSettings {
     /// Unlabelled data.
     pub source: Source,
-    /// What is trained at a time.
+    /// Layers that are trained at a time.
     pub mode: TuneMode,
-    /// How outputs are compared; `None`: divergence of classes, mean squares of anything else.
+    /// Loss of every output; `None`: divergence of classes, mean squares of anything else.
     pub loss: Option<Loss>,
-    /// How samples are varied.
+    /// Variations of the samples.
     pub augment: Augment,
     /// The training.
     pub train: TrainSettings,
@@ -78,12 +78,12 @@ impl TuneSettings {
     }
 }
 
-/// What tuning did.
+/// Record of a tuning.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Tuning {
-    /// What was trained at a time.
+    /// Layers that were trained at a time.
     pub mode: TuneMode,
-    /// How each output was compared.
+    /// Loss of each output, by name.
     pub losses: Vec<(String, Loss)>,
     /// Temperature of divergences.
     pub temperature: f64,
@@ -103,7 +103,7 @@ pub struct Tuning {
     pub before: Epoch,
     /// The same of the weights that were kept: never a greater loss.
     pub after: Epoch,
-    /// What happened on the way: one list, or one per block.
+    /// Figures of every epoch: one list, or one per block.
     pub epochs: Vec<Vec<Epoch>>,
 }
 
@@ -185,7 +185,7 @@ pub fn tune(
         .as_ref()
         .filter(|_| settings.mode == TuneMode::EndToEnd)
     {
-        // What is done needs no state to go on from.
+        // A finished training needs no state to go on from.
         let _ = std::fs::remove_file(path);
     }
     Ok((tuned, tuning))
@@ -207,7 +207,7 @@ fn block_by_block(
     tuning: &mut Tuning,
 ) -> Result<Loaded, Error> {
     let part = match work.block(&now, block) {
-        // What has no gradient stays as it is; the whole has said so.
+        // A block without gradient stays as it is.
         Err(Error::Tune { source, .. })
             if matches!(
                 source.downcast_ref(),
@@ -251,7 +251,7 @@ fn check(settings: &TuneSettings) -> Result<(), Error> {
     }
 }
 
-/// What a saved state belongs to.
+/// Hash of the models and settings that a saved state belongs to.
 fn key(original: &Loaded, compressed: &Loaded, settings: &TuneSettings) -> String {
     let mut hash = Sha256::new();
     for model in [original, compressed] {

@@ -26,7 +26,7 @@ use sepconv_model::Samples;
 /// beyond it the network is not the model.
 const TOLERANCE: f64 = 1e-2;
 
-/// What all networks have in common.
+/// Context that all networks share.
 pub(super) struct Work<'a> {
     pub original: &'a Loaded,
     pub target: &'a dyn Target,
@@ -163,7 +163,7 @@ impl<'a> Work<'a> {
 }
 
 impl Part<'_> {
-    /// That the network computes what the runtime does.
+    /// Checks that the network computes the same outputs as the runtime.
     fn check(&self, work: &Work<'_>, model: &Loaded, wanted: &[ValueId]) -> Result<(), Error> {
         // As the example is that the network is handed.
         let (first, layouts) = (work.samples.inputs(0)?, work.samples.layouts());

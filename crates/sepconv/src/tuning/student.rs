@@ -32,7 +32,7 @@ pub(super) struct Student<'a> {
     pub training: Mutex<Training<'a>>,
 }
 
-/// How far the training is.
+/// Progress of the training.
 #[derive(Default)]
 pub(super) struct Training<'a> {
     pub name: String,

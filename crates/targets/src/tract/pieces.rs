@@ -1,4 +1,4 @@
-//! Long graphs, cut into pieces: what tract's optimiser takes grows faster than the graph.
+//! Long graphs, cut into pieces: the time of tract's optimiser grows faster than the graph.
 //!
 //! A piece ends where one value alone is alive, apart from the graph's inputs: the trunk of a
 //! network. A graph without such places stays whole.
@@ -14,7 +14,7 @@ const WHOLE: usize = 1024;
 /// Operators of a piece, at least.
 const PIECE: usize = 256;
 
-/// A part of a graph: its nodes, and what it reads and makes.
+/// A part of a graph: its nodes, and the values that it reads and makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cut {
     /// The first of its nodes, and the one behind the last.
@@ -29,7 +29,7 @@ pub(super) struct Cut {
     pub made: Option<String>,
 }
 
-/// Where a graph of many operators can be cut; `None` where it is short or can't be.
+/// Cuts of a graph of many operators; `None` where it is short or can't be cut.
 pub(super) fn cuts(graph: &GraphProto) -> Option<Vec<Cut>> {
     cuts_of(graph, WHOLE, PIECE)
 }
@@ -57,7 +57,7 @@ fn cuts_of(graph: &GraphProto, whole: usize, piece: usize) -> Option<Vec<Cut>> {
             };
         }
     }
-    // What is alive in front of a node, by its first and last.
+    // For every place in front of a node: values that are alive from there, and until there.
     let mut begins: Vec<Vec<&str>> = vec![Vec::new(); graph.node.len() + 1];
     let mut ends = begins.clone();
     for (name, made) in &made_at {

@@ -10,7 +10,7 @@ use tract_onnx::tract_core::internal::{TractResult, bail, ensure};
 /// `sparse_value` of `Constant` (ONNX 11 and later) into `value`.
 ///
 /// # Errors
-/// Where indices do not fit the extents or values can't be read.
+/// Indices that do not fit the extents, and values that can't be read.
 pub(super) fn densify(graph: &mut GraphProto, files: &dyn ModelDataResolver) -> TractResult<()> {
     for sparse in std::mem::take(&mut graph.sparse_initializer) {
         graph.initializer.push(dense(&sparse, files)?);

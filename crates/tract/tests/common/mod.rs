@@ -1,4 +1,4 @@
-//! Models of one convolution, and what is asked of any model.
+//! Models of one convolution, and checks of any model.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::collections::HashSet;

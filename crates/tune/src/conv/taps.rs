@@ -6,8 +6,8 @@ use candle_core::{Error, Result, Tensor};
 use super::kernels::Channels;
 use super::runs::Window;
 
-/// The part that each tap of a window reads of `x` `[N, C, input...]`: one tensor `[N, C, output...]` per
-/// tap, in the order of the kernel. `outside` is what the padding holds.
+/// The part that each tap of a window reads of `x` `[N, C, input...]`: one tensor
+/// `[N, C, output...]` per tap, in the order of the kernel. `outside` is the value of the padding.
 pub(crate) fn taps(
     x: &Tensor,
     window: &Window,
@@ -32,7 +32,7 @@ pub(crate) fn taps(
 /// `x` with its padding, long enough for the last stride of the last tap.
 fn padded(x: &Tensor, window: &Window, output: &[usize], outside: f64) -> Result<Tensor> {
     let mut made = x.clone();
-    // What was there counts 1.
+    // Elements of the input count 1.
     let mut inside = (outside != 0.0)
         .then(|| x.detach().ones_like())
         .transpose()?;

@@ -15,7 +15,7 @@ pub(super) fn rule(context: &OpContext<'_>) -> Option<Rule> {
             let rest = context.extents(context.op.output(0))?.split_off(1);
             let axes = context.ints("axes", 1)?;
             axes.iter().all(|a| *a != 0).then_some(())?;
-            // Extents of one come and go: the rest is what it was.
+            // Extents of one come and go: the others stay the same.
             context.unary(move |x| to_rows(x, &rest))
         }
         "Transpose" => {

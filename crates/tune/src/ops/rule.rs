@@ -1,4 +1,4 @@
-//! The rule by which an operator is computed, and what it is read from.
+//! The rule by which an operator is computed, and the context that it is read in.
 
 use candle_core::Tensor;
 use sepconv_analysis::{Shapes, constants};
