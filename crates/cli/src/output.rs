@@ -358,7 +358,7 @@ mod tests {
             reasons: kept.iter().collect(),
         };
         let expected = " (--max-memory allows more) (--quantized looks through it)";
-        assert_eq!(hint(&error.into()), expected);
+        assert_eq!(hint(&error), expected);
     }
 
     #[test]
