@@ -147,7 +147,7 @@ def test_arrays_are_let_go(model, calib):
         ({"data_free": "magic"}, sepconv.Error, "there is no 'magic'"),
         ({"target": "abacus"}, sepconv.Error, "abacus"),
         ({"layers": "nothing*"}, sepconv.Error, "nothing"),
-        ({"input_shapes": {"x": [0]}}, sepconv.Error, "extent of 0"),
+        ({"input_shapes": {"x": [0]}}, sepconv.Error, "'0' is not a positive extent"),
         ({"input_shapes": {"z": [1]}}, sepconv.Error, "'z'"),
         ({"scale": 0.0}, sepconv.Error, "scale"),
         ({"threads": 0}, sepconv.Error, "at least 1"),

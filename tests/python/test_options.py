@@ -1,4 +1,4 @@
-"""Options in all their forms; that they are those of the command line is tested beside its arguments."""
+"""Options in all their forms; that the command line has the same ones is tested beside its arguments."""
 
 import subprocess
 import sys
@@ -10,11 +10,31 @@ import pytest
 from onnx import helper, numpy_helper
 
 import sepconv
-from sepconv import _options
+from sepconv import _sepconv
 
 
-def test_every_option_has_a_default():
-    assert set(typing.get_type_hints(sepconv.Options)) == set(_options._DEFAULTS)
+def test_options_are_those_of_the_native_module():
+    arguments = {"calib", "force"}
+    own = {"input_shapes", "onnxruntime", "openvino"}
+    assert set(typing.get_type_hints(sepconv.Options)) == set(_sepconv.options()) - arguments | own
+
+
+def test_what_is_left_out_or_none_has_its_default(model, calib):
+    made = lambda **options: sepconv.compress(model, calib, target_macs=0.5, **options)[0].SerializeToString()
+    names = typing.get_type_hints(sepconv.Options).keys() - {"target_macs"}
+    assert made() == made(**dict.fromkeys(names))
+
+
+def test_numbers_of_numpy_are_numbers(model):
+    made = lambda **options: sepconv.compress(model, data_free="weights", **options)[0].SerializeToString()
+    assert made(rank=np.int64(2), seed=np.uint8(0)) == made(rank=2)
+    assert made(energy=np.float32(0.5), quantized=np.False_) == made(energy=0.5)
+    with pytest.raises(sepconv.Error, match="compliant"):
+        made(energy=float("nan"))
+    with pytest.raises(TypeError, match="of type object"):
+        made(energy=object())
+    with pytest.raises(TypeError, match="no option 'force'"):
+        made(force=True)
 
 
 def test_all_lowerings_are_taken(model):
@@ -116,16 +136,17 @@ def test_shapes_are_taken_by_name_as_text_and_by_the_former_name(model):
         ({"mean": "a"}, "mean"),
         ({"resize": "large"}, "resize"),
         ({"crop": (1, 2, 3)}, "crop"),
-        ({"channel_order": "gbr"}, "channel-order"),
+        ({"channel_order": "gbr"}, "channel_order: expected rgb or bgr, found 'gbr'"),
         ({"layout": "chwn"}, "layout"),
         ({"preprocess": "missing.toml"}, "missing.toml"),
         ({"input_shape": "1x8x12x12"}, "input_shape"),
         ({"input_shape": "x=1xAx12x12"}, "input_shape"),
+        ({"input_shape": {"x": (1, "A")}}, "input_shape"),
         ({"max_memory": "much"}, "max_memory: 'much' is no size"),
         ({"max_memory": 0}, "max_memory: '0' is no size"),
         ({"max_memory": "120%"}, "max_memory: '120%' is more"),
         ({"families": "dw-pw,nonesuch"}, "nonesuch"),
-        ({"families": "+nonesuch"}, "nonesuch"),
+        ({"families": "+nonesuch"}, "families: there is no '.nonesuch'"),
     ],
 )
 def test_wrong_values_are_refused_in_one_line(model, options, text):

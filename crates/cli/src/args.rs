@@ -1,7 +1,6 @@
 //! The command line as it is typed.
 
-mod data;
-mod forms;
+mod inputs;
 #[cfg(test)]
 mod tests;
 mod tune;
@@ -13,10 +12,9 @@ use anyhow::Result;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 use sepconv::targets::{self, Target};
-use sepconv::{LatencyTarget, Pins, parse_memory};
+use sepconv::{BudgetSpec, DataSpec, FitSpec, RunSpec, SearchSpace, ShapeSpec, Spec, TargetSpec};
 
-pub use data::{DataArgs, InputArgs};
-pub use forms::{DataFreeArg, LoweringArg, OrderArg};
+pub use inputs::InputArgs;
 pub use tune::{LossArg, TuneArgs, TuneOptions};
 
 use crate::files::ReportArgs;
@@ -89,7 +87,7 @@ pub struct InspectArgs {
     #[command(flatten)]
     pub report: ReportArgs,
     #[command(flatten)]
-    pub shapes: ShapeArgs,
+    pub shapes: ShapeSpec,
 }
 
 #[derive(Debug, Args)]
@@ -99,52 +97,12 @@ pub struct CompressArgs {
     /// Where to write [default: MODEL with the ending .sep.onnx]
     #[arg(long, short, value_name = "OUT")]
     pub output: Option<PathBuf>,
-    /// The same rank K in every layer
-    #[arg(long, value_name = "K", group = "budget")]
-    pub rank: Option<usize>,
-    /// Share of each kernel's squared norm to keep, per layer, in (0, 1]
-    #[arg(long, value_name = "E", group = "budget")]
-    pub energy: Option<f64>,
-    /// Fraction of the model's MACs to keep, in (0, 1)
-    #[arg(long, value_name = "R", group = "budget")]
-    pub target_macs: Option<f64>,
-    /// Fraction of the model's parameters to keep, in (0, 1)
-    #[arg(long, value_name = "R", group = "budget")]
-    pub target_params: Option<f64>,
-    /// Fraction of the file's bytes to keep, in (0, 1)
-    #[arg(long, value_name = "R", group = "budget")]
-    pub target_size: Option<f64>,
-    /// Fraction of the original's time on --target to keep, in (0, 1)
-    #[arg(long, value_name = "R", group = "budget")]
-    pub target_latency: Option<f64>,
-    /// The cheapest model that is at most this much worse: points or dB of the main metric on
-    /// --eval, else points of agreement with the original on held-out calibration data
-    /// [default with --calib: 1, where outputs are classes or there is --eval]
-    #[arg(long, value_name = "D", group = "budget")]
-    pub max_drop: Option<f64>,
-    /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
-    /// original, on held-out calibration data or on synthetic inputs [default otherwise: 30]
-    #[arg(long, value_name = "DB", group = "budget")]
-    pub min_snr: Option<f64>,
-    /// Apply a plan that --save-plan wrote, in place of planning. It says all that --seed, --order,
-    /// --lowering, --layers, --skip, --families, --input-shape and the options of fits say; give
-    /// the same --calib, if it was made with one
-    #[arg(
-        long,
-        value_name = "FILE",
-        group = "budget",
-        conflicts_with_all = [
-            "allow_costlier", "order", "lowering", "layers", "skip", "quantized", "data_free", "families",
-            "positions", "rounds", "steps", "unweighted", "block", "seed", "input_shape", "max_samples",
-        ]
-    )]
-    pub plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub budget: BudgetSpec,
     /// Also write the plan: layers, families, ranks and lowerings, as JSON for --plan
-    #[arg(long, value_name = "FILE")]
+    // Behind --plan, which has this place and comes first by its name.
+    #[arg(long, value_name = "FILE", display_order = 9)]
     pub save_plan: Option<PathBuf>,
-    /// Rewrite even where it costs more MACs (to verify that full rank is exact)
-    #[arg(long)]
-    pub allow_costlier: bool,
     #[command(flatten)]
     pub fit: FitArgs,
 }
@@ -171,101 +129,48 @@ pub struct SweepArgs {
     pub fit: FitArgs,
 }
 
-/// Data and settings of the fits.
+/// What `compress` and `sweep` are asked for alike.
 #[derive(Debug, Args)]
 pub struct FitArgs {
-    /// What the model is to be cheap on: macs, or a runtime (tract, onnxruntime, openvino) whose measured
-    /// time decides what is rewritten, and how
-    #[arg(long, value_name = "NAME", default_value = "macs")]
-    pub target: String,
-    /// Threads of one run on --target
-    #[arg(long, value_name = "N", default_value_t = std::num::NonZeroUsize::MIN)]
-    pub threads: std::num::NonZeroUsize,
+    #[command(flatten)]
+    pub target: TargetSpec,
     #[command(flatten)]
     pub library: LibraryArgs,
-    /// Order of the depthwise and the pointwise convolution
-    #[arg(long, value_enum, default_value_t = OrderArg::Best)]
-    pub order: OrderArg,
-    /// How separable convolutions are written into the graph
-    #[arg(long, value_enum, default_value_t = LoweringArg::Auto)]
-    pub lowering: LoweringArg,
-    /// Only layers whose names match (repeatable; * matches anything)
-    #[arg(long, value_name = "GLOB")]
-    pub layers: Vec<String>,
-    /// All but the layers whose names match (repeatable)
-    #[arg(long, value_name = "GLOB")]
-    pub skip: Vec<String>,
-    /// Rewrite convolutions of quantised weights (behind DequantizeLinear) too, with floats
-    #[arg(long)]
-    pub quantized: bool,
+    #[command(flatten)]
+    pub space: SearchSpace,
     /// Folder for report.json, .csv, .md and .html and curve.svg, with the measured curve
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Unlabelled data that the layers are fitted to: .npz, .npy, a folder of pictures, or ONNX
-    /// test sets. Far more accurate than the weights alone
-    #[arg(long, value_name = "DATA")]
-    pub calib: Option<PathBuf>,
-    /// Fit without data, even with --calib: to synthetic pictures, or to the weights alone
-    /// (the method of the paper). Without --calib this is pictures where that is quick
-    #[arg(
-        long,
-        value_name = "KIND",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "pictures"
-    )]
-    pub data_free: Option<DataFreeArg>,
-    /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw and
-    /// pw-dw with --rank or --energy, else all of these]; +lowrank adds 1x1 convolutions,
-    /// Gemm and MatMul by low rank to the default, as + does for any name
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub families: Vec<String>,
-    /// Output positions per layer that are fitted to
-    #[arg(long, value_name = "N", default_value_t = 60_000)]
-    pub positions: usize,
-    /// Memory that calibration may take: bytes, with K, M, G or T (powers of 1024), or a share of
-    /// the machine's [default: 50%]. With less, fewer layers are looked at together, and fewer
-    /// positions of wide ones
-    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
-    pub max_memory: Option<u64>,
-    /// Rounds of alternating least squares at most
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    pub rounds: usize,
-    /// Steps towards what a layer's activation lets through at most; 0 fits to the outputs
-    /// before it
-    #[arg(long, value_name = "N", default_value_t = 12)]
-    pub steps: usize,
-    /// Fit all output channels of a layer alike, not by how much the outputs depend on them (which
-    /// is done where those are no classes)
-    #[arg(long)]
-    pub unweighted: bool,
-    /// Layers that share a pass over the data: 1 is most accurate, 0 means all
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub block: usize,
-    /// Then train the result towards the original on --calib, without labels, for so many epochs
-    /// (`sepconv tune` has all options)
-    #[arg(
-        long,
-        value_name = "EPOCHS",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "20"
-    )]
-    pub tune: Option<usize>,
-    /// Data on which the original and the result are evaluated: by labels or a target where it
-    /// has them, and the result against the original
-    #[arg(long, value_name = "DATA")]
-    pub eval: Option<PathBuf>,
-    /// Replace existing files
-    #[arg(long)]
-    pub force: bool,
-    /// Seed of synthetic inputs, and of what is drawn from data
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
-    pub seed: u64,
     #[command(flatten)]
-    pub shapes: ShapeArgs,
+    pub fit: FitSpec,
     #[command(flatten)]
-    pub data: DataArgs,
+    pub run: RunSpec,
+    #[command(flatten)]
+    pub data: DataSpec,
+}
+
+impl CompressArgs {
+    /// What is asked for.
+    pub fn spec(&self) -> Spec {
+        Spec {
+            budget: self.budget.clone(),
+            ..self.fit.spec()
+        }
+    }
+}
+
+impl FitArgs {
+    /// What is asked for, without a budget.
+    pub fn spec(&self) -> Spec {
+        Spec {
+            budget: BudgetSpec::default(),
+            target: self.target.clone(),
+            space: self.space.clone(),
+            fit: self.fit.clone(),
+            run: self.run.clone(),
+            data: self.data.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -287,7 +192,7 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
-    pub shapes: ShapeArgs,
+    pub shapes: ShapeSpec,
     // Last: it begins a section of the help.
     #[command(flatten)]
     pub inputs: InputArgs,
@@ -313,9 +218,9 @@ pub struct EvalArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
-    pub shapes: ShapeArgs,
+    pub shapes: ShapeSpec,
     #[command(flatten)]
-    pub preprocess: DataArgs,
+    pub preprocess: DataSpec,
 }
 
 #[derive(Debug, Args)]
@@ -337,7 +242,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
-    pub shapes: ShapeArgs,
+    pub shapes: ShapeSpec,
     // Last: it begins a section of the help.
     #[command(flatten)]
     pub inputs: InputArgs,
@@ -376,7 +281,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub library: LibraryArgs,
     #[command(flatten)]
-    pub shapes: ShapeArgs,
+    pub shapes: ShapeSpec,
 }
 
 /// The runtime that models run on.
@@ -387,20 +292,6 @@ pub struct TargetArgs {
     pub target: String,
     #[command(flatten)]
     pub library: LibraryArgs,
-}
-
-impl FitArgs {
-    /// The runtime that the model is to be fast on, if it is one.
-    pub fn latency(&self) -> Result<Option<LatencyTarget>> {
-        self.library.announce()?;
-        if self.target == "macs" {
-            return Ok(None);
-        }
-        let target = targets::find(&self.target)?;
-        target.available()?;
-        let threads = self.threads;
-        Ok(Some(LatencyTarget { target, threads }))
-    }
 }
 
 impl TargetArgs {
@@ -443,18 +334,4 @@ impl LibraryArgs {
 pub struct CompletionsArgs {
     /// Shell
     pub shell: clap_complete::Shell,
-}
-
-/// Input shapes.
-#[derive(Debug, Args)]
-pub struct ShapeArgs {
-    /// Shape of an input with free dimensions, such as x=1x3x224x224 (repeatable)
-    #[arg(long, value_name = "NAME=SHAPE")]
-    pub input_shape: Vec<String>,
-}
-
-impl ShapeArgs {
-    pub fn pins(&self) -> Result<Pins> {
-        Ok(Pins::parse(&self.input_shape)?)
-    }
 }

@@ -10,6 +10,7 @@ mod interrupt;
 mod log;
 mod output;
 mod progress;
+mod refusal;
 
 use std::process::ExitCode;
 

@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
 use sepconv::passes::{Kept, PassError, Reasons};
-use sepconv::{Advice, Measure, Unshaped};
+use sepconv::{Advice, Measure, SpecError, Unshaped};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::error_line::{one_line, print_error};
 use crate::global::Global;
 use crate::progress::{Medium, Shown};
+use crate::refusal::worded;
 
 /// Printer of a command, with its formats. Colours appear on terminals only.
 pub struct Output {
@@ -117,7 +118,13 @@ impl Output {
 
     /// Prints an error on one line of standard error.
     pub fn error(&self, error: &anyhow::Error) {
-        print_error(&(chain(error) + &hint(error)));
+        // What a file that an option names is refused for is an error as any other.
+        let text = match error.downcast_ref() {
+            Some(SpecError::File(file)) => chain(error) + &hint(file),
+            Some(refused) => worded(refused),
+            None => chain(error) + &error.downcast_ref().map_or(String::new(), hint),
+        };
+        print_error(&text);
     }
 
     /// Shows progress on standard error: a bar on a terminal, lines elsewhere.
@@ -183,18 +190,16 @@ impl Output {
 }
 
 /// The option that helps with an error.
-fn hint(error: &anyhow::Error) -> String {
-    match error.downcast_ref() {
-        Some(sepconv::Error::UnknownShapes { unshaped, .. }) => unshaped_hint(unshaped).into(),
-        Some(sepconv::Error::Advised { advice, .. }) => advice_hint(*advice).into(),
-        Some(
-            sepconv::Error::AllKept { reasons, .. }
-            | sepconv::Error::Pass {
-                source: PassError::NothingToDo(reasons),
-                ..
-            },
-        ) => reasons_hint(reasons),
-        Some(sepconv::Error::Onnx(sepconv::onnx::OnnxError::Exists { .. })) => {
+fn hint(error: &sepconv::Error) -> String {
+    match error {
+        sepconv::Error::UnknownShapes { unshaped, .. } => unshaped_hint(unshaped).into(),
+        sepconv::Error::Advised { advice, .. } => advice_hint(*advice).into(),
+        sepconv::Error::AllKept { reasons, .. }
+        | sepconv::Error::Pass {
+            source: PassError::NothingToDo(reasons),
+            ..
+        } => reasons_hint(reasons),
+        sepconv::Error::Onnx(sepconv::onnx::OnnxError::Exists { .. }) => {
             " (use --force to replace it)".into()
         }
         _ => String::new(),
@@ -353,7 +358,7 @@ mod tests {
             reasons: kept.iter().collect(),
         };
         let expected = " (--max-memory allows more) (--quantized looks through it)";
-        assert_eq!(hint(&error.into()), expected);
+        assert_eq!(hint(&error), expected);
     }
 
     #[test]

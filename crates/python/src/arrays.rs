@@ -7,7 +7,7 @@ use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use sepconv::ir::{DType, Tensor};
-use sepconv::{DataSource, Loaded, data_specs};
+use sepconv::{DataSource, Loaded, SpecError, data_specs};
 
 use crate::work::Failure;
 
@@ -37,7 +37,7 @@ impl Calibration {
     /// As the library takes it: arrays in the order of the graph's inputs.
     pub fn source(
         self,
-        model: impl FnOnce() -> Result<Loaded, Failure>,
+        model: impl FnOnce() -> Result<Loaded, SpecError>,
     ) -> Result<DataSource, Failure> {
         let arrays = match self {
             Self::Path(path) => return Ok(DataSource::new(path)),
@@ -48,7 +48,8 @@ impl Calibration {
             Ok(one) => one.into(),
             Err(arrays) => arrays,
         };
-        let inputs: Vec<String> = data_specs(&model()?)?.into_iter().map(|s| s.name).collect();
+        let inputs = data_specs(&model().map_err(Failure::Spec)?)?.into_iter();
+        let inputs: Vec<String> = inputs.map(|s| s.name).collect();
         let mut sorted = Vec::new();
         for input in &inputs {
             let found = arrays

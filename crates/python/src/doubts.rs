@@ -4,12 +4,10 @@ use std::ffi::CString;
 
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
-use sepconv::{DataSource, DataWarning, Loaded, Settings};
-
-use crate::work::Failure;
+use sepconv::{DataSource, DataWarning, Loaded, Settings, SpecError};
 
 /// Doubts about the data that settings name, a sentence each.
-pub fn of(settings: &Settings, model: impl FnOnce() -> Result<Loaded, Failure>) -> Vec<String> {
+pub fn of(settings: &Settings, model: impl FnOnce() -> Result<Loaded, SpecError>) -> Vec<String> {
     let sources: Vec<&DataSource> = settings.sources().collect();
     if sources.is_empty() {
         return Vec::new();

@@ -19,11 +19,12 @@ mod _sepconv {
     use pyo3::prelude::*;
     use pyo3::pybacked::PyBackedBytes;
     use pyo3::types::PyBytes;
-    use sepconv::Loaded;
     use sepconv::onnx::Document;
+    use sepconv::{Loaded, Spec};
 
     use crate::arrays::Calibration;
-    use crate::options::Options;
+    use crate::options::settings;
+    use crate::work::Failure;
     use crate::{doubts, error::refused, work};
     #[pymodule_export]
     use crate::{error::Error, outcome::Outcome};
@@ -34,24 +35,32 @@ mod _sepconv {
         module.add("__version__", sepconv::VERSION)
     }
 
-    /// Compresses an encoded `ModelProto`, which is read where it lies.
+    /// Names of the options that `compress_bytes` and `compress_file` take.
+    #[pyfunction]
+    fn options() -> Vec<String> {
+        Spec::options()
+    }
+
+    /// Compresses an encoded `ModelProto`, which is read where it lies. `options` is a JSON object of
+    /// those that are given.
     #[pyfunction]
     fn compress_bytes<'py>(
         py: Python<'py>,
         model: PyBackedBytes,
         calibration: Option<Calibration>,
-        options: Options,
+        options: &str,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(Bound<'py, PyBytes>, Outcome)> {
+        let spec = Spec::from_json(options).map_err(Failure::Spec)?;
         let (small, outcome, doubts) = work::run(py, progress, move |progress| {
             let model = Bytes::from_owner(model);
             let original = || {
                 Ok(Loaded::new(
                     Document::from_bytes(model.clone())?,
-                    &options.pins()?,
+                    &spec.run.shapes.pins()?,
                 )?)
             };
-            let settings = options.settings(calibration, original)?;
+            let settings = settings(&spec, calibration, original)?;
             let doubts = doubts::of(&settings, original);
             let (small, outcome) = sepconv::compress_bytes(model, &settings, progress)?;
             Ok((small, Outcome::new(&outcome, &settings, false), doubts))
@@ -76,17 +85,18 @@ mod _sepconv {
         py: Python<'_>,
         files: Files,
         calibration: Option<Calibration>,
-        options: Options,
+        options: &str,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Outcome> {
+        let spec = Spec::from_json(options).map_err(Failure::Spec)?;
         let Files {
             input,
             output,
             kept,
         } = files;
         let (outcome, doubts) = work::run(py, progress, move |progress| {
-            let original = || Ok(Loaded::open(&input, &options.pins()?)?);
-            let settings = options.settings(calibration, original)?;
+            let original = || Ok(Loaded::open(&input, &spec.run.shapes.pins()?)?);
+            let settings = settings(&spec, calibration, original)?;
             let doubts = doubts::of(&settings, original);
             let outcome = sepconv::compress_file(&input, &output, &settings, progress)?;
             Ok((Outcome::new(&outcome, &settings, kept), doubts))

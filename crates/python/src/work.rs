@@ -9,9 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use sepconv::{Event, Progress};
+use sepconv::{Event, Progress, SpecError};
 
 use crate::error::refused;
 
@@ -22,6 +22,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// Why work failed: as the library says it, or as a plain sentence.
 pub enum Failure {
     Library(sepconv::Error),
+    Spec(SpecError),
     Argument(String),
 }
 
@@ -35,6 +36,13 @@ impl From<Failure> for PyErr {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Library(error) => refused(error),
+            Failure::Spec(SpecError::Unknown { option }) => {
+                PyTypeError::new_err(format!("compress() has no option '{option}'"))
+            }
+            Failure::Spec(error @ SpecError::Type { .. }) => {
+                PyTypeError::new_err(error.to_string())
+            }
+            Failure::Spec(error) => refused(error),
             Failure::Argument(text) => refused(text),
         }
     }

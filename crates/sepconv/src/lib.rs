@@ -37,6 +37,7 @@ mod pipeline;
 mod planned;
 mod prepared;
 mod replay;
+mod resolve;
 mod search;
 mod settings;
 mod spectra;
@@ -77,8 +78,10 @@ pub use sepconv_passes as passes;
 pub use sepconv_passes::{Families, Order, Selection};
 pub use sepconv_planning::{Solution, Unit};
 pub use sepconv_spec::{
-    CalibrationSettings, LayerFit, LayerRecord, LayerTime, Pictures, PlannedFit, PlannedModel,
-    PlannedSelection, PlannedSource, SavedPlan, Schedule, Source, Try,
+    BudgetSpec, CalibrationSettings, DataFreeChoice, DataSpec, FitSpec, GivenPlan, LayerFit,
+    LayerRecord, LayerTime, LoweringChoice, OrderChoice, Pictures, PlannedFit, PlannedModel,
+    PlannedSelection, PlannedSource, RunSpec, SampleSpec, SavedPlan, Schedule, SearchSpace,
+    ShapeSpec, Source, Spec, SpecError, TargetSpec, Try,
 };
 pub use sepconv_targets as targets;
 pub use sepconv_tune as training;

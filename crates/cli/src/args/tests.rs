@@ -1,26 +1,28 @@
-//! The same option is the same everywhere: in all commands, and in Python.
+//! The same option is the same everywhere: in all commands, in the spec, and in Python.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, CommandFactory, Parser};
+use sepconv::Spec;
 
-use super::Cli;
+use super::{Cli, Command};
 
 /// Options of a command, without those of every command.
-fn options(command: &Command) -> Vec<&Arg> {
+fn options(command: &clap::Command) -> Vec<&Arg> {
     let own = command.get_arguments().filter(|a| !a.is_global_set());
     own.filter(|a| a.get_long().is_some_and(|long| long != "help"))
         .collect()
 }
 
-fn commands() -> Vec<Command> {
+fn commands() -> Vec<clap::Command> {
     let mut cli = Cli::command();
     cli.build();
     let commands = cli.get_subcommands().cloned();
     commands.filter(|c| c.get_name() != "help").collect()
 }
 
-fn command(name: &str) -> Command {
+fn command(name: &str) -> clap::Command {
     let found = commands().into_iter().find(|c| c.get_name() == name);
     found.unwrap_or_default()
 }
@@ -97,7 +99,6 @@ fn an_option_is_written_alike_in_all_commands() {
 
 #[test]
 fn former_names_are_taken_and_not_shown() {
-    use clap::Parser;
     for line in [
         "sepconv compare a b --input c",
         "sepconv run a --input c -o d",
@@ -120,89 +121,93 @@ fn exit_codes_are_in_the_help() {
     }
 }
 
-/// The Python package's options and their defaults.
+/// Options of `compress` that are no part of the spec: which files are written, and where shared
+/// libraries of the process are.
+const NOT_IN_SPEC: [&str; 5] = ["onnxruntime", "openvino", "output", "report", "save_plan"];
+
+#[test]
+fn a_command_has_the_options_of_the_spec() {
+    let compress = command("compress");
+    let names = options(&compress).into_iter();
+    let names = names.map(|a| a.get_long().unwrap_or_default().replace('-', "_"));
+    let (own, ours): (BTreeSet<_>, BTreeSet<_>) =
+        names.partition(|name| NOT_IN_SPEC.contains(&name.as_str()));
+    assert_eq!(own.len(), NOT_IN_SPEC.len(), "{own:?}");
+    // Statistics are always kept.
+    let spec = Spec::options().into_iter().filter(|name| name != "cache");
+    assert_eq!(ours, spec.collect());
+}
+
+#[test]
+fn without_options_a_command_asks_for_the_defaults() {
+    let line = ["sepconv", "compress", "model.onnx"];
+    let Command::Compress(args) = Cli::try_parse_from(line).unwrap().command else {
+        panic!("another command");
+    };
+    let mut spec = args.spec();
+    assert!(spec.fit.cache);
+    spec.fit.cache = false;
+    assert_eq!(spec, Spec::default());
+}
+
+#[test]
+fn options_are_taken_in_the_forms_of_json() {
+    let line = "sepconv compress m --rank 2 --data-free=weights --tune --lowering fused-padded --skip a \
+        --families cp,+lowrank --max-memory 2K --resize 32x24";
+    let Command::Compress(args) = Cli::try_parse_from(line.split_whitespace())
+        .unwrap()
+        .command
+    else {
+        panic!("another command");
+    };
+    let json = r#"{"rank": 2, "data_free": "weights", "tune": true, "lowering": "fused-padded", "skip": "a",
+        "families": "cp,+lowrank", "max_memory": "2K", "resize": [32, 24], "cache": true}"#;
+    assert_eq!(args.spec(), Spec::from_json(json).unwrap());
+}
+
+#[test]
+fn help_has_its_order() {
+    let help = command("compress").render_long_help().to_string();
+    let place = |flag: &str| help.find(&format!("\n      --{flag}")).unwrap();
+    let order = [
+        "plan ",
+        "save-plan ",
+        "allow-costlier",
+        "target ",
+        "order ",
+        "report ",
+        "data-free",
+        "families ",
+        "positions ",
+        "eval ",
+        "input-shape ",
+    ];
+    assert!(order.is_sorted_by_key(|flag| place(flag)), "{help}");
+}
+
+/// The Python package's options.
 const PYTHON: &str = include_str!("../../../python/python/sepconv/_options.py");
 
-/// Options of the command line alone, and their counterparts in Python.
-const NOT_IN_PYTHON: [(&str, &str); 5] = [
-    ("output", "compress_file's second argument"),
-    ("calib", "the argument after the model"),
-    ("force", "compress_file's own"),
-    ("report", "Report.save"),
-    ("save-plan", "Report.save_plan"),
-];
-
-/// Options of Python alone.
-const NOT_IN_COMMANDS: [(&str, &str); 2] = [
-    ("cache", "the command line always keeps statistics"),
-    ("input_shapes", "the former name of input_shape"),
-];
-
-/// Fields of `Options` with their annotations.
-fn python() -> BTreeMap<&'static str, String> {
-    let class = PYTHON.split("class Options").nth(1).unwrap_or_default();
-    let class = class.split("_DEFAULTS").next().unwrap_or_default();
-    let mut fields = BTreeMap::new();
-    // An annotation goes on up to the docstring.
-    for field in class.split("\"\"\"\n") {
-        let lines = field
-            .lines()
-            .take_while(|l| !l.trim_start().starts_with("\"\"\""));
-        let text = lines.map(str::trim).filter(|line| !line.is_empty());
-        let text: Vec<&str> = text.collect();
-        let Some((name, first)) = text.first().and_then(|l| l.split_once(": ")) else {
-            continue;
-        };
-        fields.insert(name, format!("{first}{}", text[1..].concat()));
-    }
-    fields
-}
-
+/// Choices are types in Python, which a type checker knows before the program runs.
 #[test]
-fn python_takes_what_the_command_line_takes() {
+fn choices_are_the_same_in_python() {
     let command = command("compress");
-    let long = |a: &&Arg| a.get_long().unwrap_or_default().to_owned();
-    let all: BTreeSet<String> = options(&command).iter().map(long).collect();
-    let ours: BTreeSet<String> = all
-        .iter()
-        .filter(|name| NOT_IN_PYTHON.iter().all(|(own, _)| own != name))
-        .map(|name| name.replace('-', "_"))
-        .collect();
-    let theirs: BTreeSet<String> = python()
-        .keys()
-        .filter(|name| NOT_IN_COMMANDS.iter().all(|(own, _)| own != *name))
-        .map(|name| (*name).to_owned())
-        .collect();
-    assert_eq!(ours, theirs);
-    for (name, _) in NOT_IN_COMMANDS {
-        assert!(python().contains_key(name), "{name}");
-    }
-}
-
-#[test]
-fn choices_and_defaults_are_the_same_in_python() {
-    let (command, python) = (command("compress"), python());
-    let (mut choices, mut defaults) = (0, 0);
+    let mut choices = 0;
     for option in options(&command) {
-        let name = option.get_long().unwrap_or_default().replace('-', "_");
-        let Some(annotation) = python.get(name.as_str()) else {
-            continue;
-        };
         let values = option.get_possible_values();
-        if option.get_action().takes_values() && !values.is_empty() {
-            let ours: BTreeSet<&str> = values.iter().map(|v| v.get_name()).collect();
-            let theirs: BTreeSet<&str> = annotation.split('"').skip(1).step_by(2).collect();
-            assert_eq!(ours, theirs, "{name}");
-            choices += 1;
+        if !option.get_action().takes_values() || values.is_empty() {
+            continue;
         }
-        let default = option.get_default_values().first().and_then(|v| v.to_str());
-        if let Some(default) = default.filter(|_| option.get_action().takes_values()) {
-            let line = format!("    \"{name}\": ");
-            let theirs = PYTHON.lines().find_map(|l| l.strip_prefix(&line));
-            let theirs = theirs.map(|v| v.trim_end_matches(',').trim_matches('"').replace('_', ""));
-            assert_eq!(theirs.as_deref(), Some(default), "{name}");
-            defaults += 1;
-        }
+        let name = option.get_long().unwrap_or_default().replace('-', "_");
+        let field = PYTHON
+            .split_once(&format!("\n    {name}: Literal["))
+            .unwrap()
+            .1;
+        let annotation = field.split(']').next().unwrap_or_default();
+        let ours: BTreeSet<&str> = values.iter().map(|v| v.get_name()).collect();
+        let theirs: BTreeSet<&str> = annotation.split('"').skip(1).step_by(2).collect();
+        assert_eq!(ours, theirs, "{name}");
+        choices += 1;
     }
-    assert!(choices >= 3 && defaults >= 8, "{choices} {defaults}");
+    assert_eq!(choices, 3);
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use sepconv::training::Compute;
+use sepconv::{DataSpec, ShapeSpec};
 
-use super::{DataArgs, ShapeArgs, TargetArgs};
+use super::TargetArgs;
 
 #[derive(Debug, Args)]
 pub struct TuneArgs {
@@ -33,9 +34,9 @@ pub struct TuneArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
-    pub shapes: ShapeArgs,
+    pub shapes: ShapeSpec,
     #[command(flatten)]
-    pub data: DataArgs,
+    pub data: DataSpec,
 }
 
 /// Settings of the training.

@@ -1,18 +1,16 @@
 //! `sepconv compress`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use sepconv::{
-    Against, BenchRun, Budget, ComparedOn, Comparison, LayerRecord, Outcome, SavedPlan, Settings,
+    Against, BenchRun, Budget, ComparedOn, Comparison, LayerRecord, Loaded, Outcome, Settings,
     Size, compress_file, curve,
 };
 use sepconv_report::Report;
 
 use crate::args::CompressArgs;
 use crate::commands::compare::print_outputs;
-use crate::commands::settings::settings;
 use crate::doubts;
 use crate::files::{self, command_line};
 use crate::interrupt;
@@ -22,14 +20,10 @@ use crate::output::{Output, bytes, db, kept_hint, quantity, si, stderr};
 const LOST_DB: f64 = 10.0;
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
-    let fitted = settings(&args.fit)?;
-    let plan = args.plan.as_deref().map(SavedPlan::read).transpose()?;
-    let settings = Settings {
-        budget: budget(args, &fitted)?,
-        costlier: args.allow_costlier,
-        plan: plan.map(Arc::new),
-        ..fitted
-    };
+    args.fit.library.announce()?;
+    let spec = args.spec();
+    let model = || Ok(Loaded::open(&args.model, &spec.run.shapes.pins()?)?);
+    let settings = Settings::with_budget(&spec, None, model)?;
     let output = args.output.clone().unwrap_or_else(|| beside(&args.model));
     check_free(args, &output)?;
     // A plan is refused at once where it does not fit, and a refusal is one line.
@@ -48,7 +42,7 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     }
     let points = match &args.fit.report {
         Some(_) => {
-            let original = sepconv::Loaded::open(&args.model, &settings.pins)?;
+            let original = Loaded::open(&args.model, &settings.pins)?;
             curve(&original, &settings, &progress)?
         }
         None => Vec::new(),
@@ -65,29 +59,6 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     Ok(())
 }
 
-/// The budget that was asked for, or the usual one for the model and the data.
-fn budget(args: &CompressArgs, settings: &Settings) -> Result<Budget> {
-    let asked = [
-        args.rank.map(Budget::Rank),
-        args.energy.map(Budget::Energy),
-        args.target_macs.map(Budget::TargetMacs),
-        args.target_params.map(Budget::TargetParams),
-        args.target_size.map(Budget::TargetSize),
-        args.target_latency.map(Budget::TargetLatency),
-        args.max_drop.map(Budget::MaxDrop),
-        args.min_snr.map(Budget::MinSnr),
-    ];
-    let (calibrated, evaluated) = (settings.calibration.is_some(), settings.eval.is_some());
-    Ok(match asked.into_iter().flatten().next() {
-        Some(budget) => budget,
-        None => {
-            let model = sepconv::Loaded::open(&args.model, &settings.pins)?;
-            let model = settings.shaped(model)?;
-            Budget::usual(&model, calibrated, evaluated)
-        }
-    })
-}
-
 /// `dir/model.onnx` -> `dir/model.sep.onnx`.
 fn beside(model: &Path) -> PathBuf {
     model.with_extension("sep.onnx")
@@ -95,12 +66,12 @@ fn beside(model: &Path) -> PathBuf {
 
 /// Refuses before the work rather than after it.
 fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
-    files::check_free(output, args.fit.force)?;
+    files::check_free(output, args.fit.run.force)?;
     if let Some(path) = &args.save_plan {
-        files::check_free(path, args.fit.force)?;
+        files::check_free(path, args.fit.run.force)?;
         check_folder(path)?;
     }
-    files::check_report(args.fit.report.as_deref(), args.fit.force)?;
+    files::check_report(args.fit.report.as_deref(), args.fit.run.force)?;
     check_folder(output)
 }
 

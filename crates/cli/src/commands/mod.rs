@@ -7,6 +7,5 @@ pub mod eval;
 pub mod generate;
 pub mod inspect;
 pub mod run;
-mod settings;
 pub mod sweep;
 pub mod tune;

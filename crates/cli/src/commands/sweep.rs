@@ -1,11 +1,10 @@
 //! `sepconv sweep`.
 
 use anyhow::{Result, bail};
-use sepconv::{CurvePoint, Loaded, Sweep, sweep};
+use sepconv::{CurvePoint, Loaded, Settings, Sweep, sweep};
 use sepconv_report::Report;
 
 use crate::args::SweepArgs;
-use crate::commands::settings::settings;
 use crate::doubts;
 use crate::files::{self, command_line};
 use crate::output::{Output, quantity, stderr};
@@ -14,8 +13,9 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
     if args.fractions.iter().any(|f| !(*f > 0.0 && *f < 1.0)) {
         bail!("--fractions: each must be above 0 and below 1");
     }
-    files::check_report(args.fit.report.as_deref(), args.fit.force)?;
-    let settings = settings(&args.fit)?;
+    files::check_report(args.fit.report.as_deref(), args.fit.run.force)?;
+    args.fit.library.announce()?;
+    let settings = Settings::of(&args.fit.spec(), None)?;
     let plan = Sweep {
         fractions: args.fractions.clone(),
         baselines: !args.no_baselines,
@@ -34,7 +34,7 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
     drop(progress);
     let report = Report::sweep(&model, &settings, points, Some(command_line()));
     if let Some(folder) = &args.fit.report {
-        report.write(folder, args.fit.force)?;
+        report.write(folder, settings.force)?;
         out.line(format!("report  {}", folder.join("report.html").display()));
     }
     out.json(&report);

@@ -19,10 +19,7 @@ pub fn run(args: &TuneArgs, out: &Output) -> Result<()> {
     let target = args.target.find()?;
     let calib = args.data.source(&args.calib, args.seed)?;
     let eval = match &args.eval {
-        Some(path) => Some(DataSource {
-            max_samples: None,
-            ..args.data.source(path, args.seed)?
-        }),
+        Some(path) => Some(args.data.evaluation(path, args.seed)?),
         None => None,
     };
     let pins = args.shapes.pins()?;

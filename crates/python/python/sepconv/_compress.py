@@ -12,7 +12,7 @@ import onnx
 
 from . import _sepconv
 from ._data import Calib, gather
-from ._options import Options, complete
+from ._options import Options, as_json
 from ._report import Report
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def compress(
     Returns the smaller model and a `Report`. Raises `sepconv.Error` with one line of text where a
     model, data or an option is refused, or where nothing would be better.
     """
-    arguments = (gather(calib), complete(options), progress)
+    arguments = (gather(calib), as_json(options), progress)
     if isinstance(model, (str, os.PathLike)):
         with tempfile.TemporaryDirectory(prefix="sepconv-") as folder:
             written = os.path.join(folder, "model.onnx")
@@ -74,7 +74,7 @@ def compress_file(
     The result is written beside `output`, read back, run, and only then renamed. A file that
     exists is replaced only with `force`.
     """
-    settings = complete(options, force=force)
+    settings = as_json(options, force=force)
     files = {"input": str(Path(input)), "output": str(Path(output)), "kept": True}
     return Report(_sepconv.compress_file(files, gather(calib), settings, progress))
 

@@ -1,13 +1,16 @@
-"""Keyword arguments and their defaults: those of the command line."""
+"""Keyword arguments: the options of the native module, as type checkers know them. Their defaults are its own."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Union
+from typing import Any, Literal, SupportsFloat, SupportsIndex, TypedDict
+
+import numpy as np
 
 from . import _sepconv
 
@@ -121,28 +124,6 @@ class Options(TypedDict, total=False):
     """Keep the statistics of planning in the user's cache folder, for other budgets."""
 
 
-_DEFAULTS: dict[str, object] = {
-    **dict.fromkeys(("rank", "energy", "target_macs", "target_params", "target_size")),
-    **dict.fromkeys(("target_latency", "max_drop", "min_snr", "plan")),
-    **dict.fromkeys(("data_free", "tune", "eval", "classes", "peak", "max_samples")),
-    **dict.fromkeys(("preprocess", "scale", "mean", "std", "channel_order", "resize", "crop", "layout")),
-    **dict.fromkeys(("onnxruntime", "openvino", "max_memory")),
-    **dict.fromkeys(("layers", "skip", "families", "input_shape", "input_shapes"), ()),
-    "allow_costlier": False,
-    "quantized": False,
-    "unweighted": False,
-    "order": "best",
-    "lowering": "auto",
-    "target": "macs",
-    "threads": 1,
-    "positions": 60_000,
-    "rounds": 8,
-    "steps": 12,
-    "block": 1,
-    "seed": 0,
-    "cache": False,
-}
-
 # Packages that carry a runtime's shared library: the folder in them, and the variable that names another.
 _LIBRARIES = {
     "onnxruntime": ("capi", "SEPCONV_ONNXRUNTIME", _sepconv.use_onnxruntime),
@@ -150,78 +131,51 @@ _LIBRARIES = {
 }
 _announced: set[str] = set()
 
-# Epochs of `tune=True`.
-_EPOCHS = 20
 
-
-def complete(options: Mapping[str, object], *, force: bool = False) -> dict[str, object]:
-    """All options, as the native module takes them."""
-    for name in options:
-        if name not in _DEFAULTS:
-            raise TypeError(f"compress() has no option '{name}'")
-    full: dict[str, Any] = {**_DEFAULTS, **options, "force": force}
-    for name in ("layers", "skip", "families"):
-        full[name] = _listed(full[name])
-    full["families"] = [name for names in full["families"] for name in names.split(",")]
-    for name in ("scale", "mean", "std", "max_memory"):
-        full[name] = _text(full[name], ",")
-    for name in ("resize", "crop"):
-        full[name] = _text(full[name], "x")
-    former = full.pop("input_shapes")
-    if former and full["input_shape"]:
+def as_json(options: Mapping[str, object], *, force: bool = False) -> str:
+    """The options that are given, as the native module takes them. Shared libraries are named to it at once."""
+    if "force" in options:
+        raise TypeError("compress() has no option 'force'")
+    given: dict[str, Any] = {**options, "force": force}
+    former = given.pop("input_shapes", None)
+    if former and given.get("input_shape"):
         raise TypeError("input_shape and input_shapes are the same option")
-    full["input_shape"] = _shapes(full["input_shape"] or former)
-    full["tune"] = _EPOCHS if full["tune"] is True else full["tune"] or None
-    full["plan"] = _plan(full["plan"])
+    given["input_shape"] = _shapes(given.get("input_shape") or former or ())
     for runtime, (_, _, use) in _LIBRARIES.items():
-        library = full.pop(runtime)
+        library = given.pop(runtime, None)
         if library is not None:
             use(os.fspath(library))
             _announced.add(runtime)
-    if full["target"] in _LIBRARIES:
-        _announce(full["target"])
-    return full
-
-
-def _text(value: Any, separator: str) -> str | None:
-    """A number or several as the command line takes them."""
-    if value is None or isinstance(value, str):
-        return value
-    numbers = list(value) if isinstance(value, Iterable) else [value]
-    return separator.join(str(n) if isinstance(n, int) else repr(float(n)) for n in numbers) or None
-
-
-def _shapes(shapes: Any) -> list[tuple[str, list[int]]]:
-    """Names of inputs with their extents."""
-    if isinstance(shapes, Mapping):
-        return [(name, list(shape)) for name, shape in shapes.items()]
-    found = []
-    for text in _listed(shapes):
-        name, _, extents = text.rpartition("=")
-        try:
-            found.append((name, [int(extent) for extent in extents.split("x")]))
-        except ValueError:
-            name = ""
-        if not name:
-            raise _sepconv.Error(f"input_shape: expected NAME=1x3x224x224, found '{text}'")
-    return found
-
-
-def _listed(globs: Union[str, Iterable[str], None]) -> list[str]:
-    return [globs] if isinstance(globs, str) else list(globs or ())
-
-
-def _plan(plan: Any) -> tuple[str, str] | None:
-    """What errors call a plan, and its text."""
-    if plan is None:
-        return None
-    if isinstance(plan, Mapping):
-        return "plan", json.dumps(plan)
+    if given.get("target") in _LIBRARIES:
+        _announce(given["target"])
     try:
-        return os.fspath(plan), Path(plan).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise _sepconv.Error(f"{plan}: {reason}") from error
+        return json.dumps(given, default=_plain, allow_nan=False)
+    except ValueError as error:
+        raise _sepconv.Error(f"options: {error}") from error
+
+
+def _plain(value: Any) -> object:
+    """A value as JSON has it."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Iterable):
+        return list(value)
+    if isinstance(value, SupportsIndex):
+        return operator.index(value)
+    if isinstance(value, SupportsFloat):
+        return float(value)
+    raise TypeError(f"an option can't be of type {type(value).__name__}")
+
+
+def _shapes(shapes: Any) -> Any:
+    """Shapes by name as text."""
+    if not isinstance(shapes, Mapping):
+        return shapes
+    return [f"{name}={'x'.join(str(extent) for extent in shape)}" for name, shape in shapes.items()]
 
 
 def _announce(runtime: str) -> None:

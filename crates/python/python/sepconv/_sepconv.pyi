@@ -24,16 +24,17 @@ class Outcome:
     def save(self, folder: str | os.PathLike[str], force: bool) -> None: ...
     def save_plan(self, path: str | os.PathLike[str], force: bool) -> None: ...
 
+def options() -> list[str]: ...
 def compress_bytes(
     model: bytes,
     calibration: _Calibration | None,
-    options: Mapping[str, object],
+    options: str,
     progress: _Progress | None,
 ) -> tuple[bytes, Outcome]: ...
 def compress_file(
     files: Mapping[str, object],
     calibration: _Calibration | None,
-    options: Mapping[str, object],
+    options: str,
     progress: _Progress | None,
 ) -> Outcome: ...
 def use_onnxruntime(library: str) -> None: ...

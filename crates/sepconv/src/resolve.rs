@@ -1,0 +1,195 @@
+//! From what was asked for to settings.
+
+use std::sync::Arc;
+
+use sepconv_eval::LatencyTarget;
+use sepconv_latency::cache_folder;
+use sepconv_model::{DataSource, Loaded};
+use sepconv_spec::{
+    BudgetSpec, CalibrationSettings, DataFreeChoice, FitSpec, Spec, SpecError, TargetSpec,
+};
+
+use crate::settings::{Budget, DataFree, Settings};
+use crate::tuning::TuneSettings;
+
+impl Settings {
+    /// What `spec` asks for. `calibration` stands in for the file of [`FitSpec::calib`]; how it is read
+    /// is the spec's. Where the spec has no budget, it is that of [`Settings::default`].
+    ///
+    /// # Errors
+    /// [`SpecError`] names the option.
+    pub fn of(spec: &Spec, calibration: Option<DataSource>) -> Result<Self, SpecError> {
+        spec.budget.check()?;
+        let (run, pixels) = (&spec.run, spec.data.samples.pixels()?);
+        let file = spec.fit.calib.as_ref().map(DataSource::new);
+        let data = calibration.or(file);
+        let data = data.map(|source| spec.data.reading(source, run.seed));
+        let data = data.transpose()?;
+        // With `data_free` they are not fitted to, but what figures are to come from.
+        let (fitted, closing) = match spec.fit.data_free {
+            None => (data, None),
+            Some(_) => (None, data),
+        };
+        let calibration = fitted.map(|source| CalibrationSettings {
+            cache: cache_folder().filter(|_| spec.fit.cache),
+            ..spec.fit.calibration(source)
+        });
+        let eval = run.eval.as_deref();
+        let eval = eval.map(|path| spec.data.evaluation(path, run.seed));
+        let plan = spec.budget.plan.as_ref().map(|plan| plan.read());
+        let usual = Self::default();
+        Ok(Self {
+            budget: budget(&spec.budget).unwrap_or(usual.budget),
+            plan: plan.transpose()?.map(Arc::new),
+            costlier: spec.budget.allow_costlier,
+            tune: tuning(&spec.fit, calibration.as_ref())?,
+            families: spec.space.families()?,
+            lowering: spec.space.lowering.lowering(),
+            selection: spec.space.selection()?,
+            quantized: spec.space.quantized,
+            calibration,
+            closing,
+            data_free: match spec.fit.data_free {
+                None => DataFree::Auto(pixels),
+                Some(DataFreeChoice::Pictures) => DataFree::Pictures(pixels),
+                Some(DataFreeChoice::Weights) => DataFree::Weights,
+            },
+            max_memory: spec.fit.max_memory.unwrap_or(usual.max_memory),
+            latency: latency(&spec.target)?,
+            pins: run.shapes.pins()?,
+            seed: run.seed,
+            force: run.force,
+            eval: eval.transpose()?,
+            ..usual
+        })
+    }
+
+    /// The same as [`Settings::of`], but that a spec without a budget has the usual one for the model
+    /// and the data.
+    ///
+    /// # Errors
+    /// As [`Settings::of`]; [`SpecError::File`] where the model or the data can't be read.
+    pub fn with_budget(
+        spec: &Spec,
+        calibration: Option<DataSource>,
+        model: impl FnOnce() -> Result<Loaded, SpecError>,
+    ) -> Result<Self, SpecError> {
+        let mut settings = Self::of(spec, calibration)?;
+        if budget(&spec.budget).is_none() {
+            let model = settings.shaped(model()?)?;
+            let calibrated = settings.calibration.is_some();
+            settings.budget = Budget::usual(&model, calibrated, settings.eval.is_some());
+        }
+        Ok(settings)
+    }
+}
+
+/// The budget, if one is given.
+fn budget(spec: &BudgetSpec) -> Option<Budget> {
+    let all = [
+        spec.rank.map(Budget::Rank),
+        spec.energy.map(Budget::Energy),
+        spec.target_macs.map(Budget::TargetMacs),
+        spec.target_params.map(Budget::TargetParams),
+        spec.target_size.map(Budget::TargetSize),
+        spec.target_latency.map(Budget::TargetLatency),
+        spec.max_drop.map(Budget::MaxDrop),
+        spec.min_snr.map(Budget::MinSnr),
+    ];
+    all.into_iter().flatten().next()
+}
+
+/// The runtime that the model is to be fast on, if it is one.
+fn latency(spec: &TargetSpec) -> Result<Option<LatencyTarget>, SpecError> {
+    let Some(name) = spec.runtime() else {
+        return Ok(None);
+    };
+    let target = sepconv_targets::find(name).map_err(SpecError::refused(&["target"]))?;
+    target
+        .available()
+        .map_err(SpecError::refused(&["target"]))?;
+    Ok(Some(LatencyTarget {
+        target,
+        threads: spec.threads,
+    }))
+}
+
+/// Training on the calibration data.
+fn tuning(
+    spec: &FitSpec,
+    data: Option<&CalibrationSettings>,
+) -> Result<Option<TuneSettings>, SpecError> {
+    let Some(epochs) = spec.tune else {
+        return Ok(None);
+    };
+    let data = data.ok_or(SpecError::NeedsData {
+        option: "tune",
+        needed: "calib",
+    })?;
+    let mut settings = TuneSettings::new(data.source.clone());
+    settings.train.epochs = epochs;
+    Ok(Some(settings))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use sepconv_model::Error;
+
+    use super::*;
+
+    fn spec(json: &str) -> Spec {
+        Spec::from_json(json).unwrap()
+    }
+
+    fn asked(json: &str) -> Result<Settings, SpecError> {
+        Settings::of(&spec(json), None)
+    }
+
+    #[test]
+    fn the_budget_is_the_one_that_is_given_or_the_usual_one() {
+        let settings = asked(r#"{"target_size": 0.5, "allow_costlier": true}"#).unwrap();
+        assert_eq!(settings.budget, Budget::TargetSize(0.5));
+        assert!(settings.costlier);
+        assert!(matches!(
+            asked(r#"{"rank": 1, "min_snr": 3}"#),
+            Err(SpecError::Budgets { .. })
+        ));
+        // The model is read only for the usual one.
+        let unread = || Err(SpecError::from(Error::Cancelled));
+        let rank = Settings::with_budget(&spec(r#"{"rank": 1}"#), None, unread).unwrap();
+        assert_eq!(rank.budget, Budget::Rank(1));
+        let usual = Settings::with_budget(&Spec::default(), None, unread);
+        assert!(matches!(usual, Err(SpecError::File(Error::Cancelled))));
+    }
+
+    #[test]
+    fn data_are_read_as_the_spec_says_wherever_they_come_from() {
+        let json =
+            r#"{"calib": "a.npz", "eval": "b.npz", "scale": "1/2", "max_samples": 3, "seed": 7}"#;
+        let file = asked(json).unwrap();
+        let memory = DataSource::memory(Vec::new());
+        let memory = Settings::of(&spec(json), Some(memory)).unwrap();
+        for (settings, path) in [(&file, "a.npz"), (&memory, "(memory)")] {
+            let sources: Vec<&DataSource> = settings.sources().collect();
+            let read = |s: &DataSource| (s.preprocess.scale, s.seed, s.max_samples);
+            assert_eq!(sources[0].path.to_str(), Some(path));
+            assert_eq!(read(sources[0]), (0.5, 7, Some(3)));
+            assert_eq!(read(sources[1]), (0.5, 7, None));
+        }
+        assert!(file.calibration.is_some() && file.closing.is_none());
+        let apart = asked(r#"{"calib": "a.npz", "data_free": "weights"}"#).unwrap();
+        assert!(apart.calibration.is_none() && apart.closing.is_some());
+        assert_eq!(apart.data_free, DataFree::Weights);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_or_is_not_there_is_refused() {
+        let needs = asked(r#"{"tune": true}"#).err().unwrap();
+        assert_eq!(needs.to_string(), "tune: it needs data: calib");
+        let target = asked(r#"{"target": "gpu"}"#).err().unwrap().to_string();
+        assert!(target.starts_with("target: no target 'gpu'"), "{target}");
+        let plan = asked(r#"{"plan": "missing.json"}"#).err().unwrap();
+        assert!(plan.to_string().starts_with("missing.json: "), "{plan}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Options with a few named values.
+
+use sepconv_passes::{Lowering, Order, lowering};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Defines such an option's values with their names.
+macro_rules! choices {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident { $($(#[doc = $help:literal])+ $value:ident = $text:literal,)+ }
+    )+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+        pub enum $name {
+            $($(#[doc = $help])+ #[cfg_attr(feature = "clap", value(name = $text))] $value,)+
+        }
+
+        impl $name {
+            /// All values.
+            pub const ALL: &[Self] = &[$(Self::$value),+];
+
+            /// The name of the value.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)+
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.name())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(from)?;
+                let found = Self::ALL.iter().find(|value| value.name() == text);
+                found.copied().ok_or_else(|| {
+                    let known: Vec<&str> = Self::ALL.iter().map(|value| value.name()).collect();
+                    let (text, known) = (text.escape_debug(), known.join(", "));
+                    de::Error::custom(format!("there is no '{text}' (there are {known})"))
+                })
+            }
+        }
+    )+};
+}
+
+choices! {
+    /// What layers are fitted to without data.
+    DataFreeChoice {
+        /// Synthetic pictures with the statistics of natural ones
+        Pictures = "pictures",
+        /// The weights alone
+        Weights = "weights",
+    }
+
+    /// The order of the depthwise and the pointwise convolution that is allowed.
+    OrderChoice {
+        /// Depthwise, then pointwise
+        DwPw = "dw-pw",
+        /// Pointwise, then depthwise
+        PwDw = "pw-dw",
+        /// The better one for each layer
+        Best = "best",
+    }
+
+    /// How separable convolutions are written into the graph.
+    LoweringChoice {
+        /// K depthwise and K pointwise convolutions, summed
+        Branches = "branches",
+        /// K depthwise convolutions, concatenated, one pointwise
+        Concat = "concat",
+        /// The input K times, one depthwise, one pointwise
+        Tiled = "tiled",
+        /// One depthwise of multiplier K, one pointwise
+        Fused = "fused",
+        /// As branches, filters reading maps that were padded before: for tract (opset 9)
+        BranchesPadded = "branches-padded",
+        /// As tiled, so padded
+        TiledPadded = "tiled-padded",
+        /// As fused, so padded
+        FusedPadded = "fused-padded",
+        /// As branches, PW->DW, the input padded once before everything
+        BranchesInputPadded = "branches-input-padded",
+        /// As fused, the input padded before the first pointwise
+        FusedInputPadded = "fused-input-padded",
+        /// What runs fastest on most runtimes
+        Auto = "auto",
+    }
+}
+
+impl From<OrderChoice> for Order {
+    fn from(order: OrderChoice) -> Self {
+        match order {
+            OrderChoice::DwPw => Self::DwPw,
+            OrderChoice::PwDw => Self::PwDw,
+            OrderChoice::Best => Self::Best,
+        }
+    }
+}
+
+impl LoweringChoice {
+    /// The lowering of that name; `None` chooses by itself.
+    pub fn lowering(self) -> Option<&'static dyn Lowering> {
+        lowering(self.name())
+    }
+}

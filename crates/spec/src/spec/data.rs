@@ -1,0 +1,63 @@
+//! How data with labels or targets are read.
+
+use std::path::{Path, PathBuf};
+
+use sepconv_model::DataSource;
+use serde::{Deserialize, Serialize};
+
+use super::{SampleSpec, SpecError};
+
+/// Data with labels or targets, and how it is read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(
+    feature = "clap",
+    derive(clap::Args),
+    command(next_help_heading = "Data")
+)]
+pub struct DataSpec {
+    /// The samples.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub samples: SampleSpec,
+    /// File with one class folder name per line: line i is output i
+    #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
+    pub classes: Option<PathBuf>,
+    /// Largest value of a picture, for PSNR and SSIM [default: 255 where the target is stored as
+    /// u8, else 1]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "X"))]
+    pub peak: Option<f64>,
+}
+
+impl DataSpec {
+    /// The data set at `path`, so read.
+    ///
+    /// # Errors
+    /// As [`SampleSpec::recipe`].
+    pub fn source(&self, path: &Path, seed: u64) -> Result<DataSource, SpecError> {
+        self.reading(DataSource::new(path), seed)
+    }
+
+    /// `source`, so read.
+    ///
+    /// # Errors
+    /// As [`SampleSpec::recipe`].
+    pub fn reading(&self, source: DataSource, seed: u64) -> Result<DataSource, SpecError> {
+        Ok(DataSource {
+            classes: self.classes.clone(),
+            peak: self.peak,
+            ..self.samples.reading(source, seed)?
+        })
+    }
+
+    /// The same to evaluate on: all samples.
+    ///
+    /// # Errors
+    /// As [`SampleSpec::recipe`].
+    pub fn evaluation(&self, path: &Path, seed: u64) -> Result<DataSource, SpecError> {
+        Ok(DataSource {
+            max_samples: None,
+            ..self.source(path, seed)?
+        })
+    }
+}

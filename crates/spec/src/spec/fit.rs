@@ -1,0 +1,107 @@
+//! What the layers are fitted to, and how.
+
+use std::path::PathBuf;
+
+use sepconv_model::DataSource;
+use serde::{Deserialize, Serialize};
+
+use super::choices::DataFreeChoice;
+use super::values;
+use crate::calibration::{CalibrationSettings, Pictures, Schedule, Source};
+
+/// The calibration data and the fits to them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct FitSpec {
+    /// Unlabelled data that the layers are fitted to: .npz, .npy, a folder of pictures, or ONNX
+    /// test sets. Far more accurate than the weights alone
+    #[cfg_attr(feature = "clap", arg(long, value_name = "DATA"))]
+    pub calib: Option<PathBuf>,
+    /// Fit without data, even with --calib: to synthetic pictures, or to the weights alone
+    /// (the method of the paper). Without --calib this is pictures where that is quick
+    #[cfg_attr(feature = "clap", arg(
+        long,
+        value_name = "KIND",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = DataFreeChoice::Pictures.name()
+    ))]
+    pub data_free: Option<DataFreeChoice>,
+    /// Output positions per layer that are fitted to
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().positions))]
+    pub positions: usize,
+    /// Memory that calibration may take: bytes, with K, M, G or T (powers of 1024), or a share of
+    /// the machine's [default: 50%]. With less, fewer layers are looked at together, and fewer
+    /// positions of wide ones
+    #[serde(deserialize_with = "values::memory")]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "SIZE", value_parser = sepconv_model::parse_memory)
+    )]
+    pub max_memory: Option<u64>,
+    /// Rounds of alternating least squares at most
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().rounds))]
+    pub rounds: usize,
+    /// Steps towards what a layer's activation lets through at most; 0 fits to the outputs
+    /// before it
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().steps))]
+    pub steps: usize,
+    /// Fit all output channels of a layer alike, not by how much the outputs depend on them (which
+    /// is done where those are no classes)
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub unweighted: bool,
+    /// Layers that share a pass over the data: 1 is most accurate, 0 means all
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().block))]
+    pub block: usize,
+    /// Then train the result towards the original on --calib, without labels, for so many epochs
+    /// (`sepconv tune` has all options)
+    #[serde(deserialize_with = "values::epochs")]
+    #[cfg_attr(feature = "clap", arg(
+        long,
+        value_name = "EPOCHS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = values::EPOCHS.to_string()
+    ))]
+    pub tune: Option<usize>,
+    /// Keep the statistics of planning in the user's cache folder, for other budgets. The command
+    /// line always does
+    #[cfg_attr(feature = "clap", arg(skip = true))]
+    pub cache: bool,
+}
+
+impl FitSpec {
+    /// How layers are fitted to `source`, without a cache.
+    pub fn calibration(&self, source: DataSource) -> CalibrationSettings {
+        let mut settings = CalibrationSettings::new(source);
+        settings.positions = self.positions;
+        settings.fit.rounds = self.rounds;
+        settings.fit.steps = self.steps;
+        settings.weighted = !self.unweighted;
+        settings.schedule = match self.block {
+            0 => Schedule::Parallel,
+            1 => Schedule::Sequential,
+            n => Schedule::Blocks(n),
+        };
+        settings
+    }
+}
+
+impl Default for FitSpec {
+    fn default() -> Self {
+        let usual = CalibrationSettings::of(Source::Pictures(Pictures::default()));
+        Self {
+            calib: None,
+            data_free: None,
+            positions: usual.positions,
+            max_memory: None,
+            rounds: usual.fit.rounds,
+            steps: usual.fit.steps,
+            unweighted: !usual.weighted,
+            block: usual.schedule.layers(),
+            tune: None,
+            cache: false,
+        }
+    }
+}

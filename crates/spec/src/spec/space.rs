@@ -1,0 +1,86 @@
+//! The search space: which layers, and what may become of them.
+
+use sepconv_factor::{families, family};
+use sepconv_passes::{Families, Selection};
+use serde::{Deserialize, Serialize};
+
+use super::choices::{LoweringChoice, OrderChoice};
+use super::{SpecError, values};
+
+/// Which layers are rewritten, by which families, and how they are written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+// A place in the help that is the same in all commands, for `families` to refer to.
+#[cfg_attr(feature = "clap", derive(clap::Args), command(next_display_order = 30))]
+pub struct SearchSpace {
+    /// Order of the depthwise and the pointwise convolution
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().order))]
+    pub order: OrderChoice,
+    /// How separable convolutions are written into the graph
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().lowering))]
+    pub lowering: LoweringChoice,
+    /// Only layers whose names match (repeatable; * matches anything)
+    #[serde(deserialize_with = "values::names")]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "GLOB"))]
+    pub layers: Vec<String>,
+    /// All but the layers whose names match (repeatable)
+    #[serde(deserialize_with = "values::names")]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "GLOB"))]
+    pub skip: Vec<String>,
+    /// Rewrite convolutions of quantised weights (behind DequantizeLinear) too, with floats
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub quantized: bool,
+    /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw and
+    /// pw-dw with --rank or --energy, else all of these]; +lowrank adds 1x1 convolutions,
+    /// Gemm and MatMul by low rank to the default, as + does for any name
+    // In the help it follows what the layers are fitted to: `--data-free` has this place and comes
+    // first by its name.
+    #[serde(deserialize_with = "values::comma_separated")]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "LIST", value_delimiter = ',', display_order = 38)
+    )]
+    pub families: Vec<String>,
+}
+
+impl SearchSpace {
+    /// The families.
+    ///
+    /// # Errors
+    /// [`SpecError::Family`].
+    pub fn families(&self) -> Result<Families, SpecError> {
+        let known = |name: &str| family(name.strip_prefix('+').unwrap_or(name)).is_some();
+        if let Some(name) = self.families.iter().find(|name| !known(name)) {
+            return Err(SpecError::Family {
+                found: name.clone(),
+                known: families().iter().map(|f| f.name()).collect(),
+            });
+        }
+        Ok(Families {
+            order: self.order.into(),
+            names: self.families.clone(),
+            ..Families::default()
+        })
+    }
+
+    /// The layers.
+    ///
+    /// # Errors
+    /// [`SpecError::Refused`] where a glob is not valid.
+    pub fn selection(&self) -> Result<Selection, SpecError> {
+        Selection::new(&self.layers, &self.skip).map_err(SpecError::refused(&["layers", "skip"]))
+    }
+}
+
+impl Default for SearchSpace {
+    fn default() -> Self {
+        Self {
+            order: OrderChoice::Best,
+            lowering: LoweringChoice::Auto,
+            layers: Vec::new(),
+            skip: Vec::new(),
+            quantized: false,
+            families: Vec::new(),
+        }
+    }
+}
