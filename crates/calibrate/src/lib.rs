@@ -5,6 +5,7 @@
 //! rewritten so far. Both collect the statistics of layers by running the network, within a
 //! [`MemoryLimit`].
 
+mod apart;
 mod cache;
 pub mod checkpoints;
 mod collector;
@@ -23,6 +24,7 @@ mod source;
 mod surveyed_model;
 mod targets;
 
+pub use apart::calibrate_apart;
 pub use memory_limit::MemoryLimit;
 pub use pictures::{cheap_pictures, pictures};
 pub use reconstruct::{AS_PLANNED, Calibrated, Committed, Revision, calibrate};

@@ -42,10 +42,10 @@ pub type Revision<'a> = &'a dyn Fn(&Committed) -> Option<Vec<Vec<Candidate>>>;
 pub const AS_PLANNED: fn(&Committed) -> Option<Vec<Vec<Candidate>>> = |_| None;
 
 /// A layer that is to be fitted.
-struct Open<'a> {
+pub(crate) struct Open<'a> {
     /// Its place in the survey.
-    place: usize,
-    site: &'a Site,
+    pub place: usize,
+    pub site: &'a Site,
 }
 
 /// Fits each layer with the best of its admissible candidates. `admissible` is parallel to
@@ -94,20 +94,15 @@ pub fn calibrate(
             };
             let all = admissible[layer.place].clone();
             let best = match seen {
-                Ok(seen) => best_runnable(&work, all, seen, fitting).map_err(Unfit::of),
-                Err(reason) => Err(reason.clone()),
+                Ok(seen) => best_runnable(&work, all, seen, fitting)
+                    .map_err(|error| Kept::Unfitted(error.to_string())),
+                Err(Unfit(reason)) => {
+                    Err(need.clone().err().unwrap_or(Kept::Unfitted(reason.clone())))
+                }
             };
             done += 1;
             stage.step(done)?;
-            match best {
-                Ok(Ok(Some(written))) => result.commit(layer, written),
-                Ok(Ok(None)) => result.keep(layer, None),
-                Ok(Err(reason)) => result.keep(layer, Some(Kept::Unrunnable(reason))),
-                Err(Unfit(reason)) => {
-                    let kept = need.clone().err().unwrap_or(Kept::Unfitted(reason));
-                    result.keep(layer, Some(kept));
-                }
-            }
+            result.settle(layer, best);
         }
     }
     let written = result.document.model.graph.verify();
@@ -117,12 +112,26 @@ pub fn calibrate(
 
 impl Calibrated {
     /// The folded model, of which no layer is rewritten.
-    fn none(surveyed: &SurveyedModel) -> Self {
+    pub(crate) fn none(surveyed: &SurveyedModel) -> Self {
         let plan = Plan::choosing(&surveyed.survey, |_, _| Choice::Keep(Kept::Planned));
         Self {
             document: surveyed.folded.document.clone(),
             layers: plan.layers.into_iter().map(LayerRecord::of).collect(),
             committed: Committed::new(),
+        }
+    }
+
+    /// Takes over what became of a layer.
+    pub(crate) fn settle(
+        &mut self,
+        layer: &Open<'_>,
+        best: Result<Result<Option<Written>, String>, Kept>,
+    ) {
+        match best {
+            Ok(Ok(Some(written))) => self.commit(layer, written),
+            Ok(Ok(None)) => self.keep(layer, None),
+            Ok(Err(reason)) => self.keep(layer, Some(Kept::Unrunnable(reason))),
+            Err(kept) => self.keep(layer, Some(kept)),
         }
     }
 
@@ -145,7 +154,10 @@ impl Calibrated {
 }
 
 /// The layers of which a candidate is admissible.
-fn open<'a>(surveyed: &'a SurveyedModel, admissible: &[Vec<Candidate>]) -> Vec<Open<'a>> {
+pub(crate) fn open<'a>(
+    surveyed: &'a SurveyedModel,
+    admissible: &[Vec<Candidate>],
+) -> Vec<Open<'a>> {
     let layers = surveyed.survey.layers.iter().enumerate();
     let any = layers.filter(|(place, _)| !admissible[*place].is_empty());
     let open = any.filter_map(|(place, layer)| {

@@ -19,11 +19,7 @@ use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
 /// Ranks of a family that are fitted, by the length of a patch up to which they are so many: a
 /// fit takes time as its cube. The errors of the ranks between follow from them.
-const FITTED: [(usize, usize); 4] = [(576, 6), (1152, 5), (2304, 4), (usize::MAX, 3)];
-
-/// Length of a patch above which the ranks that are fitted are of the lower half: the fits take
-/// time as their rank.
-const WIDE: usize = 1152;
+const FITTED: [(usize, usize); 5] = [(576, 6), (1152, 5), (2304, 4), (4608, 3), (usize::MAX, 2)];
 
 /// Errors of the candidates of one layer.
 #[derive(Debug, Default)]
@@ -168,7 +164,7 @@ impl Scorer<'_> {
 fn fitted_of(site: &Site, candidates: &[Candidate], need: &Result<Need, Kept>) -> Vec<usize> {
     let patch = site.kernel.group_in() * site.kernel.taps();
     let most = FITTED.iter().find(|f| patch <= f.0).map_or(0, |f| f.1);
-    match patch > WIDE || need.as_ref().is_ok_and(|need| need.patches.is_some()) {
+    match need.as_ref().is_ok_and(|need| need.patches.is_some()) {
         true => lower(candidates, most),
         false => spread(candidates, most),
     }
