@@ -8,7 +8,7 @@ use sepconv_factor::{
 use sepconv_passes::{Candidate, Families, Site};
 
 use sepconv_model::{Loaded, Progress};
-use sepconv_spec::CalibrationSettings;
+use sepconv_spec::{CalibrationSettings, Effort};
 
 use crate::collector::LayerStatistics;
 use crate::surveyed_model::Fitting;
@@ -152,7 +152,11 @@ impl Layer<'_> {
         candidates: &'c [Candidate],
         behind: Option<&PostActivation<'_>>,
     ) -> Result<Vec<Contender<'c>>, FactorError> {
-        let most = if behind.is_some() { CONTENDERS } else { 1 };
+        let most = match self.settings.effort {
+            Effort::Quick => 1,
+            _ if behind.is_some() => CONTENDERS,
+            _ => 1,
+        };
         let calibration = calibrated(self.model, self.site, self.seen, self.settings.fit)?;
         let fits = |own: &'c [Candidate]| -> Vec<Result<Contender<'c>, FactorError>> {
             let fits = each_fitted(&calibration, own, self.families, &(), in_full);

@@ -8,10 +8,12 @@ use sepconv_factor::{Chain, Estimate, Fitter, SplitStatistics};
 use sepconv_passes::{Candidate, Kept, Site};
 
 use sepconv_model::{Error, Stage};
+use sepconv_spec::Effort;
 
 use crate::cache::StatisticsCache;
 use crate::collector::Collector;
 use crate::fits::{Scaled, as_they_were, calibrated, each_fitted};
+use crate::hurry::no_time_to_score;
 use crate::layer_sampler::Unfit;
 use crate::memory_limit::Need;
 use crate::sensitivity::sensitivities;
@@ -40,6 +42,9 @@ pub struct Probe {
     /// The chain.
     pub chain: Chain,
 }
+
+/// Ranks of a family that are fitted at most where little work is to be spent.
+const QUICK: usize = 3;
 
 /// Errors below are none.
 const LEAST: f64 = 1e-9;
@@ -138,7 +143,11 @@ impl Scorer<'_> {
                 return Ok(Score::kept(candidates, kept));
             }
         };
-        let chosen = fitted_of(site, candidates, need);
+        if no_time_to_score(self.fitting.deadline) {
+            self.surveyed.hurry(|hurried| hurried.unscored += 1);
+            return Ok(Score::of_weights(candidates));
+        }
+        let chosen = fitted_of(site, candidates, need, self.fitting.calibration.effort);
         let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();
         let seen = Scaled {
             statistics: &statistics,
@@ -161,9 +170,19 @@ impl Scorer<'_> {
 }
 
 /// The candidates of a layer that are fitted, rising.
-fn fitted_of(site: &Site, candidates: &[Candidate], need: &Result<Need, Kept>) -> Vec<usize> {
+fn fitted_of(
+    site: &Site,
+    candidates: &[Candidate],
+    need: &Result<Need, Kept>,
+    effort: Effort,
+) -> Vec<usize> {
     let patch = site.kernel.group_in() * site.kernel.taps();
     let most = FITTED.iter().find(|f| patch <= f.0).map_or(0, |f| f.1);
+    let most = match effort {
+        Effort::Quick => most.min(QUICK),
+        Effort::Normal => most,
+        Effort::Thorough => 2 * most,
+    };
     match need.as_ref().is_ok_and(|need| need.patches.is_some()) {
         true => lower(candidates, most),
         false => spread(candidates, most),
@@ -252,6 +271,15 @@ fn lower(candidates: &[Candidate], most: usize) -> Vec<usize> {
 }
 
 impl Score {
+    /// By what the weights alone say: the relative squared error of the kernel.
+    fn of_weights(candidates: &[Candidate]) -> Self {
+        let errors = candidates.iter().map(|c| c.weight_error * c.weight_error);
+        Self {
+            errors: errors.collect(),
+            ..Self::default()
+        }
+    }
+
     /// Of a layer that stays.
     fn kept(candidates: &[Candidate], kept: Kept) -> Self {
         Self {
