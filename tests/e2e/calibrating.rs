@@ -37,6 +37,56 @@ fn compress(out: &str, options: &[&str], threads: &str) -> Value {
     sepconv_with(&args, &[("RAYON_NUM_THREADS", threads)]).json()
 }
 
+#[test]
+fn too_little_time_makes_a_model_all_the_same_and_says_so() {
+    let scratch = Scratch::new();
+    let out = scratch.path("hurried.onnx");
+    let (model, calib) = (digits().path, root().join("models/digits_calib.npz"));
+    let calib = calib.to_str().unwrap();
+    let args = [
+        "compress",
+        &model,
+        "--calib",
+        calib,
+        "--scale",
+        "1/255",
+        "--target-macs",
+        "0.5",
+        "--max-samples",
+        "32",
+        "--max-time",
+        "0.05s",
+        "-o",
+        &out,
+    ];
+    let run = sepconv(&args);
+    run.ok();
+    let told = "note: --max-time was short: ";
+    assert!(run.stderr().contains(told), "{}", run.stderr());
+    assert!(std::fs::exists(&out).unwrap());
+    let refused = sepconv(&["compress", &model, "--max-time", "soon"]);
+    assert!(
+        refused
+            .stderr()
+            .contains("expected a time such as 90s, 5m or 1h, found 'soon'")
+    );
+}
+
+#[test]
+fn little_effort_is_reproducible() {
+    let scratch = Scratch::new();
+    let paths = ["one.onnx", "two.onnx"].map(|name| scratch.path(name));
+    for (path, threads) in paths.iter().zip(["1", "2"]) {
+        compress(
+            path,
+            &["--target-macs", "0.4", "--effort", "quick"],
+            threads,
+        );
+    }
+    let [one, two] = paths.map(|path| std::fs::read(path).unwrap());
+    assert!(one == two);
+}
+
 fn accuracy(report: &Value) -> f64 {
     report["compressed"]["evaluation"]["primary"]["value"]
         .as_f64()

@@ -1,13 +1,14 @@
 //! The candidates of one layer, fitted.
 
+use rayon::prelude::*;
 use sepconv_factor::{
-    Calibration, Chain, FactorError, Fit, FitOptions, Kernel, Observed, PostActivation,
+    Calibration, Chain, FactorError, Fit, FitOptions, Fitter, Kernel, Observed, PostActivation,
     SplitStatistics,
 };
 use sepconv_passes::{Candidate, Families, Site};
 
 use sepconv_model::{Loaded, Progress};
-use sepconv_spec::CalibrationSettings;
+use sepconv_spec::{CalibrationSettings, Effort};
 
 use crate::collector::LayerStatistics;
 use crate::surveyed_model::Fitting;
@@ -37,22 +38,28 @@ pub(crate) fn calibrated<'a>(
 
 /// A fit of every candidate; of some, where the work is cancelled. One that fails leaves the
 /// others. Of one family at a time: its fitter and its fits are dropped before the next.
-pub(crate) fn fits<'a>(
+pub(crate) fn each_fitted<'a, T: 'a>(
     calibration: &'a Calibration<'a>,
     candidates: &'a [Candidate],
     families: &'a Families,
     progress: &'a dyn Progress,
-) -> impl Iterator<Item = Result<Fit, FactorError>> + 'a {
+    fit: impl Fn(&dyn Fitter, usize) -> Result<T, FactorError> + Copy + 'a,
+) -> impl Iterator<Item = Result<T, FactorError>> + 'a {
     let own = candidates.chunk_by(|a, b| a.family == b.family);
     own.filter_map(|own| Some((families.find(&own[0].family)?, own)))
         .flat_map(move |(family, own)| {
             let left = own.iter().take_while(|_| !progress.cancelled());
             let fits: Vec<_> = match family.fitter(calibration) {
-                Ok(fitter) => left.map(|c| fitter.fit(c.rank)).collect(),
+                Ok(fitter) => left.map(|c| fit(fitter.as_ref(), c.rank)).collect(),
                 Err(error) => left.map(|_| Err(error.clone())).collect(),
             };
             fits
         })
+}
+
+/// A fit with all its promises.
+fn in_full(fitter: &dyn Fitter, rank: usize) -> Result<Fit, FactorError> {
+    fitter.fit(rank)
 }
 
 fn kernel(model: &Loaded, site: &Site, factors: Option<&[f64]>) -> Result<Kernel, FactorError> {
@@ -112,6 +119,9 @@ pub(crate) fn best_fit(
     Ok(best)
 }
 
+/// Length of a patch up to which the fits of a layer are made beside one another.
+const NARROW: usize = 1152;
+
 /// A layer that is fitted.
 struct Layer<'a> {
     model: &'a Loaded,
@@ -129,37 +139,58 @@ struct Contender<'c> {
 }
 
 impl Layer<'_> {
+    /// True where fits take little memory and are too short to keep all cores busy: several are made
+    /// beside one another.
+    fn is_narrow(&self) -> bool {
+        let kernel = &self.site.kernel;
+        kernel.group_in() * kernel.taps() <= NARROW
+    }
+
     /// The candidates that leave least, the best first.
     fn contenders<'c>(
         &self,
         candidates: &'c [Candidate],
         behind: Option<&PostActivation<'_>>,
     ) -> Result<Vec<Contender<'c>>, FactorError> {
-        let most = if behind.is_some() { CONTENDERS } else { 1 };
+        let most = match self.settings.effort {
+            Effort::Quick => 1,
+            _ if behind.is_some() => CONTENDERS,
+            _ => 1,
+        };
+        let calibration = calibrated(self.model, self.site, self.seen, self.settings.fit)?;
+        let fits = |own: &'c [Candidate]| -> Vec<Result<Contender<'c>, FactorError>> {
+            let fits = each_fitted(&calibration, own, self.families, &(), in_full);
+            let pairs = own.iter().zip(fits);
+            let contend = |(candidate, fit): (&'c Candidate, Result<Fit, FactorError>)| {
+                let fit = fit?;
+                let error = match behind {
+                    Some(behind) => behind.error(&fit.chain)?,
+                    None => held_out(&fit),
+                };
+                Ok(Contender {
+                    error,
+                    candidate,
+                    fit,
+                })
+            };
+            pairs.map(contend).collect()
+        };
+        let families: Vec<&[Candidate]> =
+            candidates.chunk_by(|a, b| a.family == b.family).collect();
+        let fitted: Vec<Vec<_>> = match self.is_narrow() {
+            true => families.into_par_iter().map(fits).collect(),
+            false => families.into_iter().map(fits).collect(),
+        };
         let mut contenders: Vec<Contender<'c>> = Vec::new();
         let mut failed = None;
-        let calibration = calibrated(self.model, self.site, self.seen, self.settings.fit)?;
-        let fits = fits(&calibration, candidates, self.families, &());
-        for (candidate, fit) in candidates.iter().zip(fits) {
-            let fit = match fit {
-                Ok(fit) => fit,
-                Err(error) => {
-                    failed = Some(error);
-                    continue;
-                }
-            };
-            let error = match behind {
-                Some(behind) => behind.error(&fit.chain)?,
-                None => held_out(&fit),
-            };
-            contenders.push(Contender {
-                error,
-                candidate,
-                fit,
-            });
-            contenders.sort_by(|a, b| a.error.total_cmp(&b.error));
-            contenders.truncate(most);
+        for contender in fitted.into_iter().flatten() {
+            match contender {
+                Ok(contender) => contenders.push(contender),
+                Err(error) => failed = Some(error),
+            }
         }
+        contenders.sort_by(|a, b| a.error.total_cmp(&b.error));
+        contenders.truncate(most);
         match failed {
             Some(error) if contenders.is_empty() => Err(error),
             _ => Ok(contenders),
@@ -167,16 +198,15 @@ impl Layer<'_> {
     }
 
     /// The contender that leaves least behind the activation once its fit is improved by that.
-    fn improved(
+    fn improved<'c>(
         &self,
-        contenders: Vec<Contender<'_>>,
+        contenders: Vec<Contender<'c>>,
         behind: &PostActivation<'_>,
     ) -> Result<Option<(Candidate, Fit)>, FactorError> {
         let kernel = kernel(self.model, self.site, self.seen.factors)?;
-        let mut best: Option<Contender<'_>> = None;
-        for contender in contenders {
+        let improve = |contender: Contender<'c>| -> Result<Option<Contender<'c>>, FactorError> {
             let Some(family) = self.families.find(&contender.candidate.family) else {
-                continue;
+                return Ok(None);
             };
             let statistics = self.seen.statistics;
             let observed = Observed {
@@ -184,13 +214,26 @@ impl Layer<'_> {
                 statistics,
             };
             let fit = behind.improve(observed, family, &contender.fit, self.settings.fit)?;
-            let error = fit.error_activated.unwrap_or(contender.error);
-            if best.as_ref().is_none_or(|best| error < best.error) {
-                best = Some(Contender {
-                    error,
-                    fit,
-                    ..contender
-                });
+            Ok(Some(Contender {
+                error: fit.error_activated.unwrap_or(contender.error),
+                fit,
+                ..contender
+            }))
+        };
+        let improved: Vec<Result<Option<Contender<'_>>, FactorError>> = match self.is_narrow() {
+            true => contenders.into_par_iter().map(improve).collect(),
+            false => contenders.into_iter().map(improve).collect(),
+        };
+        let mut best: Option<Contender<'_>> = None;
+        for contender in improved {
+            let Some(contender) = contender? else {
+                continue;
+            };
+            if best
+                .as_ref()
+                .is_none_or(|best| contender.error < best.error)
+            {
+                best = Some(contender);
             }
         }
         Ok(best.map(|best| (best.candidate.clone(), best.fit)))
@@ -222,7 +265,7 @@ impl Layer<'_> {
             };
             let one = std::slice::from_ref(candidate);
             let calibration = calibrated(self.model, self.site, seen, options)?;
-            let again = fits(&calibration, one, self.families, &()).next();
+            let again = each_fitted(&calibration, one, self.families, &(), in_full).next();
             if let Some(again) = again.transpose()? {
                 fit.chain = again.chain;
             }

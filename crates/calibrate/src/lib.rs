@@ -5,6 +5,7 @@
 //! rewritten so far. Both collect the statistics of layers by running the network, within a
 //! [`MemoryLimit`].
 
+mod apart;
 mod cache;
 pub mod checkpoints;
 mod collector;
@@ -12,6 +13,7 @@ mod endpoints;
 mod fits;
 mod geometry;
 pub mod gradients;
+mod hurry;
 mod layer_sampler;
 mod memory_limit;
 mod pictures;
@@ -23,6 +25,8 @@ mod source;
 mod surveyed_model;
 mod targets;
 
+pub use apart::calibrate_apart;
+pub use hurry::{Hurried, no_time_to_probe};
 pub use memory_limit::MemoryLimit;
 pub use pictures::{cheap_pictures, pictures};
 pub use reconstruct::{AS_PLANNED, Calibrated, Committed, Revision, calibrate};

@@ -7,7 +7,7 @@
 //! the original sum less the other value as it is now, so that the branch also makes up for
 //! the errors on the shortcut (He et al. 2017, arXiv 1707.06168, section 3.3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use sepconv_factor::Fit;
 use sepconv_model::{Error, Stage};
@@ -16,6 +16,7 @@ use sepconv_passes::{Candidate, Choice, Kept, PassError, Plan, Site};
 use sepconv_spec::{LayerFit, LayerRecord, Schedule};
 
 use crate::collector::Collector;
+use crate::hurry::{Paced, shortened};
 use crate::layer_sampler::Unfit;
 use crate::memory_limit::{MemoryLimit, Need};
 use crate::runnable::{Work, Written, best_runnable};
@@ -42,10 +43,10 @@ pub type Revision<'a> = &'a dyn Fn(&Committed) -> Option<Vec<Vec<Candidate>>>;
 pub const AS_PLANNED: fn(&Committed) -> Option<Vec<Vec<Candidate>>> = |_| None;
 
 /// A layer that is to be fitted.
-struct Open<'a> {
+pub(crate) struct Open<'a> {
     /// Its place in the survey.
-    place: usize,
-    site: &'a Site,
+    pub place: usize,
+    pub site: &'a Site,
 }
 
 /// Fits each layer with the best of its admissible candidates. `admissible` is parallel to
@@ -71,11 +72,21 @@ pub fn calibrate(
     let stage = Stage::begin(fitting.progress, "calibrating", layers.len());
     let mut collector = Collector::new(&surveyed.folded, &sites, weights, fitting)?;
     let needs = collector.needs();
+    let paced = Paced::new(fitting.deadline, layers.len());
+    let short = shortened(fitting.calibration);
     let mut done = 0;
     let mut passed: Option<Document> = None;
-    for pass in passes(&needs, fitting.calibration.schedule, fitting.memory) {
+    let mut left = passes(&needs, fitting.calibration.schedule, fitting.memory);
+    let mut hurried = false;
+    while let Some(pass) = left.pop_front() {
+        if !hurried && paced.is_short(done) {
+            // All the rest in one pass, which does not see the errors of its own layers.
+            hurried = true;
+            left = passes(&needs[done..], Schedule::Parallel, fitting.memory);
+            continue;
+        }
         let range = done..done + pass.layers;
-        let keep = fitting.calibration.fit.steps > 0;
+        let keep = fitting.calibration.fit.steps > 0 && !hurried;
         if passed.is_none() && !pass.last {
             passed = Some(result.document.clone());
         }
@@ -93,21 +104,26 @@ pub fn calibrate(
                 site: layer.site,
             };
             let all = admissible[layer.place].clone();
+            if hurried {
+                surveyed.hurry(|hurried| hurried.short += 1);
+            }
+            let fitting = match hurried {
+                true => Fitting {
+                    calibration: &short,
+                    ..fitting
+                },
+                false => fitting,
+            };
             let best = match seen {
-                Ok(seen) => best_runnable(&work, all, seen, fitting).map_err(Unfit::of),
-                Err(reason) => Err(reason.clone()),
+                Ok(seen) => best_runnable(&work, all, seen, fitting)
+                    .map_err(|error| Kept::Unfitted(error.to_string())),
+                Err(Unfit(reason)) => {
+                    Err(need.clone().err().unwrap_or(Kept::Unfitted(reason.clone())))
+                }
             };
             done += 1;
             stage.step(done)?;
-            match best {
-                Ok(Ok(Some(written))) => result.commit(layer, written),
-                Ok(Ok(None)) => result.keep(layer, None),
-                Ok(Err(reason)) => result.keep(layer, Some(Kept::Unrunnable(reason))),
-                Err(Unfit(reason)) => {
-                    let kept = need.clone().err().unwrap_or(Kept::Unfitted(reason));
-                    result.keep(layer, Some(kept));
-                }
-            }
+            result.settle(layer, best);
         }
     }
     let written = result.document.model.graph.verify();
@@ -117,12 +133,26 @@ pub fn calibrate(
 
 impl Calibrated {
     /// The folded model, of which no layer is rewritten.
-    fn none(surveyed: &SurveyedModel) -> Self {
+    pub(crate) fn none(surveyed: &SurveyedModel) -> Self {
         let plan = Plan::choosing(&surveyed.survey, |_, _| Choice::Keep(Kept::Planned));
         Self {
             document: surveyed.folded.document.clone(),
             layers: plan.layers.into_iter().map(LayerRecord::of).collect(),
             committed: Committed::new(),
+        }
+    }
+
+    /// Takes over what became of a layer.
+    pub(crate) fn settle(
+        &mut self,
+        layer: &Open<'_>,
+        best: Result<Result<Option<Written>, String>, Kept>,
+    ) {
+        match best {
+            Ok(Ok(Some(written))) => self.commit(layer, written),
+            Ok(Ok(None)) => self.keep(layer, None),
+            Ok(Err(reason)) => self.keep(layer, Some(Kept::Unrunnable(reason))),
+            Err(kept) => self.keep(layer, Some(kept)),
         }
     }
 
@@ -145,7 +175,10 @@ impl Calibrated {
 }
 
 /// The layers of which a candidate is admissible.
-fn open<'a>(surveyed: &'a SurveyedModel, admissible: &[Vec<Candidate>]) -> Vec<Open<'a>> {
+pub(crate) fn open<'a>(
+    surveyed: &'a SurveyedModel,
+    admissible: &[Vec<Candidate>],
+) -> Vec<Open<'a>> {
     let layers = surveyed.survey.layers.iter().enumerate();
     let any = layers.filter(|(place, _)| !admissible[*place].is_empty());
     let open = any.filter_map(|(place, layer)| {
@@ -166,14 +199,14 @@ struct Pass {
 }
 
 /// The passes over the data, for layers of such needs.
-fn passes(needs: &[Result<Need, Kept>], schedule: Schedule, memory: MemoryLimit) -> Vec<Pass> {
-    let mut passes = Vec::new();
+fn passes(needs: &[Result<Need, Kept>], schedule: Schedule, memory: MemoryLimit) -> VecDeque<Pass> {
+    let mut passes = VecDeque::new();
     for block in needs.chunks(schedule.layers().min(needs.len().max(1))) {
         let mut rest = block;
         while !rest.is_empty() {
             let layers = memory.together(rest);
             rest = &rest[layers..];
-            passes.push(Pass {
+            passes.push_back(Pass {
                 layers,
                 last: rest.is_empty(),
             });

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use sepconv_factor::{Chain, Fit, FitOptions, SplitStatistics};
+use sepconv_factor::{Chain, Estimate, Fitter, SplitStatistics};
 use sepconv_passes::{Candidate, Kept, Site};
 
 use sepconv_model::{Error, Stage};
+use sepconv_spec::Effort;
 
 use crate::cache::StatisticsCache;
 use crate::collector::Collector;
-use crate::fits::{Scaled, as_they_were, calibrated, fits, held_out};
+use crate::fits::{Scaled, as_they_were, calibrated, each_fitted};
+use crate::hurry::no_time_to_score;
 use crate::layer_sampler::Unfit;
 use crate::memory_limit::Need;
 use crate::sensitivity::sensitivities;
@@ -19,7 +21,7 @@ use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
 /// Ranks of a family that are fitted, by the length of a patch up to which they are so many: a
 /// fit takes time as its cube. The errors of the ranks between follow from them.
-const FITTED: [(usize, usize); 4] = [(1152, 6), (2304, 4), (4608, 3), (usize::MAX, 2)];
+const FITTED: [(usize, usize); 5] = [(576, 6), (1152, 5), (2304, 4), (4608, 3), (usize::MAX, 2)];
 
 /// Errors of the candidates of one layer.
 #[derive(Debug, Default)]
@@ -41,6 +43,9 @@ pub struct Probe {
     pub chain: Chain,
 }
 
+/// Ranks of a family that are fitted at most where little work is to be spent.
+const QUICK: usize = 3;
+
 /// Errors below are none.
 const LEAST: f64 = 1e-9;
 
@@ -48,8 +53,7 @@ const LEAST: f64 = 1e-9;
 const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
 
 /// Scores every candidate of every layer: what a planner allocates by. One pass over the data
-/// for all layers whose statistics go into the memory together, closed-form fits with one round of
-/// refinement.
+/// for all layers whose statistics go into the memory together, and [`Fitter::estimate`].
 ///
 /// # Errors
 /// [`Error::Data`] where the data can't be read or do not fit, [`Error::Target`] where the runtime
@@ -139,22 +143,22 @@ impl Scorer<'_> {
                 return Ok(Score::kept(candidates, kept));
             }
         };
-        let chosen = fitted_of(site, candidates, need);
+        if no_time_to_score(self.fitting.deadline) {
+            self.surveyed.hurry(|hurried| hurried.unscored += 1);
+            return Ok(Score::of_weights(candidates));
+        }
+        let chosen = fitted_of(site, candidates, need, self.fitting.calibration.effort);
         let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();
         let seen = Scaled {
             statistics: &statistics,
             factors: self.factors.get(&site.node).map(|f| &**f),
         };
-        let options = FitOptions {
-            rounds: 1,
-            monotone: false,
-            floor: false,
-            ..self.fitting.calibration.fit
-        };
+        let options = self.fitting.calibration.fit;
         let known = calibrated(&self.surveyed.folded, site, seen, options).and_then(|start| {
             let (families, progress) = (self.fitting.families, self.fitting.progress);
-            let mut fits = fits(&start, &some, families, progress);
-            fits.try_fold(Known::default(), |known, fit| Ok(known.with(fit?, &some)))
+            let estimate = |fitter: &dyn Fitter, rank| fitter.estimate(rank);
+            let mut estimates = each_fitted(&start, &some, families, progress, estimate);
+            estimates.try_fold(Known::default(), |known, fit| Ok(known.with(fit?, &some)))
         });
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         self.stage.step(done)?;
@@ -166,9 +170,19 @@ impl Scorer<'_> {
 }
 
 /// The candidates of a layer that are fitted, rising.
-fn fitted_of(site: &Site, candidates: &[Candidate], need: &Result<Need, Kept>) -> Vec<usize> {
+fn fitted_of(
+    site: &Site,
+    candidates: &[Candidate],
+    need: &Result<Need, Kept>,
+    effort: Effort,
+) -> Vec<usize> {
     let patch = site.kernel.group_in() * site.kernel.taps();
     let most = FITTED.iter().find(|f| patch <= f.0).map_or(0, |f| f.1);
+    let most = match effort {
+        Effort::Quick => most.min(QUICK),
+        Effort::Normal => most,
+        Effort::Thorough => 2 * most,
+    };
     match need.as_ref().is_ok_and(|need| need.patches.is_some()) {
         true => lower(candidates, most),
         false => spread(candidates, most),
@@ -203,9 +217,9 @@ struct Known {
 
 impl Known {
     /// With the fit of the next of `candidates`.
-    fn with(mut self, fit: Fit, candidates: &[Candidate]) -> Self {
+    fn with(mut self, fit: Estimate, candidates: &[Candidate]) -> Self {
         let own = self.errors.len();
-        self.errors.push(held_out(&fit).max(0.0));
+        self.errors.push(fit.error.max(0.0));
         let errors = &self.errors;
         let distance = |i: usize, wanted: f64| (errors[i].max(LEAST) / wanted).ln().abs();
         if candidates.get(own).is_some_and(Candidate::saves) {
@@ -257,6 +271,15 @@ fn lower(candidates: &[Candidate], most: usize) -> Vec<usize> {
 }
 
 impl Score {
+    /// By what the weights alone say: the relative squared error of the kernel.
+    fn of_weights(candidates: &[Candidate]) -> Self {
+        let errors = candidates.iter().map(|c| c.weight_error * c.weight_error);
+        Self {
+            errors: errors.collect(),
+            ..Self::default()
+        }
+    }
+
     /// Of a layer that stays.
     fn kept(candidates: &[Candidate], kept: Kept) -> Self {
         Self {
@@ -332,17 +355,14 @@ mod tests {
             .collect();
         let chosen = spread(&all, 6);
         assert_eq!(chosen, [0, 1, 2, 3, 5, 7, 9, 11, 13]);
-        let fit = |error: f64| Fit {
+        let fit = |error: f64| Estimate {
             chain: Chain {
                 family: "spatial",
                 rank: 1,
                 stages: Vec::new(),
                 bias: None,
             },
-            error_fit: 1.0,
-            error_held_out: Some(error),
-            error_activated: None,
-            rounds: 0,
+            error,
         };
         // e^(-rank / 2), which is a line in the logarithm.
         let some: Vec<Candidate> = chosen.iter().map(|i| all[*i].clone()).collect();

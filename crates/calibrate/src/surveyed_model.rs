@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sepconv_ir::NodeId;
-use sepconv_model::{Error, Loaded, Progress};
+use sepconv_model::{Deadline, Error, Loaded, Progress};
 use sepconv_passes::{Families, Kept, Lowering, PassError, Survey};
 use sepconv_spec::CalibrationSettings;
 use sepconv_targets::Target;
 
+use crate::hurry::Hurried;
 use crate::memory_limit::MemoryLimit;
 
 /// Factors of the output channels of layers, about 1, by the convolution's node.
@@ -26,6 +27,8 @@ pub struct SurveyedModel {
     pub(crate) sensitivities: OnceLock<Sensitivities>,
     /// Candidates that were dropped, with their reasons.
     dropped: Mutex<BTreeSet<String>>,
+    /// Layers for which the time was short.
+    hurried: Mutex<Hurried>,
 }
 
 /// Settings of the fits of layers.
@@ -41,6 +44,8 @@ pub struct Fitting<'a> {
     pub lowering: Option<&'static dyn Lowering>,
     /// The memory that statistics and fits may take.
     pub memory: MemoryLimit,
+    /// The time by which the work is to end.
+    pub deadline: Option<Deadline>,
     /// Told of progress.
     pub progress: &'a dyn Progress,
 }
@@ -55,6 +60,7 @@ impl SurveyedModel {
             kept_elsewhere,
             sensitivities: OnceLock::new(),
             dropped: Mutex::default(),
+            hurried: Mutex::default(),
         }
     }
 
@@ -70,6 +76,18 @@ impl SurveyedModel {
         let lock = self.dropped.lock();
         let lines = lock.unwrap_or_else(PoisonError::into_inner);
         lines.iter().cloned().collect()
+    }
+
+    /// Counts a layer for which the time was short.
+    pub(crate) fn hurry(&self, count: impl FnOnce(&mut Hurried)) {
+        let lock = self.hurried.lock();
+        count(&mut lock.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Counts of the layers for which the time was short.
+    pub fn hurried(&self) -> Hurried {
+        let lock = self.hurried.lock();
+        *lock.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Layers that could not be fitted stay, for the reasons given, parallel to the layers of the

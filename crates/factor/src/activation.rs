@@ -29,11 +29,9 @@ impl Activation {
     /// one, `now` where the activation can't tell them apart, and between the two elsewhere.
     pub fn majorise(self, wanted: f32, now: f32) -> f32 {
         let apart = wanted - now;
-        if apart == 0.0 {
-            return now;
-        }
         let error = self.value(wanted) - self.value(now);
-        // A secant steeper than the tangent leads out of where the tangent is flat.
+        // A secant steeper than the tangent leads out of where the tangent is flat. Where both are
+        // the same there is no error and no secant, whose maximum with the tangent is the tangent.
         let secant = (error / apart).clamp(0.0, 1.0);
         now + error * secant.max(self.tangent(now))
     }

@@ -10,7 +10,7 @@ use crate::error::FactorError;
 use crate::factored::Factored;
 use crate::family::{Decomposition, check_rank};
 use crate::fit::{
-    Calibration, ChannelLayout, Fit, Fitter, GroupSolver, Weights, balance, best_bias,
+    Calibration, ChannelLayout, Estimate, Fit, Fitter, GroupSolver, Weights, balance, best_bias,
     held_out_error, widened,
 };
 use crate::kernel::Kernel;
@@ -134,20 +134,24 @@ impl<'a> Alternation<'a> {
         Ok((0..stages).map(stage).collect())
     }
 
+    /// The weights after one round.
+    fn improved(&self, rank: usize, weights: &Weights) -> Result<Weights, FactorError> {
+        let groups = self.solvers.len();
+        self.each_group(|solver, group| {
+            let part = |w: &Vec<f64>| w[w.len() / groups * group..][..w.len() / groups].to_vec();
+            let mut weights: Weights = weights.iter().map(part).collect();
+            solver.improve(rank, &mut weights)?;
+            Ok(weights)
+        })
+    }
+
     /// Alternates from `weights` while the held-out error falls; the best chain on the way.
     fn alternate(&self, rank: usize, mut weights: Weights) -> Result<Candidate, FactorError> {
         let tolerance = self.calibration.options().tolerance;
-        let groups = self.solvers.len();
         let (mut best, mut best_round) = (self.chain(rank, &weights)?, 0);
         let (mut kernel, mut error) = self.error_of(&best)?;
         for round in 1..=self.rounds {
-            weights = self.each_group(|solver, group| {
-                let part =
-                    |w: &Vec<f64>| w[w.len() / groups * group..][..w.len() / groups].to_vec();
-                let mut weights: Weights = weights.iter().map(part).collect();
-                solver.improve(rank, &mut weights)?;
-                Ok(weights)
-            })?;
+            weights = self.improved(rank, &weights)?;
             let chain = self.chain(rank, &weights)?;
             let (product, found) = self.error_of(&chain)?;
             let before = error;
@@ -253,13 +257,30 @@ impl Fitter for Alternation<'_> {
         last.ok_or(FactorError::Rank { rank, max: 0 })
     }
 
-    fn resume(&self, chain: &Chain) -> Result<Fit, FactorError> {
-        check_rank(self.family, self.calibration.kernel().shape(), chain.rank)?;
-        let weights = if self.rounds == 0 {
-            self.each_group(|solver, _| solver.start(chain.rank))?
-        } else {
-            chain.weights()
+    fn estimate(&self, rank: usize) -> Result<Estimate, FactorError> {
+        check_rank(self.family, self.calibration.kernel().shape(), rank)?;
+        let mut weights = self.each_group(|solver, _| solver.start(rank))?;
+        if self.rounds > 0 {
+            weights = self.improved(rank, &weights)?;
+        }
+        let mut chain = self.chain(rank, &weights)?;
+        let (kernel, error) = self.error_of(&chain)?;
+        chain.bias = best_bias(self.calibration.statistics(), &kernel)?;
+        Ok(Estimate { chain, error })
+    }
+
+    fn resume(&self, chain: &Chain) -> Result<Chain, FactorError> {
+        let rank = chain.rank;
+        check_rank(self.family, self.calibration.kernel().shape(), rank)?;
+        let mut weights = match self.rounds {
+            0 => self.each_group(|solver, _| solver.start(rank))?,
+            _ => chain.weights(),
         };
-        self.fit_of(self.alternate(chain.rank, weights)?)
+        for _ in 0..self.rounds {
+            weights = self.improved(rank, &weights)?;
+        }
+        let mut chain = self.chain(rank, &weights)?;
+        chain.bias = best_bias(self.calibration.statistics(), &chain.compose()?)?;
+        Ok(chain)
     }
 }

@@ -19,9 +19,9 @@ use crate::shape::KernelShape;
 /// Values of the channels behind a stage that are held at a time, for every thread.
 const HELD: usize = 1 << 21;
 
-/// Length of a patch above which sums over channels are products of matrices: faster, with
-/// another order of the sum.
-const WIDE: usize = 9216;
+/// Multiply-adds of a group's product above which it is made of products of matrices: these add in
+/// another order, so the choice depends on the shape alone.
+const DENSE: usize = 1 << 12;
 
 /// Outputs of such a product that one task computes.
 const TOGETHER: usize = 64;
@@ -83,12 +83,11 @@ pub(crate) fn compose(stages: &[Stage]) -> Result<Kernel, FactorError> {
     }
     let shape = KernelShape::new(last.shape.kernel.out_channels, in_channels, groups, extents)?;
     let (taps, group_in, group_out) = (shape.taps(), shape.group_in(), shape.group_out());
-    let wide = group_in * taps > WIDE;
     let some = (HELD / held).max(1);
     let parts = (0..in_channels).into_par_iter().step_by(some);
     let parts = parts.map(|begin| {
         let looked = begin..in_channels.min(begin + some);
-        product(stages, in_channels, &looked, wide)
+        product(stages, in_channels, &looked)
     });
     let parts: Vec<Vec<Channel>> = parts.collect();
     let mut data = vec![0.0; shape.len()];
@@ -103,17 +102,12 @@ pub(crate) fn compose(stages: &[Stage]) -> Result<Kernel, FactorError> {
 }
 
 /// The channels behind all stages, of the input channels that are looked at.
-fn product(
-    stages: &[Stage],
-    in_channels: usize,
-    looked: &Range<usize>,
-    wide: bool,
-) -> Vec<Channel> {
+fn product(stages: &[Stage], in_channels: usize, looked: &Range<usize>) -> Vec<Channel> {
     let spatial = stages.first().map_or(0, |s| s.shape.kernel.spatial.len());
     let mut extents = vec![1; spatial];
     let mut channels: Vec<Channel> = (0..in_channels).map(|i| Channel::of(i, looked)).collect();
     for stage in stages {
-        (channels, extents) = apply(stage, &channels, &extents, wide);
+        (channels, extents) = apply(stage, &channels, &extents);
     }
     channels
 }
@@ -162,12 +156,7 @@ impl Taps {
 }
 
 /// Puts one stage behind `channels`, whose kernels have the spatial `extents`.
-fn apply(
-    stage: &Stage,
-    channels: &[Channel],
-    extents: &[usize],
-    wide: bool,
-) -> (Vec<Channel>, Vec<usize>) {
+fn apply(stage: &Stage, channels: &[Channel], extents: &[usize]) -> (Vec<Channel>, Vec<usize>) {
     let shape = &stage.shape.kernel;
     let joint = joint(extents, &shape.spatial);
     let taps = Taps {
@@ -177,15 +166,18 @@ fn apply(
     };
     let (group_in, group_out) = (shape.group_in(), shape.group_out());
     let filters = group_in * taps.after.len();
-    if wide {
+    let groups = || {
         let groups = stage.weight.par_chunks(filters * group_out);
-        let groups = groups.zip(channels.par_chunks(group_in));
-        let product: Option<Vec<Vec<Channel>>> = groups
-            .map(|(weight, sources)| multiplied(weight, sources, &taps))
-            .collect();
-        if let Some(product) = product {
-            return (product.into_iter().flatten().collect(), joint);
-        }
+        groups.zip(channels.par_chunks(group_in))
+    };
+    let dense = |(weight, sources): (&[f64], &[Channel])| {
+        let values = sources.first().map_or(0, |c| c.weight.len());
+        alike(sources) && weight.len().saturating_mul(values) >= DENSE
+    };
+    if groups().all(dense) {
+        let product = groups().map(|(weight, sources)| multiplied(weight, sources, &taps));
+        let product: Vec<Vec<Channel>> = product.collect();
+        return (product.into_iter().flatten().collect(), joint);
     }
     let outputs = stage.weight.par_chunks(filters).enumerate();
     let product = outputs.map(|(out, filter)| {
@@ -209,15 +201,18 @@ fn apply(
     (product.collect(), joint)
 }
 
-/// The channels `[outputs]` of a group by products of matrices; `None` where its sources do not
-/// depend on the same inputs, or both they and the filters have several taps.
-fn multiplied(weight: &[f64], sources: &[Channel], taps: &Taps) -> Option<Vec<Channel>> {
-    let inputs = &sources.first()?.inputs;
-    let alike = sources.iter().all(|c| c.inputs == *inputs);
-    if !alike || inputs.is_empty() || sources.len() == 1 || !(taps.mixes() || taps.spreads()) {
-        return None;
-    }
-    let (rows, size) = (sources.len(), inputs.len() * taps.before.len());
+/// True for several sources that depend on the same inputs.
+fn alike(sources: &[Channel]) -> bool {
+    let same = |pair: &[Channel]| pair[0].inputs == pair[1].inputs;
+    sources.len() > 1 && !sources[0].inputs.is_empty() && sources.windows(2).all(same)
+}
+
+/// The channels `[outputs]` of a group whose sources are [`alike`], by one product of matrices for
+/// every tap of the stage, whose values are added where the tap moves them.
+fn multiplied(weight: &[f64], sources: &[Channel], taps: &Taps) -> Vec<Channel> {
+    let inputs = &sources[0].inputs;
+    let (rows, own) = (sources.len(), taps.after.len());
+    let size = inputs.len() * taps.before.len();
     let all: Vec<f64> = sources.iter().flat_map(|c| &c.weight).copied().collect();
     let all = dense::view(&all, rows, size);
     let width = inputs.len() * taps.count;
@@ -225,24 +220,36 @@ fn multiplied(weight: &[f64], sources: &[Channel], taps: &Taps) -> Option<Vec<Ch
         inputs: inputs.clone(),
         weight: weight.to_vec(),
     };
-    let filters = rows * taps.after.len();
+    let filters = rows * own;
     let tasks = weight.par_chunks(filters * TOGETHER).map(|weight| {
         let outputs = weight.len() / filters;
         let mut out = vec![0.0; outputs * width];
         if taps.mixes() {
             dense::panel(&mut out, false, dense::view(weight, outputs, rows), all);
-        } else {
-            let parts = weight
-                .chunks_exact(filters)
-                .zip(out.chunks_exact_mut(width));
-            for (filter, out) in parts {
-                let filter = dense::view(filter, rows, taps.count);
-                dense::panel(out, false, all.transpose(), filter);
+            return out.chunks_exact(width).map(channel).collect::<Vec<_>>();
+        }
+        // `[outputs, taps of the stage, rows]` by `[rows, inputs, taps of the sources]`.
+        let by_tap = dense::rows_transposed(weight, rows, own);
+        let mut moved = vec![0.0; outputs * own * size];
+        let by_tap = dense::view(&by_tap, outputs * own, rows);
+        dense::panel(&mut moved, false, by_tap, all);
+        let parts = out
+            .chunks_exact_mut(width)
+            .zip(moved.chunks_exact(own * size));
+        for (out, moved) in parts {
+            for (&shift, moved) in taps.after.iter().zip(moved.chunks_exact(size)) {
+                let each = out.chunks_exact_mut(taps.count);
+                for (out, moved) in each.zip(moved.chunks_exact(taps.before.len())) {
+                    for (&tap, value) in taps.before.iter().zip(moved) {
+                        out[tap + shift] += value;
+                    }
+                }
             }
         }
         out.chunks_exact(width).map(channel).collect::<Vec<_>>()
     });
-    Some(tasks.collect::<Vec<_>>().into_iter().flatten().collect())
+    let tasks: Vec<Vec<Channel>> = tasks.collect();
+    tasks.into_iter().flatten().collect()
 }
 
 /// For each tap of a kernel of `extents`, row-major, its position in the larger kernel `joint`.

@@ -74,7 +74,7 @@ pub use error::FactorError;
 pub use factored::Factored;
 pub use families::{families, family};
 pub use family::{Decomposition, RankRange, RankUnit, Resolution};
-pub use fit::{Calibration, Fit, FitOptions, Fitter};
+pub use fit::{Calibration, Estimate, Fit, FitOptions, Fitter};
 pub use kernel::Kernel;
 pub use metric::Metric;
 pub use patches::{ConvGeometry, InputMap, gather_outputs, sample_positions};

@@ -158,6 +158,6 @@ impl PostActivation<'_> {
         let moves = moves.collect::<Result<Vec<_>, _>>()?;
         retarget(&mut retargeted.fit, rows, &moves);
         let calibration = calibration.retargeted(&retargeted);
-        Ok(family.fitter(&calibration)?.resume(chain)?.chain)
+        family.fitter(&calibration)?.resume(chain)
     }
 }

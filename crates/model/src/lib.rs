@@ -6,6 +6,7 @@
 
 mod advice;
 pub mod classes;
+mod deadline;
 mod error;
 mod inputs;
 mod loaded;
@@ -16,6 +17,7 @@ mod samples;
 mod unshaped;
 
 pub use advice::Advice;
+pub use deadline::{Deadline, parse_time};
 pub use error::Error;
 pub use inputs::magnitudes;
 pub use inputs::{

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sepconv_calibrate::{Fitting, Probe, Score, SurveyedModel};
+use sepconv_calibrate::{Fitting, Probe, Score, SurveyedModel, no_time_to_probe};
 use sepconv_factor::Chain;
 use sepconv_model::{Error, Stage};
 use sepconv_onnx::Document;
@@ -67,6 +67,9 @@ pub fn expected_losses(
     )?;
     let mut found = BTreeMap::new();
     for (done, i) in probed.into_iter().enumerate() {
+        if no_time_to_probe(fitting.deadline) {
+            break;
+        }
         let (layer, score) = &layers[i];
         found.insert(i, probe_layer(prepared, &mut network, layer, score)?);
         stage.step(done + 1)?;

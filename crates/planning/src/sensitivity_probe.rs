@@ -14,7 +14,7 @@ use sepconv_spec::CalibrationSettings;
 use sepconv_targets::Target;
 
 /// MACs that the probes of a model may take.
-const MOST: u64 = 400_000_000_000;
+const MOST: u64 = 40_000_000_000;
 
 /// Runs copies of a network in which one layer is replaced, on samples held out of the fits,
 /// each from that layer on.
@@ -56,7 +56,7 @@ impl<'a> SensitivityProbe<'a> {
             .macs
             .max(1)
             .saturating_mul(layers.max(1) as u64);
-        batches.truncate(((MOST / each) as usize).clamp(8, 256));
+        batches.truncate(((MOST / each) as usize).clamp(8, 64));
         let outputs: Vec<ValueId> = original.graph().outputs().collect();
         let mut probe = Self {
             cuts: Cuts::new(original, &outputs),

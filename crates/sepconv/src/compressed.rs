@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sepconv_calibrate::Hurried;
 use sepconv_model::Loaded;
 use sepconv_passes::Plan;
 use sepconv_planning::Solution;
@@ -29,6 +30,8 @@ pub struct Compressed {
     /// A line for each family of candidates that was dropped for a layer, because it could not be
     /// written or the target could not run it.
     pub dropped: Vec<String>,
+    /// Layers for which [`crate::Settings::deadline`] left little time.
+    pub hurried: Hurried,
 }
 
 impl Compressed {
@@ -43,6 +46,7 @@ impl Compressed {
             tries: Vec::new(),
             tuning: None,
             dropped: Vec::new(),
+            hurried: Hurried::default(),
         }
     }
 

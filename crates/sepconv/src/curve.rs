@@ -1,17 +1,26 @@
 //! Accuracy against compression: one measured point per rank.
 
+use sepconv_calibrate::calibrate_apart;
+use sepconv_factor::FitOptions;
 use sepconv_model::{Error, Loaded, Progress, Stage};
 use sepconv_passes::PassError;
+use sepconv_passes::planners::UniformRank;
+use sepconv_spec::CalibrationSettings;
 
 use crate::compressed::Compressed;
 use crate::curve_meter::CurveMeter;
 use crate::curve_point::{CurvePoint, Series};
 use crate::job::Job;
 use crate::pipeline::run;
+use crate::prepared::{fold_model, survey_model};
 use crate::settings::{Budget, Settings};
 
+/// Rounds of the fits of the curve.
+const ROUNDS: usize = 2;
+
 /// Measures every uniform rank that saves MACs, by falling MACs. What a runtime can't run has
-/// no figures.
+/// no figures. All ranks are fitted to one set of statistics, so that the curve takes less than the
+/// compression; no layer makes up for the errors of those before it.
 ///
 /// # Errors
 /// [`Error::Pass`], [`Error::Data`].
@@ -30,8 +39,53 @@ pub fn curve(
         ..settings.planned()?.holding_out()
     };
     let meter = CurveMeter::new(&job.model, &uniform, None, progress)?;
-    let mut points = by_ranks(&job, &uniform, &meter, Series::Uniform)?;
+    let mut points = match &uniform.calibration {
+        Some(calibration) => fitted_apart(&job.with(uniform.clone())?, calibration, &meter)?,
+        None => by_ranks(&job, &uniform, &meter, Series::Uniform)?,
+    };
     points.reverse();
+    Ok(points)
+}
+
+/// Every uniform rank that saves MACs, rising, fitted to one set of statistics: those of the inputs
+/// that the original network delivers.
+fn fitted_apart(
+    job: &Job<'_>,
+    calibration: &CalibrationSettings,
+    meter: &CurveMeter<'_>,
+) -> Result<Vec<CurvePoint>, Error> {
+    let calibration = &CalibrationSettings {
+        fit: FitOptions {
+            rounds: ROUNDS,
+            steps: 0,
+            ..calibration.fit
+        },
+        refit: false,
+        ..calibration.clone()
+    };
+    let prepared = survey_model(job, fold_model(job)?)?;
+    let surveyed = &prepared.surveyed;
+    let ranks = UniformRank::largest(&surveyed.survey).unwrap_or(0);
+    let plans = (1..=ranks).map(|rank| {
+        let planner = UniformRank {
+            rank,
+            costlier: false,
+        };
+        planner.admissible(&surveyed.survey)
+    });
+    let plans: Result<Vec<_>, PassError> = plans.collect();
+    let mut plans = plans.map_err(|e| prepared.failed(e))?;
+    plans.retain(|plan| plan.iter().any(|candidates| !candidates.is_empty()));
+    let all = calibrate_apart(surveyed, &plans, job.fitting(calibration))?;
+    let mut points = Vec::new();
+    let stage = Stage::begin(job.progress, "measuring ranks", all.len());
+    for (done, made) in all.into_iter().enumerate() {
+        stage.step(done)?;
+        let model = surveyed.folded.with(made.document)?;
+        if model.cost.macs < job.model.cost.macs {
+            points.push(meter.point(Series::Uniform, format!("rank {}", done + 1), &model)?);
+        }
+    }
     Ok(points)
 }
 

@@ -103,6 +103,7 @@ impl<'a> Job<'a> {
             families: &self.settings.families,
             lowering: self.settings.lowering,
             memory: self.memory(),
+            deadline: self.settings.deadline,
             progress: self.progress,
         }
     }

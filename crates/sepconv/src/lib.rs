@@ -59,6 +59,7 @@ pub use tuning::{Augment, TuneFiles, TuneMode, TuneSettings, Tuned, Tuning, tune
 pub use validate::{Prediction, validate};
 
 pub use sepconv_analysis::Pins;
+pub use sepconv_calibrate::Hurried;
 pub use sepconv_data as data;
 pub use sepconv_eval::{
     Against, BenchRun, BenchSettings, ComparedOn, Comparison, Described, Evaluation, Evaluator,
@@ -69,8 +70,8 @@ pub use sepconv_factor as factor;
 pub use sepconv_ir as ir;
 pub use sepconv_latency as latency;
 pub use sepconv_model::{
-    Advice, DataSource, DataWarning, Error, Event, Loaded, MemoryError, Progress, Unshaped,
-    data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz,
+    Advice, DataSource, DataWarning, Deadline, Error, Event, Loaded, MemoryError, Progress,
+    Unshaped, data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz,
     synthetic_inputs,
 };
 pub use sepconv_onnx as onnx;

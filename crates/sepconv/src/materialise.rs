@@ -6,7 +6,7 @@ use sepconv_calibrate::{Committed, Fitting, Revision, calibrate};
 use sepconv_model::Error;
 use sepconv_passes::{Candidate, Choice, Kept, Plan};
 use sepconv_planning::{Planning, Solution};
-use sepconv_spec::CalibrationSettings;
+use sepconv_spec::{CalibrationSettings, Effort};
 
 use crate::compressed::Compressed;
 use crate::job::Job;
@@ -39,7 +39,8 @@ pub(crate) fn materialise(
     };
     let all = solution.chosen.iter().zip(&solution.alternatives);
     let all = all.map(|(own, others)| own.iter().chain(others).cloned().collect());
-    let planned = within_reach(prepared, all.collect());
+    let effort = calibration.effort;
+    let planned = within_reach(prepared, all.collect(), effort);
     let layers = solution.chosen.iter().flatten().count();
     let every = match layers {
         0..=REPLANNED => 1,
@@ -50,7 +51,7 @@ pub(crate) fn materialise(
         let mut last = last.borrow_mut();
         if committed.len().is_multiple_of(every) {
             let again = planning?.replan(&solution, committed);
-            *last = again.map(|again| within_reach(prepared, again));
+            *last = again.map(|again| within_reach(prepared, again, effort));
         }
         last.clone()
     };
@@ -81,9 +82,17 @@ pub(crate) fn fitted(
 }
 
 /// Of the candidates of every layer, the one planned first, those that are fitted.
-fn within_reach(prepared: &Prepared, mut all: Vec<Vec<Candidate>>) -> Vec<Vec<Candidate>> {
+fn within_reach(
+    prepared: &Prepared,
+    mut all: Vec<Vec<Candidate>>,
+    effort: Effort,
+) -> Vec<Vec<Candidate>> {
     for (layer, candidates) in all.iter_mut().enumerate() {
-        candidates.truncate(alternatives_of(prepared, layer).saturating_add(1));
+        let alternatives = match effort {
+            Effort::Quick => 0,
+            _ => alternatives_of(prepared, layer),
+        };
+        candidates.truncate(alternatives.saturating_add(1));
     }
     all
 }

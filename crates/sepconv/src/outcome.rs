@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sepconv_analysis::NodeRow;
+use sepconv_calibrate::Hurried;
 use sepconv_eval::{BenchRun, Comparison, Evaluation, Evaluator};
 use sepconv_ir::{Graph, Operator};
 use sepconv_latency::Bench;
@@ -63,6 +64,8 @@ pub struct Outcome {
     /// A line for each family of candidates that was dropped for a layer, as
     /// [`Compressed::dropped`].
     pub dropped: Vec<String>,
+    /// Layers for which [`Settings::deadline`] left little time.
+    pub hurried: Hurried,
     /// The written file against the original on [`Settings::latency`].
     pub timing: Option<BenchRun>,
     /// The written file against the original: on calibration samples that were held out, else on
@@ -136,6 +139,7 @@ pub(crate) fn finished<T>(
         tries,
         tuning,
         dropped,
+        hurried,
     } = compressed;
     drop(rewritten);
     let written = original.with(written)?;
@@ -161,6 +165,7 @@ pub(crate) fn finished<T>(
         tries,
         tuning,
         dropped,
+        hurried,
         timing,
         comparison,
         assumed: original.assumed(),

@@ -77,6 +77,7 @@ fn apply(job: &Job<'_>, prepared: &Prepared, made: Compressed) -> Result<Compres
     let applied = bodies.rewrite(&job.model, made, inner, job.settings.lowering)?;
     Ok(Compressed {
         dropped: prepared.surveyed.dropped(),
+        hurried: prepared.surveyed.hurried(),
         ..applied
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sepconv_eval::LatencyTarget;
 use sepconv_latency::cache_folder;
-use sepconv_model::{DataSource, Loaded};
+use sepconv_model::{DataSource, Deadline, Loaded};
 use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, FitSpec, Spec, SpecError, TargetSpec,
 };
@@ -55,6 +55,7 @@ impl Settings {
                 Some(DataFreeChoice::Weights) => DataFree::Weights,
             },
             max_memory: spec.fit.max_memory.unwrap_or(usual.max_memory),
+            deadline: run.max_time.map(Deadline::within),
             latency: latency(&spec.target)?,
             pins: run.shapes.pins()?,
             seed: run.seed,

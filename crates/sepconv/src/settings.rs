@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use sepconv_eval::{Evaluator, LatencyTarget, OwnMetric};
 use sepconv_model::classes::class_rows;
-use sepconv_model::{DataSource, Error, Loaded, machine_memory, shaped_by};
+use sepconv_model::{DataSource, Deadline, Error, Loaded, machine_memory, shaped_by};
 use sepconv_planning::Unit;
 use sepconv_spec::{CalibrationSettings, SavedPlan, Source};
 
@@ -131,6 +131,9 @@ pub struct Settings {
     /// looked at together and fewer positions of them; a layer for which even that is too much
     /// stays. Half of [`crate::machine_memory`] by default.
     pub max_memory: u64,
+    /// The time by which the work is to end: the best plan within it is made, by shorter fits and
+    /// fewer candidates. The result then depends on the machine.
+    pub deadline: Option<Deadline>,
     /// Data that the original and the result are evaluated on: by labels or a target where it
     /// has them, and the result against the original.
     pub eval: Option<DataSource>,
@@ -255,6 +258,7 @@ impl Default for Settings {
             closing: None,
             data_free: DataFree::default(),
             max_memory: machine_memory() / 2,
+            deadline: None,
             eval: None,
             target: sepconv_targets::reference(),
             latency: None,

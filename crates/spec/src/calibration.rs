@@ -51,6 +51,8 @@ pub struct CalibrationSettings {
     pub source: Source,
     /// Output positions per layer, over all samples.
     pub positions: usize,
+    /// Candidates that are fitted for a plan, and beside a plan's own.
+    pub effort: Effort,
     /// Of so many samples one is held out, to end the alternation; 0 holds out none.
     pub held_out_every: u64,
     /// The least-squares fits.
@@ -77,7 +79,8 @@ impl CalibrationSettings {
     pub fn of(source: Source) -> Self {
         Self {
             source,
-            positions: 60_000,
+            positions: Effort::default().positions(),
+            effort: Effort::default(),
             held_out_every: 8,
             fit: Self::fit_options(),
             schedule: Schedule::Sequential,
@@ -90,9 +93,52 @@ impl CalibrationSettings {
     /// Options of fits of one rank per layer: lower ranks would only cost time.
     pub fn fit_options() -> FitOptions {
         FitOptions {
-            rounds: 8,
+            rounds: Effort::default().rounds(),
+            steps: Effort::default().steps(),
             monotone: false,
             ..FitOptions::default()
+        }
+    }
+}
+
+/// Work that is spent on a fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effort {
+    /// About a third of the usual work.
+    Quick,
+    /// The usual work.
+    #[default]
+    Normal,
+    /// About three times the usual work.
+    Thorough,
+}
+
+impl Effort {
+    /// Output positions per layer, over all samples, at most.
+    pub fn positions(self) -> usize {
+        match self {
+            Self::Quick => 16_384,
+            Self::Normal => 60_000,
+            Self::Thorough => 200_000,
+        }
+    }
+
+    /// Rounds of alternating least squares at most.
+    pub fn rounds(self) -> usize {
+        match self {
+            Self::Quick => 2,
+            Self::Normal => 8,
+            Self::Thorough => 16,
+        }
+    }
+
+    /// Steps towards the values behind an activation at most.
+    pub fn steps(self) -> usize {
+        match self {
+            Self::Quick => 3,
+            Self::Normal => 12,
+            Self::Thorough => 24,
         }
     }
 }

@@ -6,11 +6,11 @@ mod plan;
 mod spec;
 mod tries;
 
-pub use calibration::{CalibrationSettings, Pictures, Schedule, Source};
+pub use calibration::{CalibrationSettings, Effort, Pictures, Schedule, Source};
 pub use layer::{LayerFit, LayerRecord, LayerTime};
 pub use plan::{PLAN_FORMAT, PlannedFit, PlannedModel, PlannedSelection, PlannedSource, SavedPlan};
 pub use spec::{
-    BudgetSpec, DataFreeChoice, DataSpec, FitSpec, GivenPlan, LoweringChoice, OrderChoice, RunSpec,
-    SampleSpec, SearchSpace, ShapeSpec, Spec, SpecError, TargetSpec,
+    BudgetSpec, DataFreeChoice, DataSpec, EffortChoice, FitSpec, GivenPlan, LoweringChoice,
+    OrderChoice, RunSpec, SampleSpec, SearchSpace, ShapeSpec, Spec, SpecError, TargetSpec,
 };
 pub use tries::Try;

@@ -11,7 +11,7 @@ use sepconv_passes::{LayerPlan, Order, Plan};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::calibration::{CalibrationSettings, Pictures, Schedule, Source};
+use crate::calibration::{CalibrationSettings, Effort, Pictures, Schedule, Source};
 
 /// Layout of plan files.
 pub const PLAN_FORMAT: &str = "sepconv-plan/1";
@@ -302,6 +302,7 @@ impl PlannedFit {
         Ok(CalibrationSettings {
             source,
             positions: self.positions,
+            effort: Effort::default(),
             held_out_every: self.held_out_every,
             fit: self.options,
             schedule: self.schedule,

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use sepconv::{
-    Against, BenchRun, Budget, ComparedOn, Comparison, LayerRecord, Loaded, Outcome, Settings,
-    Size, compress_file, curve,
+    Against, BenchRun, Budget, ComparedOn, Comparison, Hurried, LayerRecord, Loaded, Outcome,
+    Settings, Size, compress_file, curve,
 };
 use sepconv_report::Report;
 
@@ -15,6 +15,22 @@ use crate::doubts;
 use crate::files::{self, command_line};
 use crate::interrupt;
 use crate::output::{Output, bytes, db, kept_hint, quantity, si, stderr};
+
+/// A sentence about layers that had less work than was asked for.
+fn time_was_short(hurried: Hurried) -> String {
+    let counts = [
+        (hurried.unscored, "planned by their weights"),
+        (hurried.short, "fitted with less effort"),
+    ];
+    let told = counts.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told
+        .map(|(count, done)| format!("{count} layers {done}"))
+        .collect();
+    format!(
+        "--max-time was short: {}; another run may differ",
+        told.join(", ")
+    )
+}
 
 /// Below this signal-to-noise ratio (dB) a channel is no longer the original's.
 const LOST_DB: f64 = 10.0;
@@ -114,6 +130,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         out.note(
             "calls of local functions were written out, so that their layers could be planned",
         );
+    }
+    if !o.hurried.is_none() {
+        out.note(time_was_short(o.hurried));
     }
     if out.is_verbose() {
         o.dropped.iter().for_each(|line| out.note(line));

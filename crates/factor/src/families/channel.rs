@@ -121,7 +121,7 @@ pub(super) struct Solver(Rows);
 
 impl Solver {
     pub fn new(target: &Target, outputs: usize, group: usize) -> Result<Self, FactorError> {
-        let (cross, optimum) = (&target.cross, &target.optimum);
+        let (cross, optimum) = (&target.cross, target.optimum()?);
         let (first, second) = reduced_rank(cross, optimum, outputs, outputs, group)?;
         Ok(Self(Rows {
             outputs,

@@ -211,7 +211,7 @@ impl<'a> Solver<'a> {
             let problem = self.front.problem;
             let extents = problem.extents();
             let whitening = Some(&self.front.whitening);
-            Components::new(&self.target.optimum, extents, whitening, self.group)
+            Components::new(self.target.optimum()?, extents, whitening, self.group)
         })
     }
 }

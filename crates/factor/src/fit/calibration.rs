@@ -18,7 +18,7 @@ use crate::statistics::{Covariance, GroupStatistics, SplitStatistics};
 /// The part that all fits of one convolution share, whatever the family: the regularised statistics and
 /// the unrestricted optimum `W*`.
 pub struct Calibration<'a> {
-    kernel: Kernel,
+    kernel: Arc<Kernel>,
     statistics: &'a SplitStatistics,
     options: FitOptions,
     /// Of `C + eps I` of every group.
@@ -67,7 +67,7 @@ impl Inverse {
     }
 
     /// The unrestricted optimum of `cross`, which is `B + eps W`, for the weight `W`.
-    fn optimum(&self, group: &GroupStatistics, cross: &[f64], weight: &[f64]) -> Vec<f64> {
+    fn optimum(&self, cross: &[f64], weight: &[f64]) -> Vec<f64> {
         match &self.by {
             Factor::Matrix(factor) => {
                 let mut optimum = cross.to_vec();
@@ -76,8 +76,8 @@ impl Inverse {
             }
             Factor::Positions(dual) => {
                 let mut missed = dual.rows().times(weight);
-                let pairs = missed.iter_mut().zip(&group.cross);
-                pairs.for_each(|(seen, b)| *seen = b - *seen);
+                let pairs = missed.iter_mut().zip(cross.iter().zip(weight));
+                pairs.for_each(|(seen, (b, w))| *seen = b - self.ridge * w - *seen);
                 let mut optimum = dual.solve(&missed);
                 dense::axpy(&mut optimum, 1.0, weight);
                 optimum
@@ -95,8 +95,24 @@ pub(crate) struct Target {
     pub ridge: f64,
     /// `B + eps W`, `[Co/g, d]`.
     pub cross: Vec<f64>,
-    /// `W*`, `[Co/g, d]`.
-    pub optimum: Vec<f64>,
+    kernel: Arc<Kernel>,
+    factors: Arc<Vec<Inverse>>,
+    group: usize,
+    optimum: OnceLock<Vec<f64>>,
+}
+
+impl Target {
+    /// `W*`, `[Co/g, d]`; made where it is first asked for, as a fit that goes on from a chain has no
+    /// use for it.
+    pub fn optimum(&self) -> Result<&[f64], FactorError> {
+        let weight = self.kernel.data().chunks_exact(self.cross.len());
+        let weight = weight.skip(self.group).flatten();
+        let make = || {
+            let weight: Vec<f64> = weight.take(self.cross.len()).copied().collect();
+            Ok(self.factors[self.group].optimum(&self.cross, &weight))
+        };
+        made_once(&self.optimum, make).map(Vec::as_slice)
+    }
 }
 
 impl<'a> Calibration<'a> {
@@ -125,13 +141,14 @@ impl<'a> Calibration<'a> {
         let groups = statistics.fit.groups.par_iter();
         let factors = groups.map(|group| Inverse::new(group, d, options.ridge));
         let factors = factors.collect::<Result<Vec<_>, FactorError>>()?;
+        let kernel = Arc::new(kernel.clone());
         Ok(Self::with(kernel, statistics, options, Arc::new(factors)))
     }
 
     /// For statistics of the same patches with other targets.
     pub(crate) fn retargeted<'b>(&self, statistics: &'b SplitStatistics) -> Calibration<'b> {
         let retargeted = Calibration::with(
-            &self.kernel,
+            Arc::clone(&self.kernel),
             statistics,
             self.options,
             Arc::clone(&self.factors),
@@ -153,30 +170,31 @@ impl<'a> Calibration<'a> {
     }
 
     fn with(
-        kernel: &Kernel,
+        kernel: Arc<Kernel>,
         statistics: &'a SplitStatistics,
         options: FitOptions,
         factors: Arc<Vec<Inverse>>,
     ) -> Self {
         let (m, d) = statistics.fit.extents();
-        let weights = kernel.data().par_chunks(m * d);
-        let groups = statistics.fit.groups.par_iter().zip(weights);
-        let targets = groups.zip(&*factors).map(|((group, weight), factor)| {
+        let weights = kernel.data().chunks_exact(m * d);
+        let groups = statistics.fit.groups.iter().zip(weights).enumerate();
+        let targets = groups.map(|(place, (group, weight))| {
+            let ridge = factors[place].ridge;
             let mut cross = group.cross.clone();
-            for (b, &w) in cross.iter_mut().zip(weight) {
-                *b += factor.ridge * w;
-            }
-            let optimum = factor.optimum(group, &cross, weight);
+            dense::axpy(&mut cross, ridge, weight);
             Target {
-                ridge: factor.ridge,
+                ridge,
                 cross,
-                optimum,
+                kernel: Arc::clone(&kernel),
+                factors: Arc::clone(&factors),
+                group: place,
+                optimum: OnceLock::new(),
             }
         });
         Self {
             targets: targets.collect(),
             factors,
-            kernel: kernel.clone(),
+            kernel,
             statistics,
             options,
             by_tap: OnceLock::new(),
@@ -200,8 +218,10 @@ impl<'a> Calibration<'a> {
     /// # Errors
     /// [`FactorError::NonFinite`] where a weight overflows.
     pub fn error_of_optimum(&self) -> Result<f64, FactorError> {
-        let optimum = self.targets.iter().flat_map(|t| &t.optimum);
-        let data: Vec<f64> = optimum.copied().collect();
+        let mut data: Vec<f64> = Vec::with_capacity(self.kernel.data().len());
+        for target in &self.targets {
+            data.extend(target.optimum()?);
+        }
         let kernel = Kernel::new(self.kernel.shape().clone(), data)?;
         self.statistics.fit.score_kernel(&kernel)
     }

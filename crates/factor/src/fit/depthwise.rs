@@ -394,14 +394,14 @@ impl GroupSolver for DepthwiseFirstSolver<'_> {
             outputs,
             ..
         } = *self.solver.problem;
+        let optimum = self.target.optimum()?;
         let slices = self
             .solver
             .channels
             .par_iter()
             .enumerate()
             .map(|(i, channel)| {
-                let rows = (0..outputs)
-                    .flat_map(|o| &self.target.optimum[(o * inner + i) * outer..][..outer]);
+                let rows = (0..outputs).flat_map(|o| &optimum[(o * inner + i) * outer..][..outer]);
                 let mut slice: Vec<f64> = rows.copied().collect();
                 channel.multiply(&mut slice);
                 let (_, mut basis) = slice_components(&slice, outer, i)?;

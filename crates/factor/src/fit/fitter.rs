@@ -38,12 +38,30 @@ pub trait Fitter: Send + Sync {
     /// [`FactorError::Rank`]; [`FactorError::NonFinite`] where a weight overflows.
     fn fit(&self, rank: usize) -> Result<Fit, FactorError>;
 
-    /// A chain of the family, alternated on from where it is, with its best bias; in closed form
-    /// the fit at its rank. Without the promises of [`Fitter::fit`].
+    /// A chain at `rank` and its error, as a planner needs it: one round from the closed-form start,
+    /// or less, scored once. Without the promises of [`Fitter::fit`].
     ///
     /// # Errors
     /// As [`Fitter::fit`].
-    fn resume(&self, chain: &Chain) -> Result<Fit, FactorError>;
+    fn estimate(&self, rank: usize) -> Result<Estimate, FactorError>;
+
+    /// A chain of the family, alternated on from where it is for [`crate::FitOptions::rounds`], with
+    /// its best bias; in closed form the fit at its rank. Nothing is scored, and none of the promises
+    /// of [`Fitter::fit`] holds.
+    ///
+    /// # Errors
+    /// As [`Fitter::fit`].
+    fn resume(&self, chain: &Chain) -> Result<Chain, FactorError>;
+}
+
+/// A chain that was fitted in short.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// The chain, with its best bias.
+    pub chain: Chain,
+    /// Relative squared output error on the positions held out, on those fitted to where none is
+    /// held out.
+    pub error: f64,
 }
 
 /// Relative squared error on held-out positions, with the bias of those fitted to.

@@ -7,7 +7,7 @@
 //! bias.
 
 use super::calibration::Calibration;
-use super::fitter::{Fit, Fitter, best_bias, held_out_error};
+use super::fitter::{Estimate, Fit, Fitter, best_bias, held_out_error};
 use crate::chain::Chain;
 use crate::compose::compose;
 use crate::error::FactorError;
@@ -100,8 +100,16 @@ impl Fitter for LastStage<'_> {
         self.fit_of(self.factored.chain(rank)?)
     }
 
-    fn resume(&self, chain: &Chain) -> Result<Fit, FactorError> {
-        self.fit_of(chain.clone())
+    fn estimate(&self, rank: usize) -> Result<Estimate, FactorError> {
+        let fit = self.fit(rank)?;
+        Ok(Estimate {
+            error: fit.error_held_out.unwrap_or(fit.error_fit),
+            chain: fit.chain,
+        })
+    }
+
+    fn resume(&self, chain: &Chain) -> Result<Chain, FactorError> {
+        Ok(self.fit_of(chain.clone())?.chain)
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) use balance::{ChannelLayout, balance, widened};
 pub use calibration::Calibration;
 pub(crate) use calibration::Target;
 pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver};
-pub use fitter::{Fit, Fitter};
+pub use fitter::{Estimate, Fit, Fitter};
 pub(crate) use fitter::{best_bias, held_out_error};
 pub(crate) use front::{Front, StartBasis, Whitening, feature_basis, slice_components};
 pub(crate) use last_stage::LastStage;

@@ -169,18 +169,19 @@ impl<'a> PerOutputSolver<'a> {
                     }
                 }
             }
+            let made = dense::single(&made);
             out.fill(0.0);
-            let mut seen = vec![0.0; outputs * inner];
+            let mut seen = vec![0.0_f32; outputs * inner];
             for s in 0..outer {
-                seen.fill(0.0);
                 for (t, made) in made.chunks_exact(outputs * inner).enumerate() {
-                    let pair = dense::view(self.problem.pair(t, s), inner, inner);
-                    dense::panel(&mut seen, true, dense::view(made, outputs, inner), pair);
+                    let pair = dense::view(self.problem.single_pair(t, s), inner, inner);
+                    dense::panel(&mut seen, t > 0, dense::view(made, outputs, inner), pair);
                 }
                 let rows = seen.chunks_exact(inner).zip(out.chunks_exact_mut(order));
                 for ((seen, out), d) in rows.zip(filters.chunks_exact(size)) {
                     for (out, d) in out.chunks_exact_mut(inner).zip(d.chunks_exact(outer)) {
-                        dense::axpy(out, d[s], seen);
+                        let pairs = out.iter_mut().zip(seen);
+                        pairs.for_each(|(out, seen)| *out += d[s] * f64::from(*seen));
                     }
                 }
             }
@@ -294,7 +295,7 @@ fn turn_along(before: &[f64], after: &[f64], filters: &mut [f64], rank: usize) {
 impl GroupSolver for PerOutputSolver<'_> {
     fn start(&self, rank: usize) -> Result<Weights, FactorError> {
         let Problem { inner, outer, .. } = *self.problem;
-        let slices = self.target.optimum.par_chunks(inner * outer).enumerate();
+        let slices = self.target.optimum()?.par_chunks(inner * outer).enumerate();
         let slices = slices.map(|(output, slice)| {
             // L_q^T W L_t, [inner, outer].
             let mut white = slice.to_vec();

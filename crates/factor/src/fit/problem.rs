@@ -36,9 +36,28 @@ pub(crate) struct Problem {
 #[derive(Clone)]
 enum NormalMatrix {
     /// `[outer, outer, inner, inner]`: a matrix for every pair of outer taps.
-    Pairs(Arc<Vec<f64>>),
+    Pairs(Arc<Pairs>),
     /// By the positions.
     Patches(Arc<PatchCovariance>),
+}
+
+/// A matrix for every pair of outer taps, in both precisions.
+struct Pairs {
+    double: Vec<f64>,
+    single: OnceLock<Vec<f32>>,
+}
+
+impl Pairs {
+    fn new(double: Vec<f64>) -> Arc<Self> {
+        Arc::new(Self {
+            double,
+            single: OnceLock::new(),
+        })
+    }
+
+    fn single(&self) -> &[f32] {
+        self.single.get_or_init(|| dense::single(&self.double))
+    }
 }
 
 /// `C` of positions, with a ridge that is the same at every outer tap.
@@ -144,7 +163,7 @@ impl Problem {
             outputs,
             inner,
             outer,
-            matrix: NormalMatrix::Pairs(Arc::new(pairs)),
+            matrix: NormalMatrix::Pairs(Pairs::new(pairs)),
             cross,
         })
     }
@@ -191,10 +210,21 @@ impl Problem {
         &self.pairs()[(s * self.outer + t) * size..][..size]
     }
 
+    /// [`Problem::pair`] in single precision, for products within conjugate gradients: these need no
+    /// more, and take half the time.
+    pub fn single_pair(&self, s: usize, t: usize) -> &[f32] {
+        let all = match &self.matrix {
+            NormalMatrix::Pairs(pairs) => pairs.single(),
+            NormalMatrix::Patches(_) => &[],
+        };
+        let size = self.inner * self.inner;
+        &all[(s * self.outer + t) * size..][..size]
+    }
+
     /// All pairs, `[outer * outer, inner * inner]`; none where positions stand for `C`.
     pub fn pairs(&self) -> &[f64] {
         match &self.matrix {
-            NormalMatrix::Pairs(pairs) => pairs,
+            NormalMatrix::Pairs(pairs) => &pairs.double,
             NormalMatrix::Patches(_) => &[],
         }
     }
@@ -268,13 +298,13 @@ impl Problem {
         let cross = self.reduced_cross(front, features);
         let (outputs, outer) = (self.outputs, self.outer);
         let matrix = match self.seen() {
-            None => NormalMatrix::Pairs(Arc::new(self.reduced_pairs(front, features)?)),
+            None => NormalMatrix::Pairs(Pairs::new(self.reduced_pairs(front, features)?)),
             Some(seen) => {
                 let rows = seen.rows.turned(front, outer)?;
                 let ridge = self.reduced_ridge(&seen.ridge, front, features);
                 let behind = PatchCovariance::new(rows, Ridge::Features(ridge));
                 match outer * features <= behind.rows.len().max(DIRECT) {
-                    true => NormalMatrix::Pairs(Arc::new(pairs_of(&behind, outer)?)),
+                    true => NormalMatrix::Pairs(Pairs::new(pairs_of(&behind, outer)?)),
                     false => NormalMatrix::Patches(Arc::new(behind)),
                 }
             }

@@ -2,6 +2,8 @@
 //! depend on the shape alone, so the bytes do not depend on the number of threads.
 
 use faer::linalg::matmul::matmul;
+use faer::traits::ComplexField;
+use faer::traits::math_utils::one;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
@@ -34,12 +36,15 @@ pub fn zeros(rows: usize, columns: usize) -> Result<Vec<f64>, FactorError> {
 }
 
 /// A row-major `[rows, columns]` slice as a matrix.
-pub fn view(data: &[f64], rows: usize, columns: usize) -> MatRef<'_, f64> {
+pub fn view<T>(data: &[T], rows: usize, columns: usize) -> MatRef<'_, T> {
     MatRef::from_row_major_slice(&data[..rows * columns], rows, columns)
 }
 
 /// `out = a b`, or `out += a b` where `add`; `out` is row-major `[a.nrows(), b.ncols()]`.
-pub fn product(out: &mut [f64], add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
+pub fn product<T>(out: &mut [T], add: bool, a: MatRef<'_, T>, b: MatRef<'_, T>)
+where
+    T: ComplexField + Send + Sync,
+{
     let (rows, columns) = (a.nrows(), b.ncols());
     if rows * columns == 0 {
         return;
@@ -58,7 +63,7 @@ pub fn product(out: &mut [f64], add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64
 }
 
 /// [`product`] on the calling thread.
-pub fn panel(out: &mut [f64], add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
+pub fn panel<T: ComplexField>(out: &mut [T], add: bool, a: MatRef<'_, T>, b: MatRef<'_, T>) {
     into(
         MatMut::from_row_major_slice_mut(out, a.nrows(), b.ncols()),
         add,
@@ -68,9 +73,14 @@ pub fn panel(out: &mut [f64], add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64>)
 }
 
 /// [`panel`] into a part of a matrix.
-pub fn into(out: MatMut<'_, f64>, add: bool, a: MatRef<'_, f64>, b: MatRef<'_, f64>) {
+pub fn into<T: ComplexField>(out: MatMut<'_, T>, add: bool, a: MatRef<'_, T>, b: MatRef<'_, T>) {
     let accumulate = if add { Accum::Add } else { Accum::Replace };
-    matmul(out, accumulate, a, b, 1.0, Par::Seq);
+    matmul(out, accumulate, a, b, one(), Par::Seq);
+}
+
+/// Values in single precision.
+pub fn single(x: &[f64]) -> Vec<f32> {
+    x.iter().map(|x| *x as f32).collect()
 }
 
 /// `sum of x[i] y[i]`, in an order that depends on the length alone.

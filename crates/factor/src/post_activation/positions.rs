@@ -14,6 +14,9 @@ use crate::statistics::Statistics;
 /// Positions that are multiplied at a time.
 const BLOCK: usize = 1024;
 
+/// Values that one task looks at.
+const CHUNK: usize = 1 << 16;
+
 /// Output positions of one convolution: the patches of the network compressed so far, what the
 /// original answers, and what is added before the activation.
 #[derive(Debug, Clone)]
@@ -131,30 +134,47 @@ impl PositionSet {
         Ok(out)
     }
 
-    fn other(&self, i: usize) -> f32 {
-        self.others.get(i).copied().unwrap_or(0.0)
-    }
-
     /// By how much the target of each output moves, `[n, Co]`.
     pub fn moves(&self, chain: &Chain, activation: Activation) -> Result<Vec<f32>, FactorError> {
         let mut now = self.answers(chain)?;
-        for (i, (now, wanted)) in now.iter_mut().zip(&self.outputs).enumerate() {
-            let wanted = wanted + self.other(i);
-            *now = activation.majorise(wanted, *now + self.other(i)) - wanted;
-        }
+        let outputs = self.outputs.par_chunks(CHUNK);
+        let rows = now.par_chunks_mut(CHUNK).zip(outputs).enumerate();
+        rows.for_each(|(at, (now, outputs))| {
+            if self.others.is_empty() {
+                for (now, wanted) in now.iter_mut().zip(outputs) {
+                    *now = activation.majorise(*wanted, *now) - wanted;
+                }
+                return;
+            }
+            let others = &self.others[at * CHUNK..][..now.len()];
+            for ((now, wanted), other) in now.iter_mut().zip(outputs).zip(others) {
+                let wanted = wanted + other;
+                *now = activation.majorise(wanted, *now + other) - wanted;
+            }
+        });
         Ok(now)
     }
 
     /// Relative squared error behind the activation.
     pub fn error(&self, chain: &Chain, activation: Activation) -> Result<f64, FactorError> {
         let now = self.answers(chain)?;
-        let (mut error, mut energy) = (0.0, 0.0);
-        for (i, (now, wanted)) in now.iter().zip(&self.outputs).enumerate() {
-            let wanted = activation.value(wanted + self.other(i));
-            let missed = wanted - activation.value(now + self.other(i));
-            error += f64::from(missed * missed);
-            energy += f64::from(wanted * wanted);
-        }
+        let outputs = self.outputs.par_chunks(CHUNK);
+        let sums = now.par_chunks(CHUNK).zip(outputs).enumerate();
+        let sums = sums.map(|(at, (now, outputs))| {
+            let other = |i: usize| self.others.get(at * CHUNK + i).copied().unwrap_or(0.0);
+            let mut sums = [0.0; 2];
+            for (i, (now, wanted)) in now.iter().zip(outputs).enumerate() {
+                let wanted = activation.value(wanted + other(i));
+                let missed = wanted - activation.value(now + other(i));
+                sums[0] += f64::from(missed * missed);
+                sums[1] += f64::from(wanted * wanted);
+            }
+            sums
+        });
+        // In the order of the chunks, whatever the threads.
+        let sums: Vec<[f64; 2]> = sums.collect();
+        let of = |i: usize| sums.iter().map(|s| s[i]).sum::<f64>();
+        let (error, energy) = (of(0), of(1));
         Ok(if energy > 0.0 { error / energy } else { error })
     }
 }

@@ -105,19 +105,23 @@ class Options(TypedDict, total=False):
     """Layout of arrays: "nchw" or "nhwc"."""
     max_samples: int | None
     """At most so many samples of `calib`, drawn with the seed."""
-    positions: int
-    """Output positions per layer that are fitted to."""
+    effort: Literal["quick", "normal", "thorough"]
+    """Work that is spent on fits."""
+    positions: int | None
+    """Output positions per layer that are fitted to at most; by `effort` where it is `None`."""
     max_memory: int | str | None
     """Memory that calibration may take: bytes, or text such as "8G", "512M" or "50%" of the machine's,
     which is the default."""
-    rounds: int
+    rounds: int | None
     """Rounds of alternating least squares at most."""
-    steps: int
+    steps: int | None
     """Steps towards what a layer's activation lets through at most."""
     unweighted: bool
     """Fit all output channels of a layer alike, not by how much the outputs depend on them."""
     block: int
     """Layers that share a pass over the data; 0 means all."""
+    max_time: int | float | str | None
+    """Time that the work may take: seconds, or text such as "90s", "5m" or "1h"."""
     seed: int
     """Seed of synthetic inputs and of what is drawn."""
     cache: bool

@@ -18,6 +18,9 @@ use crate::step::step;
 /// Tries that a search takes where its goal does not say.
 pub(super) const TRIES: usize = 6;
 
+/// Share of the time behind which no try begins.
+const LAST_TRY: f64 = 0.6;
+
 /// The aim of a plan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Aim {
@@ -100,7 +103,7 @@ impl<'a> Search<'a> {
                     .solve_near(&self.costing, aim.fraction, aim.share);
                 let (flow, tried) = goal.consider(found, &self)?;
                 tries.push(tried);
-                if flow.is_break() {
+                if flow.is_break() || self.no_time_for_another() {
                     break;
                 }
             }
@@ -108,6 +111,12 @@ impl<'a> Search<'a> {
         })?;
         let made = step("fit", || goal.conclude(&self))?;
         Ok(Compressed { tries, ..made })
+    }
+
+    /// True where another try would end behind the deadline.
+    fn no_time_for_another(&self) -> bool {
+        let deadline = self.job.settings.deadline;
+        deadline.is_some_and(|deadline| deadline.spent() > LAST_TRY)
     }
 
     /// The model that a solution plans.

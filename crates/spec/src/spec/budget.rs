@@ -51,7 +51,7 @@ pub struct BudgetSpec {
         value_parser = plan_file(),
         conflicts_with_all = [
             "allow_costlier", "order", "lowering", "layers", "skip", "quantized", "data_free", "families",
-            "positions", "rounds", "steps", "unweighted", "block", "seed", "input_shape", "max_samples",
+            "effort", "positions", "rounds", "steps", "unweighted", "block", "seed", "input_shape", "max_samples",
         ]
     ))]
     pub plan: Option<GivenPlan>,

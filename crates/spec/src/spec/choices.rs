@@ -1,5 +1,6 @@
 //! Options with a few named values.
 
+use crate::calibration::Effort;
 use sepconv_passes::{Lowering, Order, lowering};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -57,6 +58,16 @@ choices! {
         Weights = "weights",
     }
 
+    /// Work that is spent on fits.
+    EffortChoice {
+        /// About a third of the usual work
+        Quick = "quick",
+        /// The usual work
+        Normal = "normal",
+        /// About three times the usual work
+        Thorough = "thorough",
+    }
+
     /// The order of the depthwise and the pointwise convolution that is allowed.
     OrderChoice {
         /// Depthwise, then pointwise
@@ -98,6 +109,16 @@ impl From<OrderChoice> for Order {
             OrderChoice::DwPw => Self::DwPw,
             OrderChoice::PwDw => Self::PwDw,
             OrderChoice::Best => Self::Best,
+        }
+    }
+}
+
+impl From<EffortChoice> for Effort {
+    fn from(effort: EffortChoice) -> Self {
+        match effort {
+            EffortChoice::Quick => Self::Quick,
+            EffortChoice::Normal => Self::Normal,
+            EffortChoice::Thorough => Self::Thorough,
         }
     }
 }

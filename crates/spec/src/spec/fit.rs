@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use sepconv_model::DataSource;
 use serde::{Deserialize, Serialize};
 
-use super::choices::DataFreeChoice;
+use super::choices::{DataFreeChoice, EffortChoice};
 use super::values;
-use crate::calibration::{CalibrationSettings, Pictures, Schedule, Source};
+use crate::calibration::{CalibrationSettings, Effort, Pictures, Schedule, Source};
 
 /// The calibration data and the fits to them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,9 +28,13 @@ pub struct FitSpec {
         default_missing_value = DataFreeChoice::Pictures.name()
     ))]
     pub data_free: Option<DataFreeChoice>,
-    /// Output positions per layer that are fitted to
-    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().positions))]
-    pub positions: usize,
+    /// Work that is spent on fits: quick, normal or thorough
+    #[cfg_attr(feature = "clap", arg(long, value_enum, value_name = "EFFORT", default_value_t = Self::default().effort))]
+    pub effort: EffortChoice,
+    /// Output positions per layer that are fitted to at most [default: by --effort 16384, 60000 or
+    /// 200000]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub positions: Option<usize>,
     /// Memory that calibration may take: bytes, with K, M, G or T (powers of 1024), or a share of
     /// the machine's [default: 50%]. With less, fewer layers are looked at together, and fewer
     /// positions of wide ones
@@ -40,13 +44,13 @@ pub struct FitSpec {
         arg(long, value_name = "SIZE", value_parser = sepconv_model::parse_memory)
     )]
     pub max_memory: Option<u64>,
-    /// Rounds of alternating least squares at most
-    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().rounds))]
-    pub rounds: usize,
+    /// Rounds of alternating least squares at most [default: by --effort 2, 8 or 16]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub rounds: Option<usize>,
     /// Steps towards what a layer's activation lets through at most; 0 fits to the outputs
-    /// before it
-    #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().steps))]
-    pub steps: usize,
+    /// before it [default: by --effort 3, 12 or 24]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub steps: Option<usize>,
     /// Fit all output channels of a layer alike, not by how much the outputs depend on them (which
     /// is done where those are no classes)
     #[cfg_attr(feature = "clap", arg(long))]
@@ -75,9 +79,11 @@ impl FitSpec {
     /// How layers are fitted to `source`, without a cache.
     pub fn calibration(&self, source: DataSource) -> CalibrationSettings {
         let mut settings = CalibrationSettings::new(source);
-        settings.positions = self.positions;
-        settings.fit.rounds = self.rounds;
-        settings.fit.steps = self.steps;
+        let effort = Effort::from(self.effort);
+        settings.effort = effort;
+        settings.positions = self.positions.unwrap_or(effort.positions());
+        settings.fit.rounds = self.rounds.unwrap_or(effort.rounds());
+        settings.fit.steps = self.steps.unwrap_or(effort.steps());
         settings.weighted = !self.unweighted;
         settings.schedule = match self.block {
             0 => Schedule::Parallel,
@@ -94,10 +100,11 @@ impl Default for FitSpec {
         Self {
             calib: None,
             data_free: None,
-            positions: usual.positions,
+            effort: EffortChoice::Normal,
+            positions: None,
             max_memory: None,
-            rounds: usual.fit.rounds,
-            steps: usual.fit.steps,
+            rounds: None,
+            steps: None,
             unweighted: !usual.weighted,
             block: usual.schedule.layers(),
             tune: None,

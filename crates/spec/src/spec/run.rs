@@ -1,10 +1,11 @@
 //! What holds for the whole run.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ShapeSpec;
+use super::{ShapeSpec, values};
 
 /// What the result is evaluated on, whether files are replaced, seed and shapes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,11 @@ pub struct RunSpec {
     /// Replace existing files
     #[cfg_attr(feature = "clap", arg(long))]
     pub force: bool,
+    /// Time that the work may take, such as 90s, 5m or 1h: with less, fewer candidates are looked at and
+    /// fits are shorter. The result then depends on the machine
+    #[serde(deserialize_with = "values::time")]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", value_parser = sepconv_model::parse_time))]
+    pub max_time: Option<Duration>,
     /// Seed of synthetic inputs, and of what is drawn from data
     #[cfg_attr(feature = "clap", arg(long, value_name = "SEED", default_value_t = Self::default().seed))]
     pub seed: u64,

@@ -2,9 +2,10 @@
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
+use std::time::Duration;
 
 use sepconv_data::DataError;
-use sepconv_model::parse_memory;
+use sepconv_model::{parse_memory, parse_time};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Number;
 
@@ -75,6 +76,12 @@ where
 pub fn memory<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     let text = Item::deserialize(from)?.text();
     parse_memory(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// A span of time, see [`parse_time`].
+pub fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = Item::deserialize(from)?.text();
+    parse_time(&text).map(Some).map_err(D::Error::custom)
 }
 
 /// At least one thread.

@@ -1,0 +1,104 @@
+//! Work that is cut short where the time is.
+
+use sepconv_factor::FitOptions;
+use sepconv_model::Deadline;
+use sepconv_spec::CalibrationSettings;
+
+/// Shares of the time behind which candidates are no longer scored, outputs no longer probed, and
+/// fits no longer made at length.
+const SCORED: f64 = 0.35;
+const PROBED: f64 = 0.5;
+const FITTED: f64 = 0.8;
+
+/// Layers by which the fits may lag behind the time.
+const SLACK: f64 = 0.5;
+
+/// Counts of the layers for which the time was short.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hurried {
+    /// Layers whose candidates were judged by their weights.
+    pub unscored: usize,
+    /// Layers that were fitted with less effort.
+    pub short: usize,
+}
+
+impl Hurried {
+    /// True where the time sufficed.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// True where no time is left to score candidates.
+pub(crate) fn no_time_to_score(deadline: Option<Deadline>) -> bool {
+    deadline.is_some_and(|deadline| deadline.spent() > SCORED)
+}
+
+/// True where no time is left to probe the outputs.
+pub fn no_time_to_probe(deadline: Option<Deadline>) -> bool {
+    deadline.is_some_and(|deadline| deadline.spent() > PROBED)
+}
+
+/// The pace of the fits of several layers.
+pub(crate) struct Paced {
+    deadline: Option<Deadline>,
+    /// Share of the time that was over when the fits began.
+    begun: f64,
+    layers: usize,
+}
+
+impl Paced {
+    pub fn new(deadline: Option<Deadline>, layers: usize) -> Self {
+        Self {
+            begun: deadline.map_or(0.0, Deadline::spent),
+            deadline,
+            layers,
+        }
+    }
+
+    /// True where the fits lag behind the time, `done` layers being fitted.
+    pub fn is_short(&self, done: usize) -> bool {
+        let Some(deadline) = self.deadline else {
+            return false;
+        };
+        let window = FITTED - self.begun;
+        let share = (deadline.spent() - self.begun) / window;
+        window <= 0.0 || share * self.layers as f64 > done as f64 + SLACK
+    }
+}
+
+/// Settings of fits in short.
+pub(crate) fn shortened(calibration: &CalibrationSettings) -> CalibrationSettings {
+    CalibrationSettings {
+        fit: FitOptions {
+            rounds: calibration.fit.rounds.min(1),
+            steps: 0,
+            ..calibration.fit
+        },
+        refit: false,
+        ..calibration.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_pace_follows_the_time() {
+        assert!(!Paced::new(None, 3).is_short(0));
+        let ample = Deadline::within(Duration::from_secs(3600));
+        assert!(!Paced::new(Some(ample), 3).is_short(0));
+        let over = Deadline::within(Duration::from_nanos(1));
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(Paced::new(Some(over), 3).is_short(0));
+        assert!(no_time_to_score(Some(over)) && !no_time_to_score(None));
+        assert!(no_time_to_probe(Some(over)) && !no_time_to_probe(Some(ample)));
+        let half = Deadline::within(Duration::from_millis(200));
+        let paced = Paced::new(Some(half), 100);
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(paced.is_short(0) && !paced.is_short(99));
+    }
+}
