@@ -145,6 +145,9 @@ pub struct Settings {
     /// The runtime that the model is to be fast on: lowerings and ranks are chosen by what
     /// they measure there, and nothing is rewritten that is not faster. `None` counts MACs.
     pub latency: Option<LatencyTarget>,
+    /// A result is kept that is measured not to be faster than the original on
+    /// [`Settings::latency`].
+    pub slower: bool,
     /// What a model is to be cheap in, in place of MACs, where the budget does not say it; what
     /// [`Budget::TargetCost`] counts.
     pub cost: Option<Arc<dyn CostModel>>,
@@ -262,6 +265,7 @@ impl Default for Settings {
             eval: None,
             target: sepconv_targets::reference(),
             latency: None,
+            slower: false,
             cost: None,
             metric: None,
             planner: None,
