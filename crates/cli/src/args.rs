@@ -101,7 +101,7 @@ pub struct CompressArgs {
     pub budget: BudgetSpec,
     /// Also write the plan: layers, families, ranks and lowerings, as JSON for --plan
     // Behind --plan, which has this place and comes first by its name.
-    #[arg(long, value_name = "FILE", display_order = 9)]
+    #[arg(long, value_name = "FILE", display_order = 10)]
     pub save_plan: Option<PathBuf>,
     #[command(flatten)]
     pub fit: FitArgs,

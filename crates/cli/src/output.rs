@@ -244,6 +244,7 @@ fn advice_hint(advice: Advice) -> &'static str {
         Advice::GiveTargetOrSnr => ": give --eval with a target, or --min-snr",
         Advice::GiveCalibration => ": give --calib",
         Advice::GiveSameCalibration => ": give the same with --calib",
+        Advice::AllowSlower => " (--allow-slower writes it all the same)",
         Advice::LeaveOutCalibration => ": leave out --calib",
         _ => "",
     }

@@ -24,4 +24,6 @@ pub enum Advice {
     GiveSameCalibration,
     /// No calibration data are wanted.
     LeaveOutCalibration,
+    /// A result that is not faster can be asked for.
+    AllowSlower,
 }

@@ -24,7 +24,7 @@ pub use inputs::{
     DataSource, DataWarning, data_specs, load_inputs, session_specs, shaped_by, synthetic_inputs,
 };
 pub use loaded::Loaded;
-pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory};
+pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory, processor_seconds};
 pub use progress::{Event, Progress, Stage, Untold, still_wanted};
 pub use runner::{load, run, run_to_npz};
 pub use samples::Samples;

@@ -71,6 +71,17 @@ pub fn peak_memory() -> Option<u64> {
     field(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// Processor time of this process so far in seconds, of all threads, user and system (Linux:
+/// `/proc/self/stat`, in hundredths); `None` where the system does not say.
+pub fn processor_seconds() -> Option<f64> {
+    let text = fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the command, the second field, may hold anything in its parentheses.
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut ticks = fields.split_whitespace().skip(11);
+    let mut next = || ticks.next()?.parse::<u64>().ok();
+    Some((next()? + next()?) as f64 / 100.0)
+}
+
 /// A field in kB, in bytes.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -152,5 +163,15 @@ mod tests {
     fn the_machine_has_more_than_this_process_takes() {
         let peak = peak_memory().unwrap();
         assert!(peak > 1 << 20 && peak < machine_memory(), "{peak}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn processor_time_passes_with_work() {
+        let before = processor_seconds().unwrap();
+        let begin = std::time::Instant::now();
+        while processor_seconds().unwrap() <= before {
+            assert!(begin.elapsed().as_secs() < 60);
+        }
     }
 }

@@ -7,7 +7,7 @@ use sepconv_calibrate::Hurried;
 use sepconv_eval::{BenchRun, Comparison, Evaluation, Evaluator};
 use sepconv_ir::{Graph, Operator};
 use sepconv_latency::Bench;
-use sepconv_model::{Error, Loaded, Progress};
+use sepconv_model::{Advice, Error, Loaded, Progress};
 use sepconv_onnx::{Document, Staged};
 use sepconv_passes::{Site, lowering};
 use sepconv_planning::Solution;
@@ -152,6 +152,12 @@ pub(crate) fn finished<T>(
         Ok([sized(original)?, sized(&written)?])
     })?;
     let timing = step("time", || time(&job, &written))?;
+    if let Some(run) = timing
+        .as_ref()
+        .filter(|_| !untouched && !job.settings.slower)
+    {
+        check_faster(&job, run)?;
+    }
     let outcome = Outcome {
         input: original.file().into(),
         output: written.file().into(),
@@ -205,6 +211,18 @@ fn time(job: &Job<'_>, written: &Loaded) -> Result<Option<BenchRun>, Error> {
     let both = [&*job.model, written];
     let run = latency.time(both, Bench::long(), job.settings.seed, job.progress)?;
     Ok(Some(run))
+}
+
+/// Refuses a result that is not faster.
+fn check_faster(job: &Job<'_>, run: &BenchRun) -> Result<(), Error> {
+    let Some(after) = run.models.last().filter(|m| m.speed_up.median <= 1.0) else {
+        return Ok(());
+    };
+    let reason = format!(
+        "the result is not faster than the original on {}: {:.2} times its speed",
+        run.target, after.speed_up.median
+    );
+    Err(job.nothing(reason).advising(Advice::AllowSlower))
 }
 
 fn measure(job: &Job<'_>, written: &Loaded) -> Result<Comparison, Error> {

@@ -56,7 +56,8 @@ impl Settings {
             },
             max_memory: spec.fit.max_memory.unwrap_or(usual.max_memory),
             deadline: run.max_time.map(Deadline::within),
-            latency: latency(&spec.target)?,
+            latency: latency(spec)?,
+            slower: spec.target.allow_slower,
             pins: run.shapes.pins()?,
             seed: run.seed,
             force: run.force,
@@ -94,6 +95,7 @@ fn budget(spec: &BudgetSpec) -> Option<Budget> {
         spec.target_params.map(Budget::TargetParams),
         spec.target_size.map(Budget::TargetSize),
         spec.target_latency.map(Budget::TargetLatency),
+        spec.speedup.map(|times| Budget::TargetLatency(1.0 / times)),
         spec.max_drop.map(Budget::MaxDrop),
         spec.min_snr.map(Budget::MinSnr),
     ];
@@ -101,17 +103,21 @@ fn budget(spec: &BudgetSpec) -> Option<Budget> {
 }
 
 /// The runtime that the model is to be fast on, if it is one.
-fn latency(spec: &TargetSpec) -> Result<Option<LatencyTarget>, SpecError> {
-    let Some(name) = spec.runtime() else {
-        return Ok(None);
+fn latency(spec: &Spec) -> Result<Option<LatencyTarget>, SpecError> {
+    let usual = spec.budget.is_time().then_some(TargetSpec::AUTO);
+    let target = match spec.target.runtime(usual) {
+        None => return Ok(None),
+        Some(TargetSpec::AUTO) => sepconv_targets::deployed(),
+        Some(name) => {
+            let found = sepconv_targets::find(name).map_err(SpecError::refused(&["target"]))?;
+            let there = found.available();
+            there.map_err(SpecError::refused(&["target"]))?;
+            found
+        }
     };
-    let target = sepconv_targets::find(name).map_err(SpecError::refused(&["target"]))?;
-    target
-        .available()
-        .map_err(SpecError::refused(&["target"]))?;
     Ok(Some(LatencyTarget {
         target,
-        threads: spec.threads,
+        threads: spec.target.threads,
     }))
 }
 
@@ -162,6 +168,24 @@ mod tests {
         assert_eq!(rank.budget, Budget::Rank(1));
         let usual = Settings::with_budget(&Spec::default(), None, unread);
         assert!(matches!(usual, Err(SpecError::File(Error::Cancelled))));
+    }
+
+    #[test]
+    fn budgets_of_time_are_for_the_runtime_that_is_there() {
+        let settings = asked(r#"{"speedup": 2}"#).unwrap();
+        assert_eq!(settings.budget, Budget::TargetLatency(0.5));
+        let name = |s: &Settings| s.latency.map(|l| l.target.name());
+        assert_eq!(name(&settings), Some(sepconv_targets::deployed().name()));
+        let counted = asked(r#"{"speedup": 2, "target": "macs"}"#).unwrap();
+        assert_eq!(name(&counted), None);
+        assert_eq!(name(&asked(r#"{"rank": 1}"#).unwrap()), None);
+        let auto = asked(r#"{"rank": 1, "target": "auto"}"#).unwrap();
+        assert_eq!(name(&auto), name(&settings));
+        let none = asked(r#"{"speedup": 1}"#).err().unwrap();
+        assert_eq!(
+            none.to_string(),
+            "speedup: expected a number above 1, found 1"
+        );
     }
 
     #[test]

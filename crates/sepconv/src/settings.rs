@@ -23,6 +23,10 @@ const TEST_EVERY: usize = 8;
 /// The same, where it is.
 const TEST_EVERY_JUDGED: usize = 4;
 
+/// Bytes of memory that calibration is sized for at most where nothing is said: enough for patches
+/// of 4608 values.
+const USUAL_MEMORY: u64 = 4 << 30;
+
 /// How much to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -129,7 +133,7 @@ pub struct Settings {
     /// is kept between passes over the data; the model, the runtime and the decompositions of the
     /// survey come on top. Where the usual way would take more, fewer layers are
     /// looked at together and fewer positions of them; a layer for which even that is too much
-    /// stays. Half of [`crate::machine_memory`] by default.
+    /// stays. Half of [`crate::machine_memory`] by default, 4 GiB at most.
     pub max_memory: u64,
     /// The time by which the work is to end: the best plan within it is made, by shorter fits and
     /// fewer candidates. The result then depends on the machine.
@@ -145,6 +149,9 @@ pub struct Settings {
     /// The runtime that the model is to be fast on: lowerings and ranks are chosen by what
     /// they measure there, and nothing is rewritten that is not faster. `None` counts MACs.
     pub latency: Option<LatencyTarget>,
+    /// A result is kept that is measured not to be faster than the original on
+    /// [`Settings::latency`].
+    pub slower: bool,
     /// What a model is to be cheap in, in place of MACs, where the budget does not say it; what
     /// [`Budget::TargetCost`] counts.
     pub cost: Option<Arc<dyn CostModel>>,
@@ -257,11 +264,12 @@ impl Default for Settings {
             calibration: None,
             closing: None,
             data_free: DataFree::default(),
-            max_memory: machine_memory() / 2,
+            max_memory: (machine_memory() / 2).min(USUAL_MEMORY),
             deadline: None,
             eval: None,
             target: sepconv_targets::reference(),
             latency: None,
+            slower: false,
             cost: None,
             metric: None,
             planner: None,

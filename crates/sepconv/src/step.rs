@@ -2,16 +2,18 @@
 
 use std::time::Instant;
 
-use sepconv_model::{Error, peak_memory};
+use sepconv_model::{Error, peak_memory, processor_seconds};
 
-/// Does a step of the pipeline, and logs its time and the memory held so far.
+/// Does a step of the pipeline, and logs its time, that of the processor, and the memory held so
+/// far.
 pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    let begin = Instant::now();
+    let (begin, busy) = (Instant::now(), processor_seconds());
     let done = work();
     tracing::debug!(
         target: "sepconv::pipeline",
         step = name,
         seconds = begin.elapsed().as_secs_f64(),
+        processor_seconds = processor_seconds().zip(busy).map(|(now, before)| now - before),
         peak_bytes = peak_memory(),
         failed = done.is_err(),
     );

@@ -36,6 +36,14 @@ pub fn reference() -> &'static dyn Target {
     &tract::Tract
 }
 
+/// The runtime that models are deployed on here: the first that is available of ONNX Runtime,
+/// OpenVINO and tract, which always is.
+pub fn deployed() -> &'static dyn Target {
+    let runtimes: [&'static dyn Target; 2] = [&onnxruntime::OnnxRuntime, &openvino::OpenVino];
+    let found = runtimes.into_iter().find(|t| t.available().is_ok());
+    found.unwrap_or(&tract::Tract)
+}
+
 /// The target of that name, whether or not it is available here.
 ///
 /// # Errors

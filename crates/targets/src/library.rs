@@ -2,11 +2,13 @@
 //!
 //! Tried in this order: the path given to [`SharedLibrary::name`], the runtime's environment
 //! variables, the library's usual names on the loader's path, and its PyPI wheel in the active
-//! virtual environment or in `./.venv`. What is named and does not load is an error, what is
+//! virtual environment, in `./.venv`, in the active conda environment, or where the Python on the path
+//! has its packages, which it is asked for once. What is named and does not load is an error, what is
 //! only looked for is passed over.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::error::TargetError;
@@ -101,7 +103,8 @@ impl<T> SharedLibrary<T> {
         Err(last.unwrap_or_else(|| {
             format!(
                 "its shared library was not found (install the PyPI package {} in the active \
-                 virtual environment or in ./.venv, or name the library in ${})",
+                 virtual environment, in ./.venv or for the Python on the path, or name the library \
+                 in ${})",
                 self.places.package, self.places.variables[0]
             )
         }))
@@ -127,9 +130,15 @@ impl Places {
         let name = format!("{prefix}{}{suffix}", self.stem);
         let tails = [""].iter().chain(self.versions);
         let mut found: Vec<PathBuf> = tails.map(|tail| format!("{name}{tail}").into()).collect();
-        let active = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from);
-        let environments = active.into_iter().chain([PathBuf::from(".venv")]);
+        let active = |name| std::env::var_os(name).map(PathBuf::from);
+        let environments = active("VIRTUAL_ENV").into_iter();
+        let environments = environments.chain([PathBuf::from(".venv")]);
+        let environments = environments.chain(active("CONDA_PREFIX"));
         found.extend(environments.filter_map(|folder| self.in_environment(&folder)));
+        if !found.iter().any(|path| path.is_absolute()) {
+            let packages = python_packages().iter();
+            found.extend(packages.filter_map(|p| self.in_folder(&p.join(self.folder))));
+        }
         found
     }
 
@@ -163,6 +172,29 @@ impl Places {
     fn pattern(&self) -> String {
         format!("{}{}", std::env::consts::DLL_PREFIX, self.stem)
     }
+}
+
+/// Folders of packages of the Python on the path; none where there is no Python.
+fn python_packages() -> &'static [PathBuf] {
+    static FOUND: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let asked = "import site, sysconfig; print(sysconfig.get_path('purelib')); \
+                     print(site.getusersitepackages())";
+        let run = |python| {
+            let output = Command::new(python)
+                .args(["-I", "-c", asked])
+                .stdin(Stdio::null())
+                .output();
+            output.ok().filter(|output| output.status.success())
+        };
+        let output = ["python3", "python"].into_iter().find_map(run);
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let lines = text.iter().flat_map(|text| text.lines());
+        lines
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+            .collect()
+    })
 }
 
 /// Entries of a folder by name; none where it can't be read.

@@ -188,6 +188,7 @@ impl<'a> DepthwiseSolver<'a> {
             .par_chunks(width)
             .flat_map_iter(|row| dense::transposed(row, inner, rank));
         let gram: Vec<f64> = rows.collect();
+        let gram = dense::single(&gram);
 
         let apply = |x: &[f64], out: &mut [f64]| {
             let x = match inner {
@@ -195,17 +196,19 @@ impl<'a> DepthwiseSolver<'a> {
                 1 => dense::transposed(x, rank, outer),
                 _ => aligned(x, inner, rank, outer),
             };
+            let x = dense::single(&x);
             let gram = &gram;
             out.par_chunks_mut(rank * outer)
                 .enumerate()
                 .for_each(|(i, out)| {
-                    let mut seen = vec![0.0; width];
+                    let mut seen = vec![0.0_f32; width];
                     for t in 0..outer {
                         seen.fill(0.0);
                         for s in 0..outer {
-                            let c = &self.problem.pair(t, s)[i * inner..][..inner];
+                            let c = &self.problem.single_pair(t, s)[i * inner..][..inner];
                             if let [c] = c {
-                                axpy(&mut seen, *c, &x[s * rank..][..rank]);
+                                let x = &x[s * rank..][..rank];
+                                seen.iter_mut().zip(x).for_each(|(z, x)| *z += c * x);
                                 continue;
                             }
                             for (l, seen) in seen.chunks_exact_mut(inner).enumerate() {
@@ -216,8 +219,8 @@ impl<'a> DepthwiseSolver<'a> {
                             }
                         }
                         for k in 0..rank {
-                            out[k * outer + t] =
-                                dot(&gram[(i * rank + k) * width..][..width], &seen);
+                            let row = &gram[(i * rank + k) * width..][..width];
+                            out[k * outer + t] = dense::dot_single(row, &seen);
                         }
                     }
                 });

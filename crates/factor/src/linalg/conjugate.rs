@@ -23,7 +23,7 @@ pub struct System<A, P> {
 }
 
 /// Length of a patch up to which as many products are taken as [`Limits`] say.
-const WIDE: usize = 2304;
+const WIDE: usize = 1152;
 
 impl Limits {
     /// For patches of `d` values: a product costs as the square of `d`, so that wide ones get

@@ -97,6 +97,20 @@ pub fn dot(x: &[f64], y: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + tail
 }
 
+/// `sum of x[i] y[i]` in single precision, in an order that depends on the length alone.
+pub fn dot_single(x: &[f32], y: &[f32]) -> f64 {
+    let mut sums = [0.0_f32; 16];
+    let (xs, ys) = (x.chunks_exact(16), y.chunks_exact(16));
+    let tail = xs.remainder().iter().zip(ys.remainder());
+    let tail: f32 = tail.map(|(x, y)| x * y).sum();
+    for (x, y) in xs.zip(ys) {
+        for lane in 0..16 {
+            sums[lane] += x[lane] * y[lane];
+        }
+    }
+    f64::from(sums.iter().sum::<f32>() + tail)
+}
+
 /// `y += a x`.
 pub fn axpy(y: &mut [f64], a: f64, x: &[f64]) {
     for (y, x) in y.iter_mut().zip(x) {
@@ -178,6 +192,8 @@ mod tests {
             let (x, y) = (numbers(n, 3), numbers(n, 4));
             let expected: f64 = x.iter().zip(&y).map(|(x, y)| x * y).sum();
             assert!((dot(&x, &y) - expected).abs() < 1e-13);
+            let found = dot_single(&single(&x), &single(&y));
+            assert!((found - expected).abs() < 1e-5, "{n}");
         }
     }
 }

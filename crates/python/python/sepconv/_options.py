@@ -30,6 +30,8 @@ class Options(TypedDict, total=False):
     """Budget: the fraction of bytes to keep."""
     target_latency: float | None
     """Budget: the fraction of the time on `target` to keep."""
+    speedup: float | None
+    """Budget: times that the result is to be faster than the original on `target`, above 1."""
     max_drop: float | None
     """Budget: the cheapest model that is at most so much worse, in percentage points or dB."""
     min_snr: float | None
@@ -66,10 +68,12 @@ class Options(TypedDict, total=False):
     """Shapes of inputs with free dimensions: by name, or as text such as "x=1x3x224x224"."""
     input_shapes: Mapping[str, Sequence[int]]
     """The same by its former name."""
-    target: Literal["macs", "tract", "onnxruntime", "openvino"]
+    target: Literal["macs", "auto", "tract", "onnxruntime", "openvino"] | None
     """What the model is to be cheap on: multiply-accumulates, or a runtime's measured time."""
     threads: int
     """Threads of one run on `target`."""
+    allow_slower: bool
+    """Keep the result even where it is measured not to be faster than the original."""
     onnxruntime: str | os.PathLike[str] | None
     """Shared library of ONNX Runtime, where it is not that of this interpreter's package."""
     openvino: str | os.PathLike[str] | None
@@ -150,12 +154,19 @@ def as_json(options: Mapping[str, object], *, force: bool = False) -> str:
         if library is not None:
             use(os.fspath(library))
             _announced.add(runtime)
-    if given.get("target") in _LIBRARIES:
-        _announce(given["target"])
+    for runtime in _timed_on(given):
+        _announce(runtime)
     try:
         return json.dumps(given, default=_plain, allow_nan=False)
     except ValueError as error:
         raise _sepconv.Error(f"options: {error}") from error
+
+
+def _timed_on(given: Mapping[str, Any]) -> Iterable[str]:
+    """Runtimes with a library that the options may mean."""
+    timed = given.get("speedup") is not None or given.get("target_latency") is not None
+    target = given.get("target") or ("auto" if timed else None)
+    return _LIBRARIES if target == "auto" else [target] if target in _LIBRARIES else []
 
 
 def _plain(value: Any) -> object:

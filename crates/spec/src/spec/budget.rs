@@ -32,6 +32,9 @@ pub struct BudgetSpec {
     /// Fraction of the original's time on --target to keep, in (0, 1)
     #[cfg_attr(feature = "clap", arg(long, value_name = "R", group = "budget"))]
     pub target_latency: Option<f64>,
+    /// Times that the result is to be faster than the original on --target, above 1
+    #[cfg_attr(feature = "clap", arg(long, value_name = "S", group = "budget"))]
+    pub speedup: Option<f64>,
     /// The cheapest model that is at most this much worse: points or dB of the main metric on
     /// --eval, else points of agreement with the original on held-out calibration data
     /// [default with --calib: 1, where outputs are classes or there is --eval]
@@ -61,10 +64,10 @@ pub struct BudgetSpec {
 }
 
 impl BudgetSpec {
-    /// Refuses more than one budget, a plan among them.
+    /// Refuses more than one budget, a plan among them, and a speed-up that is none.
     ///
     /// # Errors
-    /// [`SpecError::Budgets`].
+    /// [`SpecError::Budgets`], [`SpecError::Value`].
     pub fn check(&self) -> Result<(), SpecError> {
         let all = [
             ("rank", self.rank.is_some()),
@@ -73,6 +76,7 @@ impl BudgetSpec {
             ("target_params", self.target_params.is_some()),
             ("target_size", self.target_size.is_some()),
             ("target_latency", self.target_latency.is_some()),
+            ("speedup", self.speedup.is_some()),
             ("max_drop", self.max_drop.is_some()),
             ("min_snr", self.min_snr.is_some()),
             ("plan", self.plan.is_some()),
@@ -80,9 +84,21 @@ impl BudgetSpec {
         let given = all.into_iter().filter(|(_, given)| *given);
         let options: Vec<&str> = given.map(|(name, _)| name).collect();
         match options.len() {
-            0 | 1 => Ok(()),
-            _ => Err(SpecError::Budgets { options }),
+            0 | 1 => {}
+            _ => return Err(SpecError::Budgets { options }),
         }
+        match self.speedup {
+            Some(times) if !(times > 1.0 && times.is_finite()) => Err(SpecError::Value {
+                option: "speedup".into(),
+                reason: format!("expected a number above 1, found {times}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// True where the budget is of time.
+    pub fn is_time(&self) -> bool {
+        self.speedup.is_some() || self.target_latency.is_some()
     }
 }
 

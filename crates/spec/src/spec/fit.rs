@@ -36,7 +36,7 @@ pub struct FitSpec {
     #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
     pub positions: Option<usize>,
     /// Memory that calibration may take: bytes, with K, M, G or T (powers of 1024), or a share of
-    /// the machine's [default: 50%]. With less, fewer layers are looked at together, and fewer
+    /// the machine's [default: 50%, 4G at most]. With less, fewer layers are looked at together, and fewer
     /// positions of wide ones
     #[serde(deserialize_with = "values::memory")]
     #[cfg_attr(

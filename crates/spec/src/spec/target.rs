@@ -12,29 +12,40 @@ use super::values;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct TargetSpec {
     /// What the model is to be cheap on: macs, or a runtime (tract, onnxruntime, openvino) whose measured
-    /// time decides what is rewritten, and how
-    #[cfg_attr(feature = "clap", arg(long, value_name = "NAME", default_value_t = Self::default().target))]
-    pub target: String,
+    /// time decides what is rewritten, and how; auto is the first that is there of onnxruntime, openvino
+    /// and tract [default: auto with --speedup or --target-latency, else macs]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "NAME"))]
+    pub target: Option<String>,
     /// Threads of one run on --target
     #[serde(deserialize_with = "values::threads")]
     #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().threads))]
     pub threads: NonZeroUsize,
+    /// Write the result even where it is measured not to be faster than the original
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub allow_slower: bool,
 }
 
 impl TargetSpec {
     /// What counts multiply-accumulates and runs nothing.
     const MACS: &str = "macs";
 
-    /// The name of the runtime, if it is one.
-    pub fn runtime(&self) -> Option<&str> {
-        (self.target != Self::MACS).then_some(&self.target)
+    /// The runtime that is there.
+    pub const AUTO: &str = "auto";
+
+    /// The name of the runtime, if it is one; `usual` is meant where none is named.
+    pub fn runtime<'a>(&'a self, usual: Option<&'a str>) -> Option<&'a str> {
+        match self.target.as_deref() {
+            Some(Self::MACS) => None,
+            named => named.or(usual),
+        }
     }
 }
 
 impl Default for TargetSpec {
     fn default() -> Self {
         Self {
-            target: Self::MACS.to_owned(),
+            target: None,
+            allow_slower: false,
             threads: NonZeroUsize::MIN,
         }
     }
