@@ -429,8 +429,26 @@ def mixed():
     return model(nodes, tensors, inputs={"x": ("n", 4, "h", "w")})
 
 
+def certain():
+    """A classifier that gives noise one class always: its mean is that of the bias."""
+    tensors = {
+        "w": array(8, 4, 3, 3) * 0.01,
+        "a": array(3, 8),
+        "ab": np.array([9, 0, 0], np.float32),
+    }
+    nodes = [
+        conv(["x", "w"], "c", name="features", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["f"], name="flatten"),
+        helper.make_node("Gemm", ["f", "a", "ab"], ["g"], name="head", transB=1),
+        helper.make_node("Softmax", ["g"], ["y"], name="softmax"),
+    ]
+    return model(nodes, tensors, outputs={"y": ("N", 3)}, inputs={"x": ("N", 4, 12, 12)})
+
+
 # Those that a test asks for by name.
-OTHERS = {"modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

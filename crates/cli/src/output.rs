@@ -337,6 +337,12 @@ pub fn stderr(measure: &Measure) -> Option<String> {
     Some(format!("{error:.*}", measure.metric.decimals()))
 }
 
+/// The worst value at 95 % confidence, without its unit.
+pub fn limit(measure: &Measure) -> Option<String> {
+    let limit = measure.limit?;
+    Some(format!("{limit:.*}", measure.metric.decimals()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

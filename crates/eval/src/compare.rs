@@ -4,6 +4,8 @@ use sepconv_ir::Tensor;
 use sepconv_targets::Target;
 use serde::Serialize;
 
+use crate::evaluate::{Against, Measure, Metric};
+use crate::limits::Decibels;
 use crate::metrics::{OutputComparison, compare_output};
 use sepconv_model::Error;
 use sepconv_model::Loaded;
@@ -32,7 +34,7 @@ impl ComparedOn {
     pub fn label(self) -> &'static str {
         match self {
             Self::Given => "inputs",
-            Self::Random => "seeded random inputs",
+            Self::Random => "synthetic inputs",
             Self::Test => "held-out calibration samples",
             Self::Calibration => "calibration samples, all fitted to",
             Self::Evaluation => "evaluation samples",
@@ -92,6 +94,21 @@ impl Comparison {
         }
     }
 
+    /// Shares of samples with the original's greatest class, of every output of classes.
+    pub fn agreements(&self) -> impl Iterator<Item = Measure> {
+        self.outputs.iter().filter_map(|o| {
+            let hits = (o.top1_agreement? * self.runs as f64).round() as usize;
+            let (metric, against) = (Metric::Agreement, Against::Original);
+            Some(Measure::share(metric, against, &o.name, hits, self.runs))
+        })
+    }
+
+    /// True where the inputs are random and an output is of one class alone on them: no figure of it says
+    /// anything of what the model does on data.
+    pub fn is_silent(&self) -> bool {
+        self.inputs == ComparedOn::Random && self.outputs.iter().any(|o| o.saturated)
+    }
+
     /// The smallest signal-to-noise ratio of any output, in dB; infinite where nothing
     /// differs, `None` where nothing could be compared or a value is not finite.
     pub fn worst_snr(&self) -> Option<f64> {
@@ -117,10 +134,12 @@ impl Comparison {
     }
 
     /// The smaller of [`Comparison::worst_channel_snr`] and the signal-to-noise ratio of what varies
-    /// between samples.
-    pub fn strictest_snr(&self) -> Option<f64> {
-        let varying = self.worst(|o| o.varying_snr_db)?;
-        Some(varying.min(self.worst_channel_snr()?))
+    /// between samples, of the output where it is the smallest; `None` where nothing could be
+    /// compared or a value is not finite.
+    pub fn strictest_snr(&self) -> Option<Decibels> {
+        let all = self.outputs.iter().map(|o| o.strictest(self.runs));
+        let all: Option<Vec<Decibels>> = all.collect();
+        all?.into_iter().min_by(|a, b| a.value.total_cmp(&b.value))
     }
 
     fn worst(&self, f: impl Fn(&OutputComparison) -> Option<f64>) -> Option<f64> {

@@ -6,6 +6,7 @@ use sepconv_model::{Error, Loaded, Progress, Samples, run, synthetic_inputs};
 use sepconv_targets::Target;
 
 use crate::compare::{ComparedOn, Comparison};
+use crate::metrics::is_saturated;
 
 /// MACs that a comparison may take of one model.
 const MOST_MACS: u64 = 400_000_000_000;
@@ -47,6 +48,14 @@ impl Reference {
             outputs: inputs.without_padding(outputs),
             inputs,
         })
+    }
+
+    /// True where the inputs are random and an output is saturated on them, see
+    /// [`Comparison::is_silent`].
+    pub fn is_silent(&self) -> bool {
+        let outputs = self.outputs.first().map_or(0, Vec::len);
+        let saturated = |i: usize| is_saturated(self.outputs.iter().filter_map(|run| run.get(i)));
+        self.inputs.kind == ComparedOn::Random && (0..outputs).any(saturated)
     }
 
     /// Compares the outputs of a rewritten model on the inputs with the original's.

@@ -4,7 +4,9 @@ use crate::loss::loss;
 use rayon::prelude::*;
 use sepconv_calibrate::checkpoints::{Checkpoint, Cuts, Network, Segment};
 use sepconv_calibrate::{MemoryLimit, open};
-use sepconv_eval::{BatchRows, Comparison, OwnMetric, of_batch};
+use sepconv_eval::{
+    Against, BatchRows, Comparison, Decibels, Measure, Metric, OwnMetric, of_batch,
+};
 use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
 use sepconv_model::classes::{argmax, class_rows};
@@ -92,16 +94,22 @@ impl<'a> SensitivityProbe<'a> {
         losses.collect()
     }
 
+    /// Number of samples that are run.
+    pub fn samples(&self) -> usize {
+        let batches = self.batches.iter();
+        batches.map(|batch| self.samples.valid(*batch)).sum()
+    }
+
     /// Mean loss over the samples of a rewritten network.
     pub fn of(&self, document: &Document) -> Result<f64, Error> {
         Ok(self.loss(&self.run(document, &self.outputs)?))
     }
 
-    /// Percentage of samples whose greatest class is the original's in every output of
-    /// classes; `None` where there is no such output.
-    pub fn agreement(&self, document: &Document) -> Result<Option<f64>, Error> {
+    /// Share of samples whose greatest class is the original's, over all outputs of classes;
+    /// `None` where there is no such output.
+    pub fn agreement(&self, document: &Document) -> Result<Option<Measure>, Error> {
         let outputs = self.run(document, &self.outputs)?;
-        let (mut same, mut rows) = (0_usize, 0_usize);
+        let mut same = Vec::new();
         for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(&outputs) {
             let valid = self.samples.valid(*batch);
             for (a, b) in a.iter().zip(b) {
@@ -110,19 +118,18 @@ impl<'a> SensitivityProbe<'a> {
                 };
                 if let (Some(a), Some(b)) = (a.to_f32(), b.to_f32()) {
                     let pairs = a.chunks_exact(classes).zip(b.chunks_exact(classes));
-                    same += pairs
-                        .take(valid)
-                        .filter(|(a, b)| argmax(a) == argmax(b))
-                        .count();
-                    rows += valid;
+                    let pairs = pairs.take(valid);
+                    same.extend(pairs.map(|(a, b)| argmax(a) == argmax(b)));
                 }
             }
         }
-        Ok((rows > 0).then(|| 100.0 * same as f64 / rows as f64))
+        let names = self.original.output_names().join(", ");
+        let measure = Measure::share_of(Metric::Agreement, Against::Original, &names, &same);
+        Ok((!same.is_empty()).then_some(measure))
     }
 
-    /// Mean of the caller's metric over the samples.
-    pub fn own(&self, metric: &dyn OwnMetric, document: &Document) -> Result<f64, Error> {
+    /// The caller's metric, mean over the samples.
+    pub fn own(&self, metric: &dyn OwnMetric, document: &Document) -> Result<Measure, Error> {
         let outputs = self.run(document, &self.outputs)?;
         let names = self.original.output_names();
         let pairs = self.batches.iter().zip(self.reference.iter().zip(&outputs));
@@ -133,16 +140,22 @@ impl<'a> SensitivityProbe<'a> {
             };
             of_batch(metric, &names, [a, b], rows)
         });
-        let values: Vec<f64> = values.collect();
-        Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
+        let (values, names): (Vec<f64>, _) = (values.collect(), names.join(", "));
+        Ok(Measure::mean(
+            metric.into(),
+            Against::Original,
+            &names,
+            &values,
+        ))
     }
 
-    /// Signal-to-noise ratio of the worst output over all samples, in dB.
-    pub fn snr(&self, document: &Document) -> Result<f64, Error> {
+    /// Signal-to-noise ratio of the worst output over all samples; `None` where a value is not
+    /// finite.
+    pub fn snr(&self, document: &Document) -> Result<Option<Decibels>, Error> {
         let outputs = self.run(document, &self.outputs)?;
         let names: Vec<String> = (0..self.outputs.len()).map(|i| i.to_string()).collect();
         let compared = Comparison::of(self.target.name(), &names, &self.reference, &outputs);
-        Ok(compared.strictest_snr().unwrap_or(f64::NEG_INFINITY))
+        Ok(compared.strictest_snr())
     }
 
     fn loss(&self, outputs: &[Vec<Tensor>]) -> f64 {

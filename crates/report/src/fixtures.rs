@@ -167,6 +167,7 @@ fn output(name: &str) -> OutputComparison {
             channel: 3,
             channels: 10,
             snr_db: Some(19.87),
+            stderr_db: None,
         }),
         ..Default::default()
     }
@@ -216,6 +217,7 @@ pub(super) fn evaluated() -> Report {
         seed: 0,
         solution: None,
         tries: Vec::new(),
+        verdict: None,
         tuning: None,
         timing: None,
         versions: Versions { sepconv: "0.1.0", target: "tract", target_version: "0.23.9".into(), latency: None },
@@ -391,6 +393,7 @@ pub(super) fn calibrated() -> Report {
             fraction: Some(fraction),
             expected_loss: Some(0.02 / fraction),
             measured: Some(99.0 + fraction),
+            limit: None,
             holds,
         })
         .to_vec();

@@ -4,7 +4,7 @@ use sepconv::{CurvePoint, Outcome, Series, Settings, Size, Tuning};
 use sepconv_eval::{BenchRun, ComparedOn, OutputComparison};
 use sepconv_model::Loaded;
 use sepconv_planning::Solution;
-use sepconv_spec::{LayerRecord, Try};
+use sepconv_spec::{LayerRecord, Try, Verdict};
 use serde::Serialize;
 
 use crate::data::{self, Kind, ReportSettings, Versions};
@@ -45,6 +45,8 @@ pub struct Report {
     pub solution: Option<Solution>,
     /// The plans that a search tried, in order.
     pub tries: Vec<Try>,
+    /// The result held against its budget, where that is judged.
+    pub verdict: Option<Verdict>,
     /// Record of the tuning, where it was asked for.
     pub tuning: Option<Tuning>,
     /// The written file timed beside the original, where time was asked for.
@@ -89,6 +91,7 @@ impl Report {
             },
             solution: outcome.solution.clone(),
             tries: outcome.tries.clone(),
+            verdict: outcome.verdict,
             tuning: outcome.tuning.clone(),
             timing: outcome.timing.clone(),
             seed: settings.seed,
@@ -133,6 +136,7 @@ impl Report {
             curve,
             solution: None,
             tries: Vec::new(),
+            verdict: None,
             tuning: None,
             timing: None,
             seed: settings.seed,
@@ -155,7 +159,7 @@ fn with_ends(outcome: &Outcome, mut points: Vec<CurvePoint>) -> Vec<CurvePoint> 
         snr_db: outcome
             .comparison
             .worst_channel_snr()
-            .filter(|s| s.is_finite()),
+            .filter(|s| s.is_finite() && !outcome.comparison.is_silent()),
         evaluation: outcome.compressed.evaluation.clone(),
     });
     let evaluation = outcome.original.evaluation.clone();

@@ -9,7 +9,7 @@ use super::table::{Cell, Table};
 use sepconv::Series;
 use sepconv::Size;
 use sepconv_eval::Against;
-use sepconv_eval::OutputComparison;
+use sepconv_eval::{ComparedOn, OutputComparison};
 
 /// The headline.
 pub(super) fn headline(report: &Report) -> Rich {
@@ -120,6 +120,15 @@ fn outputs(report: &Report) -> Rich {
     if let Some(why) = &report.not_run {
         return Rich::default().strong("Not run:").text(format!(" {why}"));
     }
+    if report.inputs == ComparedOn::Random && report.outputs.iter().any(|o| o.saturated) {
+        return Rich::default()
+            .strong("No verdict: no data.")
+            .text(" On synthetic inputs one class wins always, which says nothing of the others.");
+    }
+    let what = match report.inputs {
+        ComparedOn::Random => "SNR on synthetic inputs, which say nothing of accuracy,",
+        _ => "SNR",
+    };
     match worst(&report.outputs) {
         Worst::None => Rich::plain("No output was compared."),
         Worst::Identical => {
@@ -134,10 +143,12 @@ fn outputs(report: &Report) -> Rich {
             .text(" is not defined."),
         Worst::Snr(db, output) => {
             let on = format!(", on {} {}.", report.samples, report.inputs.label());
-            let text = Rich::plain("SNR of the worst channel against the original: ")
-                .strong(decibels(db))
-                .text(" (")
-                .code(&output.name);
+            let text = Rich::plain(format!(
+                "{what} of the worst channel against the original: "
+            ))
+            .strong(decibels(db))
+            .text(" (")
+            .code(&output.name);
             let channel = output.worst_channel.filter(|w| w.channels > 1);
             let channel = channel.map(|w| format!(", channel {} of {}", w.channel, w.channels));
             text.text(channel.unwrap_or_default()).text(")").text(&on)

@@ -61,9 +61,9 @@ pub use validate::{Prediction, validate};
 pub use sepconv_analysis::Pins;
 pub use sepconv_data as data;
 pub use sepconv_eval::{
-    Against, BenchRun, BenchSettings, ComparedOn, Comparison, Described, Evaluation, Evaluator,
-    LatencyTarget, Measure, Metric, ModelTiming, OutputComparison, OwnMetric, SampleOutput,
-    WorstChannel, bench, compare, evaluate, evaluate_against,
+    Against, BenchRun, BenchSettings, ComparedOn, Comparison, Decibels, Described, Drop,
+    Evaluation, Evaluator, LatencyTarget, Measure, Metric, ModelTiming, OutputComparison,
+    OwnMetric, SampleOutput, WorstChannel, bench, compare, evaluate, evaluate_against,
 };
 pub use sepconv_factor as factor;
 pub use sepconv_ir as ir;
@@ -81,7 +81,7 @@ pub use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, DataSpec, FitSpec, GivenPlan, LayerFit,
     LayerRecord, LayerTime, LoweringChoice, OrderChoice, Pictures, PlannedFit, PlannedModel,
     PlannedSelection, PlannedSource, RunSpec, SampleSpec, SavedPlan, Schedule, SearchSpace,
-    ShapeSpec, Source, Spec, SpecError, TargetSpec, Try,
+    ShapeSpec, Source, Spec, SpecError, TargetSpec, Try, Verdict,
 };
 pub use sepconv_targets as targets;
 pub use sepconv_tune as training;

@@ -5,6 +5,7 @@ mod layer;
 mod plan;
 mod spec;
 mod tries;
+mod verdict;
 
 pub use calibration::{CalibrationSettings, Pictures, Schedule, Source};
 pub use layer::{LayerFit, LayerRecord, LayerTime};
@@ -14,3 +15,4 @@ pub use spec::{
     SampleSpec, SearchSpace, ShapeSpec, Spec, SpecError, TargetSpec,
 };
 pub use tries::Try;
+pub use verdict::Verdict;

@@ -14,7 +14,8 @@ use crate::commands::compare::print_outputs;
 use crate::doubts;
 use crate::files::{self, command_line};
 use crate::interrupt;
-use crate::output::{Output, bytes, db, kept_hint, quantity, si, stderr};
+use crate::output::{Output, bytes, db, kept_hint, limit, quantity, si, stderr};
+use crate::verdict;
 
 /// Below this signal-to-noise ratio (dB) a channel is no longer the original's.
 const LOST_DB: f64 = 10.0;
@@ -170,6 +171,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         ratio(a.bytes as f64, b.bytes as f64)
     ));
     measures(a, b, out);
+    if let Some(verdict) = &o.verdict {
+        verdict::print(verdict, out);
+    }
     if let Some(tuning) = &o.tuning {
         super::tune::print(tuning, out);
     }
@@ -219,6 +223,7 @@ fn measures(before: &Size, after: &Size, out: &Output) {
             notes.push(format!("output {}", m.output));
         }
         notes.extend(stderr(m).map(|e| format!("standard error {e}")));
+        notes.extend(limit(m).map(|l| format!("at worst {l}")));
         notes.push(format!("n = {}", m.n));
         let (name, notes) = (m.metric.name(), notes.join(", "));
         out.line(format!("  {name:<10}  {value}  ({notes})"));
@@ -234,37 +239,49 @@ fn print_comparison(comparison: &Comparison, out: &Output) {
         let snr = snr.filter(|s| s.is_finite());
         db(snr, if same { "infinite" } else { "undefined" })
     };
+    let random = comparison.inputs == ComparedOn::Random;
+    let name = match random {
+        true => "SNR on synthetic inputs",
+        false => "SNR",
+    };
     let own = comparison.worst_channel_snr();
     let worst = comparison.worst_output();
     let channel = worst.and_then(|o| Some((o, o.worst_channel.filter(|w| w.channels > 1)?)));
     let text = match channel.filter(|_| !same) {
         Some((output, w)) => format!(
-            "SNR {} in the worst channel ({}, {} of {}), {} over all",
+            "{name} {} in the worst channel ({}, {} of {}), {} over all",
             show(own),
             output.name,
             w.channel,
             w.channels,
             show(comparison.worst_snr())
         ),
-        None => format!("SNR {}", show(own)),
+        None => format!("{name} {}", show(own)),
     };
-    let random = comparison.inputs == ComparedOn::Random;
-    let says = if random {
-        ", which say nothing of accuracy"
-    } else {
-        ""
-    };
-    out.line(format!("  outputs     {text}, on {on}{says}"));
-    if random {
+    if comparison.is_silent() {
+        out.line(
+            "  outputs     no verdict: no data (on synthetic inputs one class wins always, which says \
+             nothing of the others)",
+        );
         return;
     }
-    let n = comparison.runs as f64;
-    for agreement in comparison.outputs.iter().filter_map(|o| o.top1_agreement) {
-        let error = 100.0 * (agreement * (1.0 - agreement) / n.max(1.0)).sqrt();
-        let share = 100.0 * agreement;
+    if random {
         out.line(format!(
-            "  agreement   {share:.2} %  (with the original, standard error {error:.2}, on {on})"
+            "  outputs     {text}, {} runs: it says nothing of accuracy",
+            comparison.runs
         ));
+        return;
+    }
+    out.line(format!("  outputs     {text}, on {on}"));
+    for agreement in comparison.agreements() {
+        let least = agreement.limit.unwrap_or(0.0);
+        out.line(format!(
+            "  agreement   {:.2} %  (with the original, at least {least:.2} % at 95 % confidence, on \
+             {on})",
+            agreement.value
+        ));
+        let few = (agreement.value == 100.0).then(|| verdict::too_perfect(agreement.n, least));
+        few.flatten().iter().for_each(|text| out.note(text));
     }
     if own.is_none_or(|snr| snr < LOST_DB) {
         out.note(format!(

@@ -6,7 +6,7 @@ use sepconv_report::CommandReport;
 
 use crate::args::EvalArgs;
 use crate::doubts;
-use crate::output::{Output, quantity, stderr};
+use crate::output::{Output, limit, quantity, stderr};
 
 pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
     args.report.check()?;
@@ -32,12 +32,20 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
         args.data.display(),
         target.name()
     ));
-    let header = ["measure", "value", "standard error", "against", "output"];
+    let header = [
+        "measure",
+        "value",
+        "standard error",
+        "at worst (95 %)",
+        "against",
+        "output",
+    ];
     let rows = result.measures.iter().map(|m| {
         vec![
             m.metric.name().to_owned(),
             quantity(m),
             stderr(m).unwrap_or_else(|| "-".into()),
+            limit(m).unwrap_or_else(|| "-".into()),
             m.against.name().to_owned(),
             m.output.clone(),
         ]

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 pub use classification::divergence_of;
 pub use evaluator::Evaluator;
-pub use measure::{Against, Described, Measure, Metric};
+pub use measure::{Against, Described, Drop, Measure, Metric};
 pub use own::{BatchRows, OwnMetric, SampleOutput, of_batch};
 
 use sepconv_model::DataSource;

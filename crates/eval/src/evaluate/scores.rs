@@ -12,8 +12,8 @@ use super::rows::Rows;
 #[derive(Debug, Clone)]
 struct Compared {
     moments: Vec<Moments>,
-    /// Against the original: errors by channel, and the rank of the output.
-    channels: Option<(Channels, usize)>,
+    /// Against the original: errors by channel of every batch, and the rank of the output.
+    channels: Option<(Vec<Channels>, usize)>,
     /// One per sample, where every sample is a row of classes.
     classes: Option<Vec<ClassPair>>,
     /// One per sample, where every sample is a picture.
@@ -44,7 +44,7 @@ impl Compared {
         let ((dims, values), (_, others)) = (a.all(), b.all());
         Self {
             moments: Self::moments(a, b),
-            channels: Some((Channels::of(&dims, values, others), dims.len())),
+            channels: Some((vec![Channels::of(&dims, values, others)], dims.len())),
             classes: a.classes().map(|_| (0..a.count()).map(pair).collect()),
             pictures: None,
         }
@@ -73,7 +73,10 @@ impl Compared {
         }
         self.moments.extend(other.moments);
         self.channels = match (self.channels.take(), other.channels) {
-            (Some((a, rank)), Some((b, _))) => Some((a.merged(b), rank)),
+            (Some((mut a, rank)), Some((b, _))) => {
+                a.extend(b);
+                Some((a, rank))
+            }
             _ => None,
         };
         both(&mut self.classes, other.classes);
@@ -100,21 +103,24 @@ impl Compared {
 }
 
 /// The SNR of the worst channel of several; `None` where there is one.
-fn worst_channel(output: &str, channels: &Channels, rank: usize) -> Option<Measure> {
-    let worst = channels.worst(rank).filter(|w| w.channels > 1)?;
-    let value = match (worst.snr_db, channels.differ()) {
+fn worst_channel(output: &str, batches: &[Channels], rank: usize) -> Option<Measure> {
+    let worst = Channels::worst_of(batches, rank).filter(|w| w.channels > 1)?;
+    let value = match (worst.snr_db, batches.iter().any(Channels::differ)) {
         (Some(db), _) => db,
         (None, true) => f64::NAN,
         (None, false) => f64::INFINITY,
     };
-    Some(Measure {
+    let figure = Measure {
         metric: Metric::ChannelSnr,
         against: Against::Original,
         output: format!("{output}, channel {} of {}", worst.channel, worst.channels),
         value,
         stderr: None,
-        n: 0,
-    })
+        limit: None,
+        n: batches.len(),
+        samples: Vec::new(),
+    };
+    Some(figure.with_error(worst.stderr_db))
 }
 
 /// Places of the labels among the classes of an output.
