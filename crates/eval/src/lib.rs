@@ -12,6 +12,7 @@ mod evaluate;
 mod limits;
 mod metrics;
 mod reference;
+mod tasks;
 
 pub use bench::{BenchRun, BenchSettings, LatencyTarget, ModelTiming, bench};
 pub use channels::WorstChannel;
@@ -23,3 +24,4 @@ pub use evaluate::{
 pub use limits::{CONFIDENCE, Decibels, student};
 pub use metrics::OutputComparison;
 pub use reference::{Reference, ReferenceInputs, synthetic_runs};
+pub use tasks::{TakenTask, TaskMetric};

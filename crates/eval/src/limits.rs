@@ -104,6 +104,16 @@ pub(crate) fn error_of_ratio(samples: &[[f64; 2]]) -> Option<f64> {
     (samples.len() > 1 && error.is_finite()).then_some(error)
 }
 
+/// The standard error of a figure by its values without one sample each (Tukey 1958); `None` of fewer
+/// than two samples, or where one is not finite.
+pub(crate) fn jackknife(without: &[f64]) -> Option<f64> {
+    let n = without.len() as f64;
+    let mean = without.iter().sum::<f64>() / n;
+    let squares: f64 = without.iter().map(|v| (v - mean).powi(2)).sum();
+    let error = ((n - 1.0) / n * squares).sqrt();
+    (without.len() > 1 && error.is_finite()).then_some(error)
+}
+
 /// The greatest number of `[0, 1]` for which `holds`, which holds up to there.
 fn bisected(holds: impl Fn(f64) -> bool) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);

@@ -13,6 +13,7 @@ mod machine;
 mod progress;
 mod runner;
 mod samples;
+mod task;
 mod unshaped;
 
 pub use advice::Advice;
@@ -26,4 +27,5 @@ pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory};
 pub use progress::{Event, Progress, Stage, Untold, still_wanted};
 pub use runner::{load, run, run_to_npz};
 pub use samples::Samples;
+pub use task::Task;
 pub use unshaped::Unshaped;

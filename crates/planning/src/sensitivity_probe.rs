@@ -5,16 +5,18 @@ use rayon::prelude::*;
 use sepconv_calibrate::checkpoints::{Checkpoint, Cuts, Network, Segment};
 use sepconv_calibrate::{MemoryLimit, open};
 use sepconv_eval::{
-    Against, BatchRows, Comparison, Decibels, Measure, Metric, OwnMetric, of_batch,
+    Against, BatchRows, Comparison, Decibels, Measure, Metric, OwnMetric, TaskMetric, of_batch,
 };
 use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
 use sepconv_model::classes::{argmax, class_rows};
-use sepconv_model::{Error, Loaded, Samples};
+use sepconv_model::{DataSource, Error, Loaded, Samples};
 use sepconv_onnx::Document;
 use sepconv_spec::CalibrationSettings;
 use sepconv_targets::Target;
 
+/// Batches by whose outputs a task is recognised.
+const RECOGNISED: usize = 4;
 /// MACs that the probes of a model may take.
 const MOST: u64 = 400_000_000_000;
 
@@ -128,18 +130,48 @@ impl<'a> SensitivityProbe<'a> {
         Ok((!same.is_empty()).then_some(measure))
     }
 
+    /// The metric of the original's task, named by `source` or recognised of its outputs.
+    ///
+    /// # Errors
+    /// As [`TaskMetric::of`].
+    pub fn task(&self, source: &DataSource) -> Result<Option<TaskMetric>, Error> {
+        let runs: Vec<&[Tensor]> = self
+            .reference
+            .iter()
+            .take(RECOGNISED)
+            .map(Vec::as_slice)
+            .collect();
+        let first = self.batches.first().copied().unwrap_or(0);
+        TaskMetric::of(self.original, source, &runs, self.rows_of(first))
+    }
+
+    /// What models are judged by in a task; `None` where nothing could be measured.
+    pub fn by_task(
+        &self,
+        metric: &TaskMetric,
+        document: &Document,
+    ) -> Result<Option<Measure>, Error> {
+        let outputs = self.run(document, &self.outputs)?;
+        let pairs = self.batches.iter().zip(self.reference.iter().zip(&outputs));
+        let pairs =
+            pairs.map(|(batch, (a, b))| ([a.as_slice(), b.as_slice()], self.rows_of(*batch)));
+        Ok(metric.measures(pairs).into_iter().next())
+    }
+
+    fn rows_of(&self, batch: usize) -> BatchRows {
+        BatchRows {
+            all: self.samples.rows(),
+            valid: self.samples.valid(batch),
+        }
+    }
+
     /// The caller's metric, mean over the samples.
     pub fn own(&self, metric: &dyn OwnMetric, document: &Document) -> Result<Measure, Error> {
         let outputs = self.run(document, &self.outputs)?;
         let names = self.original.output_names();
         let pairs = self.batches.iter().zip(self.reference.iter().zip(&outputs));
-        let values = pairs.flat_map(|(batch, (a, b))| {
-            let rows = BatchRows {
-                all: self.samples.rows(),
-                valid: self.samples.valid(*batch),
-            };
-            of_batch(metric, &names, [a, b], rows)
-        });
+        let values = pairs
+            .flat_map(|(batch, (a, b))| of_batch(metric, &names, [a, b], self.rows_of(*batch)));
         let (values, names): (Vec<f64>, _) = (values.collect(), names.join(", "));
         Ok(Measure::mean(
             metric.into(),

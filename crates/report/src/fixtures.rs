@@ -49,6 +49,7 @@ fn accuracy(value: f64) -> Option<Evaluation> {
     Some(Evaluation {
         measures: vec![primary.clone(), top5, agreement, kl],
         primary,
+        task: None,
     })
 }
 
@@ -64,6 +65,7 @@ fn restoration(value: f64) -> Option<Evaluation> {
     Some(Evaluation {
         measures: vec![primary.clone(), ssim, snr],
         primary,
+        task: None,
     })
 }
 
@@ -95,6 +97,7 @@ pub(super) fn related() -> Report {
         Some(Evaluation {
             primary: of(hits),
             measures: vec![of(hits)],
+            task: None,
         })
     };
     report.original.evaluation = agreement(100);

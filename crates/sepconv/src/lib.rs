@@ -63,13 +63,14 @@ pub use sepconv_data as data;
 pub use sepconv_eval::{
     Against, BenchRun, BenchSettings, ComparedOn, Comparison, Decibels, Described, Drop,
     Evaluation, Evaluator, LatencyTarget, Measure, Metric, ModelTiming, OutputComparison,
-    OwnMetric, SampleOutput, WorstChannel, bench, compare, evaluate, evaluate_against,
+    OwnMetric, SampleOutput, TakenTask, TaskMetric, WorstChannel, bench, compare, evaluate,
+    evaluate_against,
 };
 pub use sepconv_factor as factor;
 pub use sepconv_ir as ir;
 pub use sepconv_latency as latency;
 pub use sepconv_model::{
-    Advice, DataSource, DataWarning, Error, Event, Loaded, MemoryError, Progress, Unshaped,
+    Advice, DataSource, DataWarning, Error, Event, Loaded, MemoryError, Progress, Task, Unshaped,
     data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz,
     synthetic_inputs,
 };
@@ -81,7 +82,7 @@ pub use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, DataSpec, FitSpec, GivenPlan, LayerFit,
     LayerRecord, LayerTime, LoweringChoice, OrderChoice, Pictures, PlannedFit, PlannedModel,
     PlannedSelection, PlannedSource, RunSpec, SampleSpec, SavedPlan, Schedule, SearchSpace,
-    ShapeSpec, Source, Spec, SpecError, TargetSpec, Try, Verdict,
+    ShapeSpec, Source, Spec, SpecError, TargetSpec, TaskChoice, Try, Verdict,
 };
 pub use sepconv_targets as targets;
 pub use sepconv_tune as training;

@@ -12,7 +12,7 @@ pub use layer::{LayerFit, LayerRecord, LayerTime};
 pub use plan::{PLAN_FORMAT, PlannedFit, PlannedModel, PlannedSelection, PlannedSource, SavedPlan};
 pub use spec::{
     BudgetSpec, DataFreeChoice, DataSpec, FitSpec, GivenPlan, LoweringChoice, OrderChoice, RunSpec,
-    SampleSpec, SearchSpace, ShapeSpec, Spec, SpecError, TargetSpec,
+    SampleSpec, SearchSpace, ShapeSpec, Spec, SpecError, TargetSpec, TaskChoice,
 };
 pub use tries::Try;
 pub use verdict::Verdict;

@@ -209,6 +209,9 @@ fn measures(before: &Size, after: &Size, out: &Output) {
     let Some(evaluation) = &after.evaluation else {
         return;
     };
+    if let Some(task) = &evaluation.task {
+        out.line(format!("  task        {} ({})", task.task.name(), task.why));
+    }
     let all = &evaluation.measures;
     let several = all.iter().any(|m| m.output != evaluation.primary.output);
     for m in all {

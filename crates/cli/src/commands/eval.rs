@@ -1,7 +1,7 @@
 //! `sepconv eval`.
 
 use anyhow::Result;
-use sepconv::{Evaluator, Loaded};
+use sepconv::{Evaluation, Evaluator, Loaded};
 use sepconv_report::CommandReport;
 
 use crate::args::EvalArgs;
@@ -25,6 +25,9 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
     drop(progress);
     doubts::of_data(out, &model, &[&source], target);
     out.json(&result);
+    if let Some(headline) = headline(&result) {
+        out.heading(headline);
+    }
     out.line(format!(
         "{} on {} samples of {}, run by {}",
         model.file(),
@@ -32,6 +35,9 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
         args.data.display(),
         target.name()
     ));
+    if let Some(task) = &result.task {
+        out.line(format!("task {}: {}", task.task.name(), task.why));
+    }
     let header = [
         "measure",
         "value",
@@ -54,4 +60,19 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
     args.report.write(out, |command| {
         CommandReport::eval(&model.file(), &args.data, target.name(), &result, command)
     })
+}
+
+/// What the task's own measures say, the one that models are judged by first: such as `F1 of
+/// detections 23.40 % (at worst 12.10 %), recall of detections 14.00 %, ... against the original`.
+fn headline(result: &Evaluation) -> Option<String> {
+    let task = result.task.as_ref()?;
+    let own = result.measures.iter().take_while(|m| m.metric.is_of_task());
+    let own: Vec<String> = own
+        .map(|m| match limit(m) {
+            Some(limit) => format!("{} {} (at worst {limit})", m.metric.label(), quantity(m)),
+            None => format!("{} {}", m.metric.label(), quantity(m)),
+        })
+        .collect();
+    let named = task.task.name();
+    (!own.is_empty()).then(|| format!("{named}: {} against the original", own.join(", ")))
 }

@@ -29,6 +29,20 @@ pub enum Metric {
     ChannelSnr,
     /// Cosine of the angle between all samples as vectors; at most 1.
     Cosine,
+    /// Harmonic mean of recall and precision of detections, in percent.
+    DetectionF1,
+    /// Share of the original's detections that the model has, in percent.
+    Recall,
+    /// Share of the model's detections that the original has, in percent.
+    Precision,
+    /// Intersection over union of masks, mean over classes, in percent.
+    MeanIou,
+    /// Share of samples with the original's nearest other sample, in percent.
+    Nearest,
+    /// Cosine of the angle between the vectors of a sample, mean over samples; at most 1.
+    MeanCosine,
+    /// Error of the worst channel over its own spread, in percent.
+    RelativeError,
     /// An [`OwnMetric`], mean over samples.
     Own(Described),
 }
@@ -74,6 +88,13 @@ impl Metric {
             Self::Snr => "snr",
             Self::ChannelSnr => "channel-snr",
             Self::Cosine => "cosine",
+            Self::DetectionF1 => "f1",
+            Self::Recall => "recall",
+            Self::Precision => "precision",
+            Self::MeanIou => "iou",
+            Self::Nearest => "nearest",
+            Self::MeanCosine => "mean-cosine",
+            Self::RelativeError => "relative-error",
             Self::Own(own) => own.name,
         }
     }
@@ -90,6 +111,13 @@ impl Metric {
             Self::Snr => "SNR",
             Self::ChannelSnr => "SNR of the worst channel",
             Self::Cosine => "cosine",
+            Self::DetectionF1 => "F1 of detections",
+            Self::Recall => "recall of detections",
+            Self::Precision => "precision of detections",
+            Self::MeanIou => "IoU of masks",
+            Self::Nearest => "agreement of nearest neighbours",
+            Self::MeanCosine => "mean cosine",
+            Self::RelativeError => "relative error of the worst channel",
             Self::Own(own) => own.label,
         }
     }
@@ -97,18 +125,18 @@ impl Metric {
     /// Unit of the value and of its standard error; empty where it has none.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::TopOne | Self::TopFive | Self::Agreement => "%",
+            _ if self.is_percentage() => "%",
             Self::Kl => "nats",
             Self::Psnr | Self::Snr | Self::ChannelSnr => "dB",
-            Self::Ssim | Self::Cosine => "",
             Self::Own(own) => own.unit,
+            _ => "",
         }
     }
 
     /// True where a greater value is a better one.
     pub fn higher_is_better(self) -> bool {
         match self {
-            Self::Kl => false,
+            Self::Kl | Self::RelativeError => false,
             Self::Own(own) => own.higher_is_better,
             _ => true,
         }
@@ -117,33 +145,47 @@ impl Metric {
     /// The least and the greatest value that it can have, in its unit.
     pub fn range(self) -> (f64, f64) {
         match self {
-            Self::TopOne | Self::TopFive | Self::Agreement => (0.0, 100.0),
-            Self::Kl => (0.0, f64::INFINITY),
-            Self::Psnr | Self::Snr | Self::ChannelSnr | Self::Own(_) => {
-                (f64::NEG_INFINITY, f64::INFINITY)
-            }
-            Self::Ssim | Self::Cosine => (-1.0, 1.0),
+            Self::Kl | Self::RelativeError => (0.0, f64::INFINITY),
+            _ if self.is_percentage() => (0.0, 100.0),
+            Self::Ssim | Self::Cosine | Self::MeanCosine => (-1.0, 1.0),
+            _ => (f64::NEG_INFINITY, f64::INFINITY),
         }
     }
 
     /// True where the value is a share of samples, each of which counts or does not.
     pub fn is_share(self) -> bool {
-        matches!(self, Self::TopOne | Self::TopFive | Self::Agreement)
+        matches!(
+            self,
+            Self::TopOne | Self::TopFive | Self::Agreement | Self::Nearest
+        )
+    }
+
+    /// True for those that a task brings.
+    pub fn is_of_task(self) -> bool {
+        self.is_of_parts() || matches!(self, Self::Nearest | Self::MeanCosine | Self::RelativeError)
+    }
+
+    /// True for percentages.
+    fn is_percentage(self) -> bool {
+        self.is_share() || self.is_of_parts() || self == Self::RelativeError
+    }
+
+    /// True for shares of what samples show, of which there are several to a sample.
+    fn is_of_parts(self) -> bool {
+        matches!(
+            self,
+            Self::DetectionF1 | Self::Recall | Self::Precision | Self::MeanIou
+        )
     }
 
     /// Decimals that are worth showing.
     pub fn decimals(self) -> usize {
         match self {
-            Self::TopOne
-            | Self::TopFive
-            | Self::Agreement
-            | Self::Psnr
-            | Self::Snr
-            | Self::ChannelSnr => 2,
             Self::Ssim => 4,
             Self::Kl => 5,
-            Self::Cosine => 6,
+            Self::Cosine | Self::MeanCosine => 6,
             Self::Own(own) => own.decimals,
+            _ => 2,
         }
     }
 }
@@ -242,11 +284,11 @@ impl Drop {
     /// gets worse.
     pub fn samples_to_show(metric: Metric, against: Against, most: f64) -> usize {
         let share = (most / 100.0).clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON);
-        match (metric.unit(), against) {
-            ("%", Against::Original) => needed(share),
-            ("%", _) => needed_pairs(share),
+        match (metric.is_share() || metric.is_of_parts(), against) {
+            (true, Against::Original) => needed(share),
+            (true, _) => needed_pairs(share),
             // A spread takes two.
-            _ => 2,
+            (false, _) => 2,
         }
     }
 }
@@ -267,6 +309,30 @@ impl Measure {
             n,
             samples: Vec::new(),
         }
+    }
+
+    /// A figure that is not known yet.
+    pub(crate) fn blank(metric: Metric, against: Against, output: &str) -> Self {
+        Self {
+            metric,
+            against,
+            output: output.to_owned(),
+            value: f64::NAN,
+            stderr: None,
+            limit: None,
+            n: 0,
+            samples: Vec::new(),
+        }
+    }
+
+    /// With a limit that is no better than that of as many samples that all agree, where none
+    /// differs: that they have no spread does not make them certain.
+    #[must_use]
+    pub(crate) fn doubted(mut self) -> Self {
+        if self.stderr == Some(0.0) && self.value == 100.0 {
+            self.limit = Some(100.0 * share_below(self.n, self.n));
+        }
+        self
     }
 
     /// A share of samples, `hits` of which say which count.
@@ -430,6 +496,8 @@ mod tests {
             Metric::Snr,
             Metric::ChannelSnr,
             Metric::Cosine,
+            Metric::DetectionF1,
+            Metric::MeanIou,
         ];
         for metric in all {
             assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());

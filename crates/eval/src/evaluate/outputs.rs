@@ -51,14 +51,9 @@ pub(super) fn measures(output: &str, against: Against, samples: &[Moments]) -> [
     let dot = total(|m| m.dot);
     let measure = |metric, value: f64, stderr: Option<f64>| {
         let figure = Measure {
-            metric,
-            against,
-            output: output.to_owned(),
             value,
-            stderr: None,
-            limit: None,
             n,
-            samples: Vec::new(),
+            ..Measure::blank(metric, against, output)
         };
         figure.with_error(stderr.filter(|e| value.is_finite() && e.is_finite()))
     };

@@ -2,7 +2,7 @@
 
 use sepconv_data::SyntheticKind;
 use sepconv_eval::{
-    Decibels, Drop, Evaluator, Measure, Metric, OwnMetric, Reference, ReferenceInputs,
+    Decibels, Drop, Evaluator, Measure, Metric, OwnMetric, Reference, ReferenceInputs, TaskMetric,
     synthetic_runs,
 };
 use sepconv_model::{Advice, Error, Loaded};
@@ -38,10 +38,10 @@ enum Figure<'a> {
 }
 
 /// A figure on data held out.
-#[derive(Clone, Copy)]
 enum HeldOut<'a> {
     Snr,
     Agreement,
+    Task(Box<TaskMetric>),
     Own(&'a dyn OwnMetric),
 }
 
@@ -152,7 +152,8 @@ impl<'a> Acceptance<'a> {
         let evaluator = job.settings.evaluator(&job.model)?;
         let evaluator = evaluator.ok_or_else(|| undefined(&job.model))?;
         let primary = evaluator.evaluate(&job.model, job.progress)?.primary;
-        if matches!(primary.metric, Metric::Snr | Metric::ChannelSnr) {
+        let no_drop = matches!(primary.metric, Metric::Snr | Metric::ChannelSnr);
+        if no_drop || !primary.value.is_finite() {
             return Err(undefined(&job.model));
         }
         Ok(Self {
@@ -179,9 +180,17 @@ impl<'a> Acceptance<'a> {
                 (HeldOut::Own(metric), Floor::below(own, drop))
             }
             (Budget::MaxDrop(drop), None) => {
-                let itself = probe.agreement(&model.document)?;
+                let data = calibration.source.data().cloned().unwrap_or_default();
+                let task = probe.task(&data)?.filter(|task| !task.is_of_classes());
+                let itself = match &task {
+                    Some(task) => probe.by_task(task, &model.document)?,
+                    None => probe.agreement(&model.document)?,
+                };
+                // Where the original says nothing, nothing can be kept of it.
+                let itself = itself.filter(|itself| itself.value.is_finite());
                 let itself = itself.ok_or_else(|| undefined(model))?;
-                (HeldOut::Agreement, Floor::below(itself, drop))
+                let held = task.map_or(HeldOut::Agreement, |task| HeldOut::Task(Box::new(task)));
+                (held, Floor::below(itself, drop))
             }
             _ => return Err(Error::Setting("this budget is not judged".into())),
         };
@@ -239,6 +248,12 @@ impl<'a> Acceptance<'a> {
                 Some(measure) => floor.of_measure(&measure),
                 None => return Err(undefined(model)),
             },
+            Figure::HeldOut(probe, HeldOut::Task(metric)) => {
+                match probe.by_task(metric, &model.document)? {
+                    Some(measure) => floor.of_measure(&measure),
+                    None => return Err(undefined(model)),
+                }
+            }
             Figure::HeldOut(probe, HeldOut::Own(metric)) => {
                 floor.of_measure(&probe.own(*metric, &model.document)?)
             }
@@ -301,7 +316,9 @@ fn test_part(calibration: &CalibrationSettings) -> CalibrationSettings {
 fn undefined(model: &Loaded) -> Error {
     let error = Error::Interface {
         file: model.file(),
-        reason: "a drop is not defined for outputs that are no classes without a target".into(),
+        reason: "a drop is not defined for these outputs without a target: they are of no task \
+                 that is measured in points, or say nothing on these data"
+            .into(),
     };
     error.advising(Advice::GiveTargetOrSnr)
 }
