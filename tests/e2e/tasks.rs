@@ -68,6 +68,20 @@ fn a_detector_is_measured_by_its_detections() {
         (&json!("F1 of detections"), &json!(50.0))
     );
     assert!(verdict["shown"].as_bool().unwrap(), "{verdict}");
+    // Held for a ratio in place of its task, what is above the threshold counts as well.
+    let ratio = ["--layers", "features", "--min-snr", "3", "--json"];
+    let report = sepconv(&[&judged[..], &ratio, &["--force"]].concat()).json();
+    let scores = &report["outputs"][0]["scores"];
+    let [original, rewritten, both] =
+        ["original", "model", "both"].map(|key| scores[key].as_f64().unwrap());
+    let kept = both / original.max(rewritten);
+    assert!(kept >= 1.0 - 10f64.powf(-3.0 / 20.0), "{scores}");
+    assert!(original > 20.0 && kept < 1.0, "{scores}");
+    // What other operators hold is told before the work.
+    let far = ["--layers", "features", "--target-macs", "0.4", "--force"];
+    let said = sepconv(&[&judged[..4], &far].concat());
+    let note = "note: 0.4 of all MACs leaves the layers that can be rewritten 0.27 of theirs";
+    assert!(said.stderr().contains(note), "{said}");
     // Another task is taken by its name, and refused where the outputs don't fit it.
     let named = |task: &str| sepconv(&[&eval[..], &["--task", task, "--json"]].concat());
     assert_eq!(

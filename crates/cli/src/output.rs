@@ -343,6 +343,15 @@ pub fn limit(measure: &Measure) -> Option<String> {
     Some(format!("{limit:.*}", measure.metric.decimals()))
 }
 
+/// Such as `recall of detections 14.00 % (at worst 9.10)`.
+pub fn with_limit(measure: &Measure) -> String {
+    let value = format!("{} {}", measure.metric.label(), quantity(measure));
+    match limit(measure) {
+        Some(limit) => format!("{value} (at worst {limit})"),
+        None => value,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

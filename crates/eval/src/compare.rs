@@ -7,6 +7,9 @@ use serde::Serialize;
 use crate::evaluate::{Against, Measure, Metric};
 use crate::limits::Decibels;
 use crate::metrics::{OutputComparison, compare_output};
+#[cfg(doc)]
+use crate::sparse::SparseScores;
+use crate::tasks::TakenTask;
 use sepconv_model::Error;
 use sepconv_model::Loaded;
 use sepconv_model::Progress;
@@ -55,6 +58,18 @@ pub struct Comparison {
     pub outputs: Vec<OutputComparison>,
     /// Reason for which the models were not run.
     pub not_run: Option<String>,
+    /// The outputs by the model's task, where it is known and no matter of classes alone.
+    pub task: Option<TaskComparison>,
+}
+
+/// Outputs of two models by the task that they are for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskComparison {
+    /// The task, and why it was taken.
+    #[serde(flatten)]
+    pub taken: TakenTask,
+    /// Its measures, the one that models are judged by first.
+    pub measures: Vec<Measure>,
 }
 
 impl Comparison {
@@ -80,6 +95,7 @@ impl Comparison {
             target,
             outputs: outputs.collect(),
             not_run: None,
+            task: None,
         }
     }
 
@@ -91,12 +107,15 @@ impl Comparison {
             target,
             outputs: Vec::new(),
             not_run: Some(reason),
+            task: None,
         }
     }
 
-    /// Shares of samples with the original's greatest class, of every output of classes.
+    /// Shares of samples with the original's greatest class, of every output of classes; none where
+    /// the task is another.
     pub fn agreements(&self) -> impl Iterator<Item = Measure> {
-        self.outputs.iter().filter_map(|o| {
+        let outputs = self.outputs.iter().filter(|_| self.task.is_none());
+        outputs.filter_map(|o| {
             let hits = (o.top1_agreement? * self.runs as f64).round() as usize;
             let (metric, against) = (Metric::Agreement, Against::Original);
             Some(Measure::share(metric, against, &o.name, hits, self.runs))
@@ -133,8 +152,8 @@ impl Comparison {
         all.min_by(|a, b| snr(a).total_cmp(&snr(b)))
     }
 
-    /// The smaller of [`Comparison::worst_channel_snr`] and the signal-to-noise ratio of what varies
-    /// between samples, of the output where it is the smallest; `None` where nothing could be
+    /// The smallest of [`Comparison::worst_channel_snr`], the signal-to-noise ratio of what varies
+    /// between samples and [`SparseScores::decibels`], of the output where it is the smallest; `None` where nothing could be
     /// compared or a value is not finite.
     pub fn strictest_snr(&self) -> Option<Decibels> {
         let all = self.outputs.iter().map(|o| o.strictest(self.runs));
@@ -199,4 +218,39 @@ fn same(b: &Loaded, what: &str, left: &[String], right: &[String]) -> Result<(),
             left.join(", ")
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Boxes in pixels that hold, and scores of which two large ones hold as well: most that are
+    /// above the threshold are lost, and nothing else says so.
+    #[test]
+    fn no_output_of_mixed_units_passes_while_a_part_of_it_is_lost() {
+        let n = 200;
+        let output = |small: f32| {
+            let boxes = (0..n).map(|i| 100.0 + i as f32);
+            let scores = (0..n).map(|i| match i {
+                0 | 1 => 0.95,
+                2..10 => small,
+                _ => 0.01,
+            });
+            vec![Tensor::from_f32(
+                vec![1, 2, n],
+                boxes.chain(scores).collect(),
+            )]
+        };
+        let names = ["y".to_owned()];
+        let runs = |small: f32| vec![output(small), output(small)];
+        let seen = Comparison::of("tract", &names, &runs(0.11), &runs(0.09));
+        assert!(seen.worst_snr().unwrap() > 90.0, "{seen:?}");
+        assert!(seen.worst_channel_snr().unwrap() > 25.0, "{seen:?}");
+        assert_eq!(seen.outputs[0].scores.as_ref().unwrap().recall(), Some(0.2));
+        let strictest = seen.strictest_snr().unwrap();
+        assert!(strictest.value < 2.0, "{strictest:?}");
+        let kept = Comparison::of("tract", &names, &runs(0.11), &runs(0.105));
+        assert!(kept.strictest_snr().unwrap().value > 25.0, "{kept:?}");
+    }
 }

@@ -12,11 +12,12 @@ mod evaluate;
 mod limits;
 mod metrics;
 mod reference;
+mod sparse;
 mod tasks;
 
 pub use bench::{BenchRun, BenchSettings, LatencyTarget, ModelTiming, bench};
 pub use channels::WorstChannel;
-pub use compare::{ComparedOn, Comparison, compare};
+pub use compare::{ComparedOn, Comparison, TaskComparison, compare};
 pub use evaluate::{
     Against, BatchRows, Described, Drop, Evaluation, Evaluator, Measure, Metric, OwnMetric,
     SampleOutput, divergence_of, evaluate, evaluate_against, of_batch,
@@ -24,4 +25,5 @@ pub use evaluate::{
 pub use limits::{CONFIDENCE, Decibels, student};
 pub use metrics::OutputComparison;
 pub use reference::{Reference, ReferenceInputs, synthetic_runs};
+pub use sparse::SparseScores;
 pub use tasks::{TakenTask, TaskMetric};

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::channels::{Channels, WorstChannel};
 use crate::limits::{Decibels, error_of_ratio};
+use crate::sparse::SparseScores;
 
 /// Comparison of one output of two models over all samples that both were run on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -43,6 +44,8 @@ pub struct OutputComparison {
     /// The channel with the largest error over its own spread; `None` where the values were not
     /// compared.
     pub worst_channel: Option<WorstChannel>,
+    /// What its sparse scores say, where it has such.
+    pub scores: Option<SparseScores>,
 }
 
 impl OutputComparison {
@@ -55,8 +58,8 @@ impl OutputComparison {
         }
     }
 
-    /// The smaller of [`OutputComparison::worst_channel_snr`] and `varying_snr_db`, with the
-    /// standard error over `n` samples.
+    /// The smallest of [`OutputComparison::worst_channel_snr`], `varying_snr_db` and that of
+    /// `scores`, with the standard error over `n` samples.
     pub(crate) fn strictest(&self, n: usize) -> Option<Decibels> {
         let worst = Decibels {
             value: self.worst_channel_snr()?,
@@ -68,10 +71,9 @@ impl OutputComparison {
             stderr: self.varying_stderr_db,
             n,
         };
-        Some(match varying.value < worst.value {
-            true => varying,
-            false => worst,
-        })
+        let scores = self.scores.as_ref().map(SparseScores::decibels);
+        let all = [worst, varying].into_iter().chain(scores);
+        all.min_by(|a, b| a.value.total_cmp(&b.value))
     }
 }
 
@@ -115,6 +117,7 @@ pub(crate) fn compare_output(name: &str, pairs: &[(&Tensor, &Tensor)]) -> Output
     result.varying_snr_db = varying.map(|v| v.value);
     result.varying_stderr_db = varying.and_then(|v| v.stderr);
     result.worst_channel = Channels::worst_of(&channels, rank);
+    result.scores = SparseScores::of(pairs);
     result
 }
 

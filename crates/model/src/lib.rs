@@ -24,7 +24,7 @@ pub use inputs::{
 };
 pub use loaded::Loaded;
 pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory};
-pub use progress::{Event, Progress, Stage, Untold, still_wanted};
+pub use progress::{Event, Progress, Reach, Stage, Untold, still_wanted};
 pub use runner::{load, run, run_to_npz};
 pub use samples::Samples;
 pub use task::Task;

@@ -188,6 +188,7 @@ pub(super) fn evaluated() -> Report {
         inputs: ComparedOn::Test,
         samples: 128,
         outputs: vec![output("logits")],
+        task: None,
         not_run: None,
         layers: vec![
             layer("/layer1/layer1.0/conv1/Conv", Some(2_359_296), Some(1_048_576)),

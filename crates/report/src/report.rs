@@ -1,7 +1,7 @@
 //! The contents of `report.json`.
 
 use sepconv::{CurvePoint, Outcome, Series, Settings, Size, Tuning};
-use sepconv_eval::{BenchRun, ComparedOn, OutputComparison};
+use sepconv_eval::{BenchRun, ComparedOn, OutputComparison, TaskComparison};
 use sepconv_model::Loaded;
 use sepconv_planning::Solution;
 use sepconv_spec::{LayerRecord, Try, Verdict};
@@ -33,6 +33,8 @@ pub struct Report {
     pub samples: usize,
     /// The written file against the original on these inputs.
     pub outputs: Vec<OutputComparison>,
+    /// The same by the model's task, where it is known and no matter of classes alone.
+    pub task: Option<TaskComparison>,
     /// Reason for which the models were not run, where they were not.
     pub not_run: Option<String>,
     /// The convolutions in graph order.
@@ -80,6 +82,7 @@ impl Report {
             inputs: outcome.comparison.inputs,
             samples: outcome.comparison.runs,
             outputs: outcome.comparison.outputs.clone(),
+            task: outcome.comparison.task.clone(),
             not_run: outcome.comparison.not_run.clone(),
             layers: outcome.layers.clone(),
             curve: with_ends(outcome, curve),
@@ -130,6 +133,7 @@ impl Report {
             inputs: ComparedOn::default(),
             samples: 0,
             outputs: Vec::new(),
+            task: None,
             not_run: None,
             layers: Vec::new(),
             settings: ReportSettings::new(model, settings, calibration, evaluated, command),

@@ -9,7 +9,7 @@ use super::table::{Cell, Table};
 use sepconv::Series;
 use sepconv::Size;
 use sepconv_eval::Against;
-use sepconv_eval::{ComparedOn, OutputComparison};
+use sepconv_eval::{ComparedOn, OutputComparison, TaskComparison};
 
 /// The headline.
 pub(super) fn headline(report: &Report) -> Rich {
@@ -55,7 +55,26 @@ fn written(report: &Report, b: &Size) -> Rich {
             .strong(measured(after))
             .text(format!(" on {} samples. ", exact(after.n as u64)));
     }
-    text.then(outputs(report))
+    text.then(task(report)).then(outputs(report))
+}
+
+/// What the task's measures say, in a sentence.
+fn task(report: &Report) -> Rich {
+    let Some(TaskComparison { taken, measures }) = &report.task else {
+        return Rich::default();
+    };
+    let mut text = Rich::plain(format!("As the task is to {}: ", taken.task.name()));
+    for (i, measure) in measures.iter().enumerate() {
+        let gap = if i == 0 { "" } else { ", " };
+        text = text
+            .text(format!("{gap}{} ", measure.metric.label()))
+            .strong(measured(measure));
+    }
+    let on = report.inputs.label();
+    text.text(format!(
+        " against the original, on {} {on}. ",
+        report.samples
+    ))
 }
 
 fn swept(report: &Report) -> Rich {
@@ -209,6 +228,8 @@ mod tests {
     use super::super::fixtures::{
         evaluated, hostile, not_run, related, restored, snr_only, swept as swept_report,
     };
+    use sepconv_eval::{Measure, Metric, TakenTask};
+    use sepconv_model::Task;
     use sepconv_passes::{Choice, Kept};
 
     use super::*;
@@ -258,6 +279,22 @@ mod tests {
             text.contains("Agreement with the original: <b>97.00\u{a0}% ±\u{a0}1.71</b> on 100"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_headline_says_what_the_task_is_about() {
+        let mut report = snr_only();
+        let recall = Measure::share(Metric::Recall, Against::Original, "y", 14, 100);
+        report.task = Some(TaskComparison {
+            taken: TakenTask {
+                task: Task::Detect,
+                why: "boxes".into(),
+            },
+            measures: vec![recall],
+        });
+        let text = html(&report);
+        let part = "As the task is to detect: recall of detections <b>14.00";
+        assert!(text.contains(part), "{text}");
     }
 
     #[test]

@@ -63,15 +63,15 @@ pub use sepconv_data as data;
 pub use sepconv_eval::{
     Against, BenchRun, BenchSettings, ComparedOn, Comparison, Decibels, Described, Drop,
     Evaluation, Evaluator, LatencyTarget, Measure, Metric, ModelTiming, OutputComparison,
-    OwnMetric, SampleOutput, TakenTask, TaskMetric, WorstChannel, bench, compare, evaluate,
-    evaluate_against,
+    OwnMetric, SampleOutput, SparseScores, TakenTask, TaskComparison, TaskMetric, WorstChannel,
+    bench, compare, evaluate, evaluate_against,
 };
 pub use sepconv_factor as factor;
 pub use sepconv_ir as ir;
 pub use sepconv_latency as latency;
 pub use sepconv_model::{
-    Advice, DataSource, DataWarning, Error, Event, Loaded, MemoryError, Progress, Task, Unshaped,
-    data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz,
+    Advice, DataSource, DataWarning, Error, Event, Loaded, MemoryError, Progress, Reach, Task,
+    Unshaped, data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz,
     synthetic_inputs,
 };
 pub use sepconv_onnx as onnx;

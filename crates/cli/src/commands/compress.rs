@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use sepconv::{
     Against, BenchRun, Budget, ComparedOn, Comparison, LayerRecord, Loaded, Outcome, Settings,
-    Size, compress_file, curve,
+    Size, SparseScores, TaskComparison, compress_file, curve,
 };
 use sepconv_report::Report;
 
@@ -14,11 +14,13 @@ use crate::commands::compare::print_outputs;
 use crate::doubts;
 use crate::files::{self, command_line};
 use crate::interrupt;
-use crate::output::{Output, bytes, db, kept_hint, limit, quantity, si, stderr};
+use crate::output::{Output, bytes, db, kept_hint, limit, quantity, si, stderr, with_limit};
 use crate::verdict;
 
 /// Below this signal-to-noise ratio (dB) a channel is no longer the original's.
 const LOST_DB: f64 = 10.0;
+/// Below these shares of the original's sparse scores they are lost.
+const LOST_SCORES: f64 = 0.5;
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     args.fit.library.announce()?;
@@ -209,9 +211,6 @@ fn measures(before: &Size, after: &Size, out: &Output) {
     let Some(evaluation) = &after.evaluation else {
         return;
     };
-    if let Some(task) = &evaluation.task {
-        out.line(format!("  task        {} ({})", task.task.name(), task.why));
-    }
     let all = &evaluation.measures;
     let several = all.iter().any(|m| m.output != evaluation.primary.output);
     for m in all {
@@ -276,6 +275,15 @@ fn print_comparison(comparison: &Comparison, out: &Output) {
         return;
     }
     out.line(format!("  outputs     {text}, on {on}"));
+    for output in &comparison.outputs {
+        output
+            .scores
+            .iter()
+            .for_each(|s| print_scores(&output.name, s, out));
+    }
+    if let Some(task) = &comparison.task {
+        print_task(task, &on, out);
+    }
     for agreement in comparison.agreements() {
         let least = agreement.limit.unwrap_or(0.0);
         out.line(format!(
@@ -295,6 +303,39 @@ fn print_comparison(comparison: &Comparison, out: &Output) {
             ))
         ));
     }
+}
+
+/// What is left of sparse scores, and plainly where it is not most of them.
+fn print_scores(output: &str, scores: &SparseScores, out: &Output) {
+    let share =
+        |s: Option<f64>| s.map_or("undefined".to_owned(), |s| format!("{:.1} %", 100.0 * s));
+    let (recall, precision) = (scores.recall(), scores.precision());
+    out.line(format!(
+        "  scores      above {}: {} -> {}, recall {}, precision {}  ({output}, {} channels)",
+        scores.threshold,
+        scores.original,
+        scores.model,
+        share(recall),
+        share(precision),
+        scores.channels
+    ));
+    if recall.is_some_and(|r| r < LOST_SCORES) || precision.is_none_or(|p| p < LOST_SCORES) {
+        out.note(format!(
+            "scores of {output} are lost: few of those above {} are the original's",
+            scores.threshold
+        ));
+    }
+}
+
+/// The measures of the task, and why it was taken.
+fn print_task(task: &TaskComparison, on: &str, out: &Output) {
+    let name = task.taken.task.name();
+    let measures: Vec<String> = task.measures.iter().map(with_limit).collect();
+    out.line(format!("  task        {name} ({})", task.taken.why));
+    out.line(format!(
+        "  {name:<10}  {}  (against the original, on {on})",
+        measures.join(", ")
+    ));
 }
 
 /// The measured time, and plainly if it is no gain.

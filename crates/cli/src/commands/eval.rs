@@ -6,7 +6,7 @@ use sepconv_report::CommandReport;
 
 use crate::args::EvalArgs;
 use crate::doubts;
-use crate::output::{Output, limit, quantity, stderr};
+use crate::output::{Output, limit, quantity, stderr, with_limit};
 
 pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
     args.report.check()?;
@@ -67,12 +67,7 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
 fn headline(result: &Evaluation) -> Option<String> {
     let task = result.task.as_ref()?;
     let own = result.measures.iter().take_while(|m| m.metric.is_of_task());
-    let own: Vec<String> = own
-        .map(|m| match limit(m) {
-            Some(limit) => format!("{} {} (at worst {limit})", m.metric.label(), quantity(m)),
-            None => format!("{} {}", m.metric.label(), quantity(m)),
-        })
-        .collect();
+    let own: Vec<String> = own.map(with_limit).collect();
     let named = task.task.name();
     (!own.is_empty()).then(|| format!("{named}: {} against the original", own.join(", ")))
 }

@@ -44,9 +44,13 @@ impl Segmentation {
                 let probabilities = seen.values(output).all(|v| (0.0..=1.0).contains(&v));
                 Form::Above(if probabilities { 0.5 } else { 0.0 })
             }
-            [a, _, c] => {
+            [a, b, c] => {
                 let dims = [&[1], sample].concat();
-                let channels_first = channel_axis(&dims) == Some(1);
+                let channels_first = match seen.extents() {
+                    Some(extents) if extents == [*b, *c] => true,
+                    Some(extents) if extents == [*a, *b] => false,
+                    _ => channel_axis(&dims) == Some(1),
+                };
                 Form::Greatest {
                     channels_first,
                     channels: if channels_first { *a } else { *c },

@@ -2,8 +2,6 @@
 
 use std::cmp::Ordering;
 
-/// Scores above it are detections.
-pub const SCORE: f64 = 0.1;
 /// Of two boxes that overlap by more, the one of the lower score goes.
 const OVERLAP: f64 = 0.45;
 /// Detections of a class that overlap by so much are the same.

@@ -1,7 +1,8 @@
 //! Where detectors have their boxes and scores.
 
-use super::boxes::{Detection, SCORE, sort, suppressed};
+use super::boxes::{Detection, sort, suppressed};
 use crate::evaluate::rows::Rows;
+use crate::sparse::SCORE;
 use crate::tasks::seen::Seen;
 
 /// Anchors of a detector without suppression in its graph, at least.
