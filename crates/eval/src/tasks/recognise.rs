@@ -152,7 +152,7 @@ mod tests {
         // Two channels of probabilities, and vectors of length 1.
         let halves = |_| 0.5;
         assert_eq!(task_of("y", &[1, 2, 12, 10], halves), Some(Task::Segment));
-        let unit = |i: usize| if i % 2 == 0 { 0.125 } else { -0.125 };
+        let unit = |i: usize| [0.125, -0.125][i % 2];
         assert_eq!(task_of("y", &[2, 64], unit), Some(Task::Embed));
     }
 

@@ -121,12 +121,6 @@ impl From<OrderChoice> for Order {
     }
 }
 
-impl Default for TaskChoice {
-    fn default() -> Self {
-        Self::Auto
-    }
-}
-
 impl From<TaskChoice> for Task {
     fn from(task: TaskChoice) -> Self {
         match task {

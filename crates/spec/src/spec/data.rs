@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{SampleSpec, SpecError, TaskChoice};
 
 /// Data with labels or targets, and how it is read.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(
     feature = "clap",
@@ -31,6 +31,17 @@ pub struct DataSpec {
     /// the detections that both have, say
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().task))]
     pub task: TaskChoice,
+}
+
+impl Default for DataSpec {
+    fn default() -> Self {
+        Self {
+            samples: SampleSpec::default(),
+            classes: None,
+            peak: None,
+            task: TaskChoice::Auto,
+        }
+    }
 }
 
 impl DataSpec {
