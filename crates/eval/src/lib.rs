@@ -9,6 +9,7 @@ mod bench;
 mod channels;
 mod compare;
 mod evaluate;
+mod interface;
 mod limits;
 mod metrics;
 mod reference;

@@ -13,7 +13,7 @@ use super::kept::Kept;
 use super::own::{BatchRows, OwnMetric, of_rows};
 use super::rows::Rows;
 use super::scores::{Scores, primary};
-use crate::compare::same_interface;
+use crate::interface::same_interface;
 use crate::tasks::{RECOGNISED, TaskMetric};
 use sepconv_model::Loaded;
 use sepconv_model::load;
