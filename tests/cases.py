@@ -429,8 +429,52 @@ def mixed():
     return model(nodes, tensors, inputs={"x": ("n", 4, "h", "w")})
 
 
+def certain():
+    """A classifier that gives noise one class always: its mean is that of the bias."""
+    tensors = {
+        "w": array(8, 4, 3, 3) * 0.01,
+        "a": array(3, 8),
+        "ab": np.array([9, 0, 0], np.float32),
+    }
+    nodes = [
+        conv(["x", "w"], "c", name="features", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["f"], name="flatten"),
+        helper.make_node("Gemm", ["f", "a", "ab"], ["g"], name="head", transB=1),
+        helper.make_node("Softmax", ["g"], ["y"], name="softmax"),
+    ]
+    return model(nodes, tensors, outputs={"y": ("N", 3)}, inputs={"x": ("N", 4, 12, 12)})
+
+
+def detector():
+    """A detector of two classes in YOLOv8's layout, of 64 cells: boxes in pixels, and scores that are mostly near 0."""
+    y, x = np.mgrid[0:8, 0:8]
+    cells = np.stack([8 * x + 4, 8 * y + 4, 0 * x + 12, 0 * y + 12]).astype(np.float32)
+    tensors = {
+        "w": array(12, 3, 3, 3),
+        "wb": array(4, 12, 8, 8) * 0.05,
+        "ws": array(2, 12, 8, 8) * 2,
+        "bs": np.full(2, -4, np.float32),
+        "cells": cells[None],
+        "shape": np.array([0, 6, 64]),
+    }
+    nodes = [
+        conv(["x", "w"], "c", name="features", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        conv(["r", "wb"], "d", name="boxes", strides=[8, 8]),
+        helper.make_node("Tanh", ["d"], ["t"], name="tanh"),
+        helper.make_node("Add", ["t", "cells"], ["b"], name="place"),
+        conv(["r", "ws", "bs"], "s", name="scores", strides=[8, 8]),
+        helper.make_node("Sigmoid", ["s"], ["p"], name="sigmoid"),
+        helper.make_node("Concat", ["b", "p"], ["both"], name="both", axis=1),
+        helper.make_node("Reshape", ["both", "shape"], ["y"], name="flat"),
+    ]
+    return model(nodes, tensors, inputs={"x": ("n", 3, 64, 64)})
+
+
 # Those that a test asks for by name.
-OTHERS = {"modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "detector": detector, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

@@ -9,6 +9,7 @@ questions share one import of onnxruntime:
     {"do": "inputs", "model": PATH, "out": NPZ, "free": {"N": 2}}   -> {"inputs": {"x": [2, 3, 32, 32]}}
     {"do": "agree", "model": PATH, "reference": PATH, "inputs": NPZ}-> {"error": {"y": 1e-6}, "snr_db": {"y": 91.2}}
     {"do": "channels", "model": PATH, "reference": PATH, "inputs": NPZ, "axis": 1} -> {"y": [31.0, 12.5]}
+    {"do": "detections", "model": PATH, "reference": PATH, "inputs": NPZ} -> {"original": 110, "model": 37, "both": 23}
     {"do": "reference", "model": PATH, "reference": PATH, "inputs": NPZ} -> the same, by ONNX's reference implementation
     {"do": "outputs", "model": PATH, "inputs": NPZ, "outputs": NPZ} -> the same, for outputs computed elsewhere
     {"do": "accuracy", "model": PATH, "data": NPZ, "scale": 0.1, "mean": [0], "std": [1]} -> {"correct": 1, "in_five": 2, "n": 2}
@@ -228,6 +229,37 @@ def channels(model, reference, inputs, axis):
     return {name: of(name) for name in a}
 
 
+def detections(model, reference, inputs):
+    """Detections of both models, whose output is boxes by centre and extents, then scores, and those that both have:
+    scores above 0.1, suppression at 0.45, pairs of a class at 0.5."""
+    feed = np.load(inputs)
+
+    def overlap(p, q):
+        w, h = (max(0, min(p[i + 2], q[i + 2]) - max(p[i], q[i])) for i in (0, 1))
+        area = lambda b: (b[2] - b[0]) * (b[3] - b[1])
+        return w * h / (area(p) + area(q) - w * h)
+
+    def found(y):
+        score, label, kept = y[4:].max(0), y[4:].argmax(0), []
+        for a in np.argsort(-score, kind="stable"):
+            x, y_, w, h = y[:4, a]
+            box = (x - w / 2, y_ - h / 2, x + w / 2, y_ + h / 2)
+            if score[a] > 0.1 and all(overlap(box, k) <= 0.45 for k, _ in kept):
+                kept.append((box, label[a]))
+        return kept
+
+    counts = np.zeros(3, int)
+    for old, new in zip(*(next(iter(run(m, feed).values())) for m in (reference, model))):
+        a, b = found(old), found(new)
+        counts[:2] += len(a), len(b)
+        for box, label in a:
+            same = [(overlap(box, q), i) for i, (q, other) in enumerate(b) if other == label and overlap(box, q) >= 0.5]
+            if same:
+                b.pop(max(same)[1])
+                counts[2] += 1
+    return dict(zip(("original", "model", "both"), counts.tolist()))
+
+
 def reference(model, reference, inputs):
     """As `agree`, by ONNX's reference implementation, which computes in the model's own type."""
     feed = dict(np.load(inputs))
@@ -369,7 +401,7 @@ def npz(out, arrays):
 
 
 REQUESTS = (interface, functions, inputs, agree, outputs, accuracy, first, unlabelled, relation, restorer, uneven, convolutions, room, peak, external)
-REQUESTS += (npz, build, cases, reference, channels)
+REQUESTS += (npz, build, cases, reference, channels, detections)
 
 
 def main():

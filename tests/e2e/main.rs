@@ -26,6 +26,7 @@ mod reporting;
 mod round_trip;
 mod selection;
 mod subgraphs;
+mod tasks;
 mod tuning;
 mod verdicts;
 mod weights;

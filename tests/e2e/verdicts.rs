@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Scratch, ask, sepconv};
+use crate::support::{Scratch, ask, digits, digits_eval, root, sepconv};
 
 /// A model whose output holds pixels and scores, and samples of 24 by 20 for it.
 struct Mixed {
@@ -137,7 +137,7 @@ fn random_inputs_serve_where_there_is_no_data() {
     let rank = ["--rank", "1", "--data-free=weights"];
     let said = mixed.compress("free.onnx", &rank).ok();
     assert!(
-        said.contains("random inputs, which say nothing of accuracy"),
+        said.contains("SNR on synthetic inputs") && said.contains("it says nothing of accuracy"),
         "{said}"
     );
     for (option, inputs, samples) in [("--calib", "test", 64), ("--eval", "evaluation", 64)] {
@@ -191,4 +191,96 @@ fn free_dimensions_are_what_the_data_says() {
     let [a, b] =
         ["planned.onnx", "replayed.onnx"].map(|n| std::fs::read(mixed.scratch.path(n)).unwrap());
     assert!(a == b);
+}
+
+/// Eight samples of eight are no certainty: what the data can't show is said, and a budget that they
+/// can show holds for the worst that they leave possible.
+#[test]
+fn verdicts_say_what_the_samples_show() {
+    let scratch = Scratch::new();
+    let out = scratch.path("out.onnx");
+    let (model, eval) = (digits().path, digits_eval());
+    let calib = root().join("models/digits_calib.npz").display().to_string();
+    let compress = |options: &[&str]| {
+        let common = [
+            "compress", &model, "-o", &out, "--scale", "1/255", "--force",
+        ];
+        let few = [
+            "--families",
+            "spatial",
+            "--rounds",
+            "1",
+            "--steps",
+            "0",
+            "--positions",
+            "2000",
+        ];
+        sepconv(&[&common[..], &few, options].concat())
+    };
+    let few = ["--max-drop", "1", "--calib", &calib, "--max-samples", "80"];
+    let report = compress(&[&few[..], &["--json"]].concat()).json();
+    let verdict = &report["verdict"];
+    assert_eq!(
+        (
+            &verdict["metric"],
+            &verdict["samples"],
+            &verdict["needed"],
+            &verdict["shown"]
+        ),
+        (&json!("agreement"), &json!(20), &json!(299), &json!(false)),
+    );
+    let limit = verdict["limit"].as_f64().unwrap();
+    assert!(limit < 87.0, "{verdict}");
+    let said = compress(&few);
+    let note = "20 samples can't show that the budget holds: at least 299 are needed";
+    assert!(said.stderr().contains(note), "{said}");
+    // Of 500 labelled samples a point can be shown, and the limit keeps it.
+    let enough = [
+        "--max-drop",
+        "1",
+        "--calib",
+        &calib,
+        "--max-samples",
+        "80",
+        "--eval",
+        &eval,
+    ];
+    let report = compress(&[&enough[..], &["--json"]].concat()).json();
+    let verdict = &report["verdict"];
+    assert_eq!(
+        (
+            &verdict["metric"],
+            &verdict["samples"],
+            &verdict["needed"],
+            &verdict["shown"]
+        ),
+        (
+            &json!("top-1 accuracy"),
+            &json!(500),
+            &json!(268),
+            &json!(true)
+        ),
+    );
+    let [limit, allowed] = ["limit", "allowed"].map(|key| verdict[key].as_f64().unwrap());
+    assert!(limit >= allowed, "{verdict}");
+    for one in report["tries"].as_array().unwrap() {
+        let holds = one["limit"].as_f64().is_some_and(|limit| limit >= allowed);
+        assert_eq!(one["holds"], holds, "{one}");
+    }
+}
+
+/// A network whose answer on noise is always the same has no figure there.
+#[test]
+fn one_class_on_synthetic_inputs_is_no_verdict() {
+    let scratch = Scratch::new();
+    let [model, out] = ["certain.onnx", "out.onnx"].map(|name| scratch.path(name));
+    ask(json!({"do": "build", "case": "certain", "out": model}));
+    let compress = ["compress", &model, "-o", &out, "--data-free=weights"];
+    let said = sepconv(&[&compress[..], &["--rank", "1"]].concat()).ok();
+    assert!(said.contains("no verdict: no data"), "{said}");
+    assert!(!said.contains("dB"), "{said}");
+    // Nor can a budget be judged by it.
+    let refused = sepconv(&[&compress[..], &["--min-snr", "20", "--force"]].concat()).refused();
+    assert!(refused.contains("one class wins always"), "{refused}");
+    assert!(refused.contains("--calib"), "{refused}");
 }

@@ -11,6 +11,7 @@ mod log;
 mod output;
 mod progress;
 mod refusal;
+mod verdict;
 
 use std::process::ExitCode;
 

@@ -338,6 +338,21 @@ pub fn stderr(measure: &Measure) -> Option<String> {
     Some(format!("{error:.*}", measure.metric.decimals()))
 }
 
+/// The worst value at 95 % confidence, without its unit.
+pub fn limit(measure: &Measure) -> Option<String> {
+    let limit = measure.limit?;
+    Some(format!("{limit:.*}", measure.metric.decimals()))
+}
+
+/// Such as `recall of detections 14.00 % (at worst 9.10)`.
+pub fn with_limit(measure: &Measure) -> String {
+    let value = format!("{} {}", measure.metric.label(), quantity(measure));
+    match limit(measure) {
+        Some(limit) => format!("{value} (at worst {limit})"),
+        None => value,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,8 @@
 //! 0 and 1. An error over the whole tensor is that of the largest unit; the other channels can be
 //! lost without a trace. Here every channel is held against its own spread.
 
+use crate::limits::error_of_ratio;
+
 /// The axis of an output that its channels lie along. The first axis is that of the samples.
 ///
 /// - Rank 2: axis 1.
@@ -97,6 +99,8 @@ pub struct WorstChannel {
     /// `10 log10(sum (a - mean a)^2 / sum (a - b)^2)` over all samples and positions of the channel,
     /// in dB; `None` where nothing differs in any channel, or where a value is not finite.
     pub snr_db: Option<f64>,
+    /// Standard error of `snr_db`; `None` where there is none to estimate.
+    pub stderr_db: Option<f64>,
 }
 
 /// Columns of `[n, c]` are of one unit where no root mean square is above that of another by this
@@ -177,7 +181,33 @@ impl Channels {
             channel,
             channels: parts.len(),
             snr_db: worst.is_finite().then_some(worst),
+            stderr_db: None,
         })
+    }
+
+    /// The worst channel over `runs` of one output of that rank, with its standard error.
+    pub fn worst_of(runs: &[Self], rank: usize) -> Option<WorstChannel> {
+        let all = runs.iter().cloned().fold(Self::default(), Self::merged);
+        let worst = all.worst(rank)?;
+        let chosen = match worst.channels == all.all.len() {
+            true => worst.channel..worst.channel + 1,
+            false => 0..all.all.len(),
+        };
+        let samples = runs.iter().map(|run| {
+            let pairs = run.all[chosen.clone()].iter().zip(&all.all[chosen.clone()]);
+            pairs.fold([0.0, 0.0], |[signal, noise], (part, whole)| {
+                let apart = part.mean - whole.mean;
+                let spread = part.squares + part.count * apart * apart;
+                [signal + spread, noise + part.noise]
+            })
+        });
+        let mut samples: Vec<[f64; 2]> = samples.collect();
+        // What never changes is held against a size that is no sum over samples.
+        if samples.iter().all(|s| s[0] == 0.0) {
+            samples.iter_mut().for_each(|s| s[0] = 1.0);
+        }
+        let stderr_db = error_of_ratio(&samples).filter(|_| worst.snr_db.is_some());
+        Some(WorstChannel { stderr_db, ..worst })
     }
 
     /// True where something differs, or a value is not finite.
@@ -274,6 +304,38 @@ mod tests {
         let (whole, merged) = (whole.worst(3).unwrap(), merged.worst(3).unwrap());
         assert_eq!(whole.channel, merged.channel);
         assert!((whole.snr_db.unwrap() - merged.snr_db.unwrap()).abs() < 1e-9);
+    }
+
+    /// The error is that of leaving one run out at a time.
+    #[test]
+    fn the_worst_channel_has_the_error_of_the_jackknife() {
+        let noise = |i: i32, k: i32| f64::from((i * 7919 + k * 104_729) % 1000) / 1000.0 - 0.5;
+        let run = |i: i32| {
+            let a = [5.0 + noise(i, 1), noise(i, 2), noise(i, 3), noise(i, 4)];
+            let b = [
+                a[0],
+                a[1],
+                a[2] + 0.1 * noise(i, 5),
+                a[3] + 0.2 * noise(i, 6),
+            ];
+            Channels::of(&[1, 2, 2], &a, &b)
+        };
+        let runs: Vec<Channels> = (0..200).map(run).collect();
+        let whole = Channels::worst_of(&runs, 3).unwrap();
+        assert_eq!((whole.channel, whole.channels), (1, 2));
+        let without = |i: usize| {
+            let mut some = runs.clone();
+            some.remove(i);
+            Channels::worst_of(&some, 3).unwrap().snr_db.unwrap()
+        };
+        let values: Vec<f64> = (0..runs.len()).map(without).collect();
+        let n = runs.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let spread: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+        let jackknife = ((n - 1.0) / n * spread).sqrt();
+        let seen = whole.stderr_db.unwrap();
+        assert!((seen / jackknife - 1.0).abs() < 0.03, "{seen} {jackknife}");
+        assert_eq!(Channels::worst_of(&runs[..1], 3).unwrap().stderr_db, None);
     }
 
     #[test]

@@ -4,7 +4,13 @@ use sepconv_ir::Tensor;
 use sepconv_targets::Target;
 use serde::Serialize;
 
+use crate::evaluate::{Against, Measure, Metric};
+use crate::interface::same_interface;
+use crate::limits::Decibels;
 use crate::metrics::{OutputComparison, compare_output};
+#[cfg(doc)]
+use crate::sparse::SparseScores;
+use crate::tasks::TakenTask;
 use sepconv_model::Error;
 use sepconv_model::Loaded;
 use sepconv_model::Progress;
@@ -32,7 +38,7 @@ impl ComparedOn {
     pub fn label(self) -> &'static str {
         match self {
             Self::Given => "inputs",
-            Self::Random => "seeded random inputs",
+            Self::Random => "synthetic inputs",
             Self::Test => "held-out calibration samples",
             Self::Calibration => "calibration samples, all fitted to",
             Self::Evaluation => "evaluation samples",
@@ -53,6 +59,18 @@ pub struct Comparison {
     pub outputs: Vec<OutputComparison>,
     /// Reason for which the models were not run.
     pub not_run: Option<String>,
+    /// The outputs by the model's task, where it is known and no matter of classes alone.
+    pub task: Option<TaskComparison>,
+}
+
+/// Outputs of two models by the task that they are for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskComparison {
+    /// The task, and why it was taken.
+    #[serde(flatten)]
+    pub taken: TakenTask,
+    /// Its measures, the one that models are judged by first.
+    pub measures: Vec<Measure>,
 }
 
 impl Comparison {
@@ -78,6 +96,7 @@ impl Comparison {
             target,
             outputs: outputs.collect(),
             not_run: None,
+            task: None,
         }
     }
 
@@ -89,7 +108,25 @@ impl Comparison {
             target,
             outputs: Vec::new(),
             not_run: Some(reason),
+            task: None,
         }
+    }
+
+    /// Shares of samples with the original's greatest class, of every output of classes; none where
+    /// the task is another.
+    pub fn agreements(&self) -> impl Iterator<Item = Measure> {
+        let outputs = self.outputs.iter().filter(|_| self.task.is_none());
+        outputs.filter_map(|o| {
+            let hits = (o.top1_agreement? * self.runs as f64).round() as usize;
+            let (metric, against) = (Metric::Agreement, Against::Original);
+            Some(Measure::share(metric, against, &o.name, hits, self.runs))
+        })
+    }
+
+    /// True where the inputs are random and an output is of one class alone on them: no figure of it says
+    /// anything of what the model does on data.
+    pub fn is_silent(&self) -> bool {
+        self.inputs == ComparedOn::Random && self.outputs.iter().any(|o| o.saturated)
     }
 
     /// The smallest signal-to-noise ratio of any output, in dB; infinite where nothing
@@ -116,11 +153,13 @@ impl Comparison {
         all.min_by(|a, b| snr(a).total_cmp(&snr(b)))
     }
 
-    /// The smaller of [`Comparison::worst_channel_snr`] and the signal-to-noise ratio of what varies
-    /// between samples.
-    pub fn strictest_snr(&self) -> Option<f64> {
-        let varying = self.worst(|o| o.varying_snr_db)?;
-        Some(varying.min(self.worst_channel_snr()?))
+    /// The smallest of [`Comparison::worst_channel_snr`], the signal-to-noise ratio of what varies
+    /// between samples and [`SparseScores::decibels`], of the output where it is the smallest; `None` where nothing could be
+    /// compared or a value is not finite.
+    pub fn strictest_snr(&self) -> Option<Decibels> {
+        let all = self.outputs.iter().map(|o| o.strictest(self.runs));
+        let all: Option<Vec<Decibels>> = all.collect();
+        all?.into_iter().min_by(|a, b| a.value.total_cmp(&b.value))
     }
 
     fn worst(&self, f: impl Fn(&OutputComparison) -> Option<f64>) -> Option<f64> {
@@ -157,27 +196,37 @@ pub fn compare(
     ))
 }
 
-/// Refuses `b` where its inputs or outputs differ from those of `a` in name or number.
-pub(crate) fn same_interface(a: &Loaded, b: &Loaded) -> Result<(), Error> {
-    same(b, "inputs", &input_names(a), &input_names(b))?;
-    same(b, "outputs", &a.output_names(), &b.output_names())
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
 
-fn input_names(model: &Loaded) -> Vec<String> {
-    let graph = model.graph();
-    graph.inputs().map(|v| graph.name(v).to_owned()).collect()
-}
-
-fn same(b: &Loaded, what: &str, left: &[String], right: &[String]) -> Result<(), Error> {
-    if left == right {
-        return Ok(());
+    /// Boxes in pixels that hold, and scores of which two large ones hold as well: most that are
+    /// above the threshold are lost, and nothing else says so.
+    #[test]
+    fn no_output_of_mixed_units_passes_while_a_part_of_it_is_lost() {
+        let n = 200;
+        let output = |small: f32| {
+            let boxes = (0..n).map(|i| 100.0 + i as f32);
+            let scores = (0..n).map(|i| match i {
+                0 | 1 => 0.95,
+                2..10 => small,
+                _ => 0.01,
+            });
+            vec![Tensor::from_f32(
+                vec![1, 2, n],
+                boxes.chain(scores).collect(),
+            )]
+        };
+        let names = ["y".to_owned()];
+        let runs = |small: f32| vec![output(small), output(small)];
+        let seen = Comparison::of("tract", &names, &runs(0.11), &runs(0.09));
+        assert!(seen.worst_snr().unwrap() > 90.0, "{seen:?}");
+        assert!(seen.worst_channel_snr().unwrap() > 25.0, "{seen:?}");
+        assert_eq!(seen.outputs[0].scores.as_ref().unwrap().recall(), Some(0.2));
+        let strictest = seen.strictest_snr().unwrap();
+        assert!(strictest.value < 2.0, "{strictest:?}");
+        let kept = Comparison::of("tract", &names, &runs(0.11), &runs(0.105));
+        assert!(kept.strictest_snr().unwrap().value > 25.0, "{kept:?}");
     }
-    Err(Error::Interface {
-        file: b.file(),
-        reason: format!(
-            "its {what} are [{}], those of the first model [{}]",
-            right.join(", "),
-            left.join(", ")
-        ),
-    })
 }

@@ -9,15 +9,22 @@ mod bench;
 mod channels;
 mod compare;
 mod evaluate;
+mod interface;
+mod limits;
 mod metrics;
 mod reference;
+mod sparse;
+mod tasks;
 
 pub use bench::{BenchRun, BenchSettings, LatencyTarget, ModelTiming, bench};
 pub use channels::WorstChannel;
-pub use compare::{ComparedOn, Comparison, compare};
+pub use compare::{ComparedOn, Comparison, TaskComparison, compare};
 pub use evaluate::{
-    Against, BatchRows, Described, Evaluation, Evaluator, Measure, Metric, OwnMetric, SampleOutput,
-    divergence_of, evaluate, evaluate_against, of_batch,
+    Against, BatchRows, Described, Drop, Evaluation, Evaluator, Measure, Metric, OwnMetric,
+    SampleOutput, divergence_of, evaluate, evaluate_against, of_batch,
 };
+pub use limits::{CONFIDENCE, Decibels, student};
 pub use metrics::OutputComparison;
 pub use reference::{Reference, ReferenceInputs, synthetic_runs};
+pub use sparse::SparseScores;
+pub use tasks::{TakenTask, TaskMetric};

@@ -5,6 +5,8 @@ use sepconv_model::classes::{argmax, class_rows};
 use serde::Serialize;
 
 use crate::channels::{Channels, WorstChannel};
+use crate::limits::{Decibels, error_of_ratio};
+use crate::sparse::SparseScores;
 
 /// Comparison of one output of two models over all samples that both were run on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -26,6 +28,9 @@ pub struct OutputComparison {
     pub cosine: Option<f64>,
     /// Share of samples with the same top class, for outputs of shape `[n, classes]`.
     pub top1_agreement: Option<f64>,
+    /// The output is of class probabilities, and the original's greatest class is the same in every
+    /// sample: random inputs then say nothing of it.
+    pub saturated: bool,
     /// Reason for which the values were not compared: not numbers, or of different shapes.
     pub not_compared: Option<String>,
     /// As `snr_db`, but of what varies between samples: the mean over samples is taken from
@@ -33,9 +38,14 @@ pub struct OutputComparison {
     /// no difference.
     #[serde(skip)]
     pub varying_snr_db: Option<f64>,
+    /// Standard error of `varying_snr_db`.
+    #[serde(skip)]
+    pub varying_stderr_db: Option<f64>,
     /// The channel with the largest error over its own spread; `None` where the values were not
     /// compared.
     pub worst_channel: Option<WorstChannel>,
+    /// What its sparse scores say, where it has such.
+    pub scores: Option<SparseScores>,
 }
 
 impl OutputComparison {
@@ -46,6 +56,24 @@ impl OutputComparison {
             Some(0.0) => Some(f64::INFINITY),
             _ => self.worst_channel?.snr_db,
         }
+    }
+
+    /// The smallest of [`OutputComparison::worst_channel_snr`], `varying_snr_db` and that of
+    /// `scores`, with the standard error over `n` samples.
+    pub(crate) fn strictest(&self, n: usize) -> Option<Decibels> {
+        let worst = Decibels {
+            value: self.worst_channel_snr()?,
+            stderr: self.worst_channel.and_then(|w| w.stderr_db),
+            n,
+        };
+        let varying = Decibels {
+            value: self.varying_snr_db?,
+            stderr: self.varying_stderr_db,
+            n,
+        };
+        let scores = self.scores.as_ref().map(SparseScores::decibels);
+        let all = [worst, varying].into_iter().chain(scores);
+        all.min_by(|a, b| a.value.total_cmp(&b.value))
     }
 }
 
@@ -63,7 +91,7 @@ pub(crate) fn compare_output(name: &str, pairs: &[(&Tensor, &Tensor)]) -> Output
     }
     result.identical = pairs.iter().all(|(a, b)| a.data() == b.data());
     let mut sums = Sums::default();
-    let mut channels = Channels::default();
+    let mut channels = Vec::with_capacity(pairs.len());
     let rank = result.shape.len();
     for (a, b) in pairs {
         let dims = a.dims();
@@ -72,7 +100,7 @@ pub(crate) fn compare_output(name: &str, pairs: &[(&Tensor, &Tensor)]) -> Output
             return result;
         };
         sums.add(&a, &b);
-        channels = channels.merged(Channels::of(dims, &a, &b));
+        channels.push(Channels::of(dims, &a, &b));
     }
     result.max_abs = finite(sums.max_abs);
     let relative = if sums.max_abs == 0.0 {
@@ -84,8 +112,12 @@ pub(crate) fn compare_output(name: &str, pairs: &[(&Tensor, &Tensor)]) -> Output
     result.snr_db = finite(10.0 * (sums.signal / sums.noise).log10());
     result.cosine = finite(sums.dot / (sums.signal * sums.other).sqrt());
     result.top1_agreement = agreement(pairs);
-    result.varying_snr_db = varying_snr(pairs, sums.noise);
-    result.worst_channel = channels.worst(rank);
+    result.saturated = is_saturated(pairs.iter().map(|p| p.0));
+    let varying = varying_snr(pairs);
+    result.varying_snr_db = varying.map(|v| v.value);
+    result.varying_stderr_db = varying.and_then(|v| v.stderr);
+    result.worst_channel = Channels::worst_of(&channels, rank);
+    result.scores = SparseScores::of(pairs);
     result
 }
 
@@ -130,27 +162,64 @@ fn values(t: &Tensor) -> Option<Vec<f64>> {
     Some(t.to_i64()?.into_iter().map(|v| v as f64).collect())
 }
 
-fn varying_snr(pairs: &[(&Tensor, &Tensor)], noise: f64) -> Option<f64> {
-    let rows: Vec<Vec<f64>> = pairs.iter().map(|p| values(p.0)).collect::<Option<_>>()?;
-    let count = rows.len() as f64;
-    let mut signal = 0.0;
-    let length = rows.first().map_or(0, Vec::len);
+/// Of what varies between the runs; `None` where a value is not finite.
+fn varying_snr(pairs: &[(&Tensor, &Tensor)]) -> Option<Decibels> {
+    let rows = |side: fn(&(&Tensor, &Tensor)) -> Option<Vec<f64>>| -> Option<Vec<Vec<f64>>> {
+        pairs.iter().map(side).collect()
+    };
+    let (a, b) = (rows(|p| values(p.0))?, rows(|p| values(p.1))?);
+    let n = a.len();
+    let length = a.first().map_or(0, Vec::len);
+    let mut mean = vec![0.0; length];
     // Outputs whose extents depend on the values have no mean over samples.
-    let alike = rows.iter().all(|r| r.len() == length);
-    for i in 0..if alike { length } else { 0 } {
-        let mean = rows.iter().map(|r| r[i]).sum::<f64>() / count;
-        signal += rows.iter().map(|r| (r[i] - mean).powi(2)).sum::<f64>();
+    if a.iter().all(|r| r.len() == length) {
+        for row in &a {
+            let parts = mean.iter_mut().zip(row);
+            parts.for_each(|(mean, v)| *mean += v / n as f64);
+        }
     }
-    let db = 10.0 * (signal / noise).log10();
-    if noise == 0.0 {
-        return Some(f64::INFINITY);
-    }
+    let squares = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum();
+    let pair = |(a, b): (&Vec<f64>, &Vec<f64>)| [squares(a, &mean), squares(a, b)];
+    let mut samples: Vec<[f64; 2]> = a.iter().zip(&b).map(pair).collect();
     // Outputs that never vary, or a single sample, leave nothing to judge by but the whole.
-    if signal == 0.0 {
-        let whole: f64 = rows.iter().flatten().map(|v| v * v).sum();
-        return finite(10.0 * (whole / noise).log10());
+    if samples.iter().all(|s| s[0] == 0.0) {
+        let whole = |row: &Vec<f64>| row.iter().map(|v| v * v).sum();
+        samples
+            .iter_mut()
+            .zip(&a)
+            .for_each(|(s, row)| s[0] = whole(row));
     }
-    finite(db)
+    let sum = |i: usize| samples.iter().map(|s| s[i]).sum::<f64>();
+    let (signal, noise) = (sum(0), sum(1));
+    let db = 10.0 * (signal / noise).log10();
+    match noise == 0.0 {
+        true => Some(Decibels {
+            value: f64::INFINITY,
+            stderr: None,
+            n,
+        }),
+        false => db.is_finite().then(|| Decibels {
+            value: db,
+            stderr: error_of_ratio(&samples),
+            n,
+        }),
+    }
+}
+
+/// True for outputs of class probabilities whose greatest class is the same in all rows.
+pub(crate) fn is_saturated<'t>(mut outputs: impl Iterator<Item = &'t Tensor>) -> bool {
+    let mut winner = None;
+    outputs.all(|output| {
+        let rows = class_rows(output.dims()).zip(output.to_f32());
+        rows.is_some_and(|((_, classes), values)| {
+            let mut rows = values.chunks_exact(classes);
+            rows.all(|row| {
+                let sum: f32 = row.iter().sum();
+                let probabilities = row.iter().all(|v| *v >= 0.0) && (sum - 1.0).abs() <= 1e-3;
+                probabilities && *winner.get_or_insert(argmax(row)) == argmax(row)
+            })
+        })
+    })
 }
 
 fn agreement(pairs: &[(&Tensor, &Tensor)]) -> Option<f64> {
@@ -208,6 +277,18 @@ mod tests {
         let (one, two) = (t(&[1.0, 2.0]), t(&[1.0, 2.0, 3.0]));
         let c = compare_output("y", &[(&one, &one), (&two, &two)]);
         assert_eq!(c.max_abs, Some(0.0));
+    }
+
+    #[test]
+    fn probabilities_of_one_class_alone_are_saturated() {
+        let saturated = |rows: &[[f32; 2]]| {
+            let rows: Vec<Tensor> = rows.iter().map(|row| t(row)).collect();
+            is_saturated(rows.iter())
+        };
+        assert!(saturated(&[[0.995, 0.005], [0.7, 0.3]]));
+        assert!(!saturated(&[[0.9, 0.1], [0.1, 0.9]]));
+        // Scores may still tell.
+        assert!(!saturated(&[[12.0, -11.0], [12.0, -11.0]]));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The original's outputs on some inputs, run once for all that is compared with it.
 
-use sepconv_data::{Dataset, SyntheticKind};
+use sepconv_data::{Labels, SyntheticKind};
 use sepconv_ir::Tensor;
-use sepconv_model::{Error, Loaded, Progress, Samples, run, synthetic_inputs};
+use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, run, synthetic_inputs};
 use sepconv_targets::Target;
 
-use crate::compare::{ComparedOn, Comparison};
+use crate::compare::{ComparedOn, Comparison, TaskComparison};
+use crate::evaluate::BatchRows;
+use crate::metrics::is_saturated;
+use crate::tasks::{RECOGNISED, TaskMetric};
 
 /// MACs that a comparison may take of one model.
 const MOST_MACS: u64 = 400_000_000_000;
@@ -20,6 +23,8 @@ const MOST: usize = 256;
 pub struct Reference {
     inputs: ReferenceInputs,
     outputs: Vec<Vec<Tensor>>,
+    /// The metric of the original's task, where outputs of classes don't tell all.
+    task: Option<TaskMetric>,
 }
 
 /// Batches of inputs that models are compared on.
@@ -29,13 +34,16 @@ pub struct ReferenceInputs {
     /// Rows of a batch, and those of each that are no padding.
     rows: usize,
     valid: Vec<usize>,
+    /// How the data are read, which says the task; `None` of random inputs, which tell none.
+    source: Option<DataSource>,
 }
 
 impl Reference {
     /// Runs the original on `inputs`.
     ///
     /// # Errors
-    /// [`Error::Target`] where the runtime can't run the model.
+    /// [`Error::Target`] where the runtime can't run the model, [`Error::Interface`] where its
+    /// outputs are not those of the task that is named.
     pub fn of(
         original: &Loaded,
         target: &dyn Target,
@@ -43,10 +51,27 @@ impl Reference {
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let outputs = run(original, target, &inputs.batches, progress)?;
+        let outputs = inputs.without_padding(outputs);
+        let task = match &inputs.source {
+            Some(source) => {
+                let runs = outputs.iter().take(RECOGNISED).map(Vec::as_slice);
+                TaskMetric::of(original, source, &runs.collect::<Vec<_>>(), inputs.batch(0))?
+            }
+            None => None,
+        };
         Ok(Self {
-            outputs: inputs.without_padding(outputs),
+            task: task.filter(|task| !task.is_of_classes()),
+            outputs,
             inputs,
         })
+    }
+
+    /// True where the inputs are random and an output is saturated on them, see
+    /// [`Comparison::is_silent`].
+    pub fn is_silent(&self) -> bool {
+        let outputs = self.outputs.first().map_or(0, Vec::len);
+        let saturated = |i: usize| is_saturated(self.outputs.iter().filter_map(|run| run.get(i)));
+        self.inputs.kind == ComparedOn::Random && (0..outputs).any(saturated)
     }
 
     /// Compares the outputs of a rewritten model on the inputs with the original's.
@@ -62,9 +87,17 @@ impl Reference {
         let outputs = run(model, target, &self.inputs.batches, progress)?;
         let outputs = self.inputs.without_padding(outputs);
         let names = model.output_names();
+        let pairs = || self.outputs.iter().zip(&outputs).enumerate();
+        let task = self.task.as_ref().map(|metric| TaskComparison {
+            taken: metric.taken().clone(),
+            measures: metric.measures(
+                pairs().map(|(i, (a, b))| ([a.as_slice(), b.as_slice()], self.inputs.batch(i))),
+            ),
+        });
         Ok(Comparison {
             inputs: self.inputs.kind,
             runs: self.inputs.count(),
+            task,
             ..Comparison::of(target.name(), &names, &self.outputs, &outputs)
         })
     }
@@ -87,6 +120,7 @@ impl ReferenceInputs {
             rows: 1,
             valid: vec![1; batches.len()],
             batches,
+            source: None,
         })
     }
 
@@ -95,7 +129,12 @@ impl ReferenceInputs {
     /// # Errors
     /// [`Error::Data`] where the data can't be read, [`Error::Interface`] where an input is of a
     /// type that can't be run.
-    pub fn of_data(original: &Loaded, data: Dataset, kind: ComparedOn) -> Result<Self, Error> {
+    pub fn of_data(
+        original: &Loaded,
+        source: &DataSource,
+        kind: ComparedOn,
+    ) -> Result<Self, Error> {
+        let data = source.open(original, Labels::Ignore)?;
         let samples = Samples::of(original, data)?;
         let n = samples.batches();
         let rows = samples.rows();
@@ -110,7 +149,14 @@ impl ReferenceInputs {
             batches: batches.collect::<Result<_, Error>>()?,
             rows,
             valid: chosen.iter().map(|b| samples.valid(*b)).collect(),
+            source: Some(source.clone()),
         })
+    }
+
+    /// Rows of the outputs of a batch, without padding.
+    fn batch(&self, i: usize) -> BatchRows {
+        let valid = self.valid.get(i).copied().unwrap_or(0);
+        BatchRows { all: valid, valid }
     }
 
     /// Number of samples.

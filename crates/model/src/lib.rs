@@ -14,6 +14,7 @@ mod machine;
 mod progress;
 mod runner;
 mod samples;
+mod task;
 mod unshaped;
 
 pub use advice::Advice;
@@ -25,7 +26,8 @@ pub use inputs::{
 };
 pub use loaded::Loaded;
 pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory, processor_seconds};
-pub use progress::{Event, Progress, Stage, Untold, still_wanted};
+pub use progress::{Event, Progress, Reach, Stage, Untold, still_wanted};
 pub use runner::{load, run, run_to_npz};
 pub use samples::Samples;
+pub use task::Task;
 pub use unshaped::Unshaped;

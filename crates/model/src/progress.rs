@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 /// An event that a [`Progress`] is told of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event<'a> {
     /// A stage of `total` steps begins, within the one that goes on, if one does.
     Begin {
@@ -19,6 +19,39 @@ pub enum Event<'a> {
     },
     /// The innermost stage has ended, with all its steps or without.
     End,
+    /// What the budget comes to, where that is known before the long work begins and is far from
+    /// what it looks like.
+    Foreseen(Reach),
+}
+
+/// What a budget of MACs leaves of the layers that it is taken from, where other operators hold
+/// the rest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reach {
+    /// The fraction of all MACs that was asked for.
+    pub asked: f64,
+    /// The fraction of all MACs that the layers hold which may be rewritten.
+    pub held: f64,
+    /// The fraction of theirs that is left to them.
+    pub left: f64,
+}
+
+impl Reach {
+    /// Below this fraction of their own MACs layers are a fraction of themselves.
+    const LITTLE: f64 = 1.0 / 3.0;
+    /// Others hold much where they take this part of what was asked for.
+    const OTHERS: f64 = 0.25;
+
+    /// What `asked` of `total` MACs leaves of `held`; `None` where that is no surprise.
+    pub fn surprising(asked: f64, held: u64, total: u64) -> Option<Self> {
+        let (held, all) = (held as f64, total as f64);
+        let left = (asked * all - (all - held)) / held;
+        (left < Self::LITTLE && left < (1.0 - Self::OTHERS) * asked).then_some(Self {
+            asked,
+            held: held / all,
+            left: left.max(0.0),
+        })
+    }
 }
 
 /// Listens to progress, and may ask for an end. `()` does neither.
@@ -77,4 +110,21 @@ pub fn still_wanted(progress: &dyn Progress) -> Result<(), Error> {
 
 impl Progress for () {
     fn on(&self, _: Event<'_>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_budget_that_others_take_most_of_is_foreseen() {
+        // 54 of 100 MACs are the layers': half of all leaves them 4 of theirs.
+        let reach = Reach::surprising(0.5, 54, 100).unwrap();
+        assert!((reach.held - 0.54).abs() < 1e-12 && (reach.left - 4.0 / 54.0).abs() < 1e-12);
+        // All are theirs: that is what was asked for.
+        assert_eq!(Reach::surprising(0.2, 100, 100), None);
+        assert_eq!(Reach::surprising(0.8, 54, 100), None);
+        assert_eq!(Reach::surprising(0.4, 54, 100).unwrap().left, 0.0);
+    }
 }

@@ -4,15 +4,19 @@ use crate::loss::loss;
 use rayon::prelude::*;
 use sepconv_calibrate::checkpoints::{Checkpoint, Cuts, Network, Segment};
 use sepconv_calibrate::{MemoryLimit, open};
-use sepconv_eval::{BatchRows, Comparison, OwnMetric, of_batch};
+use sepconv_eval::{
+    Against, BatchRows, Comparison, Decibels, Measure, Metric, OwnMetric, TaskMetric, of_batch,
+};
 use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
 use sepconv_model::classes::{argmax, class_rows};
-use sepconv_model::{Error, Loaded, Samples};
+use sepconv_model::{DataSource, Error, Loaded, Samples};
 use sepconv_onnx::Document;
 use sepconv_spec::CalibrationSettings;
 use sepconv_targets::Target;
 
+/// Batches by whose outputs a task is recognised.
+const RECOGNISED: usize = 4;
 /// MACs that the probes of a model may take.
 const MOST: u64 = 40_000_000_000;
 
@@ -92,16 +96,22 @@ impl<'a> SensitivityProbe<'a> {
         losses.collect()
     }
 
+    /// Number of samples that are run.
+    pub fn samples(&self) -> usize {
+        let batches = self.batches.iter();
+        batches.map(|batch| self.samples.valid(*batch)).sum()
+    }
+
     /// Mean loss over the samples of a rewritten network.
     pub fn of(&self, document: &Document) -> Result<f64, Error> {
         Ok(self.loss(&self.run(document, &self.outputs)?))
     }
 
-    /// Percentage of samples whose greatest class is the original's in every output of
-    /// classes; `None` where there is no such output.
-    pub fn agreement(&self, document: &Document) -> Result<Option<f64>, Error> {
+    /// Share of samples whose greatest class is the original's, over all outputs of classes;
+    /// `None` where there is no such output.
+    pub fn agreement(&self, document: &Document) -> Result<Option<Measure>, Error> {
         let outputs = self.run(document, &self.outputs)?;
-        let (mut same, mut rows) = (0_usize, 0_usize);
+        let mut same = Vec::new();
         for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(&outputs) {
             let valid = self.samples.valid(*batch);
             for (a, b) in a.iter().zip(b) {
@@ -110,39 +120,74 @@ impl<'a> SensitivityProbe<'a> {
                 };
                 if let (Some(a), Some(b)) = (a.to_f32(), b.to_f32()) {
                     let pairs = a.chunks_exact(classes).zip(b.chunks_exact(classes));
-                    same += pairs
-                        .take(valid)
-                        .filter(|(a, b)| argmax(a) == argmax(b))
-                        .count();
-                    rows += valid;
+                    let pairs = pairs.take(valid);
+                    same.extend(pairs.map(|(a, b)| argmax(a) == argmax(b)));
                 }
             }
         }
-        Ok((rows > 0).then(|| 100.0 * same as f64 / rows as f64))
+        let names = self.original.output_names().join(", ");
+        let measure = Measure::share_of(Metric::Agreement, Against::Original, &names, &same);
+        Ok((!same.is_empty()).then_some(measure))
     }
 
-    /// Mean of the caller's metric over the samples.
-    pub fn own(&self, metric: &dyn OwnMetric, document: &Document) -> Result<f64, Error> {
+    /// The metric of the original's task, named by `source` or recognised of its outputs.
+    ///
+    /// # Errors
+    /// As [`TaskMetric::of`].
+    pub fn task(&self, source: &DataSource) -> Result<Option<TaskMetric>, Error> {
+        let runs: Vec<&[Tensor]> = self
+            .reference
+            .iter()
+            .take(RECOGNISED)
+            .map(Vec::as_slice)
+            .collect();
+        let first = self.batches.first().copied().unwrap_or(0);
+        TaskMetric::of(self.original, source, &runs, self.rows_of(first))
+    }
+
+    /// What models are judged by in a task; `None` where nothing could be measured.
+    pub fn by_task(
+        &self,
+        metric: &TaskMetric,
+        document: &Document,
+    ) -> Result<Option<Measure>, Error> {
+        let outputs = self.run(document, &self.outputs)?;
+        let pairs = self.batches.iter().zip(self.reference.iter().zip(&outputs));
+        let pairs =
+            pairs.map(|(batch, (a, b))| ([a.as_slice(), b.as_slice()], self.rows_of(*batch)));
+        Ok(metric.measures(pairs).into_iter().next())
+    }
+
+    fn rows_of(&self, batch: usize) -> BatchRows {
+        BatchRows {
+            all: self.samples.rows(),
+            valid: self.samples.valid(batch),
+        }
+    }
+
+    /// The caller's metric, mean over the samples.
+    pub fn own(&self, metric: &dyn OwnMetric, document: &Document) -> Result<Measure, Error> {
         let outputs = self.run(document, &self.outputs)?;
         let names = self.original.output_names();
         let pairs = self.batches.iter().zip(self.reference.iter().zip(&outputs));
-        let values = pairs.flat_map(|(batch, (a, b))| {
-            let rows = BatchRows {
-                all: self.samples.rows(),
-                valid: self.samples.valid(*batch),
-            };
-            of_batch(metric, &names, [a, b], rows)
-        });
-        let values: Vec<f64> = values.collect();
-        Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
+        let values = pairs
+            .flat_map(|(batch, (a, b))| of_batch(metric, &names, [a, b], self.rows_of(*batch)));
+        let (values, names): (Vec<f64>, _) = (values.collect(), names.join(", "));
+        Ok(Measure::mean(
+            metric.into(),
+            Against::Original,
+            &names,
+            &values,
+        ))
     }
 
-    /// Signal-to-noise ratio of the worst output over all samples, in dB.
-    pub fn snr(&self, document: &Document) -> Result<f64, Error> {
+    /// Signal-to-noise ratio of the worst output over all samples; `None` where a value is not
+    /// finite.
+    pub fn snr(&self, document: &Document) -> Result<Option<Decibels>, Error> {
         let outputs = self.run(document, &self.outputs)?;
         let names: Vec<String> = (0..self.outputs.len()).map(|i| i.to_string()).collect();
         let compared = Comparison::of(self.target.name(), &names, &self.reference, &outputs);
-        Ok(compared.strictest_snr().unwrap_or(f64::NEG_INFINITY))
+        Ok(compared.strictest_snr())
     }
 
     fn loss(&self, outputs: &[Vec<Tensor>]) -> f64 {

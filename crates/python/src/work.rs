@@ -73,7 +73,7 @@ impl Progress for Listener {
                 0
             }
             Event::Step { done } => done,
-            Event::End => return,
+            Event::End | Event::Foreseen(_) => return,
         };
         let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever waits is gone only after the work.

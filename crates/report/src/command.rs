@@ -302,6 +302,7 @@ mod tests {
             target: "tract",
             outputs: report.outputs,
             not_run: None,
+            task: None,
         };
         let [json, csv, ..] = written(&CommandReport::compare(["a", "b"], &comparison, None));
         assert!(json.contains("\"runs\": 8"));

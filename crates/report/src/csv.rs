@@ -70,7 +70,10 @@ fn others(points: &[CurvePoint]) -> Vec<&Measure> {
     let key = |m: &Measure| (m.metric, m.against, m.output.clone());
     let mut found: Vec<&Measure> = Vec::new();
     let evaluations = points.iter().filter_map(|p| p.evaluation.as_ref());
-    for Evaluation { primary, measures } in evaluations {
+    for Evaluation {
+        primary, measures, ..
+    } in evaluations
+    {
         for measure in measures.iter().filter(|m| key(m) != key(primary)) {
             if !found.iter().any(|m| key(m) == key(measure)) {
                 found.push(measure);

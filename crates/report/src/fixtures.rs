@@ -49,6 +49,7 @@ fn accuracy(value: f64) -> Option<Evaluation> {
     Some(Evaluation {
         measures: vec![primary.clone(), top5, agreement, kl],
         primary,
+        task: None,
     })
 }
 
@@ -64,6 +65,7 @@ fn restoration(value: f64) -> Option<Evaluation> {
     Some(Evaluation {
         measures: vec![primary.clone(), ssim, snr],
         primary,
+        task: None,
     })
 }
 
@@ -95,6 +97,7 @@ pub(super) fn related() -> Report {
         Some(Evaluation {
             primary: of(hits),
             measures: vec![of(hits)],
+            task: None,
         })
     };
     report.original.evaluation = agreement(100);
@@ -167,6 +170,7 @@ fn output(name: &str) -> OutputComparison {
             channel: 3,
             channels: 10,
             snr_db: Some(19.87),
+            stderr_db: None,
         }),
         ..Default::default()
     }
@@ -184,6 +188,7 @@ pub(super) fn evaluated() -> Report {
         inputs: ComparedOn::Test,
         samples: 128,
         outputs: vec![output("logits")],
+        task: None,
         not_run: None,
         layers: vec![
             layer("/layer1/layer1.0/conv1/Conv", Some(2_359_296), Some(1_048_576)),
@@ -216,6 +221,7 @@ pub(super) fn evaluated() -> Report {
         seed: 0,
         solution: None,
         tries: Vec::new(),
+        verdict: None,
         tuning: None,
         timing: None,
         versions: Versions { sepconv: "0.1.0", target: "tract", target_version: "0.23.9".into(), latency: None },
@@ -391,6 +397,7 @@ pub(super) fn calibrated() -> Report {
             fraction: Some(fraction),
             expected_loss: Some(0.02 / fraction),
             measured: Some(99.0 + fraction),
+            limit: None,
             holds,
         })
         .to_vec();

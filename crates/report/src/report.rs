@@ -1,10 +1,10 @@
 //! The contents of `report.json`.
 
 use sepconv::{CurvePoint, Outcome, Series, Settings, Size, Tuning};
-use sepconv_eval::{BenchRun, ComparedOn, OutputComparison};
+use sepconv_eval::{BenchRun, ComparedOn, OutputComparison, TaskComparison};
 use sepconv_model::Loaded;
 use sepconv_planning::Solution;
-use sepconv_spec::{LayerRecord, Try};
+use sepconv_spec::{LayerRecord, Try, Verdict};
 use serde::Serialize;
 
 use crate::data::{self, Kind, ReportSettings, Versions};
@@ -33,6 +33,8 @@ pub struct Report {
     pub samples: usize,
     /// The written file against the original on these inputs.
     pub outputs: Vec<OutputComparison>,
+    /// The same by the model's task, where it is known and no matter of classes alone.
+    pub task: Option<TaskComparison>,
     /// Reason for which the models were not run, where they were not.
     pub not_run: Option<String>,
     /// The convolutions in graph order.
@@ -45,6 +47,8 @@ pub struct Report {
     pub solution: Option<Solution>,
     /// The plans that a search tried, in order.
     pub tries: Vec<Try>,
+    /// The result held against its budget, where that is judged.
+    pub verdict: Option<Verdict>,
     /// Record of the tuning, where it was asked for.
     pub tuning: Option<Tuning>,
     /// The written file timed beside the original, where time was asked for.
@@ -78,6 +82,7 @@ impl Report {
             inputs: outcome.comparison.inputs,
             samples: outcome.comparison.runs,
             outputs: outcome.comparison.outputs.clone(),
+            task: outcome.comparison.task.clone(),
             not_run: outcome.comparison.not_run.clone(),
             layers: outcome.layers.clone(),
             curve: with_ends(outcome, curve),
@@ -89,6 +94,7 @@ impl Report {
             },
             solution: outcome.solution.clone(),
             tries: outcome.tries.clone(),
+            verdict: outcome.verdict,
             tuning: outcome.tuning.clone(),
             timing: outcome.timing.clone(),
             seed: settings.seed,
@@ -127,12 +133,14 @@ impl Report {
             inputs: ComparedOn::default(),
             samples: 0,
             outputs: Vec::new(),
+            task: None,
             not_run: None,
             layers: Vec::new(),
             settings: ReportSettings::new(model, settings, calibration, evaluated, command),
             curve,
             solution: None,
             tries: Vec::new(),
+            verdict: None,
             tuning: None,
             timing: None,
             seed: settings.seed,
@@ -155,7 +163,7 @@ fn with_ends(outcome: &Outcome, mut points: Vec<CurvePoint>) -> Vec<CurvePoint> 
         snr_db: outcome
             .comparison
             .worst_channel_snr()
-            .filter(|s| s.is_finite()),
+            .filter(|s| s.is_finite() && !outcome.comparison.is_silent()),
         evaluation: outcome.compressed.evaluation.clone(),
     });
     let evaluation = outcome.original.evaluation.clone();

@@ -4,7 +4,7 @@ use super::data::{CalibrationReport, DataReport};
 use super::format::exact;
 use super::report::Report;
 use super::table::{Cell, Table};
-use sepconv::Budget;
+use sepconv::{Budget, Verdict};
 
 /// Table of settings and versions.
 pub(super) fn table(report: &Report) -> Table {
@@ -27,6 +27,9 @@ pub(super) fn table(report: &Report) -> Table {
             s.fraction, s.loss, s.bound
         );
         row("Allocation", Cell::text(&text));
+    }
+    if let Some(verdict) = &report.verdict {
+        row("Verdict", Cell::text(&said(verdict)));
     }
     row("Order", Cell::text(&name_of(&settings.order)));
     if !settings.families.is_empty() {
@@ -103,6 +106,28 @@ fn budget(budget: Budget) -> String {
     }
 }
 
+/// What the data show of a budget that is judged.
+fn said(verdict: &Verdict) -> String {
+    let unit = verdict.unit;
+    let number = |v: Option<f64>| v.map_or("not defined".into(), |v| format!("{v:.2} {unit}"));
+    let Verdict {
+        metric, samples, ..
+    } = verdict;
+    let least = match (verdict.limit, verdict.shown, verdict.needed) {
+        (Some(limit), true, _) => format!("at worst {limit:.2} {unit} at 95 % confidence"),
+        (_, _, Some(needed)) => format!(
+            "not shown: at worst {} at 95 % confidence, {needed} samples or more are needed",
+            number(verdict.limit)
+        ),
+        (_, _, None) => "not shown: no data".to_owned(),
+    };
+    let value = number(verdict.value);
+    format!(
+        "{metric} {value} on {} samples, {least}",
+        exact(*samples as u64)
+    )
+}
+
 /// The name under which a setting is serialised.
 fn name_of(setting: &impl serde::Serialize) -> String {
     match serde_json::to_value(setting) {
@@ -123,6 +148,39 @@ mod tests {
         assert!(html.contains("at most 0.45 of the MACs") && html.contains("<td>best</td>"));
         assert!(html.contains("cifar10-test.npz, 10,000 samples"));
         assert!(html.contains("Machine") && html.contains("2 cores"));
+    }
+
+    #[test]
+    fn a_verdict_says_what_is_shown_and_what_is_not() {
+        let verdict = Verdict {
+            metric: "agreement",
+            unit: "%",
+            allowed: 99.0,
+            value: Some(100.0),
+            limit: Some(94.18),
+            samples: 50,
+            needed: Some(299),
+            shown: false,
+        };
+        let mut report = evaluated();
+        report.verdict = Some(verdict);
+        let html = table(&report).html();
+        assert!(
+            html.contains("agreement 100.00 % on 50 samples, not shown: at worst 94.18 %")
+                && html.contains("299 samples or more"),
+            "{html}"
+        );
+        let shown = Verdict {
+            limit: Some(99.3),
+            shown: true,
+            ..verdict
+        };
+        assert!(said(&shown).ends_with("at worst 99.30 % at 95 % confidence"));
+        let none = Verdict {
+            needed: None,
+            ..verdict
+        };
+        assert!(said(&none).ends_with("not shown: no data"));
     }
 
     #[test]

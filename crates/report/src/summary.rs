@@ -9,7 +9,7 @@ use super::table::{Cell, Table};
 use sepconv::Series;
 use sepconv::Size;
 use sepconv_eval::Against;
-use sepconv_eval::OutputComparison;
+use sepconv_eval::{ComparedOn, OutputComparison, TaskComparison};
 
 /// The headline.
 pub(super) fn headline(report: &Report) -> Rich {
@@ -55,7 +55,26 @@ fn written(report: &Report, b: &Size) -> Rich {
             .strong(measured(after))
             .text(format!(" on {} samples. ", exact(after.n as u64)));
     }
-    text.then(outputs(report))
+    text.then(task(report)).then(outputs(report))
+}
+
+/// What the task's measures say, in a sentence.
+fn task(report: &Report) -> Rich {
+    let Some(TaskComparison { taken, measures }) = &report.task else {
+        return Rich::default();
+    };
+    let mut text = Rich::plain(format!("As the task is to {}: ", taken.task.name()));
+    for (i, measure) in measures.iter().enumerate() {
+        let gap = if i == 0 { "" } else { ", " };
+        text = text
+            .text(format!("{gap}{} ", measure.metric.label()))
+            .strong(measured(measure));
+    }
+    let on = report.inputs.label();
+    text.text(format!(
+        " against the original, on {} {on}. ",
+        report.samples
+    ))
 }
 
 fn swept(report: &Report) -> Rich {
@@ -120,6 +139,15 @@ fn outputs(report: &Report) -> Rich {
     if let Some(why) = &report.not_run {
         return Rich::default().strong("Not run:").text(format!(" {why}"));
     }
+    if report.inputs == ComparedOn::Random && report.outputs.iter().any(|o| o.saturated) {
+        return Rich::default()
+            .strong("No verdict: no data.")
+            .text(" On synthetic inputs one class wins always, which says nothing of the others.");
+    }
+    let what = match report.inputs {
+        ComparedOn::Random => "SNR on synthetic inputs, which say nothing of accuracy,",
+        _ => "SNR",
+    };
     match worst(&report.outputs) {
         Worst::None => Rich::plain("No output was compared."),
         Worst::Identical => {
@@ -134,10 +162,12 @@ fn outputs(report: &Report) -> Rich {
             .text(" is not defined."),
         Worst::Snr(db, output) => {
             let on = format!(", on {} {}.", report.samples, report.inputs.label());
-            let text = Rich::plain("SNR of the worst channel against the original: ")
-                .strong(decibels(db))
-                .text(" (")
-                .code(&output.name);
+            let text = Rich::plain(format!(
+                "{what} of the worst channel against the original: "
+            ))
+            .strong(decibels(db))
+            .text(" (")
+            .code(&output.name);
             let channel = output.worst_channel.filter(|w| w.channels > 1);
             let channel = channel.map(|w| format!(", channel {} of {}", w.channel, w.channels));
             text.text(channel.unwrap_or_default()).text(")").text(&on)
@@ -198,6 +228,8 @@ mod tests {
     use super::super::fixtures::{
         evaluated, hostile, not_run, related, restored, snr_only, swept as swept_report,
     };
+    use sepconv_eval::{Measure, Metric, TakenTask};
+    use sepconv_model::Task;
     use sepconv_passes::{Choice, Kept};
 
     use super::*;
@@ -247,6 +279,22 @@ mod tests {
             text.contains("Agreement with the original: <b>97.00\u{a0}% ±\u{a0}1.71</b> on 100"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_headline_says_what_the_task_is_about() {
+        let mut report = snr_only();
+        let recall = Measure::share(Metric::Recall, Against::Original, "y", 14, 100);
+        report.task = Some(TaskComparison {
+            taken: TakenTask {
+                task: Task::Detect,
+                why: "boxes".into(),
+            },
+            measures: vec![recall],
+        });
+        let text = html(&report);
+        let part = "As the task is to detect: recall of detections <b>14.00";
+        assert!(text.contains(part), "{text}");
     }
 
     #[test]

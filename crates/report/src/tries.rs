@@ -70,6 +70,7 @@ mod tests {
                 fraction: None,
                 expected_loss: None,
                 measured: None,
+                limit: None,
                 holds: false,
             },
             Try {
@@ -77,6 +78,7 @@ mod tests {
                 fraction: Some(0.5),
                 expected_loss: Some(0.01),
                 measured: Some(31.5),
+                limit: None,
                 holds: true,
             },
         ];

@@ -30,7 +30,7 @@ impl Progress for Stages {
         };
         match event {
             Event::Begin { stage, .. } => stages.push((stage.to_owned(), Instant::now(), None)),
-            Event::Step { .. } => {}
+            Event::Step { .. } | Event::Foreseen(_) => {}
             Event::End => {
                 let open = stages.iter_mut().rev().find(|s| s.2.is_none());
                 open.into_iter().for_each(|s| s.2 = Some(Instant::now()));

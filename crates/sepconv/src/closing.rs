@@ -28,17 +28,16 @@ pub(crate) fn closing_reference(
 }
 
 fn inputs(original: &Loaded, settings: &Settings) -> Result<ReferenceInputs, Error> {
-    let open = |data: &DataSource| data.open(original, Labels::Ignore);
-    let of = |data: &DataSource, kind| ReferenceInputs::of_data(original, open(data)?, kind);
+    let of = |data: &DataSource, kind| ReferenceInputs::of_data(original, data, kind);
     match settings.calibration.as_ref().map(|c| &c.source) {
         Some(Source::Data(data)) => {
-            let test = open(&data.of_part(data.part.test()))?;
+            let test = data.of_part(data.part.test());
             // Of a few samples all are in both parts.
-            let kind = match test.is_split() {
+            let kind = match test.open(original, Labels::Ignore)?.is_split() {
                 true => ComparedOn::Test,
                 false => ComparedOn::Calibration,
             };
-            ReferenceInputs::of_data(original, test, kind)
+            of(&test, kind)
         }
         _ => match (&settings.closing, &settings.eval) {
             (Some(data), _) => of(data, ComparedOn::Test),

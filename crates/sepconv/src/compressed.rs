@@ -6,7 +6,7 @@ use sepconv_calibrate::Hurried;
 use sepconv_model::Loaded;
 use sepconv_passes::Plan;
 use sepconv_planning::Solution;
-use sepconv_spec::{CalibrationSettings, LayerRecord, LayerTime, Try};
+use sepconv_spec::{CalibrationSettings, LayerRecord, LayerTime, Try, Verdict};
 
 use crate::tuning::Tuning;
 
@@ -25,6 +25,8 @@ pub struct Compressed {
     pub solution: Option<Solution>,
     /// The plans that a search tried, in order.
     pub tries: Vec<Try>,
+    /// The model held against its budget, where that is judged; before it was tuned.
+    pub verdict: Option<Verdict>,
     /// The training, where [`crate::Settings::tune`] asked for it.
     pub tuning: Option<Tuning>,
     /// A line for each family of candidates that was dropped for a layer, because it could not be
@@ -44,6 +46,7 @@ impl Compressed {
             calibration: None,
             solution: None,
             tries: Vec::new(),
+            verdict: None,
             tuning: None,
             dropped: Vec::new(),
             hurried: Hurried::default(),

@@ -66,7 +66,8 @@ impl<'a> CurveMeter<'a> {
         let compared = reference
             .compare(model, self.settings.target, self.progress)
             .ok()?;
-        compared.worst_channel_snr().filter(|s| s.is_finite())
+        let snr = compared.worst_channel_snr().filter(|s| s.is_finite());
+        snr.filter(|_| !compared.is_silent())
     }
 
     fn time(&self, series: Series, model: &Loaded) -> Result<Option<f64>, Error> {

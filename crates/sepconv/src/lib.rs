@@ -62,17 +62,18 @@ pub use sepconv_analysis::Pins;
 pub use sepconv_calibrate::Hurried;
 pub use sepconv_data as data;
 pub use sepconv_eval::{
-    Against, BenchRun, BenchSettings, ComparedOn, Comparison, Described, Evaluation, Evaluator,
-    LatencyTarget, Measure, Metric, ModelTiming, OutputComparison, OwnMetric, SampleOutput,
-    WorstChannel, bench, compare, evaluate, evaluate_against,
+    Against, BenchRun, BenchSettings, ComparedOn, Comparison, Decibels, Described, Drop,
+    Evaluation, Evaluator, LatencyTarget, Measure, Metric, ModelTiming, OutputComparison,
+    OwnMetric, SampleOutput, SparseScores, TakenTask, TaskComparison, TaskMetric, WorstChannel,
+    bench, compare, evaluate, evaluate_against,
 };
 pub use sepconv_factor as factor;
 pub use sepconv_ir as ir;
 pub use sepconv_latency as latency;
 pub use sepconv_model::{
-    Advice, DataSource, DataWarning, Deadline, Error, Event, Loaded, MemoryError, Progress,
-    Unshaped, data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz,
-    synthetic_inputs,
+    Advice, DataSource, DataWarning, Deadline, Error, Event, Loaded, MemoryError, Progress, Reach,
+    Task, Unshaped, data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run,
+    run_to_npz, synthetic_inputs,
 };
 pub use sepconv_onnx as onnx;
 pub use sepconv_passes as passes;
@@ -82,7 +83,7 @@ pub use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, DataSpec, FitSpec, GivenPlan, LayerFit,
     LayerRecord, LayerTime, LoweringChoice, OrderChoice, Pictures, PlannedFit, PlannedModel,
     PlannedSelection, PlannedSource, RunSpec, SampleSpec, SavedPlan, Schedule, SearchSpace,
-    ShapeSpec, Source, Spec, SpecError, TargetSpec, Try,
+    ShapeSpec, Source, Spec, SpecError, TargetSpec, TaskChoice, Try, Verdict,
 };
 pub use sepconv_targets as targets;
 pub use sepconv_tune as training;

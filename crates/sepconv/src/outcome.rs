@@ -11,7 +11,7 @@ use sepconv_model::{Advice, Error, Loaded, Progress};
 use sepconv_onnx::{Document, Staged};
 use sepconv_passes::{Site, lowering};
 use sepconv_planning::Solution;
-use sepconv_spec::{CalibrationSettings, LayerRecord, SavedPlan, Try};
+use sepconv_spec::{CalibrationSettings, LayerRecord, SavedPlan, Try, Verdict};
 use serde::Serialize;
 
 use crate::closing::closing_reference;
@@ -59,6 +59,8 @@ pub struct Outcome {
     pub solution: Option<Solution>,
     /// The plans that a search tried, in order.
     pub tries: Vec<Try>,
+    /// The result held against its budget, where that is judged; before it was tuned.
+    pub verdict: Option<Verdict>,
     /// Record of the tuning, where it was asked for.
     pub tuning: Option<Tuning>,
     /// A line for each family of candidates that was dropped for a layer, as
@@ -137,6 +139,7 @@ pub(crate) fn finished<T>(
         calibration,
         solution,
         tries,
+        verdict,
         tuning,
         dropped,
         hurried,
@@ -169,6 +172,7 @@ pub(crate) fn finished<T>(
         calibration,
         solution,
         tries,
+        verdict,
         tuning,
         dropped,
         hurried,

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use sepconv_eval::LatencyTarget;
+use sepconv_eval::{LatencyTarget, TaskMetric};
 use sepconv_latency::cache_folder;
-use sepconv_model::{DataSource, Deadline, Loaded};
+use sepconv_model::classes::class_rows;
+use sepconv_model::{DataSource, Deadline, Error, Loaded, Task};
 use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, FitSpec, Spec, SpecError, TargetSpec,
 };
+
+use sepconv_targets::Target;
 
 use crate::settings::{Budget, DataFree, Settings};
 use crate::tuning::TuneSettings;
@@ -79,10 +82,31 @@ impl Settings {
         let mut settings = Self::of(spec, calibration)?;
         if budget(&spec.budget).is_none() {
             let model = settings.shaped(model()?)?;
-            let calibrated = settings.calibration.is_some();
-            settings.budget = Budget::usual(&model, calibrated, settings.eval.is_some());
+            let (data, evaluated) = (settings.fitted_data(), settings.eval.is_some());
+            let task = data.map(|data| task_of(&model, data, settings.target));
+            let (calibrated, task) = (task.is_some(), task.transpose()?.flatten());
+            settings.budget = Budget::usual(&model, calibrated, evaluated, task);
         }
         Ok(settings)
+    }
+}
+
+/// The task of a model, named or recognised on data. Classes alone need no run to be recognised, and
+/// what can't be run is no known task.
+fn task_of(model: &Loaded, data: &DataSource, target: &dyn Target) -> Result<Option<Task>, Error> {
+    let mut outputs = model.graph().outputs();
+    let is_classes = |value| {
+        let dims = model.shapes.extents(value).unwrap_or_default();
+        let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
+        class_rows(&dims).is_some()
+    };
+    if data.task == Task::Auto && outputs.all(is_classes) {
+        return Ok(None);
+    }
+    match TaskMetric::on_data(model, data, target) {
+        Ok(metric) => Ok(metric.map(|metric| metric.taken().task)),
+        Err(Error::Target { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -141,8 +165,6 @@ fn tuning(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use sepconv_model::Error;
-
     use super::*;
 
     fn spec(json: &str) -> Spec {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use sepconv_eval::{Evaluator, LatencyTarget, OwnMetric};
 use sepconv_model::classes::class_rows;
-use sepconv_model::{DataSource, Deadline, Error, Loaded, machine_memory, shaped_by};
+use sepconv_model::{DataSource, Deadline, Error, Loaded, Task, machine_memory, shaped_by};
 use sepconv_planning::Unit;
 use sepconv_spec::{CalibrationSettings, SavedPlan, Source};
 
@@ -47,8 +47,8 @@ pub enum Budget {
     TargetCost(f64),
     /// The cheapest model whose main metric is at most this much worse than the original's:
     /// percentage points or dB on [`Settings::eval`], else points of agreement with the
-    /// original on calibration data that was held out. With [`Settings::metric`], in
-    /// its unit.
+    /// original, or of what its task is measured by, on calibration data that was held out. With
+    /// [`Settings::metric`], in its unit.
     MaxDrop(f64),
     /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
     /// original's, in every channel of every output on its own scale: on calibration data that was
@@ -57,9 +57,11 @@ pub enum Budget {
 }
 
 impl Budget {
-    /// What is meant where none is given: a drop of one point where there is labelled data, or
-    /// calibration data whose outputs are classes; else outputs within 30 dB of the original's.
-    pub fn usual(model: &Loaded, calibrated: bool, evaluated: bool) -> Self {
+    /// What is meant where none is given: with calibration data a drop of one point (of a detector,
+    /// whose detections near the threshold come and go with any change, of five) where there is
+    /// evaluation data, where outputs are classes, and for tasks whose measures are percentages;
+    /// else outputs within 30 dB of the original's. `task` is the one that is recognised, or named.
+    pub fn usual(model: &Loaded, calibrated: bool, evaluated: bool, task: Option<Task>) -> Self {
         let graph = model.graph();
         // An output of unknown extents may be one of classes: running the model tells.
         let classes = |value| {
@@ -68,9 +70,15 @@ impl Budget {
                 class_rows(&dims).is_some()
             })
         };
-        match calibrated && (evaluated || graph.outputs().any(classes)) {
-            true => Self::MaxDrop(1.0),
-            false => Self::MinSnr(30.0),
+        let by_drop = match task {
+            Some(Task::Regress | Task::Restore) => evaluated,
+            Some(Task::Classify | Task::Detect | Task::Segment | Task::Embed) => true,
+            Some(Task::Auto) | None => evaluated || graph.outputs().any(classes),
+        };
+        match (calibrated && by_drop, task) {
+            (true, Some(Task::Detect)) => Self::MaxDrop(5.0),
+            (true, _) => Self::MaxDrop(1.0),
+            (false, _) => Self::MinSnr(30.0),
         }
     }
 }
@@ -210,9 +218,13 @@ impl Settings {
     /// The data that are named, those that the layers are fitted to first, then those that models
     /// are measured on. Shapes, figures and times are for the first.
     pub fn sources(&self) -> impl Iterator<Item = &DataSource> {
-        let calibration = self.calibration.as_ref();
-        let fitted = calibration.and_then(|c| c.source.data());
-        fitted.into_iter().chain(&self.closing).chain(&self.eval)
+        let fitted = self.fitted_data().into_iter();
+        fitted.chain(&self.closing).chain(&self.eval)
+    }
+
+    /// The data that the layers are fitted to.
+    pub(crate) fn fitted_data(&self) -> Option<&DataSource> {
+        self.calibration.as_ref().and_then(|c| c.source.data())
     }
 
     /// What a model is to be cheap in, where the budget does not say it.
@@ -290,7 +302,7 @@ mod tests {
     fn without_a_budget_classes_are_judged_by_agreement_and_other_outputs_by_their_noise() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let digits = Loaded::open(&root.join("models/digits.onnx"), &Pins::default()).unwrap();
-        let usual = |calibrated, evaluated| Budget::usual(&digits, calibrated, evaluated);
+        let usual = |calibrated, evaluated| Budget::usual(&digits, calibrated, evaluated, None);
         assert_eq!(usual(true, false), Budget::MaxDrop(1.0));
         assert_eq!(usual(false, false), Budget::MinSnr(30.0));
         // The same network with maps as its only output.
@@ -299,7 +311,17 @@ mod tests {
         let probe = digits.document.probe(&[map.output(0).unwrap()]);
         let proto = sepconv_onnx::Document::from_bytes(probe.skeleton.clone());
         let maps = Loaded::new(proto.unwrap(), &Pins::default()).unwrap();
-        assert_eq!(Budget::usual(&maps, true, false), Budget::MinSnr(30.0));
-        assert_eq!(Budget::usual(&maps, true, true), Budget::MaxDrop(1.0));
+        assert_eq!(
+            Budget::usual(&maps, true, false, None),
+            Budget::MinSnr(30.0)
+        );
+        assert_eq!(Budget::usual(&maps, true, true, None), Budget::MaxDrop(1.0));
+        // What is known of the task counts.
+        let of = |task| Budget::usual(&maps, true, false, Some(task));
+        assert_eq!(of(Task::Detect), Budget::MaxDrop(5.0));
+        assert_eq!(of(Task::Segment), Budget::MaxDrop(1.0));
+        assert_eq!(of(Task::Regress), Budget::MinSnr(30.0));
+        let unfitted = Budget::usual(&maps, false, false, Some(Task::Detect));
+        assert_eq!(unfitted, Budget::MinSnr(30.0));
     }
 }

@@ -5,6 +5,7 @@ mod layer;
 mod plan;
 mod spec;
 mod tries;
+mod verdict;
 
 pub use calibration::{CalibrationSettings, Effort, Pictures, Schedule, Source};
 pub use layer::{LayerFit, LayerRecord, LayerTime};
@@ -12,5 +13,7 @@ pub use plan::{PLAN_FORMAT, PlannedFit, PlannedModel, PlannedSelection, PlannedS
 pub use spec::{
     BudgetSpec, DataFreeChoice, DataSpec, EffortChoice, FitSpec, GivenPlan, LoweringChoice,
     OrderChoice, RunSpec, SampleSpec, SearchSpace, ShapeSpec, Spec, SpecError, TargetSpec,
+    TaskChoice,
 };
 pub use tries::Try;
+pub use verdict::Verdict;

@@ -14,6 +14,9 @@ pub struct Try {
     /// The figure that the goal is about, as it was measured: the cost as a fraction of the
     /// original's, or the metric of the budget. `None` where nothing was measured.
     pub measured: Option<f64>,
+    /// The worst value that the metric may have on samples which nobody looked at: the end of the
+    /// one-sided 95 % interval. `None` for costs, and where there is none to estimate.
+    pub limit: Option<f64>,
     /// Whether the plan meets the goal.
     pub holds: bool,
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use sepconv::{
     Against, BenchRun, Budget, ComparedOn, Comparison, Hurried, LayerRecord, Loaded, Outcome,
-    Settings, Size, compress_file, curve,
+    Settings, Size, SparseScores, TaskComparison, compress_file, curve,
 };
 use sepconv_report::Report;
 
@@ -14,7 +14,8 @@ use crate::commands::compare::print_outputs;
 use crate::doubts;
 use crate::files::{self, command_line};
 use crate::interrupt;
-use crate::output::{Output, bytes, db, kept_hint, quantity, si, stderr};
+use crate::output::{Output, bytes, db, kept_hint, limit, quantity, si, stderr, with_limit};
+use crate::verdict;
 
 /// A sentence about layers that had less work than was asked for.
 fn time_was_short(hurried: Hurried) -> String {
@@ -34,6 +35,8 @@ fn time_was_short(hurried: Hurried) -> String {
 
 /// Below this signal-to-noise ratio (dB) a channel is no longer the original's.
 const LOST_DB: f64 = 10.0;
+/// Below these shares of the original's sparse scores they are lost.
+const LOST_SCORES: f64 = 0.5;
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     args.fit.library.announce()?;
@@ -189,6 +192,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         ratio(a.bytes as f64, b.bytes as f64)
     ));
     measures(a, b, out);
+    if let Some(verdict) = &o.verdict {
+        verdict::print(verdict, out);
+    }
     if let Some(tuning) = &o.tuning {
         super::tune::print(tuning, out);
     }
@@ -238,6 +244,7 @@ fn measures(before: &Size, after: &Size, out: &Output) {
             notes.push(format!("output {}", m.output));
         }
         notes.extend(stderr(m).map(|e| format!("standard error {e}")));
+        notes.extend(limit(m).map(|l| format!("at worst {l}")));
         notes.push(format!("n = {}", m.n));
         let (name, notes) = (m.metric.name(), notes.join(", "));
         out.line(format!("  {name:<10}  {value}  ({notes})"));
@@ -253,37 +260,58 @@ fn print_comparison(comparison: &Comparison, out: &Output) {
         let snr = snr.filter(|s| s.is_finite());
         db(snr, if same { "infinite" } else { "undefined" })
     };
+    let random = comparison.inputs == ComparedOn::Random;
+    let name = match random {
+        true => "SNR on synthetic inputs",
+        false => "SNR",
+    };
     let own = comparison.worst_channel_snr();
     let worst = comparison.worst_output();
     let channel = worst.and_then(|o| Some((o, o.worst_channel.filter(|w| w.channels > 1)?)));
     let text = match channel.filter(|_| !same) {
         Some((output, w)) => format!(
-            "SNR {} in the worst channel ({}, {} of {}), {} over all",
+            "{name} {} in the worst channel ({}, {} of {}), {} over all",
             show(own),
             output.name,
             w.channel,
             w.channels,
             show(comparison.worst_snr())
         ),
-        None => format!("SNR {}", show(own)),
+        None => format!("{name} {}", show(own)),
     };
-    let random = comparison.inputs == ComparedOn::Random;
-    let says = if random {
-        ", which say nothing of accuracy"
-    } else {
-        ""
-    };
-    out.line(format!("  outputs     {text}, on {on}{says}"));
-    if random {
+    if comparison.is_silent() {
+        out.line(
+            "  outputs     no verdict: no data (on synthetic inputs one class wins always, which says \
+             nothing of the others)",
+        );
         return;
     }
-    let n = comparison.runs as f64;
-    for agreement in comparison.outputs.iter().filter_map(|o| o.top1_agreement) {
-        let error = 100.0 * (agreement * (1.0 - agreement) / n.max(1.0)).sqrt();
-        let share = 100.0 * agreement;
+    if random {
         out.line(format!(
-            "  agreement   {share:.2} %  (with the original, standard error {error:.2}, on {on})"
+            "  outputs     {text}, {} runs: it says nothing of accuracy",
+            comparison.runs
         ));
+        return;
+    }
+    out.line(format!("  outputs     {text}, on {on}"));
+    for output in &comparison.outputs {
+        output
+            .scores
+            .iter()
+            .for_each(|s| print_scores(&output.name, s, out));
+    }
+    if let Some(task) = &comparison.task {
+        print_task(task, &on, out);
+    }
+    for agreement in comparison.agreements() {
+        let least = agreement.limit.unwrap_or(0.0);
+        out.line(format!(
+            "  agreement   {:.2} %  (with the original, at least {least:.2} % at 95 % confidence, on \
+             {on})",
+            agreement.value
+        ));
+        let few = (agreement.value == 100.0).then(|| verdict::too_perfect(agreement.n, least));
+        few.flatten().iter().for_each(|text| out.note(text));
     }
     if own.is_none_or(|snr| snr < LOST_DB) {
         out.note(format!(
@@ -294,6 +322,39 @@ fn print_comparison(comparison: &Comparison, out: &Output) {
             ))
         ));
     }
+}
+
+/// What is left of sparse scores, and plainly where it is not most of them.
+fn print_scores(output: &str, scores: &SparseScores, out: &Output) {
+    let share =
+        |s: Option<f64>| s.map_or("undefined".to_owned(), |s| format!("{:.1} %", 100.0 * s));
+    let (recall, precision) = (scores.recall(), scores.precision());
+    out.line(format!(
+        "  scores      above {}: {} -> {}, recall {}, precision {}  ({output}, {} channels)",
+        scores.threshold,
+        scores.original,
+        scores.model,
+        share(recall),
+        share(precision),
+        scores.channels
+    ));
+    if recall.is_some_and(|r| r < LOST_SCORES) || precision.is_none_or(|p| p < LOST_SCORES) {
+        out.note(format!(
+            "scores of {output} are lost: few of those above {} are the original's",
+            scores.threshold
+        ));
+    }
+}
+
+/// The measures of the task, and why it was taken.
+fn print_task(task: &TaskComparison, on: &str, out: &Output) {
+    let name = task.taken.task.name();
+    let measures: Vec<String> = task.measures.iter().map(with_limit).collect();
+    out.line(format!("  task        {name} ({})", task.taken.why));
+    out.line(format!(
+        "  {name:<10}  {}  (against the original, on {on})",
+        measures.join(", ")
+    ));
 }
 
 /// The measured time, and plainly if it is no gain.

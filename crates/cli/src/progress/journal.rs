@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sepconv::Event;
+use sepconv::{Event, Reach};
 
 /// Runs that are shorter are silent.
 pub const SHORT: Duration = Duration::from_secs(5);
@@ -61,6 +61,7 @@ impl Journal {
                 let tell = stage.told || (lasted >= BRIEF && now >= SHORT);
                 tell.then(|| self.line(stage.end(lasted), now))
             }
+            Event::Foreseen(reach) => Some(self.line(foreseen(reach), now)),
         }
     }
 
@@ -144,6 +145,15 @@ impl Stage {
         let each = now.saturating_sub(self.begun).as_secs_f64() / done as f64;
         Duration::try_from_secs_f64(each * rest as f64).ok()
     }
+}
+
+/// What a budget comes to, in words.
+pub fn foreseen(Reach { asked, held, left }: Reach) -> String {
+    format!(
+        "note: {asked} of all MACs leaves the layers that can be rewritten {left:.2} of theirs: they \
+         hold {held:.2} of all, other operators the rest (--families +lowrank takes in products and \
+         1x1 convolutions)"
+    )
 }
 
 /// Unit of the steps of a stage.
@@ -281,6 +291,18 @@ mod tests {
                  calibrating: 0 of 4 layers, 1 s so far",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_foreseen_is_told_at_once() {
+        let reach = Reach {
+            asked: 0.5,
+            held: 0.54,
+            left: 0.074,
+        };
+        let lines = written(&[(0.25, Event::Foreseen(reach))], 1.0);
+        let said = "note: 0.5 of all MACs leaves the layers that can be rewritten 0.07 of theirs";
+        assert!(lines[0].1.starts_with(said), "{lines:?}");
     }
 
     #[test]

@@ -114,6 +114,9 @@ pub fn clear() {
 impl View {
     fn on(&mut self, event: Event<'_>) {
         let line = self.journal.on(event, self.begun.elapsed());
+        if let (Place::Bar(bar), Event::Foreseen(_), Some(line)) = (&self.place, event, &line) {
+            bar.println(line);
+        }
         self.show(line);
     }
 

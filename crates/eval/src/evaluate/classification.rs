@@ -23,8 +23,8 @@ pub(super) fn place(scores: &[f64], label: i64) -> Option<usize> {
 /// Top-1 and, of more than five classes, top-5 from the places of the labels.
 pub(super) fn accuracy(output: &str, classes: usize, places: &[Option<usize>]) -> Vec<Measure> {
     let within = |metric, k: usize| {
-        let hits = places.iter().filter(|p| p.is_some_and(|p| p < k)).count();
-        Measure::share(metric, Against::Labels, output, hits, places.len())
+        let hits = places.iter().map(|p| p.is_some_and(|p| p < k));
+        Measure::share_of(metric, Against::Labels, output, &hits.collect::<Vec<_>>())
     };
     let mut measures = vec![within(Metric::TopOne, 1)];
     if classes > FIVE {

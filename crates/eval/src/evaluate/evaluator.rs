@@ -10,10 +10,11 @@ use sepconv_targets::{Session, Target};
 
 use super::Evaluation;
 use super::kept::Kept;
-use super::own::{OwnMetric, of_rows};
+use super::own::{BatchRows, OwnMetric, of_rows};
 use super::rows::Rows;
 use super::scores::{Scores, primary};
-use crate::compare::same_interface;
+use crate::interface::same_interface;
+use crate::tasks::{RECOGNISED, TaskMetric};
 use sepconv_model::Loaded;
 use sepconv_model::load;
 use sepconv_model::{Advice, Error};
@@ -40,6 +41,7 @@ pub struct Evaluator<'a> {
     inputs: Kept<Samples>,
     original: Option<Original<'a>>,
     own: Option<Arc<dyn OwnMetric>>,
+    source: DataSource,
 }
 
 /// A batch as the runtime takes it.
@@ -69,6 +71,8 @@ struct Original<'a> {
     /// Loaded when it is first needed.
     session: OnceLock<Box<dyn Session>>,
     outputs: Kept<Vec<Tensor>>,
+    /// The metric of its task, known once it has run; `None` where there is none.
+    task: OnceLock<Option<TaskMetric>>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -110,6 +114,7 @@ impl<'a> Evaluator<'a> {
             model: original,
             session: OnceLock::new(),
             outputs: Kept::new(evaluator.batches(), KEPT_OUTPUTS),
+            task: OnceLock::new(),
         });
         Ok(evaluator)
     }
@@ -142,6 +147,7 @@ impl<'a> Evaluator<'a> {
             batch,
             original: None,
             own: None,
+            source: source.clone(),
         })
     }
 
@@ -168,6 +174,9 @@ impl<'a> Evaluator<'a> {
             if original.session.get().is_none() {
                 let _ = original.session.set(self.load(original.model)?);
             }
+            if original.task.get().is_none() {
+                let _ = original.task.set(self.recognised(original)?);
+            }
         }
         let is_original = self
             .original
@@ -189,14 +198,40 @@ impl<'a> Evaluator<'a> {
             all.append(next);
             all
         });
-        let measures = all.unwrap_or_default().measures(&model.output_names());
-        let primary = primary(&measures).cloned().ok_or_else(|| {
+        let all = all.unwrap_or_default();
+        let task = self.task();
+        let of_task = task.map_or(Vec::new(), |task| all.of_task(task));
+        let others = all.measures(&model.output_names());
+        let primary = primary(&of_task, &others).cloned().ok_or_else(|| {
             odd(
                 model,
                 "no output is of numbers that could be measured".into(),
             )
         })?;
-        Ok(Evaluation { primary, measures })
+        Ok(Evaluation {
+            primary,
+            measures: of_task.into_iter().chain(others).collect(),
+            task: task.map(|task| task.taken().clone()),
+        })
+    }
+
+    /// The metric of the original's task, once it has run.
+    fn task(&self) -> Option<&TaskMetric> {
+        self.original.as_ref()?.task.get()?.as_ref()
+    }
+
+    /// The metric of the original's task, by its outputs for the first samples.
+    fn recognised(&self, original: &Original<'_>) -> Result<Option<TaskMetric>, Error> {
+        let batches = 0..self.batches().min(RECOGNISED);
+        let outputs = batches.map(|i| self.outputs_of(original, i, &*self.samples_of(i)?));
+        let outputs = outputs.collect::<Result<Vec<_>, Error>>()?;
+        let runs: Vec<&[Tensor]> = outputs.iter().map(|run| run.as_slice()).collect();
+        // The last batch alone may be padded.
+        let rows = BatchRows {
+            all: self.batch,
+            valid: self.batch.min(self.dataset.len()),
+        };
+        TaskMetric::of(original.model, &self.source, &runs, rows)
     }
 
     fn load(&self, model: &Loaded) -> Result<Box<dyn Session>, Error> {
@@ -257,6 +292,9 @@ impl<'a> Evaluator<'a> {
                 scores.own((&**own).into(), values);
             }
             scores.relate(&reference, &outputs);
+            if let Some(task) = self.task().filter(|task| !task.is_of_classes()) {
+                scores.task(task, task.scores([&reference, &outputs], samples.valid));
+            }
         }
         Ok(scores)
     }

@@ -4,6 +4,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::own::OwnMetric;
+use crate::limits::{drop_above, needed, needed_pairs, share_below, student};
 
 /// Formula of a figure. `docs/metrics.md` has the formulas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +29,20 @@ pub enum Metric {
     ChannelSnr,
     /// Cosine of the angle between all samples as vectors; at most 1.
     Cosine,
+    /// Harmonic mean of recall and precision of detections, in percent.
+    DetectionF1,
+    /// Share of the original's detections that the model has, in percent.
+    Recall,
+    /// Share of the model's detections that the original has, in percent.
+    Precision,
+    /// Intersection over union of masks, mean over classes, in percent.
+    MeanIou,
+    /// Share of samples with the original's nearest other sample, in percent.
+    Nearest,
+    /// Cosine of the angle between the vectors of a sample, mean over samples; at most 1.
+    MeanCosine,
+    /// Error of the worst channel over its own spread, in percent.
+    RelativeError,
     /// An [`OwnMetric`], mean over samples.
     Own(Described),
 }
@@ -73,6 +88,13 @@ impl Metric {
             Self::Snr => "snr",
             Self::ChannelSnr => "channel-snr",
             Self::Cosine => "cosine",
+            Self::DetectionF1 => "f1",
+            Self::Recall => "recall",
+            Self::Precision => "precision",
+            Self::MeanIou => "iou",
+            Self::Nearest => "nearest",
+            Self::MeanCosine => "mean-cosine",
+            Self::RelativeError => "relative-error",
             Self::Own(own) => own.name,
         }
     }
@@ -89,6 +111,13 @@ impl Metric {
             Self::Snr => "SNR",
             Self::ChannelSnr => "SNR of the worst channel",
             Self::Cosine => "cosine",
+            Self::DetectionF1 => "F1 of detections",
+            Self::Recall => "recall of detections",
+            Self::Precision => "precision of detections",
+            Self::MeanIou => "IoU of masks",
+            Self::Nearest => "agreement of nearest neighbours",
+            Self::MeanCosine => "mean cosine",
+            Self::RelativeError => "relative error of the worst channel",
             Self::Own(own) => own.label,
         }
     }
@@ -96,18 +125,18 @@ impl Metric {
     /// Unit of the value and of its standard error; empty where it has none.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::TopOne | Self::TopFive | Self::Agreement => "%",
+            _ if self.is_percentage() => "%",
             Self::Kl => "nats",
             Self::Psnr | Self::Snr | Self::ChannelSnr => "dB",
-            Self::Ssim | Self::Cosine => "",
             Self::Own(own) => own.unit,
+            _ => "",
         }
     }
 
     /// True where a greater value is a better one.
     pub fn higher_is_better(self) -> bool {
         match self {
-            Self::Kl => false,
+            Self::Kl | Self::RelativeError => false,
             Self::Own(own) => own.higher_is_better,
             _ => true,
         }
@@ -116,28 +145,47 @@ impl Metric {
     /// The least and the greatest value that it can have, in its unit.
     pub fn range(self) -> (f64, f64) {
         match self {
-            Self::TopOne | Self::TopFive | Self::Agreement => (0.0, 100.0),
-            Self::Kl => (0.0, f64::INFINITY),
-            Self::Psnr | Self::Snr | Self::ChannelSnr | Self::Own(_) => {
-                (f64::NEG_INFINITY, f64::INFINITY)
-            }
-            Self::Ssim | Self::Cosine => (-1.0, 1.0),
+            Self::Kl | Self::RelativeError => (0.0, f64::INFINITY),
+            _ if self.is_percentage() => (0.0, 100.0),
+            Self::Ssim | Self::Cosine | Self::MeanCosine => (-1.0, 1.0),
+            _ => (f64::NEG_INFINITY, f64::INFINITY),
         }
+    }
+
+    /// True where the value is a share of samples, each of which counts or does not.
+    pub fn is_share(self) -> bool {
+        matches!(
+            self,
+            Self::TopOne | Self::TopFive | Self::Agreement | Self::Nearest
+        )
+    }
+
+    /// True for those that a task brings.
+    pub fn is_of_task(self) -> bool {
+        self.is_of_parts() || matches!(self, Self::Nearest | Self::MeanCosine | Self::RelativeError)
+    }
+
+    /// True for percentages.
+    fn is_percentage(self) -> bool {
+        self.is_share() || self.is_of_parts() || self == Self::RelativeError
+    }
+
+    /// True for shares of what samples show, of which there are several to a sample.
+    fn is_of_parts(self) -> bool {
+        matches!(
+            self,
+            Self::DetectionF1 | Self::Recall | Self::Precision | Self::MeanIou
+        )
     }
 
     /// Decimals that are worth showing.
     pub fn decimals(self) -> usize {
         match self {
-            Self::TopOne
-            | Self::TopFive
-            | Self::Agreement
-            | Self::Psnr
-            | Self::Snr
-            | Self::ChannelSnr => 2,
             Self::Ssim => 4,
             Self::Kl => 5,
-            Self::Cosine => 6,
+            Self::Cosine | Self::MeanCosine => 6,
             Self::Own(own) => own.decimals,
+            _ => 2,
         }
     }
 }
@@ -167,7 +215,7 @@ impl Against {
 
 /// A figure of a model on a data set.
 ///
-/// In JSON an object of `metric`, `against`, `output`, `value`, `stderr`, `unit`,
+/// In JSON an object of `metric`, `against`, `output`, `value`, `stderr`, `limit`, `unit`,
 /// `higher_is_better` and `n`. A value that is not finite is `null`: a PSNR or an SNR without
 /// any difference (SSIM and cosine are then 1), or anything of outputs that are not numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,8 +232,65 @@ pub struct Measure {
     /// Standard error in the metric's unit; `None` where there is none to estimate: a single
     /// sample, or a value that is not finite.
     pub stderr: Option<f64>,
+    /// The worst value that samples which nobody looked at may have, in the metric's unit: the end
+    /// of the one-sided 95 % interval. `None` where there is none to estimate.
+    pub limit: Option<f64>,
     /// Number of samples.
     pub n: usize,
+    /// The value of every sample, where the figure is their mean: two models on the same samples
+    /// are then held against one another pair by pair. Not in JSON.
+    pub samples: Vec<f64>,
+}
+
+/// How much worse a model is than another, in the metric's unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Drop {
+    /// What was measured; below 0 where the model is better.
+    pub value: f64,
+    /// The most that it may be: the upper end of the one-sided 95 % interval. `None` where there is none to
+    /// estimate.
+    pub limit: Option<f64>,
+}
+
+impl Drop {
+    /// From `before` to `after`, measures of the same. Where both have the values of the samples
+    /// they are taken in pairs. A measure against the original, which agrees with itself, has the errors
+    /// of `after` alone.
+    pub fn between(before: &Measure, after: &Measure) -> Self {
+        let metric = after.metric;
+        let sign = if metric.higher_is_better() { 1.0 } else { -1.0 };
+        let pairs = before.samples.iter().zip(&after.samples);
+        let drops: Vec<f64> = pairs.map(|(a, b)| sign * (a - b)).collect();
+        let paired = before.samples.len() == after.samples.len() && !drops.is_empty();
+        let value = sign * (before.value - after.value);
+        let by_original = after.against == Against::Original && !matches!(metric, Metric::Own(_));
+        let limit = match (paired && !by_original, metric.is_share()) {
+            (true, true) => {
+                let count = |f: fn(&&f64) -> bool| drops.iter().filter(f).count();
+                let changed = (count(|d| **d > 0.0), count(|d| **d < 0.0));
+                Some(100.0 * drop_above(changed.0, changed.1, drops.len()))
+            }
+            (true, false) => error_of_mean(&drops).map(|e| value + student(drops.len()) * e),
+            (false, _) if by_original => after.limit.map(|limit| sign * (before.value - limit)),
+            (false, _) => before
+                .stderr
+                .zip(after.stderr)
+                .map(|(a, b)| value + student(before.n.min(after.n)) * (a * a + b * b).sqrt()),
+        };
+        Self { value, limit }
+    }
+
+    /// Samples that are needed to show that a drop is at most `most`, where not one of them
+    /// gets worse.
+    pub fn samples_to_show(metric: Metric, against: Against, most: f64) -> usize {
+        let share = (most / 100.0).clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON);
+        match (metric.is_share() || metric.is_of_parts(), against) {
+            (true, Against::Original) => needed(share),
+            (true, _) => needed_pairs(share),
+            // A spread takes two.
+            (false, _) => 2,
+        }
+    }
 }
 
 impl Measure {
@@ -200,7 +305,42 @@ impl Measure {
             output: output.to_owned(),
             value: 100.0 * p,
             stderr,
+            limit: (n > 0).then(|| 100.0 * share_below(hits, n)),
             n,
+            samples: Vec::new(),
+        }
+    }
+
+    /// A figure that is not known yet.
+    pub(crate) fn blank(metric: Metric, against: Against, output: &str) -> Self {
+        Self {
+            metric,
+            against,
+            output: output.to_owned(),
+            value: f64::NAN,
+            stderr: None,
+            limit: None,
+            n: 0,
+            samples: Vec::new(),
+        }
+    }
+
+    /// With a limit that is no better than that of as many samples that all agree, where none
+    /// differs: that they have no spread does not make them certain.
+    #[must_use]
+    pub(crate) fn doubted(mut self) -> Self {
+        if self.stderr == Some(0.0) && self.value == 100.0 {
+            self.limit = Some(100.0 * share_below(self.n, self.n));
+        }
+        self
+    }
+
+    /// A share of samples, `hits` of which say which count.
+    pub fn share_of(metric: Metric, against: Against, output: &str, hits: &[bool]) -> Self {
+        let count = hits.iter().filter(|hit| **hit).count();
+        Self {
+            samples: hits.iter().map(|hit| f64::from(u8::from(*hit))).collect(),
+            ..Self::share(metric, against, output, count, hits.len())
         }
     }
 
@@ -209,13 +349,33 @@ impl Measure {
     pub fn mean(metric: Metric, against: Against, output: &str, values: &[f64]) -> Self {
         let n = values.len();
         let mean = values.iter().sum::<f64>() / n.max(1) as f64;
-        Self {
+        let figure = Self {
             metric,
             against,
             output: output.to_owned(),
             value: if n == 0 { f64::NAN } else { mean },
-            stderr: error_of_mean(values),
+            stderr: None,
+            limit: None,
             n,
+            samples: values.to_vec(),
+        };
+        figure.with_error(error_of_mean(values))
+    }
+
+    /// With a standard error, and the limit that follows from it.
+    #[must_use]
+    pub fn with_error(self, stderr: Option<f64>) -> Self {
+        let sign = if self.metric.higher_is_better() {
+            -1.0
+        } else {
+            1.0
+        };
+        let (low, high) = self.metric.range();
+        let limit = stderr.map(|e| (self.value + sign * student(self.n) * e).clamp(low, high));
+        Self {
+            stderr,
+            limit: limit.filter(|l| l.is_finite()),
+            ..self
         }
     }
 }
@@ -235,12 +395,13 @@ pub(super) fn error_of_mean(values: &[f64]) -> Option<f64> {
 
 impl Serialize for Measure {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut s = serializer.serialize_struct("Measure", 8)?;
+        let mut s = serializer.serialize_struct("Measure", 9)?;
         s.serialize_field("metric", &self.metric)?;
         s.serialize_field("against", &self.against)?;
         s.serialize_field("output", &self.output)?;
         s.serialize_field("value", &Some(self.value).filter(|v| v.is_finite()))?;
         s.serialize_field("stderr", &self.stderr)?;
+        s.serialize_field("limit", &self.limit)?;
         s.serialize_field("unit", self.metric.unit())?;
         s.serialize_field("higher_is_better", &self.metric.higher_is_better())?;
         s.serialize_field("n", &self.n)?;
@@ -275,6 +436,42 @@ mod tests {
     }
 
     #[test]
+    fn eight_of_eight_may_be_fewer() {
+        let m = Measure::share(Metric::Agreement, Against::Original, "y", 8, 8);
+        assert_eq!((m.value, m.stderr), (100.0, Some(0.0)));
+        assert!((m.limit.unwrap() - 68.765_6).abs() < 1e-3, "{m:?}");
+        let one = Measure::mean(Metric::Psnr, Against::Target, "y", &[1.0]);
+        assert_eq!(one.limit, None);
+    }
+
+    #[test]
+    fn drops_are_of_pairs_where_the_samples_are_known() {
+        let share = |hits: &[bool]| Measure::share_of(Metric::TopOne, Against::Labels, "y", hits);
+        let (all, some) = (vec![true; 300], [vec![false; 3], vec![true; 297]].concat());
+        let drop = Drop::between(&share(&all), &share(&some));
+        assert!((drop.value - 1.0).abs() < 1e-9, "{drop:?}");
+        assert_eq!(drop.limit, Some(100.0 * drop_above(3, 0, 300)));
+        // A shift that is the same for all samples is certain, whatever they are.
+        let psnr = |shift: f64| {
+            let values = [30.0, 20.0, 40.0].map(|v| v - shift);
+            Measure::mean(Metric::Psnr, Against::Target, "y", &values)
+        };
+        let drop = Drop::between(&psnr(0.0), &psnr(0.5));
+        assert!((drop.limit.unwrap() - 0.5).abs() < 1e-9, "{drop:?}");
+        // Agreement has an original that agrees with itself.
+        let agreement = |hits| Measure::share(Metric::Agreement, Against::Original, "y", hits, 50);
+        let drop = Drop::between(&agreement(50), &agreement(49));
+        assert!(
+            (drop.value - 2.0).abs() < 1e-9 && drop.limit.unwrap() > 9.0,
+            "{drop:?}"
+        );
+        let to_show = |metric, against| Drop::samples_to_show(metric, against, 1.0);
+        assert_eq!(to_show(Metric::Agreement, Against::Original), 299);
+        assert_eq!(to_show(Metric::TopOne, Against::Labels), 268);
+        assert_eq!(to_show(Metric::Psnr, Against::Target), 2);
+    }
+
+    #[test]
     fn json_is_flat_and_says_null_for_what_is_not_finite() {
         let m = Measure::mean(
             Metric::Kl,
@@ -286,7 +483,7 @@ mod tests {
             serde_json::to_string(&m).unwrap(),
             concat!(
                 r#"{"metric":"kl","against":"original","output":"logits","value":null,"#,
-                r#""stderr":null,"unit":"nats","higher_is_better":false,"n":2}"#
+                r#""stderr":null,"limit":null,"unit":"nats","higher_is_better":false,"n":2}"#
             )
         );
         let all = [
@@ -299,6 +496,8 @@ mod tests {
             Metric::Snr,
             Metric::ChannelSnr,
             Metric::Cosine,
+            Metric::DetectionF1,
+            Metric::MeanIou,
         ];
         for metric in all {
             assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());

@@ -14,8 +14,8 @@ mod kept;
 mod measure;
 mod outputs;
 mod own;
-mod restoration;
-mod rows;
+pub(crate) mod restoration;
+pub(crate) mod rows;
 mod scores;
 
 use sepconv_targets::Target;
@@ -23,9 +23,10 @@ use serde::Serialize;
 
 pub use classification::divergence_of;
 pub use evaluator::Evaluator;
-pub use measure::{Against, Described, Measure, Metric};
+pub use measure::{Against, Described, Drop, Measure, Metric};
 pub use own::{BatchRows, OwnMetric, SampleOutput, of_batch};
 
+use crate::tasks::TakenTask;
 use sepconv_model::DataSource;
 use sepconv_model::Error;
 use sepconv_model::Loaded;
@@ -34,12 +35,15 @@ use sepconv_model::Progress;
 /// The measured figures of a model on a data set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// The one that the model is judged by: an [`OwnMetric`]; else top-1 with labels; else PSNR, or the SNR of the
-    /// worst output, with a target; else, against the original, agreement, or the SNR of the
-    /// worst output.
+    /// The one that the model is judged by: an [`OwnMetric`]; else top-1 with labels; else PSNR, or the
+    /// SNR of the worst output, with a target; else, against the original, that of the task,
+    /// agreement, or the SNR of the worst output.
     pub primary: Measure,
     /// All of them, the primary one included.
     pub measures: Vec<Measure>,
+    /// The task that the model was measured by, where there is an original and one was recognised
+    /// or named.
+    pub task: Option<TakenTask>,
 }
 
 impl Evaluation {

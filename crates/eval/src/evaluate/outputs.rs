@@ -49,13 +49,13 @@ pub(super) fn measures(output: &str, against: Against, samples: &[Moments]) -> [
     let power = total(|m| m.power);
     let noise = total(|m| m.noise);
     let dot = total(|m| m.dot);
-    let measure = |metric, value: f64, stderr: Option<f64>| Measure {
-        metric,
-        against,
-        output: output.to_owned(),
-        value,
-        stderr: stderr.filter(|e| value.is_finite() && e.is_finite()),
-        n,
+    let measure = |metric, value: f64, stderr: Option<f64>| {
+        let figure = Measure {
+            value,
+            n,
+            ..Measure::blank(metric, against, output)
+        };
+        figure.with_error(stderr.filter(|e| value.is_finite() && e.is_finite()))
     };
     // 0 of 0 is no difference.
     let snr = match (signal, noise) {

@@ -18,7 +18,7 @@ const K2: f64 = 0.03;
 
 /// Extents and layout of a picture's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     channels: usize,
     rows: usize,
     columns: usize,
@@ -27,7 +27,7 @@ pub(super) struct Shape {
 
 /// The shape of a sample that is a picture: `[c, h, w]` with at most four channels, or else
 /// `[h, w, c]` with 1, 3 or 4, and more than one row and column.
-pub(super) fn picture(sample: &[usize]) -> Option<Shape> {
+pub(crate) fn picture(sample: &[usize]) -> Option<Shape> {
     let (channels, rows, columns, layout) = match *sample {
         [c @ 1..=4, h, w] => (c, h, w, Layout::Nchw),
         [h, w, c @ (1 | 3 | 4)] => (c, h, w, Layout::Nhwc),
@@ -43,7 +43,7 @@ pub(super) fn picture(sample: &[usize]) -> Option<Shape> {
 
 /// Figures of one picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Picture {
+pub(crate) struct Picture {
     /// In dB; infinite without any difference.
     psnr: f64,
     /// `None` where the picture is smaller than the window.
@@ -87,8 +87,8 @@ impl Shape {
 }
 
 /// PSNR and, where every picture is large enough, SSIM: means over pictures.
-pub(super) fn measures(output: &str, pictures: &[Picture]) -> Vec<Measure> {
-    let mean = |metric, values: &[f64]| Measure::mean(metric, Against::Target, output, values);
+pub(crate) fn measures(output: &str, against: Against, pictures: &[Picture]) -> Vec<Measure> {
+    let mean = |metric, values: &[f64]| Measure::mean(metric, against, output, values);
     let psnr: Vec<f64> = pictures.iter().map(|p| p.psnr).collect();
     let ssim: Option<Vec<f64>> = pictures.iter().map(|p| p.ssim).collect();
     let mut measures = vec![mean(Metric::Psnr, &psnr)];
@@ -240,9 +240,9 @@ mod tests {
         let large = Picture::of(&[0.0; 121], &[1.0; 121], shape([1, 11, 11]), 1.0);
         // Both constant: c1 c2 / ((1 + c1) c2).
         assert!((large.ssim.unwrap() - 1e-4 / 1.0001).abs() < 1e-12);
-        let both = measures("y", &[large, large]);
+        let both = measures("y", Against::Target, &[large, large]);
         assert_eq!((both.len(), both[0].value, both[0].n), (2, 0.0, 2));
-        assert_eq!(measures("y", &[seen, large]).len(), 1);
+        assert_eq!(measures("y", Against::Target, &[seen, large]).len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use sepconv_ir::Tensor;
 
 /// The samples of one output in one batch.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// All samples, one after the other.
     values: Vec<f64>,
     /// Shape of one sample.
@@ -74,6 +74,11 @@ impl Rows {
     /// Number of samples.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// True where the elements are floats.
+    pub fn are_floats(&self) -> bool {
+        self.floats
     }
 
     /// Sample `i`; empty past the end.

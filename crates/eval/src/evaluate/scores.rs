@@ -1,6 +1,7 @@
 //! Contributions of batches to the measures, and the measures of all of them.
 
 use crate::channels::Channels;
+use crate::tasks::{TaskMetric, TaskScores};
 
 use super::classification::{ClassPair, accuracy, place, relative};
 use super::measure::{Against, Measure, Metric};
@@ -12,8 +13,8 @@ use super::rows::Rows;
 #[derive(Debug, Clone)]
 struct Compared {
     moments: Vec<Moments>,
-    /// Against the original: errors by channel, and the rank of the output.
-    channels: Option<(Channels, usize)>,
+    /// Against the original: errors by channel of every batch, and the rank of the output.
+    channels: Option<(Vec<Channels>, usize)>,
     /// One per sample, where every sample is a row of classes.
     classes: Option<Vec<ClassPair>>,
     /// One per sample, where every sample is a picture.
@@ -44,7 +45,7 @@ impl Compared {
         let ((dims, values), (_, others)) = (a.all(), b.all());
         Self {
             moments: Self::moments(a, b),
-            channels: Some((Channels::of(&dims, values, others), dims.len())),
+            channels: Some((vec![Channels::of(&dims, values, others)], dims.len())),
             classes: a.classes().map(|_| (0..a.count()).map(pair).collect()),
             pictures: None,
         }
@@ -73,7 +74,10 @@ impl Compared {
         }
         self.moments.extend(other.moments);
         self.channels = match (self.channels.take(), other.channels) {
-            (Some((a, rank)), Some((b, _))) => Some((a.merged(b), rank)),
+            (Some((mut a, rank)), Some((b, _))) => {
+                a.extend(b);
+                Some((a, rank))
+            }
             _ => None,
         };
         both(&mut self.classes, other.classes);
@@ -83,7 +87,7 @@ impl Compared {
     fn measures(&self, output: &str, against: Against) -> Vec<Measure> {
         match (&self.classes, &self.pictures) {
             (Some(classes), _) => relative(output, classes),
-            (_, Some(pictures)) => restoration::measures(output, pictures),
+            (_, Some(pictures)) => restoration::measures(output, against, pictures),
             _ => {
                 let channels = self.channels.iter();
                 let worst = channels.filter_map(|(c, rank)| worst_channel(output, c, *rank));
@@ -100,21 +104,20 @@ impl Compared {
 }
 
 /// The SNR of the worst channel of several; `None` where there is one.
-fn worst_channel(output: &str, channels: &Channels, rank: usize) -> Option<Measure> {
-    let worst = channels.worst(rank).filter(|w| w.channels > 1)?;
-    let value = match (worst.snr_db, channels.differ()) {
+fn worst_channel(output: &str, batches: &[Channels], rank: usize) -> Option<Measure> {
+    let worst = Channels::worst_of(batches, rank).filter(|w| w.channels > 1)?;
+    let value = match (worst.snr_db, batches.iter().any(Channels::differ)) {
         (Some(db), _) => db,
         (None, true) => f64::NAN,
         (None, false) => f64::INFINITY,
     };
-    Some(Measure {
-        metric: Metric::ChannelSnr,
-        against: Against::Original,
-        output: format!("{output}, channel {} of {}", worst.channel, worst.channels),
+    let part = format!("{output}, channel {} of {}", worst.channel, worst.channels);
+    let figure = Measure {
         value,
-        stderr: None,
-        n: 0,
-    })
+        n: batches.len(),
+        ..Measure::blank(Metric::ChannelSnr, Against::Original, &part)
+    };
+    Some(figure.with_error(worst.stderr_db))
 }
 
 /// Places of the labels among the classes of an output.
@@ -135,6 +138,8 @@ pub(super) struct Scores {
     original: Vec<Option<Compared>>,
     /// The caller's metric, and its value for every sample.
     own: Option<(Metric, Vec<f64>)>,
+    /// Of the task's metric.
+    task: Option<TaskScores>,
 }
 
 impl Scores {
@@ -192,6 +197,16 @@ impl Scores {
         self.original = compared.collect();
     }
 
+    /// Takes the scores of the task's metric. Outputs that it is about are no classes.
+    pub fn task(&mut self, metric: &TaskMetric, scores: TaskScores) {
+        for output in metric.outputs() {
+            if let Some(Some(compared)) = self.original.get_mut(output) {
+                compared.classes = None;
+            }
+        }
+        self.task = Some(scores);
+    }
+
     /// Takes the values of the caller's metric.
     pub fn own(&mut self, metric: Metric, values: Vec<f64>) {
         self.own = Some((metric, values));
@@ -203,6 +218,10 @@ impl Scores {
             (Some((_, all)), Some((_, next))) => all.extend(next),
             (all, next) => *all = next,
         }
+        match (&mut self.task, next.task) {
+            (Some(all), Some(next)) => all.append(next),
+            (all, next) => *all = next,
+        }
         match (&mut self.placed, next.placed) {
             (Some(all), Some(next)) => all.places.extend(next.places),
             (all, next) => *all = next,
@@ -211,7 +230,13 @@ impl Scores {
         append_outputs(&mut self.original, next.original);
     }
 
-    /// The measures, by output within labels, target and original.
+    /// The measures of the task, the one that models are judged by first.
+    pub fn of_task(&self, metric: &TaskMetric) -> Vec<Measure> {
+        let scores = self.task.as_ref();
+        scores.map_or(Vec::new(), |scores| metric.measured(scores))
+    }
+
+    /// The other measures, by output within labels, target and original.
     pub fn measures(&self, names: &[String]) -> Vec<Measure> {
         let name = |i: usize| names.get(i).map_or("", String::as_str);
         let mut measures = Vec::new();
@@ -250,9 +275,9 @@ fn append_outputs(all: &mut Vec<Option<Compared>>, next: Vec<Option<Compared>>) 
 }
 
 /// The measure that a model is judged by: the caller's own; else top-1 with labels; else PSNR, or the SNR of the
-/// worst output, with a target; else, against the original, agreement, or the SNR of the worst
-/// output or channel.
-pub(super) fn primary(measures: &[Measure]) -> Option<&Measure> {
+/// worst output, with a target; else, against the original, that of the task, agreement, or the SNR of
+/// the worst output or channel.
+pub(super) fn primary<'m>(of_task: &'m [Measure], measures: &'m [Measure]) -> Option<&'m Measure> {
     let first = |metric| measures.iter().find(|m| m.metric == metric);
     let worst = |against| {
         let is_snr = |m: &&Measure| matches!(m.metric, Metric::Snr | Metric::ChannelSnr);
@@ -273,6 +298,7 @@ pub(super) fn primary(measures: &[Measure]) -> Option<&Measure> {
     own.or_else(|| first(Metric::TopOne))
         .or_else(|| first(Metric::Psnr))
         .or_else(|| worst(Against::Target))
+        .or_else(|| of_task.first())
         .or_else(|| first(Metric::Agreement))
         .or_else(|| worst(Against::Original))
 }
@@ -319,12 +345,12 @@ mod tests {
         );
         let names = ["a".to_owned(), "b".to_owned()];
         assert_eq!(
-            primary(&scores.measures(&names)).unwrap().metric,
+            primary(&[], &scores.measures(&names)).unwrap().metric,
             Metric::TopOne
         );
         scores.placed = None;
         assert_eq!(
-            primary(&scores.measures(&names)).unwrap().metric,
+            primary(&[], &scores.measures(&names)).unwrap().metric,
             Metric::Agreement
         );
         assert!(!scores.label(&outputs[..1], &[1]));
@@ -367,6 +393,6 @@ mod tests {
         next.relate(&classes, &odd);
         scores.append(next);
         let measures = scores.measures(&["a".to_owned()]);
-        assert!(primary(&measures).unwrap().value.is_nan());
+        assert!(primary(&[], &measures).unwrap().value.is_nan());
     }
 }

@@ -19,6 +19,7 @@ use crate::advice::Advice;
 use crate::classes::class_rows;
 use crate::error::Error;
 use crate::loaded::Loaded;
+use crate::task::Task;
 
 use indices::indices;
 use layout::layout;
@@ -44,6 +45,8 @@ pub struct DataSource {
     /// Largest value that a wanted picture can have, for PSNR and SSIM. `None`: 255 where the
     /// target is stored as u8, else 1.
     pub peak: Option<f64>,
+    /// The task by which models are measured on the samples.
+    pub task: Task,
 }
 
 impl DataSource {

@@ -89,6 +89,8 @@ class Options(TypedDict, total=False):
     """File with one class folder name per line: line i is output i."""
     peak: float | None
     """Largest value of a picture, for PSNR and SSIM; 255 where the target is stored as u8, else 1."""
+    task: Literal["auto", "classify", "detect", "segment", "restore", "embed", "regress"]
+    """What the model is for, by which its outputs are measured against the original's."""
     preprocess: str | os.PathLike[str] | None
     """TOML file with the keys scale, mean, std, channel-order, resize, crop and layout, which the
     options of these names override."""

@@ -1,10 +1,13 @@
 //! Acceptance criteria of rewritten models.
 
 use sepconv_data::SyntheticKind;
-use sepconv_eval::{Evaluator, Metric, OwnMetric, Reference, ReferenceInputs, synthetic_runs};
+use sepconv_eval::{
+    Decibels, Drop, Evaluator, Measure, Metric, OwnMetric, Reference, ReferenceInputs, TaskMetric,
+    synthetic_runs,
+};
 use sepconv_model::{Advice, Error, Loaded};
 use sepconv_planning::SensitivityProbe;
-use sepconv_spec::{CalibrationSettings, Source};
+use sepconv_spec::{CalibrationSettings, Source, Verdict};
 
 use crate::job::Job;
 use crate::settings::Budget;
@@ -35,41 +38,91 @@ enum Figure<'a> {
 }
 
 /// A figure on data held out.
-#[derive(Clone, Copy)]
 enum HeldOut<'a> {
     Snr,
     Agreement,
+    Task(Box<TaskMetric>),
     Own(&'a dyn OwnMetric),
-}
-
-impl HeldOut<'_> {
-    fn of(self, probe: &SensitivityProbe<'_>, model: &Loaded) -> Result<f64, Error> {
-        match self {
-            Self::Snr => probe.snr(&model.document),
-            Self::Agreement => Ok(probe.agreement(&model.document)?.unwrap_or(0.0)),
-            Self::Own(metric) => probe.own(metric, &model.document),
-        }
-    }
 }
 
 /// The worst value that is good enough.
 struct Floor {
-    label: &'static str,
-    unit: &'static str,
+    metric: Metric,
     value: f64,
-    higher_is_better: bool,
+    /// The original's own measure, where a drop from it is meant.
+    original: Option<Measure>,
+    /// Samples that could show it; `None` where none could.
+    needed: Option<usize>,
 }
 
 impl Floor {
-    /// A value that is `drop` worse than `value`.
-    fn below(metric: Metric, value: f64, drop: f64) -> Self {
-        let higher_is_better = metric.higher_is_better();
-        let sign = if higher_is_better { -1.0 } else { 1.0 };
+    /// A measure that is `drop` worse than the original's.
+    fn below(original: Measure, drop: f64) -> Self {
+        let metric = original.metric;
+        let sign = if metric.higher_is_better() { -1.0 } else { 1.0 };
         Self {
-            label: metric.label(),
-            unit: metric.unit(),
-            value: value + sign * drop,
-            higher_is_better,
+            metric,
+            value: original.value + sign * drop,
+            needed: Some(Drop::samples_to_show(metric, original.against, drop)),
+            original: Some(original),
+        }
+    }
+
+    /// A signal-to-noise ratio, which so many samples could show.
+    fn snr(value: f64, needed: Option<usize>) -> Self {
+        Self {
+            metric: Metric::ChannelSnr,
+            value,
+            original: None,
+            needed,
+        }
+    }
+
+    /// Of a measure of a rewritten model.
+    fn of_measure(&self, measure: &Measure) -> Verdict {
+        let limit = match &self.original {
+            Some(original) => {
+                let sign = if self.metric.higher_is_better() {
+                    -1.0
+                } else {
+                    1.0
+                };
+                let drop = Drop::between(original, measure).limit;
+                drop.map(|most| original.value + sign * most)
+            }
+            None => measure.limit,
+        };
+        self.verdict(measure.value, limit, measure.n)
+    }
+
+    /// Of a ratio; nothing else is as bad as one that is not a number.
+    fn of_snr(&self, snr: Option<Decibels>, samples: usize) -> Verdict {
+        let limit = snr.and_then(Decibels::limit);
+        self.verdict(snr.map_or(f64::NEG_INFINITY, |s| s.value), limit, samples)
+    }
+
+    fn verdict(&self, value: f64, limit: Option<f64>, samples: usize) -> Verdict {
+        Verdict {
+            metric: self.metric.label(),
+            unit: self.metric.unit(),
+            allowed: self.value,
+            value: Some(value).filter(|v| !v.is_nan()),
+            limit,
+            samples,
+            needed: self.needed,
+            shown: limit.is_some_and(|limit| self.missed_by(limit) <= 0.0),
+        }
+    }
+
+    /// The distance by which a value misses it.
+    fn missed_by(&self, value: f64) -> f64 {
+        let excess = match self.metric.higher_is_better() {
+            true => self.value - value,
+            false => value - self.value,
+        };
+        match excess.is_nan() {
+            true => f64::INFINITY,
+            false => excess,
         }
     }
 }
@@ -99,11 +152,12 @@ impl<'a> Acceptance<'a> {
         let evaluator = job.settings.evaluator(&job.model)?;
         let evaluator = evaluator.ok_or_else(|| undefined(&job.model))?;
         let primary = evaluator.evaluate(&job.model, job.progress)?.primary;
-        if matches!(primary.metric, Metric::Snr | Metric::ChannelSnr) {
+        let no_drop = matches!(primary.metric, Metric::Snr | Metric::ChannelSnr);
+        if no_drop || !primary.value.is_finite() {
             return Err(undefined(&job.model));
         }
         Ok(Self {
-            floor: Floor::below(primary.metric, primary.value, drop),
+            floor: Floor::below(primary, drop),
             figure: Figure::Evaluation(Box::new(evaluator)),
         })
     }
@@ -118,20 +172,25 @@ impl<'a> Acceptance<'a> {
         let probe = SensitivityProbe::new(model, settings.target, &test, 1, job.memory())?;
         let (held, floor) = match (budget, settings.metric.as_deref()) {
             (Budget::MinSnr(floor), _) => {
-                (HeldOut::Snr, Floor::below(Metric::ChannelSnr, floor, 0.0))
+                // A spread takes two samples.
+                (HeldOut::Snr, Floor::snr(floor, Some(2)))
             }
             (Budget::MaxDrop(drop), Some(metric)) => {
-                let own = HeldOut::Own(metric).of(&probe, model)?;
-                (HeldOut::Own(metric), Floor::below(metric.into(), own, drop))
+                let own = probe.own(metric, &model.document)?;
+                (HeldOut::Own(metric), Floor::below(own, drop))
             }
             (Budget::MaxDrop(drop), None) => {
-                if probe.agreement(&model.document)?.is_none() {
-                    return Err(undefined(model));
-                }
-                (
-                    HeldOut::Agreement,
-                    Floor::below(Metric::Agreement, 100.0, drop),
-                )
+                let data = calibration.source.data().cloned().unwrap_or_default();
+                let task = probe.task(&data)?.filter(|task| !task.is_of_classes());
+                let itself = match &task {
+                    Some(task) => probe.by_task(task, &model.document)?,
+                    None => probe.agreement(&model.document)?,
+                };
+                // Where the original says nothing, nothing can be kept of it.
+                let itself = itself.filter(|itself| itself.value.is_finite());
+                let itself = itself.ok_or_else(|| undefined(model))?;
+                let held = task.map_or(HeldOut::Agreement, |task| HeldOut::Task(Box::new(task)));
+                (held, Floor::below(itself, drop))
             }
             _ => return Err(Error::Setting("this budget is not judged".into())),
         };
@@ -155,9 +214,18 @@ impl<'a> Acceptance<'a> {
                 .advising(Advice::GiveUnjudgedBudget),
             other => other,
         })?;
+        let (silent, references): (Vec<_>, Vec<_>) =
+            references.into_iter().partition(Reference::is_silent);
+        if references.is_empty() && !silent.is_empty() {
+            let reason = "on synthetic inputs one class wins always, so that they say nothing of \
+                          what a rewrite does to the others";
+            return Err(job
+                .nothing(reason)
+                .advising(Advice::GiveCalibrationOrBudget));
+        }
         Ok(Self {
             figure: Figure::Synthetic(references),
-            floor: Floor::below(Metric::ChannelSnr, floor, 0.0),
+            floor: Floor::snr(floor, None),
         })
     }
 
@@ -166,42 +234,56 @@ impl<'a> Acceptance<'a> {
         matches!(self.figure, Figure::Synthetic(_))
     }
 
-    /// The figure of a model, in the metric's unit.
-    pub fn value(&self, model: &Loaded, job: &Job<'_>) -> Result<f64, Error> {
-        match &self.figure {
+    /// A model held against the floor.
+    pub fn verdict(&self, model: &Loaded, job: &Job<'_>) -> Result<Verdict, Error> {
+        let floor = &self.floor;
+        Ok(match &self.figure {
             Figure::Evaluation(evaluator) => {
-                Ok(evaluator.evaluate(model, job.progress)?.primary.value)
+                floor.of_measure(&evaluator.evaluate(model, job.progress)?.primary)
             }
-            Figure::HeldOut(probe, held) => held.of(probe, model),
+            Figure::HeldOut(probe, HeldOut::Snr) => {
+                floor.of_snr(probe.snr(&model.document)?, probe.samples())
+            }
+            Figure::HeldOut(probe, HeldOut::Agreement) => match probe.agreement(&model.document)? {
+                Some(measure) => floor.of_measure(&measure),
+                None => return Err(undefined(model)),
+            },
+            Figure::HeldOut(probe, HeldOut::Task(metric)) => {
+                match probe.by_task(metric, &model.document)? {
+                    Some(measure) => floor.of_measure(&measure),
+                    None => return Err(undefined(model)),
+                }
+            }
+            Figure::HeldOut(probe, HeldOut::Own(metric)) => {
+                floor.of_measure(&probe.own(*metric, &model.document)?)
+            }
             Figure::Synthetic(references) => {
                 let mut worst = f64::INFINITY;
                 for r in references {
                     let compared = r.compare(model, job.settings.target, job.progress)?;
-                    worst = worst.min(compared.strictest_snr().unwrap_or(f64::NEG_INFINITY));
+                    let snr = compared.strictest_snr();
+                    worst = worst.min(snr.map_or(f64::NEG_INFINITY, |s| s.value));
                 }
-                Ok(worst)
+                floor.verdict(worst, None, 0)
             }
-        }
+        })
     }
 
-    /// The distance by which a value misses the floor, in the metric's unit; not above 0 where it is
-    /// good enough.
-    pub fn excess(&self, value: f64) -> f64 {
-        let excess = match self.floor.higher_is_better {
-            true => self.floor.value - value,
-            false => value - self.floor.value,
+    /// The distance by which a model misses the floor, in the metric's unit; not above 0 where it is
+    /// good enough. The limit counts where there are samples enough to show that it is, else what
+    /// was measured.
+    pub fn excess(&self, verdict: &Verdict) -> f64 {
+        let counts = match verdict.is_by_limit() {
+            true => verdict.limit,
+            false => verdict.value,
         };
-        match excess.is_nan() {
-            true => f64::INFINITY,
-            false => excess,
-        }
+        counts.map_or(f64::INFINITY, |value| self.floor.missed_by(value))
     }
 
     /// The error where the best try misses the floor by `excess`.
     pub fn missed_by(&self, excess: f64, job: &Job<'_>) -> Error {
-        let Floor {
-            label, unit, value, ..
-        } = &self.floor;
+        let Floor { metric, value, .. } = &self.floor;
+        let (label, unit) = (metric.label(), metric.unit());
         match self.is_synthetic() {
             true => job
                 .nothing(format!(
@@ -234,7 +316,9 @@ fn test_part(calibration: &CalibrationSettings) -> CalibrationSettings {
 fn undefined(model: &Loaded) -> Error {
     let error = Error::Interface {
         file: model.file(),
-        reason: "a drop is not defined for outputs that are no classes without a target".into(),
+        reason: "a drop is not defined for these outputs without a target: they are of no task \
+                 that is measured in points, or say nothing on these data"
+            .into(),
     };
     error.advising(Advice::GiveTargetOrSnr)
 }

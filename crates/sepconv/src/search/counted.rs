@@ -51,6 +51,7 @@ impl Goal for Counted {
             fraction: Some(solution.fraction),
             expected_loss: Some(solution.loss),
             measured: Some(solution.fraction),
+            limit: None,
             holds: solution.fraction <= self.fraction,
         };
         self.found = Some(solution);

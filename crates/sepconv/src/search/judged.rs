@@ -85,6 +85,7 @@ impl Goal for Judged<'_> {
             fraction: None,
             expected_loss: None,
             measured: None,
+            limit: None,
             holds: false,
         };
         let solution = match found {
@@ -100,12 +101,14 @@ impl Goal for Judged<'_> {
             return Ok((ControlFlow::Break(()), tried));
         }
         let reached = solution.fraction;
-        let made = search.materialise(solution)?;
-        let value = self.criterion.value(&made.model, search.job)?;
-        let excess = self.criterion.excess(value);
-        tried.measured = Some(value).filter(|v| v.is_finite());
+        let mut made = search.materialise(solution)?;
+        let verdict = self.criterion.verdict(&made.model, search.job)?;
+        let excess = self.criterion.excess(&verdict);
+        tried.measured = verdict.value;
+        tried.limit = verdict.limit;
         tried.holds = excess <= 0.0;
         if tried.holds {
+            made.verdict = Some(verdict);
             self.best = Some(made);
             self.high = reached.min(asked);
         } else {

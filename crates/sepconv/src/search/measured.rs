@@ -62,6 +62,7 @@ impl Goal for Measured {
             fraction: Some(solution.fraction),
             expected_loss: Some(solution.loss),
             measured: Some(trial.cost),
+            limit: None,
             holds: trial.cost <= fraction,
         };
         self.tried.push((solution, trial));

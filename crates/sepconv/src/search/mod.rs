@@ -14,7 +14,7 @@ mod judged;
 mod measured;
 mod per_layer;
 
-use sepconv_model::Error;
+use sepconv_model::{Error, Event, Reach};
 use sepconv_passes::PassError;
 use sepconv_planning::{Costs, Unit};
 use sepconv_spec::CalibrationSettings;
@@ -122,10 +122,22 @@ fn to_fraction(
             return Err(prepared.failed(PassError::Unreachable { target, least }));
         }
     }
+    if unit == Unit::Macs
+        && let Some(reach) = reach(job, prepared, fraction)
+    {
+        job.progress.on(Event::Foreseen(reach));
+    }
     let search = Search::new(job, prepared, calibration, unit)?;
     let exact = matches!(unit, Unit::Macs | Unit::Params | Unit::Cost);
     match exact && job.settings.latency.is_none() {
         true => search.run(Counted::new(fraction)),
         false => search.run(Measured::new(fraction)),
     }
+}
+
+/// What a fraction of all MACs leaves of the layers that can be rewritten, where that is little.
+fn reach(job: &Job<'_>, prepared: &Prepared, fraction: f64) -> Option<Reach> {
+    let sites = prepared.surveyed.survey.sites();
+    let held: u64 = sites.filter_map(|(site, _)| site.macs).sum();
+    Reach::surprising(fraction, held, job.model.cost.macs)
 }

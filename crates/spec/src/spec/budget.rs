@@ -36,8 +36,9 @@ pub struct BudgetSpec {
     #[cfg_attr(feature = "clap", arg(long, value_name = "S", group = "budget"))]
     pub speedup: Option<f64>,
     /// The cheapest model that is at most this much worse: points or dB of the main metric on
-    /// --eval, else points of agreement with the original on held-out calibration data
-    /// [default with --calib: 1, where outputs are classes or there is --eval]
+    /// --eval, else points of agreement with the original, or of what --task is measured by, on
+    /// held-out calibration data [default with --calib: 1, where outputs are classes, masks or
+    /// vectors or there is --eval; 5 of a detector]
     #[cfg_attr(feature = "clap", arg(long, value_name = "D", group = "budget"))]
     pub max_drop: Option<f64>,
     /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the

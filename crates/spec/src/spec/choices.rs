@@ -1,6 +1,7 @@
 //! Options with a few named values.
 
 use crate::calibration::Effort;
+use sepconv_model::Task;
 use sepconv_passes::{Lowering, Order, lowering};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -78,6 +79,24 @@ choices! {
         Best = "best",
     }
 
+    /// What a model is for.
+    TaskChoice {
+        /// By the outputs: their shapes, names and values
+        Auto = "auto",
+        /// Classes of whole samples
+        Classify = "classify",
+        /// Boxes with classes and scores
+        Detect = "detect",
+        /// A class for every position
+        Segment = "segment",
+        /// Pictures
+        Restore = "restore",
+        /// Vectors whose directions tell how alike samples are
+        Embed = "embed",
+        /// Numbers, each on its own scale
+        Regress = "regress",
+    }
+
     /// How separable convolutions are written into the graph.
     LoweringChoice {
         /// K depthwise and K pointwise convolutions, summed
@@ -119,6 +138,20 @@ impl From<EffortChoice> for Effort {
             EffortChoice::Quick => Self::Quick,
             EffortChoice::Normal => Self::Normal,
             EffortChoice::Thorough => Self::Thorough,
+        }
+    }
+}
+
+impl From<TaskChoice> for Task {
+    fn from(task: TaskChoice) -> Self {
+        match task {
+            TaskChoice::Auto => Self::Auto,
+            TaskChoice::Classify => Self::Classify,
+            TaskChoice::Detect => Self::Detect,
+            TaskChoice::Segment => Self::Segment,
+            TaskChoice::Restore => Self::Restore,
+            TaskChoice::Embed => Self::Embed,
+            TaskChoice::Regress => Self::Regress,
         }
     }
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use sepconv_model::DataSource;
 use serde::{Deserialize, Serialize};
 
-use super::{SampleSpec, SpecError};
+use super::{SampleSpec, SpecError, TaskChoice};
 
 /// Data with labels or targets, and how it is read.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(
     feature = "clap",
@@ -27,6 +27,21 @@ pub struct DataSpec {
     /// u8, else 1]
     #[cfg_attr(feature = "clap", arg(long, value_name = "X"))]
     pub peak: Option<f64>,
+    /// What the model is for: outputs are measured accordingly, against the original's. A detector by
+    /// the detections that both have, say
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().task))]
+    pub task: TaskChoice,
+}
+
+impl Default for DataSpec {
+    fn default() -> Self {
+        Self {
+            samples: SampleSpec::default(),
+            classes: None,
+            peak: None,
+            task: TaskChoice::Auto,
+        }
+    }
 }
 
 impl DataSpec {
@@ -46,6 +61,7 @@ impl DataSpec {
         Ok(DataSource {
             classes: self.classes.clone(),
             peak: self.peak,
+            task: self.task.into(),
             ..self.samples.reading(source, seed)?
         })
     }

@@ -17,7 +17,7 @@ mod target;
 mod values;
 
 pub use budget::{BudgetSpec, GivenPlan};
-pub use choices::{DataFreeChoice, EffortChoice, LoweringChoice, OrderChoice};
+pub use choices::{DataFreeChoice, EffortChoice, LoweringChoice, OrderChoice, TaskChoice};
 pub use data::DataSpec;
 pub use error::SpecError;
 pub use fit::FitSpec;

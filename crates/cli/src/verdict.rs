@@ -1,0 +1,84 @@
+//! What the data show of a budget that is judged, in words.
+
+use sepconv::Verdict;
+
+use crate::output::Output;
+
+/// Agreement in full on fewer samples than this shows less than a point.
+const FEW: usize = 299;
+
+/// The line of a verdict, and plainly where the data are too little for it.
+pub fn print(verdict: &Verdict, out: &Output) {
+    let Verdict { metric, unit, .. } = verdict;
+    // Of synthetic inputs there is nothing to be shown.
+    let Some(needed) = verdict.needed else {
+        return;
+    };
+    out.line(format!("  verdict     {}", said(verdict)));
+    if !verdict.is_by_limit() {
+        let limit = verdict.limit;
+        let may = limit.map(|l| format!("; {metric} may be {l:.2} {unit}"));
+        out.note(format!(
+            "{} samples can't show that the budget holds: at least {needed} are needed; what was \
+             measured decided alone{}",
+            verdict.samples,
+            may.unwrap_or_default()
+        ));
+    }
+}
+
+/// Such as `agreement 99.61 %, at worst 99.02 % at 95 % confidence, 99.00 % allowed (600 samples)`.
+fn said(verdict: &Verdict) -> String {
+    let Verdict { metric, unit, .. } = verdict;
+    let number = |v: Option<f64>| v.map_or("undefined".to_owned(), |v| format!("{v:.2} {unit}"));
+    let at_worst = match verdict.limit {
+        Some(_) => format!("at worst {} at 95 % confidence", number(verdict.limit)),
+        None => "of unknown confidence".to_owned(),
+    };
+    format!(
+        "{metric} {}, {at_worst}, {:.2} {unit} allowed ({} samples)",
+        number(verdict.value),
+        verdict.allowed,
+        verdict.samples
+    )
+}
+
+/// A doubt about classes that agree in full on so many samples.
+pub fn too_perfect(samples: usize, least: f64) -> Option<String> {
+    (samples < FEW).then(|| {
+        format!(
+            "all classes agree on {samples} samples, which shows {least:.1} % of others at most: \
+             more samples, and such as the network was not trained on, would tell more"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_said_with_their_limit() {
+        let verdict = Verdict {
+            metric: "agreement",
+            unit: "%",
+            allowed: 99.0,
+            value: Some(99.61),
+            limit: Some(99.018),
+            samples: 600,
+            needed: Some(299),
+            shown: true,
+        };
+        assert_eq!(
+            said(&verdict),
+            "agreement 99.61 %, at worst 99.02 % at 95 % confidence, 99.00 % allowed (600 samples)"
+        );
+        let none = Verdict {
+            limit: None,
+            ..verdict
+        };
+        assert!(said(&none).contains("of unknown confidence"));
+        assert!(too_perfect(8, 68.8).is_some_and(|text| text.contains("68.8 %")));
+        assert_eq!(too_perfect(299, 99.0), None);
+    }
+}

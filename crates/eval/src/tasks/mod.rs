@@ -1,0 +1,261 @@
+//! Metrics by task: what a rewritten model's outputs are to someone who uses them, held against
+//! the original's.
+
+mod detect;
+mod embed;
+mod recognise;
+mod regress;
+mod seen;
+mod segment;
+
+use sepconv_data::Labels;
+use sepconv_ir::Tensor;
+use sepconv_model::{DataSource, Error, Loaded, Samples, Task, run};
+use sepconv_targets::Target;
+use serde::Serialize;
+
+use crate::channels::Channels;
+use crate::evaluate::restoration::{self, Picture, picture};
+use crate::evaluate::rows::Rows;
+use crate::evaluate::{Against, BatchRows, Measure};
+
+use detect::{Counts, Layout};
+use embed::Vectors;
+use seen::Seen;
+use segment::{Overlaps, Segmentation};
+
+/// Batches by whose outputs a task is recognised.
+pub(crate) const RECOGNISED: usize = 4;
+
+/// The task that a model was measured by, and the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TakenTask {
+    /// The task; never [`Task::Auto`].
+    pub task: Task,
+    /// Why: what was recognised of the outputs.
+    pub why: String,
+}
+
+/// The metric of a task for the outputs of one model.
+#[derive(Debug, Clone)]
+pub struct TaskMetric {
+    taken: TakenTask,
+    kind: Kind,
+    /// Names of the graph outputs.
+    names: Vec<String>,
+}
+
+/// How outputs are measured.
+#[derive(Debug, Clone)]
+enum Kind {
+    /// As outputs of any shape are: agreement and divergence.
+    Classify,
+    Detect(Layout),
+    Segment(Segmentation),
+    /// The output, and the largest value of a picture.
+    Restore(usize, f64),
+    Embed(usize),
+    Regress,
+}
+
+impl TaskMetric {
+    /// The metric of the task that `source` says, or that is recognised of the original's outputs
+    /// in some runs of batches of `rows`; `None` where it is none of those that are known.
+    ///
+    /// # Errors
+    /// [`Error::Interface`] where the outputs are not those of the task that is named.
+    pub fn of(
+        model: &Loaded,
+        source: &DataSource,
+        runs: &[&[Tensor]],
+        rows: BatchRows,
+    ) -> Result<Option<Self>, Error> {
+        let names = model.output_names();
+        let runs: Vec<Vec<Option<Rows>>> = runs.iter().map(|run| divided(run, rows)).collect();
+        let seen = Seen {
+            names: &names,
+            runs: &runs,
+            picture: taken_picture(model),
+        };
+        let named = |reason| Error::Interface {
+            file: model.file(),
+            reason,
+        };
+        let found = recognise::recognised(seen, source).map_err(named)?;
+        Ok(found.map(|(task, kind, why)| Self {
+            taken: TakenTask { task, why },
+            kind,
+            names,
+        }))
+    }
+
+    /// The same on the first samples of the data themselves.
+    ///
+    /// # Errors
+    /// As [`TaskMetric::of`]; [`Error::Data`] where the data can't be read or do not fit,
+    /// [`Error::Target`] where the runtime can't run the model.
+    pub fn on_data(
+        model: &Loaded,
+        source: &DataSource,
+        target: &dyn Target,
+    ) -> Result<Option<Self>, Error> {
+        let samples = Samples::of(model, source.open(model, Labels::Ignore)?)?;
+        let batches = 0..samples.batches().min(RECOGNISED);
+        let inputs = batches.map(|batch| samples.inputs(batch));
+        let inputs = inputs.collect::<Result<Vec<_>, Error>>()?;
+        let outputs = run(model, target, &inputs, &())?;
+        let runs: Vec<&[Tensor]> = outputs.iter().map(Vec::as_slice).collect();
+        let rows = BatchRows {
+            all: samples.rows(),
+            valid: samples.valid(0),
+        };
+        Self::of(model, source, &runs, rows)
+    }
+
+    /// The task, and the reason for which it was taken.
+    pub fn taken(&self) -> &TakenTask {
+        &self.taken
+    }
+
+    /// True where outputs of classes tell all.
+    pub fn is_of_classes(&self) -> bool {
+        matches!(self.kind, Kind::Classify)
+    }
+
+    /// The measures over batches, each with the outputs of the original and of another model; the
+    /// one that models are judged by is the first. None for classes.
+    pub fn measures<'t>(
+        &self,
+        batches: impl Iterator<Item = ([&'t [Tensor]; 2], BatchRows)>,
+    ) -> Vec<Measure> {
+        let scores = batches
+            .map(|([a, b], rows)| self.scores([&divided(a, rows), &divided(b, rows)], rows.valid));
+        let all = scores.reduce(|mut all, next| {
+            all.append(next);
+            all
+        });
+        all.map_or(Vec::new(), |all| self.measured(&all))
+    }
+
+    /// The outputs that it is about.
+    pub(crate) fn outputs(&self) -> Vec<usize> {
+        match &self.kind {
+            Kind::Classify | Kind::Regress => Vec::new(),
+            Kind::Detect(layout) => layout.outputs(),
+            Kind::Segment(segmentation) => vec![segmentation.output],
+            Kind::Restore(output, _) | Kind::Embed(output) => vec![*output],
+        }
+    }
+
+    /// The scores of one batch, of the original's outputs and another model's.
+    pub(crate) fn scores(&self, pair: [&[Option<Rows>]; 2], valid: usize) -> TaskScores {
+        let of = |output: usize| {
+            let rows = pair.map(|outputs| outputs.get(output).and_then(Option::as_ref));
+            let [Some(a), Some(b)] = rows else {
+                return None;
+            };
+            (a.sample() == b.sample() && a.count() == b.count()).then_some((a, b))
+        };
+        match &self.kind {
+            Kind::Classify => TaskScores::None,
+            Kind::Detect(layout) => {
+                let samples = 0..valid;
+                TaskScores::Detect(samples.map(|i| Counts::of(layout, pair, i)).collect())
+            }
+            Kind::Segment(how) => of(how.output).map_or(TaskScores::None, |(a, b)| {
+                let samples = 0..a.count();
+                TaskScores::Segment(samples.map(|i| Overlaps::of(how, a, b, i)).collect())
+            }),
+            Kind::Restore(output, peak) => of(*output).map_or(TaskScores::None, |(a, b)| {
+                let shape = picture(a.sample());
+                let pictures = (0..a.count())
+                    .filter_map(|i| Some(Picture::of(a.row(i), b.row(i), shape?, *peak)));
+                TaskScores::Restore(pictures.collect())
+            }),
+            Kind::Embed(output) => of(*output).map_or(TaskScores::None, |(a, b)| {
+                TaskScores::Embed(Vectors::of(a, b))
+            }),
+            Kind::Regress => {
+                let outputs = (0..self.names.len()).map(|output| {
+                    of(output).map(|(a, b)| {
+                        let (dims, values) = a.all();
+                        (vec![Channels::of(&dims, values, b.all().1)], dims.len())
+                    })
+                });
+                TaskScores::Regress(outputs.collect())
+            }
+        }
+    }
+
+    /// The measures of scores.
+    pub(crate) fn measured(&self, scores: &TaskScores) -> Vec<Measure> {
+        let named = |outputs: Vec<usize>| {
+            let names = outputs.iter().filter_map(|o| self.names.get(*o));
+            names.map(String::as_str).collect::<Vec<_>>().join(", ")
+        };
+        let name = named(self.outputs());
+        match scores {
+            TaskScores::None => Vec::new(),
+            TaskScores::Detect(pictures) => detect::measures(&name, pictures),
+            TaskScores::Segment(pictures) => segment::measures(&name, pictures),
+            TaskScores::Restore(pictures) => {
+                restoration::measures(&name, Against::Original, pictures)
+            }
+            TaskScores::Embed(vectors) => embed::measures(&name, vectors),
+            TaskScores::Regress(outputs) => regress::measures(&self.names, outputs),
+        }
+    }
+}
+
+/// Contributions of a number of batches.
+#[derive(Debug, Clone)]
+pub(crate) enum TaskScores {
+    None,
+    Detect(Vec<Counts>),
+    Segment(Vec<Overlaps>),
+    Restore(Vec<Picture>),
+    Embed(Vectors),
+    /// By output: errors by channel of every batch, and the rank of the output.
+    Regress(Vec<Option<(Vec<Channels>, usize)>>),
+}
+
+impl TaskScores {
+    /// Adds those of the batch after those so far.
+    pub fn append(&mut self, next: Self) {
+        match (self, next) {
+            (Self::Detect(all), Self::Detect(next)) => all.extend(next),
+            (Self::Segment(all), Self::Segment(next)) => all.extend(next),
+            (Self::Restore(all), Self::Restore(next)) => all.extend(next),
+            (Self::Embed(all), Self::Embed(next)) => all.append(next),
+            (Self::Regress(all), Self::Regress(next)) => {
+                for (all, next) in all.iter_mut().zip(next) {
+                    match (all.as_mut(), next) {
+                        (Some((all, _)), Some((next, _))) => all.extend(next),
+                        _ => *all = None,
+                    }
+                }
+            }
+            // Outputs that can't be compared in one batch can't be compared at all.
+            (all, _) => *all = Self::None,
+        }
+    }
+}
+
+fn divided(outputs: &[Tensor], rows: BatchRows) -> Vec<Option<Rows>> {
+    let outputs = outputs.iter();
+    outputs
+        .map(|output| Rows::of(output, rows.all, rows.valid))
+        .collect()
+}
+
+/// Channels, height and width of the pictures that a model takes, channels first or last.
+fn taken_picture(model: &Loaded) -> Option<[usize; 3]> {
+    let graph = model.graph();
+    let mut shapes = graph.inputs().filter_map(|v| model.shapes.extents(v));
+    let dims = shapes.find(|dims| dims.len() == 4)?;
+    let [a, b, c] = [1, 2, 3].map(|i| dims[i] as usize);
+    Some(match c <= 4 && a > 4 {
+        true => [c, a, b],
+        false => [a, b, c],
+    })
+}
