@@ -23,6 +23,7 @@ mod source;
 mod surveyed_model;
 mod targets;
 
+pub use geometry::geometry;
 pub use memory_limit::MemoryLimit;
 pub use pictures::{cheap_pictures, pictures};
 pub use reconstruct::{AS_PLANNED, Calibrated, Committed, Revision, calibrate};

@@ -69,13 +69,14 @@ pub use sepconv_ir as ir;
 pub use sepconv_latency as latency;
 pub use sepconv_model::{
     Advice, DataSource, DataWarning, Error, Event, Loaded, MemoryError, Progress, Unshaped,
-    data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz,
+    data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run, run_to_npz, shaped_by,
     synthetic_inputs,
 };
 pub use sepconv_onnx as onnx;
 pub use sepconv_passes as passes;
 pub use sepconv_passes::{Families, Order, Selection};
 pub use sepconv_planning::{Solution, Unit};
+pub use sepconv_quantize as quantization;
 pub use sepconv_spec::{
     CalibrationSettings, LayerFit, LayerRecord, LayerTime, Pictures, PlannedFit, PlannedModel,
     PlannedSelection, PlannedSource, SavedPlan, Schedule, Source, Try,
