@@ -1,5 +1,7 @@
 //! Histograms of floats, and the ranges of eight bits that lose least of them.
 
+use crate::behind::Behind;
+
 /// Bins: floats by their upper 16 bits, sign, exponent and seven bits of the fraction, so that a bin
 /// is less than a hundredth of its values wide and nothing has to be known of the range beforehand.
 const BINS: usize = 1 << 16;
@@ -92,25 +94,25 @@ impl Spectrum {
         }
     }
 
-    /// Sum of the squared errors of a grid of eight bits over a range: its step over 12 for what is
-    /// within, all of it for what is next to zero, the distance for what is beyond.
-    pub fn error(&self, (low, high): (f64, f64)) -> f64 {
+    /// Sum of the squared errors behind `behind` of a grid of eight bits over a range: its step over 12 for
+    /// what is within, all of it for what is next to zero, the distance for what is beyond.
+    pub fn error(&self, (low, high): (f64, f64), behind: Behind) -> f64 {
         let step = (high - low) / STEPS;
         let within = step * step / 12.0;
         let one = |value: f64| match value {
-            v if v < low => (low - v).powi(2),
-            v if v > high => (v - high).powi(2),
-            v if v.abs() < 0.5 * step => v * v,
-            _ => within,
+            v if v < low => behind.distance(low, v).powi(2),
+            v if v > high => behind.distance(high, v).powi(2),
+            v if v.abs() < 0.5 * step => behind.distance(0.0, v).powi(2),
+            v => within * behind.slope(v).powi(2),
         };
         self.bins.iter().map(|(value, n)| n * one(*value)).sum()
     }
 
     /// The range of least error.
-    pub fn best(&self) -> (f64, f64) {
+    pub fn best(&self, behind: Behind) -> (f64, f64) {
         let full = self.full();
         let mut best = full;
-        let mut least = self.error(full);
+        let mut least = self.error(full, behind);
         for _ in 0..ROUNDS {
             let before = best;
             for side in [0, 1] {
@@ -120,7 +122,7 @@ impl Spectrum {
                         0 => (share * full.0, best.1),
                         _ => (best.0, share * full.1),
                     };
-                    let error = self.error(tried);
+                    let error = self.error(tried, behind);
                     if error < least {
                         (best, least) = (tried, error);
                     }
@@ -147,12 +149,15 @@ mod tests {
     #[test]
     fn an_outlier_is_cut_and_a_wide_spread_is_not() {
         let mut values: Vec<f32> = (0..100_000).map(|i| (i % 1000) as f32 / 1000.0).collect();
-        assert!(of(&values).best().1 > 0.9);
+        assert!(of(&values).best(Behind::Nothing).1 > 0.9);
         values.push(20.0);
         let spectrum = of(&values);
-        let best = spectrum.best();
+        let best = spectrum.best(Behind::Nothing);
         assert!(best.1 < 19.0 && best.1 >= 0.9, "{best:?}");
-        assert!(spectrum.error(best) < spectrum.error(spectrum.full()));
+        assert!(
+            spectrum.error(best, Behind::Nothing)
+                < spectrum.error(spectrum.full(), Behind::Nothing)
+        );
     }
 
     #[test]
@@ -161,7 +166,10 @@ mod tests {
         let mut parts = Histogram::default();
         parts.add(&values[500..]);
         parts.add(&values[..500]);
-        assert_eq!(parts.spectrum().best(), of(&values).best());
+        assert_eq!(
+            parts.spectrum().best(Behind::Nothing),
+            of(&values).best(Behind::Nothing)
+        );
         assert_eq!(parts.spectrum().full(), of(&values).full());
     }
 
@@ -170,8 +178,8 @@ mod tests {
         let mut histogram = Histogram::default();
         histogram.add(&[f32::NAN]);
         assert!(histogram.is_empty() && histogram.is_odd());
-        assert_eq!(histogram.spectrum().best(), (0.0, 0.0));
-        assert_eq!(of(&[0.0, 0.0]).best(), (0.0, 0.0));
+        assert_eq!(histogram.spectrum().best(Behind::Nothing), (0.0, 0.0));
+        assert_eq!(of(&[0.0, 0.0]).best(Behind::Nothing), (0.0, 0.0));
         assert_eq!(of(&[3.0]).full(), (0.0, 3.0));
     }
 }

@@ -10,11 +10,12 @@
 //! | `settings`, `quantize` | what is asked for, the steps, and what comes of it |
 //! | `layers`, `gemm` | layers whose weights are rounded |
 //! | `scheme` | operators and values in eight bits |
-//! | `histogram`, `grid`, `ranges` | grids of activations |
+//! | `histogram`, `behind`, `grid`, `ranges` | grids of activations |
 //! | `moments`, `weights` | statistics of inputs, weights rounded by them |
 //! | `rewrite` | the QDQ model |
 //! | `reserve` | layers that stay in floats |
 
+mod behind;
 mod error;
 mod gemm;
 mod grid;

@@ -10,6 +10,7 @@ use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, Stage};
 use sepconv_onnx::Document;
 use sepconv_passes::{Selection, fold};
 
+use crate::behind::Behind;
 use crate::error::QuantizeError;
 use crate::gemm;
 use crate::grid::Grid;
@@ -93,7 +94,8 @@ pub fn quantize(
     };
     let whole = scheme(&BTreeSet::new());
     let seed = settings.source.seed;
-    let ranges = Ranges::of(run, &whole.values(), seed)?;
+    let behind = |value| Behind::of(graph, value);
+    let ranges = Ranges::of(run, &whole.values(), &behind, seed)?;
 
     // A layer whose input or output has no grid stays.
     let read = |layer: &Layer| ranges.get(whole.grid_of(layer.input)?);
@@ -224,7 +226,8 @@ fn prepared(original: &Loaded) -> Result<Loaded, QuantizeError> {
         file: original.file(),
         source,
     })?;
-    gemm::join_sums(graph, &original.shapes).map_err(|source| graph_error(original, source))?;
+    let joined = gemm::join_sums(graph, &original.shapes).and_then(|()| gemm::join_factors(graph));
+    joined.map_err(|source| graph_error(original, source))?;
     verified(original, document)
 }
 

@@ -7,6 +7,7 @@ use sepconv_factor::is_held_out;
 use sepconv_ir::ValueId;
 use sepconv_model::Error;
 
+use crate::behind::Behind;
 use crate::grid::Grid;
 use crate::histogram::Histogram;
 use crate::windows::{Run, valid_part};
@@ -16,7 +17,7 @@ const HELD_OUT_EVERY: u64 = 4;
 
 /// Grids of the activations of a model.
 ///
-/// A range is that of the least mean squared error (after Banner et al. 2019, arXiv 1810.05723, by
+/// A range is that of the least mean squared error behind the activation that reads the value (after Banner et al. 2019, arXiv 1810.05723, by
 /// histogram), or that of all values where this errs less on samples that chose neither.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ranges {
@@ -24,9 +25,14 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// Runs a model and looks at the values `wanted`, which are f32. Values that are not finite for
+    /// Runs a model and looks at the values `wanted`, which are f32; `behind` says what reads them. Values that are not finite for
     /// a sample have no grid.
-    pub(crate) fn of(run: Run<'_>, wanted: &[ValueId], seed: u64) -> Result<Self, Error> {
+    pub(crate) fn of(
+        run: Run<'_>,
+        wanted: &[ValueId],
+        behind: &dyn Fn(ValueId) -> Behind,
+        seed: u64,
+    ) -> Result<Self, Error> {
         let empty = || Mutex::new([Histogram::default(), Histogram::default()]);
         let histograms: Vec<Mutex<[Histogram; 2]>> = wanted.iter().map(|_| empty()).collect();
         let samples = run.samples;
@@ -45,7 +51,7 @@ impl Ranges {
         run.each("ranges", wanted, see, drop)?;
         let grids = wanted.iter().zip(histograms).filter_map(|(value, own)| {
             let [seen, held] = own.into_inner().unwrap_or_else(PoisonError::into_inner);
-            Some((*value, grid(&seen, &held)?))
+            Some((*value, grid(&seen, &held, behind(*value))?))
         });
         Ok(Self {
             grids: grids.collect(),
@@ -58,7 +64,7 @@ impl Ranges {
     }
 }
 
-fn grid(seen: &Histogram, held: &Histogram) -> Option<Grid> {
+fn grid(seen: &Histogram, held: &Histogram, behind: Behind) -> Option<Grid> {
     if seen.is_odd() || held.is_odd() || seen.is_empty() {
         return None;
     }
@@ -68,8 +74,8 @@ fn grid(seen: &Histogram, held: &Histogram) -> Option<Grid> {
     } else {
         held.spectrum()
     };
-    let (best, full) = (spectrum.best(), spectrum.full());
-    let (low, high) = if judge.error(best) <= judge.error(full) {
+    let (best, full) = (spectrum.best(behind), spectrum.full());
+    let (low, high) = if judge.error(best, behind) <= judge.error(full, behind) {
         best
     } else {
         full
@@ -91,14 +97,17 @@ mod tests {
     fn samples_that_chose_no_range_judge_both() {
         let narrow = || (0..50_000).map(|i| (i % 500) as f32 / 500.0);
         let seen = histogram(narrow().chain([9.0]));
-        let cut = grid(&seen, &histogram(narrow())).map(|g| g.high());
+        let cut = grid(&seen, &histogram(narrow()), Behind::Nothing).map(|g| g.high());
         assert!(cut.is_some_and(|high| high < 8.0), "{cut:?}");
         let wide = histogram(narrow().chain((0..5000).map(|_| 9.0)));
-        let kept = grid(&seen, &wide).map(|g| g.high());
+        let kept = grid(&seen, &wide, Behind::Nothing).map(|g| g.high());
         assert!(
             kept.is_some_and(|high| (high - 9.0).abs() < 0.1),
             "{kept:?}"
         );
-        assert_eq!(grid(&histogram([f32::NAN].into_iter()), &seen), None);
+        assert_eq!(
+            grid(&histogram([f32::NAN].into_iter()), &seen, Behind::Nothing),
+            None
+        );
     }
 }

@@ -1,10 +1,8 @@
 //! Layers that stay in floats.
 //!
 //! Everything is quantised, and the outputs on held-out samples are held against the original's, every
-//! channel on its own scale. Where one loses too much, layers are quantised one at a time: the noise
-//! that each makes alone adds up, to a first approximation, and the layers that make most of it are
-//! left in floats until the rest is allowed. That is checked, and more are left as long as it does not
-//! hold.
+//! channel on its own scale. Where one loses too much, layers are quantised one at a time, and those that
+//! make most noise alone are left in floats: as few of them as are enough, which is found by bisection.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +10,6 @@ use sepconv_eval::Comparison;
 use sepconv_ir::{NodeId, Tensor};
 use sepconv_model::{Error, Loaded, Progress, Stage, run};
 use sepconv_targets::Target;
-
-/// Sets of layers that are tried at most.
-const TRIES: usize = 8;
-/// Factor on the noise that is allowed, from one try to the next.
-const TIGHTER: f64 = 0.6;
 
 /// The original's outputs on some samples.
 pub(crate) struct Judge<'a> {
@@ -89,42 +82,25 @@ pub(crate) fn reserved(
     }
     drop(stage);
     alone.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let noisiest = |count: usize| -> BTreeSet<NodeId> {
+        alone[..count].iter().map(|(_, layer)| *layer).collect()
+    };
+    // The least number of them that is enough, by bisection: below `few` it is not, at `many` it is.
     let mut best = (whole, none);
-    let mut aim = allowed;
-    for _ in 0..TRIES {
-        let left = noisiest(&alone, aim);
-        if left.len() == layers.len() {
-            break;
-        }
-        aim *= TIGHTER;
-        if left.len() == best.1.len() {
-            continue;
-        }
+    let (mut few, mut many) = (0, layers.len());
+    while few + 1 < many {
+        let count = few + (many - few).div_ceil(4);
+        let left = noisiest(count);
         let noise = judge.noise(&build(&left)?)?;
-        if noise < best.0 {
+        let enough = noise <= allowed;
+        if enough || (best.0 > allowed && noise < best.0) {
             best = (noise, left);
         }
-        if best.0 <= allowed {
-            break;
+        if enough {
+            many = count;
+        } else {
+            few = count;
         }
     }
     Ok(best.1)
-}
-
-/// The least number of layers without which the noise of the others, `alone` by falling noise, adds up
-/// to no more than `aim`.
-fn noisiest(alone: &[(f64, NodeId)], aim: f64) -> BTreeSet<NodeId> {
-    let mut rest = 0.0;
-    let mut kept = 0;
-    for (noise, _) in alone.iter().rev() {
-        rest += noise;
-        if !(rest <= aim) {
-            break;
-        }
-        kept += 1;
-    }
-    alone[..alone.len() - kept]
-        .iter()
-        .map(|(_, layer)| *layer)
-        .collect()
 }

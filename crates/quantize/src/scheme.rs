@@ -1,7 +1,7 @@
 //! Which operators are computed in eight bits, and which values are stored so.
 //!
-//! A layer is, unless it is left. Another operator is where all that it reads is stored in eight bits,
-//! and a layer reads what comes of it, at whatever distance: what only leads to the outputs stays in
+//! A layer is, unless it is left. Another operator is where something that it reads is stored in eight
+//! bits, and a layer reads what comes of it, at whatever distance: what only leads to the outputs stays in
 //! floats, where it costs little time and all of its errors would be seen. An activation that is a
 //! clamp belongs to the operator before it, whose grid is then that of what the clamp lets through.
 
@@ -13,7 +13,7 @@ use sepconv_ir::{DType, Graph, NodeId, Operator, Slot, ValueId};
 use crate::layers::Layer;
 
 /// Operators that hand values on as they are: what they make has the grid of what they read.
-const MOVES: [&str; 10] = [
+const MOVES: [&str; 11] = [
     "MaxPool",
     "Reshape",
     "Transpose",
@@ -24,6 +24,7 @@ const MOVES: [&str; 10] = [
     "Split",
     "Slice",
     "Identity",
+    "Pad",
 ];
 
 /// Operators that make values of their own range.
@@ -131,10 +132,12 @@ impl Found {
         if layer {
             self.makes(graph, node, op);
         } else if is(&MAKES) {
-            if data_inputs(op).all(|v| known(&v).is_some()) {
+            let floats = |v: &ValueId| shapes.get(*v).and_then(|s| s.dtype) == Some(DType::F32);
+            let all = data_inputs(op).all(|v| known(&v).is_some() || graph.varies(v) && floats(&v));
+            if all && data_inputs(op).any(|v| known(&v).is_some()) {
                 self.makes(graph, node, op);
             }
-        } else if is(&MOVES) && movable(op) {
+        } else if is(&MOVES) && movable(graph, op) {
             let Some(grid) = op.input(0).and_then(|v| known(&v)) else {
                 return;
             };
@@ -219,11 +222,20 @@ fn is_clamp(graph: &Graph, op: &Operator) -> bool {
 }
 
 /// An operator of [`MOVES`] that moves values and makes none.
-fn movable(op: &Operator) -> bool {
+fn movable(graph: &Graph, op: &Operator) -> bool {
+    // A constant that is padded with is zero where it is absent.
+    let zeros = op.string("mode").unwrap_or("constant") != "constant"
+        || op.input(2).is_none_or(|v| {
+            let tensor = constants::resolve(graph, v);
+            tensor
+                .and_then(|t| t.to_f64())
+                .is_some_and(|t| t.iter().all(|v| *v == 0.0))
+        });
     let nearest = op.string("mode").unwrap_or("nearest") == "nearest";
     match op.op_type.as_str() {
         "MaxPool" => op.outputs.len() == 1,
         "Resize" => nearest,
+        "Pad" => zeros,
         _ => true,
     }
 }
