@@ -70,8 +70,10 @@ impl Scheme {
             scheme.clamps.extend(found.clamp_of.get(&node));
             for value in found.results(graph, node) {
                 let read = graph.readers(value).iter().any(|(r, _)| kept.contains(r));
-                // A product whose result nothing reads in eight bits hands out floats.
-                if !read && (op.is("Gemm") || op.is("MatMul")) {
+                // A product whose result nothing reads in eight bits hands out floats; with a clamp behind
+                // it runtimes would join the two in floats first.
+                let alone = !found.clamp_of.contains_key(&node);
+                if !read && alone && (op.is("Gemm") || op.is("MatMul")) {
                     continue;
                 }
                 if let Some(grid) = found.grid_of.get(&value) {
