@@ -80,7 +80,7 @@ pub fn round_compensated(
     rows.for_each(|((out, row), scale)| {
         let mut found = nearest_plane(row, *scale, &order, &factor);
         descend(row, *scale, &mut found, covariance);
-        let plain: Vec<i8> = row.iter().map(|w| nearest(*w, *scale) as i8).collect();
+        let plain = rounded_plainly(row, &[*scale]);
         let error = |q: &[i8]| rounded_error(row, q, *scale, covariance);
         let better = error(&found) <= error(&plain);
         out.copy_from_slice(if better { &found } else { &plain });
@@ -95,6 +95,14 @@ pub fn rounded_error(weights: &[f64], integers: &[i8], scale: f64, covariance: &
     let rows = covariance.chunks_exact(e.len().max(1)).zip(&e);
     rows.map(|(row, x)| x * crate::linalg::dense::dot(row, &e))
         .sum()
+}
+
+/// Integers `[m, d]` nearest to the weights `[m, d]` over their row's scale.
+pub fn rounded_plainly(weights: &[f64], scales: &[f64]) -> Vec<i8> {
+    let d = weights.len() / scales.len().max(1);
+    let rows = weights.chunks_exact(d.max(1)).zip(scales);
+    rows.flat_map(|(row, scale)| row.iter().map(|w| nearest(*w, *scale) as i8))
+        .collect()
 }
 
 /// The integer nearest to `weight / scale`, from -127 to 127.
@@ -193,7 +201,7 @@ mod tests {
             let scales = scales(&weights, &covariance, d);
             let found = round_compensated(&weights, &covariance, &scales, trust).unwrap();
             for ((row, q), scale) in weights.chunks_exact(d).zip(found.chunks_exact(d)).zip(&scales) {
-                let plain: Vec<i8> = row.iter().map(|w| nearest(*w, *scale) as i8).collect();
+                let plain = rounded_plainly(row, &[*scale]);
                 let error = |q: &[i8]| rounded_error(row, q, *scale, &covariance);
                 prop_assert!(error(q) <= error(&plain) * (1.0 + 1e-9));
                 prop_assert!(q.iter().all(|v| *v >= -127));
@@ -213,11 +221,7 @@ mod tests {
                 .map(|((row, q), s)| rounded_error(row, q, *s, &covariance))
                 .sum()
         };
-        let plain: Vec<i8> = weights
-            .chunks_exact(d)
-            .zip(&scales)
-            .flat_map(|(row, s)| row.iter().map(|w| nearest(*w, *s) as i8))
-            .collect();
+        let plain = rounded_plainly(&weights, &scales);
         assert!(total(&found) < 0.5 * total(&plain));
     }
 

@@ -2,6 +2,7 @@
 
 use sepconv_analysis::{ConvAttributes, constants};
 use sepconv_factor::KernelShape;
+use sepconv_factor::linalg::dense::transposed;
 use sepconv_ir::{DType, Graph, NodeId, Operator, ValueId};
 
 /// A layer with constant weights.
@@ -23,6 +24,8 @@ pub(crate) struct Layer {
     pub outputs_last: bool,
     /// Bias `[Co]`, where there is one.
     pub bias: Option<Vec<f64>>,
+    /// The operator can have a bias.
+    pub takes_bias: bool,
 }
 
 impl Layer {
@@ -66,36 +69,28 @@ impl Layer {
     }
 
     fn conv(graph: &Graph, node: NodeId, op: &Operator) -> Result<Self, String> {
-        let (dims, weights) = weights(graph, op)?;
-        let read = ConvAttributes::read(op, &dims).map_err(|e| e.reason.to_string())?;
+        let constants = Constants::of(graph, op)?;
+        let read = ConvAttributes::read(op, &constants.dims).map_err(|e| e.reason.to_string())?;
         let spatial: Vec<usize> = read.kernel.iter().map(|k| *k as usize).collect();
-        let group = read.group as usize;
-        let outputs = read.out_channels as usize;
-        let shape = KernelShape::new(outputs, read.in_channels as usize, group, spatial);
+        let (outputs, inputs) = (read.out_channels as usize, read.in_channels as usize);
+        let shape = KernelShape::new(outputs, inputs, read.group as usize, spatial);
         let shape = shape.map_err(|e| e.to_string())?;
-        if group > 1 && shape.group_in() == 1 && shape.group_out() > 1 {
+        if shape.groups > 1 && shape.group_in() == 1 && shape.group_out() > 1 {
             return Err("a depthwise multiplier above 1 is slower in eight bits".into());
         }
-        let bias = bias(graph, op, outputs)?;
         Ok(Self {
             geometry: Some(read),
-            ..Self::made(graph, node, op, (shape, dims), (weights, bias))?
+            ..Self::made(graph, node, shape, constants)?
         })
     }
 
     fn gemm(graph: &Graph, node: NodeId, op: &Operator) -> Result<Self, String> {
-        let (dims, weights) = weights(graph, op)?;
-        let &[rows, columns] = dims.as_slice() else {
-            return Err("a factor that is no matrix".into());
-        };
         let plain = op.int("transA", 0) == 0 && op.float("alpha", 1.0) == 1.0;
         if !plain || (op.input(2).is_some() && op.float("beta", 1.0) != 1.0) {
             return Err("a Gemm with factors".into());
         }
         let turned = op.int("transB", 0) != 0;
-        let outputs = if turned { rows } else { columns };
-        let bias = bias(graph, op, outputs)?;
-        Self::product(graph, node, op, turned, (dims, weights, bias))
+        Self::product(graph, node, turned, Constants::of(graph, op)?)
     }
 
     /// `None` without a constant matrix.
@@ -104,41 +99,46 @@ impl Layer {
         if factor.is_none_or(|t| t.dims().len() != 2) {
             return Ok(None);
         }
-        let (dims, weights) = weights(graph, op)?;
-        Self::product(graph, node, op, false, (dims, weights, None)).map(Some)
+        Self::product(graph, node, false, Constants::of(graph, op)?).map(Some)
     }
 
+    /// A product by a matrix that has its outputs first where it is `turned`.
     fn product(
         graph: &Graph,
         node: NodeId,
-        op: &Operator,
         turned: bool,
-        (dims, weights, bias): (Vec<usize>, Vec<f64>, Option<Vec<f64>>),
+        mut constants: Constants,
     ) -> Result<Self, String> {
-        let (rows, columns) = (dims[0], dims[1]);
+        let &[rows, columns] = constants.dims.as_slice() else {
+            return Err("a factor that is no matrix".into());
+        };
+        if !turned {
+            constants.weights = transposed(&constants.weights, rows, columns);
+        }
         let (outputs, inputs) = if turned {
             (rows, columns)
         } else {
             (columns, rows)
         };
         let shape = KernelShape::new(outputs, inputs, 1, [1]).map_err(|e| e.to_string())?;
-        let weights = match turned {
-            true => weights,
-            false => sepconv_factor::linalg::dense::transposed(&weights, rows, columns),
-        };
         Ok(Self {
             outputs_last: !turned,
-            ..Self::made(graph, node, op, (shape, dims), (weights, bias))?
+            ..Self::made(graph, node, shape, constants)?
         })
     }
 
     fn made(
         graph: &Graph,
         node: NodeId,
-        op: &Operator,
-        (shape, dims): (KernelShape, Vec<usize>),
-        (weights, bias): (Vec<f64>, Option<Vec<f64>>),
+        shape: KernelShape,
+        constants: Constants,
     ) -> Result<Self, String> {
+        let Constants {
+            dims,
+            weights,
+            bias,
+        } = constants;
+        let op = graph.operator(node).ok_or("it is gone")?;
         let (input, _) = op
             .input(0)
             .zip(op.output(0))
@@ -156,6 +156,9 @@ impl Layer {
         {
             return Err("a weight is not finite".into());
         }
+        if bias.as_ref().is_some_and(|b| b.len() != shape.out_channels) {
+            return Err("it adds other than a bias".into());
+        }
         Ok(Self {
             node,
             name: graph.label(node).to_owned(),
@@ -165,32 +168,38 @@ impl Layer {
             weights,
             dims,
             outputs_last: false,
+            takes_bias: !op.is("MatMul"),
             bias,
         })
     }
 }
 
-/// Extents and values of the constant second input, in f32.
-fn weights(graph: &Graph, op: &Operator) -> Result<(Vec<usize>, Vec<f64>), String> {
-    let tensor = op.input(1).and_then(|w| constants::resolve(graph, w));
-    let tensor = tensor.ok_or("its weights are not constant")?;
-    if tensor.dtype() != DType::F32 {
-        return Err(format!("its weights are of type {}", tensor.dtype()));
-    }
-    let values = tensor.to_f64().ok_or("its weights can't be read")?;
-    Ok((tensor.dims().to_vec(), values))
+/// Constant inputs of a layer.
+struct Constants {
+    dims: Vec<usize>,
+    weights: Vec<f64>,
+    bias: Option<Vec<f64>>,
 }
 
-/// The third input as one number per output, where there is one.
-fn bias(graph: &Graph, op: &Operator, outputs: usize) -> Result<Option<Vec<f64>>, String> {
-    let Some(value) = op.input(2) else {
-        return Ok(None);
-    };
-    let tensor = constants::resolve(graph, value).ok_or("its bias is not constant")?;
-    let values = tensor.to_f64().ok_or("its bias can't be read")?;
-    let flat = tensor.dims().iter().filter(|n| **n != 1).count() <= 1;
-    match values.len() == outputs && flat {
-        true => Ok(Some(values)),
-        false => Err("it adds other than a bias".into()),
+impl Constants {
+    fn of(graph: &Graph, op: &Operator) -> Result<Self, String> {
+        let tensor = op.input(1).and_then(|w| constants::resolve(graph, w));
+        let tensor = tensor.ok_or("its weights are not constant")?;
+        if tensor.dtype() != DType::F32 {
+            return Err(format!("its weights are of type {}", tensor.dtype()));
+        }
+        Ok(Self {
+            dims: tensor.dims().to_vec(),
+            weights: tensor.to_f64().ok_or("its weights can't be read")?,
+            bias: op.input(2).map(|value| flat(graph, value)).transpose()?,
+        })
     }
+}
+
+/// The numbers of a constant that has them along one axis.
+fn flat(graph: &Graph, value: ValueId) -> Result<Vec<f64>, String> {
+    let tensor = constants::resolve(graph, value).ok_or("its bias is not constant")?;
+    let axes = tensor.dims().iter().filter(|n| **n != 1).count();
+    let values = tensor.to_f64().filter(|_| axes <= 1);
+    values.ok_or_else(|| "it adds other than a bias".into())
 }

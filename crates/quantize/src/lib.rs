@@ -12,7 +12,7 @@
 //! | `scheme` | operators and values in eight bits |
 //! | `histogram`, `behind`, `grid`, `ranges` | grids of activations |
 //! | `moments`, `weights` | statistics of inputs, weights rounded by them |
-//! | `rewrite` | the QDQ model |
+//! | `rewrite`, `pairs` | the QDQ model |
 //! | `reserve` | layers that stay in floats |
 
 mod behind;
@@ -22,6 +22,7 @@ mod grid;
 mod histogram;
 mod layers;
 mod moments;
+mod pairs;
 mod quantize;
 mod ranges;
 mod reserve;

@@ -139,8 +139,10 @@ pub(crate) fn moments(
                 seed,
                 sample: samples.first(batch),
                 most,
+                valid,
+                rows,
             };
-            drawn.patches(layer, value, (valid, rows))
+            drawn.patches(layer, value)
         });
         patches.collect::<Vec<_>>()
     };
@@ -160,27 +162,28 @@ pub(crate) fn moments(
 /// A draw of the positions of a batch.
 struct Drawn {
     seed: u64,
+    /// Number of the first sample.
     sample: usize,
+    /// Positions of a sample, at most.
     most: usize,
+    /// Rows of the batch that are samples, and all of its rows.
+    valid: usize,
+    rows: usize,
 }
 
 impl Drawn {
-    /// Patches `[n, d]` of every group of a layer, from the first `valid` of `rows` rows of its input.
-    fn patches(
-        &self,
-        layer: &Layer,
-        value: &Tensor,
-        (valid, rows): (usize, usize),
-    ) -> Result<Vec<Vec<f32>>, FactorError> {
+    /// Patches `[n, d]` of every group of a layer, from its input.
+    fn patches(&self, layer: &Layer, value: &Tensor) -> Result<Vec<Vec<f32>>, FactorError> {
         let numbers = value
             .to_f32()
             .ok_or(FactorError::Statistics("an input of no numbers"))?;
-        let numbers = valid_part(&numbers, valid, rows);
+        let numbers = valid_part(&numbers, self.valid, self.rows);
         let mut groups = vec![Vec::new(); layer.shape.groups];
         let Some(read) = &layer.geometry else {
             let d = layer.width();
             let total = numbers.len() / d;
-            for at in sample_positions(self.seed, self.sample as u64, total, self.most * valid) {
+            for at in sample_positions(self.seed, self.sample as u64, total, self.most * self.valid)
+            {
                 groups[0].extend_from_slice(&numbers[at * d..][..d]);
             }
             return Ok(groups);
@@ -193,7 +196,7 @@ impl Drawn {
             .iter()
             .product();
         for (row, values) in numbers
-            .chunks_exact(numbers.len() / valid.max(1))
+            .chunks_exact(numbers.len() / self.valid.max(1))
             .enumerate()
         {
             let sample = (self.sample + row) as u64;

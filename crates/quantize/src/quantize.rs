@@ -21,7 +21,7 @@ use crate::reserve::{Judge, reserved};
 use crate::rewrite::{Rewrite, RoundedLayer};
 use crate::scheme::Scheme;
 use crate::settings::QuantizeSettings;
-use crate::weights::Rounded;
+use crate::weights::Rounding;
 use crate::windows::Run;
 
 /// The first opset in which scales can be those of channels.
@@ -122,14 +122,28 @@ pub fn quantize(
             layer: layer.name.clone(),
             source,
         };
-        let own = moments.and_then(|m| Rounded::of(layer, &m, *grid, settings.compensate));
+        let rounding = Rounding {
+            input: *grid,
+            compensate: settings.compensate,
+            correct_bias: settings.correct_bias,
+        };
+        let own = moments.and_then(|m| rounding.round(layer, &m));
         rounded.push(own.map_err(failed)?);
     }
     drop(stage);
-    let by_node: BTreeMap<NodeId, RoundedLayer<'_>> = able
-        .iter()
-        .zip(&rounded)
-        .map(|(layer, rounded)| (layer.node, RoundedLayer { layer, rounded }))
+    let layers_and_weights = able.iter().zip(&rounded).zip(&grids);
+    let by_node: BTreeMap<NodeId, RoundedLayer<'_>> = layers_and_weights
+        .map(|((layer, rounded), input)| {
+            let input = *input;
+            (
+                layer.node,
+                RoundedLayer {
+                    layer,
+                    rounded,
+                    input,
+                },
+            )
+        })
         .collect();
 
     let odd: BTreeSet<NodeId> = layers
@@ -144,7 +158,6 @@ pub fn quantize(
             scheme: &scheme,
             ranges: &ranges,
             layers: &by_node,
-            correct_bias: settings.correct_bias,
         };
         let mut document = folded.document.clone();
         rewrite

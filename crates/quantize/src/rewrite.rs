@@ -8,22 +8,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sepconv_ir::{
-    AttributeValue, DType, Graph, IrError, NodeId, Operator, Patch, PatchValue, Tensor, ValueId,
-};
+use sepconv_ir::{Graph, IrError, NodeId, Operator, Patch, PatchValue, Tensor, ValueId};
 
 use crate::grid::Grid;
 use crate::layers::Layer;
+use crate::pairs::{RULE, Stored};
 use crate::ranges::Ranges;
 use crate::scheme::{Scheme, data_inputs};
 use crate::weights::Rounded;
-
-const RULE: &str = "quantize";
 
 /// A layer with its weights in eight bits.
 pub(crate) struct RoundedLayer<'a> {
     pub layer: &'a Layer,
     pub rounded: &'a Rounded,
+    /// The grid of what it reads, by which its bias is stored.
+    pub input: Grid,
 }
 
 /// What a graph is rewritten by.
@@ -31,7 +30,15 @@ pub(crate) struct Rewrite<'a> {
     pub scheme: &'a Scheme,
     pub ranges: &'a Ranges,
     pub layers: &'a BTreeMap<NodeId, RoundedLayer<'a>>,
-    pub correct_bias: bool,
+}
+
+/// An operator's new inputs.
+struct Edit {
+    patch: Patch,
+    inputs: Vec<Option<PatchValue>>,
+    changed: bool,
+    /// Values that get their pair here, and the slots that read it.
+    entries: Vec<(ValueId, usize)>,
 }
 
 impl Rewrite<'_> {
@@ -41,9 +48,26 @@ impl Rewrite<'_> {
         let order: Vec<NodeId> = graph.operators().map(|(id, _)| id).collect();
         for node in order {
             let eight = self.scheme.operators.contains(&node);
-            if eight || self.scheme.clamps.contains(&node) {
-                self.operator(graph, node, &mut entered)?;
+            if !eight && !self.scheme.clamps.contains(&node) {
+                continue;
             }
+            let Some(op) = graph.operator(node).cloned() else {
+                continue;
+            };
+            let mut edit = Edit {
+                patch: Patch::replace(RULE, node),
+                inputs: op.inputs.iter().map(|v| v.map(PatchValue::from)).collect(),
+                changed: false,
+                entries: Vec::new(),
+            };
+            if eight {
+                self.enter(graph, &op, &entered, &mut edit)?;
+            }
+            if let Some(own) = self.layers.get(&node).filter(|_| eight) {
+                self.weights(graph, own, &mut edit)?;
+            }
+            let entries = self.replace(graph, op, edit)?;
+            entered.extend(entries);
         }
         Ok(())
     }
@@ -52,83 +76,31 @@ impl Rewrite<'_> {
         self.ranges.get(self.scheme.grid_of(value)?)
     }
 
-    fn operator(
+    /// Stores what an operator reads of floats in eight bits, where nothing before has.
+    fn enter(
         &self,
-        graph: &mut Graph,
-        node: NodeId,
-        entered: &mut HashMap<ValueId, ValueId>,
+        graph: &Graph,
+        op: &Operator,
+        entered: &HashMap<ValueId, ValueId>,
+        edit: &mut Edit,
     ) -> Result<(), IrError> {
-        let Some(op) = graph.operator(node).cloned() else {
-            return Ok(());
-        };
-        let mut patch = Patch::replace(RULE, node);
-        let mut inputs: Vec<Option<PatchValue>> =
-            op.inputs.iter().map(|v| v.map(PatchValue::from)).collect();
-        let mut changed = false;
-        let mut entries: Vec<(ValueId, usize)> = Vec::new();
-        if self.scheme.operators.contains(&node) {
-            let wide = data_inputs(&op).count();
-            for slot in 0..inputs.len().min(wide.max(1)) {
-                let Some(value) = op.input(slot) else {
-                    continue;
-                };
-                let (true, Some(grid)) =
-                    (self.scheme.entries.contains_key(&value), self.grid(value))
-                else {
-                    continue;
-                };
-                changed = true;
-                let twice = entries.iter().find(|(known, _)| *known == value);
-                inputs[slot] = match (entered.get(&value), twice) {
-                    (Some(known), _) => Some((*known).into()),
-                    (None, Some((_, slot))) => inputs[*slot],
-                    (None, None) => {
-                        entries.push((value, slot));
-                        Some(pair(graph.name(value), &mut patch, value.into(), grid))
-                    }
-                };
-            }
-        }
-        if let Some(own) = self
-            .layers
-            .get(&node)
-            .filter(|_| self.scheme.operators.contains(&node))
-        {
-            let grid = self.grid(own.layer.input).unwrap_or(Grid {
-                scale: 1.0,
-                zero: 0,
-            });
-            self.weights(graph, own, grid, (&mut patch, &mut inputs));
-            changed = true;
-        }
-        let made = op.output(0).filter(|v| self.scheme.made.contains_key(v));
-        let grid = made.and_then(|v| self.grid(v));
-        if !changed && grid.is_none() {
-            return Ok(());
-        }
-        let Some(output) = op.output(0) else {
-            return Ok(());
-        };
-        let mut new = op.clone();
-        new.inputs.clear();
-        new.outputs.clear();
-        match grid {
-            Some(grid) => {
-                let name = graph.name(output).to_owned();
-                let float = patch.operator(new, inputs, format!("{name}/float"));
-                let stored = quantize(&name, &mut patch, float, grid);
-                let back = Operator::new("DequantizeLinear", format!("{name}/dequantize"));
-                patch.operator_into(back, stored.inputs(), output);
-            }
-            None if op.outputs.len() == 1 => patch.operator_into(new, inputs, output),
-            // Only a Split has more: it reads what its operator hands out in eight bits.
-            None => return Ok(()),
-        }
-        graph.apply(patch)?;
-        for (value, slot) in entries {
-            if let Some(read) = reads_now(graph, output, slot) {
-                entered.insert(value, read);
-            }
+        for (slot, value) in data_inputs(op).enumerate() {
+            let (true, Some(grid)) = (self.scheme.entries.contains_key(&value), self.grid(value))
+            else {
+                continue;
+            };
+            let twice = edit.entries.iter().find(|(known, _)| *known == value);
+            edit.inputs[slot] = match (entered.get(&value), twice) {
+                (Some(known), _) => Some((*known).into()),
+                (None, Some((_, slot))) => edit.inputs[*slot],
+                (None, None) => {
+                    let name = graph.name(value);
+                    let stored = Stored::activation(&mut edit.patch, name, value.into(), grid)?;
+                    edit.entries.push((value, slot));
+                    Some(stored.read(&mut edit.patch, None))
+                }
+            };
+            edit.changed = true;
         }
         Ok(())
     }
@@ -138,132 +110,85 @@ impl Rewrite<'_> {
         &self,
         graph: &Graph,
         own: &RoundedLayer<'_>,
-        grid: Grid,
-        (patch, inputs): (&mut Patch, &mut Vec<Option<PatchValue>>),
-    ) {
+        edit: &mut Edit,
+    ) -> Result<(), IrError> {
         let (layer, rounded) = (own.layer, own.rounded);
-        let name = match inputs.get(1) {
+        let name = match edit.inputs.get(1) {
             Some(Some(PatchValue::Existing(w))) => graph.name(*w).to_owned(),
             _ => format!("{}/weight", layer.name),
         };
-        let outputs = layer.shape.out_channels;
-        let biased = self.correct_bias || layer.bias.is_some();
-        let can_be_biased =
-            layer.geometry.is_some() || inputs.len() > 2 || is_gemm(graph, layer.node);
-        let bias: Vec<f64> = (0..outputs)
-            .map(|o| {
-                let own = layer.bias.as_ref().map_or(0.0, |b| b[o]);
-                own + if self.correct_bias {
-                    rounded.mean_loss[o]
-                } else {
-                    0.0
-                }
-            })
-            .collect();
         let integers = layer.in_file_order(&rounded.integers);
-        let stored = tensor(Tensor::from_slice(&layer.dims, &integers), DType::I8);
-        let weights = constant(
-            patch,
-            &name,
-            (stored, DType::I8),
-            &rounded.scales,
-            layer.axis(),
-        );
-        inputs[1] = Some(weights);
-        if biased && can_be_biased {
-            let scales: Vec<f32> = rounded.scales.iter().map(|s| s * grid.scale).collect();
-            let integers: Vec<i32> = bias
-                .iter()
-                .zip(&scales)
-                .map(|(b, s)| (b / f64::from(*s)).round() as i32)
-                .collect();
-            let stored = tensor(Tensor::from_slice(&[outputs], &integers), DType::I32);
-            let name = format!("{}/bias", layer.name);
-            let bias = constant(patch, &name, (stored, DType::I32), &scales, 0);
-            inputs.resize(inputs.len().max(3), None);
-            inputs[2] = Some(bias);
+        let integers = Tensor::from_slice(&layer.dims, &integers);
+        let patch = &mut edit.patch;
+        let stored = Stored::constant(patch, name, integers, &rounded.scales)?;
+        edit.inputs[1] = Some(stored.read(patch, Some(layer.axis())));
+        edit.changed = true;
+        let Some(bias) = &rounded.bias else {
+            return Ok(());
+        };
+        let input = self.grid(layer.input).unwrap_or(own.input);
+        let scales: Vec<f32> = rounded.scales.iter().map(|s| s * input.scale).collect();
+        let integers = bias.iter().zip(&scales);
+        let integers = integers.map(|(b, s)| (b / f64::from(*s)).round() as i32);
+        let integers = Tensor::from_slice(&[bias.len()], &integers.collect::<Vec<i32>>());
+        let name = format!("{}/bias", layer.name);
+        let stored = Stored::constant(patch, name, integers, &scales)?;
+        edit.inputs.resize(edit.inputs.len().max(3), None);
+        edit.inputs[2] = Some(stored.read(patch, Some(0)));
+        Ok(())
+    }
+
+    /// Puts an operator with its new inputs in the place of `op`, what it makes in eight bits where
+    /// the scheme says so. Returns the values that got their pair, and what is read of them.
+    fn replace(
+        &self,
+        graph: &mut Graph,
+        op: Operator,
+        edit: Edit,
+    ) -> Result<Vec<(ValueId, ValueId)>, IrError> {
+        let Edit {
+            mut patch,
+            inputs,
+            changed,
+            entries,
+        } = edit;
+        // An operator of several outputs, a Split, stays: its readers store what they read.
+        let [Some(output)] = op.outputs[..] else {
+            return Ok(Vec::new());
+        };
+        let made = self.scheme.made.contains_key(&output);
+        let grid = self.grid(output).filter(|_| made);
+        if !changed && grid.is_none() {
+            return Ok(Vec::new());
         }
+        let mut new = op;
+        new.inputs.clear();
+        new.outputs.clear();
+        match grid {
+            Some(grid) => {
+                let name = graph.name(output).to_owned();
+                let float = patch.operator(new, inputs, format!("{name}/float"));
+                let stored = Stored::activation(&mut patch, &name, float, grid)?;
+                let (reader, inputs) = stored.reader(None);
+                patch.operator_into(reader, inputs, output);
+            }
+            None => patch.operator_into(new, inputs, output),
+        }
+        graph.apply(patch)?;
+        let now = producer_of_floats(graph, output);
+        let read = |(value, slot): (ValueId, usize)| Some((value, now.as_ref()?.input(slot)?));
+        Ok(entries.into_iter().filter_map(read).collect())
     }
 }
 
-fn is_gemm(graph: &Graph, node: NodeId) -> bool {
-    graph.operator(node).is_some_and(|op| op.is("Gemm"))
-}
-
-/// The value that the producer of the floats behind `output` reads at `slot`.
-fn reads_now(graph: &Graph, output: ValueId, slot: usize) -> Option<ValueId> {
-    let mut at = output;
+/// The operator that makes the floats which `value` stands for.
+fn producer_of_floats(graph: &Graph, value: ValueId) -> Option<Operator> {
+    let mut at = value;
     loop {
         let (_, op) = graph.producer(at)?;
         if !op.is("DequantizeLinear") && !op.is("QuantizeLinear") {
-            return op.input(slot);
+            return Some(op.clone());
         }
         at = op.input(0)?;
     }
-}
-
-/// A value stored in eight bits, and the scale and zero point of its grid.
-struct Stored {
-    integers: PatchValue,
-    scale: PatchValue,
-    zero: PatchValue,
-}
-
-impl Stored {
-    /// The inputs of the `DequantizeLinear` that reads it.
-    fn inputs(&self) -> Vec<Option<PatchValue>> {
-        vec![Some(self.integers), Some(self.scale), Some(self.zero)]
-    }
-}
-
-fn quantize(name: &str, patch: &mut Patch, value: PatchValue, grid: Grid) -> Stored {
-    let scale = Tensor::from_f32(Vec::new(), vec![grid.scale]);
-    let zero = tensor(Tensor::from_slice(&[], &[grid.zero]), DType::U8);
-    let scale = patch.initializer(format!("{name}/scale"), scale);
-    let zero = patch.initializer(format!("{name}/zero"), zero);
-    let op = Operator::new("QuantizeLinear", format!("{name}/quantize"));
-    let inputs = vec![Some(value), Some(scale), Some(zero)];
-    let integers = patch.operator(op, inputs, format!("{name}/eight"));
-    Stored {
-        integers,
-        scale,
-        zero,
-    }
-}
-
-/// `QuantizeLinear` and `DequantizeLinear` of a value that comes in floats.
-fn pair(name: &str, patch: &mut Patch, value: PatchValue, grid: Grid) -> PatchValue {
-    let stored = quantize(name, patch, value, grid);
-    let op = Operator::new("DequantizeLinear", format!("{name}/dequantize"));
-    patch.operator(op, stored.inputs(), format!("{name}/read"))
-}
-
-/// A constant of integers behind a `DequantizeLinear` with a scale per index of `axis`.
-fn constant(
-    patch: &mut Patch,
-    name: &str,
-    (stored, dtype): (Tensor, DType),
-    scales: &[f32],
-    axis: usize,
-) -> PatchValue {
-    let zeros = vec![0_i64; scales.len()];
-    let zeros = tensor(Tensor::from_i64s(dtype, vec![scales.len()], &zeros), dtype);
-    let stored = patch.initializer(format!("{name}/integers"), stored);
-    let scale = patch.initializer(
-        format!("{name}/scale"),
-        Tensor::from_f32(vec![scales.len()], scales.to_vec()),
-    );
-    let zero = patch.initializer(format!("{name}/zero"), zeros);
-    let op = Operator::new("DequantizeLinear", format!("{name}/dequantize"))
-        .with("axis", AttributeValue::Int(axis as i64));
-    patch.operator(
-        op,
-        vec![Some(stored), Some(scale), Some(zero)],
-        format!("{name}/floats"),
-    )
-}
-
-/// A tensor that fits its extents by the way it was made.
-fn tensor(made: Option<Tensor>, dtype: DType) -> Tensor {
-    made.unwrap_or_else(|| Tensor::opaque(dtype, Vec::new()))
 }

@@ -60,8 +60,8 @@ impl Scheme {
             .filter(|node| !left.contains(node));
         let layers: HashSet<NodeId> = layers.collect();
         let mut found = Found::default();
-        for (node, op) in graph.operators() {
-            found.look(graph, shapes, (node, op), layers.contains(&node));
+        for (node, _) in graph.operators() {
+            found.look(graph, shapes, node, layers.contains(&node));
         }
         let kept = found.leading_to_layers(graph, &layers);
         let mut scheme = Self::default();
@@ -122,13 +122,10 @@ struct Found {
 }
 
 impl Found {
-    fn look(
-        &mut self,
-        graph: &Graph,
-        shapes: &Shapes,
-        (node, op): (NodeId, &Operator),
-        layer: bool,
-    ) {
+    fn look(&mut self, graph: &Graph, shapes: &Shapes, node: NodeId, layer: bool) {
+        let Some(op) = graph.operator(node) else {
+            return;
+        };
         let known = |v: &ValueId| self.grid_of.get(v).copied();
         let is = |names: &[&str]| names.iter().any(|name| op.is(name));
         if layer {
