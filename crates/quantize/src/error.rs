@@ -2,7 +2,7 @@
 
 use sepconv_factor::FactorError;
 use sepconv_ir::IrError;
-use sepconv_model::Error;
+use sepconv_model::{Error, Loaded};
 use sepconv_passes::PassError;
 
 /// Failure to quantise a model.
@@ -65,4 +65,13 @@ pub enum QuantizeError {
         /// The reason.
         source: IrError,
     },
+}
+
+impl QuantizeError {
+    pub(crate) fn graph(model: &Loaded, source: IrError) -> Self {
+        Self::Graph {
+            file: model.file(),
+            source,
+        }
+    }
 }

@@ -12,10 +12,11 @@
 //! | `scheme` | operators and values in eight bits |
 //! | `histogram`, `behind`, `grid`, `ranges` | grids of activations |
 //! | `moments`, `weights` | statistics of inputs, weights rounded by them |
-//! | `rewrite`, `pairs` | the QDQ model |
+//! | `rewrite`, `pairs`, `build` | the QDQ model |
 //! | `reserve` | layers that stay in floats |
 
 mod behind;
+mod build;
 mod error;
 mod gemm;
 mod grid;

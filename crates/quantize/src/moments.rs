@@ -117,24 +117,25 @@ pub(crate) fn width_of_blocks(layer: &Layer) -> usize {
     (WIDE / taps).max(1) * taps
 }
 
-/// Moments of the inputs of layers, from running the model. `grids` are those of the inputs, parallel
-/// to `layers`; `positions` is how many patches of a layer are looked at, over all samples.
+/// Moments of the inputs of layers, which are read by the grids beside them, from running the model.
+/// `positions` is how many patches of a layer are looked at, over all samples.
 pub(crate) fn moments(
     run: Run<'_>,
-    layers: &[&Layer],
-    grids: &[Grid],
+    layers: &[(&Layer, Grid)],
     positions: usize,
     seed: u64,
 ) -> Result<Vec<Result<Moments, FactorError>>, Error> {
-    let mut all: Vec<Result<Moments, FactorError>> =
-        layers.iter().map(|layer| Moments::new(layer)).collect();
-    let wanted: Vec<ValueId> = layers.iter().map(|layer| layer.input).collect();
+    let mut all: Vec<Result<Moments, FactorError>> = layers
+        .iter()
+        .map(|(layer, _)| Moments::new(layer))
+        .collect();
+    let wanted: Vec<ValueId> = layers.iter().map(|(layer, _)| layer.input).collect();
     let samples = run.samples;
     let most = positions.div_ceil(samples.len().max(1));
     let see = |batch: usize, values: Vec<Tensor>| {
         let (valid, rows) = (samples.valid(batch), samples.rows());
         let pairs = layers.iter().zip(&values);
-        let patches = pairs.map(|(layer, value)| {
+        let patches = pairs.map(|((layer, _), value)| {
             let drawn = Drawn {
                 seed,
                 sample: samples.first(batch),
@@ -147,8 +148,8 @@ pub(crate) fn moments(
         patches.collect::<Vec<_>>()
     };
     let take = |seen: Vec<Result<Vec<Vec<f32>>, FactorError>>| {
-        let layers = all.par_iter_mut().zip(seen).zip(grids);
-        layers.for_each(|((own, patches), grid)| match (&mut *own, patches) {
+        let layers = all.par_iter_mut().zip(seen).zip(layers);
+        layers.for_each(|((own, patches), (_, grid))| match (&mut *own, patches) {
             (Ok(moments), Ok(patches)) => moments.push(&patches, *grid),
             (Ok(_), Err(error)) => *own = Err(error),
             (Err(_), _) => {}

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sepconv_data::{Labels, Part};
 use sepconv_eval::{ComparedOn, Comparison};
-use sepconv_factor::FactorError;
-use sepconv_ir::{IrError, NodeId, Tensor};
+use sepconv_ir::{Graph, NodeId, Tensor};
 use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, Stage};
-use sepconv_onnx::Document;
 use sepconv_passes::{Selection, fold};
 
 use crate::behind::Behind;
+use crate::build::{Parts, verified};
 use crate::error::QuantizeError;
 use crate::gemm;
 use crate::grid::Grid;
@@ -18,10 +17,10 @@ use crate::layers::Layer;
 use crate::moments::moments;
 use crate::ranges::Ranges;
 use crate::reserve::{Judge, reserved};
-use crate::rewrite::{Rewrite, RoundedLayer};
+use crate::rewrite::RoundedLayer;
 use crate::scheme::Scheme;
 use crate::settings::QuantizeSettings;
-use crate::weights::Rounding;
+use crate::weights::{Rounded, Rounding};
 use crate::windows::Run;
 
 /// The first opset in which scales can be those of channels.
@@ -66,75 +65,48 @@ pub fn quantize(
     progress: &dyn Progress,
 ) -> Result<Quantized, QuantizeError> {
     refuse(original)?;
-    let file = || original.file();
     let folded = prepared(original)?;
+    let graph = folded.graph();
+    let found: Vec<Found> = Found::all(graph);
+    let layers: Vec<Layer> = found.iter().filter_map(|f| f.layer.clone().ok()).collect();
     let every = settings.held_out_every.max(2);
-    let part = |part| -> Result<Samples, Error> {
+    let samples = |part| -> Result<Samples, Error> {
         let source = DataSource {
             part,
             ..settings.source.clone()
         };
         Samples::of(&folded, source.open(&folded, Labels::Ignore)?)
     };
-    let (train, test) = (part(Part::Train { every })?, part(Part::Test { every })?);
-
-    let graph = folded.graph();
-    let found = graph.operators().filter_map(|(node, op)| {
-        let told = Layer::of(graph, node)?;
-        Some((graph.label(node).to_owned(), op.op_type.clone(), node, told))
-    });
-    let found: Vec<_> = found.collect();
-    let layers: Vec<Layer> = found.iter().filter_map(|f| f.3.clone().ok()).collect();
-    let scheme = |left: &BTreeSet<NodeId>| Scheme::of(graph, &folded.shapes, &layers, left);
+    let train = samples(Part::Train { every })?;
     let run = Run {
         model: &folded,
         target: settings.target,
         samples: &train,
         progress,
     };
-    let whole = scheme(&BTreeSet::new());
-    let seed = settings.source.seed;
-    let behind = |value| Behind::of(graph, value);
-    let ranges = Ranges::of(run, &whole.values(), &behind, seed)?;
 
-    // A layer whose input or output has no grid stays.
-    let read = |layer: &Layer| ranges.get(whole.grid_of(layer.input)?);
-    let pairs: Vec<(&Layer, Grid)> = layers.iter().filter_map(|l| Some((l, read(l)?))).collect();
-    let (able, grids): (Vec<&Layer>, Vec<Grid>) = pairs.into_iter().unzip();
+    let whole = Scheme::of(graph, &folded.shapes, &layers, &BTreeSet::new());
+    let behind = |value| Behind::of(graph, value);
+    let ranges = Ranges::of(run, &whole.values(), &behind, settings.source.seed)?;
+    let grid = |layer: &Layer| ranges.get(whole.grid_of(layer.input)?);
+    let able = layers
+        .iter()
+        .filter_map(|layer| Some((layer, grid(layer)?)));
+    let able: Vec<(&Layer, Grid)> = able.collect();
     if able.is_empty() {
-        let reason = found.first().map(|f| match &f.3 {
-            Err(reason) => format!("layer '{}': {reason}", f.0),
-            Ok(_) => "an activation of every layer is not finite".into(),
-        });
-        let reason = reason.unwrap_or_else(|| "it has no layer".into());
+        let reason = found
+            .first()
+            .map_or_else(|| "it has no layer".into(), Found::reason);
         return Err(QuantizeError::Nothing {
-            file: file(),
+            file: original.file(),
             reason,
         });
     }
-    let seen = moments(run, &able, &grids, settings.positions, seed)?;
-    let stage = Stage::begin(progress, "rounding weights", able.len());
-    let mut rounded = Vec::new();
-    for ((layer, moments), grid) in able.iter().zip(seen).zip(&grids) {
-        stage.step(rounded.len())?;
-        let failed = |source: FactorError| QuantizeError::Layer {
-            file: file(),
-            layer: layer.name.clone(),
-            source,
-        };
-        let rounding = Rounding {
-            input: *grid,
-            compensate: settings.compensate,
-            correct_bias: settings.correct_bias,
-        };
-        let own = moments.and_then(|m| rounding.round(layer, &m));
-        rounded.push(own.map_err(failed)?);
-    }
-    drop(stage);
-    let layers_and_weights = able.iter().zip(&rounded).zip(&grids);
-    let by_node: BTreeMap<NodeId, RoundedLayer<'_>> = layers_and_weights
-        .map(|((layer, rounded), input)| {
-            let input = *input;
+    let rounded = rounded(run, settings, &able)?;
+    let pairs = able.iter().zip(&rounded);
+    let by_node: BTreeMap<NodeId, RoundedLayer<'_>> = pairs
+        .map(|((layer, grid), rounded)| {
+            let input = *grid;
             (
                 layer.node,
                 RoundedLayer {
@@ -145,58 +117,95 @@ pub fn quantize(
             )
         })
         .collect();
-
-    let odd: BTreeSet<NodeId> = layers
-        .iter()
-        .map(|l| l.node)
-        .filter(|n| !by_node.contains_key(n))
-        .collect();
-    let build = |left: &BTreeSet<NodeId>| -> Result<Loaded, QuantizeError> {
-        let left = left.union(&odd).copied().collect();
-        let scheme = scheme(&left);
-        let rewrite = Rewrite {
-            scheme: &scheme,
-            ranges: &ranges,
-            layers: &by_node,
-        };
-        let mut document = folded.document.clone();
-        rewrite
-            .apply(&mut document.model.graph)
-            .map_err(|source| graph_error(original, source))?;
-        verified(original, document)
+    let parts = Parts {
+        folded: &folded,
+        layers: &layers,
+        ranges: &ranges,
+        rounded: &by_node,
     };
-    let inputs = spread(&folded, &test)?;
+
+    let inputs = spread(&folded, &samples(Part::Test { every })?)?;
     let judge = Judge::new(&folded, settings.target, inputs, progress)?;
-    let nodes: Vec<NodeId> = able.iter().map(|l| l.node).collect();
+    let nodes: Vec<NodeId> = able.iter().map(|(layer, _)| layer.node).collect();
     let left = match settings.least_snr {
-        Some(least) => {
-            let built = |left: &BTreeSet<NodeId>| build(left).map_err(plain);
-            reserved(&judge, &nodes, least, &built)?
-        }
+        Some(least) => reserved(&judge, &nodes, least, &|left| parts.model(left))?,
         None => BTreeSet::new(),
     };
-    let model = build(&left)?;
+    let model = parts.model(&left)?;
     let comparison = Comparison {
         inputs: ComparedOn::Test,
         ..judge.compare(&model)?
     };
-    let layers = found
-        .into_iter()
-        .map(|(name, op_type, node, told)| QuantizedLayer {
-            name,
-            op_type,
-            kept: match told {
-                Err(reason) => Some(reason),
-                Ok(_) if odd.contains(&node) => Some("an activation is not finite".into()),
-                Ok(_) if left.contains(&node) => Some("it costs the outputs too much".into()),
-                Ok(_) => None,
-            },
-        });
+    let layers = found.into_iter().map(|f| QuantizedLayer {
+        kept: match &f.layer {
+            Ok(_) if left.contains(&f.node) => Some("it costs the outputs too much".into()),
+            Ok(_) if by_node.contains_key(&f.node) => None,
+            _ => Some(f.reason()),
+        },
+        name: f.name,
+        op_type: f.op_type,
+    });
     Ok(Quantized {
-        model,
         layers: layers.collect(),
+        model,
         comparison,
     })
+}
+
+/// A layer of the model, or the reason for which it stays.
+struct Found {
+    node: NodeId,
+    name: String,
+    op_type: String,
+    layer: Result<Layer, String>,
+}
+
+impl Found {
+    fn all(graph: &Graph) -> Vec<Self> {
+        let found = graph.operators().filter_map(|(node, op)| {
+            Some(Self {
+                node,
+                name: graph.label(node).to_owned(),
+                op_type: op.op_type.clone(),
+                layer: Layer::of(graph, node)?,
+            })
+        });
+        found.collect()
+    }
+
+    /// The reason for which it stays, where it is not left.
+    fn reason(&self) -> String {
+        match &self.layer {
+            Err(reason) => reason.clone(),
+            Ok(_) => "a value that it reads is not finite".into(),
+        }
+    }
+}
+
+/// The weights of layers, which read values of these grids, in eight bits.
+fn rounded(
+    run: Run<'_>,
+    settings: &QuantizeSettings,
+    able: &[(&Layer, Grid)],
+) -> Result<Vec<Rounded>, QuantizeError> {
+    let seen = moments(run, able, settings.positions, settings.source.seed)?;
+    let stage = Stage::begin(run.progress, "rounding weights", able.len());
+    let mut all = Vec::new();
+    for ((layer, grid), moments) in able.iter().zip(seen) {
+        stage.step(all.len())?;
+        let rounding = Rounding {
+            input: *grid,
+            compensate: settings.compensate,
+            correct_bias: settings.correct_bias,
+        };
+        let own = moments.and_then(|m| rounding.round(layer, &m));
+        all.push(own.map_err(|source| QuantizeError::Layer {
+            file: run.model.file(),
+            layer: layer.name.clone(),
+            source,
+        })?);
+    }
+    Ok(all)
 }
 
 /// Refuses models that can't be quantised, and those that are.
@@ -240,31 +249,8 @@ fn prepared(original: &Loaded) -> Result<Loaded, QuantizeError> {
         source,
     })?;
     let joined = gemm::join_sums(graph, &original.shapes).and_then(|()| gemm::join_factors(graph));
-    joined.map_err(|source| graph_error(original, source))?;
+    joined.map_err(|source| QuantizeError::graph(original, source))?;
     verified(original, document)
-}
-
-fn verified(original: &Loaded, document: Document) -> Result<Loaded, QuantizeError> {
-    let graph = &document.model.graph;
-    graph
-        .verify()
-        .map_err(|source| graph_error(original, source))?;
-    Ok(original.with(document)?)
-}
-
-fn graph_error(original: &Loaded, source: IrError) -> QuantizeError {
-    QuantizeError::Graph {
-        file: original.file(),
-        source,
-    }
-}
-
-/// The error of a model, of one that is built again and again.
-fn plain(error: QuantizeError) -> Error {
-    match error {
-        QuantizeError::Model(error) => error,
-        other => Error::Setting(other.to_string()),
-    }
 }
 
 /// Batches spread over the samples.

@@ -11,6 +11,8 @@ use sepconv_ir::{NodeId, Tensor};
 use sepconv_model::{Error, Loaded, Progress, Stage, run};
 use sepconv_targets::Target;
 
+use crate::error::QuantizeError;
+
 /// The original's outputs on some samples.
 pub(crate) struct Judge<'a> {
     pub original: &'a Loaded,
@@ -63,8 +65,8 @@ pub(crate) fn reserved(
     judge: &Judge<'_>,
     layers: &[NodeId],
     least_snr: f64,
-    build: &dyn Fn(&BTreeSet<NodeId>) -> Result<Loaded, Error>,
-) -> Result<BTreeSet<NodeId>, Error> {
+    build: &dyn Fn(&BTreeSet<NodeId>) -> Result<Loaded, QuantizeError>,
+) -> Result<BTreeSet<NodeId>, QuantizeError> {
     let allowed = 10_f64.powf(-least_snr / 10.0);
     let none = BTreeSet::new();
     let whole = judge.noise(&build(&none)?)?;

@@ -238,3 +238,97 @@ fn movable(graph: &Graph, op: &Operator) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use sepconv_analysis::{Assumptions, Pins};
+
+    use super::*;
+
+    /// Names of the operators in eight bits, of the values that they make, and of those that enter.
+    fn scheme(text: &str, left: &[&str]) -> [String; 3] {
+        let graph: Graph = text.parse().unwrap();
+        let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+        let layers = graph
+            .operators()
+            .filter_map(|(id, _)| Layer::of(&graph, id)?.ok());
+        let layers: Vec<Layer> = layers.collect();
+        let left = layers
+            .iter()
+            .filter(|l| left.contains(&l.name.as_str()))
+            .map(|l| l.node);
+        let scheme = Scheme::of(&graph, &shapes, &layers, &left.collect());
+        let in_order = graph.operators().map(|(id, _)| id);
+        let operators = in_order.filter(|id| scheme.operators.contains(id));
+        let operators: Vec<&str> = operators.map(|id| graph.label(id)).collect();
+        let names = |values: &BTreeMap<ValueId, ValueId>| {
+            let pairs = values.iter().map(|(value, grid)| match value == grid {
+                true => graph.name(*value).to_owned(),
+                false => format!("{}={}", graph.name(*value), graph.name(*grid)),
+            });
+            pairs.collect::<Vec<_>>().join(" ")
+        };
+        [
+            operators.join(" "),
+            names(&scheme.made),
+            names(&scheme.entries),
+        ]
+    }
+
+    const NET: &str = "\
+input x: f32[1,2,8,8]
+const w: f32[2,2,1,1] noise(1)
+a = Conv(x, w) # a
+r = Relu(a) # r
+m = MaxPool{kernel_shape=[2,2], strides=[2,2]}(r) # m
+b = Conv(m, w) # b
+s = Add(b, m) # s
+l = LeakyRelu(s) # l
+c = Conv(l, w) # c
+e = Exp(c) # e
+t = Add(e, c) # t
+output t
+";
+
+    #[test]
+    fn what_leads_to_layers_is_in_eight_bits() {
+        let expected = ["a m b s l c", "r m=r b s l c", "x"];
+        assert_eq!(scheme(NET, &[]), expected);
+    }
+
+    #[test]
+    fn a_layer_that_is_left_hands_out_floats() {
+        assert_eq!(scheme(NET, &["a"]), ["b s l c", "b s l c", "m"]);
+        assert_eq!(scheme(NET, &["c"]), ["a m b", "r m=r b", "x"]);
+        assert_eq!(scheme(NET, &["b"])[1], "r m=r s l c");
+    }
+
+    #[test]
+    fn products_hand_out_floats_unless_eight_bits_are_read() {
+        let text = "\
+input x: f32[1,4]
+const w: f32[4,4] noise(1)
+a = MatMul(x, w) # a
+b = Gemm(a, w) # b
+output b
+";
+        assert_eq!(scheme(text, &[]), ["a b", "a", "x"]);
+    }
+
+    #[test]
+    fn parts_of_a_split_have_its_grid() {
+        let text = "\
+input x: f32[1,2,4,4]
+const w: f32[2,2,1,1] noise(1)
+const v: f32[1,1,1,1] noise(2)
+a = Conv(x, w) # a
+p, q = Split{axis=1}(a) # s
+c = Conv(p, v) # c
+d = Concat{axis=1}(c, q) # d
+e = Conv(d, w) # e
+output e
+";
+        assert_eq!(scheme(text, &[]), ["a s c d e", "a c d e", "x p=a q=a"]);
+    }
+}

@@ -48,7 +48,9 @@ pub fn run(args: &QuantizeArgs, out: &Output) -> Result<()> {
         ..usual
     };
     let progress = out.progress();
-    let quantized = quantize(&model, &settings, &progress).map_err(|error| match error {
+    let quantized = quantize(&model, &settings, &progress);
+    // An interrupt is told apart by its type.
+    let quantized = quantized.map_err(|error| match error {
         QuantizeError::Model(error) => anyhow::Error::from(error),
         other => other.into(),
     })?;
@@ -137,5 +139,11 @@ fn print(quantized: &Quantized, sizes: [usize; 2], timing: Option<&BenchRun>, ou
             run.target,
             run.version
         ));
+        if after.speed_up.median < 1.0 {
+            out.warning(format!(
+                "{} is slower with the model in eight bits than with the original",
+                run.target
+            ));
+        }
     }
 }
