@@ -38,7 +38,7 @@ pub struct Quantized {
     /// All layers in the order of the network.
     pub layers: Vec<QuantizedLayer>,
     /// The model held against the original on held-out samples, which chose the layers that stay, and
-    /// nothing else.
+    /// nothing else; on all samples where there are too few to hold any out.
     pub comparison: Comparison,
 }
 
@@ -124,7 +124,13 @@ pub fn quantize(
         rounded: &by_node,
     };
 
-    let inputs = spread(&folded, &samples(Part::Test { every })?)?;
+    let test = samples(Part::Test { every })?;
+    // Of a few samples both parts are all.
+    let compared = match train.len() + test.len() > samples(Part::Whole)?.len() {
+        true => ComparedOn::Calibration,
+        false => ComparedOn::Test,
+    };
+    let inputs = spread(&folded, &test)?;
     let judge = Judge::new(&folded, settings.target, inputs, progress)?;
     let nodes: Vec<NodeId> = able.iter().map(|(layer, _)| layer.node).collect();
     let left = match settings.least_snr {
@@ -133,7 +139,7 @@ pub fn quantize(
     };
     let model = parts.model(&left)?;
     let comparison = Comparison {
-        inputs: ComparedOn::Test,
+        inputs: compared,
         ..judge.compare(&model)?
     };
     let layers = found.into_iter().map(|f| QuantizedLayer {

@@ -102,5 +102,10 @@ const _: () = {
 #[doc = include_str!("../../../docs/library.md")]
 struct Book;
 
+/// The example of `docs/quantize.md`, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/quantize.md")]
+struct EightBits;
+
 /// Version of sepconv.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
