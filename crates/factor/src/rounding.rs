@@ -18,6 +18,8 @@ const LARGEST: f64 = 127.0;
 const SHARES: usize = 40;
 /// Least share of the largest weight that a scale covers.
 const LEAST_SHARE: f64 = 0.4;
+/// Share of the mean variance that every input is taken to vary by.
+const LEAST_VARIANCE: f64 = 1e-4;
 /// Sweeps over the integers of a row after the first rounding, at most.
 const SWEEPS: usize = 4;
 
@@ -61,16 +63,21 @@ pub fn round_compensated(
     if d == 0 {
         return Ok(Vec::new());
     }
-    let order = by_variance(covariance, d);
-    let mean = (0..d).map(|i| covariance[i * d + i]).sum::<f64>() / d as f64;
     let kept = 1.0 - shrinkage.clamp(0.0, 1.0);
+    if kept == 0.0 {
+        return Ok(rounded_plainly(weights, scales));
+    }
+    let mean = (0..d).map(|i| covariance[i * d + i]).sum::<f64>() / d as f64;
+    let mut trusted: Vec<f64> = covariance.iter().map(|v| v * kept).collect();
+    for i in 0..d {
+        trusted[i * d + i] = covariance[i * d + i] + LEAST_VARIANCE * mean;
+    }
+    let order = by_variance(&trusted, d);
     let mut sorted = vec![0.0; d * d];
     for (row, i) in sorted.chunks_exact_mut(d).zip(&order) {
-        for (value, j) in row.iter_mut().zip(&order) {
-            *value = covariance[i * d + j] * if i == j { 1.0 } else { kept };
-        }
+        let values = row.iter_mut().zip(&order);
+        values.for_each(|(value, j)| *value = trusted[i * d + j]);
     }
-    (0..d).for_each(|i| sorted[i * d + i] += 1e-4 * mean);
     let factor = Cholesky::regularised(&sorted, d)?;
     let mut rounded = vec![0_i8; weights.len()];
     let rows = rounded
@@ -79,7 +86,7 @@ pub fn round_compensated(
         .zip(scales);
     rows.for_each(|((out, row), scale)| {
         let mut found = nearest_plane(row, *scale, &order, &factor);
-        descend(row, *scale, &mut found, covariance);
+        descend(row, *scale, &mut found, &trusted);
         let plain = rounded_plainly(row, &[*scale]);
         let error = |q: &[i8]| rounded_error(row, q, *scale, covariance);
         let better = error(&found) <= error(&plain);

@@ -26,9 +26,9 @@ use crate::windows::Run;
 /// The first opset in which scales can be those of channels.
 const LEAST_OPSET: i64 = 13;
 /// MACs that are spent on one judgement of a set of layers.
-const JUDGED_MACS: u64 = 60_000_000_000;
+const JUDGED_MACS: u64 = 100_000_000_000;
 /// Samples that a set of layers is judged by, least and most.
-const JUDGED: (u64, u64) = (4, 64);
+const JUDGED: (u64, u64) = (8, 64);
 
 /// A model in eight bits.
 #[derive(Debug, Clone)]

@@ -29,7 +29,7 @@ impl QuantizeSettings {
     pub fn new(source: DataSource, target: &'static dyn Target) -> Self {
         Self {
             source,
-            held_out_every: 8,
+            held_out_every: 4,
             target,
             positions: 4096,
             least_snr: Some(10.0),
