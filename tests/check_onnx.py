@@ -19,6 +19,7 @@ questions share one import of onnxruntime:
     {"do": "restorer", "model": PATH, "other": PATH, "data": NPZ}   -> {"psnr": [20, 0.1], "ssim": [0.9, 0.01], "snr": 40}
     {"do": "uneven", "model": PATH, "data": NPZ}                    -> {}
     {"do": "convolutions", "model": PATH}                           -> [{"name": "c", "weight": [8, 3, 3, 3]}]
+    {"do": "optimised", "model": PATH}                              -> {"Conv": 3}, after ONNX Runtime's optimisations
     {"do": "room", "folder": PATH}                                  -> {"free": 1000}
     {"do": "peak", "command": ["sepconv", "inspect"]}               -> {"code": 0, "stdout": "", "stderr": "", "memory": 1000}
     {"do": "external", "model": PATH, "data": PATH}                 -> {"places": {"w": {}}, "size": 10, "allocated": 10}
@@ -36,6 +37,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 
 import numpy as np
@@ -164,6 +166,18 @@ def changes(a, b, constants, outer):
     counts = Counter(names).items()
     problems += [f"{n} nodes are named '{name}'" for name, n in counts if n > max(1, before[name])]
     return problems
+
+
+def optimised(model):
+    """Operators, by type, of the graph that ONNX Runtime runs for a model that passes the checker."""
+    onnx.checker.check_model(model, full_check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "optimised.onnx")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.optimized_model_filepath = path
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return Counter(n.op_type for n in onnx.load(path).graph.node)
 
 
 def session(path):
@@ -401,7 +415,7 @@ def npz(out, arrays):
 
 
 REQUESTS = (interface, functions, inputs, agree, outputs, accuracy, first, unlabelled, relation, restorer, uneven, convolutions, room, peak, external)
-REQUESTS += (npz, build, cases, reference, channels, detections)
+REQUESTS += (npz, build, cases, reference, channels, detections, optimised)
 
 
 def main():

@@ -21,6 +21,7 @@ mod machine;
 mod planning;
 mod plans;
 mod prototype;
+mod quantizing;
 mod refusals;
 mod reporting;
 mod round_trip;

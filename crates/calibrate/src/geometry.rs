@@ -8,7 +8,7 @@ use sepconv_factor::ConvGeometry;
 
 /// The window of a convolution over a map of the extents `input`. `None` where the output is
 /// empty.
-pub(crate) fn geometry(attributes: &ConvAttributes, input: &[usize]) -> Option<ConvGeometry> {
+pub fn geometry(attributes: &ConvAttributes, input: &[usize]) -> Option<ConvGeometry> {
     let input: Vec<u64> = input.iter().map(|n| *n as u64).collect();
     let explicit = attributes.explicit(&input)?;
     let size = |v: &[u64]| v.iter().map(|n| *n as usize).collect::<Vec<usize>>();

@@ -26,6 +26,7 @@ mod surveyed_model;
 mod targets;
 
 pub use apart::calibrate_apart;
+pub use geometry::geometry;
 pub use hurry::{Hurried, no_time_to_probe};
 pub use memory_limit::MemoryLimit;
 pub use pictures::{cheap_pictures, pictures};

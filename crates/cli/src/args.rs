@@ -12,7 +12,9 @@ use anyhow::Result;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 use sepconv::targets::{self, Target};
-use sepconv::{BudgetSpec, DataSpec, FitSpec, RunSpec, SearchSpace, ShapeSpec, Spec, TargetSpec};
+use sepconv::{
+    BudgetSpec, DataSpec, FitSpec, RunSpec, SampleSpec, SearchSpace, ShapeSpec, Spec, TargetSpec,
+};
 
 pub use inputs::InputArgs;
 pub use tune::{LossArg, TuneArgs, TuneOptions};
@@ -66,6 +68,8 @@ pub enum Command {
     Sweep(Box<SweepArgs>),
     /// Train a compressed model towards the original on unlabelled data
     Tune(Box<TuneArgs>),
+    /// Turn a float model into one of eight bits (QDQ)
+    Quantize(QuantizeArgs),
     /// Run two models on the same inputs and compare their outputs
     Compare(CompareArgs),
     /// Measure a model on data: accuracy, PSNR, or how close it stays to the original
@@ -170,6 +174,57 @@ impl FitArgs {
             run: self.run.clone(),
             data: self.data.clone(),
         }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct QuantizeArgs {
+    /// ONNX model of opset 13 or later, in floats
+    pub model: PathBuf,
+    /// Unlabelled data that ranges and weights are chosen by: .npz, .npy, a folder of pictures, or
+    /// ONNX test sets
+    #[arg(long, value_name = "DATA")]
+    pub calib: PathBuf,
+    /// Where to write [default: MODEL with the ending .int8.onnx]
+    #[arg(long, short, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+    /// Signal-to-noise ratio in dB that the worst channel of the outputs keeps on held-out samples:
+    /// the layers that cost it most stay in floats
+    #[arg(long, value_name = "DB")]
+    pub min_snr: Option<f64>,
+    /// Quantise every layer, whatever the outputs lose
+    #[arg(long, conflicts_with = "min_snr")]
+    pub all_layers: bool,
+    /// Replace existing files
+    #[arg(long)]
+    pub force: bool,
+    /// Seed of what is drawn from data
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+    /// Runtime that both models run on and are timed with: tract, onnxruntime or openvino
+    /// [default: onnxruntime where it is found, else tract]
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    #[command(flatten)]
+    pub library: LibraryArgs,
+    #[command(flatten)]
+    pub shapes: ShapeSpec,
+    // Last: it begins a section of the help.
+    #[command(flatten)]
+    pub data: SampleSpec,
+}
+
+impl QuantizeArgs {
+    /// The runtime that is named, else the best one here.
+    pub fn runtime(&self) -> Result<&'static dyn Target> {
+        self.library.announce()?;
+        let Some(name) = &self.target else {
+            let fast = targets::find("onnxruntime")?;
+            return Ok(fast.available().map_or(targets::reference(), |()| fast));
+        };
+        let target = targets::find(name)?;
+        target.available()?;
+        Ok(target)
     }
 }
 

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Compress(args) => commands::compress::run(args, &out),
         Command::Sweep(args) => commands::sweep::run(args, &out),
         Command::Tune(args) => commands::tune::run(args, &out),
+        Command::Quantize(args) => commands::quantize::run(args, &out),
         Command::Compare(args) => commands::compare::run(args, &out),
         Command::Eval(args) => commands::eval::run(args, &out),
         Command::Run(args) => commands::run::run(args, &out),

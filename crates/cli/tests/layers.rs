@@ -34,7 +34,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn arrows_point_one_way() {
-    let expected: [(&str, &[&str]); 19] = [
+    let expected: [(&str, &[&str]); 20] = [
         ("sepconv-ir", &[]),
         ("sepconv-factor", &[]),
         ("sepconv-onnx", &["sepconv-ir"]),
@@ -128,6 +128,21 @@ fn arrows_point_one_way() {
             ],
         ),
         (
+            "sepconv-quantize",
+            &[
+                "sepconv-analysis",
+                "sepconv-calibrate",
+                "sepconv-data",
+                "sepconv-eval",
+                "sepconv-factor",
+                "sepconv-ir",
+                "sepconv-model",
+                "sepconv-onnx",
+                "sepconv-passes",
+                "sepconv-targets",
+            ],
+        ),
+        (
             "sepconv",
             &[
                 "sepconv-analysis",
@@ -141,6 +156,7 @@ fn arrows_point_one_way() {
                 "sepconv-onnx",
                 "sepconv-passes",
                 "sepconv-planning",
+                "sepconv-quantize",
                 "sepconv-spec",
                 "sepconv-targets",
                 "sepconv-tune",

@@ -18,6 +18,7 @@
 //! | `fit` | least squares of one group, for every family |
 //! | `alternation` | fits over all groups, and their guarantees |
 //! | `post_activation` | fits to what an activation lets through |
+//! | `rounding` | weights rounded to integers in the metric of a covariance |
 //! | `metric` | data-free decompositions under an assumed correlation of the inputs |
 //! | [`random`] | seeded pseudo-random numbers |
 //! | `slice_svd` | the SVD of every input or output channel's slice |
@@ -59,6 +60,7 @@ mod patch_matrix;
 mod patches;
 mod post_activation;
 pub mod random;
+mod rounding;
 mod shape;
 mod skip;
 mod slice_svd;
@@ -79,6 +81,7 @@ pub use kernel::Kernel;
 pub use metric::Metric;
 pub use patches::{ConvGeometry, InputMap, gather_outputs, sample_positions};
 pub use post_activation::{Observed, Positions, PostActivation};
+pub use rounding::{channel_scale, round_compensated, rounded_error, rounded_plainly};
 pub use shape::KernelShape;
 pub use skip::Skip;
 pub use spectrum::Spectrum;

@@ -73,12 +73,13 @@ pub use sepconv_latency as latency;
 pub use sepconv_model::{
     Advice, DataSource, DataWarning, Deadline, Error, Event, Loaded, MemoryError, Progress, Reach,
     Task, Unshaped, data_specs, load_inputs, machine_memory, parse_memory, peak_memory, run,
-    run_to_npz, synthetic_inputs,
+    run_to_npz, shaped_by, synthetic_inputs,
 };
 pub use sepconv_onnx as onnx;
 pub use sepconv_passes as passes;
 pub use sepconv_passes::{Families, Order, Selection};
 pub use sepconv_planning::{Solution, Unit};
+pub use sepconv_quantize as quantization;
 pub use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, DataSpec, FitSpec, GivenPlan, LayerFit,
     LayerRecord, LayerTime, LoweringChoice, OrderChoice, Pictures, PlannedFit, PlannedModel,
@@ -105,6 +106,11 @@ const _: () = {
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/library.md")]
 struct Book;
+
+/// The example of `docs/quantize.md`, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/quantize.md")]
+struct EightBits;
 
 /// Version of sepconv.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -65,7 +65,7 @@ fn an_option_is_written_alike_in_all_commands() {
         assert!(missing.is_empty(), "--{long}: not in {missing:?}");
     };
     everywhere("data", &["compare", "eval", "run"]);
-    everywhere("calib", &["compress", "sweep", "tune"]);
+    everywhere("calib", &["compress", "sweep", "tune", "quantize"]);
     everywhere(
         "scale",
         &["compress", "sweep", "tune", "compare", "eval", "run"],
@@ -91,7 +91,7 @@ fn an_option_is_written_alike_in_all_commands() {
         &["inspect", "compress", "sweep", "compare", "eval", "bench"],
     );
     let models = [
-        "inspect", "compress", "sweep", "tune", "compare", "eval", "run", "bench",
+        "inspect", "compress", "sweep", "tune", "quantize", "compare", "eval", "run", "bench",
     ];
     everywhere("input-shape", &models);
     everywhere("force", &models);

@@ -6,6 +6,7 @@ pub mod compress;
 pub mod eval;
 pub mod generate;
 pub mod inspect;
+pub mod quantize;
 pub mod run;
 pub mod sweep;
 pub mod tune;

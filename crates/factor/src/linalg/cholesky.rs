@@ -79,6 +79,11 @@ impl Cholesky {
         self.n
     }
 
+    /// Row `i` of `L^T` from the diagonal on, `[n - i]`.
+    pub fn row(&self, i: usize) -> &[f64] {
+        &self.upper[i * self.n + i..][..self.n - i]
+    }
+
     /// Every row `x` of `rows` `[m, n]` becomes `A^-1 x`.
     pub fn solve(&self, rows: &mut [f64]) {
         self.each(rows, |rows| {

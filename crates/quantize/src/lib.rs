@@ -1,0 +1,40 @@
+//! Float ONNX models as standard QDQ models of eight bits.
+//!
+//! [`quantize`] runs a model on calibration data, chooses a grid of eight bits for every activation
+//! ([`Ranges`], [`Grid`]), rounds the weights of its layers, and writes `QuantizeLinear` and
+//! `DequantizeLinear` around what runtimes then compute in integers. Layers that cost the outputs more
+//! than is allowed stay in floats.
+//!
+//! | Module | Job |
+//! |---|---|
+//! | `settings`, `quantize` | what is asked for, the steps, and what comes of it |
+//! | `layers`, `gemm` | layers whose weights are rounded |
+//! | `scheme` | operators and values in eight bits |
+//! | `histogram`, `behind`, `grid`, `ranges` | grids of activations |
+//! | `moments`, `weights` | statistics of inputs, weights rounded by them |
+//! | `rewrite`, `pairs`, `build` | the QDQ model |
+//! | `reserve` | layers that stay in floats |
+
+mod behind;
+mod build;
+mod error;
+mod gemm;
+mod grid;
+mod histogram;
+mod layers;
+mod moments;
+mod pairs;
+mod quantize;
+mod ranges;
+mod reserve;
+mod rewrite;
+mod scheme;
+mod settings;
+mod weights;
+mod windows;
+
+pub use error::QuantizeError;
+pub use grid::Grid;
+pub use quantize::{Quantized, QuantizedLayer, quantize};
+pub use ranges::Ranges;
+pub use settings::QuantizeSettings;

@@ -1,0 +1,268 @@
+//! The steps of a quantisation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sepconv_data::{Labels, Part};
+use sepconv_eval::{ComparedOn, Comparison};
+use sepconv_ir::{Graph, NodeId, Tensor};
+use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, Stage};
+use sepconv_passes::{Selection, fold};
+
+use crate::behind::Behind;
+use crate::build::{Parts, verified};
+use crate::error::QuantizeError;
+use crate::gemm;
+use crate::grid::Grid;
+use crate::layers::Layer;
+use crate::moments::moments;
+use crate::ranges::Ranges;
+use crate::reserve::{Judge, reserved};
+use crate::rewrite::RoundedLayer;
+use crate::scheme::Scheme;
+use crate::settings::QuantizeSettings;
+use crate::weights::{Rounded, Rounding};
+use crate::windows::Run;
+
+/// The first opset in which scales can be those of channels.
+const LEAST_OPSET: i64 = 13;
+/// MACs that are spent on one judgement of a set of layers.
+const JUDGED_MACS: u64 = 100_000_000_000;
+/// Samples that a set of layers is judged by, least and most.
+const JUDGED: (u64, u64) = (8, 64);
+
+/// A model in eight bits.
+#[derive(Debug, Clone)]
+pub struct Quantized {
+    /// The model, with the names, inputs, outputs and metadata of the original.
+    pub model: Loaded,
+    /// All layers in the order of the network.
+    pub layers: Vec<QuantizedLayer>,
+    /// The model held against the original on held-out samples, which chose the layers that stay, and
+    /// nothing else; on all samples where there are too few to hold any out.
+    pub comparison: Comparison,
+}
+
+/// A layer of a quantised model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuantizedLayer {
+    /// Its name.
+    pub name: String,
+    /// Its operator type.
+    pub op_type: String,
+    /// The reason for which it stays in floats; `None`: it is in eight bits.
+    pub kept: Option<String>,
+}
+
+/// Turns a float model into a QDQ model: activations `uint8` with a grid per tensor, weights `int8`
+/// per output channel, biases `int32`.
+///
+/// # Errors
+/// [`QuantizeError::Opset`] below opset 13, [`QuantizeError::Quantized`], [`QuantizeError::Nothing`]
+/// where no layer qualifies; other variants where data, runtime or file fail.
+pub fn quantize(
+    original: &Loaded,
+    settings: &QuantizeSettings,
+    progress: &dyn Progress,
+) -> Result<Quantized, QuantizeError> {
+    refuse(original)?;
+    let folded = prepared(original)?;
+    let graph = folded.graph();
+    let found: Vec<Found> = Found::all(graph);
+    let layers: Vec<Layer> = found.iter().filter_map(|f| f.layer.clone().ok()).collect();
+    let every = settings.held_out_every.max(2);
+    let samples = |part| -> Result<Samples, Error> {
+        let source = DataSource {
+            part,
+            ..settings.source.clone()
+        };
+        Samples::of(&folded, source.open(&folded, Labels::Ignore)?)
+    };
+    let train = samples(Part::Train { every })?;
+    let run = Run {
+        model: &folded,
+        target: settings.target,
+        samples: &train,
+        progress,
+    };
+
+    let whole = Scheme::of(graph, &folded.shapes, &layers, &BTreeSet::new());
+    let behind = |value| Behind::of(graph, value);
+    let ranges = Ranges::of(run, &whole.values(), &behind, settings.source.seed)?;
+    let grid = |layer: &Layer| ranges.get(whole.grid_of(layer.input)?);
+    let able = layers
+        .iter()
+        .filter_map(|layer| Some((layer, grid(layer)?)));
+    let able: Vec<(&Layer, Grid)> = able.collect();
+    if able.is_empty() {
+        let reason = found
+            .first()
+            .map_or_else(|| "it has no layer".into(), Found::reason);
+        return Err(QuantizeError::Nothing {
+            file: original.file(),
+            reason,
+        });
+    }
+    let rounded = rounded(run, settings, &able)?;
+    let pairs = able.iter().zip(&rounded);
+    let by_node: BTreeMap<NodeId, RoundedLayer<'_>> = pairs
+        .map(|((layer, grid), rounded)| {
+            let input = *grid;
+            (
+                layer.node,
+                RoundedLayer {
+                    layer,
+                    rounded,
+                    input,
+                },
+            )
+        })
+        .collect();
+    let parts = Parts {
+        folded: &folded,
+        layers: &layers,
+        ranges: &ranges,
+        rounded: &by_node,
+    };
+
+    let test = samples(Part::Test { every })?;
+    // Of a few samples both parts are all.
+    let compared = match train.len() + test.len() > samples(Part::Whole)?.len() {
+        true => ComparedOn::Calibration,
+        false => ComparedOn::Test,
+    };
+    let inputs = spread(&folded, &test)?;
+    let judge = Judge::new(&folded, settings.target, inputs, progress)?;
+    let nodes: Vec<NodeId> = able.iter().map(|(layer, _)| layer.node).collect();
+    let left = match settings.least_snr {
+        Some(least) => reserved(&judge, &nodes, least, &|left| parts.model(left))?,
+        None => BTreeSet::new(),
+    };
+    let model = parts.model(&left)?;
+    let comparison = Comparison {
+        inputs: compared,
+        ..judge.compare(&model)?
+    };
+    let layers = found.into_iter().map(|f| QuantizedLayer {
+        kept: match &f.layer {
+            Ok(_) if left.contains(&f.node) => Some("it costs the outputs too much".into()),
+            Ok(_) if by_node.contains_key(&f.node) => None,
+            _ => Some(f.reason()),
+        },
+        name: f.name,
+        op_type: f.op_type,
+    });
+    Ok(Quantized {
+        layers: layers.collect(),
+        model,
+        comparison,
+    })
+}
+
+/// A layer of the model, or the reason for which it stays.
+struct Found {
+    node: NodeId,
+    name: String,
+    op_type: String,
+    layer: Result<Layer, String>,
+}
+
+impl Found {
+    fn all(graph: &Graph) -> Vec<Self> {
+        let found = graph.operators().filter_map(|(node, op)| {
+            Some(Self {
+                node,
+                name: graph.label(node).to_owned(),
+                op_type: op.op_type.clone(),
+                layer: Layer::of(graph, node)?,
+            })
+        });
+        found.collect()
+    }
+
+    /// The reason for which it stays, where it is not left.
+    fn reason(&self) -> String {
+        match &self.layer {
+            Err(reason) => reason.clone(),
+            Ok(_) => "a value that it reads is not finite".into(),
+        }
+    }
+}
+
+/// The weights of layers, which read values of these grids, in eight bits.
+fn rounded(
+    run: Run<'_>,
+    settings: &QuantizeSettings,
+    able: &[(&Layer, Grid)],
+) -> Result<Vec<Rounded>, QuantizeError> {
+    let seen = moments(run, able, settings.positions, settings.source.seed)?;
+    let stage = Stage::begin(run.progress, "rounding weights", able.len());
+    let mut all = Vec::new();
+    for ((layer, grid), moments) in able.iter().zip(seen) {
+        stage.step(all.len())?;
+        let rounding = Rounding {
+            input: *grid,
+            compensate: settings.compensate,
+            correct_bias: settings.correct_bias,
+        };
+        let own = moments.and_then(|m| rounding.round(layer, &m));
+        all.push(own.map_err(|source| QuantizeError::Layer {
+            file: run.model.file(),
+            layer: layer.name.clone(),
+            source,
+        })?);
+    }
+    Ok(all)
+}
+
+/// Refuses models that can't be quantised, and those that are.
+fn refuse(original: &Loaded) -> Result<(), QuantizeError> {
+    let graph = original.graph();
+    let integers = |op: &&str| {
+        [
+            "QuantizeLinear",
+            "DequantizeLinear",
+            "ConvInteger",
+            "MatMulInteger",
+        ]
+        .contains(op)
+    };
+    let quantized = graph
+        .operators()
+        .find(|(_, op)| op.op_type.starts_with("QLinear") || integers(&op.op_type.as_str()));
+    if let Some((node, op)) = quantized {
+        return Err(QuantizeError::Quantized {
+            file: original.file(),
+            node: graph.label(node).to_owned(),
+            op_type: op.op_type.clone(),
+        });
+    }
+    let opset = original.document.model.opset();
+    match opset < LEAST_OPSET {
+        true => Err(QuantizeError::Opset {
+            file: original.file(),
+            opset,
+        }),
+        false => Ok(()),
+    }
+}
+
+/// The model with batch norms, padding, sums and factors in its layers.
+fn prepared(original: &Loaded) -> Result<Loaded, QuantizeError> {
+    let mut document = original.document.clone();
+    let graph = &mut document.model.graph;
+    fold(graph, &Selection::default()).map_err(|source| QuantizeError::Pass {
+        file: original.file(),
+        source,
+    })?;
+    let joined = gemm::join_sums(graph, &original.shapes).and_then(|()| gemm::join_factors(graph));
+    joined.map_err(|source| QuantizeError::graph(original, source))?;
+    verified(original, document)
+}
+
+/// Batches spread over the samples.
+fn spread(model: &Loaded, samples: &Samples) -> Result<Vec<Vec<Tensor>>, Error> {
+    let n = samples.batches();
+    let most = (JUDGED_MACS / model.cost.macs.max(1)).clamp(JUDGED.0, JUDGED.1) as usize;
+    let count = n.min(most);
+    (0..count).map(|i| samples.inputs(i * n / count)).collect()
+}

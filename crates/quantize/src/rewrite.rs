@@ -1,0 +1,194 @@
+//! A QDQ model from a scheme, grids and rounded weights.
+//!
+//! Before: an operator with inputs `x` and output `y`, in floats. After: `y` is what a
+//! `DequantizeLinear` makes of a `QuantizeLinear` of what the operator makes, so that all readers of
+//! `y`, and the outputs of the graph, read what is stored in eight bits; constant weights and biases
+//! come through a `DequantizeLinear` each. A value that comes in floats gets its pair where it is first
+//! read in eight bits. Runtimes fuse an operator with the pairs around it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sepconv_ir::{Graph, IrError, NodeId, Operator, Patch, PatchValue, Tensor, ValueId};
+
+use crate::grid::Grid;
+use crate::layers::Layer;
+use crate::pairs::{RULE, Stored};
+use crate::ranges::Ranges;
+use crate::scheme::{Scheme, data_inputs};
+use crate::weights::Rounded;
+
+/// A layer with its weights in eight bits.
+pub(crate) struct RoundedLayer<'a> {
+    pub layer: &'a Layer,
+    pub rounded: &'a Rounded,
+    /// The grid of what it reads, by which its bias is stored.
+    pub input: Grid,
+}
+
+/// What a graph is rewritten by.
+pub(crate) struct Rewrite<'a> {
+    pub scheme: &'a Scheme,
+    pub ranges: &'a Ranges,
+    pub layers: &'a BTreeMap<NodeId, RoundedLayer<'a>>,
+}
+
+/// An operator's new inputs.
+struct Edit {
+    patch: Patch,
+    inputs: Vec<Option<PatchValue>>,
+    changed: bool,
+    /// Values that get their pair here, and the slots that read it.
+    entries: Vec<(ValueId, usize)>,
+}
+
+impl Rewrite<'_> {
+    /// Rewrites the graph that the scheme is of.
+    pub fn apply(&self, graph: &mut Graph) -> Result<(), IrError> {
+        let mut entered: HashMap<ValueId, ValueId> = HashMap::new();
+        let order: Vec<NodeId> = graph.operators().map(|(id, _)| id).collect();
+        for node in order {
+            let eight = self.scheme.operators.contains(&node);
+            if !eight && !self.scheme.clamps.contains(&node) {
+                continue;
+            }
+            let Some(op) = graph.operator(node).cloned() else {
+                continue;
+            };
+            let mut edit = Edit {
+                patch: Patch::replace(RULE, node),
+                inputs: op.inputs.iter().map(|v| v.map(PatchValue::from)).collect(),
+                changed: false,
+                entries: Vec::new(),
+            };
+            if eight {
+                self.enter(graph, &op, &entered, &mut edit)?;
+            }
+            if let Some(own) = self.layers.get(&node).filter(|_| eight) {
+                self.weights(graph, own, &mut edit)?;
+            }
+            let entries = self.replace(graph, op, edit)?;
+            entered.extend(entries);
+        }
+        Ok(())
+    }
+
+    fn grid(&self, value: ValueId) -> Option<Grid> {
+        self.ranges.get(self.scheme.grid_of(value)?)
+    }
+
+    /// Stores what an operator reads of floats in eight bits, where nothing before has.
+    fn enter(
+        &self,
+        graph: &Graph,
+        op: &Operator,
+        entered: &HashMap<ValueId, ValueId>,
+        edit: &mut Edit,
+    ) -> Result<(), IrError> {
+        for (slot, value) in data_inputs(op).enumerate() {
+            let (true, Some(grid)) = (self.scheme.entries.contains_key(&value), self.grid(value))
+            else {
+                continue;
+            };
+            let twice = edit.entries.iter().find(|(known, _)| *known == value);
+            edit.inputs[slot] = match (entered.get(&value), twice) {
+                (Some(known), _) => Some((*known).into()),
+                (None, Some((_, slot))) => edit.inputs[*slot],
+                (None, None) => {
+                    let name = graph.name(value);
+                    let stored = Stored::activation(&mut edit.patch, name, value.into(), grid)?;
+                    edit.entries.push((value, slot));
+                    Some(stored.read(&mut edit.patch, None))
+                }
+            };
+            edit.changed = true;
+        }
+        Ok(())
+    }
+
+    /// Puts a layer's weights and bias behind a `DequantizeLinear` each.
+    fn weights(
+        &self,
+        graph: &Graph,
+        own: &RoundedLayer<'_>,
+        edit: &mut Edit,
+    ) -> Result<(), IrError> {
+        let (layer, rounded) = (own.layer, own.rounded);
+        let name = match edit.inputs.get(1) {
+            Some(Some(PatchValue::Existing(w))) => graph.name(*w).to_owned(),
+            _ => format!("{}/weight", layer.name),
+        };
+        let integers = layer.in_file_order(&rounded.integers);
+        let integers = Tensor::from_slice(&layer.dims, &integers);
+        let patch = &mut edit.patch;
+        let stored = Stored::constant(patch, name, integers, &rounded.scales)?;
+        edit.inputs[1] = Some(stored.read(patch, Some(layer.axis())));
+        edit.changed = true;
+        let Some(bias) = &rounded.bias else {
+            return Ok(());
+        };
+        let input = self.grid(layer.input).unwrap_or(own.input);
+        let scales: Vec<f32> = rounded.scales.iter().map(|s| s * input.scale).collect();
+        let integers = bias.iter().zip(&scales);
+        let integers = integers.map(|(b, s)| (b / f64::from(*s)).round() as i32);
+        let integers = Tensor::from_slice(&[bias.len()], &integers.collect::<Vec<i32>>());
+        let name = format!("{}/bias", layer.name);
+        let stored = Stored::constant(patch, name, integers, &scales)?;
+        edit.inputs.resize(edit.inputs.len().max(3), None);
+        edit.inputs[2] = Some(stored.read(patch, Some(0)));
+        Ok(())
+    }
+
+    /// Puts an operator with its new inputs in the place of `op`, what it makes in eight bits where
+    /// the scheme says so. Returns the values that got their pair, and what is read of them.
+    fn replace(
+        &self,
+        graph: &mut Graph,
+        op: Operator,
+        edit: Edit,
+    ) -> Result<Vec<(ValueId, ValueId)>, IrError> {
+        let Edit {
+            mut patch,
+            inputs,
+            changed,
+            entries,
+        } = edit;
+        // An operator of several outputs, a Split, stays: its readers store what they read.
+        let [Some(output)] = op.outputs[..] else {
+            return Ok(Vec::new());
+        };
+        let made = self.scheme.made.contains_key(&output);
+        let grid = self.grid(output).filter(|_| made);
+        if !changed && grid.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut new = op;
+        new.inputs.clear();
+        new.outputs.clear();
+        match grid {
+            Some(grid) => {
+                let name = graph.name(output).to_owned();
+                let float = patch.operator(new, inputs, format!("{name}/float"));
+                let stored = Stored::activation(&mut patch, &name, float, grid)?;
+                let (reader, inputs) = stored.reader(None);
+                patch.operator_into(reader, inputs, output);
+            }
+            None => patch.operator_into(new, inputs, output),
+        }
+        graph.apply(patch)?;
+        let now = producer_of_floats(graph, output);
+        let read = |(value, slot): (ValueId, usize)| Some((value, now.as_ref()?.input(slot)?));
+        Ok(entries.into_iter().filter_map(read).collect())
+    }
+}
+
+/// The operator that makes the floats which `value` stands for.
+fn producer_of_floats(graph: &Graph, value: ValueId) -> Option<Operator> {
+    let mut at = value;
+    loop {
+        let (_, op) = graph.producer(at)?;
+        if !op.is("DequantizeLinear") && !op.is("QuantizeLinear") {
+            return Some(op.clone());
+        }
+        at = op.input(0)?;
+    }
+}

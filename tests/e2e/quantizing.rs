@@ -1,0 +1,87 @@
+//! `sepconv quantize`.
+
+use serde_json::{Value, json};
+
+use crate::support::{Scratch, ask, digits, digits_eval, root, runtimes, sepconv, sepconv_with};
+
+fn calibration() -> String {
+    root()
+        .join("models/digits_calib.npz")
+        .to_str()
+        .unwrap()
+        .to_owned()
+}
+
+fn quantize(model: &str, out: &str, more: &[&str]) -> Value {
+    let calib = calibration();
+    let plain = [
+        "quantize", model, "--calib", &calib, "-o", out, "--scale", "1/255", "--json",
+    ];
+    let environment = [("SEPCONV_ONNXRUNTIME", runtimes())];
+    let environment = environment.each_ref().map(|(k, v)| (*k, v.as_str()));
+    sepconv_with(&[&plain, more].concat(), &environment).json()
+}
+
+/// Operators of the graph that ONNX Runtime makes of a model.
+fn optimised(model: &str) -> Value {
+    ask(json!({"do": "optimised", "model": model}))
+}
+
+#[test]
+fn the_shipped_model_runs_in_integers_on_onnx_runtime() {
+    let scratch = Scratch::new();
+    let out = scratch.path("int8.onnx");
+    let seen = quantize(&digits().path, &out, &["--max-samples", "128"]);
+    assert_eq!(
+        (&seen["eight_bits"], &seen["floats"]),
+        (&json!(11), &json!([]))
+    );
+    assert_eq!(seen["timing"]["models"].as_array().unwrap().len(), 2);
+    let kinds = optimised(&out);
+    assert_eq!(
+        (&kinds["QLinearConv"], &kinds["QGemm"]),
+        (&json!(10), &json!(1)),
+        "{kinds}"
+    );
+    assert_eq!(kinds["Conv"], Value::Null);
+    assert_eq!(kinds["Relu"], Value::Null);
+    let accuracy = |model: &str| {
+        let scale = 1.0 / 255.0;
+        let request = json!({"do": "accuracy", "model": model, "data": digits_eval(), "scale": scale, "mean": [0.0], "std": [1.0]});
+        ask(request)["correct"].as_i64().unwrap()
+    };
+    assert!(accuracy(&out) >= accuracy(&digits().path) - 2);
+}
+
+/// A model that is rewritten as chains of depthwise and pointwise convolutions.
+#[test]
+fn chains_run_in_integers_too() {
+    let scratch = Scratch::new();
+    let out = scratch.path("int8.onnx");
+    let seen = quantize(&digits().at_rank_2(), &out, &["--max-samples", "64"]);
+    assert!(seen["eight_bits"].as_u64().unwrap() > 20, "{seen}");
+    assert!(seen["comparison"]["outputs"][0]["snr_db"].as_f64().unwrap() > 20.0);
+    assert_eq!(optimised(&out)["Conv"], Value::Null);
+}
+
+#[test]
+fn what_can_not_be_quantised_is_told_in_a_line() {
+    let scratch = Scratch::new();
+    let out = scratch.path("int8.onnx");
+    quantize(
+        &digits().path,
+        &out,
+        &["--max-samples", "16", "--all-layers", "--target", "tract"],
+    );
+    let calib = calibration();
+    let other = scratch.path("b.onnx");
+    let scaled = ["--calib", &calib, "--scale", "1/255"];
+    let again = sepconv(&[&["quantize", &out, "-o", &other], scaled.as_slice()].concat());
+    let told = again.refused();
+    assert!(
+        told.contains("quantised already") && told.lines().count() == 1,
+        "{told}"
+    );
+    let exists = sepconv(&["quantize", &digits().path, "--calib", &calib, "-o", &out]).refused();
+    assert!(exists.contains("--force"), "{exists}");
+}
