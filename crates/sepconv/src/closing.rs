@@ -21,7 +21,7 @@ pub(crate) fn closing_reference(
 ) -> Result<Reference, Error> {
     Reference::of(
         original,
-        settings.target,
+        settings.measured_on(),
         inputs(original, settings)?,
         progress,
     )

@@ -8,6 +8,7 @@ use sepconv_passes::Plan;
 use sepconv_planning::Solution;
 use sepconv_spec::{CalibrationSettings, LayerRecord, LayerTime, Try, Verdict};
 
+use crate::eight_bits::EightBits;
 use crate::tuning::Tuning;
 
 /// A rewritten model in memory.
@@ -32,6 +33,8 @@ pub struct Compressed {
     /// A line for each family of candidates that was dropped for a layer, because it could not be
     /// written or the target could not run it.
     pub dropped: Vec<String>,
+    /// Record of the eight bits, where [`crate::Settings::int8`] asked for them.
+    pub eight_bits: Option<EightBits>,
     /// Layers for which [`crate::Settings::deadline`] left little time.
     pub hurried: Hurried,
 }
@@ -49,6 +52,7 @@ impl Compressed {
             verdict: None,
             tuning: None,
             dropped: Vec::new(),
+            eight_bits: None,
             hurried: Hurried::default(),
         }
     }

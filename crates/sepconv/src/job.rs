@@ -142,12 +142,19 @@ impl<'a> Job<'a> {
     }
 }
 
+/// Families of dense stages, which gain most by eight bits: runtimes compute depthwise convolutions of a
+/// multiplier in eight bits slower than in floats.
+const DENSE: [&str; 3] = ["spatial", "channel", "tucker"];
+
 /// Budgets that are allocated have all families to choose from but the optional ones, unless
 /// some are named. A saved plan names its own.
 fn widened(mut settings: Settings) -> Settings {
     let one_rank = matches!(settings.budget, Budget::Rank(_) | Budget::Energy(_));
     let search = matches!(settings.budget, Budget::MinSnr(_)) && settings.calibration.is_none();
     let planned = settings.plan.is_some();
+    if settings.families.is_default() && settings.int8 && !one_rank && !planned {
+        settings.families.names = DENSE.map(str::to_owned).to_vec();
+    }
     if settings.families.is_default() && !one_rank && !search && !planned {
         settings.families.widen();
     }

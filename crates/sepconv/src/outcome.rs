@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::closing::closing_reference;
 use crate::compressed::Compressed;
+use crate::eight_bits::{EightBits, in_eight_bits};
 use crate::job::Job;
 use crate::pipeline::run;
 use crate::planned::plan_of;
@@ -66,6 +67,8 @@ pub struct Outcome {
     /// A line for each family of candidates that was dropped for a layer, as
     /// [`Compressed::dropped`].
     pub dropped: Vec<String>,
+    /// Record of the eight bits, where [`Settings::int8`] asked for them.
+    pub eight_bits: Option<EightBits>,
     /// Layers for which [`Settings::deadline`] left little time.
     pub hurried: Hurried,
     /// The written file against the original on [`Settings::latency`].
@@ -125,12 +128,17 @@ pub(crate) fn finished<T>(
     // Data that do not fit are told of before the work.
     let evaluator = job.settings.evaluator(original)?;
     let mut compressed = run(&job)?;
+    if job.settings.int8 {
+        compressed = step("quantize", || in_eight_bits(&job, compressed))?;
+    }
     count_macs(original, &mut compressed);
     let plan = plan_of(original, &compressed, &job.settings);
     let [before, after] = [original, &compressed.model].map(pads);
     let pads = before.saturating_sub(after);
     // An unchanged model computes the same, and is not run.
-    let untouched = !compressed.is_rewritten() && !compressed.model.graph().is_modified();
+    let untouched = compressed.eight_bits.is_none()
+        && !compressed.is_rewritten()
+        && !compressed.model.graph().is_modified();
     let (written, staged) = step("write", || write(&compressed.model))?;
     let Compressed {
         model: rewritten,
@@ -142,18 +150,25 @@ pub(crate) fn finished<T>(
         verdict,
         tuning,
         dropped,
+        eight_bits,
         hurried,
     } = compressed;
     drop(rewritten);
     let written = original.with(written)?;
     let comparison = match untouched {
-        true => Comparison::not_run(job.settings.target.name(), "nothing was changed".into()),
+        true => Comparison::not_run(
+            job.settings.measured_on().name(),
+            "nothing was changed".into(),
+        ),
         false => step("compare", || measure(&job, &written))?,
     };
-    let [before, after] = step("evaluate", || {
+    let [before, mut after] = step("evaluate", || {
         let sized = |model| size(model, evaluator.as_ref(), progress);
         Ok([sized(original)?, sized(&written)?])
     })?;
+    if let Some(eight_bits) = &eight_bits {
+        after.params = eight_bits.params;
+    }
     let timing = step("time", || time(&job, &written))?;
     if let Some(run) = timing
         .as_ref()
@@ -175,6 +190,7 @@ pub(crate) fn finished<T>(
         verdict,
         tuning,
         dropped,
+        eight_bits,
         hurried,
         timing,
         comparison,
@@ -230,7 +246,7 @@ fn check_faster(job: &Job<'_>, run: &BenchRun) -> Result<(), Error> {
 }
 
 fn measure(job: &Job<'_>, written: &Loaded) -> Result<Comparison, Error> {
-    let target = job.settings.target;
+    let target = job.settings.measured_on();
     let reference = closing_reference(&job.model, &job.settings, job.progress);
     let compared = reference.and_then(|reference| reference.compare(written, target, job.progress));
     match compared.map_err(Error::unadvised) {

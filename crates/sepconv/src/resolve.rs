@@ -50,6 +50,7 @@ impl Settings {
             lowering: spec.space.lowering.lowering(),
             selection: spec.space.selection()?,
             quantized: spec.space.quantized,
+            int8: spec.space.int8,
             calibration,
             closing,
             data_free: match spec.fit.data_free {

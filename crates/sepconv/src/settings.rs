@@ -1,5 +1,6 @@
 //! What is asked for.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use sepconv_analysis::Pins;
@@ -122,6 +123,8 @@ pub struct Settings {
     /// weights of the scale's type: such a model computes with other numbers than one that stays
     /// quantised, and may be larger.
     pub quantized: bool,
+    /// The result is quantised to eight bits, by calibration data.
+    pub int8: bool,
     /// Input shapes fixed by the user.
     pub pins: Pins,
     /// Seed of synthetic inputs.
@@ -227,6 +230,21 @@ impl Settings {
         self.calibration.as_ref().and_then(|c| c.source.data())
     }
 
+    /// The runtime that results are measured on: of eight bits that they are deployed on, as tract
+    /// computes these in floats.
+    pub(crate) fn measured_on(&self) -> &'static dyn Target {
+        match (self.int8, self.latency) {
+            (true, Some(latency)) => latency.target,
+            (true, None) => sepconv_targets::deployed(),
+            (false, _) => self.target,
+        }
+    }
+
+    /// Threads of one run that is timed.
+    pub(crate) fn threads(&self) -> NonZeroUsize {
+        self.latency.map_or(NonZeroUsize::MIN, |l| l.threads)
+    }
+
     /// What a model is to be cheap in, where the budget does not say it.
     pub(crate) fn unit(&self) -> Unit {
         match (&self.cost, self.latency) {
@@ -251,7 +269,7 @@ impl Settings {
         original: &'a Loaded,
         data: &DataSource,
     ) -> Result<Evaluator<'a>, Error> {
-        let evaluator = Evaluator::against(original, data, self.target)?;
+        let evaluator = Evaluator::against(original, data, self.measured_on())?;
         Ok(match &self.metric {
             Some(metric) => evaluator.with_metric(Arc::clone(metric)),
             None => evaluator,
@@ -269,6 +287,7 @@ impl Default for Settings {
             lowering: None,
             selection: Selection::default(),
             quantized: false,
+            int8: false,
             pins: Pins::default(),
             seed: 0,
             force: false,

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use sepconv::{
-    Against, BenchRun, Budget, ComparedOn, Comparison, Hurried, LayerRecord, Loaded, Outcome,
-    Settings, Size, SparseScores, TaskComparison, compress_file, curve,
+    Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Hurried, LayerRecord, Loaded,
+    Outcome, Settings, Size, SparseScores, TaskComparison, compress_file, curve,
 };
 use sepconv_report::Report;
 
@@ -210,6 +210,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
             }
         }
     }
+    if let Some(eight_bits) = &o.eight_bits {
+        print_eight_bits(eight_bits, out);
+    }
     if let Some(timing) = &o.timing {
         print_timing(timing, out);
     }
@@ -355,6 +358,45 @@ fn print_task(task: &TaskComparison, on: &str, out: &Output) {
         "  {name:<10}  {}  (against the original, on {on})",
         measures.join(", ")
     ));
+}
+
+/// Layers in eight bits, and the times of the choice between the forms.
+fn print_eight_bits(record: &EightBits, out: &Output) {
+    let floats: Vec<(&str, &str)> = record
+        .layers
+        .iter()
+        .filter_map(|layer| Some((layer.name.as_str(), layer.kept.as_deref()?)))
+        .collect();
+    let eight = record.layers.len() - floats.len();
+    let kept = match floats.len() {
+        0 => String::new(),
+        n => format!(", {n} in floats"),
+    };
+    out.line(format!("  eight bits  {eight} layers{kept}"));
+    if out.is_verbose() {
+        for (name, reason) in floats {
+            out.line(format!("              '{name}': {reason}"));
+        }
+    }
+    let speeds: Vec<f64> = record
+        .timing
+        .models
+        .iter()
+        .map(|m| m.speed_up.median)
+        .collect();
+    if let [_, alone, rest @ ..] = speeds.as_slice() {
+        let both = match (rest, record.separable) {
+            ([both], true) => format!(", with separable forms {both:.2}x"),
+            ([both], false) => {
+                format!(", with separable forms {both:.2}x: the convolutions stay as they are")
+            }
+            _ => String::new(),
+        };
+        let (target, version) = (&record.timing.target, &record.timing.version);
+        out.line(format!(
+            "  speed       eight bits alone {alone:.2}x{both} ({target} {version})"
+        ));
+    }
 }
 
 /// The measured time, and plainly if it is no gain.

@@ -44,6 +44,9 @@ class Options(TypedDict, total=False):
     """Only layers whose names match one of these globs."""
     skip: str | Iterable[str]
     """All but the layers whose names match one of these globs."""
+    int8: bool
+    """Also quantise to eight bits (QDQ, from opset 13 on), where that is faster without the separable forms
+    without them; needs `calib`."""
     quantized: bool
     """Rewrite convolutions of quantised weights (behind `DequantizeLinear`) too, with floats."""
     families: str | Iterable[str]

@@ -27,6 +27,10 @@ pub struct SearchSpace {
     #[serde(deserialize_with = "values::names")]
     #[cfg_attr(feature = "clap", arg(long, value_name = "GLOB"))]
     pub skip: Vec<String>,
+    /// Also quantise to eight bits (QDQ, from opset 13 on), where that is faster without the separable
+    /// forms without them; needs --calib
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub int8: bool,
     /// Rewrite convolutions of quantised weights (behind DequantizeLinear) too, with floats
     #[cfg_attr(feature = "clap", arg(long))]
     pub quantized: bool,
@@ -79,6 +83,7 @@ impl Default for SearchSpace {
             lowering: LoweringChoice::Auto,
             layers: Vec::new(),
             skip: Vec::new(),
+            int8: false,
             quantized: false,
             families: Vec::new(),
         }
