@@ -85,3 +85,73 @@ fn what_can_not_be_quantised_is_told_in_a_line() {
     let exists = sepconv(&["quantize", &digits().path, "--calib", &calib, "-o", &out]).refused();
     assert!(exists.contains("--force"), "{exists}");
 }
+
+/// The separable forms are kept where they are measured to be faster, so which of the two comes out is the
+/// machine's.
+#[test]
+fn compress_with_eight_bits_writes_one_model_that_says_which_forms_it_has() {
+    let scratch = Scratch::new();
+    let (model, calib, out) = (digits().path, calibration(), scratch.path("both.onnx"));
+    let (onnxruntime, eval) = (runtimes(), digits_eval());
+    let args = [
+        "compress",
+        &model,
+        "--calib",
+        &calib,
+        "--scale",
+        "1/255",
+        "--max-samples",
+        "64",
+        "--rank",
+        "2",
+        "--layers",
+        "stage2*",
+        "--order",
+        "dw-pw",
+        "--rounds",
+        "1",
+        "--steps",
+        "0",
+        "--int8",
+        "--eval",
+        &eval,
+        "-o",
+        &out,
+        "--json",
+    ];
+    let seen = sepconv_with(&args, &[("SEPCONV_ONNXRUNTIME", onnxruntime.as_str())]).json();
+    let value = |part: &str| {
+        seen[part]["evaluation"]["primary"]["value"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(value("compressed") > value("original") - 2.0, "{seen:#}");
+    let kinds = optimised(&out);
+    assert!(kinds["QLinearConv"].as_i64().unwrap() >= 10, "{kinds}");
+    let params = |part: &str| seen[part]["params"].as_u64().unwrap();
+    assert!(
+        params("compressed") <= params("original") && params("compressed") > params("original") / 4
+    );
+}
+
+#[test]
+fn eight_bits_need_data() {
+    let scratch = Scratch::new();
+    let out = scratch.path("none.onnx");
+    let refused = sepconv(&[
+        "compress",
+        &digits().path,
+        "--rank",
+        "1",
+        "--data-free=weights",
+        "--int8",
+        "-o",
+        &out,
+    ]);
+    let line = refused.refused();
+    assert!(
+        line.contains("ranges of activations need calibration data: give --calib"),
+        "{line}"
+    );
+    assert!(!std::fs::exists(&out).unwrap());
+}
