@@ -262,6 +262,8 @@ fn statics_are_those_that_are_told() {
             "calibrate/src/checkpoints/checkpoint.rs INPUTS",
             // Temporary files, for a program that has to end meanwhile.
             "onnx/src/staging.rs REGISTRY",
+            // Folders of packages of the Python on the path, which is asked once.
+            "targets/src/library.rs FOUND",
             // Shared libraries of runtimes.
             "targets/src/onnxruntime.rs LIBRARY",
             "targets/src/openvino.rs LIBRARY",

@@ -1,19 +1,7 @@
-//! A compressed model in eight bits.
-//!
-//! Separable forms and eight bits do not add up everywhere: short chains of few channels are slower in
-//! eight bits than the convolution that they stand for. So the model is quantised as it was compressed
-//! and as it was read, both are timed beside the original, and the faster one is the result.
+//! The record of a result in eight bits.
 
-use sepconv_eval::{BenchRun, BenchSettings, bench};
-use sepconv_latency::Bench;
-use sepconv_model::{Advice, DataSource, Error, Loaded};
-use sepconv_passes::{Choice, Kept};
-use sepconv_quantize::{QuantizeError, QuantizeSettings, Quantized, QuantizedLayer, quantize};
-use sepconv_spec::LayerRecord;
-use sepconv_targets::Target;
-
-use crate::compressed::Compressed;
-use crate::job::Job;
+use sepconv_eval::BenchRun;
+use sepconv_quantize::QuantizedLayer;
 
 /// Record of a result in eight bits.
 #[derive(Debug, Clone)]
@@ -29,95 +17,4 @@ pub struct EightBits {
     /// True where the result is the compressed model in eight bits; false where it is the original in
     /// eight bits, which is as fast.
     pub separable: bool,
-}
-
-/// The faster of the compressed model and the original, both in eight bits.
-///
-/// # Errors
-/// [`Error::Setting`] without calibration data, [`Error::Nothing`] where the model can't be quantised, and
-/// as [`quantize`].
-pub(crate) fn in_eight_bits(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
-    let calibration = job.settings.calibration.as_ref();
-    let Some(source) = calibration.and_then(|c| c.source.data()) else {
-        let error = Error::Setting("ranges of activations need calibration data".into());
-        return Err(error.advising(Advice::GiveCalibration));
-    };
-    let target = job.settings.measured_on();
-    let work = Work {
-        job,
-        source,
-        target,
-    };
-    let alone = work.quantized(&job.model)?;
-    let both = match made.is_rewritten() {
-        true => Some(work.quantized(&made.model)?),
-        false => None,
-    };
-    let mut models = vec![(*job.model).clone(), alone.model.clone()];
-    models.extend(both.iter().map(|both| both.model.clone()));
-    let timing = work.time(&models)?;
-    let speed = |i: usize| timing.models.get(i).map_or(0.0, |m| m.speed_up.median);
-    let (result, separable) = match both {
-        Some(both) if speed(2) > speed(1) => (both, true),
-        _ => (alone, false),
-    };
-    let params = match separable {
-        true => made.model.cost.params,
-        false => job.model.cost.params,
-    };
-    let layers = match separable {
-        true => made.layers,
-        false => unwritten(made.layers),
-    };
-    Ok(Compressed {
-        model: result.model,
-        layers,
-        eight_bits: Some(EightBits {
-            layers: result.layers,
-            timing,
-            params,
-            separable,
-        }),
-        ..made
-    })
-}
-
-/// Records of layers of which none is rewritten.
-fn unwritten(mut layers: Vec<LayerRecord>) -> Vec<LayerRecord> {
-    for layer in layers.iter_mut().filter(|layer| layer.is_rewritten()) {
-        layer.choice = Choice::Keep(Kept::Planned);
-        layer.lowering = None;
-        layer.fit = None;
-        layer.time = None;
-    }
-    layers
-}
-
-struct Work<'a> {
-    job: &'a Job<'a>,
-    source: &'a DataSource,
-    target: &'static dyn Target,
-}
-
-impl Work<'_> {
-    fn quantized(&self, model: &Loaded) -> Result<Quantized, Error> {
-        let settings = QuantizeSettings::new(self.source.clone(), self.target);
-        let quantized = quantize(model, &settings, self.job.progress);
-        quantized.map_err(|error| match error {
-            QuantizeError::Model(error) => error,
-            other => Error::Setting(other.to_string()),
-        })
-    }
-
-    fn time(&self, models: &[Loaded]) -> Result<BenchRun, Error> {
-        let settings = BenchSettings {
-            targets: vec![self.target],
-            threads: vec![self.job.settings.threads()],
-            bench: Bench::default(),
-            seed: self.job.settings.seed,
-        };
-        let runs = bench(models, &settings, self.job.progress)?;
-        let nothing = || Error::Setting("nothing was timed".into());
-        runs.into_iter().next().ok_or_else(nothing)
-    }
 }

@@ -37,6 +37,7 @@ mod outcome;
 mod pipeline;
 mod planned;
 mod prepared;
+mod quantizing;
 mod replay;
 mod resolve;
 mod search;

@@ -16,10 +16,11 @@ use serde::Serialize;
 
 use crate::closing::closing_reference;
 use crate::compressed::Compressed;
-use crate::eight_bits::{EightBits, in_eight_bits};
+use crate::eight_bits::EightBits;
 use crate::job::Job;
 use crate::pipeline::run;
 use crate::planned::plan_of;
+use crate::quantizing::in_eight_bits;
 use crate::settings::Settings;
 use crate::step::step;
 use crate::tuning::Tuning;

@@ -42,7 +42,7 @@ pub struct SearchSpace {
     #[serde(deserialize_with = "values::comma_separated")]
     #[cfg_attr(
         feature = "clap",
-        arg(long, value_name = "LIST", value_delimiter = ',', display_order = 38)
+        arg(long, value_name = "LIST", value_delimiter = ',', display_order = 39)
     )]
     pub families: Vec<String>,
 }
