@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use sepconv_factor::{
-    ConvGeometry, FactorError, InputMap, KernelShape, PositionSampler, SplitStatisticsBuilder,
+    ConvGeometry, FactorError, InputMap, PositionSampler, SplitStatisticsBuilder,
 };
 use sepconv_ir::Tensor;
 use sepconv_passes::{Kept, Product, Site};
@@ -16,10 +16,6 @@ use crate::endpoints::Endpoints;
 use crate::geometry::geometry;
 use crate::memory_limit::Need;
 use crate::surveyed_model::Fitting;
-
-/// Output positions of a layer for every value of a patch, and at least in all: enough that the
-/// coefficients of least squares are those of all positions, but for a fortieth of their scatter.
-const POSITIONS: (usize, usize) = (40, 12_288);
 
 /// A convolution whose inputs and outputs are sampled.
 pub(crate) struct LayerSampler<'a> {
@@ -99,7 +95,7 @@ impl<'a> LayerSampler<'a> {
             factors,
             need: Err(Kept::Planned),
             seed: settings.source.seed(),
-            per_sample: positions_of(&site.kernel, settings.positions).div_ceil(samples.max(1)),
+            per_sample: settings.positions.div_ceil(samples.max(1)),
             every: 1,
         };
         let positions = samples.saturating_mul(sampler.positions_per_sample());
@@ -247,12 +243,6 @@ impl<'a> LayerSampler<'a> {
             Some(_) => SplitStatisticsBuilder::of_patches(kernel, self.seed, held_out_every)?,
         })
     }
-}
-
-/// Positions of a layer that are fitted to, of `most`.
-fn positions_of(kernel: &KernelShape, most: usize) -> usize {
-    let patch = kernel.group_in() * kernel.taps();
-    most.min(patch.saturating_mul(POSITIONS.0).max(POSITIONS.1))
 }
 
 /// The values of a batch, and how many a row has.
