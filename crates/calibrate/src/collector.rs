@@ -154,7 +154,15 @@ impl<'a> Collector<'a> {
         let mut keeper = Keeper::new(samplers, samples.len(), keep, memory.kept());
         let batches: Vec<usize> = (0..samples.batches()).collect();
         let per_batch: usize = samplers.iter().map(LayerSampler::patch_bytes).sum();
-        let mut windows = batches.chunks((memory.patches() / per_batch.max(1)).clamp(2, WINDOW));
+        // The values that a window hands on are held beside those of the window before it.
+        let extents = wanted
+            .iter()
+            .filter_map(|value| original.shapes.extents(*value));
+        let held: usize = extents
+            .map(|dims| dims.iter().map(|n| *n as usize).product::<usize>() * 4)
+            .sum();
+        let most = (memory.patches() / per_batch.max(1)).min(memory.checkpoint() / 2 / held.max(1));
+        let mut windows = batches.chunks(most.clamp(2, WINDOW));
         // While one window runs on all cores, the one before it is accumulated, in order.
         loop {
             stage.step(done)?;

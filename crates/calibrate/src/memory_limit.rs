@@ -16,9 +16,9 @@ use sepconv_passes::Kept;
 const WIDE: usize = 4608;
 
 /// Matrices of the size of a covariance that are held at most while a layer is fitted: those of the
-/// positions to fit to and held out, that of both, its factor, and its arrangements by sampler and by
-/// column, with one to spare.
-const COVARIANCES: u64 = 7;
+/// positions to fit to and held out, that of both, its factor, its arrangements by tap and by column, the
+/// copies of these in single precision, and one to spare.
+const COVARIANCES: u64 = 8;
 
 /// Matrices of the size of the weight, in f64, the same: kernels, targets, optima, products.
 const WEIGHTS: u64 = 10;
