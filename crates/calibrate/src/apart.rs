@@ -1,12 +1,11 @@
 //! Calibrated fits from one set of statistics: no layer sees the errors of those before it.
 
 use sepconv_model::{Error, Stage};
-use sepconv_passes::{Candidate, Kept, Site};
+use sepconv_passes::{Candidate, Site};
 
 use crate::collector::Collector;
-use crate::layer_sampler::Unfit;
 use crate::reconstruct::{Calibrated, open};
-use crate::runnable::{Work, best_runnable};
+use crate::runnable::{Work, fitted};
 use crate::sensitivity::sensitivities;
 use crate::surveyed_model::{Fitting, SurveyedModel};
 
@@ -42,8 +41,7 @@ pub fn calibrate_apart(
         let seen = collector.collect(&surveyed.folded.document, first..end, false)?;
         for ((layer, seen), need) in layers[first..].iter().zip(seen).zip(&needs[first..]) {
             stage.step(first)?;
-            let seen =
-                seen.map_err(|Unfit(reason)| need.clone().err().unwrap_or(Kept::Unfitted(reason)));
+            let seen = seen.map_err(|unfit| unfit.kept(need));
             for (plan, made) in plans.iter().zip(&mut made) {
                 let work = Work {
                     surveyed,
@@ -51,11 +49,7 @@ pub fn calibrate_apart(
                     site: layer.site,
                 };
                 let candidates = plan[layer.place].clone();
-                let fitted = match &seen {
-                    Ok(seen) => best_runnable(&work, candidates, seen, fitting)
-                        .map_err(|error| Kept::Unfitted(error.to_string())),
-                    Err(kept) => Err(kept.clone()),
-                };
+                let fitted = fitted(&work, candidates, seen.as_ref(), fitting);
                 made.settle(layer, fitted);
             }
             first += 1;

@@ -1,8 +1,6 @@
 //! Work that is cut short where the time is.
 
-use sepconv_factor::FitOptions;
 use sepconv_model::Deadline;
-use sepconv_spec::CalibrationSettings;
 
 /// Shares of the time behind which candidates are no longer scored, outputs no longer probed, and
 /// fits no longer made at length.
@@ -64,19 +62,6 @@ impl Paced {
         let window = FITTED - self.begun;
         let share = (deadline.spent() - self.begun) / window;
         window <= 0.0 || share * self.layers as f64 > done as f64 + SLACK
-    }
-}
-
-/// Settings of fits in short.
-pub(crate) fn shortened(calibration: &CalibrationSettings) -> CalibrationSettings {
-    CalibrationSettings {
-        fit: FitOptions {
-            rounds: calibration.fit.rounds.min(1),
-            steps: 0,
-            ..calibration.fit
-        },
-        refit: false,
-        ..calibration.clone()
     }
 }
 

@@ -39,6 +39,11 @@ impl Unfit {
     pub fn of(reason: impl Display) -> Self {
         Self(reason.to_string())
     }
+
+    /// The reason for which the layer stays: the lack of room, where `need` has one.
+    pub fn kept(self, need: &Result<Need, Kept>) -> Kept {
+        need.clone().err().unwrap_or(Kept::Unfitted(self.0))
+    }
 }
 
 impl From<FactorError> for Unfit {

@@ -16,10 +16,9 @@ use sepconv_passes::{Candidate, Choice, Kept, PassError, Plan, Site};
 use sepconv_spec::{LayerFit, LayerRecord, Schedule};
 
 use crate::collector::Collector;
-use crate::hurry::{Paced, shortened};
-use crate::layer_sampler::Unfit;
+use crate::hurry::Paced;
 use crate::memory_limit::{MemoryLimit, Need};
-use crate::runnable::{Work, Written, best_runnable};
+use crate::runnable::{Work, Written, fitted};
 use crate::sensitivity::sensitivities;
 use crate::surveyed_model::{Fitting, SurveyedModel};
 
@@ -73,7 +72,7 @@ pub fn calibrate(
     let mut collector = Collector::new(&surveyed.folded, &sites, weights, fitting)?;
     let needs = collector.needs();
     let paced = Paced::new(fitting.deadline, layers.len());
-    let short = shortened(fitting.calibration);
+    let short = (fitting.calibration).shortened(fitting.calibration.fit.rounds.min(1));
     let mut done = 0;
     let mut passed: Option<Document> = None;
     let mut left = passes(&needs, fitting.calibration.schedule, fitting.memory);
@@ -97,7 +96,8 @@ pub fn calibrate(
         }
         let revised = revise(&result.committed);
         let admissible = revised.as_deref().unwrap_or(admissible);
-        for ((layer, seen), need) in layers[done..].iter().zip(&seen).zip(&needs[done..]) {
+        for ((layer, seen), need) in layers[done..].iter().zip(seen).zip(&needs[done..]) {
+            let seen = seen.map_err(|unfit| unfit.kept(need));
             let work = Work {
                 surveyed,
                 document: &result.document,
@@ -114,13 +114,7 @@ pub fn calibrate(
                 },
                 false => fitting,
             };
-            let best = match seen {
-                Ok(seen) => best_runnable(&work, all, seen, fitting)
-                    .map_err(|error| Kept::Unfitted(error.to_string())),
-                Err(Unfit(reason)) => {
-                    Err(need.clone().err().unwrap_or(Kept::Unfitted(reason.clone())))
-                }
-            };
+            let best = fitted(&work, all, seen.as_ref(), fitting);
             done += 1;
             stage.step(done)?;
             result.settle(layer, best);

@@ -3,7 +3,7 @@
 use sepconv_factor::{FactorError, Fit};
 use sepconv_ir::{DType, Graph, Node, NodeId, Tensor, ValueId};
 use sepconv_onnx::Document;
-use sepconv_passes::{Candidate, Site, replace};
+use sepconv_passes::{Candidate, Kept, Site, replace};
 use sepconv_targets::{InputSpec, Target, TargetError};
 
 use sepconv_model::Loaded;
@@ -32,7 +32,7 @@ pub(crate) struct Work<'a> {
 /// of the document. A family that can't be written or run is dropped
 /// ([`SurveyedModel::drop_family`]); `Err` of the reason where that left none, and `Ok(None)` where
 /// there was none to begin with.
-pub(crate) fn best_runnable(
+fn best_runnable(
     work: &Work<'_>,
     mut candidates: Vec<Candidate>,
     seen: &LayerStatistics,
@@ -66,6 +66,18 @@ pub(crate) fn best_runnable(
         candidates.retain(|c| c.family != candidate.family);
         last = Some(reason);
     }
+}
+
+/// [`best_runnable`] of a layer's statistics; the reason for which a layer that can't be fitted stays.
+pub(crate) fn fitted(
+    work: &Work<'_>,
+    candidates: Vec<Candidate>,
+    seen: Result<&LayerStatistics, &Kept>,
+    fitting: Fitting<'_>,
+) -> Result<Result<Option<Written>, String>, Kept> {
+    let seen = seen.map_err(Kept::clone)?;
+    let best = best_runnable(work, candidates, seen, fitting);
+    best.map_err(|error| Kept::Unfitted(error.to_string()))
 }
 
 /// Loads what computes a layer of `model` in `document` alone, from the layer's input, and runs

@@ -138,10 +138,7 @@ impl Scorer<'_> {
     ) -> Result<Score, Error> {
         let statistics = match seen {
             Ok(statistics) => statistics,
-            Err(Unfit(reason)) => {
-                let kept = need.clone().err().unwrap_or(Kept::Unfitted(reason));
-                return Ok(Score::kept(candidates, kept));
-            }
+            Err(unfit) => return Ok(Score::kept(candidates, unfit.kept(need))),
         };
         if no_time_to_score(self.fitting.deadline) {
             self.surveyed.hurry(|hurried| hurried.unscored += 1);

@@ -222,9 +222,7 @@ impl QuantizeArgs {
             let fast = targets::find("onnxruntime")?;
             return Ok(fast.available().map_or(targets::reference(), |()| fast));
         };
-        let target = targets::find(name)?;
-        target.available()?;
-        Ok(target)
+        available(name)
     }
 }
 
@@ -353,10 +351,15 @@ impl TargetArgs {
     /// The target, if it is available.
     pub fn find(&self) -> Result<&'static dyn Target> {
         self.library.announce()?;
-        let target = targets::find(&self.target)?;
-        target.available()?;
-        Ok(target)
+        available(&self.target)
     }
+}
+
+/// The runtime of that name, where it is there.
+fn available(name: &str) -> Result<&'static dyn Target> {
+    let target = targets::find(name)?;
+    target.available()?;
+    Ok(target)
 }
 
 /// Shared libraries of runtimes.

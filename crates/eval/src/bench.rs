@@ -67,13 +67,13 @@ pub struct LatencyTarget {
 }
 
 impl LatencyTarget {
-    /// Times two models beside one another, as `bench` says.
+    /// Times models beside one another, as `bench` says.
     ///
     /// # Errors
     /// As [`bench()`].
     pub fn time(
         &self,
-        models: [&Loaded; 2],
+        models: &[&Loaded],
         bench: Bench,
         seed: u64,
         progress: &dyn Progress,
@@ -84,7 +84,11 @@ impl LatencyTarget {
             bench,
             seed,
         };
-        let runs = self::bench(&models.map(Clone::clone), &settings, progress)?;
+        let runs = self::bench(
+            &models.iter().copied().cloned().collect::<Vec<_>>(),
+            &settings,
+            progress,
+        )?;
         let nothing = || Error::Setting("nothing was timed".into());
         runs.into_iter().next().ok_or_else(nothing)
     }

@@ -38,7 +38,7 @@ impl Costing<'_> {
         let both = [self.original, &self.surveyed.folded];
         let run = self
             .latency()?
-            .time(both, Bench::long(), self.seed, self.progress)?;
+            .time(&both, Bench::long(), self.seed, self.progress)?;
         let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.min);
         let totals = Totals {
             original: seconds(0),

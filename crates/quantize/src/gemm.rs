@@ -36,8 +36,7 @@ fn joined(graph: &Graph, shapes: &Shapes, node: NodeId) -> Option<Patch> {
     let sum = graph.operator(reader).filter(|op| op.is("Add"))?;
     let (a, b) = (sum.input(0)?, sum.input(1)?);
     let added = constants::resolve(graph, if a == product { b } else { a })?;
-    let flat = added.dims().iter().rev().skip(1).all(|n| *n == 1) && added.dims().len() <= 2;
-    let fits = added.dtype() == DType::F32 && added.len() == columns && flat;
+    let fits = added.dtype() == DType::F32 && added.len() == columns && is_row(&added);
     if !fits || factor.dtype() != DType::F32 || shapes.extents(x)?.len() != 2 {
         return None;
     }
@@ -93,9 +92,8 @@ fn with_factor(graph: &Graph, node: NodeId) -> Option<Patch> {
     let (a, b) = (made.input(0)?, made.input(1)?);
     let (from, constant) = if graph.varies(a) { (a, b) } else { (b, a) };
     let constant = constants::resolve(graph, constant)?;
-    let flat = constant.dims().iter().rev().skip(1).all(|n| *n == 1) && constant.dims().len() <= 2;
     let all_f32 = weight.dtype() == DType::F32 && constant.dtype() == DType::F32;
-    if !flat || !all_f32 || ![1, inputs].contains(&constant.len()) {
+    if !is_row(&constant) || !all_f32 || ![1, inputs].contains(&constant.len()) {
         return None;
     }
     let by_input = constant.to_f64()?;
@@ -131,6 +129,12 @@ fn with_factor(graph: &Graph, node: NodeId) -> Option<Patch> {
     new.outputs.clear();
     patch.operator_into(new, inputs, output);
     Some(patch)
+}
+
+/// True for a row of numbers: of rank 2 at most, and of one row.
+fn is_row(tensor: &Tensor) -> bool {
+    let dims = tensor.dims();
+    dims.iter().rev().skip(1).all(|n| *n == 1) && dims.len() <= 2
 }
 
 #[cfg(test)]

@@ -158,6 +158,13 @@ pub fn quantize(
     })
 }
 
+/// The layers that stay in floats, with their reasons.
+pub fn in_floats(layers: &[QuantizedLayer]) -> impl Iterator<Item = (&str, &str)> {
+    layers
+        .iter()
+        .filter_map(|layer| Some((layer.name.as_str(), layer.kept.as_deref()?)))
+}
+
 /// A layer of the model, or the reason for which it stays.
 struct Found {
     node: NodeId,

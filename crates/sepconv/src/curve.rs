@@ -1,7 +1,6 @@
 //! Accuracy against compression: one measured point per rank.
 
 use sepconv_calibrate::calibrate_apart;
-use sepconv_factor::FitOptions;
 use sepconv_model::{Error, Loaded, Progress, Stage};
 use sepconv_passes::PassError;
 use sepconv_passes::planners::UniformRank;
@@ -54,15 +53,7 @@ fn fitted_apart(
     calibration: &CalibrationSettings,
     meter: &CurveMeter<'_>,
 ) -> Result<Vec<CurvePoint>, Error> {
-    let calibration = &CalibrationSettings {
-        fit: FitOptions {
-            rounds: ROUNDS,
-            steps: 0,
-            ..calibration.fit
-        },
-        refit: false,
-        ..calibration.clone()
-    };
+    let calibration = &calibration.shortened(ROUNDS);
     let prepared = survey_model(job, fold_model(job)?)?;
     let surveyed = &prepared.surveyed;
     let ranks = UniformRank::largest(&surveyed.survey).unwrap_or(0);

@@ -78,7 +78,7 @@ impl<'a> CurveMeter<'a> {
             return Ok(Some(1.0));
         }
         let run = latency.time(
-            [self.original, model],
+            &[self.original, model],
             Bench::default(),
             self.settings.seed,
             self.progress,

@@ -230,7 +230,7 @@ fn time(job: &Job<'_>, written: &Loaded) -> Result<Option<BenchRun>, Error> {
         return Ok(None);
     };
     let both = [&*job.model, written];
-    let run = latency.time(both, Bench::long(), job.settings.seed, job.progress)?;
+    let run = latency.time(&both, Bench::long(), job.settings.seed, job.progress)?;
     Ok(Some(run))
 }
 

@@ -4,13 +4,11 @@
 //! eight bits than the convolution that they stand for. So the model is quantised as it was compressed
 //! and as it was read, both are timed beside the original, and the faster one is the result.
 
-use sepconv_eval::{BenchRun, BenchSettings, bench};
 use sepconv_latency::Bench;
-use sepconv_model::{Advice, DataSource, Error, Loaded};
+use sepconv_model::{Advice, Error, Loaded};
 use sepconv_passes::{Choice, Kept};
-use sepconv_quantize::{QuantizeError, QuantizeSettings, Quantized, quantize};
+use sepconv_quantize::{QuantizeError, QuantizeSettings, quantize};
 use sepconv_spec::LayerRecord;
-use sepconv_targets::Target;
 
 use crate::compressed::Compressed;
 use crate::eight_bits::EightBits;
@@ -27,20 +25,23 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, made: Compressed) -> Result<Compresse
         let error = Error::Setting("ranges of activations need calibration data".into());
         return Err(error.advising(Advice::GiveCalibration));
     };
-    let target = job.settings.measured_on();
-    let work = Work {
-        job,
-        source,
-        target,
+    let on = job.settings.deployed_on();
+    let settings = QuantizeSettings::new(source.clone(), on.target);
+    let quantized = |model: &Loaded| {
+        let quantized = quantize(model, &settings, job.progress);
+        quantized.map_err(|error| match error {
+            QuantizeError::Model(error) => error,
+            other => Error::Setting(other.to_string()),
+        })
     };
-    let alone = work.quantized(&job.model)?;
+    let alone = quantized(&job.model)?;
     let both = match made.is_rewritten() {
-        true => Some(work.quantized(&made.model)?),
+        true => Some(quantized(&made.model)?),
         false => None,
     };
-    let mut models = vec![(*job.model).clone(), alone.model.clone()];
-    models.extend(both.iter().map(|both| both.model.clone()));
-    let timing = work.time(&models)?;
+    let mut models = vec![&*job.model, &alone.model];
+    models.extend(both.iter().map(|both| &both.model));
+    let timing = on.time(&models, Bench::default(), job.settings.seed, job.progress)?;
     let speed = |i: usize| timing.models.get(i).map_or(0.0, |m| m.speed_up.median);
     let (result, separable) = match both {
         Some(both) if speed(2) > speed(1) => (both, true),
@@ -76,33 +77,4 @@ fn unwritten(mut layers: Vec<LayerRecord>) -> Vec<LayerRecord> {
         layer.time = None;
     }
     layers
-}
-
-struct Work<'a> {
-    job: &'a Job<'a>,
-    source: &'a DataSource,
-    target: &'static dyn Target,
-}
-
-impl Work<'_> {
-    fn quantized(&self, model: &Loaded) -> Result<Quantized, Error> {
-        let settings = QuantizeSettings::new(self.source.clone(), self.target);
-        let quantized = quantize(model, &settings, self.job.progress);
-        quantized.map_err(|error| match error {
-            QuantizeError::Model(error) => error,
-            other => Error::Setting(other.to_string()),
-        })
-    }
-
-    fn time(&self, models: &[Loaded]) -> Result<BenchRun, Error> {
-        let settings = BenchSettings {
-            targets: vec![self.target],
-            threads: vec![self.job.settings.threads()],
-            bench: Bench::default(),
-            seed: self.job.settings.seed,
-        };
-        let runs = bench(models, &settings, self.job.progress)?;
-        let nothing = || Error::Setting("nothing was timed".into());
-        runs.into_iter().next().ok_or_else(nothing)
-    }
 }

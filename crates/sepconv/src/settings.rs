@@ -233,16 +233,18 @@ impl Settings {
     /// The runtime that results are measured on: of eight bits that they are deployed on, as tract
     /// computes these in floats.
     pub(crate) fn measured_on(&self) -> &'static dyn Target {
-        match (self.int8, self.latency) {
-            (true, Some(latency)) => latency.target,
-            (true, None) => sepconv_targets::deployed(),
-            (false, _) => self.target,
+        match self.int8 {
+            true => self.deployed_on().target,
+            false => self.target,
         }
     }
 
-    /// Threads of one run that is timed.
-    pub(crate) fn threads(&self) -> NonZeroUsize {
-        self.latency.map_or(NonZeroUsize::MIN, |l| l.threads)
+    /// The runtime that is to be fast, else the one that is there, on one thread.
+    pub(crate) fn deployed_on(&self) -> LatencyTarget {
+        self.latency.unwrap_or_else(|| LatencyTarget {
+            target: sepconv_targets::deployed(),
+            threads: NonZeroUsize::MIN,
+        })
     }
 
     /// What a model is to be cheap in, where the budget does not say it.

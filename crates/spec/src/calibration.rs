@@ -90,6 +90,20 @@ impl CalibrationSettings {
         }
     }
 
+    /// The same with short fits: of so many rounds, before activations, and not fitted again to all positions.
+    #[must_use]
+    pub fn shortened(&self, rounds: usize) -> Self {
+        Self {
+            fit: FitOptions {
+                rounds,
+                steps: 0,
+                ..self.fit
+            },
+            refit: false,
+            ..self.clone()
+        }
+    }
+
     /// Options of fits of one rank per layer: lower ranks would only cost time.
     pub fn fit_options() -> FitOptions {
         FitOptions {

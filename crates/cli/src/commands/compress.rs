@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use sepconv::quantization::in_floats;
 use sepconv::{
     Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Hurried, LayerRecord, Loaded,
     Outcome, Settings, Size, SparseScores, TaskComparison, compress_file, curve,
@@ -362,11 +363,7 @@ fn print_task(task: &TaskComparison, on: &str, out: &Output) {
 
 /// Layers in eight bits, and the times of the choice between the forms.
 fn print_eight_bits(record: &EightBits, out: &Output) {
-    let floats: Vec<(&str, &str)> = record
-        .layers
-        .iter()
-        .filter_map(|layer| Some((layer.name.as_str(), layer.kept.as_deref()?)))
-        .collect();
+    let floats: Vec<(&str, &str)> = in_floats(&record.layers).collect();
     let eight = record.layers.len() - floats.len();
     let kept = match floats.len() {
         0 => String::new(),

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::Result;
 use sepconv::latency::Bench;
-use sepconv::quantization::{QuantizeError, QuantizeSettings, Quantized, quantize};
+use sepconv::quantization::{QuantizeError, QuantizeSettings, Quantized, in_floats, quantize};
 use sepconv::{BenchRun, LatencyTarget, Loaded, shaped_by};
 use serde::Serialize;
 
@@ -60,7 +60,7 @@ pub fn run(args: &QuantizeArgs, out: &Output) -> Result<()> {
         target,
         threads: NonZeroUsize::MIN,
     };
-    let timing = on.time([&model, &written], Bench::default(), args.seed, &progress);
+    let timing = on.time(&[&model, &written], Bench::default(), args.seed, &progress);
     drop(progress);
     let timing = match timing {
         Ok(timing) => Some(timing),
@@ -84,13 +84,8 @@ fn record<'a>(
     bytes: [usize; 2],
     timing: Option<&'a BenchRun>,
 ) -> Record<'a> {
-    let floats = quantized.layers.iter().filter_map(|layer| {
-        let reason = layer.kept.as_deref()?;
-        Some(Kept {
-            layer: &layer.name,
-            reason,
-        })
-    });
+    let floats = in_floats(&quantized.layers);
+    let floats = floats.map(|(layer, reason)| Kept { layer, reason });
     let floats: Vec<Kept<'a>> = floats.collect();
     Record {
         eight_bits: quantized.layers.len() - floats.len(),
@@ -102,11 +97,7 @@ fn record<'a>(
 }
 
 fn print(quantized: &Quantized, sizes: [usize; 2], timing: Option<&BenchRun>, out: &Output) {
-    let kept: Vec<(&str, &str)> = quantized
-        .layers
-        .iter()
-        .filter_map(|layer| Some((layer.name.as_str(), layer.kept.as_deref()?)))
-        .collect();
+    let kept: Vec<(&str, &str)> = in_floats(&quantized.layers).collect();
     let eight = quantized.layers.len() - kept.len();
     out.line(format!(
         "layers  {eight} in eight bits, {} in floats",

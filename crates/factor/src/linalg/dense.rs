@@ -1,6 +1,9 @@
 //! Matrix products on row-major slices. faer's kernel on one thread per panel of rows; the panels
 //! depend on the shape alone, so the bytes do not depend on the number of threads.
 
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Mul};
+
 use faer::linalg::matmul::matmul;
 use faer::traits::ComplexField;
 use faer::traits::math_utils::one;
@@ -85,30 +88,28 @@ pub fn single(x: &[f64]) -> Vec<f32> {
 
 /// `sum of x[i] y[i]`, in an order that depends on the length alone.
 pub fn dot(x: &[f64], y: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
-    let tail = xs.remainder().iter().zip(ys.remainder());
-    let tail: f64 = tail.map(|(x, y)| x * y).sum();
-    for (x, y) in xs.zip(ys) {
-        for lane in 0..8 {
-            sums[lane] += x[lane] * y[lane];
-        }
-    }
-    sums.iter().sum::<f64>() + tail
+    dot_in_lanes::<f64, 8>(x, y)
 }
 
-/// `sum of x[i] y[i]` in single precision, in an order that depends on the length alone.
+/// [`dot`] in single precision.
 pub fn dot_single(x: &[f32], y: &[f32]) -> f64 {
-    let mut sums = [0.0_f32; 16];
-    let (xs, ys) = (x.chunks_exact(16), y.chunks_exact(16));
+    f64::from(dot_in_lanes::<f32, 16>(x, y))
+}
+
+fn dot_in_lanes<T, const LANES: usize>(x: &[T], y: &[T]) -> T
+where
+    T: Copy + Default + AddAssign + Add<Output = T> + Mul<Output = T> + Sum,
+{
+    let mut sums = [T::default(); LANES];
+    let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
     let tail = xs.remainder().iter().zip(ys.remainder());
-    let tail: f32 = tail.map(|(x, y)| x * y).sum();
+    let tail: T = tail.map(|(x, y)| *x * *y).sum();
     for (x, y) in xs.zip(ys) {
-        for lane in 0..16 {
+        for lane in 0..LANES {
             sums[lane] += x[lane] * y[lane];
         }
     }
-    f64::from(sums.iter().sum::<f32>() + tail)
+    sums.iter().copied().sum::<T>() + tail
 }
 
 /// `y += a x`.

@@ -194,7 +194,7 @@ fn trial(search: &Search<'_>, solution: &Solution) -> Result<Trial, Error> {
         return Ok(enough);
     };
     let both = [model, &made()?.model];
-    let run = latency.time(both, Bench::long(), settings.seed, job.progress)?;
+    let run = latency.time(&both, Bench::long(), settings.seed, job.progress)?;
     Ok(match unit {
         Unit::Latency => Trial {
             cost: run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median),
