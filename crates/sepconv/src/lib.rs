@@ -113,7 +113,7 @@ struct Book;
 /// The example of `docs/quantize.md`, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/quantize.md")]
-struct EightBits;
+struct QuantizeChapter;
 
 /// Version of sepconv.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
