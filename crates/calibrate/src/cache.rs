@@ -18,8 +18,9 @@ const MOST: u64 = 1 << 30;
 /// Version of the weighing of channels: statistics are of weighed outputs.
 const WEIGHING: u32 = 1;
 
-/// Version of the use of tract: statistics are of its outputs.
-const EXECUTION: u32 = 1;
+/// Version of the use of tract, whose outputs statistics are of, and of the part of the data that they
+/// are of.
+const EXECUTION: u32 = 2;
 
 /// A file of the statistics of a model's layers.
 pub(crate) struct StatisticsCache {
@@ -52,7 +53,7 @@ impl StatisticsCache {
         (target.name(), target.version()).hash(&mut hasher);
         model.document.encode().to_bytes().hash(&mut hasher);
         hash_source(&settings.source, &mut hasher)?;
-        (settings.positions, settings.held_out_every).hash(&mut hasher);
+        (settings.positions, settings.effort, settings.held_out_every).hash(&mut hasher);
         (settings.weighted, WEIGHING, EXECUTION).hash(&mut hasher);
         for site in sites {
             site.name.hash(&mut hasher);

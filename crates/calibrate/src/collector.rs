@@ -63,6 +63,7 @@ impl<'a> Collector<'a> {
         fitting: Fitting<'a>,
     ) -> Result<Self, Error> {
         let dataset = open(&fitting.calibration.source, original, fitting.target)?;
+        let dataset = dataset.spread(fitting.sampling.samples);
         let samples = Samples::keeping(original, dataset, fitting.memory.inputs())?;
         let samplers = sites.iter();
         let samplers = samplers.map(|site| {

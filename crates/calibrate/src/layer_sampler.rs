@@ -100,9 +100,13 @@ impl<'a> LayerSampler<'a> {
             factors,
             need: Err(Kept::Planned),
             seed: settings.source.seed(),
-            per_sample: settings.positions.div_ceil(samples.max(1)),
+            per_sample: 0,
             every: 1,
         };
+        let most = fitting
+            .sampling
+            .positions(settings.positions, sampler.patch_len());
+        sampler.per_sample = most.div_ceil(samples.max(1));
         let positions = samples.saturating_mul(sampler.positions_per_sample());
         sampler.need = fitting.memory.need(&site.kernel, positions);
         match &sampler.need {

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use sepconv_factor::Fit;
-use sepconv_model::{Error, Stage};
+use sepconv_model::{Error, Stage, step};
 use sepconv_onnx::Document;
 use sepconv_passes::{Candidate, Choice, Kept, PassError, Plan, Site};
 use sepconv_spec::{LayerFit, LayerRecord, Schedule};
@@ -90,7 +90,7 @@ pub fn calibrate(
             passed = Some(result.document.clone());
         }
         let work = passed.as_ref().unwrap_or(&result.document);
-        let seen = collector.collect(work, range, keep)?;
+        let seen = step("fit/statistics", || collector.collect(work, range, keep))?;
         if pass.last {
             passed = None;
         }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use sepconv_factor::{Chain, Estimate, Fitter, SplitStatistics};
 use sepconv_passes::{Candidate, Kept, Site};
 
-use sepconv_model::{Error, Stage};
+use sepconv_model::{Error, Stage, step};
 use sepconv_spec::Effort;
 
 use crate::cache::StatisticsCache;
@@ -16,6 +16,7 @@ use crate::fits::{Scaled, as_they_were, calibrated, each_fitted};
 use crate::hurry::no_time_to_score;
 use crate::layer_sampler::Unfit;
 use crate::memory_limit::Need;
+use crate::sampling::Sampling;
 use crate::sensitivity::sensitivities;
 use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
@@ -60,6 +61,10 @@ const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
 /// can't run the network, [`Error::Cancelled`].
 pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score>, Error> {
     let model = &surveyed.folded;
+    let fitting = Fitting {
+        sampling: Sampling::of_scores(model, fitting.calibration.effort),
+        ..fitting
+    };
     let layers: Vec<(&Site, &[Candidate])> = surveyed.survey.sites().collect();
     let sites: Vec<&Site> = layers.iter().map(|(site, _)| *site).collect();
     let cache = StatisticsCache::open(model, &sites, fitting.calibration, fitting.target);
@@ -84,7 +89,9 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
         let seen: Vec<Seen> = match stored.take() {
             Some(statistics) => statistics.into_iter().map(Ok).collect(),
             None => {
-                let seen = collector.collect(&model.document, first..end, false)?;
+                let seen = step("collect/statistics", || {
+                    collector.collect(&model.document, first..end, false)
+                })?;
                 let seen = seen.into_iter().map(|seen| Ok(seen?.statistics));
                 let seen: Vec<Seen> = seen.collect();
                 if let Some(cache) = &cache {
@@ -104,7 +111,8 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
             let part = part.map(|((seen, need), (site, candidates))| {
                 scorer.score(site, candidates, seen, need)
             });
-            scored.extend(part.collect::<Result<Vec<Score>, Error>>()?);
+            let part = || part.collect::<Result<Vec<Score>, Error>>();
+            scored.extend(step("collect/estimates", part)?);
             begin += some;
         }
         first = end;

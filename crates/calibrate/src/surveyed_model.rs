@@ -11,6 +11,7 @@ use sepconv_targets::Target;
 
 use crate::hurry::Hurried;
 use crate::memory_limit::MemoryLimit;
+use crate::sampling::Sampling;
 
 /// Factors of the output channels of layers, about 1, by the convolution's node.
 pub type Sensitivities = HashMap<NodeId, Arc<[f64]>>;
@@ -38,6 +39,8 @@ pub struct Fitting<'a> {
     pub calibration: &'a CalibrationSettings,
     /// The runtime that the network is run on.
     pub target: &'a dyn Target,
+    /// The part of the data that statistics are made of.
+    pub sampling: Sampling,
     /// The families that candidates are of.
     pub families: &'a Families,
     /// The lowering that chains are written by; `None` takes the planned one.

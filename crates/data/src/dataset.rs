@@ -181,6 +181,20 @@ impl Dataset {
         })
     }
 
+    /// Of so many of its samples at most, evenly spread; at least one.
+    #[must_use]
+    pub fn spread(mut self, most: usize) -> Self {
+        let (n, most) = (self.len(), most.max(1));
+        if n > most {
+            let places: Vec<usize> = (0..most).map(|i| i * n / most).collect();
+            self.rows = places.iter().map(|p| self.rows[*p]).collect();
+            self.labels = self
+                .labels
+                .map(|labels| places.iter().map(|p| labels[*p]).collect());
+        }
+        self
+    }
+
     /// The number of samples selected; at least 1.
     #[must_use]
     pub fn len(&self) -> usize {

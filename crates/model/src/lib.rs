@@ -14,6 +14,7 @@ mod machine;
 mod progress;
 mod runner;
 mod samples;
+mod step;
 mod task;
 mod unshaped;
 
@@ -29,5 +30,6 @@ pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory, proces
 pub use progress::{Event, Progress, Reach, Stage, Untold, still_wanted};
 pub use runner::{load, run, run_to_npz};
 pub use samples::Samples;
+pub use step::step;
 pub use task::Task;
 pub use unshaped::Unshaped;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sepconv_calibrate::{Fitting, MemoryLimit, SurveyedModel, cheap_pictures, pictures};
+use sepconv_calibrate::{Fitting, MemoryLimit, Sampling, SurveyedModel, cheap_pictures, pictures};
 use sepconv_data::Labels;
 use sepconv_model::{Error, Loaded, Progress, shaped_by};
 use sepconv_planning::{Costing, Unit};
@@ -100,6 +100,7 @@ impl<'a> Job<'a> {
         Fitting {
             calibration,
             target: self.settings.target,
+            sampling: Sampling::WHOLE,
             families: &self.settings.families,
             lowering: self.settings.lowering,
             memory: self.memory(),

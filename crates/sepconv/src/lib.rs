@@ -43,7 +43,6 @@ mod resolve;
 mod search;
 mod settings;
 mod spectra;
-mod step;
 mod sweep;
 mod tuning;
 mod validate;

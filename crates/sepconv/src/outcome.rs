@@ -7,7 +7,7 @@ use sepconv_calibrate::Hurried;
 use sepconv_eval::{BenchRun, Comparison, Evaluation, Evaluator};
 use sepconv_ir::{Graph, Operator};
 use sepconv_latency::Bench;
-use sepconv_model::{Advice, Error, Loaded, Progress};
+use sepconv_model::{Advice, Error, Loaded, Progress, step};
 use sepconv_onnx::{Document, Staged};
 use sepconv_passes::{Site, lowering};
 use sepconv_planning::Solution;
@@ -22,7 +22,6 @@ use crate::pipeline::run;
 use crate::planned::plan_of;
 use crate::quantizing::in_eight_bits;
 use crate::settings::Settings;
-use crate::step::step;
 use crate::tuning::Tuning;
 
 /// Size of a model.

@@ -4,7 +4,7 @@
 //! [`run`] names the steps in their order. Each is logged with its time and the memory that the
 //! process has held (`tracing`, level `DEBUG`, target `sepconv::pipeline`).
 
-use sepconv_model::{Error, Loaded, Progress};
+use sepconv_model::{Error, Loaded, Progress, step};
 use sepconv_passes::PassError;
 
 use crate::compressed::Compressed;
@@ -14,7 +14,6 @@ use crate::replay::replay;
 use crate::search::decide;
 use crate::settings::Settings;
 use crate::spectra::spectra;
-use crate::step::step;
 use crate::tuning::tune;
 
 /// Rewrites a model in memory: by [`Settings::plan`] where there is one, else as planned here.

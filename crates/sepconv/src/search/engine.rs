@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use sepconv_calibrate::{Fitting, Score, SurveyedModel, score};
-use sepconv_model::{Error, Stage};
+use sepconv_model::{Error, Stage, step};
 use sepconv_planning::{
     Costing, Planning, Solution, Unit, expected_losses, losses_by_weights, thin,
 };
@@ -13,7 +13,6 @@ use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::materialise::materialise;
 use crate::prepared::Prepared;
-use crate::step::step;
 
 /// Tries that a search takes where its goal does not say.
 pub(super) const TRIES: usize = 6;

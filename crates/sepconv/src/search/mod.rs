@@ -14,7 +14,7 @@ mod judged;
 mod measured;
 mod per_layer;
 
-use sepconv_model::{Error, Event, Reach};
+use sepconv_model::{Error, Event, Reach, step};
 use sepconv_passes::PassError;
 use sepconv_planning::{Costs, Unit};
 use sepconv_spec::CalibrationSettings;
@@ -23,7 +23,6 @@ use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::prepared::Prepared;
 use crate::settings::{Budget, DataFree};
-use crate::step::step;
 
 use acceptance::Acceptance;
 use counted::Counted;

@@ -1,7 +1,7 @@
 //! Budgets that hold for every layer by itself, and planners of the caller's.
 
 use sepconv_calibrate::{AS_PLANNED, score};
-use sepconv_model::Error;
+use sepconv_model::{Error, step};
 use sepconv_passes::planners::{EnergyThreshold, UniformRank};
 use sepconv_passes::{Candidate, Choice, PassError, Planner};
 use sepconv_planning::{Costs, Unit, Written};
@@ -11,7 +11,6 @@ use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::materialise::{fitted, plan};
 use crate::prepared::Prepared;
-use crate::step::step;
 
 /// The same rank in every layer.
 pub(super) fn uniform(

@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
-use sepconv_model::{Error, peak_memory, processor_seconds};
+use crate::{Error, peak_memory, processor_seconds};
 
 /// Does a step of the pipeline, and logs its time, that of the processor, and the memory held so
-/// far.
-pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+/// far (`tracing`, level `DEBUG`, target `sepconv::pipeline`). A part of a step is named `STEP/PART`.
+///
+/// # Errors
+/// Those of the work.
+pub fn step<T>(name: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let (begin, busy) = (Instant::now(), processor_seconds());
     let done = work();
     tracing::debug!(

@@ -1,0 +1,63 @@
+//! The part of the data that statistics are made of.
+
+use sepconv_model::Loaded;
+use sepconv_spec::Effort;
+
+/// MACs of the passes over the samples that candidates are scored on, and samples at least and at most.
+const WORK: u64 = 200_000_000_000;
+const SAMPLES: (u64, u64) = (64, 512);
+
+/// Positions that candidates are scored on: at most so many for every value of a patch, but not fewer
+/// than the least. Targets of scores are the original's outputs for the same inputs, free of noise.
+const PER_VALUE: usize = 4;
+const LEAST: usize = 16_384;
+
+/// The part of the data that statistics are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampling {
+    /// Samples at most, spread over the data.
+    pub samples: usize,
+    /// Positions at most for every value of a patch, where there are more than the least.
+    per_value: usize,
+}
+
+impl Sampling {
+    /// All of the samples, and positions as the settings say.
+    pub const WHOLE: Self = Self {
+        samples: usize::MAX,
+        per_value: usize::MAX,
+    };
+
+    /// The part that candidates of `model` are scored on.
+    pub(crate) fn of_scores(model: &Loaded, effort: Effort) -> Self {
+        let samples = (WORK / model.cost.macs.max(1)).clamp(SAMPLES.0, SAMPLES.1);
+        match effort {
+            Effort::Thorough => Self::WHOLE,
+            Effort::Normal | Effort::Quick => Self {
+                samples: samples as usize,
+                per_value: PER_VALUE,
+            },
+        }
+    }
+
+    /// Positions at most for patches of `values` values, of those that the settings allow.
+    pub(crate) fn positions(self, allowed: usize, values: usize) -> usize {
+        allowed.min(self.per_value.saturating_mul(values).max(LEAST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_grow_with_the_patch_up_to_those_allowed() {
+        let scores = Sampling {
+            samples: 64,
+            per_value: PER_VALUE,
+        };
+        let of = |values| scores.positions(60_000, values);
+        assert_eq!([of(27), of(4608), of(50_000)], [16_384, 18_432, 60_000]);
+        assert_eq!(Sampling::WHOLE.positions(60_000, 27), 60_000);
+    }
+}
