@@ -43,14 +43,14 @@ pub(crate) fn each_fitted<'a, T: 'a>(
     candidates: &'a [Candidate],
     families: &'a Families,
     progress: &'a dyn Progress,
-    fit: impl Fn(&dyn Fitter, usize) -> Result<T, FactorError> + Copy + 'a,
+    fit: impl Fn(&dyn Fitter, &Candidate) -> Result<T, FactorError> + Copy + 'a,
 ) -> impl Iterator<Item = Result<T, FactorError>> + 'a {
     let own = candidates.chunk_by(|a, b| a.family == b.family);
     own.filter_map(|own| Some((families.find(&own[0].family)?, own)))
         .flat_map(move |(family, own)| {
             let left = own.iter().take_while(|_| !progress.cancelled());
             let fits: Vec<_> = match family.fitter(calibration) {
-                Ok(fitter) => left.map(|c| fit(fitter.as_ref(), c.rank)).collect(),
+                Ok(fitter) => left.map(|c| fit(fitter.as_ref(), c)).collect(),
                 Err(error) => left.map(|_| Err(error.clone())).collect(),
             };
             fits
@@ -58,8 +58,8 @@ pub(crate) fn each_fitted<'a, T: 'a>(
 }
 
 /// A fit with all its promises.
-fn in_full(fitter: &dyn Fitter, rank: usize) -> Result<Fit, FactorError> {
-    fitter.fit(rank)
+fn in_full(fitter: &dyn Fitter, candidate: &Candidate) -> Result<Fit, FactorError> {
+    fitter.fit(candidate.rank)
 }
 
 fn kernel(model: &Loaded, site: &Site, factors: Option<&[f64]>) -> Result<Kernel, FactorError> {
@@ -118,6 +118,9 @@ pub(crate) fn best_fit(
     }
     Ok(best)
 }
+
+/// Rounds of a fit to all positions, from the fit to most of them on.
+const AGAIN: usize = 2;
 
 /// Length of a patch up to which the fits of a layer are made beside one another.
 const NARROW: usize = 1152;
@@ -239,8 +242,8 @@ impl Layer<'_> {
         Ok(best.map(|best| (best.candidate.clone(), best.fit)))
     }
 
-    /// The first contender, its chain fitted again to all positions, with as many rounds as were
-    /// best for the positions held out; as it is where nothing was held out.
+    /// The first contender, its chain fitted on to all positions, with no more rounds than were best
+    /// for the positions held out; as it is where nothing was held out.
     fn refitted(
         &self,
         contenders: Vec<Contender<'_>>,
@@ -254,7 +257,7 @@ impl Layer<'_> {
         if self.settings.refit && self.seen.statistics.held_out.count() > 0 {
             let whole = self.seen.statistics.whole()?;
             let options = FitOptions {
-                rounds: fit.rounds,
+                rounds: fit.rounds.min(AGAIN),
                 tolerance: 0.0,
                 monotone: false,
                 ..self.settings.fit
@@ -265,9 +268,10 @@ impl Layer<'_> {
             };
             let one = std::slice::from_ref(candidate);
             let calibration = calibrated(self.model, self.site, seen, options)?;
-            let again = each_fitted(&calibration, one, self.families, &(), in_full).next();
+            let resume = |fitter: &dyn Fitter, _: &Candidate| fitter.resume(&fit.chain);
+            let again = each_fitted(&calibration, one, self.families, &(), &resume).next();
             if let Some(again) = again.transpose()? {
-                fit.chain = again.chain;
+                fit.chain = again;
             }
         }
         Ok(Some((candidate.clone(), fit)))

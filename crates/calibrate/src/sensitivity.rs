@@ -26,7 +26,7 @@ use crate::source::open;
 use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
 /// MACs of forward passes, in all, and samples at least and at most.
-const WORK: f64 = 1e11;
+const WORK: f64 = 3e10;
 const SAMPLES: (usize, usize) = (8, 256);
 
 /// Least factor: what the samples at hand do not depend on may matter on others.

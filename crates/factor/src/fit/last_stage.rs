@@ -102,10 +102,16 @@ impl Fitter for LastStage<'_> {
 
     fn estimate(&self, rank: usize) -> Result<Estimate, FactorError> {
         let fit = self.fit(rank)?;
+        let error = fit.error_held_out.unwrap_or(fit.error_fit);
         Ok(Estimate {
-            error: fit.error_held_out.unwrap_or(fit.error_fit),
+            error,
+            begun: error,
             chain: fit.chain,
         })
+    }
+
+    fn rough(&self, rank: usize) -> Result<Estimate, FactorError> {
+        self.estimate(rank)
     }
 
     fn resume(&self, chain: &Chain) -> Result<Chain, FactorError> {
