@@ -50,9 +50,6 @@ const QUICK: usize = 3;
 /// Errors below are none.
 const LEAST: f64 = 1e-9;
 
-/// Share of a start's error that a round is taken to leave, at least.
-const LEAST_LEFT: f64 = 0.1;
-
 /// Errors that probes should have, about.
 const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
 
@@ -164,17 +161,7 @@ impl Scorer<'_> {
         let options = self.fitting.calibration.fit;
         let known = calibrated(&self.surveyed.folded, site, seen, options).and_then(|start| {
             let (families, progress) = (self.fitting.families, self.fitting.progress);
-            // One rank of a family says how much a round gains.
-            let middles: Vec<&Candidate> = some
-                .chunk_by(|a, b| a.family == b.family)
-                .map(|own| &own[own.len() / 2])
-                .collect();
-            let estimate = |fitter: &dyn Fitter, candidate: &Candidate| {
-                if middles.contains(&candidate) {
-                    return fitter.estimate(candidate.rank);
-                }
-                fitter.rough(candidate.rank)
-            };
+            let estimate = |fitter: &dyn Fitter, c: &Candidate| fitter.estimate(c.rank);
             let mut estimates = each_fitted(&start, &some, families, progress, &estimate);
             estimates.try_fold(Known::default(), |known, fit| Ok(known.with(fit?, &some)))
         });
@@ -226,10 +213,8 @@ pub fn spread(candidates: &[Candidate], most: usize) -> Vec<usize> {
 /// Errors of the candidates that were fitted, and their chains to probe with.
 #[derive(Default)]
 struct Known {
-    /// Their errors, as the chains have them.
+    /// Their errors.
     errors: Vec<f64>,
-    /// The share of the start's error that a round left.
-    left: Vec<Option<f64>>,
     /// For each of [`PROBED`] the index of the nearest.
     nearest: [Option<usize>; PROBED.len()],
     chains: BTreeMap<usize, Chain>,
@@ -240,9 +225,6 @@ impl Known {
     fn with(mut self, fit: Estimate, candidates: &[Candidate]) -> Self {
         let own = self.errors.len();
         self.errors.push(fit.error.max(0.0));
-        let improved = fit.error < fit.begun;
-        self.left
-            .push(improved.then(|| (fit.error / fit.begun).max(LEAST_LEFT)));
         let errors = &self.errors;
         let distance = |i: usize, wanted: f64| (errors[i].max(LEAST) / wanted).ln().abs();
         if candidates.get(own).is_some_and(Candidate::saves) {
@@ -257,23 +239,6 @@ impl Known {
         let nearest = &self.nearest;
         self.chains.retain(|i, _| nearest.contains(&Some(*i)));
         self
-    }
-
-    /// The errors of `chosen`, those of rough fits lowered by the share that a round gained on
-    /// their family.
-    fn planned(&self, candidates: &[Candidate], chosen: &[usize]) -> Vec<f64> {
-        let mut planned = self.errors.clone();
-        let family = |i: &usize| &candidates[*i].family;
-        let mut first = 0;
-        for own in chosen.chunk_by(|a, b| family(a) == family(b)) {
-            let range = first..first + own.len();
-            first = range.end;
-            let known = self.left.get(range.clone()).unwrap_or_default();
-            let share = known.iter().flatten().next().copied().unwrap_or(1.0);
-            let rough = range.zip(known).filter(|(_, left)| left.is_none());
-            rough.for_each(|(place, _)| planned[place] *= share);
-        }
-        planned
     }
 
     /// Chains to probe with, for outputs that are not multiplied by the factors any more.
@@ -337,7 +302,7 @@ impl Score {
         known: Known,
         factors: Option<&[f64]>,
     ) -> Self {
-        let errors = &known.planned(candidates, chosen);
+        let errors = &known.errors;
         let rank = |i: usize| candidates[i].rank as f64;
         let log = |at: usize| errors[at].max(LEAST).ln();
         // On the line in the logarithm through the fits `low` and `high`.
@@ -403,7 +368,6 @@ mod tests {
                 bias: None,
             },
             error,
-            begun: error,
         };
         // e^(-rank / 2), which is a line in the logarithm.
         let some: Vec<Candidate> = chosen.iter().map(|i| all[*i].clone()).collect();
@@ -419,26 +383,6 @@ mod tests {
             );
         }
         assert_eq!(score.probes.len(), 3);
-    }
-
-    #[test]
-    fn rough_fits_gain_as_much_as_that_of_their_family_that_was_improved() {
-        let all: Vec<Candidate> = (1..=3).map(|r| candidate("dw-pw", r)).collect();
-        let fit = |error: f64, begun: f64| Estimate {
-            chain: Chain {
-                family: "dw-pw",
-                rank: 1,
-                stages: Vec::new(),
-                bias: None,
-            },
-            error,
-            begun,
-        };
-        let fits = [fit(0.8, 0.8), fit(0.2, 0.4), fit(0.1, 0.1)];
-        let known = |known: Known, fit| known.with(fit, &all);
-        let known = fits.into_iter().fold(Known::default(), known);
-        assert_eq!(known.planned(&all, &[0, 1, 2]), [0.4, 0.2, 0.05]);
-        assert_eq!(known.errors, [0.8, 0.2, 0.1]);
     }
 
     #[test]

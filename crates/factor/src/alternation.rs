@@ -166,23 +166,6 @@ impl<'a> Alternation<'a> {
     }
 
     /// The fit at `rank`, given the one at the rank below.
-    /// The estimate of `weights`, whose start has the error `begun`; they are the start without.
-    fn estimated(
-        &self,
-        rank: usize,
-        weights: &Weights,
-        begun: Option<f64>,
-    ) -> Result<Estimate, FactorError> {
-        let mut chain = self.chain(rank, weights)?;
-        let (kernel, error) = self.error_of(&chain)?;
-        chain.bias = best_bias(self.calibration.statistics(), &kernel)?;
-        Ok(Estimate {
-            chain,
-            error,
-            begun: begun.unwrap_or(error),
-        })
-    }
-
     fn fit_above(&self, rank: usize, lower: Option<&Fit>) -> Result<Fit, FactorError> {
         let start = self.each_group(|solver, _| solver.start(rank))?;
         let mut candidates = vec![self.alternate(rank, start)?];
@@ -275,18 +258,15 @@ impl Fitter for Alternation<'_> {
     }
 
     fn estimate(&self, rank: usize) -> Result<Estimate, FactorError> {
-        let rough = self.rough(rank)?;
-        if self.rounds == 0 {
-            return Ok(rough);
-        }
-        let weights = self.improved(rank, &rough.chain.weights())?;
-        self.estimated(rank, &weights, Some(rough.begun))
-    }
-
-    fn rough(&self, rank: usize) -> Result<Estimate, FactorError> {
         check_rank(self.family, self.calibration.kernel().shape(), rank)?;
-        let weights = self.each_group(|solver, _| solver.start(rank))?;
-        self.estimated(rank, &weights, None)
+        let mut weights = self.each_group(|solver, _| solver.start(rank))?;
+        if self.rounds > 0 {
+            weights = self.improved(rank, &weights)?;
+        }
+        let mut chain = self.chain(rank, &weights)?;
+        let (kernel, error) = self.error_of(&chain)?;
+        chain.bias = best_bias(self.calibration.statistics(), &kernel)?;
+        Ok(Estimate { chain, error })
     }
 
     fn resume(&self, chain: &Chain) -> Result<Chain, FactorError> {

@@ -38,18 +38,12 @@ pub trait Fitter: Send + Sync {
     /// [`FactorError::Rank`]; [`FactorError::NonFinite`] where a weight overflows.
     fn fit(&self, rank: usize) -> Result<Fit, FactorError>;
 
-    /// A chain at `rank` and its error, as a planner needs it: one round from the closed-form start.
-    /// Without the promises of [`Fitter::fit`].
+    /// A chain at `rank` and its error, as a planner needs it: one round from the closed-form start,
+    /// or less, scored once. Without the promises of [`Fitter::fit`].
     ///
     /// # Errors
     /// As [`Fitter::fit`].
     fn estimate(&self, rank: usize) -> Result<Estimate, FactorError>;
-
-    /// The closed-form start at `rank` and its error: as [`Fitter::estimate`], but for the round.
-    ///
-    /// # Errors
-    /// As [`Fitter::fit`].
-    fn rough(&self, rank: usize) -> Result<Estimate, FactorError>;
 
     /// A chain of the family, alternated on from where it is for [`crate::FitOptions::rounds`], with
     /// its best bias; in closed form the fit at its rank. Nothing is scored, and none of the promises
@@ -68,8 +62,6 @@ pub struct Estimate {
     /// Relative squared output error on the positions held out, on those fitted to where none is
     /// held out.
     pub error: f64,
-    /// The same of the start that it was made from.
-    pub begun: f64,
 }
 
 /// Relative squared error on held-out positions, with the bias of those fitted to.

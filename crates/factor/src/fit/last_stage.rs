@@ -102,16 +102,10 @@ impl Fitter for LastStage<'_> {
 
     fn estimate(&self, rank: usize) -> Result<Estimate, FactorError> {
         let fit = self.fit(rank)?;
-        let error = fit.error_held_out.unwrap_or(fit.error_fit);
         Ok(Estimate {
-            error,
-            begun: error,
+            error: fit.error_held_out.unwrap_or(fit.error_fit),
             chain: fit.chain,
         })
-    }
-
-    fn rough(&self, rank: usize) -> Result<Estimate, FactorError> {
-        self.estimate(rank)
     }
 
     fn resume(&self, chain: &Chain) -> Result<Chain, FactorError> {
