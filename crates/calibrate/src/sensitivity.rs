@@ -14,10 +14,11 @@ use rayon::prelude::*;
 use sepconv_analysis::Shape;
 use sepconv_factor::is_held_out;
 use sepconv_ir::{Tensor, ValueId};
+use sepconv_model::parts::PartScales;
 use sepconv_model::{Error, Loaded, Samples, Stage, still_wanted};
 use sepconv_passes::Site;
 use sepconv_spec::{CalibrationSettings, Source};
-use sepconv_tune::{Compute, Draw, Nature, Network, TypedGraph, Values};
+use sepconv_tune::{Compute, Draw, Nature, Network, OutputKind, TypedGraph, Values};
 
 use crate::cache::StatisticsCache;
 use crate::endpoints::Endpoints;
@@ -141,6 +142,20 @@ fn measured(
     if natures.iter().any(|n| *n != Nature::Numbers) {
         return Ok(none());
     }
+    let mut seen: Vec<Vec<Tensor>> = vec![Vec::new(); outputs.len()];
+    for batch in batches.iter().take(SCALED) {
+        let values = given(*batch)?.map(|given| network.values(&given));
+        for (seen, values) in seen.iter_mut().zip(values.into_iter().flatten().flatten()) {
+            seen.push(Tensor::from_f32(values.dims, values.elements));
+        }
+    }
+    let kinds: Vec<OutputKind> = seen
+        .iter()
+        .map(|seen| {
+            let dims = seen.first().map_or(&[][..], Tensor::dims);
+            OutputKind::Numbers(PartScales::of(seen).map(|scales| scales.factors(dims)))
+        })
+        .collect();
     let asked: Vec<ValueId> = watched.iter().flatten().copied().collect();
     let stage = Stage::begin(progress, "weighing channels", batches.len());
     let mut sums: Vec<Option<Vec<f64>>> = vec![None; asked.len()];
@@ -152,7 +167,7 @@ fn measured(
             let Some(given) = given(*batch)? else {
                 return Ok(None);
             };
-            Ok(network.sensitivities(&given, &natures, &asked, draw).ok())
+            Ok(network.sensitivities(&given, &kinds, &asked, draw).ok())
         });
         for found in each.collect::<Result<Vec<_>, Error>>()? {
             let Some(found) = found else {
@@ -176,6 +191,9 @@ fn measured(
     });
     Ok(of.collect())
 }
+
+/// Batches that the scales of the outputs' parts are of.
+const SCALED: usize = 4;
 
 /// Batches that run beside one another.
 const WINDOW: usize = 8;

@@ -4,31 +4,9 @@
 //! 0 and 1. An error over the whole tensor is that of the largest unit; the other channels can be
 //! lost without a trace. Here every channel is held against its own spread.
 
-use crate::limits::error_of_ratio;
+use sepconv_model::parts::channel_axis;
 
-/// The axis of an output that its channels lie along. The first axis is that of the samples.
-///
-/// - Rank 2: axis 1.
-/// - Rank 3: the shorter of axes 1 and 2, axis 1 where both are equal: `[n, 84, 8400]` and
-///   `[n, 25200, 85]` are 84 and 85 channels.
-/// - Rank 4 and above: axis 1 where the axes behind it are equal (`[n, c, h, h]`), the last one
-///   where the axes between are (`[n, h, h, c]`), else the shorter of both.
-/// - Rank 1 and below: none.
-pub(crate) fn channel_axis(dims: &[usize]) -> Option<usize> {
-    let last = dims.len().checked_sub(1).filter(|last| *last > 0)?;
-    let equal = |range: &[usize]| range.windows(2).all(|w| w[0] == w[1]);
-    let first_alone = last > 2 && equal(&dims[2..]) && dims[1] != dims[2];
-    let last_alone = last > 2 && equal(&dims[1..last]) && dims[last] != dims[1];
-    // Anchors, rows, columns and values, as detection heads have them.
-    let grid = last == 4 && dims[2] == dims[3] && dims[4] != dims[3];
-    Some(match () {
-        () if grid => last,
-        () if first_alone => 1,
-        () if last_alone => last,
-        () if dims[last] < dims[1] => last,
-        () => 1,
-    })
-}
+use crate::limits::error_of_ratio;
 
 /// Sums over the values of one channel, of a reference and of the values compared with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

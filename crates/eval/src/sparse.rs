@@ -7,8 +7,8 @@
 use sepconv_ir::Tensor;
 use serde::Serialize;
 
-use crate::channels::channel_axis;
 use crate::limits::{Decibels, jackknife};
+use sepconv_model::parts::channel_axis;
 
 /// Scores above it say something.
 pub(crate) const SCORE: f64 = 0.1;

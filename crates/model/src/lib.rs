@@ -11,6 +11,7 @@ mod error;
 mod inputs;
 mod loaded;
 mod machine;
+pub mod parts;
 mod progress;
 mod runner;
 mod samples;

@@ -4,6 +4,7 @@ use sepconv_ir::Tensor;
 
 use sepconv_eval::divergence_of;
 use sepconv_model::classes::class_rows;
+use sepconv_model::parts::PartScales;
 
 /// Loss at the outputs as a function of a layer's relative squared output error, through
 /// measured points: straight lines in the logarithms of both.
@@ -66,11 +67,17 @@ pub(crate) fn between(before: &LossCurve, behind: &LossCurve, share: f64, error:
 
 /// The distance of the outputs of a batch from the original's, summed over its rows: for classes
 /// the Kullback-Leibler divergence in nats, for other numbers the squared error over the
-/// squared values.
-pub(crate) fn loss(original: &[Tensor], other: &[Tensor], valid: usize) -> f64 {
-    let outputs = original.iter().zip(other);
+/// variance of the part, which `scales` has for every output; over the squared values where it has none.
+pub(crate) fn loss(
+    original: &[Tensor],
+    other: &[Tensor],
+    scales: &[Option<PartScales>],
+    valid: usize,
+) -> f64 {
+    let outputs = original.iter().zip(other).enumerate();
     outputs
-        .filter_map(|(a, b)| {
+        .filter_map(|(place, (a, b))| {
+            let scale = scales.get(place).and_then(Option::as_ref);
             let (x, y) = (a.to_f32()?, b.to_f32()?);
             let rows = *a.dims().first()?;
             let wide = x.len().checked_div(rows)?;
@@ -79,7 +86,11 @@ pub(crate) fn loss(original: &[Tensor], other: &[Tensor], valid: usize) -> f64 {
             }
             let classes = class_rows(a.dims()).is_some();
             let rows = x.chunks_exact(wide).zip(y.chunks_exact(wide)).take(valid);
-            Some(rows.map(|(x, y)| row_loss(x, y, classes)).sum::<f64>())
+            let of = |(x, y): (&[f32], &[f32])| match scale {
+                Some(scale) if !classes => finite(scale.error(a.dims(), x, y)),
+                _ => row_loss(x, y, classes),
+            };
+            Some(rows.map(of).sum::<f64>())
         })
         .sum()
 }
@@ -94,13 +105,18 @@ fn row_loss(x: &[f32], y: &[f32], classes: bool) -> f64 {
         let signal: f64 = x.iter().map(|x| x * x).sum();
         noise / signal.max(1e-30)
     };
-    // What is no number is as bad as can be.
+    finite(loss)
+}
+
+/// A loss; of what is no number, as bad as can be.
+fn finite(loss: f64) -> f64 {
     if loss.is_finite() { loss } else { 1e9 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::slice::from_ref;
 
     #[test]
     fn the_curve_passes_its_points_and_never_falls() {
@@ -134,12 +150,15 @@ mod tests {
         let t = |dims: &[usize], v: &[f32]| Tensor::from_f32(dims.to_vec(), v.to_vec());
         let (a, b) = (t(&[1, 2], &[0.0, 0.0]), t(&[1, 2], &[1.0, 1.0]));
         // The same probabilities.
-        assert!(loss(&[a], &[b], 1).abs() < 1e-9);
+        assert!(loss(&[a], &[b], &[], 1).abs() < 1e-9);
         let (a, b) = (
             t(&[2, 1, 1, 2], &[3.0, 4.0, 9.0, 9.0]),
             t(&[2, 1, 1, 2], &[3.0, 3.0, 0.0, 0.0]),
         );
         // The second row is padding.
-        assert!((loss(&[a], &[b], 1) - 1.0 / 25.0).abs() < 1e-9);
+        assert!((loss(from_ref(&a), from_ref(&b), &[], 1) - 1.0 / 25.0).abs() < 1e-9);
+        // Over the variance of 3, 4, 9 and 9.
+        let scales = [PartScales::of([&a])];
+        assert!((loss(&[a], &[b], &scales, 1) - 0.5 / 7.6875).abs() < 1e-9);
     }
 }

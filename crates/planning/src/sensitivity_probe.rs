@@ -10,6 +10,7 @@ use sepconv_eval::{
 use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
 use sepconv_model::classes::{argmax, class_rows};
+use sepconv_model::parts::PartScales;
 use sepconv_model::{DataSource, Error, Loaded, Samples};
 use sepconv_onnx::Document;
 use sepconv_spec::CalibrationSettings;
@@ -29,6 +30,7 @@ pub struct SensitivityProbe<'a> {
     batches: Vec<usize>,
     outputs: Vec<ValueId>,
     reference: Vec<Vec<Tensor>>,
+    scales: Vec<Option<PartScales>>,
     cuts: Cuts<'a>,
     checkpoint: Checkpoint,
     memory: MemoryLimit,
@@ -70,10 +72,14 @@ impl<'a> SensitivityProbe<'a> {
             batches,
             outputs,
             reference: Vec::new(),
+            scales: Vec::new(),
             checkpoint: Checkpoint::default(),
             memory,
         };
         probe.reference = probe.run(&original.document, &probe.outputs)?;
+        let outputs = 0..probe.outputs.len();
+        let of = |i: usize| PartScales::of(probe.reference.iter().filter_map(|run| run.get(i)));
+        probe.scales = outputs.map(of).collect();
         Ok(probe)
     }
 
@@ -195,7 +201,7 @@ impl<'a> SensitivityProbe<'a> {
         let mut rows = 0;
         for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(outputs) {
             let valid = self.samples.valid(*batch);
-            sum += loss(a, b, valid);
+            sum += loss(a, b, &self.scales, valid);
             rows += valid;
         }
         sum / rows.max(1) as f64

@@ -1,9 +1,10 @@
 //! From what was asked for to settings.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use sepconv_eval::{LatencyTarget, TaskMetric};
-use sepconv_latency::cache_folder;
+use sepconv_latency::{Bench, cache_folder};
 use sepconv_model::classes::class_rows;
 use sepconv_model::{DataSource, Deadline, Error, Loaded, Task};
 use sepconv_spec::{
@@ -71,7 +72,8 @@ impl Settings {
     }
 
     /// The same as [`Settings::of`], but that a spec without a budget has the usual one for the model
-    /// and the data.
+    /// and the data, and that a budget which is judged, where the spec names no target, is met by time
+    /// on the runtime that is there and can run the model.
     ///
     /// # Errors
     /// As [`Settings::of`]; [`SpecError::File`] where the model or the data can't be read.
@@ -81,8 +83,15 @@ impl Settings {
         model: impl FnOnce() -> Result<Loaded, SpecError>,
     ) -> Result<Self, SpecError> {
         let mut settings = Self::of(spec, calibration)?;
+        let by_time = spec.budget.is_judged() && spec.target.target.is_none();
+        if budget(&spec.budget).is_some() && !by_time {
+            return Ok(settings);
+        }
+        let model = settings.shaped(model()?)?;
+        if by_time {
+            settings.latency = there(&model, spec.target.threads);
+        }
         if budget(&spec.budget).is_none() {
-            let model = settings.shaped(model()?)?;
             let (data, evaluated) = (settings.fitted_data(), settings.eval.is_some());
             let task = data.map(|data| task_of(&model, data, settings.target));
             let (calibrated, task) = (task.is_some(), task.transpose()?.flatten());
@@ -90,6 +99,14 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+/// The runtime that is there, where it can run the model.
+fn there(model: &Loaded, threads: NonZeroUsize) -> Option<LatencyTarget> {
+    let target = sepconv_targets::deployed();
+    let latency = LatencyTarget { target, threads };
+    let ran = latency.time(&[model], Bench::quick(), 0, &());
+    ran.is_ok().then_some(latency)
 }
 
 /// The task of a model, named or recognised on data. Classes alone need no run to be recognised, and

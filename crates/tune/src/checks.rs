@@ -9,7 +9,7 @@ use sepconv_ir::{
 };
 
 use crate::testing::{COMPUTE, numbers, tensor};
-use crate::{Nature, Network, TypedGraph, Values};
+use crate::{Nature, Network, OutputKind, TypedGraph, Values};
 
 fn typed<'a>(graph: &'a Graph, shapes: &'a Shapes) -> TypedGraph<'a> {
     TypedGraph {
@@ -485,21 +485,24 @@ fn sensitivities_are_those_of_a_known_network() {
         dims: vec![1, 2, 3, 3],
         elements: vec![1.0; 18],
     };
-    let of = |natures: &[Nature], watched: &[ValueId]| {
+    let of = |kind: OutputKind, watched: &[ValueId]| {
         let draw = SplitMix64::new(1, 2);
         let given = std::slice::from_ref(&given);
         network
-            .sensitivities(given, natures, watched, draw)
+            .sensitivities(given, &[kind], watched, draw)
             .unwrap()
     };
     // y is 1 everywhere, and so is its size.
-    let found = of(&[Nature::Numbers], &[h, a, x]);
+    let found = of(OutputKind::Numbers(None), &[h, a, x]);
     assert_eq!(found[0], Some(vec![0.25, 0.0, 0.0]));
     assert_eq!(found[1], Some(vec![0.25, 9.0, 0.0]));
     assert_eq!(found[2], None);
+    // On a scale of a half.
+    let found = of(OutputKind::Numbers(Some(vec![2.0; 9])), &[h]);
+    assert_eq!(found[0], Some(vec![1.0, 0.0, 0.0]));
     // One of nine classes that are all as likely: its log-probability has the derivative 8/9, the
     // others' -1/9.
-    let found = of(&[Nature::Logits], &[y]);
+    let found = of(OutputKind::Classes(Nature::Logits), &[y]);
     let expected = (64.0 / 81.0 + 8.0 / 81.0) / 9.0;
     assert!(
         (found[0].as_ref().unwrap()[0] - expected).abs() < 1e-6,

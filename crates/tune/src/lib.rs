@@ -34,6 +34,7 @@ pub use error::TuneError;
 pub use loss::{Goal, Loss, Nature};
 pub use network::Network;
 pub use parameter::Parameter;
+pub use sensitivity::OutputKind;
 /// The generator that decides how an example is augmented.
 pub use sepconv_factor::random::SplitMix64 as Draw;
 pub use train::{Example, Examples, TrainSettings, Trained, held_out, train};

@@ -28,9 +28,9 @@ impl Network {
 
     /// Per value of `watched`, the mean square of the outputs' derivative with respect to each of
     /// its channels (axis 1), over rows and positions; `None` where the outputs' gradient does not
-    /// reach it. `natures` are those of the wanted values, in their order.
+    /// reach it. `kinds` are those of the wanted values, in their order.
     ///
-    /// The derivative is that of a random projection: of numbers, relative to their size; of the
+    /// The derivative is that of a random projection: of numbers, relative to their scale; of the
     /// logarithm of a class's probability, the class drawn by the probabilities. Its mean square is
     /// the diagonal of the Fisher information (Martens 2014, arXiv 1412.1193, sections 5 and 9.2): how
     /// far the outputs move, in squares or in divergence, when a channel does.
@@ -40,7 +40,7 @@ impl Network {
     pub fn sensitivities(
         &self,
         given: &[Values],
-        natures: &[Nature],
+        kinds: &[OutputKind],
         watched: &[ValueId],
         mut draw: SplitMix64,
     ) -> Result<Vec<Option<Vec<f64>>>, TuneError> {
@@ -58,8 +58,8 @@ impl Network {
         };
         let outputs = self.run_watched(&given, false, &mut watch)?;
         let mut sum = Tensor::zeros((), DType::F32, device)?;
-        for (output, nature) in outputs.iter().zip(natures) {
-            sum = (sum + projection(output, *nature, &mut draw)?)?;
+        for (output, kind) in outputs.iter().zip(kinds) {
+            sum = (sum + projection(output, kind, &mut draw)?)?;
         }
         let store = sum.backward()?;
         let per_channel = |value: &ValueId| -> Result<Option<Vec<f64>>, TuneError> {
@@ -74,20 +74,27 @@ impl Network {
     }
 }
 
+/// The meaning of an output's numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OutputKind {
+    /// Those of classes, of that nature.
+    Classes(Nature),
+    /// Numbers whose inverse scales these are, one for every number of the output; over their root mean
+    /// square where there are none.
+    Numbers(Option<Vec<f32>>),
+}
+
 /// A number whose derivative is a random direction of the output's information.
-fn projection(output: &Tensor, nature: Nature, draw: &mut SplitMix64) -> Result<Tensor, TuneError> {
+fn projection(
+    output: &Tensor,
+    kind: &OutputKind,
+    draw: &mut SplitMix64,
+) -> Result<Tensor, TuneError> {
     let flat = output.flatten_from(1)?;
-    if nature == Nature::Numbers {
-        let size = flat.detach().sqr()?.mean_all()?.to_scalar::<f32>()?;
-        let length = 1.0 / size.sqrt().max(1e-12);
-        let signs = (0..flat.elem_count()).map(|_| match draw.below(2) {
-            0 => -length,
-            _ => length,
-        });
-        let signs: Vec<f32> = signs.collect();
-        let signs = Tensor::from_vec(signs, flat.dims(), flat.device())?;
-        return Ok((flat * signs)?.sum_all()?);
-    }
+    let nature = match kind {
+        OutputKind::Numbers(lengths) => return of_numbers(&flat, lengths.as_deref(), draw),
+        OutputKind::Classes(nature) => *nature,
+    };
     let logs = log_probabilities(nature, &flat, 1.0)?;
     let mut chosen = vec![0f32; logs.elem_count()];
     let rows = logs.detach().to_vec2::<f32>()?;
@@ -103,4 +110,28 @@ fn projection(output: &Tensor, nature: Nature, draw: &mut SplitMix64) -> Result<
     }
     let chosen = Tensor::from_vec(chosen, logs.dims(), logs.device())?;
     Ok((logs * chosen)?.sum_all()?)
+}
+
+/// The projection of numbers on signs as long as their inverse scales.
+fn of_numbers(
+    flat: &Tensor,
+    lengths: Option<&[f32]>,
+    draw: &mut SplitMix64,
+) -> Result<Tensor, TuneError> {
+    let count = flat.elem_count();
+    let alike = || -> Result<Vec<f32>, TuneError> {
+        let size = flat.detach().sqr()?.mean_all()?.to_scalar::<f32>()?;
+        Ok(vec![1.0 / size.sqrt().max(1e-12); count])
+    };
+    let mut signs = match lengths.filter(|lengths| lengths.len() == count) {
+        Some(lengths) => lengths.to_vec(),
+        None => alike()?,
+    };
+    for sign in &mut signs {
+        if draw.below(2) == 0 {
+            *sign = -*sign;
+        }
+    }
+    let signs = Tensor::from_vec(signs, flat.dims(), flat.device())?;
+    Ok((flat * signs)?.sum_all()?)
 }

@@ -1,10 +1,10 @@
 //! Segmentation: intersection over union of a model's masks and the original's.
 
 use super::seen::Seen;
-use crate::channels::channel_axis;
 use crate::evaluate::rows::Rows;
 use crate::evaluate::{Against, Measure, Metric};
 use crate::limits::jackknife;
+use sepconv_model::parts::channel_axis;
 
 /// From so many channels on they may be classes; two may be coordinates.
 const CLASSES: usize = 3;

@@ -280,6 +280,14 @@ impl<'a> Acceptance<'a> {
         counts.map_or(f64::INFINITY, |value| self.floor.missed_by(value))
     }
 
+    /// The distance from the original that is good enough, in the metric's unit: the allowed drop, or
+    /// the decibels that a ratio is asked for.
+    pub fn allowance(&self) -> f64 {
+        let original = self.floor.original.as_ref();
+        let allowed = original.map_or(self.floor.value, |own| own.value - self.floor.value);
+        allowed.abs().max(f64::MIN_POSITIVE)
+    }
+
     /// The error where the best try misses the floor by `excess`.
     pub fn missed_by(&self, excess: f64, job: &Job<'_>) -> Error {
         let Floor { metric, value, .. } = &self.floor;

@@ -1,5 +1,6 @@
-//! An acceptance criterion: the cheapest model that meets it, by bisection over the fraction of the
-//! cost that is kept. Each plan is fitted and measured.
+//! An acceptance criterion: the cheapest model that meets it. Each plan is fitted and measured, and the
+//! next fraction of the cost to keep is that at which a line through the plans nearest to the bound on
+//! either side crosses it (regula falsi), kept off both ends.
 
 use std::ops::ControlFlow;
 
@@ -8,20 +9,50 @@ use sepconv_planning::{SHARE, Solution};
 use sepconv_spec::Try;
 
 use super::acceptance::Acceptance;
-use super::engine::{Aim, Goal, Search, TRIES, is_empty};
+use super::engine::{Aim, Goal, Search, is_empty};
 use crate::compressed::Compressed;
 
 /// Bisections of a criterion on synthetic inputs, which costs little: the result is within 1/2^7 of
 /// the range of the best.
 const MANY: usize = 7;
 
+/// Tries of a criterion on data, each of which is fitted.
+const FEW: usize = 4;
+
+/// The search ends where a plan that holds uses so much of what the criterion allows, or where the
+/// fractions that are left are so near.
+const NEAR: f64 = 0.9;
+const FINE: f64 = 0.02;
+
+/// Share of the range between two plans that the next one is kept off either.
+const OFF: f64 = 0.15;
+
+/// A plan that was measured.
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    /// Fraction of the cost that it keeps.
+    fraction: f64,
+    /// Distance from the bound in what the criterion allows: -1 is the original, above 0 it fails.
+    excess: f64,
+}
+
+/// The fraction to try between a plan that fails, or one that nothing is known of, and one that holds.
+fn between(low: Tried, high: Tried) -> f64 {
+    if !low.excess.is_finite() {
+        return (low.fraction.max(0.02) * high.fraction).sqrt();
+    }
+    let share = high.excess / (high.excess - low.excess);
+    let share = share.clamp(OFF, 1.0 - OFF);
+    high.fraction - share * (high.fraction - low.fraction)
+}
+
 /// A model that meets a criterion.
 pub(super) struct Judged<'a> {
     criterion: Acceptance<'a>,
-    /// Greatest fraction that is known to fail, or the least that any plan reaches.
-    low: f64,
-    /// Least fraction that is known to hold.
-    high: f64,
+    /// The plan of the greatest fraction that is known to fail, or the least that any plan reaches.
+    low: Tried,
+    /// The plan of the least fraction that is known to hold.
+    high: Tried,
     asked: Option<f64>,
     best: Option<Compressed>,
     closest: f64,
@@ -32,8 +63,14 @@ impl<'a> Judged<'a> {
     pub fn new(criterion: Acceptance<'a>, least: f64) -> Self {
         Self {
             criterion,
-            low: least,
-            high: 1.0,
+            low: Tried {
+                fraction: least,
+                excess: f64::INFINITY,
+            },
+            high: Tried {
+                fraction: 1.0,
+                excess: -1.0,
+            },
             asked: None,
             best: None,
             closest: f64::INFINITY,
@@ -49,23 +86,18 @@ impl Goal for Judged<'_> {
     fn most(&self) -> usize {
         match self.criterion.is_synthetic() {
             true => MANY,
-            false => TRIES,
+            false => FEW,
         }
     }
 
     fn aim(&mut self) -> Option<Aim> {
-        let (low, high) = (self.low, self.high);
+        let (low, high) = (self.low.fraction, self.high.fraction);
         let middle = match (self.criterion.is_synthetic(), self.asked) {
             // The first plan saves little: without data many models offer no more.
             (true, None) => 0.75 * high + 0.25 * low,
             (true, Some(_)) => 0.5 * (low + high),
-            (false, _) => {
-                let middle = (low.max(0.02) * high).sqrt();
-                if high - middle < 0.01 {
-                    return None;
-                }
-                middle
-            }
+            (false, _) if high - low < FINE || self.high.excess > NEAR - 1.0 => return None,
+            (false, _) => between(self.low, self.high),
         };
         self.asked = Some(middle);
         Some(Aim {
@@ -79,7 +111,7 @@ impl Goal for Judged<'_> {
         found: Result<Solution, Error>,
         search: &Search<'_>,
     ) -> Result<(ControlFlow<()>, Try), Error> {
-        let asked = self.asked.unwrap_or(self.high);
+        let asked = self.asked.unwrap_or(self.high.fraction);
         let mut tried = Try {
             asked,
             fraction: None,
@@ -90,7 +122,7 @@ impl Goal for Judged<'_> {
         };
         let solution = match found {
             Err(Error::Pass { .. }) => {
-                self.low = asked;
+                self.low.fraction = asked;
                 return Ok((ControlFlow::Continue(()), tried));
             }
             found => found?,
@@ -104,16 +136,23 @@ impl Goal for Judged<'_> {
         let mut made = search.materialise(solution)?;
         let verdict = self.criterion.verdict(&made.model, search.job)?;
         let excess = self.criterion.excess(&verdict);
+        let measured = Tried {
+            fraction: reached.min(asked),
+            excess: excess / self.criterion.allowance(),
+        };
         tried.measured = verdict.value;
         tried.limit = verdict.limit;
         tried.holds = excess <= 0.0;
         if tried.holds {
             made.verdict = Some(verdict);
             self.best = Some(made);
-            self.high = reached.min(asked);
+            self.high = measured;
         } else {
             self.closest = self.closest.min(excess);
-            self.low = asked;
+            self.low = Tried {
+                fraction: asked,
+                ..measured
+            };
         }
         Ok((ControlFlow::Continue(()), tried))
     }
@@ -124,5 +163,24 @@ impl Goal for Judged<'_> {
             true => criterion.missed_by(closest, search.job),
             false => search.job.nothing("no rewrite pays"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(fraction: f64, excess: f64) -> Tried {
+        Tried { fraction, excess }
+    }
+
+    #[test]
+    fn the_next_plan_is_where_the_line_through_its_neighbours_meets_the_bound() {
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}");
+        near(between(tried(0.25, f64::INFINITY), tried(1.0, -1.0)), 0.5);
+        near(between(tried(0.5, 1.0), tried(1.0, -1.0)), 0.75);
+        // Far beyond the bound, and all but at it.
+        near(between(tried(0.5, 99.0), tried(0.6, -0.5)), 0.6 - OFF * 0.1);
+        near(between(tried(0.5, 0.01), tried(0.6, -0.9)), 0.5 + OFF * 0.1);
     }
 }

@@ -97,6 +97,18 @@ impl BudgetSpec {
         }
     }
 
+    /// True where the budget is a criterion that models are judged by, or the usual one.
+    pub fn is_judged(&self) -> bool {
+        let counted = [
+            self.target_macs,
+            self.target_params,
+            self.target_size,
+            self.energy,
+        ];
+        let per_layer = self.rank.is_some() || self.plan.is_some();
+        !per_layer && !self.is_time() && counted.iter().all(Option::is_none)
+    }
+
     /// True where the budget is of time.
     pub fn is_time(&self) -> bool {
         self.speedup.is_some() || self.target_latency.is_some()
