@@ -117,7 +117,7 @@ fn no_lost_channel_passes_the_default_budget() {
     );
     assert!(!mixed.scratch.names().contains(&"default.onnx".to_owned()));
     // What the channel does hold is found.
-    let bound = ["--min-snr", "8"];
+    let bound = ["--min-snr", "8", "--target", "macs"];
     let report = mixed.report("bound.onnx", &[&low[..], &bound].concat());
     assert_eq!(
         (&report["inputs"], &report["samples"]),

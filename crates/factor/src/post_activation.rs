@@ -22,7 +22,7 @@ use crate::statistics::{SplitStatistics, Statistics};
 use positions::{PositionSet, retarget};
 
 /// Rounds of alternating least squares of a step.
-const ROUNDS: usize = 1;
+const ROUNDS: usize = 2;
 /// Steps with the positions held out as well, at the end.
 const LAST: usize = 2;
 /// The steps end where one lowers the error by less than this share.

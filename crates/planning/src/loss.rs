@@ -157,8 +157,8 @@ mod tests {
         );
         // The second row is padding.
         assert!((loss(from_ref(&a), from_ref(&b), &[], 1) - 1.0 / 25.0).abs() < 1e-9);
-        // Over the variance of 3, 4, 9 and 9.
+        // Over the variance of the second channel, 4 and 9.
         let scales = [PartScales::of([&a])];
-        assert!((loss(&[a], &[b], &scales, 1) - 0.5 / 7.6875).abs() < 1e-9);
+        assert!((loss(&[a], &[b], &scales, 1) - 0.5 / 6.25).abs() < 1e-9);
     }
 }

@@ -72,8 +72,8 @@ impl Settings {
     }
 
     /// The same as [`Settings::of`], but that a spec without a budget has the usual one for the model
-    /// and the data, and that a budget which is judged, where the spec names no target, is met by time
-    /// on the runtime that is there and can run the model.
+    /// and the data, and that a budget which is judged on data, where the spec names no target, is met by
+    /// time on the runtime that is there and can run the model.
     ///
     /// # Errors
     /// As [`Settings::of`]; [`SpecError::File`] where the model or the data can't be read.
@@ -83,7 +83,9 @@ impl Settings {
         model: impl FnOnce() -> Result<Loaded, SpecError>,
     ) -> Result<Self, SpecError> {
         let mut settings = Self::of(spec, calibration)?;
-        let by_time = spec.budget.is_judged() && spec.target.target.is_none();
+        // Without data there is little to save, and nothing to tell plans apart by.
+        let judged = spec.budget.is_judged() && settings.calibration.is_some();
+        let by_time = judged && spec.target.target.is_none();
         if budget(&spec.budget).is_some() && !by_time {
             return Ok(settings);
         }

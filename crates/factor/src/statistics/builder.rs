@@ -26,9 +26,9 @@ const DOUBLE: usize = 256;
 /// Positions are buffered and multiplied in blocks of 512 after the mean of the first block is
 /// subtracted: so large means (images in 0..255) cost no accuracy, and the bytes depend neither on
 /// how the positions are cut into pushes nor on the number of threads. The products of a block are
-/// in f64 for patches of up to 256 values and in f32 for wider ones, and are summed in f64: an entry
-/// of `C` is then off by about 1e-7 of its standard deviations' product, a hundredth of the ridge
-/// that fits add to the diagonal.
+/// in f64 for patches of up to 256 values, and for as many positions as a patch has values, of which
+/// `C` is singular; else in f32. They are summed in f64: an entry of `C` is off by about 1e-7 of its
+/// standard deviations' product, a hundredth of the ridge that fits add to the diagonal.
 pub struct StatisticsBuilder {
     shape: KernelShape,
     /// True where patches are kept in place of their covariance.
@@ -193,14 +193,14 @@ impl StatisticsBuilder {
             self.shape.group_out(),
             self.shape.out_channels,
         );
-        let outputs = &self.outputs;
+        let (outputs, before) = (&self.outputs, self.count);
         let parts = self.groups.par_iter_mut().zip(&mut self.patches);
         parts.enumerate().for_each(|(group, (sums, patches))| {
             let rows = outputs.chunks_exact(co);
             let y: Vec<f32> = rows
                 .flat_map(|row| row[group * m..][..m].iter().copied())
                 .collect();
-            sums.add(patches, &y, n);
+            sums.add(patches, &y, before);
             patches.clear();
         });
         self.outputs.clear();
@@ -211,9 +211,10 @@ impl StatisticsBuilder {
 }
 
 impl GroupSums {
-    /// Adds `n` positions, `x` `[n, d]` and `y` `[n, m]`.
-    fn add(&mut self, x: &[f32], y: &[f32], n: usize) {
+    /// Adds `n` positions, `x` `[n, d]` and `y` `[n, m]`, to `before` of them.
+    fn add(&mut self, x: &[f32], y: &[f32], before: u64) {
         let (d, m) = (self.sum_x.len(), self.sum_y.len());
+        let n = y.len() / m;
         if self.shift_x.is_empty() {
             self.shift_x = mean(x, n, d);
             self.shift_y = mean(y, n, m);
@@ -226,7 +227,7 @@ impl GroupSums {
                 .zip(row)
                 .for_each(|(s, y)| *s += y * y);
         }
-        if d <= DOUBLE {
+        if d <= DOUBLE || before < d as u64 {
             self.add_products(dense::view(&x, n, d), dense::view(&y, n, m));
         } else {
             let (x, y) = (dense::single(&x), dense::single(&y));

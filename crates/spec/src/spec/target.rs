@@ -13,8 +13,8 @@ use super::values;
 pub struct TargetSpec {
     /// What the model is to be cheap on: macs, or a runtime (tract, onnxruntime, openvino) whose measured
     /// time decides what is rewritten, and how; auto is the first that is there of onnxruntime, openvino
-    /// and tract [default: macs with --rank, --energy, --target-macs, --target-params or --target-size,
-    /// else auto]
+    /// and tract [default: auto with --speedup and --target-latency, and with --calib where the budget is
+    /// --max-drop, --min-snr or none; else macs]
     #[cfg_attr(feature = "clap", arg(long, value_name = "NAME"))]
     pub target: Option<String>,
     /// Threads of one run on --target
