@@ -1,5 +1,6 @@
 """The pure parts of tests/bench/zoo. Nothing is downloaded."""
 
+import json
 import sys
 import types
 from pathlib import Path
@@ -145,3 +146,10 @@ def test_documents_are_replaced_between_the_markers():
     assert "old" not in made
     with pytest.raises(SystemExit):
         rendering.documents(record(), "no markers")
+
+
+def test_the_documents_are_those_of_the_record():
+    recorded = json.loads((recording.ROOT / "docs/results.json").read_text())
+    made = rendering.documents(recorded, (recording.ROOT / "README.md").read_text())
+    for name, text in made.items():
+        assert (recording.ROOT / name).read_text() == text, f"tests/bench/zoo --render docs/results.json writes {name}"

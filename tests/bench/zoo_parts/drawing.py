@@ -7,7 +7,9 @@ from . import tables
 
 COLUMNS = 3
 PANEL_W, PANEL_H = 280, 200
-LEFT, TOP, GAP_X, GAP_Y, LEGEND = 58, 34, 22, 62, 40
+LEFT, TOP, GAP_X, GAP_Y, LEGEND = 58, 46, 22, 52, 40
+# Letters that the line below a panel's title has room for.
+LETTERS = 40
 # Loss in percent, on a logarithmic axis that is cut below.
 LEAST, MOST = 0.1, 100.0
 GRID = (0.1, 1, 10, 100)
@@ -79,10 +81,8 @@ def legend():
 
 
 def panel(model, x, y, fastest):
-    yield f'<text class="title" x="{x}" y="{y - 10}">{escape(model["name"])}</text>'
-    room = PANEL_W - 10 - 8 * len(model["name"])
-    about = model["about"] if 6 * len(model["about"]) <= room else model["about"][: int(room / 6)].rstrip(" ,(") + "…"
-    yield f'<text class="muted" x="{x + PANEL_W}" y="{y - 10}" text-anchor="end">{escape(about)}</text>'
+    yield f'<text class="title" x="{x}" y="{y - 26}">{escape(model["name"])}</text>'
+    yield f'<text class="muted" x="{x}" y="{y - 9}">{escape(shortened(model["about"]))}</text>'
     for loss in GRID:
         v = y + down(loss)
         yield f'<line class="grid" x1="{x}" x2="{x + PANEL_W}" y1="{v:.1f}" y2="{v:.1f}"/>'
@@ -100,6 +100,10 @@ def panel(model, x, y, fastest):
         shape, colour, label = SERIES[name]
         u, v = x + across(row["speed"], fastest), y + down(100 * (1 - row["score"]["kept"]))
         yield f"<g><title>{escape(label)}: {escape(tables.cell(row))}</title>{mark(shape, colour, u, v)}</g>"
+
+
+def shortened(text):
+    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1].rstrip(' ,(')}…"
 
 
 def across(speed, fastest):
