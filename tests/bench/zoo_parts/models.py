@@ -81,7 +81,7 @@ ZOO = [
         name="nudenet",
         about="YOLOv8n detector, 320 x 320",
         package="nudenet==3.4.2",
-        licence="AGPL-3.0",
+        licence="AGPL-3.0 of the weights, MIT of the package",
         member="320n.onnx",
         samples=batch(pictures.crops, 320, 320, lambda planes: planes / 255),
         data=of_photographs,
