@@ -13,15 +13,36 @@ mod progress;
 mod refusal;
 mod verdict;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 use output::Output;
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
+/// Exit codes of a command that was not interrupted.
+const SUCCESS: u8 = 0;
+const FAILURE: u8 = 1;
+const USAGE: u8 = 2;
+
+/// Runs one command in this process, and gives its exit code: 0 done, 1 refused or failed, 2 usage, 130 and 143
+/// interrupted. The first argument is the name of the program.
+///
+/// It prints, and from here on it heeds signals: a program calls it once, and then ends.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => SUCCESS,
+                _ => USAGE,
+            };
+            // Where nobody reads, nothing is left to be done.
+            let _ = error.print();
+            return code;
+        }
+    };
     sepconv::targets::silence_caught_panics();
     interrupt::heed();
     if cli.global.verbose > 1 {
@@ -45,15 +66,15 @@ fn main() -> ExitCode {
         out.note(format!("peak memory {} MB", peak.div_ceil(1 << 20)));
     }
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => SUCCESS,
         Err(error) => match error.downcast_ref() {
             Some(sepconv::Error::Cancelled) => {
                 interrupt::tell();
-                ExitCode::from(interrupt::exit_code())
+                interrupt::exit_code()
             }
             _ => {
                 out.error(&error);
-                ExitCode::FAILURE
+                FAILURE
             }
         },
     }
