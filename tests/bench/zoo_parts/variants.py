@@ -42,9 +42,12 @@ THEIRS = [
 
 def make(model, original, calib, folder, options, tell):
     """All variants of a model. `calib` is an .npz of the model's input."""
+    bound = f" --max-time {options.max_time}" if options.max_time else ""
     for name, flags in OURS:
         tell(name)
-        yield ours(name, flags.format(rank=model.rank), original, calib, folder, options)
+        # A rank alone takes seconds.
+        flags = flags.format(rank=model.rank) + ("" if "--rank" in flags else bound)
+        yield ours(name, flags, original, calib, folder, options)
     for name, method, kinds in THEIRS:
         tell(name)
         yield theirs(name, method, kinds, original, calib, folder)
