@@ -179,7 +179,10 @@ fn arrows_point_one_way() {
             ],
         ),
         ("sepconv-cli", &["sepconv", "sepconv-report"]),
-        ("sepconv-python", &["sepconv", "sepconv-report"]),
+        (
+            "sepconv-python",
+            &["sepconv", "sepconv-cli", "sepconv-report"],
+        ),
     ];
     let found = dependencies();
     assert_eq!(

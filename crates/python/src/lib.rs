@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 /// The module as Python imports it.
 #[pymodule]
 mod _sepconv {
+    use std::ffi::OsString;
     use std::path::PathBuf;
 
     use bytes::Bytes;
@@ -103,6 +104,13 @@ mod _sepconv {
         })?;
         doubts::warn(py, &doubts)?;
         Ok(outcome)
+    }
+
+    /// Runs a command of the command line, and gives its exit code; the first argument is the program's name. It
+    /// takes over the signals of the process.
+    #[pyfunction]
+    fn command(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+        py.detach(|| sepconv_cli::run(arguments))
     }
 
     /// Names the shared library of ONNX Runtime, before the target `onnxruntime` is first used.

@@ -200,9 +200,25 @@ def _shapes(shapes: Any) -> Any:
 
 def _announce(runtime: str) -> None:
     """The runtime is that of this interpreter, unless the environment names another."""
-    folder, variable, use = _LIBRARIES[runtime]
-    found = importlib.util.find_spec(runtime)
-    if runtime in _announced or os.environ.get(variable) or found is None or not found.origin:
+    _, variable, use = _LIBRARIES[runtime]
+    folder = _installed(runtime)
+    if runtime in _announced or os.environ.get(variable) or folder is None:
         return
     _announced.add(runtime)
-    use(str(Path(found.origin).parent / folder))
+    use(folder)
+
+
+def _installed(runtime: str) -> str | None:
+    """The folder of the runtime's library in this interpreter's packages."""
+    found = importlib.util.find_spec(runtime)
+    if found is None or not found.origin:
+        return None
+    return str(Path(found.origin).parent / _LIBRARIES[runtime][0])
+
+
+def name_installed() -> None:
+    """Names the runtimes of this interpreter in the environment, where it names none."""
+    for runtime, (_, variable, _) in _LIBRARIES.items():
+        folder = _installed(runtime)
+        if folder is not None and not os.environ.get(variable):
+            os.environ[variable] = folder

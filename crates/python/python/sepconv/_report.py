@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 from dataclasses import dataclass
@@ -120,6 +121,57 @@ class Report:
             f"{before.macs} -> {after.macs} MACs ({before.macs / max(after.macs, 1):.2f}x), "
             f"{before.params} -> {after.params} parameters{snr}>"
         )
+
+    def _repr_html_(self) -> str:
+        """A short table, as notebooks show it; `html()` is the whole page."""
+        return _summary(self)
+
+
+def _summary(report: Report) -> str:
+    before, after = report.original, report.compressed
+    rows = [
+        _row("convolutions", str(len(report.layers)), f"{len(report.rewritten)} rewritten", ""),
+        _row("MACs", *_pair(before.macs, after.macs)),
+        _row("parameters", *_pair(before.params, after.params)),
+        _row("bytes", *_pair(before.bytes, after.bytes)),
+    ]
+    if report.snr_db is not None:
+        rows.append(_row("SNR of the worst channel", "", f"{report.snr_db:.1f} dB", ""))
+    if report.not_run is not None:
+        rows.append(_row("not run", "", report.not_run, ""))
+    layers = "".join(
+        _row(
+            layer.name,
+            layer.form + ("" if layer.rank is None else f", rank {layer.rank}"),
+            *_macs(layer),
+            layer.reason or "",
+        )
+        for layer in report.layers
+    )
+    return (
+        "<table><thead>"
+        + _row("", "original", "compressed", "ratio", cell="th")
+        + "</thead><tbody>"
+        + "".join(rows)
+        + "</tbody></table><details><summary>Convolutions</summary><table><thead>"
+        + _row("name", "form", "MACs before", "MACs after", "reason", cell="th")
+        + f"</thead><tbody>{layers}</tbody></table></details>"
+    )
+
+
+def _row(*texts: str, cell: str = "td") -> str:
+    # Names come from models: they are text, not markup.
+    return "<tr>" + "".join(f"<{cell}>{html.escape(text)}</{cell}>" for text in texts) + "</tr>"
+
+
+def _pair(before: int, after: int) -> tuple[str, str, str]:
+    times = f"{before / after:.2f}x" if after else ""
+    return f"{before:,}", f"{after:,}", times
+
+
+def _macs(layer: Layer) -> tuple[str, str]:
+    before, after = layer.macs_before, layer.macs_after
+    return "" if before is None else f"{before:,}", "" if after is None else f"{after:,}"
 
 
 def _size(size: dict[str, Any]) -> Size:
