@@ -35,6 +35,6 @@ mod windows;
 
 pub use error::QuantizeError;
 pub use grid::Grid;
-pub use quantize::{Quantized, QuantizedLayer, in_floats, quantize};
+pub use quantize::{Quantized, QuantizedLayer, in_floats, quantize, refuse};
 pub use ranges::Ranges;
 pub use settings::QuantizeSettings;

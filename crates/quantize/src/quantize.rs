@@ -221,8 +221,11 @@ fn rounded(
     Ok(all)
 }
 
-/// Refuses models that can't be quantised, and those that are.
-fn refuse(original: &Loaded) -> Result<(), QuantizeError> {
+/// Refuses models that can't be quantised, and those that are, before any work.
+///
+/// # Errors
+/// [`QuantizeError::Quantized`], [`QuantizeError::Opset`] below opset 13.
+pub fn refuse(original: &Loaded) -> Result<(), QuantizeError> {
     let graph = original.graph();
     let integers = |op: &&str| {
         [

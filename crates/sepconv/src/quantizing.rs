@@ -7,12 +7,30 @@
 use sepconv_latency::Bench;
 use sepconv_model::{Advice, Error, Loaded};
 use sepconv_passes::{Choice, Kept};
-use sepconv_quantize::{QuantizeError, QuantizeSettings, quantize};
+use sepconv_quantize::{QuantizeError, QuantizeSettings, quantize, refuse};
 use sepconv_spec::LayerRecord;
 
 use crate::compressed::Compressed;
 use crate::eight_bits::EightBits;
 use crate::job::Job;
+
+/// Refuses a model that is to be in eight bits and can't be.
+///
+/// # Errors
+/// [`Error::Setting`].
+pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
+    match job.settings.int8 {
+        true => refuse(&job.model).map_err(failed),
+        false => Ok(()),
+    }
+}
+
+fn failed(error: QuantizeError) -> Error {
+    match error {
+        QuantizeError::Model(error) => error,
+        other => Error::Setting(other.to_string()),
+    }
+}
 
 /// The faster of the compressed model and the original, both in eight bits.
 ///
@@ -29,10 +47,7 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, made: Compressed) -> Result<Compresse
     let settings = QuantizeSettings::new(source.clone(), on.target);
     let quantized = |model: &Loaded| {
         let quantized = quantize(model, &settings, job.progress);
-        quantized.map_err(|error| match error {
-            QuantizeError::Model(error) => error,
-            other => Error::Setting(other.to_string()),
-        })
+        quantized.map_err(failed)
     };
     let alone = quantized(&job.model)?;
     let both = match made.is_rewritten() {
