@@ -43,14 +43,14 @@ pub(crate) fn each_fitted<'a, T: 'a>(
     candidates: &'a [Candidate],
     families: &'a Families,
     progress: &'a dyn Progress,
-    fit: impl Fn(&dyn Fitter, &Candidate) -> Result<T, FactorError> + Copy + 'a,
+    fit: impl Fn(&dyn Fitter, usize) -> Result<T, FactorError> + Copy + 'a,
 ) -> impl Iterator<Item = Result<T, FactorError>> + 'a {
     let own = candidates.chunk_by(|a, b| a.family == b.family);
     own.filter_map(|own| Some((families.find(&own[0].family)?, own)))
         .flat_map(move |(family, own)| {
             let left = own.iter().take_while(|_| !progress.cancelled());
             let fits: Vec<_> = match family.fitter(calibration) {
-                Ok(fitter) => left.map(|c| fit(fitter.as_ref(), c)).collect(),
+                Ok(fitter) => left.map(|c| fit(fitter.as_ref(), c.rank)).collect(),
                 Err(error) => left.map(|_| Err(error.clone())).collect(),
             };
             fits
@@ -58,8 +58,8 @@ pub(crate) fn each_fitted<'a, T: 'a>(
 }
 
 /// A fit with all its promises.
-fn in_full(fitter: &dyn Fitter, candidate: &Candidate) -> Result<Fit, FactorError> {
-    fitter.fit(candidate.rank)
+fn in_full(fitter: &dyn Fitter, rank: usize) -> Result<Fit, FactorError> {
+    fitter.fit(rank)
 }
 
 fn kernel(model: &Loaded, site: &Site, factors: Option<&[f64]>) -> Result<Kernel, FactorError> {
@@ -254,7 +254,10 @@ impl Layer<'_> {
         else {
             return Ok(None);
         };
-        if self.settings.refit && self.seen.statistics.held_out.count() > 0 {
+        if self.settings.refit
+            && self.seen.statistics.held_out.count() > 0
+            && let Some(family) = self.families.find(&candidate.family)
+        {
             let whole = self.seen.statistics.whole()?;
             let options = FitOptions {
                 rounds: fit.rounds.min(AGAIN),
@@ -266,13 +269,8 @@ impl Layer<'_> {
                 statistics: &whole,
                 ..self.seen
             };
-            let one = std::slice::from_ref(candidate);
             let calibration = calibrated(self.model, self.site, seen, options)?;
-            let resume = |fitter: &dyn Fitter, _: &Candidate| fitter.resume(&fit.chain);
-            let again = each_fitted(&calibration, one, self.families, &(), &resume).next();
-            if let Some(again) = again.transpose()? {
-                fit.chain = again;
-            }
+            fit.chain = family.fitter(&calibration)?.resume(&fit.chain)?;
         }
         Ok(Some((candidate.clone(), fit)))
     }

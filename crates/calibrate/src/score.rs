@@ -161,8 +161,8 @@ impl Scorer<'_> {
         let options = self.fitting.calibration.fit;
         let known = calibrated(&self.surveyed.folded, site, seen, options).and_then(|start| {
             let (families, progress) = (self.fitting.families, self.fitting.progress);
-            let estimate = |fitter: &dyn Fitter, c: &Candidate| fitter.estimate(c.rank);
-            let mut estimates = each_fitted(&start, &some, families, progress, &estimate);
+            let estimate = |fitter: &dyn Fitter, rank| fitter.estimate(rank);
+            let mut estimates = each_fitted(&start, &some, families, progress, estimate);
             estimates.try_fold(Known::default(), |known, fit| Ok(known.with(fit?, &some)))
         });
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;

@@ -128,33 +128,30 @@ fn measured(
         };
         Ok(feeds.iter().map(|f| values(of(f)?)).collect())
     };
-    let Some(first) = batches.first() else {
+    let run = |batch: &usize| -> Result<Option<Vec<Values>>, Error> {
+        Ok(given(*batch)?.and_then(|given| network.values(&given).ok()))
+    };
+    let Some(first) = batches.first().map(run).transpose()?.flatten() else {
         return Ok(none());
     };
-    let natures = match given(*first)?.map(|given| network.values(&given)) {
-        Some(Ok(seen)) => outputs
-            .iter()
-            .zip(&seen)
-            .map(|(value, seen)| nature_of(graph, *value, seen))
-            .collect::<Vec<_>>(),
-        _ => return Ok(none()),
-    };
-    if natures.iter().any(|n| *n != Nature::Numbers) {
+    let mut seen = outputs.iter().zip(&first);
+    if seen.any(|(value, seen)| nature_of(graph, *value, seen) != Nature::Numbers) {
         return Ok(none());
     }
-    let mut seen: Vec<Vec<Tensor>> = vec![Vec::new(); outputs.len()];
-    for batch in batches.iter().take(SCALED) {
-        let values = given(*batch)?.map(|given| network.values(&given));
-        for (seen, values) in seen.iter_mut().zip(values.into_iter().flatten().flatten()) {
-            seen.push(Tensor::from_f32(values.dims, values.elements));
-        }
+    let tensors = |run: Vec<Values>| -> Vec<Tensor> {
+        let tensors = run.into_iter();
+        tensors
+            .map(|own| Tensor::from_f32(own.dims, own.elements))
+            .collect()
+    };
+    let mut runs = vec![tensors(first)];
+    for batch in batches.iter().take(SCALED).skip(1) {
+        runs.extend(run(batch)?.map(tensors));
     }
-    let kinds: Vec<OutputKind> = seen
-        .iter()
-        .map(|seen| {
-            let dims = seen.first().map_or(&[][..], Tensor::dims);
-            OutputKind::Numbers(PartScales::of(seen).map(|scales| scales.factors(dims)))
-        })
+    let scales = PartScales::of_outputs(&runs).into_iter();
+    let kinds: Vec<OutputKind> = scales
+        .zip(&runs[0])
+        .map(|(scale, output)| OutputKind::Numbers(scale.map(|s| s.factors(output.dims()))))
         .collect();
     let asked: Vec<ValueId> = watched.iter().flatten().copied().collect();
     let stage = Stage::begin(progress, "weighing channels", batches.len());

@@ -232,6 +232,25 @@ fn a_fixed_batch_is_padded() {
 }
 
 #[test]
+fn a_spread_keeps_rows_and_labels_together() {
+    let scratch = tempdir().unwrap();
+    let path = scratch.path().join("d.npz");
+    let labels = Tensor::from_slice(&[5], &[4i32, 3, 2, 1, 0]).unwrap();
+    write_npz(&path, &[("a", &ramp(&[5, 1])), ("labels", &labels)]).unwrap();
+    let request = Request::new(vec![spec("a", DType::F32, &[0, 1])]);
+    let spread = |most| Dataset::open(&path, &request).unwrap().spread(most);
+    let some = spread(2);
+    assert_eq!(some.selected(), [0, 2]);
+    assert_eq!(some.labels(), Some(&[4i64, 2][..]));
+    assert_eq!(
+        &*some.batch(0..2).unwrap().inputs[0].to_f32().unwrap(),
+        &[0., 2.]
+    );
+    assert_eq!(spread(0).len(), 1);
+    assert_eq!(spread(9).selected(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
 fn the_draw_is_seeded_and_ordered() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("a.npz");

@@ -90,6 +90,13 @@ impl PartScales {
         Some(Self { axis, variances })
     }
 
+    /// [`PartScales::of`] every output, by the outputs of several batches.
+    pub fn of_outputs(batches: &[Vec<Tensor>]) -> Vec<Option<Self>> {
+        let outputs = 0..batches.first().map_or(0, Vec::len);
+        let of = |i: usize| Self::of(batches.iter().filter_map(|outputs| outputs.get(i)));
+        outputs.map(of).collect()
+    }
+
     /// The squared error of `other` over the variance of the part, mean over all values. Both are
     /// row-major, of whole samples of an output of shape `dims`.
     pub fn error(&self, dims: &[usize], values: &[f32], other: &[f32]) -> f64 {

@@ -77,9 +77,7 @@ impl<'a> SensitivityProbe<'a> {
             memory,
         };
         probe.reference = probe.run(&original.document, &probe.outputs)?;
-        let outputs = 0..probe.outputs.len();
-        let of = |i: usize| PartScales::of(probe.reference.iter().filter_map(|run| run.get(i)));
-        probe.scales = outputs.map(of).collect();
+        probe.scales = PartScales::of_outputs(&probe.reference);
         Ok(probe)
     }
 

@@ -10,6 +10,7 @@ use sepconv_passes::PassError;
 use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::prepared::{Prepared, fold_model, survey_model};
+use crate::quantizing;
 use crate::replay::replay;
 use crate::search::decide;
 use crate::settings::Settings;
@@ -34,7 +35,7 @@ pub fn compress(
 /// Runs the pipeline for a job, whose functions are inlined and whose settings are resolved.
 pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
     job.check_data()?;
-    crate::quantizing::check(job)?;
+    quantizing::check(job)?;
     let folded = step("fold", || fold_model(job))?;
     let mut prepared = step("survey", || survey_model(job, folded))?;
     if job.settings.plan.is_none() && prepared.none_selected() {

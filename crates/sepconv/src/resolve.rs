@@ -86,14 +86,15 @@ impl Settings {
         // Without data there is little to save, and nothing to tell plans apart by.
         let judged = spec.budget.is_judged() && settings.calibration.is_some();
         let by_time = judged && spec.target.target.is_none();
-        if budget(&spec.budget).is_some() && !by_time {
+        let is_usual = budget(&spec.budget).is_none();
+        if !is_usual && !by_time {
             return Ok(settings);
         }
         let model = settings.shaped(model()?)?;
         if by_time {
             settings.latency = there(&model, spec.target.threads);
         }
-        if budget(&spec.budget).is_none() {
+        if is_usual {
             let (data, evaluated) = (settings.fitted_data(), settings.eval.is_some());
             let task = data.map(|data| task_of(&model, data, settings.target));
             let (calibrated, task) = (task.is_some(), task.transpose()?.flatten());

@@ -70,20 +70,7 @@ impl BudgetSpec {
     /// # Errors
     /// [`SpecError::Budgets`], [`SpecError::Value`].
     pub fn check(&self) -> Result<(), SpecError> {
-        let all = [
-            ("rank", self.rank.is_some()),
-            ("energy", self.energy.is_some()),
-            ("target_macs", self.target_macs.is_some()),
-            ("target_params", self.target_params.is_some()),
-            ("target_size", self.target_size.is_some()),
-            ("target_latency", self.target_latency.is_some()),
-            ("speedup", self.speedup.is_some()),
-            ("max_drop", self.max_drop.is_some()),
-            ("min_snr", self.min_snr.is_some()),
-            ("plan", self.plan.is_some()),
-        ];
-        let given = all.into_iter().filter(|(_, given)| *given);
-        let options: Vec<&str> = given.map(|(name, _)| name).collect();
+        let options = self.given();
         match options.len() {
             0 | 1 => {}
             _ => return Err(SpecError::Budgets { options }),
@@ -97,16 +84,28 @@ impl BudgetSpec {
         }
     }
 
+    /// The options of budgets that are given.
+    fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("rank", self.rank.is_some()),
+            ("energy", self.energy.is_some()),
+            ("target_macs", self.target_macs.is_some()),
+            ("target_params", self.target_params.is_some()),
+            ("target_size", self.target_size.is_some()),
+            ("target_latency", self.target_latency.is_some()),
+            ("speedup", self.speedup.is_some()),
+            ("max_drop", self.max_drop.is_some()),
+            ("min_snr", self.min_snr.is_some()),
+            ("plan", self.plan.is_some()),
+        ];
+        let given = all.into_iter().filter(|(_, given)| *given);
+        given.map(|(name, _)| name).collect()
+    }
+
     /// True where the budget is a criterion that models are judged by, or the usual one.
     pub fn is_judged(&self) -> bool {
-        let counted = [
-            self.target_macs,
-            self.target_params,
-            self.target_size,
-            self.energy,
-        ];
-        let per_layer = self.rank.is_some() || self.plan.is_some();
-        !per_layer && !self.is_time() && counted.iter().all(Option::is_none)
+        let judged = ["max_drop", "min_snr"];
+        self.given().iter().all(|name| judged.contains(name))
     }
 
     /// True where the budget is of time.
