@@ -26,7 +26,7 @@ use crate::families::tucker::skip_between_pointwise;
 use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{
     Calibration, DepthwiseSolver, Fitter, Front, GroupSolver, MapExtents, Problem, Target, Weights,
-    Whitening, feature_basis, slice_components,
+    Whitening, feature_basis, mixture_behind, slice_components,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -219,8 +219,7 @@ impl<'a> Solver<'a> {
 impl GroupSolver for Solver<'_> {
     fn start(&self, rank: usize) -> Result<Weights, FactorError> {
         let mut weights = self.components()?.weights(rank);
-        let reduced = self.front.problem.reduced(&weights[0], rank)?;
-        weights[2] = DepthwiseSolver::new(&reduced)?.mixture(&weights[1])?;
+        weights[2] = mixture_behind(self.front.problem, &weights[0], &weights[1])?;
         Ok(weights)
     }
 

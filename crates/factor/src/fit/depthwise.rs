@@ -20,6 +20,62 @@ const LIMITS: Limits = Limits {
     tolerance: 1e-4,
 };
 
+/// The addition to the diagonal of products in single precision, as a share of its mean.
+const SINGLE_JITTER: f64 = 1e-6;
+
+/// The best mixture `[outputs, features]` behind a front `[features, inner]` with one filter
+/// `[outer]` a feature, by products in single precision: for the start of an alternation.
+pub(crate) fn mixture_behind(
+    problem: &Problem,
+    front: &[f64],
+    filters: &[f64],
+) -> Result<Vec<f64>, FactorError> {
+    let &Problem {
+        inner,
+        outer,
+        outputs,
+        ..
+    } = problem;
+    let features = front.len() / inner;
+    if problem.seen().is_some() {
+        let reduced = problem.reduced(front, features)?;
+        return DepthwiseSolver::new(&reduced)?.mixture(filters);
+    }
+    // A map [features, inner] for every tap.
+    let maps: Vec<Vec<f64>> = (0..outer)
+        .map(|t| {
+            let rows = front.chunks_exact(inner).zip(filters.chunks_exact(outer));
+            rows.flat_map(|(row, filter)| row.iter().map(move |x| x * filter[t]))
+                .collect()
+        })
+        .collect();
+    let mut mixture = vec![0.0; outputs * features];
+    for (t, map) in maps.iter().enumerate() {
+        let b = dense::view(problem.cross(t), outputs, inner);
+        let map = dense::view(map, features, inner);
+        dense::product(&mut mixture, t > 0, b, map.transpose());
+    }
+    let maps: Vec<Vec<f32>> = maps.iter().map(|map| dense::single(map)).collect();
+    let mut gram = vec![0.0_f32; features * features];
+    let mut seen = vec![0.0_f32; features * inner];
+    for (t, map) in maps.iter().enumerate() {
+        for (s, other) in maps.iter().enumerate() {
+            let pair = dense::view(problem.single_pair(s, t), inner, inner);
+            dense::product(&mut seen, s > 0, dense::view(other, features, inner), pair);
+        }
+        let (seen, map) = (
+            dense::view(&seen, features, inner),
+            dense::view(map, features, inner),
+        );
+        dense::product(&mut gram, t > 0, seen, map.transpose());
+    }
+    let mut gram: Vec<f64> = gram.into_iter().map(f64::from).collect();
+    let mean = gram.iter().step_by(features + 1).sum::<f64>() / features.max(1) as f64;
+    dense::add_to_diagonal(&mut gram, features, SINGLE_JITTER * mean);
+    Cholesky::regularised(&gram, features)?.solve(&mut mixture);
+    Ok(mixture)
+}
+
 /// `We[o, i, t] = sum over r of U[o, i*K + r] D[i*K + r, t]`: alternates between `U` and `D`,
 /// which stay in ONNX's order, `[outputs, K*inner]` and `[K*inner, outer]`.
 pub(crate) struct DepthwiseSolver<'a> {
@@ -44,31 +100,33 @@ impl<'a> DepthwiseSolver<'a> {
         }
         // [rank, outer, inner]: channels side by side.
         let aligned = aligned(filters, inner, rank, outer);
+        // From the channel of the row on: a factor is of the upper triangle.
         let mut gram = dense::zeros(width, width)?;
         gram.par_chunks_mut(rank * width)
             .enumerate()
             .for_each(|(i, out)| {
-                let mut row = vec![0.0; outer * inner];
-                let mut sums = vec![0.0; inner];
+                let left = inner - i;
+                let mut row = vec![0.0; outer * left];
+                let mut sums = vec![0.0; left];
                 for (k, out) in out.chunks_exact_mut(width).enumerate() {
                     row.fill(0.0);
                     for t in 0..outer {
                         let d = filters[(i * rank + k) * outer + t];
-                        for (s, row) in row.chunks_exact_mut(inner).enumerate() {
-                            axpy(row, d, &self.problem.pair(t, s)[i * inner..][..inner]);
+                        for (s, row) in row.chunks_exact_mut(left).enumerate() {
+                            axpy(row, d, &self.problem.pair(t, s)[i * inner + i..][..left]);
                         }
                     }
                     for l in 0..rank {
                         sums.fill(0.0);
-                        let pairs = row.chunks_exact(inner);
+                        let pairs = row.chunks_exact(left);
                         for (row, d) in pairs.zip(aligned[l * outer * inner..].chunks_exact(inner))
                         {
                             sums.iter_mut()
-                                .zip(row.iter().zip(d))
+                                .zip(row.iter().zip(&d[i..]))
                                 .for_each(|(s, (r, d))| *s += r * d);
                         }
                         out.iter_mut()
-                            .skip(l)
+                            .skip(i * rank + l)
                             .step_by(rank)
                             .zip(&sums)
                             .for_each(|(o, s)| *o = *s);

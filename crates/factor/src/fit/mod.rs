@@ -65,7 +65,7 @@ mod solver;
 pub(crate) use balance::{ChannelLayout, balance, widened};
 pub use calibration::Calibration;
 pub(crate) use calibration::Target;
-pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver};
+pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver, mixture_behind};
 pub use fitter::{Estimate, Fit, Fitter};
 pub(crate) use fitter::{best_bias, held_out_error};
 pub(crate) use front::{Front, StartBasis, Whitening, feature_basis, slice_components};

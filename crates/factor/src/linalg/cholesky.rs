@@ -14,6 +14,8 @@ use crate::error::FactorError;
 
 /// Up to this order plain loops are used.
 const SMALL: usize = 24;
+/// Columns that rows are multiplied by together.
+const BLOCK: usize = 64;
 /// Right-hand sides that one task solves.
 const ROWS: usize = 64;
 
@@ -106,9 +108,24 @@ impl Cholesky {
     pub fn multiply(&self, rows: &mut [f64]) {
         let n = self.n;
         self.each(rows, |rows| {
-            for row in rows.chunks_exact_mut(n) {
-                for j in 0..n {
-                    row[j] = dense::dot(&self.upper[j * n + j..][..n - j], &row[j..]);
+            let count = rows.len() / n;
+            let mut behind = vec![0.0; count * BLOCK];
+            // What a block of columns becomes depends on the columns from its first on.
+            for from in (0..n).step_by(BLOCK) {
+                let to = n.min(from + BLOCK);
+                let width = to - from;
+                let behind = &mut behind[..count * width];
+                let right = dense::view(rows, count, n).subcols(to, n - to);
+                let block = dense::view(&self.upper, n, n).submatrix(from, to, width, n - to);
+                match to < n {
+                    true => dense::panel(behind, false, right, block.transpose()),
+                    false => behind.fill(0.0),
+                }
+                for (row, behind) in rows.chunks_exact_mut(n).zip(behind.chunks_exact(width)) {
+                    for (j, behind) in (from..to).zip(behind) {
+                        let upper = &self.upper[j * n + j..][..to - j];
+                        row[j] = behind + dense::dot(upper, &row[j..to]);
+                    }
                 }
             }
         });
@@ -221,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_operation_inverts_its_counterpart() {
-        for n in [1, 2, 9, 24, 25, 60] {
+        for n in [1, 2, 9, 24, 25, 60, 150] {
             let a = positive(n);
             let cholesky = Cholesky::new(a.clone(), n).unwrap();
             let rows: Vec<f64> = (0..130 * n).map(|i| (i as f64 * 0.3).cos()).collect();
