@@ -38,7 +38,7 @@ pub fn calibrate_apart(
     let mut first = 0;
     while first < layers.len() {
         let end = first + fitting.memory.together(&needs[first..]);
-        let seen = collector.collect(&surveyed.folded.document, first..end, false)?;
+        let seen = collector.collect(None, first..end, false)?;
         for ((layer, seen), need) in layers[first..].iter().zip(seen).zip(&needs[first..]) {
             stage.step(first)?;
             let seen = seen.map_err(|unfit| unfit.kept(need));

@@ -1,5 +1,6 @@
 //! Collects statistics of convolutions by running both networks.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -62,7 +63,7 @@ impl<'a> Collector<'a> {
         factors: &Sensitivities,
         fitting: Fitting<'a>,
     ) -> Result<Self, Error> {
-        let dataset = open(&fitting.calibration.source, original, fitting.target)?;
+        let dataset = open(&fitting.calibration.source, original, fitting.runner)?;
         let dataset = dataset.spread(fitting.sampling.samples);
         let samples = Samples::keeping(original, dataset, fitting.memory.inputs())?;
         let samplers = sites.iter();
@@ -91,26 +92,30 @@ impl<'a> Collector<'a> {
             .collect()
     }
 
-    /// Statistics of the layers of `range`: inputs from `work`, a copy of the original in
-    /// which layers before them may be rewritten, targets from the original. Call in
+    /// Statistics of the layers of `range`: inputs from `rewritten`, a copy of the original in
+    /// which layers before them may be rewritten, targets from the original; both from one pass over
+    /// the original where there is no such copy. Call in
     /// rising order: what lies before the range is not run again. `keep`: the positions of layers
     /// with an activation behind them are kept. Endpoints soon after `progress` is cancelled.
     pub fn collect(
         &mut self,
-        work: &Document,
+        rewritten: Option<&Document>,
         range: Range<usize>,
         keep: bool,
     ) -> Result<Vec<Result<LayerStatistics, Unfit>>, Error> {
         let (from, to) = (range.start, range.end);
         let (original, fitting) = (self.original, self.fitting);
         let (samples, layers, memory) = (&self.samples, &self.samplers, fitting.memory);
+        let work = rewritten.unwrap_or(&original.document);
         let network = Network {
             original,
-            target: fitting.target,
+            target: fitting.runner,
             samples,
         };
         let most = memory.targets();
-        if let Some(end) = self.targets.lacking(range.clone(), layers, samples, most) {
+        if rewritten.is_some()
+            && let Some(end) = self.targets.lacking(range.clone(), layers, samples, most)
+        {
             let wanted = &layers[from..end];
             self.targets.find(from, wanted, network, fitting.progress)?;
         }
@@ -124,10 +129,11 @@ impl<'a> Collector<'a> {
         let stage = Stage::begin(listener, "collecting statistics", samples.batches());
         let mut done = 0;
         let samplers = &layers[from..to];
-        let mut wanted: Vec<ValueId> = samplers
-            .iter()
-            .flat_map(|sampler| sampler.endpoints.now())
-            .collect();
+        let mut wanted: Vec<ValueId> = Vec::new();
+        for sampler in samplers {
+            wanted.extend(sampler.endpoints.now());
+            wanted.extend(rewritten.is_none().then_some(sampler.endpoints.target));
+        }
         let ends = wanted.len();
         // Nothing behind the last layer is run.
         if to < layers.len() {
@@ -140,10 +146,14 @@ impl<'a> Collector<'a> {
             let mut values = segment.run(&checkpoint.batch(samples, batch)?)?;
             let cut = values.split_off(ends);
             let (first, valid) = (samples.first(batch), samples.valid(batch));
-            let pairs = values.chunks_exact(2).zip(samplers).enumerate();
-            let sampled = pairs.map(|(i, (pair, sampler))| {
-                let targets = targets.batch(from + i, batch)?;
-                sampler.sample(first, valid, &pair[0], &pair[1], targets)
+            let each = values.chunks_exact((ends / samplers.len().max(1)).max(1));
+            let sampled = each.zip(samplers).enumerate();
+            let sampled = sampled.map(|(i, (own, sampler))| {
+                let targets: Cow<'_, [Vec<f32>]> = match own.get(2) {
+                    Some(target) => sampler.outputs(first, valid, target)?.into(),
+                    None => targets.batch(from + i, batch)?.into(),
+                };
+                sampler.sample(first, valid, &own[0], &own[1], &targets)
             });
             Ok((batch, cut, sampled.collect()))
         };

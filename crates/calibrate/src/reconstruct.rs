@@ -90,7 +90,9 @@ pub fn calibrate(
             passed = Some(result.document.clone());
         }
         let work = passed.as_ref().unwrap_or(&result.document);
-        let seen = step("fit/statistics", || collector.collect(work, range, keep))?;
+        let seen = step("fit/statistics", || {
+            collector.collect(Some(work), range, keep)
+        })?;
         if pass.last {
             passed = None;
         }

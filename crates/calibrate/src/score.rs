@@ -67,7 +67,7 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
     };
     let layers: Vec<(&Site, &[Candidate])> = surveyed.survey.sites().collect();
     let sites: Vec<&Site> = layers.iter().map(|(site, _)| *site).collect();
-    let cache = StatisticsCache::open(model, &sites, fitting.calibration, fitting.target);
+    let cache = StatisticsCache::open(model, &sites, fitting.calibration, fitting.runner);
     let factors = sensitivities(surveyed, fitting, cache.as_ref())?;
     let mut collector = Collector::new(model, &sites, factors, fitting)?;
     let needs = collector.needs();
@@ -90,7 +90,7 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
             Some(statistics) => statistics.into_iter().map(Ok).collect(),
             None => {
                 let seen = step("collect/statistics", || {
-                    collector.collect(&model.document, first..end, false)
+                    collector.collect(None, first..end, false)
                 })?;
                 let seen = seen.into_iter().map(|seen| Ok(seen?.statistics));
                 let seen: Vec<Seen> = seen.collect();

@@ -40,7 +40,7 @@ pub(crate) fn sensitivities<'a>(
     fitting: Fitting<'_>,
     opened: Option<&StatisticsCache>,
 ) -> Result<&'a Sensitivities, Error> {
-    let (calibration, target) = (fitting.calibration, fitting.target);
+    let (calibration, target) = (fitting.calibration, fitting.runner);
     if let Some(known) = prepared.sensitivities.get() {
         return Ok(known);
     }
@@ -81,7 +81,7 @@ fn measured(
 ) -> Result<Vec<Option<Vec<f64>>>, Error> {
     let Fitting {
         calibration,
-        target,
+        runner: target,
         progress,
         ..
     } = fitting;

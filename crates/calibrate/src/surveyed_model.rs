@@ -37,7 +37,9 @@ pub struct SurveyedModel {
 pub struct Fitting<'a> {
     /// Data and settings of the statistics and fits.
     pub calibration: &'a CalibrationSettings,
-    /// The runtime that the network is run on.
+    /// The runtime that the network is run on for statistics and probes.
+    pub runner: &'a dyn Target,
+    /// The runtime that has to run every rewritten layer.
     pub target: &'a dyn Target,
     /// The part of the data that statistics are made of.
     pub sampling: Sampling,

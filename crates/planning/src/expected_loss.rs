@@ -60,7 +60,7 @@ pub fn expected_losses(
     let stage = Stage::begin(fitting.progress, "probing", probed.len());
     let mut network = SensitivityProbe::new(
         model,
-        fitting.target,
+        fitting.runner,
         fitting.calibration,
         probed.len(),
         fitting.memory,

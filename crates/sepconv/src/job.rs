@@ -99,6 +99,7 @@ impl<'a> Job<'a> {
     pub fn fitting<'j>(&'j self, calibration: &'j CalibrationSettings) -> Fitting<'j> {
         Fitting {
             calibration,
+            runner: self.settings.runner.unwrap_or(self.settings.target),
             target: self.settings.target,
             sampling: Sampling::WHOLE,
             families: &self.settings.families,

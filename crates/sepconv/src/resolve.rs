@@ -61,6 +61,7 @@ impl Settings {
             },
             max_memory: spec.fit.max_memory.unwrap_or(usual.max_memory),
             deadline: run.max_time.map(Deadline::within),
+            runner: (!spec.target.counts_macs()).then(sepconv_targets::fastest),
             latency: latency(spec)?,
             slower: spec.target.allow_slower,
             pins: run.shapes.pins()?,

@@ -157,6 +157,9 @@ pub struct Settings {
     pub tune: Option<TuneSettings>,
     /// The runtime that outputs are measured on.
     pub target: &'static dyn Target,
+    /// The runtime that the network is run on for statistics of layers and probes of its outputs; `None`:
+    /// [`Settings::target`]. The last digits of weights depend on it.
+    pub runner: Option<&'static dyn Target>,
     /// The runtime that the model is to be fast on: lowerings and ranks are chosen by what
     /// they measure there, and nothing is rewritten that is not faster. `None` counts MACs.
     pub latency: Option<LatencyTarget>,
@@ -301,6 +304,7 @@ impl Default for Settings {
             deadline: None,
             eval: None,
             target: sepconv_targets::reference(),
+            runner: None,
             latency: None,
             slower: false,
             cost: None,

@@ -5,6 +5,7 @@
 //! it. Each target is one file and one line in [`targets`].
 
 mod error;
+mod fastest;
 mod input;
 mod library;
 mod model;
@@ -42,6 +43,15 @@ pub fn deployed() -> &'static dyn Target {
     let runtimes: [&'static dyn Target; 2] = [&onnxruntime::OnnxRuntime, &openvino::OpenVino];
     let found = runtimes.into_iter().find(|t| t.available().is_ok());
     found.unwrap_or(&tract::Tract)
+}
+
+/// The runtime for passes over much data whose bytes need not be those of [`reference()`]: ONNX Runtime
+/// where it is available, with tract for the models that it refuses; else tract.
+pub fn fastest() -> &'static dyn Target {
+    match fastest::Fastest.available() {
+        Ok(()) => &fastest::Fastest,
+        Err(_) => reference(),
+    }
 }
 
 /// The target of that name, whether or not it is available here.

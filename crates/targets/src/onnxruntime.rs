@@ -96,13 +96,10 @@ impl Target for OnnxRuntime {
             )));
         }
         let source = model::attach(model, model::LARGEST_MESSAGE).map_err(error)?;
-        let session = guarded(|| open(&library.environment, &source, options))
-            .and_then(|result| result)
-            .map_err(error)?;
+        let sessions = Sessions::open(&library.environment, source, options).map_err(error)?;
         Ok(Box::new(Loaded {
-            session: Mutex::new(session),
+            sessions,
             inputs: inputs.to_vec(),
-            _weights: source.folder(),
         }))
     }
 }
@@ -138,14 +135,13 @@ fn version(path: &Path) -> Result<String, String> {
     }
 }
 
-fn open(
-    environment: &Environment,
-    source: &Source,
-    options: LoadOptions,
-) -> Result<OrtSession, String> {
+/// A session of `threads` threads.
+fn open(environment: &Environment, source: &Source, threads: usize) -> Result<OrtSession, String> {
+    guarded(|| built(environment, source, threads)).and_then(|result| result)
+}
+
+fn built(environment: &Environment, source: &Source, threads: usize) -> Result<OrtSession, String> {
     let text = |e: ort::Error<ort::session::builder::SessionBuilder>| e.to_string();
-    // 0 means one thread per core: a session runs one sample at a time.
-    let threads = options.threads.map_or(0, usize::from);
     let mut builder = OrtSession::builder(environment)
         .map_err(|e| e.to_string())?
         .with_intra_threads(threads)
@@ -163,11 +159,66 @@ fn open(
     .map_err(|e| e.to_string())
 }
 
+/// The sessions of a model: its bindings run one sample at a time on each.
+enum Sessions {
+    /// One, of as many threads as were asked for.
+    One {
+        session: Mutex<OrtSession>,
+        _weights: Option<Folder>,
+    },
+    /// As many as threads that run samples beside one another, of one thread each.
+    Each {
+        environment: Environment,
+        idle: Mutex<Vec<OrtSession>>,
+        source: Source,
+    },
+}
+
+impl Sessions {
+    fn open(
+        environment: &Environment,
+        source: Source,
+        options: LoadOptions,
+    ) -> Result<Self, String> {
+        let threads = options.threads.map_or(1, usize::from);
+        let first = open(environment, &source, threads)?;
+        Ok(match options.threads {
+            Some(_) => Self::One {
+                session: Mutex::new(first),
+                _weights: source.folder(),
+            },
+            None => Self::Each {
+                environment: environment.clone(),
+                idle: Mutex::new(vec![first]),
+                source,
+            },
+        })
+    }
+
+    fn run<T>(&self, work: impl FnOnce(&mut OrtSession) -> Result<T, String>) -> Result<T, String> {
+        let (environment, idle, source) = match self {
+            Self::One { session, .. } => {
+                let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+                return guarded(|| work(&mut session)).and_then(|result| result);
+            }
+            Self::Each {
+                environment,
+                idle,
+                source,
+            } => (environment, idle, source),
+        };
+        let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = idle().pop();
+        let mut session = taken.map_or_else(|| open(environment, source, 1), Ok)?;
+        let done = guarded(|| work(&mut session)).and_then(|result| result);
+        idle().push(session);
+        done
+    }
+}
+
 struct Loaded {
-    /// ONNX Runtime's bindings run one sample at a time.
-    session: Mutex<OrtSession>,
+    sessions: Sessions,
     inputs: Vec<InputSpec>,
-    _weights: Option<Folder>,
 }
 
 type Values = Vec<(String, DynTensor)>;
@@ -190,13 +241,11 @@ impl Loaded {
             .iter()
             .map(|(name, value)| (name.as_str().into(), value.into()))
             .collect();
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        guarded(|| {
+        let run = |session: &mut OrtSession| {
             let outputs = session.run(feed).map_err(|e| e.to_string())?;
             outputs.values().map(|output| read(&output)).collect()
-        })
-        .and_then(|result| result)
-        .map_err(failed)
+        };
+        self.sessions.run(run).map_err(failed)
     }
 }
 

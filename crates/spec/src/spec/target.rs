@@ -33,6 +33,11 @@ impl TargetSpec {
     /// The runtime that is there.
     pub const AUTO: &str = "auto";
 
+    /// True where MACs are named: no runtime has a say.
+    pub fn counts_macs(&self) -> bool {
+        self.target.as_deref() == Some(Self::MACS)
+    }
+
     /// The name of the runtime, if it is one; `usual` is meant where none is named.
     pub fn runtime<'a>(&'a self, usual: Option<&'a str>) -> Option<&'a str> {
         match self.target.as_deref() {
