@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sepconv_analysis::NodeRow;
 use sepconv_calibrate::Hurried;
-use sepconv_eval::{BenchRun, Comparison, Evaluation, Evaluator};
+use sepconv_eval::{BenchRun, Comparison, Evaluation, Evaluator, LatencyTarget};
 use sepconv_ir::{Graph, Operator};
 use sepconv_latency::Bench;
 use sepconv_model::{Advice, Error, Loaded, Progress, step};
@@ -71,7 +71,7 @@ pub struct Outcome {
     pub eight_bits: Option<EightBits>,
     /// Layers for which [`Settings::deadline`] left little time.
     pub hurried: Hurried,
-    /// The written file against the original on [`Settings::latency`].
+    /// The written file against the original on [`Settings::latency`], else on [`Settings::timed`].
     pub timing: Option<BenchRun>,
     /// The written file against the original: on calibration samples that were held out, else on
     /// evaluation data, else on random inputs.
@@ -173,7 +173,8 @@ pub(crate) fn finished<T>(
         true => None,
         false => step("time", || time(&job, &written))?,
     };
-    if let Some(run) = timing.as_ref().filter(|_| !job.settings.slower) {
+    let by_time = job.settings.latency.is_some() && !job.settings.slower;
+    if let Some(run) = timing.as_ref().filter(|_| by_time) {
         check_faster(&job, run)?;
     }
     let outcome = Outcome {
@@ -223,14 +224,20 @@ fn size(
     })
 }
 
-/// The written model beside the original on the target that it is to be fast on.
+/// The written model beside the original on the target that it is to be fast on, else on the one
+/// that it is only timed on.
 fn time(job: &Job<'_>, written: &Loaded) -> Result<Option<BenchRun>, Error> {
-    let Some(latency) = job.settings.latency else {
-        return Ok(None);
-    };
     let both = [&*job.model, written];
-    let run = latency.time(&both, Bench::long(), job.settings.seed, job.progress)?;
-    Ok(Some(run))
+    let run = |on: LatencyTarget, bench| on.time(&both, bench, job.settings.seed, job.progress);
+    if let Some(latency) = job.settings.latency {
+        return run(latency, Bench::long()).map(Some);
+    }
+    let timed = job.settings.timed.map(|on| run(on, Bench::default()));
+    match timed.transpose() {
+        Err(Error::Cancelled) => Err(Error::Cancelled),
+        // A runtime that nobody named need not run the model.
+        other => Ok(other.unwrap_or_default()),
+    }
 }
 
 /// Refuses a result that is not faster.

@@ -63,6 +63,10 @@ impl Settings {
             deadline: run.max_time.map(Deadline::within),
             runner: (!spec.target.counts_macs()).then(sepconv_targets::fastest),
             latency: latency(spec)?,
+            timed: (!spec.target.counts_macs()).then(|| LatencyTarget {
+                target: sepconv_targets::deployed(),
+                threads: spec.target.threads,
+            }),
             slower: spec.target.allow_slower,
             pins: run.shapes.pins()?,
             seed: run.seed,

@@ -163,6 +163,9 @@ pub struct Settings {
     /// The runtime that the model is to be fast on: lowerings and ranks are chosen by what
     /// they measure there, and nothing is rewritten that is not faster. `None` counts MACs.
     pub latency: Option<LatencyTarget>,
+    /// Without [`Settings::latency`]: the runtime that the written file is timed on, beside the original,
+    /// where it runs there. Nothing depends on the figure.
+    pub timed: Option<LatencyTarget>,
     /// A result is kept that is measured not to be faster than the original on
     /// [`Settings::latency`].
     pub slower: bool,
@@ -306,6 +309,7 @@ impl Default for Settings {
             target: sepconv_targets::reference(),
             runner: None,
             latency: None,
+            timed: None,
             slower: false,
             cost: None,
             metric: None,
