@@ -502,6 +502,23 @@ CASES = {
 }
 
 
+def early():
+    """A model of opset 11, by operators that opset 13 defines otherwise."""
+    nodes = [
+        conv(["x", "w", "b"], "c", pads=[1, 1, 1, 1]),
+        helper.make_node("Split", ["c"], ["few", "most"], name="split", axis=1, split=[2, 4]),
+        helper.make_node("ReduceSum", ["few"], ["sum"], name="sum", axes=[1], keepdims=0),
+        helper.make_node("Unsqueeze", ["sum"], ["one"], name="unsqueeze", axes=[1]),
+        helper.make_node("Concat", ["one", "most"], ["five"], name="concat", axis=1),
+        helper.make_node("Dropout", ["five"], ["z"], name="dropout", ratio=0.25),
+        helper.make_node("Softmax", ["z"], ["shares"], name="softmax"),
+        helper.make_node("Squeeze", ["shares"], ["y"], name="squeeze", axes=[0]),
+    ]
+    tensors = {"w": array(6, 4, 3, 3), "b": array(6)}
+    outputs = {"y": (5, 9, 8), "z": (1, 5, 9, 8)}
+    return model(nodes, tensors, outputs, inputs={"x": (1, 4, 9, 8)}, opset=11, ir=6)
+
+
 def node(op, inputs, output, **attributes):
     return helper.make_node(op, inputs, [output], name=f"{output}.{op.lower()}", **attributes)
 
@@ -622,7 +639,7 @@ def four():
     return model(nodes, {k: v.astype(np.float32) for k, v in tensors.items()}, inputs={"x": (1, 64, 9, 8)})
 
 
-OTHERS.update({"shapeless": shapeless, "sparse": sparse, "integers": integers, "long-names": long_names, "four": four})
+OTHERS.update({"early": early, "shapeless": shapeless, "sparse": sparse, "integers": integers, "long-names": long_names, "four": four})
 
 
 def build(case, out, location=None):

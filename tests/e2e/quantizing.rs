@@ -155,3 +155,38 @@ fn eight_bits_need_data() {
     );
     assert!(!std::fs::exists(&out).unwrap());
 }
+
+/// Softmax of opset 11 is over all axes behind its own.
+#[test]
+fn a_model_of_an_earlier_opset_is_raised_where_that_is_asked_for() {
+    let scratch = Scratch::new();
+    let [model, data, out] = ["m.onnx", "x.npz", "int8.onnx"].map(|name| scratch.path(name));
+    ask(json!({"do": "build", "case": "early", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data}));
+    let args = [
+        "quantize",
+        &model,
+        "--calib",
+        &data,
+        "-o",
+        &out,
+        "--all-layers",
+        "--target",
+        "tract",
+        "--json",
+    ];
+    let told = sepconv(&args).refused();
+    assert!(
+        told.contains("opset 11") && told.contains("--opset 13"),
+        "{told}"
+    );
+    let seen = sepconv(&[&args[..], &["--opset", "13"]].concat()).json();
+    assert_eq!(seen["eight_bits"], json!(1), "{seen}");
+    let parts = ask(json!({"do": "functions", "original": model, "rewritten": out}));
+    assert_eq!(parts["problems"], json!(["opset_import"]), "{parts}");
+    let agreed = ask(json!({"do": "agree", "model": out, "reference": model, "inputs": data}));
+    for output in ["y", "z"] {
+        let snr = agreed["snr_db"][output].as_f64().unwrap();
+        assert!(snr > 25.0, "{agreed}");
+    }
+}

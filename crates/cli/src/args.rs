@@ -179,7 +179,7 @@ impl FitArgs {
 
 #[derive(Debug, Args)]
 pub struct QuantizeArgs {
-    /// ONNX model of opset 13 or later, in floats
+    /// ONNX model in floats, of opset 13 or later; of 11 and 12 with --opset
     pub model: PathBuf,
     /// Unlabelled data that ranges and weights are chosen by: .npz, .npy, a folder of pictures, or
     /// ONNX test sets
@@ -195,6 +195,9 @@ pub struct QuantizeArgs {
     /// Quantise every layer, whatever the outputs lose
     #[arg(long, conflicts_with = "min_snr")]
     pub all_layers: bool,
+    /// Raise a model of opset 11 or 12 to this one, which eight bits need: 13
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(13..=13))]
+    pub opset: Option<i64>,
     /// Replace existing files
     #[arg(long)]
     pub force: bool,

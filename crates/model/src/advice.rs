@@ -26,4 +26,6 @@ pub enum Advice {
     LeaveOutCalibration,
     /// A result that is not faster can be asked for.
     AllowSlower,
+    /// A model can be raised to a later opset.
+    RaiseOpset,
 }

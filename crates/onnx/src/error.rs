@@ -37,6 +37,14 @@ pub enum OnnxError {
         /// The fault, and its place.
         reason: Malformed,
     },
+    /// The model is not raised to a later opset.
+    #[error("{file}: {reason}")]
+    Opset {
+        /// The file, or `<bytes>`.
+        file: String,
+        /// The reason.
+        reason: String,
+    },
 }
 
 impl OnnxError {

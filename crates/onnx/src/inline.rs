@@ -93,7 +93,7 @@ fn push_opsets(out: &mut Rope, opsets: &BTreeMap<String, i64>) {
 }
 
 /// The decoded operators of a graph's records.
-fn nodes(graph: &[Record]) -> Result<Vec<NodeProto>, Malformed> {
+pub(crate) fn nodes(graph: &[Record]) -> Result<Vec<NodeProto>, Malformed> {
     let part = |e: String| Malformed::part("node", e);
     let nodes = graph.iter().filter(|r| r.number == 1).map(|r| {
         let message = r.payload().map_err(part)?.clone();
@@ -103,7 +103,7 @@ fn nodes(graph: &[Record]) -> Result<Vec<NodeProto>, Malformed> {
 }
 
 /// Names that new values and operators may not take.
-fn taken(graph: &[Record], nodes: &[NodeProto]) -> HashSet<String> {
+pub(crate) fn taken(graph: &[Record], nodes: &[NodeProto]) -> HashSet<String> {
     let mut taken = HashSet::new();
     for record in graph
         .iter()

@@ -26,6 +26,7 @@ mod mapping;
 #[rustfmt::skip]
 #[allow(missing_docs, clippy::all, rustdoc::all)]
 pub mod proto;
+mod raise;
 mod references;
 mod rope;
 mod scope;
@@ -40,6 +41,7 @@ pub use detach::Detached;
 pub use document::Document;
 pub use error::{OnnxError, TensorError};
 pub use file::{Staged, write_atomic};
+pub use raise::RAISED;
 pub use rope::Rope;
 pub use splice::Tidy;
 pub use staging::{Temporary, remove_temporary};

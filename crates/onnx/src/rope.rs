@@ -61,6 +61,15 @@ impl Rope {
         self.segments.extend(other.segments);
     }
 
+    /// Appends the field `number` of a variable length.
+    pub(crate) fn push_varint(&mut self, number: u32, value: u64) {
+        let key = u64::from(number) << 3;
+        let mut field = BytesMut::new();
+        encode_varint(key, &mut field);
+        encode_varint(value, &mut field);
+        self.push(field.freeze());
+    }
+
     /// Appends `inner` as the length-delimited field `number`.
     pub(crate) fn push_field(&mut self, number: u32, inner: Self) {
         let key = u64::from(number) << 3 | 2;

@@ -3,6 +3,7 @@
 use sepconv_factor::FactorError;
 use sepconv_ir::IrError;
 use sepconv_model::{Error, Loaded};
+use sepconv_onnx::OnnxError;
 use sepconv_passes::PassError;
 
 /// Failure to quantise a model.
@@ -21,6 +22,9 @@ pub enum QuantizeError {
         /// Its opset.
         opset: i64,
     },
+    /// The model is not raised to a later opset.
+    #[error(transparent)]
+    Raise(#[from] OnnxError),
     /// The model computes in integers already.
     #[error("{file}: the model is quantised already: node '{node}' ({op_type})")]
     Quantized {

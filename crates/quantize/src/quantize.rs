@@ -6,6 +6,7 @@ use sepconv_data::{Labels, Part};
 use sepconv_eval::{ComparedOn, Comparison};
 use sepconv_ir::{Graph, NodeId, Tensor};
 use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, Stage};
+use sepconv_onnx::RAISED;
 use sepconv_passes::{Selection, fold};
 
 use crate::behind::Behind;
@@ -23,8 +24,6 @@ use crate::settings::QuantizeSettings;
 use crate::weights::{Rounded, Rounding};
 use crate::windows::Run;
 
-/// The first opset in which scales can be those of channels.
-const LEAST_OPSET: i64 = 13;
 /// MACs that are spent on one judgement of a set of layers.
 const JUDGED_MACS: u64 = 100_000_000_000;
 /// Samples that a set of layers is judged by, least and most.
@@ -64,7 +63,9 @@ pub fn quantize(
     settings: &QuantizeSettings,
     progress: &dyn Progress,
 ) -> Result<Quantized, QuantizeError> {
-    refuse(original)?;
+    refuse(original, settings.raise)?;
+    let raised = raised(original)?;
+    let original = raised.as_ref().unwrap_or(original);
     let folded = prepared(original)?;
     let graph = folded.graph();
     let found: Vec<Found> = Found::all(graph);
@@ -221,11 +222,25 @@ fn rounded(
     Ok(all)
 }
 
-/// Refuses models that can't be quantised, and those that are, before any work.
+/// The model as one of opset 13, where its own is earlier.
+fn raised(original: &Loaded) -> Result<Option<Loaded>, QuantizeError> {
+    if original.document.model.opset() >= RAISED {
+        return Ok(None);
+    }
+    let rank = |name: &str| {
+        let value = original.graph().find(name)?;
+        Some(original.shapes.extents(value)?.len())
+    };
+    let document = original.document.raised(&rank)?;
+    Ok(Some(original.with(document)?))
+}
+
+/// Refuses models that can't be quantised, and those that are, before any work; those of an opset
+/// below 13 unless they are raised to it, where they can be.
 ///
 /// # Errors
-/// [`QuantizeError::Quantized`], [`QuantizeError::Opset`] below opset 13.
-pub fn refuse(original: &Loaded) -> Result<(), QuantizeError> {
+/// [`QuantizeError::Quantized`]; [`QuantizeError::Opset`] or [`QuantizeError::Raise`] below opset 13.
+pub fn refuse(original: &Loaded, raise: bool) -> Result<(), QuantizeError> {
     let graph = original.graph();
     let integers = |op: &&str| {
         [
@@ -247,13 +262,13 @@ pub fn refuse(original: &Loaded) -> Result<(), QuantizeError> {
         });
     }
     let opset = original.document.model.opset();
-    match opset < LEAST_OPSET {
-        true => Err(QuantizeError::Opset {
+    if opset < RAISED && !raise {
+        return Err(QuantizeError::Opset {
             file: original.file(),
             opset,
-        }),
-        false => Ok(()),
+        });
     }
+    raised(original).map(drop)
 }
 
 /// The model with batch norms, padding, sums and factors in its layers.

@@ -13,6 +13,9 @@ pub struct QuantizeSettings {
     pub held_out_every: usize,
     /// The runtime that both models are run on.
     pub target: &'static dyn Target,
+    /// A model of opset 11 or 12 is raised to opset 13, the first of scales per channel, in place of
+    /// refused.
+    pub raise: bool,
     /// Positions that the statistics of a layer's inputs are taken at, over all samples.
     pub positions: usize,
     /// The signal-to-noise ratio in dB that the worst channel of the outputs keeps on held-out samples:
@@ -31,6 +34,7 @@ impl QuantizeSettings {
             source,
             held_out_every: 4,
             target,
+            raise: false,
             positions: 4096,
             least_snr: Some(10.0),
             compensate: true,

@@ -20,7 +20,7 @@ use crate::job::Job;
 /// [`Error::Setting`].
 pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
     match job.settings.int8 {
-        true => refuse(&job.model).map_err(failed),
+        true => refuse(&job.model, job.settings.raise).map_err(failed),
         false => Ok(()),
     }
 }
@@ -28,6 +28,9 @@ pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
 fn failed(error: QuantizeError) -> Error {
     match error {
         QuantizeError::Model(error) => error,
+        QuantizeError::Opset { .. } => {
+            Error::Setting(error.to_string()).advising(Advice::RaiseOpset)
+        }
         other => Error::Setting(other.to_string()),
     }
 }
@@ -44,7 +47,10 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, made: Compressed) -> Result<Compresse
         return Err(error.advising(Advice::GiveCalibration));
     };
     let on = job.settings.deployed_on();
-    let settings = QuantizeSettings::new(source.clone(), on.target);
+    let settings = QuantizeSettings {
+        raise: job.settings.raise,
+        ..QuantizeSettings::new(source.clone(), on.target)
+    };
     let quantized = |model: &Loaded| {
         let quantized = quantize(model, &settings, job.progress);
         quantized.map_err(failed)

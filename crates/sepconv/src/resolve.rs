@@ -52,6 +52,7 @@ impl Settings {
             selection: spec.space.selection()?,
             quantized: spec.space.quantized,
             int8: spec.space.int8,
+            raise: spec.space.raises()?,
             calibration,
             closing,
             data_free: match spec.fit.data_free {

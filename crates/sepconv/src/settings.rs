@@ -125,6 +125,8 @@ pub struct Settings {
     pub quantized: bool,
     /// The result is quantised to eight bits, by calibration data.
     pub int8: bool,
+    /// With [`Settings::int8`]: a model of opset 11 or 12 is raised to 13, which eight bits need.
+    pub raise: bool,
     /// Input shapes fixed by the user.
     pub pins: Pins,
     /// Seed of synthetic inputs.
@@ -296,6 +298,7 @@ impl Default for Settings {
             selection: Selection::default(),
             quantized: false,
             int8: false,
+            raise: false,
             pins: Pins::default(),
             seed: 0,
             force: false,

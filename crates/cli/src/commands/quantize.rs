@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use sepconv::latency::Bench;
 use sepconv::quantization::{QuantizeError, QuantizeSettings, Quantized, in_floats, quantize};
 use sepconv::{BenchRun, LatencyTarget, Loaded, shaped_by};
@@ -45,6 +45,7 @@ pub fn run(args: &QuantizeArgs, out: &Output) -> Result<()> {
             true => None,
             false => args.min_snr.or(usual.least_snr),
         },
+        raise: args.opset.is_some(),
         ..usual
     };
     let progress = out.progress();
@@ -52,6 +53,7 @@ pub fn run(args: &QuantizeArgs, out: &Output) -> Result<()> {
     // An interrupt is told apart by its type.
     let quantized = quantized.map_err(|error| match error {
         QuantizeError::Model(error) => anyhow::Error::from(error),
+        QuantizeError::Opset { .. } => anyhow!("{error} (--opset 13 raises one of 11 or 12)"),
         other => other.into(),
     })?;
     let staged = quantized.model.document.stage(&output, args.force)?;

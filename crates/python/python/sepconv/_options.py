@@ -47,6 +47,8 @@ class Options(TypedDict, total=False):
     int8: bool
     """Also quantise to eight bits (QDQ, from opset 13 on), where that is faster without the separable forms
     without them; needs `calib`."""
+    opset: int | None
+    """With `int8`, raise a model of opset 11 or 12 to this one, which eight bits need: 13."""
     quantized: bool
     """Rewrite convolutions of quantised weights (behind `DequantizeLinear`) too, with floats."""
     families: str | Iterable[str]

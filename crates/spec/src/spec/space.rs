@@ -31,6 +31,12 @@ pub struct SearchSpace {
     /// forms without them; needs --calib
     #[cfg_attr(feature = "clap", arg(long))]
     pub int8: bool,
+    /// With --int8, raise a model of opset 11 or 12 to this one, which eight bits need: 13
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "N", requires = "int8", value_parser = clap::value_parser!(i64).range(13..=13))
+    )]
+    pub opset: Option<i64>,
     /// Rewrite convolutions of quantised weights (behind DequantizeLinear) too, with floats
     #[cfg_attr(feature = "clap", arg(long))]
     pub quantized: bool,
@@ -67,6 +73,20 @@ impl SearchSpace {
         })
     }
 
+    /// True where a model of an opset below 13 is raised to it.
+    ///
+    /// # Errors
+    /// [`SpecError::Refused`] for any other opset.
+    pub fn raises(&self) -> Result<bool, SpecError> {
+        match self.opset {
+            None => Ok(false),
+            Some(13) => Ok(true),
+            Some(other) => Err(SpecError::refused(&["opset"])(format!(
+                "models are raised to opset 13, not {other}"
+            ))),
+        }
+    }
+
     /// The layers.
     ///
     /// # Errors
@@ -84,6 +104,7 @@ impl Default for SearchSpace {
             layers: Vec::new(),
             skip: Vec::new(),
             int8: false,
+            opset: None,
             quantized: false,
             families: Vec::new(),
         }
