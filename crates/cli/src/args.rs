@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+mod examples;
 mod inputs;
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,7 @@ half-written file.";
     version,
     styles = STYLES,
     max_term_width = 100,
-    after_help = EXIT_CODES
+    after_help = format!("{EXIT_CODES}\n\n{}", examples::SEPCONV)
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -85,6 +86,7 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::INSPECT)]
 pub struct InspectArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -95,6 +97,7 @@ pub struct InspectArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::COMPRESS)]
 pub struct CompressArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -104,14 +107,14 @@ pub struct CompressArgs {
     #[command(flatten)]
     pub budget: BudgetSpec,
     /// Also write the plan: layers, families, ranks and lowerings, as JSON for --plan
-    // Behind --plan, which has this place and comes first by its name.
-    #[arg(long, value_name = "FILE", display_order = 10)]
+    #[arg(long, value_name = "FILE")]
     pub save_plan: Option<PathBuf>,
     #[command(flatten)]
     pub fit: FitArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::SWEEP)]
 pub struct SweepArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -143,7 +146,8 @@ pub struct FitArgs {
     #[command(flatten)]
     pub space: SearchSpace,
     /// Folder for report.json, .csv, .md and .html and curve.svg, with the measured curve
-    #[arg(long, value_name = "DIR")]
+    // A common option, in the midst of sections.
+    #[arg(long, value_name = "DIR", help_heading = None::<&str>, display_order = 18)]
     pub report: Option<PathBuf>,
     #[command(flatten)]
     pub fit: FitSpec,
@@ -178,6 +182,7 @@ impl FitArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::QUANTIZE)]
 pub struct QuantizeArgs {
     /// ONNX model of opset 13 or later, in floats
     pub model: PathBuf,
@@ -206,10 +211,10 @@ pub struct QuantizeArgs {
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
     #[command(flatten)]
-    pub library: LibraryArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
-    // Last: it begins a section of the help.
+    // Last: they begin sections of the help.
+    #[command(flatten)]
+    pub library: LibraryArgs,
     #[command(flatten)]
     pub data: SampleSpec,
 }
@@ -227,6 +232,7 @@ impl QuantizeArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::COMPARE)]
 pub struct CompareArgs {
     /// The original
     #[arg(value_name = "ORIGINAL")]
@@ -243,15 +249,16 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub report: ReportArgs,
     #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
-    // Last: it begins a section of the help.
+    // Last: they begin sections of the help.
+    #[command(flatten)]
+    pub target: TargetArgs,
     #[command(flatten)]
     pub inputs: InputArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::EVAL)]
 pub struct EvalArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -269,14 +276,16 @@ pub struct EvalArgs {
     #[command(flatten)]
     pub report: ReportArgs,
     #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
+    // Last: they begin sections of the help.
+    #[command(flatten)]
+    pub target: TargetArgs,
     #[command(flatten)]
     pub preprocess: DataSpec,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::RUN)]
 pub struct RunArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -293,15 +302,16 @@ pub struct RunArgs {
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
-    // Last: it begins a section of the help.
+    // Last: they begin sections of the help.
+    #[command(flatten)]
+    pub target: TargetArgs,
     #[command(flatten)]
     pub inputs: InputArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::BENCH)]
 pub struct BenchArgs {
     /// ONNX models; ratios are to the first
     #[arg(required = true, value_name = "MODEL")]
@@ -332,16 +342,18 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub report: ReportArgs,
     #[command(flatten)]
-    pub library: LibraryArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
+    // Last: it begins a section of the help.
+    #[command(flatten)]
+    pub library: LibraryArgs,
 }
 
 /// The runtime that models run on.
 #[derive(Debug, Args)]
 pub struct TargetArgs {
     /// Runtime: tract, onnxruntime or openvino
-    #[arg(long, value_name = "NAME", default_value = "tract")]
+    // A common option, behind the beginning of a section.
+    #[arg(long, value_name = "NAME", default_value = "tract", help_heading = None::<&str>)]
     pub target: String,
     #[command(flatten)]
     pub library: LibraryArgs,
@@ -364,6 +376,7 @@ fn available(name: &str) -> Result<&'static dyn Target> {
 
 /// Shared libraries of runtimes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Runtime")]
 pub struct LibraryArgs {
     /// Shared library of ONNX Runtime [default: $SEPCONV_ONNXRUNTIME, the loader's path, or
     /// the PyPI package in $VIRTUAL_ENV or ./.venv]

@@ -6,9 +6,10 @@ use clap::{Args, ValueEnum};
 use sepconv::training::Compute;
 use sepconv::{DataSpec, ShapeSpec};
 
-use super::TargetArgs;
+use super::{TargetArgs, examples};
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::TUNE)]
 pub struct TuneArgs {
     /// The original: the teacher
     pub original: PathBuf,
@@ -20,8 +21,6 @@ pub struct TuneArgs {
     /// Unlabelled data that is trained on: .npz, .npy, a folder of pictures, or ONNX test sets
     #[arg(long, value_name = "DATA")]
     pub calib: PathBuf,
-    #[command(flatten)]
-    pub options: TuneOptions,
     /// Data on which all three models are evaluated
     #[arg(long, value_name = "DATA")]
     pub eval: Option<PathBuf>,
@@ -32,9 +31,12 @@ pub struct TuneArgs {
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
+    // Last: they begin sections of the help.
+    #[command(flatten)]
+    pub options: TuneOptions,
+    #[command(flatten)]
+    pub target: TargetArgs,
     #[command(flatten)]
     pub data: DataSpec,
 }
@@ -75,7 +77,7 @@ pub struct TuneOptions {
     /// Shift pictures by up to N pixels
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub shift: usize,
-    /// What trains: cpu, cuda or cuda:N (an NVIDIA GPU), metal or metal:N (an Apple GPU); GPUs in
+    /// Device that trains: cpu, cuda or cuda:N (an NVIDIA GPU), metal or metal:N (an Apple GPU); GPUs in
     /// builds with the cargo feature of that name
     #[arg(long, value_name = "DEVICE", default_value_t = Compute::Cpu)]
     pub device: Compute,

@@ -9,6 +9,8 @@ mod choices;
 mod data;
 mod error;
 mod fit;
+#[cfg(feature = "clap")]
+mod heading;
 mod run;
 mod samples;
 mod shapes;
