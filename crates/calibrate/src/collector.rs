@@ -93,7 +93,7 @@ impl<'a> Collector<'a> {
 
     /// Statistics of the layers of `range`: inputs from `work`, a copy of the original in
     /// which layers before them may be rewritten, targets from the original. Call in
-    /// rising order: what lies before the range is not run again. `keep`: the positions of layers
+    /// rising order: the part before the range is not run again. `keep`: the positions of layers
     /// with an activation behind them are kept. Endpoints soon after `progress` is cancelled.
     pub fn collect(
         &mut self,
@@ -252,7 +252,7 @@ impl Keeper {
 }
 
 /// Accumulates batches: layers are independent of one another, the samples of a layer keep
-/// their order. What does not fit a layer ends that layer alone.
+/// their order. Data that do not fit a layer end that layer alone.
 fn push(builders: &mut [Builder], samples: &Samples, pending: &[Yield]) {
     let layers = builders.par_iter_mut().enumerate();
     layers.for_each(|(layer, own)| {

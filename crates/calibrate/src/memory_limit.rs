@@ -1,6 +1,6 @@
 //! The memory of calibration, and the form of a layer's fit within it.
 //!
-//! Statistics and fits of one layer at a time have half of what is allowed, or so many layers as go
+//! Statistics and fits of one layer at a time have half of the limit, or so many layers as go
 //! into that together. Values that are kept between passes have the rest.
 //!
 //! A layer's statistics are the covariance of its patches, `8 d^2` bytes a group, and fits take

@@ -61,7 +61,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List a model's convolutions and what every rank would keep and cost
+    /// List a model's convolutions, and the energy and cost of every rank
     Inspect(InspectArgs),
     /// Replace convolutions by separable ones and write the smaller model
     Compress(Box<CompressArgs>),
@@ -136,7 +136,7 @@ pub struct SweepArgs {
     pub fit: FitArgs,
 }
 
-/// What `compress` and `sweep` are asked for alike.
+/// The options that `compress` and `sweep` share.
 #[derive(Debug, Args)]
 pub struct FitArgs {
     #[command(flatten)]
@@ -158,7 +158,7 @@ pub struct FitArgs {
 }
 
 impl CompressArgs {
-    /// What is asked for.
+    /// The options as a spec.
     pub fn spec(&self) -> Spec {
         Spec {
             budget: self.budget.clone(),
@@ -168,7 +168,7 @@ impl CompressArgs {
 }
 
 impl FitArgs {
-    /// What is asked for, without a budget.
+    /// The options as a spec without a budget.
     pub fn spec(&self) -> Spec {
         Spec {
             budget: BudgetSpec::default(),
@@ -203,7 +203,7 @@ pub struct QuantizeArgs {
     /// Replace existing files
     #[arg(long)]
     pub force: bool,
-    /// Seed of what is drawn from data
+    /// Seed of draws from data
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     /// Runtime that both models run on and are timed with: tract, onnxruntime or openvino
@@ -243,7 +243,7 @@ pub struct CompareArgs {
     /// Number of random inputs
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub samples: usize,
-    /// Seed of random inputs, and of what is drawn from data
+    /// Seed of random inputs, and of draws from data
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
@@ -270,7 +270,7 @@ pub struct EvalArgs {
     /// The model that MODEL was made from: measures how close MODEL stays to it
     #[arg(long, value_name = "ORIGINAL")]
     pub original: Option<PathBuf>,
-    /// Seed of what is drawn from data
+    /// Seed of draws from data
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
@@ -295,7 +295,7 @@ pub struct RunArgs {
     /// Number of random inputs
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub samples: usize,
-    /// Seed of random inputs, and of what is drawn from data
+    /// Seed of random inputs, and of draws from data
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     /// Replace existing files

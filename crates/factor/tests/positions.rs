@@ -1,4 +1,4 @@
-//! Statistics that keep the positions themselves: what is scored and fitted is the same, to rounding,
+//! Statistics that keep the positions themselves: scores and fits are the same, to rounding,
 //! as from the covariance.
 #![allow(clippy::unwrap_used)]
 

@@ -79,7 +79,7 @@ mod _sepconv {
         kept: bool,
     }
 
-    /// Compresses a file. With `kept`, the written file is what the caller asked for; else it is
+    /// Compresses a file. With `kept`, the written file is the one that the caller asked for; else it is
     /// temporary, and the report does not name it.
     #[pyfunction]
     fn compress_file(

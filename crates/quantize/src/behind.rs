@@ -1,4 +1,4 @@
-//! What reads a value: an error counts by what it becomes behind that.
+//! The readers of a value: an error counts by its size behind them.
 
 use sepconv_ir::{Graph, ValueId};
 
@@ -16,7 +16,7 @@ pub(crate) enum Behind {
 }
 
 impl Behind {
-    /// What reads `value`.
+    /// The readers of `value`.
     pub fn of(graph: &Graph, value: ValueId) -> Self {
         let readers = graph.readers(value);
         let ops: Vec<_> = readers

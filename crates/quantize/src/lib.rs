@@ -7,7 +7,7 @@
 //!
 //! | Module | Job |
 //! |---|---|
-//! | `settings`, `quantize` | what is asked for, the steps, and what comes of it |
+//! | `settings`, `quantize` | the options, the steps, and the result |
 //! | `layers`, `gemm` | layers whose weights are rounded |
 //! | `scheme` | operators and values in eight bits |
 //! | `histogram`, `behind`, `grid`, `ranges` | grids of activations |

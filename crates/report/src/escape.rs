@@ -19,7 +19,7 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
-/// `text` for Markdown, on one line: what means something there is escaped, in tables too.
+/// `text` for Markdown, on one line: characters that mean something there are escaped, in tables too.
 pub(super) fn escape_markdown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

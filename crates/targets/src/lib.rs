@@ -44,7 +44,7 @@ pub fn deployed() -> &'static dyn Target {
     found.unwrap_or(&tract::Tract)
 }
 
-/// The target of that name, whether or not it is available here.
+/// The target of that name, available here or not.
 ///
 /// # Errors
 /// [`TargetError::Unknown`] lists the names.

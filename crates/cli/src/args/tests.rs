@@ -55,7 +55,7 @@ fn an_option_is_written_alike_in_all_commands() {
     assert!(seen.len() > 60, "{}", seen.len());
     let drifted: Vec<_> = seen.iter().filter(|(_, forms)| forms.len() > 1).collect();
     assert!(drifted.is_empty(), "{drifted:#?}");
-    // What all commands that do the same have.
+    // Options that all commands which do the same have.
     let everywhere = |long: &str, commands: &[&str]| {
         let found: Vec<&String> = seen[long].values().flatten().collect();
         let missing: Vec<_> = commands

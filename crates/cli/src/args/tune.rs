@@ -27,7 +27,7 @@ pub struct TuneArgs {
     /// Replace existing files
     #[arg(long)]
     pub force: bool,
-    /// Seed of the order of samples, of augmentation and of what is held out
+    /// Seed of the order of samples, of augmentation and of the part that is held out
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub struct TuneOptions {
     /// Samples of a step [default: 32 for classes, fewer for maps of more than 640 elements]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// The largest step's size, relative to what it moves; falls to 0 along a cosine
+    /// The largest step's size, relative to the weights that it moves; falls to 0 along a cosine
     /// [default: 0.0005 for classes, else 0.002]
     #[arg(long, value_name = "X")]
     pub learning_rate: Option<f64>,
@@ -88,7 +88,7 @@ pub struct TuneOptions {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum LossArg {
-    /// By what the outputs are
+    /// By the kind of the outputs
     Auto,
     /// Kullback-Leibler divergence
     Kl,

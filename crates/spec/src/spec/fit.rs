@@ -1,4 +1,4 @@
-//! What the layers are fitted to, and how.
+//! The data that layers are fitted to, and the fits.
 
 use std::path::PathBuf;
 

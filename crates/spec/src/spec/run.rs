@@ -1,4 +1,4 @@
-//! What holds for the whole run.
+//! Options of the run as a whole.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::heading::COMMON;
 use super::{ShapeSpec, values};
 
-/// What the result is evaluated on, whether files are replaced, seed and shapes.
+/// The data of the evaluation, files that may be replaced, time, seed and shapes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(
@@ -30,7 +30,7 @@ pub struct RunSpec {
     #[serde(deserialize_with = "values::time")]
     #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", value_parser = sepconv_model::parse_time, help_heading = COMMON, display_order = 20))]
     pub max_time: Option<Duration>,
-    /// Seed of synthetic inputs, and of what is drawn from data
+    /// Seed of synthetic inputs, and of draws from data
     #[cfg_attr(feature = "clap", arg(long, value_name = "SEED", default_value_t = Self::default().seed))]
     pub seed: u64,
     /// Shapes of inputs.

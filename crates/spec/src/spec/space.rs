@@ -1,4 +1,4 @@
-//! The search space: which layers, and what may become of them.
+//! The search space: the layers, and the forms that they may take.
 
 use sepconv_factor::{families, family};
 use sepconv_passes::{Families, Selection};

@@ -1,4 +1,4 @@
-//! What the model is to be cheap on.
+//! The measure of the cost.
 
 use std::num::NonZeroUsize;
 
@@ -33,7 +33,7 @@ pub struct TargetSpec {
 }
 
 impl TargetSpec {
-    /// What counts multiply-accumulates and runs nothing.
+    /// The name of the measure that counts multiply-accumulates and runs nothing.
     const MACS: &str = "macs";
 
     /// The runtime that is there.
