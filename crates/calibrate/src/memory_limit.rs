@@ -26,7 +26,7 @@ const WEIGHTS: u64 = 10;
 /// Bytes for every value of a patch that is kept: as it is, and of a stage's outputs for it.
 const PER_VALUE: u64 = 10;
 
-/// Bytes for every pair of positions: their products, a factor, and what is formed of features that
+/// Bytes for every pair of positions: their products, a factor, and the matrices of features that
 /// are no more than they are.
 const PER_PAIR: u64 = 24;
 

@@ -148,7 +148,7 @@ impl Output {
         shortened(name, columns().saturating_sub(others).max(LEAST))
     }
 
-    /// Prints rows in aligned columns, the first to the left, the others to the right. What is in
+    /// Prints rows in aligned columns, the first to the left, the others to the right. Text in
     /// the first column is taken for a name, see [`Output::name`].
     pub fn table(&self, header: &[&str], rows: &[Vec<String>]) {
         let longest = |i: usize| {

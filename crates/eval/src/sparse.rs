@@ -1,7 +1,7 @@
 //! Sparse scores: the values of an output where it says something.
 //!
 //! Channels of scores between 0 and 1 that are mostly near 0 can lose every one that matters
-//! with an error that is small over all positions. They are held against the original by what is
+//! with an error that is small over all positions. They are held against the original by the scores
 //! above a threshold.
 
 use sepconv_ir::Tensor;

@@ -39,7 +39,7 @@ pub struct Reach {
 impl Reach {
     /// Below this fraction of their own MACs layers are a fraction of themselves.
     const LITTLE: f64 = 1.0 / 3.0;
-    /// Others hold much where they take this part of what was asked for.
+    /// Others hold much where they take this part of the budget.
     const OTHERS: f64 = 0.25;
 
     /// The part that `asked` of `total` MACs leaves of `held`; `None` where that is no surprise.

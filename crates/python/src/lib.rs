@@ -1,5 +1,5 @@
-//! The native half of the Python package `sepconv`. The other half, `python/sepconv`, knows what
-//! a `ModelProto` and a path are; this one takes bytes, file names and arrays.
+//! The native half of the Python package `sepconv`. The other half, `python/sepconv`, takes
+//! a `ModelProto` and a path; this one takes bytes, file names and arrays.
 
 mod arrays;
 mod doubts;

@@ -45,7 +45,7 @@ impl Behind {
         }
     }
 
-    /// The distance of what becomes of `a` and `b`.
+    /// The distance of `a` and `b` behind the readers.
     pub fn distance(self, a: f64, b: f64) -> f64 {
         self.value(a) - self.value(b)
     }

@@ -2,7 +2,7 @@
 //!
 //! [`quantize`] runs a model on calibration data, chooses a grid of eight bits for every activation
 //! ([`Ranges`], [`Grid`]), rounds the weights of its layers, and writes `QuantizeLinear` and
-//! `DequantizeLinear` around what runtimes then compute in integers. Layers that cost the outputs more
+//! `DequantizeLinear` around the operators that runtimes then compute in integers. Layers that cost the outputs more
 //! than is allowed stay in floats.
 //!
 //! | Module | Job |

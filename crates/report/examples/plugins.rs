@@ -91,7 +91,7 @@ pub fn run() -> Result<Outcome, Box<dyn Error>> {
         Box::leak(Box::new(Counted::new(sepconv::targets::reference())));
     let settings = Settings {
         budget: Budget::TargetCost(0.5),
-        // This family alone: names leave out what they do not name.
+        // This family alone: names leave out all others.
         families: Families {
             names: vec!["block-pw".into()],
             ..Families::default()

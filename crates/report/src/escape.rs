@@ -65,7 +65,7 @@ pub(super) fn csv_field(text: &str) -> String {
 }
 
 /// `name` in at most `columns` columns of a fixed-pitch font, an ellipsis in place of its
-/// middle where it is longer: what tells layers apart stands at either end. Wide characters
+/// middle where it is longer: the distinctive parts of layers' names stand at either end. Wide characters
 /// (CJK, emoji) count two columns.
 pub(super) fn shorten(name: &str, columns: usize) -> String {
     let clean: String = name

@@ -115,7 +115,7 @@ pub fn compress_file(
     })
 }
 
-/// Compresses `original`, has it written and read back by `write`, and measures what was
+/// Compresses `original`, has it written and read back by `write`, and measures the model that was
 /// written.
 pub(crate) fn finished<T>(
     original: &Loaded,

@@ -157,7 +157,7 @@ pub struct Settings {
     pub tune: Option<TuneSettings>,
     /// The runtime that outputs are measured on.
     pub target: &'static dyn Target,
-    /// The runtime that the model is to be fast on: lowerings and ranks are chosen by what
+    /// The runtime that the model is to be fast on: lowerings and ranks are chosen by the time that
     /// they measure there, and nothing is rewritten that is not faster. `None` counts MACs.
     pub latency: Option<LatencyTarget>,
     /// A result is kept that is measured not to be faster than the original on

@@ -477,7 +477,7 @@ impl<'a> Front<'a> {
         Ok(())
     }
 
-    /// Makes the rows of `front` orthonormal under the features' metric; what follows must then
+    /// Makes the rows of `front` orthonormal under the features' metric; the following stages must then
     /// be solved for anew.
     pub fn orthonormalise(&self, front: &mut [f64]) -> Result<(), FactorError> {
         let inner = self.problem.inner;

@@ -42,7 +42,7 @@ pub struct BudgetSpec {
     #[cfg_attr(feature = "clap", arg(long, value_name = "S", group = "budget", help_heading = COMMON, display_order = 12))]
     pub speedup: Option<f64>,
     /// The cheapest model that is at most this much worse: points or dB of the main metric on
-    /// --eval, else points of agreement with the original, or of what --task is measured by, on
+    /// --eval, else points of agreement with the original, or of the measure of --task, on
     /// held-out calibration data [default with --calib: 1, where outputs are classes, masks or
     /// vectors or there is --eval; 5 of a detector]
     #[cfg_attr(feature = "clap", arg(long, value_name = "D", group = "budget", help_heading = COMMON, display_order = 14))]
