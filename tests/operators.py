@@ -166,7 +166,7 @@ def levels():
         case(13, "QuantizeLinear", [x, np.float32(0.5), zero])
         case(13, "DequantizeLinear", [np.array([[1, 100], [7, 0]], zero.dtype), np.float32(0.5), zero])
     case(13, "QuantizeLinear", [x, np.float32(0.3)])
-    # Halves go to the even neighbour, and what is out of range to its end.
+    # Halves go to the even neighbour, and values out of range to its end.
     case(13, "QuantizeLinear", [np.array([0.5, 1.5, 2.5, -0.5, 1e9, -1e9], np.float32), np.float32(1), np.int8(0)])
     case(13, "QuantizeLinear", [x, positive(4), ints(1, 2, 3, 4, kind=np.int8)])
     case(13, "QuantizeLinear", [x, positive(3), ints(1, 2, 3, kind=np.uint8)], axis=0)

@@ -165,7 +165,7 @@ fn a_missing_library_is_refused_on_one_line() {
             }
         }
     }
-    // Only what is asked for is needed.
+    // Runtimes that are not asked for are not needed.
     sepconv_with(
         &["bench", &model, "--runs", "1"],
         &[("SEPCONV_ONNXRUNTIME", &nowhere)],

@@ -85,7 +85,7 @@ fn no_layer_is_rewritten_where_that_saves_nothing() {
 }
 
 /// Compresses to a floor of `floor` dB (`options` ask for it). Either nothing was written and
-/// that was said, or the outputs are as near as asked. Whether a model was written.
+/// that was said, or the outputs are as near as asked. True where a model was written.
 #[track_caller]
 fn stays_within(model: &Model, floor: f64, options: &[&str]) -> bool {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! Fits to unlabelled data: what they gain, and that they are reproducible.
+//! Fits to unlabelled data: their gain, and that they are reproducible.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Data as people have it: what a command says of them before the work.
+//! Data as people have them: the words of a command before the work.
 
 use std::fs;
 

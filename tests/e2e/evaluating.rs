@@ -46,7 +46,7 @@ fn is_share(measure: &Value, hits: u64, n: u64) {
     is_close(measure, 100.0 * p, Some(stderr), 1e-9);
 }
 
-/// What `eval --json` printed is the accuracy of that many hits.
+/// The output of `eval --json` is the accuracy of that many hits.
 #[track_caller]
 fn is_accuracy(seen: &Value, correct: u64, n: u64) {
     assert_eq!(seen["primary"], *measure(seen, "top-1", "labels"));
@@ -66,7 +66,7 @@ fn accuracy_of_the_shipped_model_is_what_onnx_runtime_measures() {
     ])
     .json();
     let [correct, n] = ["correct", "n"].map(|key| expected[key].as_u64().unwrap());
-    // What models/README.md states.
+    // The figures of models/README.md.
     assert_eq!((correct, n), (499, 500));
     is_accuracy(&seen, correct, n);
     assert_eq!(names(&seen), ["top-1", "top-5"]);
@@ -301,7 +301,7 @@ fn compress_measures_on_unlabelled_data_against_the_original() {
     // The original agrees with itself.
     assert_eq!(before["primary"]["value"], 100.0);
     assert_eq!(measure(before, "kl", "original")["value"], 0.0);
-    // What eval says of the file that was written.
+    // The figures of eval for the file that was written.
     let eval = ["eval", &out, "--original", &model, "--data", &data];
     let again = sepconv(&[eval.as_slice(), &["--scale", "1/255", "--json"]].concat()).json();
     assert_eq!(*after, again);

@@ -41,7 +41,7 @@ fn external_data_is_written_once_and_counted() {
         assert_eq!(report["compressed"]["bytes"].as_u64(), Some(other));
         let twin = alone["compressed"]["bytes"].as_u64().unwrap();
         assert!(other.abs_diff(twin) < 4000, "{other} bytes, {twin} inline");
-        // Places and all: what ONNX Runtime loads from disk is what was measured.
+        // Places and all: ONNX Runtime loads from disk the model that was measured.
         let seen = ask(json!({"do": "agree", "model": out, "reference": model, "inputs": inputs}));
         let inner = inline.path("out.onnx");
         let same = ask(json!({"do": "agree", "model": out, "reference": inner, "inputs": inputs}));

@@ -115,7 +115,7 @@ fn every_case_is_rewritten_exactly_in_every_form() {
     assert!(rewritten >= 300, "{rewritten} layers were rewritten");
 }
 
-/// What made a weight goes with it, unless something else reads it.
+/// Operators that made a weight go with it, unless something else reads them.
 #[test]
 fn the_makers_of_a_weight_go_with_it() {
     let scratch = Scratch::new();
@@ -191,7 +191,7 @@ fn transposed_convolutions_are_calibrated() {
     }
 }
 
-/// A model compressed: its layers by name and form, what of it is not as it was, and how its
+/// A model compressed: its layers by name and form, the parts that are not as they were, and how its
 /// outputs agree with the original's.
 fn cut(
     scratch: &Scratch,
@@ -307,7 +307,7 @@ fn quantised(scratch: &Scratch, case: &str) -> [String; 3] {
 }
 
 /// Quantised weights stay as they are, to the byte, unless they are to be looked through: then
-/// the model equals the original at full rank, with floats in the place of what it rewrote.
+/// the model equals the original at full rank, with floats in the place of rewritten weights.
 #[test]
 fn quantised_weights_are_rewritten_where_that_is_asked_for() {
     let scratch = Scratch::new();
@@ -375,7 +375,7 @@ fn weights_of_4_bits_are_rewritten_where_that_is_asked_for() {
     assert!(error <= 1e-4, "{error:e}");
 }
 
-/// What is stored in f64 is decomposed and written in f64.
+/// A weight that is stored in f64 is decomposed and written in f64.
 #[test]
 fn weights_of_64_bits_keep_their_digits() {
     let scratch = Scratch::new();

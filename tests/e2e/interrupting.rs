@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::{Scratch, ask, digits, root};
 
-/// A command that goes on, and what it says on standard error.
+/// A command that goes on, and its standard error.
 struct Running {
     child: Child,
     log: BufReader<ChildStderr>,
@@ -48,7 +48,7 @@ impl Running {
         assert!(status.status().unwrap().success());
     }
 
-    /// The exit code, and what was said last on standard error.
+    /// The exit code, and the last words on standard error.
     fn ended(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         self.log.read_to_string(&mut said).unwrap();

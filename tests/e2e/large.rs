@@ -8,7 +8,7 @@ use crate::support::{Scratch, ask, skipped};
 /// Disk that may be needed where the file system has no holes.
 const ROOM: u64 = 8_000_000_000;
 
-/// 2.2 GB of external data are mapped, never held; what the model still refers to is copied, holes
+/// 2.2 GB of external data are mapped, never held; the ranges that the model still refers to are copied, holes
 /// and all, to a file of its own.
 #[test]
 fn external_data_above_two_gigabytes() {

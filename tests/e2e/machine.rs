@@ -1,4 +1,4 @@
-//! What machines read: JSON, completions, the man page, exit codes; and plain text without colour.
+//! Output for machines: JSON, completions, the man page, exit codes; and plain text without colour.
 
 use serde_json::Value;
 

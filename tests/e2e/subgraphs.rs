@@ -21,7 +21,7 @@ fn built(case: &str) -> (Scratch, String, String) {
     (scratch, model, out)
 }
 
-/// How far `out` is from `model` for ONNX Runtime, once it is found to keep what it has to.
+/// The distance of `out` from `model` for ONNX Runtime, once it is found to keep its names and types.
 #[track_caller]
 fn judged(scratch: &Scratch, model: &str, out: &str) -> (Value, f64) {
     let inputs = scratch.path("inputs.npz");
@@ -59,7 +59,7 @@ fn branches_are_rewritten() {
     assert!(found.iter().all(|l| l[1] != "kept"), "{found:?}");
     let (seen, error) = judged(&scratch, &model, &out);
     assert!(error <= 1e-4, "{error:e}");
-    // The batch norms of both branches went into their convolutions; what is read no more left.
+    // The batch norms of both branches went into their convolutions; values without a reader left.
     assert_eq!(seen["added"]["BatchNormalization"], json!(-2));
     let kept = seen["initializers"].as_array().unwrap();
     assert!(!kept.contains(&json!("w")), "{kept:?}");
@@ -72,8 +72,7 @@ fn branches_are_rewritten() {
     assert_eq!(layer["in_subgraph"], json!(true));
 }
 
-/// Loops run the rewritten body every time; a function is rewritten for all its callers, but for
-/// what they decide.
+/// Loops run the rewritten body every time; a function is rewritten for all its callers.
 #[test]
 fn loops_scans_and_functions_are_rewritten() {
     let (scratch, model, out) = built("repeating");
@@ -134,7 +133,7 @@ fn bodies_are_selected_by_name() {
     assert!(odd.contains("matches none of the 11 convolutions"), "{odd}");
 }
 
-/// Budgets over the whole model don't count what runs an unknown number of times, and say so.
+/// Budgets over the whole model don't count layers that run an unknown number of times, and say so.
 #[test]
 fn budgets_over_the_model_leave_bodies_alone() {
     let (scratch, model, out) = built("choosing");
@@ -252,12 +251,12 @@ fn functions_stay_where_they_can() {
     ask(json!({"do": "inputs", "model": model, "out": data, "free": {"N": 8}}));
     let line = sepconv(&[&named[..], &["--calib", &data]].concat()).refused();
     assert!(line.contains("(such as 'conv')"), "{line}");
-    // Runtimes without functions are given what the functions do.
+    // Runtimes without functions are given the functions' operators.
     let text = sepconv(&["compare", &model, &out, "--target", "tract"]).ok();
     assert!(text.contains("dB"), "{text}");
 }
 
-/// A plan holds what was decided for bodies, and gives the same bytes again.
+/// A plan holds the decisions for bodies, and gives the same bytes again.
 #[test]
 fn plans_reach_into_bodies() {
     for case in ["choosing", "repeating", "called"] {

@@ -1,4 +1,4 @@
-//! Models measured by what they are for.
+//! Models measured by their task.
 
 use serde_json::json;
 
@@ -55,7 +55,7 @@ fn a_detector_is_measured_by_its_detections() {
         );
         assert!(stderr > 0.0, "{metric}");
     }
-    // The default budget is a drop of F1, and its verdict says of what.
+    // The default budget is a drop of F1, and its verdict names it.
     let out = scratch.path("judged.onnx");
     let judged = ["compress", &model, "-o", &out, "--calib", &data];
     let refused = sepconv(&[&judged[..], &["--layers", "features"]].concat()).refused();
@@ -68,7 +68,7 @@ fn a_detector_is_measured_by_its_detections() {
         (&json!("F1 of detections"), &json!(50.0))
     );
     assert!(verdict["shown"].as_bool().unwrap(), "{verdict}");
-    // Held for a ratio in place of its task, what is above the threshold counts as well.
+    // Held for a ratio in place of its task, scores above the threshold count as well.
     let ratio = ["--layers", "features", "--min-snr", "3", "--json"];
     let report = sepconv(&[&judged[..], &ratio, &["--force"]].concat()).json();
     let scores = &report["outputs"][0]["scores"];
@@ -77,7 +77,7 @@ fn a_detector_is_measured_by_its_detections() {
     let kept = both / original.max(rewritten);
     assert!(kept >= 1.0 - 10f64.powf(-3.0 / 20.0), "{scores}");
     assert!(original > 20.0 && kept < 1.0, "{scores}");
-    // What other operators hold is told before the work.
+    // The share of other operators is told before the work.
     let far = ["--layers", "features", "--target-macs", "0.4", "--force"];
     let said = sepconv(&[&judged[..4], &far].concat());
     let note = "note: 0.4 of all MACs leaves the layers that can be rewritten 0.27 of theirs";
@@ -95,7 +95,7 @@ fn a_detector_is_measured_by_its_detections() {
     );
 }
 
-/// Classes stay what they were, and a vector that is named one is measured as such.
+/// Classes stay classes, and a vector that is named one is measured as such.
 #[test]
 fn classes_are_measured_as_before_and_vectors_by_their_directions() {
     let (original, model, data) = (digits().path, digits().at_rank_2(), digits_eval());

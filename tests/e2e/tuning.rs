@@ -1,4 +1,4 @@
-//! Training towards the original: what it gains, and that it is reproducible.
+//! Training towards the original: its gain, and that it is reproducible.
 
 use std::path::Path;
 
@@ -88,7 +88,7 @@ fn a_coarse_model_learns_and_stays_a_valid_model() {
     assert_eq!(report["tuning"]["losses"][0][1], "kl");
     let seen = ask(json!({"do": "interface", "original": digits().path, "rewritten": out}));
     assert_eq!(seen["problems"], json!([]));
-    // tract, which trained it, and ONNX Runtime agree on what was written.
+    // tract, which trained it, and ONNX Runtime agree on the written file.
     let inputs = scratch.path("inputs.npz");
     digits().inputs(&inputs);
     let outputs = scratch.path("outputs.npz");

@@ -116,7 +116,7 @@ fn no_lost_channel_passes_the_default_budget() {
         "{refused}"
     );
     assert!(!mixed.scratch.names().contains(&"default.onnx".to_owned()));
-    // What the channel does hold is found.
+    // A ratio that the channel does hold is found.
     let bound = ["--min-snr", "8", "--target", "macs"];
     let report = mixed.report("bound.onnx", &[&low[..], &bound].concat());
     assert_eq!(
@@ -193,7 +193,7 @@ fn free_dimensions_are_what_the_data_says() {
     assert!(a == b);
 }
 
-/// Eight samples of eight are no certainty: what the data can't show is said, and a budget that they
+/// Eight samples of eight are no certainty: the limits of the data are told, and a budget that they
 /// can show holds for the worst that they leave possible.
 #[test]
 fn verdicts_say_what_the_samples_show() {

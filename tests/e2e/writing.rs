@@ -1,4 +1,4 @@
-//! Files: where they go, what is never overwritten, and that runs repeat.
+//! Files: their places, those that are never overwritten, and that runs repeat.
 
 use crate::support::{Scratch, ask, compress, digits, sepconv, sepconv_with};
 use serde_json::{Value, json};
@@ -138,7 +138,7 @@ fn the_report_holds_what_its_schema_promises() {
     }
     let bytes = std::fs::metadata(&model).unwrap().len();
     assert_eq!(report["original"]["bytes"], bytes);
-    // What models/README.md counts: 48,563,456 MACs.
+    // The count of models/README.md: 48,563,456 MACs.
     assert_eq!(report["original"]["macs"], 48_563_456);
     for layer in report["layers"].as_array().unwrap() {
         for key in ["name", "form", "macs_before", "macs_after", "weight_error"] {

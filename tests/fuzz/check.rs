@@ -1,4 +1,4 @@
-//! What must hold for any bytes that claim to be a model.
+//! Conditions that hold for any bytes that claim to be a model.
 
 use bytes::Bytes;
 use sepconv_analysis::{Assumptions, ModelCost, Pins, Shapes};
@@ -6,7 +6,7 @@ use sepconv_onnx::Document;
 use sepconv_passes::planners::UniformRank;
 use sepconv_passes::{Families, Planner, Selection, Survey, Surveyed, apply, fold};
 
-/// Reads `data`. What is refused is refused with an error; what is read is written back as the
+/// Reads `data`. A refusal is an error; a model that is read is written back as the
 /// same bytes, and its batch norms and convolutions are rewritten, or refused with an error,
 /// into something that is read again.
 pub fn check(data: &[u8]) {

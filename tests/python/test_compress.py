@@ -111,7 +111,7 @@ def test_measured_time_on_this_interpreters_onnxruntime(model, calib):
     try:
         _, report = sepconv.compress(model, calib, rank=1, target="onnxruntime")
     except sepconv.Error as error:
-        # What was measured may be that no rewrite is faster here.
+        # Measured here, no rewrite may be faster.
         assert "nothing was written" in str(error)
     else:
         assert report.contents["timing"]["version"] == onnxruntime.__version__

@@ -57,7 +57,7 @@ def test_an_exception_in_progress_ends_the_work(long):
 def test_ctrl_c_ends_the_work_and_leaves_nothing(long, tmp_path, monkeypatch, request):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    # A shell starts what runs in the background with the signal ignored, and Python leaves it so.
+    # A shell starts background processes with the signal ignored, and Python leaves it so.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     references = sys.getrefcount(long["calib"])
@@ -69,7 +69,7 @@ def test_ctrl_c_ends_the_work_and_leaves_nothing(long, tmp_path, monkeypatch, re
     assert 0.9 < time.monotonic() - started < 10
     assert list(tmp_path.iterdir()) == []
     gc.collect()
-    # Not within the assertion: pytest keeps what it calls with, which counts.
+    # Not within the assertion: pytest keeps its arguments, which counts.
     left = sys.getrefcount(long["calib"])
     assert left == references
     # And all is as before.
@@ -155,5 +155,5 @@ def test_ctrl_c_is_heeded_within_a_long_forward_pass(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 2.0
-    # What was staged goes with the interpreter, although its work has not ended.
+    # A staged file goes with the interpreter, although its work has not ended.
     assert [path.name for path in tmp_path.iterdir()] == ["long.onnx"]

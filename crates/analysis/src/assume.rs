@@ -135,7 +135,7 @@ impl FreeInputs {
         }
     }
 
-    /// Checks a pin against the declared dimensions and notes what it gives to symbols.
+    /// Checks a pin against the declared dimensions and notes the extents of symbols.
     fn bind(&mut self, name: &str, dims: Option<&[Dim]>, extents: &[u64]) -> Result<(), PinError> {
         let Some(dims) = dims else {
             return Ok(());

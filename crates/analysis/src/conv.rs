@@ -174,7 +174,7 @@ impl ConvAttributes {
 
     /// The same convolution, for inputs of these spatial extents, by `pads` and
     /// `output_padding` alone: without `auto_pad`, and without `output_shape`, whose surplus over
-    /// what the kernel reaches is a part of `output_padding`. `None` under the conditions of
+    /// the kernel's reach is a part of `output_padding`. `None` under the conditions of
     /// [`ConvAttributes::output_spatial`].
     pub fn explicit(&self, input: &[u64]) -> Option<Self> {
         let pads = self.explicit_pads(input)?;

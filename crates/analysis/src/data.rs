@@ -130,7 +130,7 @@ fn finite(v: f64) -> Option<Scalar> {
     v.is_finite().then_some(Scalar::Float(v))
 }
 
-/// Rounds floats to what f32 can hold, where that is the element type, so that `Floor`
+/// Rounds floats to f32, where that is the element type, so that `Floor`
 /// agrees with runtimes.
 pub(crate) fn rounded(v: Scalar, dtype: Option<DType>) -> Scalar {
     match (v, dtype) {

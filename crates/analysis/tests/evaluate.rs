@@ -1,4 +1,4 @@
-//! Operators on constants compute what ONNX Runtime makes of them (`tests/operators.py`).
+//! Operators on constants compute the values of ONNX Runtime (`tests/operators.py`).
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;

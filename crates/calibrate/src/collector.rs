@@ -95,7 +95,7 @@ impl<'a> Collector<'a> {
     /// Statistics of the layers of `range`: inputs from `rewritten`, a copy of the original in
     /// which layers before them may be rewritten, targets from the original; both from one pass over
     /// the original where there is no such copy. Call in
-    /// rising order: what lies before the range is not run again. `keep`: the positions of layers
+    /// rising order: the part before the range is not run again. `keep`: the positions of layers
     /// with an activation behind them are kept. Endpoints soon after `progress` is cancelled.
     pub fn collect(
         &mut self,
@@ -262,7 +262,7 @@ impl Keeper {
 }
 
 /// Accumulates batches: layers are independent of one another, the samples of a layer keep
-/// their order. What does not fit a layer ends that layer alone.
+/// their order. Data that do not fit a layer end that layer alone.
 fn push(builders: &mut [Builder], samples: &Samples, pending: &[Yield]) {
     let layers = builders.par_iter_mut().enumerate();
     layers.for_each(|(layer, own)| {

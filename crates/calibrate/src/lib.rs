@@ -1,7 +1,7 @@
 //! Statistics, sensitivities and fits of layers, on data.
 //!
-//! [`score`] fits every candidate of every layer of the original network and says what its output
-//! loses; [`calibrate`] fits the candidates that a plan admits, layer after layer, in the network
+//! [`score`] fits every candidate of every layer of the original network and tells the error of its
+//! output; [`calibrate`] fits the candidates that a plan admits, layer after layer, in the network
 //! rewritten so far. Both collect the statistics of layers by running the network, within a
 //! [`MemoryLimit`].
 

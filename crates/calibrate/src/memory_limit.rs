@@ -1,6 +1,6 @@
 //! The memory of calibration, and the form of a layer's fit within it.
 //!
-//! Statistics and fits of one layer at a time have half of what is allowed, or so many layers as go
+//! Statistics and fits of one layer at a time have half of the limit, or so many layers as go
 //! into that together. Values that are kept between passes have the rest.
 //!
 //! A layer's statistics are the covariance of its patches, `8 d^2` bytes a group, and fits take
@@ -26,7 +26,7 @@ const WEIGHTS: u64 = 10;
 /// Bytes for every value of a patch that is kept: as it is, and of a stage's outputs for it.
 const PER_VALUE: u64 = 10;
 
-/// Bytes for every pair of positions: their products, a factor, and what is formed of features that
+/// Bytes for every pair of positions: their products, a factor, and the matrices of features that
 /// are no more than they are.
 const PER_PAIR: u64 = 24;
 

@@ -1,10 +1,10 @@
 //! Pictures that nobody took, for fits without data.
 //!
-//! A convolution's weights say nothing of what it will see, but for a network of pictures much
+//! A convolution's weights say nothing of its inputs, but for a network of pictures much
 //! of it can be guessed: natural images have a 1/f amplitude spectrum (Field 1987), and their
 //! colours go together. Run through the network, such fields give every layer inputs with
 //! plausible spatial correlations and, after the activations, plausible means: enough to fit
-//! to, with a strong pull towards the original weights for what they get wrong.
+//! to, with a strong pull towards the original weights where they are wrong.
 
 use sepconv_data::{DataError, Dataset, InputSpec, Layout, Preprocess, SyntheticKind, synthetic};
 use sepconv_factor::FitOptions;
@@ -55,7 +55,7 @@ pub fn pictures(
         positions: POSITIONS,
         fit: FitOptions {
             ridge: RIDGE,
-            // What is active on pictures that nobody took need not be on real ones.
+            // A channel that is active on synthetic pictures need not be on real ones.
             steps: 0,
             ..CalibrationSettings::fit_options()
         },

@@ -34,7 +34,7 @@ pub struct Calibrated {
     committed: Committed,
 }
 
-/// A revision of the admissible candidates, given what became of the layers so far; `None` leaves
+/// A revision of the admissible candidates, given the outcome of the layers so far; `None` leaves
 /// them.
 pub type Revision<'a> = &'a dyn Fn(&Committed) -> Option<Vec<Vec<Candidate>>>;
 
@@ -138,7 +138,7 @@ impl Calibrated {
         }
     }
 
-    /// Takes over what became of a layer.
+    /// Takes over the outcome of a layer.
     pub(crate) fn settle(
         &mut self,
         layer: &Open<'_>,

@@ -80,7 +80,7 @@ pub(crate) fn fitted(
     best.map_err(|error| Kept::Unfitted(error.to_string()))
 }
 
-/// Loads what computes a layer of `model` in `document` alone, from the layer's input, and runs
+/// Loads the operators that compute a layer of `model` in `document` alone, from the layer's input, and runs
 /// it on zeros. A layer of unknown extents, and one that reads other values than its input, is
 /// taken to run.
 fn runs(

@@ -1,4 +1,4 @@
-//! Every candidate of every layer scored: what a planner allocates by.
+//! Every candidate of every layer scored: planners allocate by the scores.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,7 +53,7 @@ const LEAST: f64 = 1e-9;
 /// Errors that probes should have, about.
 const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
 
-/// Scores every candidate of every layer: what a planner allocates by. One pass over the data
+/// Scores every candidate of every layer, for a planner to allocate by. One pass over the data
 /// for all layers whose statistics go into the memory together, and [`Fitter::estimate`].
 ///
 /// # Errors
@@ -276,7 +276,7 @@ fn lower(candidates: &[Candidate], most: usize) -> Vec<usize> {
 }
 
 impl Score {
-    /// By what the weights alone say: the relative squared error of the kernel.
+    /// By the weights alone: the relative squared error of the kernel.
     fn of_weights(candidates: &[Candidate]) -> Self {
         let errors = candidates.iter().map(|c| c.weight_error * c.weight_error);
         Self {
@@ -294,7 +294,7 @@ impl Score {
         }
     }
 
-    /// From what is known of the candidates `chosen`, rising, whose outputs were multiplied by
+    /// From the errors of the candidates `chosen`, rising, whose outputs were multiplied by
     /// factors.
     fn of(
         candidates: &[Candidate],

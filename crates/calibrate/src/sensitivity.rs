@@ -6,7 +6,7 @@
 //! alone (`Relu`, `LeakyRelu`) go along with any positive factor, those with a ceiling do not.
 //!
 //! Outputs of classes are left alone: the information is that of small steps and of the few samples
-//! that the network is not sure of, and what it gains there is mixed (docs/decisions/0002).
+//! that the network is not sure of, and its gain there is mixed (docs/decisions/0002).
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 const WORK: f64 = 3e10;
 const SAMPLES: (usize, usize) = (8, 256);
 
-/// Least factor: what the samples at hand do not depend on may matter on others.
+/// Least factor: a channel that the samples at hand do not depend on may matter on others.
 const LEAST: f64 = 0.1;
 
 /// The factors for all layers of the survey. None where layers are not fitted to data or outputs are
@@ -98,7 +98,7 @@ fn measured(
         shapes: &model.shapes,
         opset: model.document.model.opset(),
     };
-    // What has no gradient here is fitted without.
+    // A layer without a gradient here is fitted without factors.
     let Ok(network) = Network::fixed(Compute::Cpu, compiled, &outputs) else {
         return Ok(none());
     };

@@ -1,5 +1,6 @@
 //! The command line as it is typed.
 
+mod examples;
 mod inputs;
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,7 @@ half-written file.";
     version,
     styles = STYLES,
     max_term_width = 100,
-    after_help = EXIT_CODES
+    after_help = format!("{EXIT_CODES}\n\n{}", examples::SEPCONV)
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -60,7 +61,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List a model's convolutions and what every rank would keep and cost
+    /// List a model's convolutions, and the energy and cost of every rank
     Inspect(InspectArgs),
     /// Replace convolutions by separable ones and write the smaller model
     Compress(Box<CompressArgs>),
@@ -85,6 +86,7 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::INSPECT)]
 pub struct InspectArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -95,6 +97,7 @@ pub struct InspectArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::COMPRESS)]
 pub struct CompressArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -104,14 +107,14 @@ pub struct CompressArgs {
     #[command(flatten)]
     pub budget: BudgetSpec,
     /// Also write the plan: layers, families, ranks and lowerings, as JSON for --plan
-    // Behind --plan, which has this place and comes first by its name.
-    #[arg(long, value_name = "FILE", display_order = 10)]
+    #[arg(long, value_name = "FILE")]
     pub save_plan: Option<PathBuf>,
     #[command(flatten)]
     pub fit: FitArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::SWEEP)]
 pub struct SweepArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -133,7 +136,7 @@ pub struct SweepArgs {
     pub fit: FitArgs,
 }
 
-/// What `compress` and `sweep` are asked for alike.
+/// The options that `compress` and `sweep` share.
 #[derive(Debug, Args)]
 pub struct FitArgs {
     #[command(flatten)]
@@ -143,7 +146,8 @@ pub struct FitArgs {
     #[command(flatten)]
     pub space: SearchSpace,
     /// Folder for report.json, .csv, .md and .html and curve.svg, with the measured curve
-    #[arg(long, value_name = "DIR")]
+    // A common option, in the midst of sections.
+    #[arg(long, value_name = "DIR", help_heading = None::<&str>, display_order = 18)]
     pub report: Option<PathBuf>,
     #[command(flatten)]
     pub fit: FitSpec,
@@ -154,7 +158,7 @@ pub struct FitArgs {
 }
 
 impl CompressArgs {
-    /// What is asked for.
+    /// The options as a spec.
     pub fn spec(&self) -> Spec {
         Spec {
             budget: self.budget.clone(),
@@ -164,7 +168,7 @@ impl CompressArgs {
 }
 
 impl FitArgs {
-    /// What is asked for, without a budget.
+    /// The options as a spec without a budget.
     pub fn spec(&self) -> Spec {
         Spec {
             budget: BudgetSpec::default(),
@@ -178,6 +182,7 @@ impl FitArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::QUANTIZE)]
 pub struct QuantizeArgs {
     /// ONNX model in floats, of opset 13 or later; of 11 and 12 with --opset
     pub model: PathBuf,
@@ -201,7 +206,7 @@ pub struct QuantizeArgs {
     /// Replace existing files
     #[arg(long)]
     pub force: bool,
-    /// Seed of what is drawn from data
+    /// Seed of draws from data
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     /// Runtime that both models run on and are timed with: tract, onnxruntime or openvino
@@ -209,10 +214,10 @@ pub struct QuantizeArgs {
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
     #[command(flatten)]
-    pub library: LibraryArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
-    // Last: it begins a section of the help.
+    // Last: they begin sections of the help.
+    #[command(flatten)]
+    pub library: LibraryArgs,
     #[command(flatten)]
     pub data: SampleSpec,
 }
@@ -230,6 +235,7 @@ impl QuantizeArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::COMPARE)]
 pub struct CompareArgs {
     /// The original
     #[arg(value_name = "ORIGINAL")]
@@ -240,21 +246,22 @@ pub struct CompareArgs {
     /// Number of random inputs
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub samples: usize,
-    /// Seed of random inputs, and of what is drawn from data
+    /// Seed of random inputs, and of draws from data
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
     pub report: ReportArgs,
     #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
-    // Last: it begins a section of the help.
+    // Last: they begin sections of the help.
+    #[command(flatten)]
+    pub target: TargetArgs,
     #[command(flatten)]
     pub inputs: InputArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::EVAL)]
 pub struct EvalArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -266,20 +273,22 @@ pub struct EvalArgs {
     /// The model that MODEL was made from: measures how close MODEL stays to it
     #[arg(long, value_name = "ORIGINAL")]
     pub original: Option<PathBuf>,
-    /// Seed of what is drawn from data
+    /// Seed of draws from data
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
     pub report: ReportArgs,
     #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
+    // Last: they begin sections of the help.
+    #[command(flatten)]
+    pub target: TargetArgs,
     #[command(flatten)]
     pub preprocess: DataSpec,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::RUN)]
 pub struct RunArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -289,22 +298,23 @@ pub struct RunArgs {
     /// Number of random inputs
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub samples: usize,
-    /// Seed of random inputs, and of what is drawn from data
+    /// Seed of random inputs, and of draws from data
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     /// Replace existing files
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
-    // Last: it begins a section of the help.
+    // Last: they begin sections of the help.
+    #[command(flatten)]
+    pub target: TargetArgs,
     #[command(flatten)]
     pub inputs: InputArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::BENCH)]
 pub struct BenchArgs {
     /// ONNX models; ratios are to the first
     #[arg(required = true, value_name = "MODEL")]
@@ -335,16 +345,18 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub report: ReportArgs,
     #[command(flatten)]
-    pub library: LibraryArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
+    // Last: it begins a section of the help.
+    #[command(flatten)]
+    pub library: LibraryArgs,
 }
 
 /// The runtime that models run on.
 #[derive(Debug, Args)]
 pub struct TargetArgs {
     /// Runtime: tract, onnxruntime or openvino
-    #[arg(long, value_name = "NAME", default_value = "tract")]
+    // A common option, behind the beginning of a section.
+    #[arg(long, value_name = "NAME", default_value = "tract", help_heading = None::<&str>)]
     pub target: String,
     #[command(flatten)]
     pub library: LibraryArgs,
@@ -367,6 +379,7 @@ fn available(name: &str) -> Result<&'static dyn Target> {
 
 /// Shared libraries of runtimes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Runtime")]
 pub struct LibraryArgs {
     /// Shared library of ONNX Runtime [default: $SEPCONV_ONNXRUNTIME, the loader's path, or
     /// the PyPI package in $VIRTUAL_ENV or ./.venv]

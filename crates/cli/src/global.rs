@@ -4,6 +4,7 @@ use clap::{ArgAction, Args};
 
 /// Flags of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Messages")]
 pub struct Global {
     /// Print JSON for machines instead of tables
     #[arg(long, global = true)]

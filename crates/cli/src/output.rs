@@ -118,7 +118,7 @@ impl Output {
 
     /// Prints an error on one line of standard error.
     pub fn error(&self, error: &anyhow::Error) {
-        // What a file that an option names is refused for is an error as any other.
+        // The reason for which a file that an option names is refused is an error as any other.
         let text = match error.downcast_ref() {
             Some(SpecError::File(file)) => chain(error) + &hint(file),
             Some(refused) => worded(refused),
@@ -148,7 +148,7 @@ impl Output {
         shortened(name, columns().saturating_sub(others).max(LEAST))
     }
 
-    /// Prints rows in aligned columns, the first to the left, the others to the right. What is in
+    /// Prints rows in aligned columns, the first to the left, the others to the right. Text in
     /// the first column is taken for a name, see [`Output::name`].
     pub fn table(&self, header: &[&str], rows: &[Vec<String>]) {
         let longest = |i: usize| {

@@ -1,4 +1,4 @@
-//! What the data show of a budget that is judged, in words.
+//! The verdict of the data on a budget that is judged, in words.
 
 use sepconv::Verdict;
 

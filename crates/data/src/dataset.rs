@@ -84,7 +84,7 @@ impl Dataset {
     ///
     /// # Errors
     /// Every variant of [`DataError`] but [`DataError::Rows`]; each names the
-    /// file and what was expected against what was found.
+    /// file, the expected value and the one that was found.
     pub fn open(path: &Path, request: &Request) -> Result<Self, DataError> {
         let fixed_batch = request.validate()?;
         let is_dir = std::fs::metadata(path)

@@ -9,7 +9,7 @@ const QUOTE_LIMIT: usize = 240;
 /// Refusal of a data set, a preprocessing recipe or an array.
 ///
 /// Each message is one line that names the file (or the flag, or the input)
-/// and says what was expected against what was found. Text that comes from a
+/// and tells the expected value and the one that was found. Text that comes from a
 /// file is stripped of control characters and cut to a readable length.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -316,7 +316,7 @@ mod tests {
             layout,
             ..Preprocess::default()
         };
-        // As the model takes it, whether that is said or not.
+        // As the model takes it, said or not.
         for layout in [None, Some(Layout::Nhwc)] {
             let same = feed(bytes(&[2, 2, 8, 3]), &last, &with(layout)).unwrap();
             assert_eq!(same.sample, [2, 8, 3]);

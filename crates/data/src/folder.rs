@@ -83,7 +83,7 @@ impl Folder {
         Ok(found)
     }
 
-    /// The pictures of all classes, one a sub-folder; what is below that is of its class. A folder
+    /// The pictures of all classes, one a sub-folder; pictures below that are of its class. A folder
     /// of other files alone is no class.
     fn list_classes(
         &mut self,

@@ -77,7 +77,7 @@ fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
 }
 
 /// Decodes a file to planes of 0 to 255: red, green, blue, or luma when `channels` is 1. With them
-/// goes whether all values are whole numbers: not where the file has more than 8 bits.
+/// goes a flag, true where all values are whole numbers: not where the file has more than 8 bits.
 ///
 /// The picture is upright as EXIF says. Transparency is laid over white. Luma is ITU-R 601; of 8
 /// bits in the integer arithmetic that Pillow uses.
@@ -180,7 +180,7 @@ fn deep_planes(rgba: &[f32], channels: usize) -> Vec<f32> {
 
 /// True where the last scan of a JPEG is followed by an end marker.
 ///
-/// The decoder fills what a cut file lacks with grey and says nothing. Within
+/// The decoder fills the missing part of a cut file with grey and says nothing. Within
 /// a scan 0xFF is always escaped, so an end marker after the last scan is real.
 fn jpeg_ends(bytes: &[u8]) -> bool {
     let last = |marker: u8| bytes.windows(2).rposition(|w| w == [0xff, marker]);

@@ -66,7 +66,7 @@ impl InputSpec {
         self.dims.len() == 4 && self.indices.is_none()
     }
 
-    /// The layout of its pictures: [`InputSpec::layout`], else what the extents tell, else
+    /// The layout of its pictures: [`InputSpec::layout`], else that of the extents, else
     /// `otherwise`, else channels first.
     #[must_use]
     pub fn layout_or(&self, otherwise: Option<Layout>) -> Layout {

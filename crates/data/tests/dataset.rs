@@ -354,7 +354,7 @@ fn folders_within_folders() {
         Dataset::open(dir.path(), &request),
         "both file 'a.png' and folder 'a'",
     );
-    // With labels, what is below a class folder is of its class, and words alone are no class.
+    // With labels, pictures below a class folder are of its class, and words alone are no class.
     fs::rename(dir.path().join("a.png"), dir.path().join("a/1.png")).unwrap();
     fs::create_dir(dir.path().join("about")).unwrap();
     fs::write(dir.path().join("about/readme"), "words").unwrap();

@@ -180,7 +180,7 @@ impl Channels {
             })
         });
         let mut samples: Vec<[f64; 2]> = samples.collect();
-        // What never changes is held against a size that is no sum over samples.
+        // A channel that never changes is held against a size that is no sum over samples.
         if samples.iter().all(|s| s[0] == 0.0) {
             samples.iter_mut().for_each(|s| s[0] = 1.0);
         }

@@ -124,7 +124,7 @@ impl Comparison {
     }
 
     /// True where the inputs are random and an output is of one class alone on them: no figure of it says
-    /// anything of what the model does on data.
+    /// anything of the model's outputs on data.
     pub fn is_silent(&self) -> bool {
         self.inputs == ComparedOn::Random && self.outputs.iter().any(|o| o.saturated)
     }
@@ -153,7 +153,7 @@ impl Comparison {
         all.min_by(|a, b| snr(a).total_cmp(&snr(b)))
     }
 
-    /// The smallest of [`Comparison::worst_channel_snr`], the signal-to-noise ratio of what varies
+    /// The smallest of [`Comparison::worst_channel_snr`], the signal-to-noise ratio of the part that varies
     /// between samples and [`SparseScores::decibels`], of the output where it is the smallest; `None` where nothing could be
     /// compared or a value is not finite.
     pub fn strictest_snr(&self) -> Option<Decibels> {

@@ -1,6 +1,6 @@
 //! Figures of ONNX models.
 //!
-//! [`evaluate()`] measures a model by labels, by wanted outputs, or by what the original computes;
+//! [`evaluate()`] measures a model by labels, by wanted outputs, or by the original's outputs;
 //! [`compare()`] holds two models' outputs against one another, output by output and channel by
 //! channel; [`bench()`] times models beside one another. An [`Evaluator`] and a [`Reference`]
 //! measure many models on one data set, for which the original is run once.

@@ -3,7 +3,7 @@
 //! A standard error says nothing where all samples agree: 8 of 8 have one of 0. A limit says what
 //! may still be true of samples that nobody looked at.
 
-/// The share of intervals that hold what they are of.
+/// The share of intervals that hold the true value.
 pub const CONFIDENCE: f64 = 0.95;
 /// Quantile of the normal distribution at [`CONFIDENCE`].
 const Z: f64 = 1.644_853_626_951_472_7;

@@ -33,7 +33,7 @@ pub struct OutputComparison {
     pub saturated: bool,
     /// Reason for which the values were not compared: not numbers, or of different shapes.
     pub not_compared: Option<String>,
-    /// As `snr_db`, but of what varies between samples: the mean over samples is taken from
+    /// As `snr_db`, but of the part that varies between samples: the mean over samples is taken from
     /// the signal. Stricter, because a constant output scores nothing. In dB; infinite for
     /// no difference.
     #[serde(skip)]
@@ -44,7 +44,7 @@ pub struct OutputComparison {
     /// The channel with the largest error over its own spread; `None` where the values were not
     /// compared.
     pub worst_channel: Option<WorstChannel>,
-    /// What its sparse scores say, where it has such.
+    /// The comparison of its sparse scores, where it has such.
     pub scores: Option<SparseScores>,
 }
 
@@ -162,7 +162,7 @@ fn values(t: &Tensor) -> Option<Vec<f64>> {
     Some(t.to_i64()?.into_iter().map(|v| v as f64).collect())
 }
 
-/// Of what varies between the runs; `None` where a value is not finite.
+/// Of the part that varies between the runs; `None` where a value is not finite.
 fn varying_snr(pairs: &[(&Tensor, &Tensor)]) -> Option<Decibels> {
     let rows = |side: fn(&(&Tensor, &Tensor)) -> Option<Vec<f64>>| -> Option<Vec<Vec<f64>>> {
         pairs.iter().map(side).collect()

@@ -1,7 +1,7 @@
-//! Sparse scores: what an output says where it says something.
+//! Sparse scores: the values of an output where it says something.
 //!
 //! Channels of scores between 0 and 1 that are mostly near 0 can lose every one that matters
-//! with an error that is small over all positions. They are held against the original by what is
+//! with an error that is small over all positions. They are held against the original by the scores
 //! above a threshold.
 
 use sepconv_ir::Tensor;
@@ -17,7 +17,7 @@ const SPARSE: f64 = 0.1;
 /// Rounding of a score.
 const NEAR: f64 = 1e-3;
 
-/// What is above the threshold in the sparse channels of one output.
+/// The values above the threshold in the sparse channels of one output.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SparseScores {
     /// Number of such channels.
@@ -54,7 +54,7 @@ impl Counts {
         Self([0, 1, 2].map(|i| f(self.0[i], other.0[i])))
     }
 
-    /// The share that both have of what either has, the smaller of both ways; 1 of nothing.
+    /// The share of either's values that both have, the smaller of both ways; 1 of nothing.
     fn kept(self) -> f64 {
         let [original, model, both] = self.0;
         match original.max(model) {

@@ -137,7 +137,7 @@ fn split(kernel: &Kernel) -> SplitStatistics {
     }
 }
 
-/// Whole fits with the default options but for `monotone`, and what they share.
+/// Whole fits with the default options but for `monotone`, and their shared part.
 fn fits(c: &mut Criterion) {
     let mut group = c.benchmark_group("fit");
     let cases: [(usize, &[(&str, usize)]); 2] = [

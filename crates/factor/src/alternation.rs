@@ -180,7 +180,7 @@ impl<'a> Alternation<'a> {
             .iter()
             .map(|c| c.error_fit)
             .fold(f64::INFINITY, f64::min);
-        // The slack is what rounding makes of an error of zero.
+        // The slack is the size of rounding where the error is zero.
         let keeps = |c: &Candidate| c.error_fit <= lowest * (1.0 + 1e-9) + 1e-13;
         if self.rounds > 0
             && !candidates.iter().all(keeps)

@@ -72,7 +72,7 @@ pub enum FactorError {
     #[error("statistics: {0}")]
     Statistics(&'static str),
 
-    /// A matrix whose extents the kernel's widths give is larger than what can be allocated.
+    /// A matrix whose extents the kernel's widths give is larger than an allocation can be.
     #[error("{bytes} bytes of memory are needed and can't be had")]
     Memory {
         /// Size of the matrix, `usize::MAX` where it can't be counted.

@@ -1,4 +1,4 @@
-//! The families, one file each. Every file's header says what the kernel is before and after,
+//! The families, one file each. Every file's header has the kernel before and after,
 //! which kernels are skipped, the full rank and the source.
 //!
 //! To add a family to this crate: (1) write `families/<name>.rs` with a unit struct that implements

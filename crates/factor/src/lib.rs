@@ -17,7 +17,7 @@
 //! | `activation` | piecewise linear activations and their majorisers |
 //! | `fit` | least squares of one group, for every family |
 //! | `alternation` | fits over all groups, and their guarantees |
-//! | `post_activation` | fits to what an activation lets through |
+//! | `post_activation` | fits to the values that an activation lets through |
 //! | `rounding` | weights rounded to integers in the metric of a covariance |
 //! | `metric` | data-free decompositions under an assumed correlation of the inputs |
 //! | [`random`] | seeded pseudo-random numbers |

@@ -1,8 +1,8 @@
 //! Fits to the post-activation objective.
 //!
-//! PostActivation a `Relu`, all outputs below zero are alike, so a fit that spends its few weights on
+//! Behind a `Relu`, all outputs below zero are alike, so a fit that spends its few weights on
 //! them wastes them. Minimised is `|f(y + s) - f(y^ + s)|^2`, with `f` the activation and `s`
-//! what is added before it (a shortcut), by majorise-minimise: every step takes
+//! the value that is added before it (a shortcut), by majorise-minimise: every step takes
 //! [`Activation::majorise`] for the targets, which leaves the covariance of the patches as it is and moves their
 //! covariance with the outputs alone, and alternates least squares once more from where it is.
 //! The nonlinear case of Zhang et al. 2015 (arXiv 1505.06798), section 3.2, with a majoriser
@@ -28,7 +28,7 @@ const LAST: usize = 2;
 /// The steps end where one lowers the error by less than this share.
 const TOLERANCE: f64 = 4e-3;
 
-/// The objective behind the activation of a convolution: the squared error of what it lets through,
+/// The objective behind the activation of a convolution: the squared error of the values that it lets through,
 /// at positions that were seen.
 #[derive(Debug, Clone, Copy)]
 pub struct PostActivation<'a> {
@@ -67,9 +67,9 @@ impl PostActivation<'_> {
         }
     }
 
-    /// Improves a fit of `family` by what passes the activation. The steps end where they don't lower the error on
-    /// the positions held out, at most [`FitOptions::steps`] of them. Where the data-free
-    /// chain is nearer than the fit, they begin there.
+    /// Improves a fit of `family` by the values that pass the activation. The steps end where they
+    /// don't lower the error on the positions held out, at most [`FitOptions::steps`] of them. Where
+    /// the data-free chain is nearer than the fit, they begin there.
     ///
     /// # Errors
     /// As of [`crate::Fitter::fit`]; [`FactorError::Statistics`] where shapes differ.

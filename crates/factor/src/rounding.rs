@@ -2,7 +2,7 @@
 //!
 //! A row of weights `w` becomes `s q` with integers `q` from -127 to 127 and a scale `s`. The output
 //! then errs by `e C e^T` with `e = w - s q` and `C` the covariance of the inputs. One weight after
-//! another is rounded, and what it errs by is made up for by those that are not rounded yet (Optimal
+//! another is rounded, and its error is made up for by those that are not rounded yet (Optimal
 //! Brain Compression, arXiv 2208.11580; GPTQ, arXiv 2210.17323). With `C = R^T R` that is the nearest
 //! plane algorithm from the last column to the first (arXiv 2507.18553), for which no inverse is
 //! formed.

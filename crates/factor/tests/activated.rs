@@ -186,7 +186,7 @@ fn refuses_what_does_not_fit() {
     assert_eq!(positions.push(false, &patches, &[0.0; 4], &[0.0]), refused);
     assert!(positions.is_empty());
     assert_eq!(positions.push(false, &patches, &[0.0; 4], &[]), Ok(()));
-    // With something added in one call and nothing in another, nobody knows what is meant.
+    // With something added in one call and nothing in another, the meaning is not known.
     let others = [0.0; 4];
     assert_eq!(positions.push(false, &patches, &[0.0; 4], &others), refused);
     assert_eq!(positions.len(), 2);

@@ -67,7 +67,7 @@ proptest! {
             let factored = family.factor(&kernel).unwrap();
             let fitter = family.fitter(&calibration).unwrap();
             let mut last = f64::INFINITY;
-            // The highest first: what was fitted before must not matter.
+            // The highest first: earlier fits must not matter.
             let top = fitter.fit(ranks.max.min(7)).unwrap();
             for rank in ranks.iter().take_while(|&r| r <= 7) {
                 let fit = fitter.fit(rank).unwrap();

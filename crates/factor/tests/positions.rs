@@ -1,4 +1,4 @@
-//! Statistics that keep the positions themselves: what is scored and fitted is the same, to rounding,
+//! Statistics that keep the positions themselves: scores and fits are the same, to rounding,
 //! as from the covariance.
 #![allow(clippy::unwrap_used)]
 
@@ -110,7 +110,7 @@ proptest! {
             let rank = rank.min(ranks.max);
             let [(a, error), (b, other)] = [&dense, &kept].map(|s| fitted(&kernel, s, name, rank));
             prop_assert!((error - other).abs() < 1e-6 + 1e-3 * error, "{name} {error} {other}");
-            // By what the chain of one leaves in the statistics of the other, too.
+            // By the error of one's chain in the statistics of the other, too.
             let crossed = dense.fit.score(&b).unwrap();
             prop_assert!((crossed - other).abs() < 1e-8, "{name} {crossed} {other}");
             // Never above the data-free decomposition.

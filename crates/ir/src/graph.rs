@@ -45,7 +45,7 @@ pub struct Graph {
     pub(crate) node_names: Names,
     pub(crate) keep_initializers: bool,
     pub(crate) modified: bool,
-    /// By node: whether it depends on an input. Found when first asked for.
+    /// By node: true where it depends on an input. Found when first asked for.
     pub(crate) varying: OnceLock<Vec<bool>>,
 }
 

@@ -1,4 +1,4 @@
-//! A graph with what passes need to know of its file.
+//! A graph with the facts of its file that passes need.
 
 use crate::graph::Graph;
 
@@ -11,7 +11,7 @@ pub struct Opset {
     pub version: i64,
 }
 
-/// A model: its main graph and what passes need to know of the file around it.
+/// A model: its main graph and the facts of the file around it that passes need.
 #[derive(Debug, Clone)]
 pub struct Model {
     /// The main graph.

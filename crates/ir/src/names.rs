@@ -7,7 +7,7 @@ use std::collections::HashSet;
 pub(crate) struct Names(HashSet<String>);
 
 impl Names {
-    /// Marks `name` as used; whether it was free.
+    /// Marks `name` as used; true where it was free.
     pub(crate) fn insert(&mut self, name: &str) -> bool {
         self.0.insert(name.to_owned())
     }

@@ -70,7 +70,7 @@ pub struct Applied {
 }
 
 impl Patch {
-    /// An empty patch by `rule` that removes `anchor` and puts what it adds in its place in
+    /// An empty patch by `rule` that removes `anchor` and puts its additions in its place in
     /// the operator order.
     pub fn replace(rule: &'static str, anchor: NodeId) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl Graph {
     /// nothing reads any more leave the graph.
     ///
     /// # Errors
-    /// [`IrError::Patch`] names the rule, the anchor and what does not fit.
+    /// [`IrError::Patch`] names the rule, the anchor and the part that does not fit.
     pub fn apply(&mut self, patch: Patch) -> Result<Applied, IrError> {
         self.check(&patch).map_err(|reason| IrError::Patch {
             rule: patch.rule.to_owned(),

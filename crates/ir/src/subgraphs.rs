@@ -1,4 +1,4 @@
-//! Subgraphs in attributes: what a graph knows of the graphs within it.
+//! Subgraphs in attributes: the knowledge that a graph has of the graphs within it.
 
 use petgraph::Direction;
 use petgraph::visit::EdgeRef;

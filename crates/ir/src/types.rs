@@ -159,7 +159,7 @@ impl std::fmt::Display for ValueType {
     }
 }
 
-/// A value: what a node produces and others read.
+/// A value, which a node produces and others read.
 #[derive(Debug, Clone)]
 pub struct Value {
     /// Name, unique in the graph.

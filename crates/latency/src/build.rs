@@ -69,7 +69,7 @@ fn applicable(block: &Block, lowering: &dyn Lowering, chain: &Chain) -> Result<(
     fits.map_err(|reason| block.misfit(format!("{}: {reason}", lowering.name())))
 }
 
-/// A chain without weights: lowerings look at its shape alone to say whether they apply.
+/// A chain without weights: lowerings tell by its shape alone where they apply.
 pub(crate) fn outline(rank: usize, stages: Vec<StageShape>) -> Chain {
     let empty = |shape| Stage {
         shape,

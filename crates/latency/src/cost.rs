@@ -71,7 +71,7 @@ pub trait CostModel: Send + Sync {
 
 /// The lowerings that write a family at a rank in different ways: at rank 1 all of them write
 /// the same operators, but for padding, so that there the first stands for all, and the first
-/// that pads apart, at the filters and at the input, for those that do. What pads nothing is
+/// that pads apart, at the filters and at the input, for those that do. A form that pads nothing is
 /// written without padding.
 ///
 /// # Errors

@@ -11,7 +11,7 @@
 //! - a [`CostModel`] answers planners: [`Macs`], [`Params`], or [`Measured`] seconds.
 //!
 //! A block is timed in a frame of small 1x1 convolutions (see [`build()`]), whose time is in
-//! every figure and the same for the original and for what replaces it: plan with *differences*
+//! every figure and the same for the original and for its replacement: plan with *differences*
 //! of costs, and take a network's own time as the whole.
 
 mod bench;

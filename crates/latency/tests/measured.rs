@@ -153,7 +153,7 @@ fn forms_that_do_not_exist_are_errors() {
     }
 }
 
-/// A runtime that takes its time over what has a given text in it, and notes what it loads.
+/// A runtime that takes its time over models with a given text in them, and notes those that it loads.
 struct Sleepy {
     slow: &'static str,
     refuses: &'static str,

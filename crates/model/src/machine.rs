@@ -89,7 +89,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
     kilobytes.checked_mul(1024)
 }
 
-/// The files that may hold a limit, for what `/proc/self/cgroup` says: of the group and of all
+/// The files that may hold a limit, by the contents of `/proc/self/cgroup`: of the group and of all
 /// those around it.
 fn limit_files(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();

@@ -19,13 +19,13 @@ pub enum Event<'a> {
     },
     /// The innermost stage has ended, with all its steps or without.
     End,
-    /// What the budget comes to, where that is known before the long work begins and is far from
-    /// what it looks like.
+    /// The outcome of the budget, where that is known before the long work begins and is far from
+    /// its plain reading.
     Foreseen(Reach),
 }
 
-/// What a budget of MACs leaves of the layers that it is taken from, where other operators hold
-/// the rest.
+/// The part that a budget of MACs leaves of the layers that it is taken from, where other operators
+/// hold the rest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reach {
     /// The fraction of all MACs that was asked for.
@@ -39,10 +39,10 @@ pub struct Reach {
 impl Reach {
     /// Below this fraction of their own MACs layers are a fraction of themselves.
     const LITTLE: f64 = 1.0 / 3.0;
-    /// Others hold much where they take this part of what was asked for.
+    /// Others hold much where they take this part of the budget.
     const OTHERS: f64 = 0.25;
 
-    /// What `asked` of `total` MACs leaves of `held`; `None` where that is no surprise.
+    /// The part that `asked` of `total` MACs leaves of `held`; `None` where that is no surprise.
     pub fn surprising(asked: f64, held: u64, total: u64) -> Option<Self> {
         let (held, all) = (held as f64, total as f64);
         let left = (asked * all - (all - held)) / held;
@@ -122,7 +122,7 @@ mod tests {
         // 54 of 100 MACs are the layers': half of all leaves them 4 of theirs.
         let reach = Reach::surprising(0.5, 54, 100).unwrap();
         assert!((reach.held - 0.54).abs() < 1e-12 && (reach.left - 4.0 / 54.0).abs() < 1e-12);
-        // All are theirs: that is what was asked for.
+        // All are theirs: that is the budget as it was given.
         assert_eq!(Reach::surprising(0.2, 100, 100), None);
         assert_eq!(Reach::surprising(0.8, 54, 100), None);
         assert_eq!(Reach::surprising(0.4, 54, 100).unwrap().left, 0.0);

@@ -1,4 +1,4 @@
-//! What a model is for.
+//! The task of a model.
 
 use serde::{Serialize, Serializer};
 

@@ -1,6 +1,6 @@
 //! Graphs within a model: the bodies of `If`, `Loop`, `Scan` and their like, and local functions.
 //!
-//! A body is a [`Graph`] of its own. What it reads of the graphs around it by name is an input
+//! A body is a [`Graph`] of its own. A value that it reads of the graphs around it by name is an input
 //! of it. An edited body is encoded anew and takes the place of the old one in the attribute
 //! (or the `FunctionProto`) that it came from; one that nobody edited stays as its bytes are.
 

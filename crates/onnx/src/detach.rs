@@ -42,7 +42,7 @@ impl Document {
     }
 
     /// As [`Document::detach`], with `values` for the graph's outputs and only the operators
-    /// that they depend on: what calibration runs to look at activations.
+    /// that they depend on: the part that calibration runs to look at activations.
     pub fn probe(&self, values: &[ValueId]) -> Detached {
         let part = Part {
             given: None,
@@ -66,7 +66,7 @@ impl Document {
 /// The encoding of a document, or of a part of it, with its larger initializers apart.
 fn detach(document: &Document, part: Option<Part<'_>>) -> Detached {
     let mut tensors = Vec::new();
-    // Runtimes are not told where the model lies: what is external, but small, goes along.
+    // Runtimes are not told where the model lies: small external tensors go along.
     let external = document.external().next().is_some();
     let mut apart = Apart {
         tensors: &mut tensors,

@@ -20,7 +20,7 @@ pub(crate) struct Location {
 }
 
 impl Location {
-    /// Reads one entry. Whether it is one of the three.
+    /// Reads one entry. True where it is one of the three.
     pub fn read(&mut self, entry: &Bytes) -> Result<bool, String> {
         let entry = StringStringEntryProto::decode(entry.clone()).map_err(|e| e.to_string())?;
         let number = || {

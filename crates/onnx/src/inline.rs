@@ -31,7 +31,7 @@ impl Document {
     /// for all calls. `None` where there is no such call.
     ///
     /// # Errors
-    /// [`OnnxError::Malformed`] where a function reads what nothing makes, or functions that call
+    /// [`OnnxError::Malformed`] where a function reads a value that nothing makes, or functions that call
     /// others many times make for a graph without end.
     pub fn inlined(&self, wanted: &dyn Fn(&Body) -> bool) -> Result<Option<Self>, OnnxError> {
         let wanted = self.bodies.iter().filter(|b| wanted(b));

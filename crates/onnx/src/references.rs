@@ -73,7 +73,7 @@ impl Message {
 /// Says where the data of a tensor lies from now on; `None`: where they were.
 pub(crate) type Move<'a> = &'a mut dyn FnMut(&Reference) -> Option<Reference>;
 
-/// The ranges that an encoded model refers to. What can't be read refers to nothing.
+/// The ranges that an encoded model refers to. Bytes that can't be read refer to nothing.
 pub(crate) fn references(model: &Bytes) -> BTreeSet<Reference> {
     let mut found = BTreeSet::new();
     relocate(Message::Model, model, &mut |r| {

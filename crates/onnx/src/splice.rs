@@ -28,8 +28,8 @@ impl Document {
     /// body read and reads no more; initializers among them that nothing reads have left already.
     ///
     /// # Errors
-    /// [`OnnxError::Malformed`] where a body is not one of this document, or reads what is not
-    /// there; what `tidy` returns.
+    /// [`OnnxError::Malformed`] where a body is not one of this document, or reads a value that is not
+    /// there; the errors of `tidy`.
     pub fn set_bodies(&mut self, mut bodies: Vec<Body>, tidy: Tidy<'_>) -> Result<(), OnnxError> {
         for index in (0..bodies.len()).rev() {
             if !bodies[index].graph.is_modified() {

@@ -111,7 +111,7 @@ impl<'a> Destination<'a> {
         }
     }
 
-    /// Location of the model's own data file in `folder`, and whether there is a file of that name
+    /// Location of the model's own data file in `folder`, and true where there is a file of that name
     /// which it replaces. It is none that the source, or another model, may refer to.
     fn own(&self, folder: &str, taken: &BTreeSet<String>) -> (String, bool) {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();

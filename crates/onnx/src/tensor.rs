@@ -60,7 +60,7 @@ pub fn decode_tensor(message: &Bytes) -> Result<Tensor, TensorError> {
 }
 
 impl Fields {
-    /// Refuses what would be cut off, and data that are elsewhere.
+    /// Refuses values that would be cut off, and data that are elsewhere.
     fn check(&self) -> Result<(), String> {
         if self.external {
             return Err("data in an external file".into());

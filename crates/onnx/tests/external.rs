@@ -1,4 +1,4 @@
-//! External data: only what is referred to is written, once, to files that belong to nobody else.
+//! External data: bytes that are referred to are written, once, to files that belong to nobody else.
 #![allow(clippy::unwrap_used)]
 
 mod building;
@@ -380,7 +380,7 @@ fn links_are_followed_within_the_folder_and_refused_out_of_it() {
         assert!(line.contains("by a symbolic link"), "{line}");
     }
     assert!(Document::open(&model_at("link.bin")).is_ok());
-    // Caches of downloads: the model is a link, and the data lie with what it leads to.
+    // Caches of downloads: the model is a link, and the data lie beside its target.
     folder.write(
         "blobs/1",
         &model(vec![weight("a", "w.bin", 0)]).encode_to_vec(),

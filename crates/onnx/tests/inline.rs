@@ -171,7 +171,7 @@ fn operators_take_the_place_of_calls() {
     assert_eq!(names.len(), 5);
 }
 
-/// Only what is wanted and what calls it.
+/// The wanted functions and their callers alone.
 #[test]
 fn others_stay() {
     let usual = |body: &Body| body.scope() == "local.Usual";

@@ -25,7 +25,7 @@ pub struct Families {
     /// The order allowed among `dw-pw` and `pw-dw`.
     pub order: Order,
     /// Names of the families, see [`sepconv_factor::families()`]; where it is empty, `dw-pw` and
-    /// `pw-dw`. A name with a `+` before it comes on top of what there would be without it.
+    /// `pw-dw`. A name with a `+` before it comes on top of the families without it.
     pub names: Vec<String>,
     /// Families of the caller's, see [`Families::with`].
     #[serde(skip)]

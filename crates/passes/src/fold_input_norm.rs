@@ -4,7 +4,7 @@
 //! After: `y = Conv(x, W', b')` with `W'_oi = W_oi s_i`, `b'_o = b_o + sum over i and the taps
 //! of W_oi (B_i - mean_i s_i)`, `s_i = scale_i / sqrt(var_i + epsilon)`.
 //! Conditions: inference mode; all parameters constant; only selected convolutions read the
-//! normalised value, as their input; none of them pads, for what is added at a border would
+//! normalised value, as their input; none of them pads, for the value that is added at a border would
 //! have to be the value that normalises to zero. A `ConvTranspose` stays: the taps that reach
 //! an output, and with them its shift, differ from one position to the next.
 //! Exact up to rounding, computed in f64. Terminates: every fold removes a node.
@@ -68,7 +68,7 @@ fn fold(graph: &mut Graph, norm: NodeId, convs: Vec<(NodeId, Folded)>) -> Result
     Ok(())
 }
 
-/// The convolutions that read what `node` makes as their input, where nothing else does and
+/// The convolutions that read the output of `node` as their input, where nothing else does and
 /// all of them are selected; or why it can't be folded into them.
 pub(crate) fn readers(
     graph: &Graph,

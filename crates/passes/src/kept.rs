@@ -55,7 +55,7 @@ pub enum Kept {
     /// The planner preferred the original.
     #[error("the plan keeps it")]
     Planned,
-    /// A runtime can't load or run what would take its place.
+    /// A runtime can't load or run the chain that would take its place.
     #[error("{0}")]
     Unrunnable(String),
     /// Statistics of its patches and fits to them take more memory than is allowed, both in bytes.
@@ -70,7 +70,7 @@ pub enum Kept {
         /// The memory that is.
         allowed: u64,
     },
-    /// It could not be fitted to what was seen of it.
+    /// It could not be fitted to its statistics.
     #[error("not fitted: {0}")]
     Unfitted(String),
     /// Its input shape is unknown, so that a MAC budget can't count it.

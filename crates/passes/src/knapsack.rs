@@ -91,7 +91,7 @@ fn dynamic(groups: &[Vec<Item>], fronts: &[Vec<usize>], room: f64) -> Vec<usize>
         if cost <= 0.0 {
             0
         } else if step > 0.0 {
-            // A hair off, or what fits exactly would be rounded out.
+            // A hair off, or an exact fit would be rounded out.
             ((cost / step) * (1.0 - 1e-12) - 1e-9).ceil().max(0.0) as usize
         } else {
             usize::MAX

@@ -66,7 +66,7 @@ pub trait Pass: Send + Sync {
     /// Stable name, such as `fold-padding`: errors and reports call the pass by it.
     fn name(&self) -> &'static str;
 
-    /// Rewrites `graph` in place, and says of every place that it looked at what became of it. A
+    /// Rewrites `graph` in place, and tells the outcome of every place that it looked at. A
     /// second run finds nothing left to do that the first run could have done.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl From<&Selection> for Context {
     }
 }
 
-/// The changes that a pass made, and what it left.
+/// The changes that a pass made, and the places that it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Name of the pass, see [`Pass::name`]; [`run`] sets it.
@@ -146,7 +146,7 @@ impl Note {
     }
 }
 
-/// Runs passes in order and returns what each did. The graph is verified before the first and
+/// Runs passes in order and returns the outcome of each. The graph is verified before the first and
 /// after each, which is before the next: a pass that breaks it is named.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Products of rows by a constant matrix, as pointwise convolutions over one axis.
 //!
 //! `Gemm` (ONNX opsets 7 to 13) and `MatMul` (1 to 13) compute `y[p, o] = sum of x[p, i] W[i, o]`:
-//! at every position `p` what a pointwise convolution does. They are described as one, of kernel
+//! at every position `p`, as a pointwise convolution does. They are described as one, of kernel
 //! `[Co, Ci, 1]`: the rows of a `Gemm` are its batch, the leading axes of a `MatMul` behind the
 //! first its positions. They differ in that channels come last, and in how they are written.
 
@@ -85,7 +85,7 @@ impl Product {
         self == Self::Gemm && op.int("transB", 0) != 0
     }
 
-    /// True where what `Gemm` adds is the same for every row, as a bias is.
+    /// True where the summand of `Gemm` is the same for every row, as a bias is.
     fn has_plain_bias(self, graph: &Graph, op: &Operator) -> bool {
         let added = (self == Self::Gemm).then(|| op.input(2)).flatten();
         let Some(value) = added else { return true };

@@ -138,7 +138,7 @@ pub fn apply(
 }
 
 /// Removes the operators that make constants which nothing reads any more: those that make
-/// `values`, and what only they read.
+/// `values`, and the operators that only they read.
 ///
 /// Before: `w = Constant()`, `v = Reshape(w, s)`, read by nothing. After: neither. Terminates:
 /// operators only go.

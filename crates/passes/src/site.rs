@@ -148,7 +148,7 @@ impl Site {
         self.kernel_of(op, &tensor)
     }
 
-    /// [`Site::weights`] of what the operator's second input is.
+    /// [`Site::weights`] of the operator's second input.
     pub(crate) fn kernel_of(&self, op: &Operator, tensor: &Tensor) -> Result<Kernel, Kept> {
         let data = tensor
             .to_f64()

@@ -61,7 +61,7 @@ pub(crate) fn conv(co: usize, ci: usize, groups: usize, stride: i64) -> Graph {
     b.finish().unwrap()
 }
 
-/// Runs a graph of f32 `Conv`, `Add` and `Concat`, and of what makes zeros around a map, on one
+/// Runs a graph of f32 `Conv`, `Add` and `Concat`, and of operators that make zeros around a map, on one
 /// input: a naive reference.
 pub(crate) fn run(graph: &Graph, x: Map) -> Map {
     use std::collections::HashMap;

@@ -222,7 +222,7 @@ impl Costs {
         drop(stage);
         still_wanted(progress)?;
         for ((layer, form), cost) in places.into_iter().zip(found.map_err(failed)?) {
-            // What is no cost is out of the question.
+            // A candidate without a cost is out of the question.
             let Some(cost) = cost.filter(|c| c.is_finite() && *c >= 0.0) else {
                 continue;
             };

@@ -59,7 +59,7 @@ impl Costing<'_> {
         costs.extend(self, &self.blocks()?, wanted)
     }
 
-    /// Costs in the unit of the budget, of what pays where layers were timed.
+    /// Costs in the unit of the budget, of the candidates that pay where layers were timed.
     ///
     /// # Errors
     /// [`Error::Setting`] where there is no cost model for [`Unit::Cost`].

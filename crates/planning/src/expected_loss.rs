@@ -25,7 +25,7 @@ pub fn losses_by_weights(surveyed: &SurveyedModel) -> Vec<Vec<f64>> {
 }
 
 /// Layers that are probed, all of them; of more, [`SAMPLE`], so that the work grows with the depth
-/// and not with its square: what a layer behind which half of the network lies does to the outputs
+/// and not with its square: the effect on the outputs of a layer behind which half of the network lies
 /// takes half of the network to find out.
 const PROBED: usize = 64;
 /// Layers that are probed of many, spread over the depth.

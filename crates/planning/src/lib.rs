@@ -1,4 +1,4 @@
-//! One budget for the whole model, allocated over its layers by what they do to the outputs.
+//! One budget for the whole model, allocated over its layers by their effect on the outputs.
 //!
 //! Every candidate of every layer has a relative output error ([`sepconv_calibrate::score`]). A few
 //! layers at a time are then replaced for a trial, which tells the loss at the outputs of an error

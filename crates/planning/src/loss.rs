@@ -108,7 +108,7 @@ fn row_loss(x: &[f32], y: &[f32], classes: bool) -> f64 {
     finite(loss)
 }
 
-/// A loss; of what is no number, as bad as can be.
+/// A loss; one that is no number is as bad as can be.
 fn finite(loss: f64) -> f64 {
     if loss.is_finite() { loss } else { 1e9 }
 }

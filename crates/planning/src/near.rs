@@ -39,7 +39,7 @@ impl Planning {
 
     /// Times the neighbours of a solution's candidates; true where there were any.
     fn time_near(&mut self, solution: &Solution, by: &Costing<'_>) -> Result<bool, Error> {
-        // What a caller's cost model says is not asked for again.
+        // A caller's cost model is asked once.
         if self.timed.is_none() || by.unit == Unit::Cost {
             return Ok(false);
         }

@@ -35,7 +35,7 @@ impl Planning {
     /// where the unit needs a target or a cost model that is not there, [`Error::Cancelled`].
     pub fn new(costing: &Costing<'_>, losses: Vec<Vec<f64>>) -> Result<Self, Error> {
         let mut looked = promising(costing.surveyed, &losses);
-        // What was dropped is not timed either.
+        // Dropped candidates are not timed either.
         let all = looked.iter_mut().flatten().zip(losses.iter().flatten());
         all.for_each(|(looked, loss)| *looked &= loss.is_finite());
         let timed = match costing.latency {

@@ -149,7 +149,7 @@ impl<'a> SensitivityProbe<'a> {
         TaskMetric::of(self.original, source, &runs, self.rows_of(first))
     }
 
-    /// What models are judged by in a task; `None` where nothing could be measured.
+    /// The measure that models are judged by in a task; `None` where nothing could be measured.
     pub fn by_task(
         &self,
         metric: &TaskMetric,

@@ -1,9 +1,9 @@
 //! Plans: the least loss within a budget, in forms that also save time.
 //!
 //! Two constraints, one of them soft. The budget is met exactly by the knapsack. Where layers were
-//! timed and the budget counts something else, a share of what it saves is to become time as
+//! timed and the budget counts something else, a share of its saving is to become time as
 //! well: time gets a multiplier, which is added to the loss (a Lagrange multiplier), and the least
-//! multiplier is taken at which the plan saves enough of it. What time may cost is bounded, since on
+//! multiplier is taken at which the plan saves enough of it. The price of time is bounded, since on
 //! some models no form is fast enough. Beyond its share, time is taken where it is all but free.
 
 use std::collections::HashSet;
@@ -351,7 +351,7 @@ pub(crate) mod tests {
             replan(&[(0, Some("less"))]),
             Some(vec![own("less"), own("fine")])
         );
-        // What was measured is not known of another plan.
+        // A measurement is of one plan alone.
         planning.counted = false;
         let committed = Committed::from([(0, Some(candidate("less")))]);
         assert_eq!(planning.replan(&solution, &committed), None);

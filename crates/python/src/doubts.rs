@@ -12,7 +12,7 @@ pub fn of(settings: &Settings, model: impl FnOnce() -> Result<Loaded, SpecError>
     if sources.is_empty() {
         return Vec::new();
     }
-    // What can't be opened is an error of the work itself.
+    // A file that can't be opened is an error of the work itself.
     let Ok(model) = model() else {
         return Vec::new();
     };

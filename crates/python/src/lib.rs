@@ -1,5 +1,5 @@
-//! The native half of the Python package `sepconv`. The other half, `python/sepconv`, knows what
-//! a `ModelProto` and a path are; this one takes bytes, file names and arrays.
+//! The native half of the Python package `sepconv`. The other half, `python/sepconv`, takes
+//! a `ModelProto` and a path; this one takes bytes, file names and arrays.
 
 mod arrays;
 mod doubts;
@@ -79,7 +79,7 @@ mod _sepconv {
         kept: bool,
     }
 
-    /// Compresses a file. With `kept`, the written file is what the caller asked for; else it is
+    /// Compresses a file. With `kept`, the written file is the one that the caller asked for; else it is
     /// temporary, and the report does not name it.
     #[pyfunction]
     fn compress_file(

@@ -17,7 +17,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Of an outcome, without the models and the data. `written`: whether a file stays.
+    /// Of an outcome, without the models and the data. `written`: true where a file stays.
     pub fn new(outcome: &sepconv::Outcome, settings: &Settings, written: bool) -> Self {
         let mut report = Report::new(outcome, settings, Vec::new(), None);
         if !written {

@@ -114,7 +114,7 @@ pub fn run<T: Send + 'static>(
     let result = py.detach(|| worker.join());
     let result = result.unwrap_or_else(|panic| resume_unwind(panic));
     match raised {
-        // What was asked for last counts, even where the work was done by then.
+        // The last request counts, even where the work was done by then.
         Some(raised) => Err(raised),
         None => Ok(result?),
     }

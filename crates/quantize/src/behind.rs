@@ -1,4 +1,4 @@
-//! What reads a value: an error counts by what it becomes behind that.
+//! The readers of a value: an error counts by its size behind them.
 
 use sepconv_ir::{Graph, ValueId};
 
@@ -16,7 +16,7 @@ pub(crate) enum Behind {
 }
 
 impl Behind {
-    /// What reads `value`.
+    /// The readers of `value`.
     pub fn of(graph: &Graph, value: ValueId) -> Self {
         let readers = graph.readers(value);
         let ops: Vec<_> = readers
@@ -45,7 +45,7 @@ impl Behind {
         }
     }
 
-    /// The distance of what becomes of `a` and `b`.
+    /// The distance of `a` and `b` behind the readers.
     pub fn distance(self, a: f64, b: f64) -> f64 {
         self.value(a) - self.value(b)
     }

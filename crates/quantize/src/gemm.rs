@@ -6,7 +6,7 @@
 //!
 //! Before: `y = Gemm(Mul(x, c), W, b)` or `y = Gemm(Add(x, c), W, b)`, as a batch norm behind an
 //! activation is written. After: `y = Gemm(x, W', b')` with `W' = diag(c) W`, or `b' = b + c W`. Conditions:
-//! `c` is a constant of one number per input or for all, nothing else reads what it makes, and the `Gemm` has
+//! `c` is a constant of one number per input or for all, nothing else reads the `Mul` or `Add`, and the `Gemm` has
 //! no factors. Computed in f64. Terminates: every rewrite removes a node.
 
 use sepconv_analysis::{Shapes, constants};

@@ -2,12 +2,12 @@
 //!
 //! [`quantize`] runs a model on calibration data, chooses a grid of eight bits for every activation
 //! ([`Ranges`], [`Grid`]), rounds the weights of its layers, and writes `QuantizeLinear` and
-//! `DequantizeLinear` around what runtimes then compute in integers. Layers that cost the outputs more
+//! `DequantizeLinear` around the operators that runtimes then compute in integers. Layers that cost the outputs more
 //! than is allowed stay in floats.
 //!
 //! | Module | Job |
 //! |---|---|
-//! | `settings`, `quantize` | what is asked for, the steps, and what comes of it |
+//! | `settings`, `quantize` | the options, the steps, and the result |
 //! | `layers`, `gemm` | layers whose weights are rounded |
 //! | `scheme` | operators and values in eight bits |
 //! | `histogram`, `behind`, `grid`, `ranges` | grids of activations |

@@ -58,7 +58,7 @@ impl Stored {
         })
     }
 
-    /// The `DequantizeLinear` that reads it, and what that reads; `axis` is that of the scales.
+    /// The `DequantizeLinear` that reads it, and the inputs of that; `axis` is that of the scales.
     pub fn reader(&self, axis: Option<usize>) -> (Operator, Vec<Option<PatchValue>>) {
         let op = Operator::new("DequantizeLinear", format!("{}/dequantize", self.name));
         let op = match axis {

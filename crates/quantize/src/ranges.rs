@@ -25,8 +25,8 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// Runs a model and looks at the values `wanted`, which are f32; `behind` says what reads them. Values that are not finite for
-    /// a sample have no grid.
+    /// Runs a model and looks at the values `wanted`, which are f32; `behind` has their readers.
+    /// Values that are not finite for a sample have no grid.
     pub(crate) fn of(
         run: Run<'_>,
         wanted: &[ValueId],

@@ -1,8 +1,8 @@
 //! A QDQ model from a scheme, grids and rounded weights.
 //!
-//! Before: an operator with inputs `x` and output `y`, in floats. After: `y` is what a
-//! `DequantizeLinear` makes of a `QuantizeLinear` of what the operator makes, so that all readers of
-//! `y`, and the outputs of the graph, read what is stored in eight bits; constant weights and biases
+//! Before: an operator with inputs `x` and output `y`, in floats. After: `y` is the output of a
+//! `DequantizeLinear` of a `QuantizeLinear` of the operator's own, so that all readers of
+//! `y`, and the outputs of the graph, read values of eight bits; constant weights and biases
 //! come through a `DequantizeLinear` each. A value that comes in floats gets its pair where it is first
 //! read in eight bits. Runtimes fuse an operator with the pairs around it.
 
@@ -21,11 +21,11 @@ use crate::weights::Rounded;
 pub(crate) struct RoundedLayer<'a> {
     pub layer: &'a Layer,
     pub rounded: &'a Rounded,
-    /// The grid of what it reads, by which its bias is stored.
+    /// The grid of its input, by which its bias is stored.
     pub input: Grid,
 }
 
-/// What a graph is rewritten by.
+/// The grids and weights that a graph is rewritten by.
 pub(crate) struct Rewrite<'a> {
     pub scheme: &'a Scheme,
     pub ranges: &'a Ranges,
@@ -76,7 +76,7 @@ impl Rewrite<'_> {
         self.ranges.get(self.scheme.grid_of(value)?)
     }
 
-    /// Stores what an operator reads of floats in eight bits, where nothing before has.
+    /// Stores the float inputs of an operator in eight bits, where nothing before has.
     fn enter(
         &self,
         graph: &Graph,
@@ -138,8 +138,8 @@ impl Rewrite<'_> {
         Ok(())
     }
 
-    /// Puts an operator with its new inputs in the place of `op`, what it makes in eight bits where
-    /// the scheme says so. Returns the values that got their pair, and what is read of them.
+    /// Puts an operator with its new inputs in the place of `op`, its output in eight bits where
+    /// the scheme says so. Returns the values that got their pair, and those that are read of them.
     fn replace(
         &self,
         graph: &mut Graph,
@@ -152,7 +152,7 @@ impl Rewrite<'_> {
             changed,
             entries,
         } = edit;
-        // An operator of several outputs, a Split, stays: its readers store what they read.
+        // An operator of several outputs, a Split, stays: its readers store their inputs.
         let [Some(output)] = op.outputs[..] else {
             return Ok(Vec::new());
         };

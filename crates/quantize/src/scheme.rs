@@ -1,9 +1,9 @@
 //! Which operators are computed in eight bits, and which values are stored so.
 //!
 //! A layer is, unless it is left. Another operator is where something that it reads is stored in eight
-//! bits, and a layer reads what comes of it, at whatever distance: what only leads to the outputs stays in
+//! bits, and a layer reads the result, at any distance: operators that only lead to the outputs stay in
 //! floats, where it costs little time and all of its errors would be seen. An activation that is a
-//! clamp belongs to the operator before it, whose grid is then that of what the clamp lets through.
+//! clamp belongs to the operator before it, whose grid is then that of the values which the clamp lets through.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use sepconv_ir::{DType, Graph, NodeId, Operator, Slot, ValueId};
 
 use crate::layers::Layer;
 
-/// Operators that hand values on as they are: what they make has the grid of what they read.
+/// Operators that hand values on as they are: their outputs have the grid of their inputs.
 const MOVES: [&str; 11] = [
     "MaxPool",
     "Reshape",

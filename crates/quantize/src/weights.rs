@@ -23,7 +23,7 @@ pub(crate) struct Rounded {
 /// How weights are rounded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounding {
-    /// The grid of what the layer reads.
+    /// The grid of the layer's input.
     pub input: Grid,
     /// Errors are made up for by other weights.
     pub compensate: bool,
@@ -107,7 +107,7 @@ impl Rounding {
     }
 }
 
-/// What the mean of an output loses by rounded weights and inputs.
+/// The loss of the mean of an output by rounded weights and inputs.
 fn mean_loss(weights: &[f64], integers: &[i8], scale: f64, own: &GroupMoments) -> f64 {
     let inputs = own.mean.iter().zip(&own.snapped);
     let terms = weights.iter().zip(integers).zip(inputs);

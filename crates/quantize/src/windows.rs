@@ -20,7 +20,7 @@ pub(crate) struct Run<'a> {
 
 impl Run<'_> {
     /// Runs the network on all batches. `see` gets the number of a batch and the values of `wanted`, on
-    /// any thread and in any order; `take` gets what it made of them, in order.
+    /// any thread and in any order; `take` gets the results of `see`, in order.
     pub fn each<T: Send>(
         self,
         stage: &str,

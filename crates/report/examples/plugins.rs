@@ -5,7 +5,7 @@
 //! cargo run --release -p sepconv-report --example plugins
 //! ```
 //!
-//! compresses `models/digits.onnx` with them and checks what it gets; `tests/plugins.rs` runs the
+//! compresses `models/digits.onnx` with them and checks the result; `tests/plugins.rs` runs the
 //! same.
 #![allow(clippy::print_stdout)]
 
@@ -91,7 +91,7 @@ pub fn run() -> Result<Outcome, Box<dyn Error>> {
         Box::leak(Box::new(Counted::new(sepconv::targets::reference())));
     let settings = Settings {
         budget: Budget::TargetCost(0.5),
-        // This family alone: names leave out what they do not name.
+        // This family alone: names leave out all others.
         families: Families {
             names: vec!["block-pw".into()],
             ..Families::default()
@@ -172,7 +172,7 @@ pub fn run() -> Result<Outcome, Box<dyn Error>> {
     Ok(outcome)
 }
 
-/// A greatest drop is in the metric's unit: on evaluation data, and on what is held out of
+/// A greatest drop is in the metric's unit: on evaluation data, and on the part that is held out of
 /// unlabelled data where there is none.
 fn judged(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let model = Loaded::open(&models("digits.onnx"), &Pins::default())?;

@@ -18,7 +18,7 @@ use sepconv_eval::Comparison;
 use sepconv_eval::Evaluation;
 use sepconv_model::Error;
 
-/// A report of a command that measures or lists: what it prints as JSON, and a page of it.
+/// A report of a command that measures or lists: its output as JSON, and a page of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct CommandReport {
     /// Layout, [`SCHEMA`].

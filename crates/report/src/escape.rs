@@ -19,7 +19,7 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
-/// `text` for Markdown, on one line: what means something there is escaped, in tables too.
+/// `text` for Markdown, on one line: characters that mean something there are escaped, in tables too.
 pub(super) fn escape_markdown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -65,7 +65,7 @@ pub(super) fn csv_field(text: &str) -> String {
 }
 
 /// `name` in at most `columns` columns of a fixed-pitch font, an ellipsis in place of its
-/// middle where it is longer: what tells layers apart stands at either end. Wide characters
+/// middle where it is longer: the distinctive parts of layers' names stand at either end. Wide characters
 /// (CJK, emoji) count two columns.
 pub(super) fn shorten(name: &str, columns: usize) -> String {
     let clean: String = name

@@ -1,4 +1,4 @@
-//! Reports of what was done and measured: `report.json` for machines, `report.csv` for
+//! Reports of the work and its measurements: `report.json` for machines, `report.csv` for
 //! spreadsheets, `report.md` and `report.html` for people, and `curve.svg`.
 //!
 //! A [`Report`] or a [`CommandReport`] is turned into a page of sections, which every format

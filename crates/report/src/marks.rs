@@ -28,7 +28,7 @@ pub(super) struct Legend {
     pub bottom: f64,
 }
 
-/// The legend of what a curve has, in as many rows as the width asks for.
+/// The legend of a curve, in as many rows as the width asks for.
 pub(super) fn legend(curve: &Curve, width: f64, font: f64) -> Legend {
     let has = |series: &Series| curve.points.iter().any(|p| p.series == *series);
     let mut entries: Vec<(Option<Series>, &str)> = ORDER

@@ -29,7 +29,7 @@ pub(super) enum Block {
     Table(Table),
     /// HTML for pages alone.
     Drawing(String),
-    /// A file beside the page and what it shows, where pages have drawings of their own.
+    /// A file beside the page and its subject, where pages have drawings of their own.
     Picture(&'static str, String),
 }
 

@@ -106,7 +106,7 @@ fn budget(budget: Budget) -> String {
     }
 }
 
-/// What the data show of a budget that is judged.
+/// The verdict of the data on a budget that is judged.
 fn said(verdict: &Verdict) -> String {
     let unit = verdict.unit;
     let number = |v: Option<f64>| v.map_or("not defined".into(), |v| format!("{v:.2} {unit}"));

@@ -58,7 +58,7 @@ fn written(report: &Report, b: &Size) -> Rich {
     text.then(task(report)).then(outputs(report))
 }
 
-/// What the task's measures say, in a sentence.
+/// The task's measures, in a sentence.
 fn task(report: &Report) -> Rich {
     let Some(TaskComparison { taken, measures }) = &report.task else {
         return Rich::default();

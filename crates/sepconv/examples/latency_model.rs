@@ -6,7 +6,7 @@
 //!
 //! `LOWERING` is a name, or `best` for the one that is measured fastest in each layer. The
 //! network is rewritten at one rank with data-free weights, timed whole beside the original,
-//! and predicted as the original's time less what the blocks save. The blocks are timed
+//! and predicted as the original's time less the savings of the blocks. The blocks are timed
 //! afresh.
 #![allow(clippy::print_stdout)]
 

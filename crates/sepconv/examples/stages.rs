@@ -4,7 +4,7 @@
 //! cargo run --release --workspace --example stages -- MODEL CALIB FRACTION [TOML]
 //! ```
 //!
-//! Prints the stages and their wall-clock seconds in order. What comes before "calibrating" is
+//! Prints the stages and their wall-clock seconds in order. The part before "calibrating" is
 //! planning. Statistics are kept in $SEPCONV_CACHE or the platform's cache folder: a second run
 //! does not collect them again, and its planning is that after statistics.
 #![allow(clippy::print_stdout)]

@@ -37,7 +37,7 @@ pub(crate) struct SplitPlan {
     pub inner: Vec<LayerPlan>,
 }
 
-/// A body as it came, and what is known of it.
+/// A body as it came, and the facts known of it.
 struct Surroundings {
     /// With constants in the place of those that it captures.
     graph: Graph,
@@ -348,7 +348,7 @@ fn with_constants(body: &Body, around: &Graph, sight: Sight) -> Result<Graph, Ir
     Ok(graph)
 }
 
-/// Shapes within a body: what it captures has that of the graph around it, its inputs those that
+/// Shapes within a body: a captured value has that of the graph around it, its inputs those that
 /// the file declares. Nothing is assumed.
 fn shapes(graph: &Graph, captured: &[ValueId], outer: &Graph, known: &Shapes) -> Shapes {
     let mut pins = Pins::default();

@@ -17,7 +17,7 @@ use crate::settings::{Budget, Settings};
 /// Rounds of the fits of the curve.
 const ROUNDS: usize = 2;
 
-/// Measures every uniform rank that saves MACs, by falling MACs. What a runtime can't run has
+/// Measures every uniform rank that saves MACs, by falling MACs. A model that a runtime can't run has
 /// no figures. All ranks are fitted to one set of statistics, so that the curve takes less than the
 /// compression; no layer makes up for the errors of those before it.
 ///

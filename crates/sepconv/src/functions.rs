@@ -12,7 +12,7 @@ use crate::bodies::{Bodies, labels, reaches};
 use crate::settings::Settings;
 
 /// The model with the calls written out of those local functions that hold layers, where
-/// `settings` ask for what does not reach into functions: a budget over the whole model, or fits
+/// `settings` have an aim that does not reach into functions: a budget over the whole model, or fits
 /// to data. A function is called with data of its own by every caller; written out, each call is
 /// layers like any others, whose weights are shared. Functions stay where none of the layers is
 /// selected, or one is by the name that it has in its function and there is no data to run them on.

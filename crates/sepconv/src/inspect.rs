@@ -82,7 +82,7 @@ pub struct RankInspection {
     pub params: u64,
 }
 
-/// Lists the convolutions of a model with what every rank of both orders would keep and cost,
+/// Lists the convolutions of a model with the energy and cost of every rank of both orders,
 /// after batch norms and padding are folded.
 ///
 /// # Errors

@@ -69,7 +69,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// The data that layers are fitted to: those given, or what stands in for them; `None`: the
+    /// The data that layers are fitted to: those given, or a stand-in; `None`: the
     /// weights alone.
     pub fn fitted_to(&self, surveyed: &SurveyedModel) -> Option<CalibrationSettings> {
         let data = self.settings.calibration.clone();

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! The steps are there to be used apart: [`Loaded`] reads a model and knows its shapes and
-//! cost, [`inspect`] lists what could be done, [`compress`] rewrites in memory, [`compare`]
+//! cost, [`inspect`] lists the possible ranks, [`compress`] rewrites in memory, [`compare`]
 //! and [`evaluate`] run exported models on a target, [`bench()`] times them, and an
 //! [`Evaluator`] measures many models on one data set. The crates below (`sepconv_ir`,
 //! `sepconv_passes`, …) are re-exported for those who want the pass alone.

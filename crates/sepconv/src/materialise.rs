@@ -18,7 +18,7 @@ const REPLANNED: usize = 64;
 const OF_MANY: usize = 16;
 
 /// The model that a solution plans: fitted to data, or with weights of the data-free
-/// decomposition. What fits leave of the budget, because another family was better for less, is
+/// decomposition. The part that fits leave of the budget, because another family was better for less, is
 /// spent on the layers that follow where the planning is there.
 ///
 /// # Errors

@@ -88,7 +88,7 @@ pub struct Outcome {
 
 /// Compresses a model file. The result is written beside `output`, read back, run against
 /// the original, and only then renamed into place, with its external data ([`Document::stage`]);
-/// that it can be written there is checked before the work. What the runtime can't run is reported in
+/// that it can be written there is checked before the work. A model that the runtime can't run is reported in
 /// [`Comparison`], and the file is written all the same.
 ///
 /// # Errors
@@ -115,7 +115,7 @@ pub fn compress_file(
     })
 }
 
-/// Compresses `original`, has it written and read back by `write`, and measures what was
+/// Compresses `original`, has it written and read back by `write`, and measures the model that was
 /// written.
 pub(crate) fn finished<T>(
     original: &Loaded,

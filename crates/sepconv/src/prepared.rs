@@ -165,7 +165,7 @@ pub(crate) fn survey(
     let mut stage = None;
     let mut tell = |done, total| {
         let stage = stage.get_or_insert_with(|| Stage::begin(progress, "decomposing", total));
-        // It is looked at below whether anybody still wants it.
+        // A cancellation is looked at below.
         let _ = stage.step(done);
     };
     let survey = Survey::of(model.graph(), &model.shapes, selection, families, &mut tell);

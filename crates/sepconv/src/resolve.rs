@@ -1,4 +1,4 @@
-//! From what was asked for to settings.
+//! From a spec to settings.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::settings::{Budget, DataFree, Settings};
 use crate::tuning::TuneSettings;
 
 impl Settings {
-    /// What `spec` asks for. `calibration` stands in for the file of [`FitSpec::calib`]; how it is read
+    /// The settings of `spec`. `calibration` stands in for the file of [`FitSpec::calib`]; how it is read
     /// is the spec's. Where the spec has no budget, it is that of [`Settings::default`].
     ///
     /// # Errors
@@ -29,7 +29,7 @@ impl Settings {
         let data = calibration.or(file);
         let data = data.map(|source| spec.data.reading(source, run.seed));
         let data = data.transpose()?;
-        // With `data_free` they are not fitted to, but what figures are to come from.
+        // With `data_free` nothing is fitted to them, and the figures come from them.
         let (fitted, closing) = match spec.fit.data_free {
             None => (data, None),
             Some(_) => (None, data),
@@ -119,7 +119,7 @@ fn there(model: &Loaded, threads: NonZeroUsize) -> Option<LatencyTarget> {
 }
 
 /// The task of a model, named or recognised on data. Classes alone need no run to be recognised, and
-/// what can't be run is no known task.
+/// a model that can't be run has no known task.
 fn task_of(model: &Loaded, data: &DataSource, target: &dyn Target) -> Result<Option<Task>, Error> {
     let mut outputs = model.graph().outputs();
     let is_classes = |value| {

@@ -1,4 +1,4 @@
-//! What is asked for.
+//! The settings of a compression.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -44,11 +44,11 @@ pub enum Budget {
     TargetSize(f64),
     /// The fraction of the time that the original takes on [`Settings::latency`], in `(0, 1)`.
     TargetLatency(f64),
-    /// The fraction of what the convolutions cost by [`Settings::cost`], in `(0, 1)`.
+    /// The fraction of the convolutions' cost by [`Settings::cost`], in `(0, 1)`.
     TargetCost(f64),
     /// The cheapest model whose main metric is at most this much worse than the original's:
     /// percentage points or dB on [`Settings::eval`], else points of agreement with the
-    /// original, or of what its task is measured by, on calibration data that was held out. With
+    /// original, or of the measure of its task, on calibration data that was held out. With
     /// [`Settings::metric`], in its unit.
     MaxDrop(f64),
     /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
@@ -58,7 +58,7 @@ pub enum Budget {
 }
 
 impl Budget {
-    /// What is meant where none is given: with calibration data a drop of one point (of a detector,
+    /// The default: with calibration data a drop of one point (of a detector,
     /// whose detections near the threshold come and go with any change, of five) where there is
     /// evaluation data, where outputs are classes, and for tasks whose measures are percentages;
     /// else outputs within 30 dB of the original's. `task` is the one that is recognised, or named.
@@ -84,7 +84,7 @@ impl Budget {
     }
 }
 
-/// What layers are fitted to where there is no data.
+/// The source of fits where there is no data.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DataFree {
     /// [`DataFree::Pictures`] for a rank or a MAC budget, where the fit takes no more than
@@ -104,13 +104,13 @@ impl Default for DataFree {
     }
 }
 
-/// What [`crate::compress()`] is to do.
+/// The settings of [`crate::compress()`].
 #[derive(Clone)]
 pub struct Settings {
     /// How much to compress.
     pub budget: Budget,
-    /// A plan made earlier, which is applied in place of planning: what it decided
-    /// (the budget, shapes, selection, families, lowerings, the fit) is then not looked at here.
+    /// A plan made earlier, which is applied in place of planning: the settings that it decided
+    /// (the budget, shapes, selection, families, lowerings, the fit) are then not looked at here.
     /// Where its weights are fitted to data, [`Settings::calibration`] brings the data.
     pub plan: Option<Arc<SavedPlan>>,
     /// Families of decompositions that are tried.
@@ -119,7 +119,7 @@ pub struct Settings {
     pub lowering: Option<&'static dyn Lowering>,
     /// Which convolutions are meant.
     pub selection: Selection,
-    /// Whether convolutions whose weights are behind `DequantizeLinear` are rewritten too, with
+    /// True where convolutions whose weights are behind `DequantizeLinear` are rewritten too, with
     /// weights of the scale's type: such a model computes with other numbers than one that stays
     /// quantised, and may be larger.
     pub quantized: bool,
@@ -131,16 +131,16 @@ pub struct Settings {
     pub pins: Pins,
     /// Seed of synthetic inputs.
     pub seed: u64,
-    /// Whether an existing output is replaced.
+    /// True where an existing output is replaced.
     pub force: bool,
-    /// Whether layers are rewritten that then cost more MACs, to verify exactness.
+    /// True where layers are rewritten that then cost more MACs, to verify exactness.
     pub costlier: bool,
     /// Unlabelled data that the layers are fitted to, but for a test part
     /// ([`sepconv_data::Part`]) that the closing figures and budgets that are judged come from.
     pub calibration: Option<CalibrationSettings>,
     /// Data that the closing figures come from where layers are not fitted to data.
     pub closing: Option<DataSource>,
-    /// What is done without such data.
+    /// The source of fits without such data.
     pub data_free: DataFree,
     /// Bytes of memory that calibration is sized for: the statistics of layers, their fits, and what
     /// is kept between passes over the data; the model, the runtime and the decompositions of the
@@ -162,7 +162,7 @@ pub struct Settings {
     /// The runtime that the network is run on for statistics of layers and probes of its outputs; `None`:
     /// [`Settings::target`]. The last digits of weights depend on it.
     pub runner: Option<&'static dyn Target>,
-    /// The runtime that the model is to be fast on: lowerings and ranks are chosen by what
+    /// The runtime that the model is to be fast on: lowerings and ranks are chosen by the time that
     /// they measure there, and nothing is rewritten that is not faster. `None` counts MACs.
     pub latency: Option<LatencyTarget>,
     /// Without [`Settings::latency`]: the runtime that the written file is timed on, beside the original,
@@ -171,10 +171,10 @@ pub struct Settings {
     /// A result is kept that is measured not to be faster than the original on
     /// [`Settings::latency`].
     pub slower: bool,
-    /// What a model is to be cheap in, in place of MACs, where the budget does not say it; what
-    /// [`Budget::TargetCost`] counts.
+    /// The cost, in place of MACs, where the budget does not name one;
+    /// [`Budget::TargetCost`] counts it.
     pub cost: Option<Arc<dyn CostModel>>,
-    /// What models are judged by, in place of [`crate::Evaluation::primary`].
+    /// The metric that models are judged by, in place of [`crate::Evaluation::primary`].
     pub metric: Option<Arc<dyn OwnMetric>>,
     /// Plans in place of the budget.
     pub planner: Option<Arc<dyn Planner>>,
@@ -255,7 +255,7 @@ impl Settings {
         })
     }
 
-    /// What a model is to be cheap in, where the budget does not say it.
+    /// The cost, where the budget does not name one.
     pub(crate) fn unit(&self) -> Unit {
         match (&self.cost, self.latency) {
             (Some(_), _) => Unit::Cost,
@@ -348,7 +348,7 @@ mod tests {
             Budget::MinSnr(30.0)
         );
         assert_eq!(Budget::usual(&maps, true, true, None), Budget::MaxDrop(1.0));
-        // What is known of the task counts.
+        // The known task counts.
         let of = |task| Budget::usual(&maps, true, false, Some(task));
         assert_eq!(of(Task::Detect), Budget::MaxDrop(5.0));
         assert_eq!(of(Task::Segment), Budget::MaxDrop(1.0));

@@ -1,4 +1,4 @@
-//! Work that its caller ends: nothing half done stays, and what was kept is gone on from.
+//! Work that its caller ends: nothing half done stays, and a state that was kept is gone on from.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};

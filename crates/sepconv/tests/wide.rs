@@ -87,7 +87,7 @@ fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-/// A kernel of f32 noise, scaled by the root of what an output sums up.
+/// A kernel of f32 noise, scaled by the root of an output's number of terms.
 fn kernel(name: &str, dims: &[usize]) -> Message {
     let scale = (dims[1..].iter().product::<usize>() as f32).sqrt();
     let weights = noise(dims.iter().product(), dims.len() as u64 + dims[0] as u64);

@@ -8,7 +8,7 @@ use sepconv_factor::FitOptions;
 use sepconv_model::DataSource;
 use serde::{Deserialize, Serialize};
 
-/// What layers are fitted to.
+/// The source of the samples that layers are fitted to.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// Unlabelled data.
@@ -18,7 +18,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Seed of what is drawn: samples, positions.
+    /// Seed of the draws: samples, positions.
     pub fn seed(&self) -> u64 {
         match self {
             Self::Data(source) => source.seed,
@@ -47,7 +47,7 @@ impl fmt::Display for Source {
 /// How layers are fitted to data.
 #[derive(Debug, Clone)]
 pub struct CalibrationSettings {
-    /// What they are fitted to.
+    /// The source of the samples.
     pub source: Source,
     /// Output positions per layer, over all samples.
     pub positions: usize,
@@ -59,9 +59,9 @@ pub struct CalibrationSettings {
     pub fit: FitOptions,
     /// How many layers share a pass over the data.
     pub schedule: Schedule,
-    /// Whether the chosen chain is fitted again to all positions, held-out ones included.
+    /// True where the chosen chain is fitted again to all positions, held-out ones included.
     pub refit: bool,
-    /// Whether output channels count by how much the network's outputs depend on them, where the
+    /// True where output channels count by how much the network's outputs depend on them, where the
     /// source is data, the outputs are no classes and operators have gradients; else all alike.
     pub weighted: bool,
     /// Folder in which the statistics of planning are kept, so that another budget for the
@@ -162,7 +162,7 @@ impl Effort {
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// One pass per layer, each of which sees the errors of all layers before it. A pass runs
-    /// what lies between two layers, so that all passes together run the network once.
+    /// the part between two layers, so that all passes together run the network once.
     Sequential,
     /// One pass for so many layers, which don't see each other's errors.
     Blocks(usize),
@@ -188,6 +188,6 @@ pub struct Pictures {
     pub samples: usize,
     /// Seed.
     pub seed: u64,
-    /// What the network expects to be done to 8-bit pictures; `None` guesses the range.
+    /// The preprocessing of 8-bit pictures that the network expects; `None` guesses the range.
     pub preprocess: Option<Preprocess>,
 }

@@ -32,7 +32,7 @@ pub struct LayerTime {
 pub struct LayerRecord {
     /// Name of the layer.
     pub name: String,
-    /// Whether it is in a subgraph or a local function. Its MACs are then those of one run of the
+    /// True in a subgraph or a local function. Its MACs are then those of one run of the
     /// body, and no part of the model's.
     pub in_subgraph: bool,
     /// The decision.
@@ -76,7 +76,7 @@ impl LayerRecord {
         }
     }
 
-    /// Whether the layer was rewritten.
+    /// True where the layer was rewritten.
     pub fn is_rewritten(&self) -> bool {
         self.candidate().is_some()
     }

@@ -1,4 +1,4 @@
-//! What is asked of sepconv, and what it decided: plain data, without a step of the work.
+//! The options of sepconv and its decisions: plain data, without a step of the work.
 
 mod calibration;
 mod layer;

@@ -16,7 +16,7 @@ use crate::calibration::{CalibrationSettings, Effort, Pictures, Schedule, Source
 /// Layout of plan files.
 pub const PLAN_FORMAT: &str = "sepconv-plan/1";
 
-/// What was decided for a model, and all that its weights depend on but the data: with the same
+/// The decisions for a model, and all that its weights depend on but the data: with the same
 /// model, the same calibration data and the same version of sepconv it gives the same bytes.
 /// Serialised as JSON, see `docs/plan.md`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct SavedPlan {
     pub input_shapes: Pins,
     /// Globs of the layers that were meant; batch norms fold into these.
     pub selection: PlannedSelection,
-    /// Whether calls of local functions were written out, so that their layers could be planned.
+    /// True where calls of local functions were written out, so that their layers could be planned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub functions: bool,
     /// The order that was allowed of the depthwise and the pointwise convolution.
@@ -63,7 +63,7 @@ pub struct PlannedSelection {
     pub layers: Vec<String>,
     /// Layers that are not.
     pub skip: Vec<String>,
-    /// Whether quantised weights were looked through, see `Settings::quantized`.
+    /// True where quantised weights were looked through, see `Settings::quantized`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quantized: bool,
 }
@@ -72,7 +72,7 @@ pub struct PlannedSelection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedFit {
-    /// What to.
+    /// The data of the fits.
     pub to: PlannedSource,
     /// Output positions per layer, over all samples.
     pub positions: usize,
@@ -80,26 +80,26 @@ pub struct PlannedFit {
     pub held_out_every: u64,
     /// How many layers share a pass over the data.
     pub schedule: Schedule,
-    /// Whether the chosen chain is fitted again to all positions.
+    /// True where the chosen chain is fitted again to all positions.
     pub refit: bool,
-    /// Whether output channels count by how much the network's outputs depend on them.
+    /// True where output channels count by how much the network's outputs depend on them.
     #[serde(default)]
     pub weighted: bool,
     /// The least-squares fits.
     pub options: FitOptions,
 }
 
-/// What layers are fitted to.
+/// The data that layers are fitted to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum PlannedSource {
     /// Data, which whoever applies the plan has to bring.
     Data {
-        /// Seed of what is drawn.
+        /// Seed of the draws.
         seed: u64,
         /// At most this many samples.
         max_samples: Option<usize>,
-        /// What is done to pictures.
+        /// Preprocessing of pictures.
         preprocess: Preprocess,
         /// Which of the samples: the rest is held out.
         #[serde(default, skip_serializing_if = "is_whole")]
@@ -111,7 +111,7 @@ pub enum PlannedSource {
         seed: u64,
         /// How many.
         samples: usize,
-        /// What is done to them; `None` guesses the range.
+        /// Their preprocessing; `None` guesses the range.
         preprocess: Option<Preprocess>,
     },
 }
@@ -140,7 +140,7 @@ impl SavedPlan {
     /// Reads a plan from JSON.
     ///
     /// # Errors
-    /// A phrase that says what is wrong with it.
+    /// A phrase that names its fault.
     pub fn parse(json: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Head {

@@ -17,6 +17,6 @@ pub struct Try {
     /// The worst value that the metric may have on samples which nobody looked at: the end of the
     /// one-sided 95 % interval. `None` for costs, and where there is none to estimate.
     pub limit: Option<f64>,
-    /// Whether the plan meets the goal.
+    /// True where the plan meets the goal.
     pub holds: bool,
 }

@@ -1,4 +1,4 @@
-//! What the data show of a budget that is judged.
+//! The verdict of the data on a budget that is judged.
 
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ pub struct Verdict {
     /// Samples that are needed to show the budget where not one of them gets worse; `None` where
     /// no number would: of synthetic inputs.
     pub needed: Option<usize>,
-    /// Whether the limit is within the budget: it is then shown to hold.
+    /// True where the limit is within the budget: it is then shown to hold.
     pub shown: bool,
 }
 

@@ -54,7 +54,7 @@ pub fn fastest() -> &'static dyn Target {
     }
 }
 
-/// The target of that name, whether or not it is available here.
+/// The target of that name, available here or not.
 ///
 /// # Errors
 /// [`TargetError::Unknown`] lists the names.

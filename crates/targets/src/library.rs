@@ -95,7 +95,7 @@ impl<T> SharedLibrary<T> {
         for path in self.places.candidates() {
             match (self.open)(&path) {
                 Ok(library) => return Ok(library),
-                // Only a wheel is known to be there: what it says is worth telling.
+                // Only a wheel is known to be there: its error is worth telling.
                 Err(e) if path.is_absolute() => last = Some(format!("{}: {e}", path.display())),
                 Err(_) => {}
             }

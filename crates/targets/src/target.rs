@@ -27,7 +27,7 @@ pub trait Target: Send + Sync {
     /// Checks that the runtime can be used here.
     ///
     /// # Errors
-    /// [`TargetError::Unavailable`] says what is missing.
+    /// [`TargetError::Unavailable`] names the missing part.
     fn available(&self) -> Result<(), TargetError> {
         Ok(())
     }

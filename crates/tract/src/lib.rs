@@ -2,7 +2,7 @@
 //!
 //! [`SeparateConvs`] is a [`ModelTransform`]: it finds the convolutions of a [`TypedModel`] whose
 //! kernels are constant, decomposes them by their weights alone, and puts depthwise and pointwise
-//! convolutions in their place, or what another family makes of them. A convolution is replaced
+//! convolutions in their place, or the chain of another family. A convolution is replaced
 //! only where that saves MACs; [`SeparateConvs::apply`] tells why the others stay.
 //!
 //! ```

@@ -211,8 +211,8 @@ impl SeparateConvs {
         }
     }
 
-    /// Refuses settings that are out of range for what the model offers, and a plan that names
-    /// what is not there.
+    /// Refuses settings that are out of range for the candidates of the model, and a plan that names
+    /// a layer that is not there.
     fn check(&self, layers: &[LayerPlan], max: usize) -> Result<(), PassError> {
         match &self.how {
             How::Rank(rank) if *rank == 0 || max > 0 && *rank > max => {

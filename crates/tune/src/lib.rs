@@ -2,7 +2,7 @@
 //!
 //! A [`Network`] is the part of an ONNX graph that computes wanted values, compiled to
 //! operations with gradients (candle). [`train`] moves its parameters until those values are
-//! close to targets: what another network, the teacher, computes of the same data (Hinton et
+//! close to targets: the outputs of another network, the teacher, on the same data (Hinton et
 //! al. 2015, arXiv 1503.02531; matched activations: Romero et al. 2015, arXiv 1412.6550).
 //!
 //! Samples are independent of one another: a batch is computed in shards, whose gradients are

@@ -37,9 +37,9 @@ struct Step {
 }
 
 impl Network {
-    /// Compiles what computes `wanted`, on `compute`. `given` are values that are handed in, beside the
+    /// Compiles the operators that compute `wanted`, on `compute`. `given` are values that are handed in, beside the
     /// graph's inputs; `movable` are initializers that training may move. An operator without a
-    /// gradient makes its output a given value, and freezes what is upstream of it.
+    /// gradient makes its output a given value, and freezes all that is upstream of it.
     ///
     /// # Errors
     /// [`TuneError::Nothing`] where no movable initializer is left, [`TuneError::Device`].
@@ -155,7 +155,7 @@ impl Network {
         self.run_watched(given, learns, &mut |_, tensor| Ok(tensor))
     }
 
-    /// The same, every value that is computed replaced by what `watch` makes of it.
+    /// The same, every value that is computed replaced by the result of `watch`.
     pub(crate) fn run_watched(
         &self,
         given: &[Tensor],
@@ -259,7 +259,7 @@ impl<'a> Compiler<'a> {
         Ok(compiler)
     }
 
-    /// Makes a value available; what it is computed from.
+    /// Makes a value available, and gives the values that it is computed from.
     fn demand(
         &mut self,
         value: ValueId,

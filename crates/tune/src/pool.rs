@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::conv::{Runs, Window, floats, taps};
 
-/// Less than what a map holds.
+/// Less than any value of a map.
 const LEAST: f64 = -1e30;
 
 /// A pool over maps of given extents.

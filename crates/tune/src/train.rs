@@ -80,7 +80,7 @@ pub struct TrainSettings {
     /// Examples of a step; `None`: 32 where the outputs are classes, else as many as have 20480
     /// elements in a channel of the largest value compared, 1 to 32.
     pub batch: Option<usize>,
-    /// The largest step's size, relative to the root mean square of what it moves; falls to 0
+    /// The largest step's size, relative to the root mean square of the weights that it moves; falls to 0
     /// along a cosine. `None`: 0.0005 where the outputs are classes, else 0.002.
     pub learning_rate: Option<f64>,
     /// Norm that gradients are clipped to. The loss begins at about 1.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 #[derive(Debug)]
 pub struct Laid {
     pub page: PathBuf,
-    /// Width of the page and of what it is shown in: the first is larger where it scrolls.
+    /// Width of the page and of its window: the first is larger where it scrolls.
     pub scroll: f64,
     pub client: f64,
     /// The smallest text of a drawing that is shown, in pixels of the page.
@@ -116,7 +116,7 @@ impl Browser {
     }
 }
 
-/// What the reader prefers.
+/// The reader's preferences.
 fn scheme(dark: bool) -> String {
     let scheme = if dark { 0 } else { 1 };
     format!("--blink-settings=preferredColorScheme={scheme}")

@@ -45,7 +45,7 @@ impl Finished {
         String::from_utf8(self.output.stdout.clone()).unwrap()
     }
 
-    /// Standard error without lines of progress: whether there are any depends on the machine.
+    /// Standard error without lines of progress, which depend on the machine.
     pub fn stderr(&self) -> String {
         let all = String::from_utf8(self.output.stderr.clone()).unwrap();
         let progress = |line: &&str| {

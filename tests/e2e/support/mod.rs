@@ -1,4 +1,4 @@
-//! What the tests share.
+//! The shared part of the tests.
 
 mod browser;
 mod command;

@@ -18,7 +18,7 @@ pub struct Model {
     pub shape: Option<&'static str>,
     /// Number of its outputs.
     pub outputs: usize,
-    /// Whether its weights are of half precision.
+    /// True where its weights are of half precision.
     pub half: bool,
     /// Largest `max|a - b| / max|b|` at which two ways to compute its outputs agree.
     pub tolerance: f64,

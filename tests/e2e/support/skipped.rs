@@ -5,7 +5,7 @@ use std::io::Write as _;
 /// Says that the running test is skipped, in the line that `tests/run` counts:
 /// `skipped: TEST: REASON`. The test returns after it.
 ///
-/// The line goes to standard error itself: the harness keeps what the print macros write.
+/// The line goes to standard error itself: the harness keeps the output of the print macros.
 #[track_caller]
 pub fn skipped(reason: &str) {
     let caller = std::panic::Location::caller();

@@ -30,7 +30,7 @@ pub(super) fn slice(call: &Call<'_>) -> Option<Tensor> {
 }
 
 /// Indices from a start to before an end, both counted from the end where they are negative and
-/// cut to what there is.
+/// cut to the extent.
 fn range(extent: usize, start: i64, end: i64, step: i64) -> Option<Vec<Option<usize>>> {
     let n = i64::try_from(extent).ok()?;
     let from_end = |v: i64| if v < 0 { v.saturating_add(n) } else { v };

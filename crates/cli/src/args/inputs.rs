@@ -12,7 +12,8 @@ use sepconv::{Loaded, SampleSpec, synthetic_inputs};
 #[derive(Debug, Args)]
 pub struct InputArgs {
     /// Inputs: .npz, .npy, a folder of pictures, or ONNX test sets [default: seeded random ones]
-    #[arg(long, value_name = "DATA", alias = "input")]
+    // A common option, behind the beginning of a section.
+    #[arg(long, value_name = "DATA", alias = "input", help_heading = None::<&str>, display_order = 0)]
     pub data: Option<PathBuf>,
     #[command(flatten)]
     pub samples: SampleSpec,

@@ -55,7 +55,7 @@ fn an_option_is_written_alike_in_all_commands() {
     assert!(seen.len() > 60, "{}", seen.len());
     let drifted: Vec<_> = seen.iter().filter(|(_, forms)| forms.len() > 1).collect();
     assert!(drifted.is_empty(), "{drifted:#?}");
-    // What all commands that do the same have.
+    // Options that all commands which do the same have.
     let everywhere = |long: &str, commands: &[&str]| {
         let found: Vec<&String> = seen[long].values().flatten().collect();
         let missing: Vec<_> = commands
@@ -166,23 +166,73 @@ fn options_are_taken_in_the_forms_of_json() {
 }
 
 #[test]
-fn help_has_its_order() {
+fn help_begins_with_the_common_options() {
     let help = command("compress").render_long_help().to_string();
-    let place = |flag: &str| help.find(&format!("\n      --{flag}")).unwrap();
-    let order = [
-        "plan ",
-        "save-plan ",
-        "allow-costlier",
-        "target ",
-        "order ",
-        "report ",
-        "data-free",
-        "families ",
-        "positions ",
-        "eval ",
-        "input-shape ",
+    let lines = [
+        "Options:",
+        "  -o, --output <",
+        "      --calib <",
+        "      --speedup <",
+        "      --target-macs <",
+        "      --max-drop <",
+        "      --int8",
+        "      --target <",
+        "      --eval <",
+        "      --report <",
+        "      --force",
+        "      --max-time <",
+        "  -h, --help",
+        "Other budgets, one at most:",
+        "      --rank <",
+        "      --save-plan <",
+        "Runtime:",
+        "      --threads <",
+        "      --openvino <",
+        "Layers and their forms:",
+        "      --families <",
+        "Fits:",
+        "      --data-free[",
+        "Inputs and seed:",
+        "      --input-shape <",
+        "Data:",
+        "Messages:",
+        "Examples:",
     ];
-    assert!(order.is_sorted_by_key(|flag| place(flag)), "{help}");
+    let place = |line: &str| help.find(&format!("\n{line}")).expect(line);
+    assert!(lines.is_sorted_by_key(|line| place(line)), "{help}");
+    let options = help.split("\nOther budgets").next().unwrap();
+    let options = options.split("\nOptions:").nth(1).unwrap();
+    assert_eq!(options.matches("\n      --").count(), 10, "{options}");
+}
+
+/// The lines of examples that are commands, in a help.
+fn examples(help: &str) -> Vec<&str> {
+    let lines = help.split("\nExamples:\n").nth(1).unwrap_or_default();
+    let lines = lines.lines().map(str::trim);
+    lines.filter(|line| line.starts_with("sepconv ")).collect()
+}
+
+#[test]
+fn a_help_ends_with_three_examples_that_parse() {
+    let models = [
+        "inspect", "compress", "sweep", "tune", "quantize", "compare", "eval", "run", "bench",
+    ];
+    let mut helps: Vec<String> = vec![Cli::command().render_help().to_string()];
+    for name in models {
+        let help = command(name).render_help().to_string();
+        let own = examples(&help);
+        let own = own.iter().all(|line| line.split(' ').nth(1) == Some(name));
+        assert!(own, "{help}");
+        helps.push(help);
+    }
+    for help in &helps {
+        let examples = examples(help);
+        assert_eq!(examples.len(), 3, "{help}");
+        for line in examples {
+            let parsed = Cli::try_parse_from(line.split_whitespace());
+            assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+        }
+    }
 }
 
 /// The Python package's options.

@@ -6,9 +6,10 @@ use clap::{Args, ValueEnum};
 use sepconv::training::Compute;
 use sepconv::{DataSpec, ShapeSpec};
 
-use super::TargetArgs;
+use super::{TargetArgs, examples};
 
 #[derive(Debug, Args)]
+#[command(after_help = examples::TUNE)]
 pub struct TuneArgs {
     /// The original: the teacher
     pub original: PathBuf,
@@ -20,21 +21,22 @@ pub struct TuneArgs {
     /// Unlabelled data that is trained on: .npz, .npy, a folder of pictures, or ONNX test sets
     #[arg(long, value_name = "DATA")]
     pub calib: PathBuf,
-    #[command(flatten)]
-    pub options: TuneOptions,
     /// Data on which all three models are evaluated
     #[arg(long, value_name = "DATA")]
     pub eval: Option<PathBuf>,
     /// Replace existing files
     #[arg(long)]
     pub force: bool,
-    /// Seed of the order of samples, of augmentation and of what is held out
+    /// Seed of the order of samples, of augmentation and of the part that is held out
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
     pub shapes: ShapeSpec,
+    // Last: they begin sections of the help.
+    #[command(flatten)]
+    pub options: TuneOptions,
+    #[command(flatten)]
+    pub target: TargetArgs,
     #[command(flatten)]
     pub data: DataSpec,
 }
@@ -49,7 +51,7 @@ pub struct TuneOptions {
     /// Samples of a step [default: 32 for classes, fewer for maps of more than 640 elements]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// The largest step's size, relative to what it moves; falls to 0 along a cosine
+    /// The largest step's size, relative to the weights that it moves; falls to 0 along a cosine
     /// [default: 0.0005 for classes, else 0.002]
     #[arg(long, value_name = "X")]
     pub learning_rate: Option<f64>,
@@ -75,7 +77,7 @@ pub struct TuneOptions {
     /// Shift pictures by up to N pixels
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub shift: usize,
-    /// What trains: cpu, cuda or cuda:N (an NVIDIA GPU), metal or metal:N (an Apple GPU); GPUs in
+    /// Device that trains: cpu, cuda or cuda:N (an NVIDIA GPU), metal or metal:N (an Apple GPU); GPUs in
     /// builds with the cargo feature of that name
     #[arg(long, value_name = "DEVICE", default_value_t = Compute::Cpu)]
     pub device: Compute,
@@ -86,7 +88,7 @@ pub struct TuneOptions {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum LossArg {
-    /// By what the outputs are
+    /// By the kind of the outputs
     Auto,
     /// Kullback-Leibler divergence
     Kl,

@@ -328,7 +328,7 @@ fn print_comparison(comparison: &Comparison, out: &Output) {
     }
 }
 
-/// What is left of sparse scores, and plainly where it is not most of them.
+/// The rest of sparse scores, and plainly where it is not most of them.
 fn print_scores(output: &str, scores: &SparseScores, out: &Output) {
     let share =
         |s: Option<f64>| s.map_or("undefined".to_owned(), |s| format!("{:.1} %", 100.0 * s));

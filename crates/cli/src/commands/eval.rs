@@ -62,7 +62,7 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
     })
 }
 
-/// What the task's own measures say, the one that models are judged by first: such as `F1 of
+/// The task's own measures, the one that models are judged by first: such as `F1 of
 /// detections 23.40 % (at worst 12.10 %), recall of detections 14.00 %, ... against the original`.
 fn headline(result: &Evaluation) -> Option<String> {
     let task = result.task.as_ref()?;

@@ -25,6 +25,7 @@ pub fn man(out: &Output) -> Result<()> {
         man.render_synopsis_section(&mut text)?;
         man.render_description_section(&mut text)?;
         man.render_options_section(&mut text)?;
+        man.render_extra_section(&mut text)?;
     }
     print(&String::from_utf8_lossy(&text), "man", out);
     Ok(())

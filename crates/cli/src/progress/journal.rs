@@ -1,7 +1,7 @@
 //! Progress as lines of plain text, for logs.
 //!
 //! Nothing is said of short runs. Then a line says that a stage lasts, another that it is done, and
-//! once a minute there is one with what is done and what is left. Moments are durations since the
+//! once a minute there is one with the steps that are done and left. Moments are durations since the
 //! command began.
 
 use std::time::Duration;
@@ -147,7 +147,7 @@ impl Stage {
     }
 }
 
-/// What a budget comes to, in words.
+/// The outcome of a budget, in words.
 pub fn foreseen(Reach { asked, held, left }: Reach) -> String {
     format!(
         "note: {asked} of all MACs leaves the layers that can be rewritten {left:.2} of theirs: they \

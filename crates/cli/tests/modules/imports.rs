@@ -1,7 +1,7 @@
 //! Imports between the modules of a crate.
 //!
 //! A path of a `use`, an expression, a type or the arguments of a macro is an import of the module
-//! that defines what it leads to: re-exports are followed, so that `crate::Graph` imports the
+//! that defines its target: re-exports are followed, so that `crate::Graph` imports the
 //! module `graph` where the root of the crate says `pub use graph::Graph`, and not the root. The
 //! re-export itself is an import only where its own module uses the name.
 

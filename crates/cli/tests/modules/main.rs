@@ -2,7 +2,7 @@
 //!
 //! The rule holds among the modules that stand side by side in a crate or in a folder of it, the
 //! folder's own file (`lib.rs`, `mod.rs`) included; a module stands for all that it declares. Test
-//! code is left out. What counts as an import is said in `imports.rs`.
+//! code is left out. `imports.rs` defines an import.
 #![allow(clippy::unwrap_used)]
 
 mod circles;

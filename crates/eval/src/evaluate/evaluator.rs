@@ -26,7 +26,7 @@ const KEPT_INPUTS: usize = 512 << 20;
 /// Outputs of the original kept in memory, in bytes; more are computed again.
 const KEPT_OUTPUTS: usize = 512 << 20;
 
-/// Evaluates models on one data set. What was read and what the original gave is kept for the
+/// Evaluates models on one data set. The samples and the original's outputs are kept for the
 /// models after the first, up to 512 MiB each.
 ///
 /// Figures do not depend on the number of threads: every batch is scored by itself, and the
@@ -166,7 +166,7 @@ impl<'a> Evaluator<'a> {
     /// # Errors
     /// [`Error::Target`] where the runtime can't run a model, [`Error::Data`] where a sample
     /// can't be read, [`Error::Interface`] where the model's inputs or outputs are not those of
-    /// the original, or no output is what the labels or targets are for.
+    /// the original, or the labels or targets fit no output.
     pub fn evaluate(&self, model: &Loaded, progress: &dyn Progress) -> Result<Evaluation, Error> {
         let stage = Stage::begin(progress, "evaluating", self.batches());
         if let Some(original) = &self.original {

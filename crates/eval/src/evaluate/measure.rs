@@ -170,7 +170,7 @@ impl Metric {
         self.is_share() || self.is_of_parts() || self == Self::RelativeError
     }
 
-    /// True for shares of what samples show, of which there are several to a sample.
+    /// True for shares of parts of samples, of which there are several to a sample.
     fn is_of_parts(self) -> bool {
         matches!(
             self,
@@ -245,7 +245,7 @@ pub struct Measure {
 /// How much worse a model is than another, in the metric's unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Drop {
-    /// What was measured; below 0 where the model is better.
+    /// The measured drop; below 0 where the model is better.
     pub value: f64,
     /// The most that it may be: the upper end of the one-sided 95 % interval. `None` where there is none to
     /// estimate.

@@ -47,7 +47,7 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// The measure here of what `other` measures: the same metric of the same output, against
+    /// The measure here that corresponds to `other`: the same metric of the same output, against
     /// the same.
     pub fn same(&self, other: &Measure) -> Option<&Measure> {
         let key = |m: &Measure| (m.metric, m.against);

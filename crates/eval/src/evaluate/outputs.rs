@@ -16,7 +16,7 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    /// Sums of what can't be compared.
+    /// Sums of outputs that can't be compared.
     pub const UNDEFINED: Self = Self {
         signal: f64::NAN,
         power: f64::NAN,

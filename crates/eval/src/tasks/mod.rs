@@ -1,4 +1,4 @@
-//! Metrics by task: what a rewritten model's outputs are to someone who uses them, held against
+//! Metrics by task: a rewritten model's outputs as someone uses them, held against
 //! the original's.
 
 mod detect;
@@ -32,7 +32,7 @@ pub(crate) const RECOGNISED: usize = 4;
 pub struct TakenTask {
     /// The task; never [`Task::Auto`].
     pub task: Task,
-    /// Why: what was recognised of the outputs.
+    /// The reason: the signs that were recognised in the outputs.
     pub why: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is seen of a model's outputs before its task is known.
+//! The facts of a model's outputs before its task is known.
 
 use crate::evaluate::rows::Rows;
 

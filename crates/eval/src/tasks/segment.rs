@@ -178,7 +178,7 @@ impl Overlaps {
                 false => seen.either[b] += 1,
             }
         }
-        // What is outside of the only mask is no class.
+        // The outside of the only mask is no class.
         if matches!(how.form, Form::Above(_)) && classes > 0 {
             (seen.both[0], seen.either[0]) = (0, 0);
         }
@@ -197,7 +197,7 @@ impl Overlaps {
         }
     }
 
-    /// Mean over the classes that either shows, in percent, of all but what `without` holds.
+    /// Mean over the classes that either shows, in percent, of all but those of `without`.
     fn mean(&self, without: &Self) -> f64 {
         let left = |all: &[u64], without: &[u64], class: usize| {
             (all[class] - without.get(class).copied().unwrap_or(0)) as f64

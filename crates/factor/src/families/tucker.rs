@@ -180,7 +180,7 @@ impl Core {
 }
 
 impl Part for Core {
-    /// The bases are orthonormal, so what a rank keeps is the corner of the core.
+    /// The bases are orthonormal, so a rank keeps the corner of the core.
     fn energies(&self) -> Vec<f64> {
         let (n, taps) = (self.shape.group_in(), self.shape.taps());
         let mut kept = 0.0;

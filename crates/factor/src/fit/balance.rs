@@ -7,7 +7,7 @@ use crate::shape::KernelShape;
 /// it have the same norm: neither side overflows or vanishes in f16. A channel that one side
 /// leaves at zero becomes zero on both. `weights` are those of `stages`, in ONNX's order.
 pub(crate) fn balance(stages: &[StageShape], weights: &mut [Vec<f64>]) {
-    // A second pass evens out what the later boundaries moved.
+    // A second pass evens out the moves of the later boundaries.
     for boundary in (1..stages.len()).chain(1..stages.len().saturating_sub(1)) {
         let (head, tail) = weights.split_at_mut(boundary);
         let (Some(made), Some(read)) = (head.last_mut(), tail.first_mut()) else {

@@ -157,7 +157,7 @@ impl<'a> Calibration<'a> {
             let pairs = problems.iter().zip(&retargeted.targets);
             pairs.map(|(p, t)| p.retargeted(&t.cross)).collect()
         };
-        // What was arranged stays arranged.
+        // An arranged problem stays arranged.
         for (from, to) in [
             (&self.by_tap, &retargeted.by_tap),
             (&self.by_column, &retargeted.by_column),
@@ -213,7 +213,7 @@ impl<'a> Calibration<'a> {
     }
 
     /// Relative squared error on the positions fitted to of the best convolution of the same
-    /// shape, `W*`: what no chain can beat (but for the regularisation).
+    /// shape, `W*`: no chain can beat it (but for the regularisation).
     ///
     /// # Errors
     /// [`FactorError::NonFinite`] where a weight overflows.

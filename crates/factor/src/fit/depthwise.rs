@@ -292,7 +292,7 @@ impl<'a> DepthwiseSolver<'a> {
         Ok(())
     }
 
-    /// The inverse of what filters of one channel have to do with each other, `blocks` of `U^T U`
+    /// The inverse of the coupling of filters of one channel, `blocks` of `U^T U`
     /// by the channel's covariance.
     fn precondition(&self, blocks: &[Cholesky], x: &[f64], out: &mut [f64]) {
         let outer = self.problem.outer;
@@ -333,7 +333,7 @@ impl<'a> DepthwiseSolver<'a> {
         let own: Vec<Vec<f64>> = (0..inner).map(own).collect();
         let blocks = own.iter().map(|block| Cholesky::regularised(block, rank));
         let blocks: Vec<Cholesky> = blocks.collect::<Result<_, _>>()?;
-        // What the ridge is multiplied by where it ties different channels, `[width, width]`.
+        // The factor of the ridge where it ties different channels, `[width, width]`.
         let tied = match &seen.ridge {
             Ridge::Even(_) => Vec::new(),
             Ridge::Features(_) => {

@@ -31,7 +31,7 @@ pub trait Fitter: Send + Sync {
     /// any lower rank of the family's range. Among the chains that keep to that, the one with the
     /// lowest held-out error.
     ///
-    /// Deterministic: a function of what the fitter was made of and the rank, whatever was
+    /// Deterministic: a function of the fitter's arguments and the rank, whatever was
     /// fitted before and on how many threads.
     ///
     /// # Errors

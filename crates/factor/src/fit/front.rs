@@ -150,7 +150,7 @@ struct FilterSystem<'a> {
     mixed: &'a [f64],
 }
 
-/// Solver for the first stage, given what follows it.
+/// Solver for the first stage, given the stages that follow it.
 pub(crate) struct Front<'a> {
     pub problem: &'a Problem,
     pub whitening: Whitening,
@@ -410,7 +410,7 @@ impl<'a> Front<'a> {
         ridged.iter_mut().zip(gram).for_each(|(r, g)| *r *= g);
         let gram = dense::view(gram, features, features);
         let apply = |v: &[f64], out: &mut [f64]| {
-            // What every feature is at every position, filtered: a column a feature.
+            // Every feature at every position, filtered: a column a feature.
             let mut made = vec![0.0; n * features];
             for first in (0..features).step_by(TOGETHER) {
                 let some = TOGETHER.min(features - first);
@@ -477,7 +477,7 @@ impl<'a> Front<'a> {
         Ok(())
     }
 
-    /// Makes the rows of `front` orthonormal under the features' metric; what follows must then
+    /// Makes the rows of `front` orthonormal under the features' metric; the following stages must then
     /// be solved for anew.
     pub fn orthonormalise(&self, front: &mut [f64]) -> Result<(), FactorError> {
         let inner = self.problem.inner;

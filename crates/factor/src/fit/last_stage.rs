@@ -3,7 +3,7 @@
 //! A chain whose last stage only mixes channels is linear in that stage. With the features
 //! `A = `product of the stages before it, `[M/g, d]` for one group, the best last stage is
 //! `P = (B + eps W) A^T (A (C + eps I) A^T)^-1`: least squares on the outputs of the front.
-//! The front stays what the weights alone say. Other chains stay as they are; both get the best
+//! The front stays that of the weights alone. Other chains stay as they are; both get the best
 //! bias.
 
 use super::calibration::Calibration;

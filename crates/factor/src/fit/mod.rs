@@ -6,8 +6,8 @@
 //! `J(We) = tr(We C We^T) - 2 tr(We B^T) + eps |We - W|^2`,
 //!
 //! the output error plus a pull towards the original weight `W` (not towards zero): directions
-//! in which the data has no energy, such as dead channels, keep what the data-free decomposition
-//! would do with them. That is the problem without a pull and with `C + eps I` and
+//! in which the data has no energy, such as dead channels, keep the values that the data-free decomposition
+//! gives them. That is the problem without a pull and with `C + eps I` and
 //! `B + eps W` in place of `C` and `B`, so no solver has to know of it. Its unrestricted minimum is
 //! `W* = (B + eps W) (C + eps I)^-1`.
 //!

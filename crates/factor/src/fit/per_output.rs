@@ -159,7 +159,7 @@ impl<'a> PerOutputSolver<'a> {
             if let Some(seen) = self.problem.seen() {
                 return by_positions(seen, v, out);
             }
-            // We[t, o, i] = sum over l of D_l[t] P_l[i]: what the outputs make of the mixtures.
+            // We[t, o, i] = sum over l of D_l[t] P_l[i]: the outputs' weights of the mixtures.
             let mut made = vec![0.0; outer * outputs * inner];
             for (t, made) in made.chunks_exact_mut(outputs * inner).enumerate() {
                 let rows = made.chunks_exact_mut(inner).zip(v.chunks_exact(order));

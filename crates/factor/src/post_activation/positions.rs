@@ -17,8 +17,8 @@ const BLOCK: usize = 1024;
 /// Values that one task looks at.
 const CHUNK: usize = 1 << 16;
 
-/// Output positions of one convolution: the patches of the network compressed so far, what the
-/// original answers, and what is added before the activation.
+/// Output positions of one convolution: the patches of the network compressed so far, the
+/// original's outputs, and the values that are added before the activation.
 #[derive(Debug, Clone)]
 pub struct Positions {
     pub(super) shape: KernelShape,
@@ -52,7 +52,7 @@ impl Positions {
     }
 
     /// Adds `n` positions: for each group its patches `[n, d]`, the outputs that the convolution
-    /// should have `[n, Co]` and what is added to them before the activation (the same, or
+    /// should have `[n, Co]` and the values that are added to them before the activation (the same, or
     /// nothing, in every call).
     ///
     /// # Errors
@@ -190,7 +190,7 @@ pub(super) fn retarget(statistics: &mut Statistics, rows: &[&PositionSet], moves
         return;
     }
     let mut mean = vec![0.0; co];
-    // Of (move)^2 + 2 move (y - mean y), what the variance of the outputs grows by.
+    // Of (move)^2 + 2 move (y - mean y), the growth of the variance of the outputs.
     let mut grown = vec![0.0; co];
     for (rows, moves) in rows.iter().zip(moves) {
         let pairs = moves.chunks_exact(co).zip(rows.outputs.chunks_exact(co));

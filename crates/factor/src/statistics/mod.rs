@@ -196,7 +196,7 @@ impl Statistics {
 
     /// Relative squared error `|y - We x - b|^2 / |y - mean_y|^2` of a chain in place of the
     /// convolution, with the best bias; the chain's own bias is not looked at. 0 is perfect; 1
-    /// is what a constant would leave. Where the output is constant, the absolute error.
+    /// is the error of a constant. Where the output is constant, the absolute error.
     ///
     /// # Errors
     /// [`FactorError::Chain`] and [`FactorError::NonFinite`] from [`Chain::compose`];
@@ -214,7 +214,7 @@ impl Statistics {
         Ok(self.relative(residual))
     }
 
-    /// Variance `[Co]` of `y - We x` for each output: what the kernel leaves with the best bias.
+    /// Variance `[Co]` of `y - We x` for each output: the error of the kernel with the best bias.
     ///
     /// # Errors
     /// [`FactorError::Statistics`] where the shape differs.

@@ -49,7 +49,7 @@ impl SplitStatistics {
     }
 }
 
-/// Sampling of the positions of a sample: which are looked at, and what is seen there.
+/// Sampling of the positions of a sample: those that are looked at, and the values there.
 #[derive(Debug, Clone)]
 pub struct PositionSampler {
     shape: KernelShape,
@@ -161,7 +161,7 @@ impl SplitStatisticsBuilder {
         part.push(patches, outputs)
     }
 
-    /// Adds what `sampler` takes of one sample: the input map of the network compressed so far and
+    /// Adds the positions that `sampler` takes of one sample: the input map of the network compressed so far and
     /// the output map `y` `[Co, output...]` of the original.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Graphs as text: what `Display` of a [`Graph`](crate::Graph) writes, and what `str::parse` reads.
+//! Graphs as text: `Display` of a [`Graph`](crate::Graph) writes it, and `str::parse` reads it.
 //!
 //! A line is an input, a constant, an operator or an output. Operators may read values of later
 //! lines. `;` begins a comment, blank lines count for nothing.

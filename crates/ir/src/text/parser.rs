@@ -11,7 +11,7 @@ use crate::ids::{NodeId, ValueId};
 use crate::node::{Attribute, Operator};
 use crate::types::ValueType;
 
-/// Reads what `Display` writes; [`crate::text`] has the grammar.
+/// Reads the text that `Display` writes; [`crate::text`] has the grammar.
 impl FromStr for Graph {
     type Err = ParseError;
 

@@ -79,7 +79,7 @@ impl DataSource {
     /// Opens the data set for a model.
     ///
     /// # Errors
-    /// [`Error::Data`] naming the file, what was expected and what was found.
+    /// [`Error::Data`] naming the file, the expected value and the one that was found.
     pub fn open(&self, model: &Loaded, labels: Labels) -> Result<Dataset, Error> {
         let request = Request {
             preprocess: self.preprocess.clone(),

@@ -213,7 +213,7 @@ struct Given<'a> {
 }
 
 impl Given<'_> {
-    /// An attribute of an operator of the function: its own, or what it refers to. `None` where
+    /// An attribute of an operator of the function: its own, or the one that it refers to. `None` where
     /// that is not given.
     fn resolve(&self, attribute: AttributeProto) -> Option<AttributeProto> {
         let wanted = attribute.ref_attr_name();

@@ -77,7 +77,7 @@ impl Library {
         Ok(library)
     }
 
-    /// Decides whether the calls of a function are written out: where its operator sets are those
+    /// Decides about the calls of a function, true to write them out: its operator sets are those
     /// of the model, and it is wanted or calls one that is. `open` are the functions on the way.
     fn decide(&mut self, key: &Key, wanted: &HashSet<usize>, open: &mut Vec<Key>) -> bool {
         let Some(function) = self.functions.get(key) else {

@@ -22,7 +22,7 @@ pub trait Lowering: Send + Sync {
     }
 
     /// True where stages in front of the window compute a rim of zeros too, which takes MACs: their
-    /// input is larger by what the convolution pads.
+    /// input is larger by the convolution's padding.
     fn computes_rim(&self) -> bool {
         false
     }

@@ -74,7 +74,7 @@ class Options(TypedDict, total=False):
     input_shapes: Mapping[str, Sequence[int]]
     """The same by its former name."""
     target: Literal["macs", "auto", "tract", "onnxruntime", "openvino"] | None
-    """What the model is to be cheap on: multiply-accumulates, or a runtime's measured time."""
+    """Measure of the cost: multiply-accumulates, or a runtime's measured time."""
     threads: int
     """Threads of one run on `target`."""
     allow_slower: bool
@@ -95,7 +95,7 @@ class Options(TypedDict, total=False):
     peak: float | None
     """Largest value of a picture, for PSNR and SSIM; 255 where the target is stored as u8, else 1."""
     task: Literal["auto", "classify", "detect", "segment", "restore", "embed", "regress"]
-    """What the model is for, by which its outputs are measured against the original's."""
+    """Purpose of the model: its outputs are measured by it against the original's."""
     preprocess: str | os.PathLike[str] | None
     """TOML file with the keys scale, mean, std, channel-order, resize, crop and layout, which the
     options of these names override."""

@@ -32,7 +32,7 @@ enum Figure<'a> {
     /// A figure on calibration data held out of the fits.
     HeldOut(Box<SensitivityProbe<'a>>, HeldOut<'a>),
     /// Signal to noise on seeded synthetic inputs of several ranges, the worst of which counts. The
-    /// signal is what varies between samples: an output that is mostly constant would flatter any
+    /// signal is the part that varies between samples: an output that is mostly constant would flatter any
     /// rewrite.
     Synthetic(Vec<Reference>),
 }

@@ -93,7 +93,7 @@ fn share(time: f64, cost: f64) -> f64 {
     (1.0 - time) / (1.0 - cost).max(1e-9)
 }
 
-/// The share of its saving that a plan is asked to make time of, by what plans measured: predictions
+/// The share of its saving that a plan is asked to make time of, by measurements of plans: predictions
 /// are off by a factor.
 #[derive(Debug, Clone, Copy, Default)]
 struct ShareFeedback {
@@ -106,7 +106,7 @@ struct ShareFeedback {
 }
 
 impl ShareFeedback {
-    /// Asks the next plan for more or less, unless what was measured is near enough, or nothing
+    /// Asks the next plan for more or less, unless the measurement is near enough, or nothing
     /// changes any more. `predicted` is the plan's expected share, which may be more than the asked
     /// one; `known`: the plan was measured before.
     fn follow(&mut self, measured: f64, predicted: f64, known: bool) -> bool {
@@ -144,7 +144,7 @@ const OVER: f64 = 1.05;
 const STEP: f64 = 1.02;
 
 /// Of the plans that keep the budget (else of all) and save enough time (else nearly the most that
-/// any did), the one with the least expected loss: what time can't be had for is not paid for.
+/// any did), the one with the least expected loss: nothing is paid for time that can't be had.
 fn best_of_tried(mut tried: Vec<(Solution, Trial)>, fraction: f64) -> Option<Solution> {
     if tried.iter().any(|(_, t)| t.cost <= fraction) {
         tried.retain(|(_, t)| t.cost <= fraction);

@@ -134,7 +134,8 @@ fn to_fraction(
     }
 }
 
-/// What a fraction of all MACs leaves of the layers that can be rewritten, where that is little.
+/// The part that a fraction of all MACs leaves of the layers that can be rewritten, where that is
+/// little.
 fn reach(job: &Job<'_>, prepared: &Prepared, fraction: f64) -> Option<Reach> {
     let sites = prepared.surveyed.survey.sites();
     let held: u64 = sites.filter_map(|(site, _)| site.macs).sum();

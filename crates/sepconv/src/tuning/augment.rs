@@ -16,7 +16,7 @@ pub struct Augment {
 
 impl Augment {
     /// Varies the inputs of a sample that are maps, all alike, of the layouts given. Without a draw, of
-    /// what is held out, they are mirrored where pictures may be: the calibrated fit has seen
+    /// the held-out part, they are mirrored where pictures may be: the calibrated fit has seen
     /// the others, and would look better than it is.
     pub(super) fn apply(
         self,

@@ -4,7 +4,7 @@ use sepconv_calibrate::gradients::nature_of;
 use sepconv_ir::{Graph, ValueId};
 use sepconv_tune::{Goal, Loss, Nature, Values};
 
-/// The goal of an output, by what the original gives for it and by the operator that makes it.
+/// The goal of an output, by the original's values and by the operator that makes it.
 pub(super) fn of_output(graph: &Graph, value: ValueId, seen: &Values, asked: Option<Loss>) -> Goal {
     let nature = nature_of(graph, value, seen);
     let loss = asked.unwrap_or(match nature {

@@ -116,7 +116,7 @@ impl Tuning {
     }
 }
 
-/// Trains the weights of `compressed`'s rewritten layers, and its biases, towards what
+/// Trains the weights of `compressed`'s rewritten layers, and its biases, towards the outputs that
 /// `original` computes of the same data, run on `target`. The weights that are best on held-out
 /// samples are kept, the start among them.
 ///

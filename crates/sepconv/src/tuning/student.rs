@@ -20,7 +20,7 @@ pub(super) struct Student<'a> {
     pub file: String,
     /// The original: gives the targets.
     pub teacher: Box<dyn Session>,
-    /// The rewritten model as it was: gives what the network is handed, where that is not a
+    /// The rewritten model as it was: gives the value that the network is handed, where that is not a
     /// graph input.
     pub prefix: Option<Box<dyn Session>>,
     /// The origins of the values that the network is handed.

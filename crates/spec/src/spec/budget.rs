@@ -7,12 +7,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::SpecError;
+#[cfg(feature = "clap")]
+use super::heading::COMMON;
 use crate::plan::SavedPlan;
 
 /// At most one budget, or a plan in the place of one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[cfg_attr(
+    feature = "clap",
+    derive(clap::Args),
+    command(next_help_heading = "Other budgets, one at most")
+)]
 pub struct BudgetSpec {
     /// The same rank K in every layer
     #[cfg_attr(feature = "clap", arg(long, value_name = "K", group = "budget"))]
@@ -21,7 +27,7 @@ pub struct BudgetSpec {
     #[cfg_attr(feature = "clap", arg(long, value_name = "E", group = "budget"))]
     pub energy: Option<f64>,
     /// Fraction of the model's MACs to keep, in (0, 1)
-    #[cfg_attr(feature = "clap", arg(long, value_name = "R", group = "budget"))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "R", group = "budget", help_heading = COMMON, display_order = 13))]
     pub target_macs: Option<f64>,
     /// Fraction of the model's parameters to keep, in (0, 1)
     #[cfg_attr(feature = "clap", arg(long, value_name = "R", group = "budget"))]
@@ -33,13 +39,13 @@ pub struct BudgetSpec {
     #[cfg_attr(feature = "clap", arg(long, value_name = "R", group = "budget"))]
     pub target_latency: Option<f64>,
     /// Times that the result is to be faster than the original on --target, above 1
-    #[cfg_attr(feature = "clap", arg(long, value_name = "S", group = "budget"))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "S", group = "budget", help_heading = COMMON, display_order = 12))]
     pub speedup: Option<f64>,
     /// The cheapest model that is at most this much worse: points or dB of the main metric on
-    /// --eval, else points of agreement with the original, or of what --task is measured by, on
+    /// --eval, else points of agreement with the original, or of the measure of --task, on
     /// held-out calibration data [default with --calib: 1, where outputs are classes, masks or
     /// vectors or there is --eval; 5 of a detector]
-    #[cfg_attr(feature = "clap", arg(long, value_name = "D", group = "budget"))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "D", group = "budget", help_heading = COMMON, display_order = 14))]
     pub max_drop: Option<f64>,
     /// The cheapest model whose outputs stay within this signal-to-noise ratio (dB) of the
     /// original, on held-out calibration data or on synthetic inputs [default otherwise: 30]

@@ -51,7 +51,7 @@ macro_rules! choices {
 }
 
 choices! {
-    /// What layers are fitted to without data.
+    /// The inputs that layers are fitted to without data.
     DataFreeChoice {
         /// Synthetic pictures with the statistics of natural ones
         Pictures = "pictures",
@@ -79,7 +79,7 @@ choices! {
         Best = "best",
     }
 
-    /// What a model is for.
+    /// The purpose of a model.
     TaskChoice {
         /// By the outputs: their shapes, names and values
         Auto = "auto",
@@ -117,7 +117,7 @@ choices! {
         BranchesInputPadded = "branches-input-padded",
         /// As fused, the input padded before the first pointwise
         FusedInputPadded = "fused-input-padded",
-        /// What runs fastest on most runtimes
+        /// The form that runs fastest on most runtimes
         Auto = "auto",
     }
 }

@@ -27,8 +27,8 @@ pub struct DataSpec {
     /// u8, else 1]
     #[cfg_attr(feature = "clap", arg(long, value_name = "X"))]
     pub peak: Option<f64>,
-    /// What the model is for: outputs are measured accordingly, against the original's. A detector by
-    /// the detections that both have, say
+    /// Purpose of the model: its outputs are measured by it against the original's, those of a detector
+    /// by the detections that both have
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().task))]
     pub task: TaskChoice,
 }

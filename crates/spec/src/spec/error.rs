@@ -19,7 +19,7 @@ pub enum SpecError {
     Type {
         /// The option.
         option: String,
-        /// What was found, and what was expected.
+        /// The value that was found, and the expected one.
         reason: String,
     },
     /// The value is none that the option can have.
@@ -27,7 +27,7 @@ pub enum SpecError {
     Value {
         /// The option.
         option: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// `families` names one that there is not.
@@ -52,7 +52,7 @@ pub enum SpecError {
         /// The other one.
         needed: &'static str,
     },
-    /// What options name is refused, for a reason that tells by itself what it is about.
+    /// The subject of options is refused, for a reason that names it by itself.
     #[error("{named}: {reason}", named = .options.join(" or "))]
     Refused {
         /// The options that it may come from.
@@ -87,7 +87,7 @@ impl SpecError {
         }
     }
 
-    /// For `map_err`: what `options` name is refused.
+    /// For `map_err`: the subject of `options` is refused.
     pub fn refused<E: ToString>(options: &'static [&'static str]) -> impl Fn(E) -> Self {
         move |reason| Self::Refused {
             options,

@@ -1,4 +1,4 @@
-//! What the layers are fitted to, and how.
+//! The data that layers are fitted to, and the fits.
 
 use std::path::PathBuf;
 
@@ -6,17 +6,23 @@ use sepconv_model::DataSource;
 use serde::{Deserialize, Serialize};
 
 use super::choices::{DataFreeChoice, EffortChoice};
+#[cfg(feature = "clap")]
+use super::heading::COMMON;
 use super::values;
 use crate::calibration::{CalibrationSettings, Effort, Pictures, Schedule, Source};
 
 /// The calibration data and the fits to them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[cfg_attr(
+    feature = "clap",
+    derive(clap::Args),
+    command(next_help_heading = "Fits")
+)]
 pub struct FitSpec {
     /// Unlabelled data that the layers are fitted to: .npz, .npy, a folder of pictures, or ONNX
     /// test sets. Far more accurate than the weights alone
-    #[cfg_attr(feature = "clap", arg(long, value_name = "DATA"))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "DATA", help_heading = COMMON, display_order = 11))]
     pub calib: Option<PathBuf>,
     /// Fit without data, even with --calib: to synthetic pictures, or to the weights alone
     /// (the method of the paper). Without --calib this is pictures where that is quick

@@ -1,4 +1,4 @@
-//! What was asked for, as it was given: the one definition of every option.
+//! The options as they were given: the one definition of each.
 //!
 //! The parts are plain data. The command line takes them as arguments (feature `clap`), Python as
 //! JSON; the documentation of a field is its help. A value that has no right form is refused where
@@ -9,6 +9,8 @@ mod choices;
 mod data;
 mod error;
 mod fit;
+#[cfg(feature = "clap")]
+mod heading;
 mod run;
 mod samples;
 mod shapes;
@@ -30,23 +32,23 @@ pub use target::TargetSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What was asked for. Serialised, it is one flat object with a value for every option.
+/// The options of a run. Serialised, it is one flat object with a value for every option.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Spec {
     /// How much to compress.
     #[serde(flatten)]
     pub budget: BudgetSpec,
-    /// What the model is to be cheap on.
+    /// The measure of the cost.
     #[serde(flatten)]
     pub target: TargetSpec,
-    /// What may become of a layer.
+    /// The layers that are rewritten, and their forms.
     #[serde(flatten)]
     pub space: SearchSpace,
-    /// What the layers are fitted to, and how.
+    /// The data that layers are fitted to, and the fits.
     #[serde(flatten)]
     pub fit: FitSpec,
-    /// What holds for the whole run.
+    /// Options of the run as a whole.
     #[serde(flatten)]
     pub run: RunSpec,
     /// How data are read.

@@ -89,7 +89,7 @@ impl SampleSpec {
         Ok(recipe.changes_values().then_some(recipe))
     }
 
-    /// The preprocessing: that of the file, but for what other options say.
+    /// The preprocessing: that of the file, overridden by other options.
     ///
     /// # Errors
     /// [`SpecError::File`] where the file can't be read or values make no sense together,

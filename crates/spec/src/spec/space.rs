@@ -1,17 +1,22 @@
-//! The search space: which layers, and what may become of them.
+//! The search space: the layers, and the forms that they may take.
 
 use sepconv_factor::{families, family};
 use sepconv_passes::{Families, Selection};
 use serde::{Deserialize, Serialize};
 
 use super::choices::{LoweringChoice, OrderChoice};
+#[cfg(feature = "clap")]
+use super::heading::COMMON;
 use super::{SpecError, values};
 
 /// Which layers are rewritten, by which families, and how they are written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-// A place in the help that is the same in all commands, for `families` to refer to.
-#[cfg_attr(feature = "clap", derive(clap::Args), command(next_display_order = 30))]
+#[cfg_attr(
+    feature = "clap",
+    derive(clap::Args),
+    command(next_help_heading = "Layers and their forms")
+)]
 pub struct SearchSpace {
     /// Order of the depthwise and the pointwise convolution
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().order))]
@@ -29,7 +34,7 @@ pub struct SearchSpace {
     pub skip: Vec<String>,
     /// Also quantise to eight bits (QDQ, from opset 13 on), where that is faster without the separable
     /// forms without them; needs --calib
-    #[cfg_attr(feature = "clap", arg(long))]
+    #[cfg_attr(feature = "clap", arg(long, help_heading = COMMON, display_order = 15))]
     pub int8: bool,
     /// With --int8, raise a model of opset 11 or 12 to this one, which eight bits need: 13
     #[cfg_attr(
@@ -43,12 +48,10 @@ pub struct SearchSpace {
     /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw and
     /// pw-dw with --rank or --energy, else all of these]; +lowrank adds 1x1 convolutions,
     /// Gemm and MatMul by low rank to the default, as + does for any name
-    // In the help it follows what the layers are fitted to: `--data-free` has this place and comes
-    // first by its name.
     #[serde(deserialize_with = "values::comma_separated")]
     #[cfg_attr(
         feature = "clap",
-        arg(long, value_name = "LIST", value_delimiter = ',', display_order = 39)
+        arg(long, value_name = "LIST", value_delimiter = ',')
     )]
     pub families: Vec<String>,
 }

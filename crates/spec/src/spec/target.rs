@@ -1,21 +1,27 @@
-//! What the model is to be cheap on.
+//! The measure of the cost.
 
 use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "clap")]
+use super::heading::COMMON;
 use super::values;
 
 /// Multiply-accumulates, or a runtime.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[cfg_attr(
+    feature = "clap",
+    derive(clap::Args),
+    command(next_help_heading = "Runtime")
+)]
 pub struct TargetSpec {
-    /// What the model is to be cheap on: macs, or a runtime (tract, onnxruntime, openvino) whose measured
+    /// Measure of the cost: macs, or a runtime (tract, onnxruntime, openvino) whose measured
     /// time decides what is rewritten, and how; auto is the first that is there of onnxruntime, openvino
     /// and tract [default: auto with --speedup and --target-latency, and with --calib where the budget is
     /// --max-drop, --min-snr or none; else macs]
-    #[cfg_attr(feature = "clap", arg(long, value_name = "NAME"))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "NAME", help_heading = COMMON, display_order = 16))]
     pub target: Option<String>,
     /// Threads of one run on --target
     #[serde(deserialize_with = "values::threads")]
@@ -27,7 +33,7 @@ pub struct TargetSpec {
 }
 
 impl TargetSpec {
-    /// What counts multiply-accumulates and runs nothing.
+    /// The name of the measure that counts multiply-accumulates and runs nothing.
     const MACS: &str = "macs";
 
     /// The runtime that is there.

@@ -1,6 +1,6 @@
 //! tract, in-process and on the CPU.
 //!
-//! tract differs from ONNX in places. What it is given computes the same and is read right:
+//! tract differs from ONNX in places. The model that it is given computes the same and is read right:
 //! halves are widened ([`halves`]), sparse constants made dense ([`sparse`]), transposed
 //! convolutions resolved to explicit padding ([`transposed`]), and `pads` that `auto_pad` overrides
 //! taken away. Long graphs are run in [`pieces`].
@@ -121,7 +121,7 @@ fn foreign(proto: &pb::ModelProto) -> Option<String> {
     ))
 }
 
-/// Takes away what tract would misread: names of inputs that are left out behind all others, which
+/// Takes away the parts that tract would misread: names of inputs that are left out behind all others, which
 /// it counts and then looks for; empty lists, which ONNX takes for absent; `pads` that `auto_pad`
 /// overrides; inputs that list an initializer, before IR version 4 all of them.
 fn trim(graph: &mut pb::GraphProto) {
@@ -232,7 +232,7 @@ fn as_a_whole(
     }])
 }
 
-/// A graph in pieces, each made for the type and the extents of what the one before it makes.
+/// A graph in pieces, each made for the type and the extents of the output of the one before it.
 fn in_pieces(
     proto: &pb::ModelProto,
     cuts: Vec<Cut>,

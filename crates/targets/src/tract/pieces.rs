@@ -51,7 +51,7 @@ fn cuts_of(graph: &GraphProto, whole: usize, piece: usize) -> Option<Vec<Cut>> {
     for (i, node) in graph.node.iter().enumerate() {
         for name in reads(node) {
             match made_at.get(name) {
-                // ONNX's order; what is not in it is left to tract.
+                // ONNX's order; operators that are not in it are left to tract.
                 Some(made) if *made >= i => return None,
                 _ => last_use.insert(name, i),
             };

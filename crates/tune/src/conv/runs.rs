@@ -14,7 +14,7 @@ pub(crate) struct Window {
 }
 
 /// `count` output elements from `output` on, each of which reads, for tap `tap`, every
-/// `stride`-th input element from `input` on. What lies in the padding is in no run.
+/// `stride`-th input element from `input` on. Elements of the padding are in no run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
     pub tap: usize,

@@ -75,7 +75,7 @@ fn reshape(context: &OpContext<'_>) -> Option<Rule> {
 }
 
 /// `Concat` (4 to 13). Zeros of a `ConstantOfShape` are made anew, as long along the axis as they
-/// are known to be: what they get their other extents from has no gradient.
+/// are known to be: the source of their other extents has no gradient.
 fn concat(context: &OpContext<'_>) -> Option<Rule> {
     let axis = context.axis(context.op.int("axis", 1), context.rank(0)?)?;
     let zeros = |slot: usize| {

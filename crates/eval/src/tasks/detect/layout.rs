@@ -28,7 +28,7 @@ pub(crate) enum Layout {
     Rows { output: usize },
     /// Rows of sample, left, top, right, bottom, class and score of all samples, suppressed: YOLOv7.
     Batched { output: usize },
-    /// Boxes, scores and classes of what was suppressed, in outputs of their own.
+    /// Boxes, scores and classes behind a suppression, in outputs of their own.
     Lists(Lists),
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Lists {
     count: Option<usize>,
 }
 
-/// What outputs are.
+/// The kind of an output.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Found {
     /// Those of a detector, and why.

@@ -148,7 +148,7 @@ impl PerOutputSolver<'_> {
         Ok(())
     }
 
-    /// The ridge `[K, K]` between what mixtures `p` `[K, inner]` make, at every tap.
+    /// The ridge `[K, K]` between the outputs of mixtures `p` `[K, inner]`, at every tap.
     fn ridge_of(&self, seen: &PatchCovariance, p: &[f64], rank: usize) -> Vec<f64> {
         let inner = self.problem.inner;
         let mut ridged = p.to_vec();

@@ -23,7 +23,7 @@ fn found(names: &[&str], outputs: &[Option<Rows>], picture: Option<[usize; 3]>) 
     })
 }
 
-/// The layout of outputs, and what they say.
+/// The layout of outputs, and their detections.
 #[track_caller]
 fn detected(
     names: &[&str],
