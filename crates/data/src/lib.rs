@@ -27,9 +27,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod annotated;
+mod annotations;
 mod archive;
 mod batch;
 mod batches;
+mod coco;
 mod convert;
 mod dataset;
 mod dense;
@@ -37,9 +40,12 @@ mod draw;
 mod error;
 mod feed;
 mod folder;
+mod geometry;
 mod labels;
 mod layout;
 mod listing;
+mod mask_files;
+mod names;
 mod npy;
 mod npz;
 mod numbers;
@@ -56,6 +62,7 @@ mod tensor;
 mod testsets;
 mod write;
 
+pub use annotations::{Annotations, Category, IGNORED, Mask, Object};
 pub use batch::Batch;
 pub use batches::Batches;
 pub use dataset::Dataset;
