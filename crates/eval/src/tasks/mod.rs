@@ -3,12 +3,13 @@
 
 mod detect;
 mod embed;
+mod labels;
 mod recognise;
 mod regress;
 mod seen;
 mod segment;
 
-use sepconv_data::Labels;
+use sepconv_data::{Dataset, Labels};
 use sepconv_ir::Tensor;
 use sepconv_model::{DataSource, Error, Loaded, Samples, Task, run};
 use sepconv_targets::Target;
@@ -23,6 +24,8 @@ use detect::{Counts, Layout};
 use embed::Vectors;
 use seen::Seen;
 use segment::{Overlaps, Segmentation};
+
+pub(crate) use labels::{Batch as LabelledBatch, LabelScores, Labelling};
 
 /// Batches by whose outputs a task is recognised.
 pub(crate) const RECOGNISED: usize = 4;
@@ -50,7 +53,8 @@ pub struct TaskMetric {
 enum Kind {
     /// As outputs of any shape are: agreement and divergence.
     Classify,
-    Detect(Layout),
+    /// With whether boxes are in fractions of the picture's extents.
+    Detect(Layout, bool),
     Segment(Segmentation),
     /// The output, and the largest value of a picture.
     Restore(usize, f64),
@@ -141,7 +145,7 @@ impl TaskMetric {
     pub(crate) fn outputs(&self) -> Vec<usize> {
         match &self.kind {
             Kind::Classify | Kind::Regress => Vec::new(),
-            Kind::Detect(layout) => layout.outputs(),
+            Kind::Detect(layout, _) => layout.outputs(),
             Kind::Segment(segmentation) => vec![segmentation.output],
             Kind::Restore(output, _) | Kind::Embed(output) => vec![*output],
         }
@@ -158,7 +162,7 @@ impl TaskMetric {
         };
         match &self.kind {
             Kind::Classify => TaskScores::None,
-            Kind::Detect(layout) => {
+            Kind::Detect(layout, _) => {
                 let samples = 0..valid;
                 TaskScores::Detect(samples.map(|i| Counts::of(layout, pair, i)).collect())
             }
@@ -187,17 +191,40 @@ impl TaskMetric {
         }
     }
 
+    /// How the outputs are held against the boxes or masks of a data set.
+    ///
+    /// # Errors
+    /// The reason for which they can't be.
+    pub(crate) fn labelling(&self, dataset: &Dataset) -> Result<Labelling, String> {
+        match &self.kind {
+            Kind::Detect(layout, relative) => Labelling::of_boxes(*layout, *relative, dataset),
+            Kind::Segment(how) => Ok(Labelling::Masks(*how)),
+            _ => Err(format!(
+                "its labels are boxes or masks, and the task of the model is {}",
+                self.taken.task.name()
+            )),
+        }
+    }
+
+    /// The measures of scores against labels.
+    pub(crate) fn labelled(&self, labelling: &Labelling, scores: &LabelScores) -> Vec<Measure> {
+        labelling.measures(&self.name(), scores)
+    }
+
+    /// Names of the outputs that it is about.
+    fn name(&self) -> String {
+        let outputs = self.outputs();
+        let names = outputs.iter().filter_map(|o| self.names.get(*o));
+        names.map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
     /// The measures of scores.
     pub(crate) fn measured(&self, scores: &TaskScores) -> Vec<Measure> {
-        let named = |outputs: Vec<usize>| {
-            let names = outputs.iter().filter_map(|o| self.names.get(*o));
-            names.map(String::as_str).collect::<Vec<_>>().join(", ")
-        };
-        let name = named(self.outputs());
+        let name = self.name();
         match scores {
             TaskScores::None => Vec::new(),
             TaskScores::Detect(pictures) => detect::measures(&name, pictures),
-            TaskScores::Segment(pictures) => segment::measures(&name, pictures),
+            TaskScores::Segment(pictures) => segment::measures(&name, Against::Original, pictures),
             TaskScores::Restore(pictures) => {
                 restoration::measures(&name, Against::Original, pictures)
             }
