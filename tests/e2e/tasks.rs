@@ -179,6 +179,24 @@ fn a_detector_is_measured_by_boxes_where_they_are_known() {
     let refused = sepconv(&[&judged[..], &["--max-drop", "0.1"], &macs, &["--force"]].concat());
     let refused = refused.refused();
     assert!(refused.contains("keeps mAP at"), "{refused}");
+    // The page shows samples before and after, with what both find.
+    let folder = scratch.path("report");
+    let shown = [
+        "--report",
+        &folder,
+        "--max-drop",
+        "40",
+        "--target",
+        "macs",
+        "--force",
+    ];
+    sepconv(&[&judged[..], &shown].concat()).ok();
+    let page = std::fs::read_to_string(format!("{folder}/report.html")).unwrap();
+    assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 6);
+    let counts =
+        page.matches("<span>original: ").count() + page.matches("<span>rewritten: ").count();
+    assert_eq!(counts, 6);
+    assert!(page.contains("mAP"), "no figure of the labels");
     // Boxes are no labels of masks or classes, and want data that they are of.
     let segment = [&against[..], &["--labels", &boxes, "--task", "regress"]].concat();
     let refused = sepconv(&segment).refused();
@@ -230,6 +248,11 @@ fn a_segmentation_model_is_measured_by_masks_where_they_are_known() {
     let verdict = &report["verdict"];
     assert_eq!(verdict["metric"], "IoU of masks", "{verdict}");
     assert!(verdict["value"].as_f64().unwrap() > 39.9, "{verdict}");
+    let folder = scratch.path("report");
+    let shown = [&drop[..4], &["--force", "--report", &folder]].concat();
+    sepconv(&[&judged[..], &shown].concat()).ok();
+    let page = std::fs::read_to_string(format!("{folder}/report.html")).unwrap();
+    assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 9);
     let eval = ["eval", &lossy, "--original", &model, "--data", &data];
     let said = sepconv(&eval).ok();
     assert!(

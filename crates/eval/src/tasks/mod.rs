@@ -48,6 +48,33 @@ pub struct TaskMetric {
     names: Vec<String>,
 }
 
+/// What is drawn of a sample: of the original, and of another model.
+pub(crate) enum Drawn<'r> {
+    /// Left, top, right, bottom and class by falling score.
+    Detections {
+        found: [Vec<([f64; 4], usize)>; 2],
+        /// They are in fractions of the picture's extents, not pixels.
+        relative: bool,
+    },
+    /// The class of every position, and rows and columns.
+    Masks {
+        masks: [Vec<usize>; 2],
+        extents: [usize; 2],
+    },
+    /// Outputs that are pictures.
+    Pictures([&'r Rows; 2]),
+}
+
+impl Drawn<'_> {
+    /// True where the original says nothing of the sample.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Detections { found, .. } => found[0].is_empty(),
+            Self::Masks { .. } | Self::Pictures(_) => false,
+        }
+    }
+}
+
 /// How outputs are measured.
 #[derive(Debug, Clone)]
 enum Kind {
@@ -216,6 +243,42 @@ impl TaskMetric {
         let outputs = self.outputs();
         let names = outputs.iter().filter_map(|o| self.names.get(*o));
         names.map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What is drawn of sample `i`. Without a task it is the first output of pictures.
+    pub(crate) fn drawn<'r>(
+        task: Option<&Self>,
+        pair: [&'r [Option<Rows>]; 2],
+        i: usize,
+    ) -> Option<Drawn<'r>> {
+        let of = |output: usize| {
+            let [a, b] = pair.map(|outputs| outputs.get(output).and_then(Option::as_ref));
+            Some([a?, b?])
+        };
+        match task.map(|task| &task.kind) {
+            Some(Kind::Detect(layout, relative)) => Some(Drawn::Detections {
+                found: pair.map(|outputs| {
+                    let found = layout.detections(outputs, i).into_iter();
+                    found.map(|one| (one.corners, one.class)).collect()
+                }),
+                relative: *relative,
+            }),
+            Some(Kind::Segment(how)) => {
+                let pair = of(how.output)?;
+                let extents = how.extents(pair[0].sample())?;
+                let masks = pair.map(|rows| how.mask(rows.row(i)));
+                let fit = masks.iter().all(|m| m.len() == extents[0] * extents[1]);
+                fit.then_some(Drawn::Masks { masks, extents })
+            }
+            Some(Kind::Restore(output, _)) => of(*output).map(Drawn::Pictures),
+            Some(Kind::Classify | Kind::Embed(_) | Kind::Regress) => None,
+            None => {
+                let outputs = 0..pair[0].len();
+                let mut pictures = outputs.filter_map(of);
+                let found = pictures.find(|[a, _]| picture(a.sample()).is_some());
+                found.map(Drawn::Pictures)
+            }
+        }
     }
 
     /// The measures of scores.

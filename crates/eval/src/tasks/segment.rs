@@ -101,7 +101,7 @@ impl Segmentation {
     }
 
     /// Rows and columns of a mask, of an output's sample.
-    fn extents(&self, sample: &[usize]) -> Option<[usize; 2]> {
+    pub fn extents(&self, sample: &[usize]) -> Option<[usize; 2]> {
         let last = matches!(
             self.form,
             Form::Greatest {
@@ -157,7 +157,7 @@ impl Segmentation {
     }
 
     /// The class of every position of a sample.
-    fn mask(&self, row: &[f64]) -> Vec<usize> {
+    pub fn mask(&self, row: &[f64]) -> Vec<usize> {
         match self.form {
             Form::Labels => row.iter().map(|v| v.round().max(0.0) as usize).collect(),
             Form::Above(value) => row.iter().map(|v| usize::from(*v > value)).collect(),
