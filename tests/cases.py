@@ -473,8 +473,19 @@ def detector():
     return model(nodes, tensors, inputs={"x": ("n", 3, 64, 64)})
 
 
+def segmenter():
+    """A segmentation model of four classes for pictures of 24 by 20."""
+    tensors = {"w": array(12, 3, 3, 3), "ws": array(4, 12, 1, 1) * 4}
+    nodes = [
+        conv(["x", "w"], "c", name="features", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        conv(["r", "ws"], "y", name="scores"),
+    ]
+    return model(nodes, tensors, inputs={"x": ("n", 3, 24, 20)})
+
+
 # Those that a test asks for by name.
-OTHERS = {"certain": certain, "detector": detector, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "detector": detector, "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

@@ -10,6 +10,10 @@ questions share one import of onnxruntime:
     {"do": "agree", "model": PATH, "reference": PATH, "inputs": NPZ}-> {"error": {"y": 1e-6}, "snr_db": {"y": 91.2}}
     {"do": "channels", "model": PATH, "reference": PATH, "inputs": NPZ, "axis": 1} -> {"y": [31.0, 12.5]}
     {"do": "detections", "model": PATH, "reference": PATH, "inputs": NPZ} -> {"original": 110, "model": 37, "both": 23}
+    {"do": "boxes", "model": PATH, "inputs": NPZ, "out": JSON}       -> {"boxes": 40}
+    {"do": "precision", "model": PATH, "inputs": NPZ, "boxes": JSON} -> {"map": 31.5, "map-50": 52.0}, {} without pycocotools
+    {"do": "masks", "model": PATH, "inputs": NPZ, "out": NPZ}       -> {}
+    {"do": "overlap", "model": PATH, "data": NPZ}                   -> {"iou": 91.0}
     {"do": "reference", "model": PATH, "reference": PATH, "inputs": NPZ} -> the same, by ONNX's reference implementation
     {"do": "outputs", "model": PATH, "inputs": NPZ, "outputs": NPZ} -> the same, for outputs computed elsewhere
     {"do": "accuracy", "model": PATH, "data": NPZ, "scale": 0.1, "mean": [0], "std": [1]} -> {"correct": 1, "in_five": 2, "n": 2}
@@ -30,6 +34,8 @@ questions share one import of onnxruntime:
 An error is max|a - b| / max|b| over the whole output. A request that fails is answered {"failure": TEXT}.
 """
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -243,31 +249,104 @@ def channels(model, reference, inputs, axis):
     return {name: of(name) for name in a}
 
 
+def overlap_of(p, q):
+    """Intersection over union of boxes by their corners."""
+    w, h = (max(0, min(p[i + 2], q[i + 2]) - max(p[i], q[i])) for i in (0, 1))
+    area = lambda b: (b[2] - b[0]) * (b[3] - b[1])
+    return w * h / (area(p) + area(q) - w * h)
+
+
+def found(y, least=0.1, most=0.45, apart=False):
+    """Detections of a score above `least`, whose output is boxes by centre and extents, then scores: box, class, score;
+    suppressed at an overlap of `most`, within classes where they are kept `apart`."""
+    score, label, kept = y[4:].max(0), y[4:].argmax(0), []
+    for a in np.argsort(-score, kind="stable"):
+        x, y_, w, h = (float(v) for v in y[:4, a])
+        box = (x - w / 2, y_ - h / 2, x + w / 2, y_ + h / 2)
+        others = [k for k, other, _ in kept if not apart or other == label[a]]
+        if score[a] > least and all(overlap_of(box, k) <= most for k in others):
+            kept.append((box, int(label[a]), float(score[a])))
+    return kept
+
+
+def coco_box(box):
+    return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+
+
+def boxes(model, inputs, out):
+    """Writes what a detector finds in pictures of 64 by 64 as their COCO annotations: classes 0 and 1 are categories 5
+    and 9, every seventh box is around a crowd, and every second one is a little off."""
+    (y,) = run(model, np.load(inputs)).values()
+    annotations = []
+    for i, sample in enumerate(y):
+        for box, label, _ in found(sample, least=0.15):
+            crowd = int(len(annotations) % 7 == 6)
+            of = {"id": len(annotations) + 1, "image_id": 100 - i, "category_id": (5, 9)[label], "iscrowd": crowd}
+            x, *rest = coco_box(box)
+            annotations.append({**of, "bbox": [x + 1.5 * (len(annotations) % 2), *rest], "area": 1.0})
+    images = [{"id": 100 - i, "file_name": f"{i}.png", "width": 64, "height": 64} for i in range(len(y))]
+    categories = [{"id": 9, "name": "b"}, {"id": 5, "name": "a"}]
+    with open(out, "w") as file:
+        json.dump({"images": images, "annotations": annotations, "categories": categories}, file)
+    return {"boxes": len(annotations)}
+
+
+def precision(model, inputs, boxes):
+    """Average precision by pycocotools, where that is there."""
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError:
+        return {}
+    (y,) = run(model, np.load(inputs)).values()
+    results = [
+        {"image_id": 100 - i, "category_id": (5, 9)[label], "bbox": coco_box(box), "score": score}
+        for i, sample in enumerate(y)
+        for box, label, score in found(sample, least=0.001, most=0.65, apart=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(boxes)
+        judge = COCOeval(truth, truth.loadRes(results), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    return {"map": 100 * float(judge.stats[0]), "map-50": 100 * float(judge.stats[1])}
+
+
+def masks(model, inputs, out):
+    """Writes the inputs of a segmentation model with its own masks as labels; of every third row none."""
+    feed = dict(np.load(inputs))
+    (y,) = run(model, feed).values()
+    labels = y.argmax(1).astype(np.uint8)
+    labels[:, ::3] = 255
+    np.savez(out, **feed, labels=labels)
+    return {}
+
+
+def overlap(model, data):
+    """Intersection over union of a model's masks and the labels, mean over classes, in percent."""
+    feed = dict(np.load(data))
+    labels = feed.pop("labels")
+    (y,) = run(model, feed).values()
+    mask, counts = y.argmax(1), labels != 255
+    ratios = []
+    for c in range(y.shape[1]):
+        a, b = (mask == c) & counts, labels == c
+        if (a | b).any():
+            ratios.append((a & b).sum() / (a | b).sum())
+    return {"iou": 100 * float(np.mean(ratios))}
+
+
 def detections(model, reference, inputs):
-    """Detections of both models, whose output is boxes by centre and extents, then scores, and those that both have:
-    scores above 0.1, suppression at 0.45, pairs of a class at 0.5."""
+    """Detections of both models and those that both have: scores above 0.1, suppression at 0.45, pairs of a class at
+    0.5."""
     feed = np.load(inputs)
-
-    def overlap(p, q):
-        w, h = (max(0, min(p[i + 2], q[i + 2]) - max(p[i], q[i])) for i in (0, 1))
-        area = lambda b: (b[2] - b[0]) * (b[3] - b[1])
-        return w * h / (area(p) + area(q) - w * h)
-
-    def found(y):
-        score, label, kept = y[4:].max(0), y[4:].argmax(0), []
-        for a in np.argsort(-score, kind="stable"):
-            x, y_, w, h = y[:4, a]
-            box = (x - w / 2, y_ - h / 2, x + w / 2, y_ + h / 2)
-            if score[a] > 0.1 and all(overlap(box, k) <= 0.45 for k, _ in kept):
-                kept.append((box, label[a]))
-        return kept
-
     counts = np.zeros(3, int)
     for old, new in zip(*(next(iter(run(m, feed).values())) for m in (reference, model))):
         a, b = found(old), found(new)
         counts[:2] += len(a), len(b)
-        for box, label in a:
-            same = [(overlap(box, q), i) for i, (q, other) in enumerate(b) if other == label and overlap(box, q) >= 0.5]
+        for box, label, _ in a:
+            same = [(overlap_of(box, q), i) for i, (q, other, _) in enumerate(b) if other == label and overlap_of(box, q) >= 0.5]
             if same:
                 b.pop(max(same)[1])
                 counts[2] += 1
@@ -415,7 +494,7 @@ def npz(out, arrays):
 
 
 REQUESTS = (interface, functions, inputs, agree, outputs, accuracy, first, unlabelled, relation, restorer, uneven, convolutions, room, peak, external)
-REQUESTS += (npz, build, cases, reference, channels, detections, optimised)
+REQUESTS += (npz, build, cases, reference, channels, detections, boxes, precision, masks, overlap, optimised)
 
 
 def main():

@@ -116,3 +116,150 @@ fn classes_are_measured_as_before_and_vectors_by_their_directions() {
         "{seen}"
     );
 }
+
+/// Boxes that are known take the place of the original's detections: in figures, verdicts and reports.
+#[test]
+fn a_detector_is_measured_by_boxes_where_they_are_known() {
+    let scratch = Scratch::new();
+    let [model, lossy, data] = ["model.onnx", "lossy.onnx", "data.npz"].map(|n| scratch.path(n));
+    let boxes = scratch.path("boxes.json");
+    ask(json!({"do": "build", "case": "detector", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data, "free": {"n": 48}}));
+    ask(json!({"do": "boxes", "model": model, "inputs": data, "out": boxes}));
+    let rank = ["--rank", "2", "--layers", "features", "--data-free=weights"];
+    sepconv(&[&["compress", &model, "-o", &lossy][..], &rank].concat()).ok();
+    let measured = |model: &str| {
+        let eval = ["eval", model, "--data", &data, "--labels", &boxes, "--json"];
+        let seen = sepconv(&eval).json();
+        assert_eq!(seen["primary"], seen["measures"][0]);
+        assert_eq!(seen["primary"]["against"], "labels");
+        let values = ["map", "map-50"].map(|metric| {
+            let mut all = seen["measures"].as_array().unwrap().iter();
+            all.find(|m| m["metric"] == metric).unwrap()["value"]
+                .as_f64()
+                .unwrap()
+        });
+        let expected =
+            ask(json!({"do": "precision", "model": model, "inputs": data, "boxes": boxes}));
+        if let [Some(all), Some(half)] = ["map", "map-50"].map(|key| expected[key].as_f64()) {
+            // A score may lie at the threshold within rounding.
+            let near = (values[0] - all).abs() < 0.01 && (values[1] - half).abs() < 0.01;
+            assert!(near, "{values:?}: {expected}");
+        }
+        values
+    };
+    let [all, half] = measured(&model);
+    assert!(all > 60.0 && half > all + 5.0, "{all} {half}");
+    let [lost, lost_half] = measured(&lossy);
+    assert!(
+        lost < 0.8 * all && lost_half < 0.9 * half,
+        "{lost} {lost_half}"
+    );
+    let against = ["eval", &lossy, "--original", &model, "--data", &data];
+    let said = sepconv(&[&against[..], &["--labels", &boxes]].concat()).ok();
+    let first = said.lines().next().unwrap();
+    assert!(first.starts_with("detect: mAP "), "{first}");
+    let (labels, original) = first.split_once("; ").unwrap();
+    assert!(labels.ends_with("against the labels"), "{first}");
+    assert!(original.starts_with("F1 of detections"), "{first}");
+    // A drop is one of mAP.
+    let out = scratch.path("judged.onnx");
+    let judged = [
+        "compress", &model, "-o", &out, "--calib", &data, "--eval", &data,
+    ];
+    let judged = [&judged[..], &["--labels", &boxes, "--layers", "features"]].concat();
+    let macs = ["--target", "macs", "--json"];
+    let report = sepconv(&[&judged[..], &["--max-drop", "40"], &macs].concat()).json();
+    let verdict = &report["verdict"];
+    assert_eq!(verdict["metric"], "mAP", "{verdict}");
+    let allowed = verdict["allowed"].as_f64().unwrap();
+    assert!((allowed - (all - 40.0)).abs() < 1e-6, "{verdict}");
+    let kept = report["compressed"]["evaluation"]["primary"]["value"].as_f64();
+    assert!(kept.unwrap() >= allowed, "{report}");
+    let refused = sepconv(&[&judged[..], &["--max-drop", "0.1"], &macs, &["--force"]].concat());
+    let refused = refused.refused();
+    assert!(refused.contains("keeps mAP at"), "{refused}");
+    // The page shows samples before and after, with what both find.
+    let folder = scratch.path("report");
+    let shown = [
+        "--report",
+        &folder,
+        "--max-drop",
+        "40",
+        "--target",
+        "macs",
+        "--force",
+    ];
+    sepconv(&[&judged[..], &shown].concat()).ok();
+    let page = std::fs::read_to_string(format!("{folder}/report.html")).unwrap();
+    assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 6);
+    let counts =
+        page.matches("<span>original: ").count() + page.matches("<span>rewritten: ").count();
+    assert_eq!(counts, 6);
+    assert!(page.contains("mAP"), "no figure of the labels");
+    // Boxes are no labels of masks or classes, and want data that they are of.
+    let segment = [&against[..], &["--labels", &boxes, "--task", "regress"]].concat();
+    let refused = sepconv(&segment).refused();
+    assert!(
+        refused.contains("the task of the model is regress"),
+        "{refused}"
+    );
+    let alone = [
+        "compress", &model, "-o", &out, "--labels", &boxes, "--rank", "2",
+    ];
+    let refused = sepconv(&alone).refused();
+    assert!(refused.contains("--labels needs data: --eval"), "{refused}");
+}
+
+/// Masks that are known take the place of the original's.
+#[test]
+fn a_segmentation_model_is_measured_by_masks_where_they_are_known() {
+    let scratch = Scratch::new();
+    let [model, lossy, inputs] = ["model.onnx", "lossy.onnx", "in.npz"].map(|n| scratch.path(n));
+    let data = scratch.path("data.npz");
+    ask(json!({"do": "build", "case": "segmenter", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": inputs, "free": {"n": 40}}));
+    ask(json!({"do": "masks", "model": model, "inputs": inputs, "out": data}));
+    let rank = ["--rank", "1", "--layers", "features", "--data-free=weights"];
+    sepconv(&[&["compress", &model, "-o", &lossy][..], &rank].concat()).ok();
+    let measured = |model: &str| {
+        let seen = sepconv(&["eval", model, "--data", &data, "--json"]).json();
+        let primary = &seen["primary"];
+        assert_eq!(
+            (&primary["metric"], &primary["against"]),
+            (&json!("iou"), &json!("labels"))
+        );
+        let expected = ask(json!({"do": "overlap", "model": model, "data": data}));
+        let value = primary["value"].as_f64().unwrap();
+        // A position may have two classes of one value within rounding.
+        let near = (value - expected["iou"].as_f64().unwrap()).abs() < 0.05;
+        assert!(near, "{primary}: {expected}");
+        value
+    };
+    assert!(measured(&model) > 99.9);
+    let lost = measured(&lossy);
+    assert!(lost < 90.0, "{lost}");
+    let out = scratch.path("judged.onnx");
+    let judged = [
+        "compress", &model, "-o", &out, "--calib", &inputs, "--eval", &data,
+    ];
+    let drop = ["--max-drop", "60", "--target", "macs", "--json"];
+    let report = sepconv(&[&judged[..], &drop].concat()).json();
+    let verdict = &report["verdict"];
+    assert_eq!(verdict["metric"], "IoU of masks", "{verdict}");
+    assert!(verdict["value"].as_f64().unwrap() > 39.9, "{verdict}");
+    let folder = scratch.path("report");
+    let shown = [&drop[..4], &["--force", "--report", &folder]].concat();
+    sepconv(&[&judged[..], &shown].concat()).ok();
+    let page = std::fs::read_to_string(format!("{folder}/report.html")).unwrap();
+    assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 9);
+    let eval = ["eval", &lossy, "--original", &model, "--data", &data];
+    let said = sepconv(&eval).ok();
+    assert!(
+        said.lines()
+            .next()
+            .unwrap()
+            .starts_with("segment: IoU of masks "),
+        "{said}"
+    );
+}

@@ -266,8 +266,8 @@ pub struct EvalArgs {
     /// ONNX model
     pub model: PathBuf,
     /// Data: an .npz with `images` (or an array named like the input) and `labels` or `target`,
-    /// a folder with one sub-folder of pictures per class, or ONNX test sets; with --original
-    /// also data without labels
+    /// a folder with one sub-folder of pictures per class, or ONNX test sets; pictures with boxes or
+    /// masks apart (--labels); with --original also data without labels
     #[arg(long, value_name = "DATA")]
     pub data: PathBuf,
     /// The model that MODEL was made from: measures how close MODEL stays to it

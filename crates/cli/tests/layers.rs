@@ -211,6 +211,7 @@ fn foreign_packages_have_one_owner() {
         ("numpy", "sepconv-python"),
         ("globset", "sepconv-passes"),
         ("image", "sepconv-data"),
+        ("png", "sepconv-data"),
         // tract has two users: the runtime reads files, the transform knows tract's models alone.
         ("tract-onnx", "sepconv-targets"),
         ("tract-core", "sepconv-tract"),

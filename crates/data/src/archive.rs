@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sepconv_ir::DType;
 
+use crate::annotated::Annotated;
 use crate::error::DataError;
 use crate::feed::Feed;
 use crate::labels;
@@ -22,6 +23,7 @@ const IMAGES: &str = "images";
 pub(crate) struct Found {
     pub feeds: Vec<Feed>,
     pub labels: Option<Vec<i64>>,
+    pub masks: Option<Annotated>,
     pub target: Option<Table>,
 }
 
@@ -39,6 +41,7 @@ pub(crate) fn open_npy(path: &Path, request: &Request) -> Result<Found, DataErro
     Ok(Found {
         feeds: vec![Feed::new(path, spec, &request.preprocess, table)?],
         labels: None,
+        masks: None,
         target: None,
     })
 }
@@ -80,11 +83,14 @@ pub(crate) fn open_npz(path: &Path, request: &Request) -> Result<Found, DataErro
             && names.iter().any(|n| n == name)
             && request.inputs.iter().all(|spec| spec.name != name)
     };
-    let labels = if has(LABELS) {
-        Some(labels::from_table(path, &archive.table(LABELS)?, rows)?)
-    } else {
-        None
-    };
+    let (mut labels, mut masks) = (None, None);
+    if has(LABELS) && request.annotations.is_none() {
+        let table = archive.table(LABELS)?;
+        match table.shape.len() {
+            0..=2 => labels = Some(labels::from_table(path, &table, rows)?),
+            _ => masks = Some(Annotated::of_table(path, table, &feeds)?),
+        }
+    }
     let target = if has(TARGET) {
         Some(checked_target(path, archive.table(TARGET)?, rows)?)
     } else {
@@ -93,6 +99,7 @@ pub(crate) fn open_npz(path: &Path, request: &Request) -> Result<Found, DataErro
     Ok(Found {
         feeds,
         labels,
+        masks,
         target,
     })
 }

@@ -2,6 +2,8 @@
 
 use sepconv_ir::Tensor;
 
+use crate::annotations::Annotations;
+
 /// Some samples in a row, ready for the model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
@@ -10,6 +12,8 @@ pub struct Batch {
     pub inputs: Vec<Tensor>,
     /// The labels of the `valid` samples, if the data set has labels.
     pub labels: Option<Vec<i64>>,
+    /// What the `valid` samples show, if the data set has boxes or masks.
+    pub annotations: Option<Annotations>,
     /// The wanted outputs of the `valid` samples, [valid, ...] each, in the order of the model's
     /// outputs; fewer than those, or none, where the data set does not have them.
     pub targets: Vec<Tensor>,

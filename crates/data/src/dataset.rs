@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 
 use sepconv_ir::{DType, Tensor};
 
+use crate::annotated::Annotated;
+use crate::annotations::Category;
 use crate::archive::{self, Found};
 use crate::batch::Batch;
+use crate::coco::Coco;
 use crate::dense::pad_rows;
 use crate::draw::draw;
 use crate::error::DataError;
@@ -16,6 +19,7 @@ use crate::feed::Feed;
 use crate::folder::Folder;
 use crate::labels;
 use crate::listing::Skipped;
+use crate::mask_files::MaskFiles;
 use crate::npy;
 use crate::request::{InputSpec, Labels, Request};
 use crate::table::Table;
@@ -25,7 +29,7 @@ use crate::testsets::{self, TestSets};
 #[derive(Debug)]
 enum Source {
     Arrays(Vec<Feed>),
-    Pictures(Folder),
+    Pictures(Box<Folder>),
     Sets(TestSets),
 }
 
@@ -51,6 +55,7 @@ pub struct Dataset {
     /// Samples that were drawn, before one part of them was taken.
     drawn: usize,
     labels: Option<Vec<i64>>,
+    annotated: Option<Annotated>,
     target: Option<Target>,
     fixed_batch: Option<usize>,
 }
@@ -61,7 +66,7 @@ impl Dataset {
     /// The formats, told by content:
     /// - `.npz`: arrays named like the inputs; for a model of one input also
     ///   `images`, or the only array that is neither `labels` nor `target`.
-    ///   `labels` is `[n]` of any integer type, `target` is `[n, ...]` of floats or u8 and
+    ///   `labels` is `[n]` of any integer type, or `[n, h, w]`, a class for every pixel; `target` is `[n, ...]` of floats or u8 and
     ///   stands for the first output; it is never preprocessed.
     ///   The first axis counts the samples.
     /// - `.npy`: the array of the one input.
@@ -78,6 +83,8 @@ impl Dataset {
     ///   several: `input_N.pb` in the order of the inputs, `output_N.pb` as
     ///   the targets in the order of the outputs. These tensors are never preprocessed.
     ///
+    /// Labels may lie apart from arrays and pictures: [`Request::annotations`].
+    ///
     /// Every array header and every selected picture's header is read here,
     /// so that a wrong shape, dtype, count or label is found before the work
     /// starts. Damage inside the data of a picture shows when it is read.
@@ -90,15 +97,14 @@ impl Dataset {
         let is_dir = std::fs::metadata(path)
             .map_err(DataError::io(path, "open"))?
             .is_dir();
-        let (source, found, target) = if is_dir {
-            directory(path, request)?
-        } else {
-            let Found {
-                feeds,
-                labels,
-                target,
-            } = file(path, request)?;
-            (Source::Arrays(feeds), labels, target.map(Target::Table))
+        let Opened {
+            source,
+            labels: found,
+            masks,
+            target,
+        } = match is_dir {
+            true => directory(path, request)?,
+            false => file(path, request)?.into(),
         };
         let class_count = match (request.class_count, &request.classes) {
             (None, Some(classes)) if found.is_some() => Some(labels::read_classes(classes)?.len()),
@@ -107,16 +113,22 @@ impl Dataset {
         if let Some(labels) = &found {
             labels::check_range(path, labels, class_count)?;
         }
-        if request.labels == Labels::Required && found.is_none() && target.is_none() {
+        let (rows, drawn) = selected(source.rows(), request);
+        let annotated = match apart(&source, request, &rows)? {
+            None => masks,
+            apart => apart,
+        };
+        let is_labelled = found.is_some() || annotated.is_some() || target.is_some();
+        if request.labels == Labels::Required && !is_labelled {
             return Err(DataError::Unlabelled {
                 path: path.to_path_buf(),
             });
         }
-        let (rows, drawn) = selected(source.rows(), request);
         Ok(Self {
             path: path.to_path_buf(),
             samples: source.samples(&rows)?,
             source,
+            annotated,
             labels: found.map(|all| rows.iter().map(|&r| all[r]).collect()),
             rows,
             drawn,
@@ -176,6 +188,7 @@ impl Dataset {
             rows,
             drawn,
             labels: None,
+            annotated: None,
             target: None,
             fixed_batch,
         })
@@ -229,6 +242,18 @@ impl Dataset {
     #[must_use]
     pub fn labels(&self) -> Option<&[i64]> {
         self.labels.as_deref()
+    }
+
+    /// True where batches carry boxes or masks.
+    #[must_use]
+    pub fn has_annotations(&self) -> bool {
+        self.annotated.is_some()
+    }
+
+    /// The categories of boxes, by rising number; empty where there are no boxes.
+    #[must_use]
+    pub fn categories(&self) -> &[Category] {
+        self.annotated.as_ref().map_or(&[], Annotated::categories)
     }
 
     /// True where batches carry targets.
@@ -296,6 +321,7 @@ impl Dataset {
         Ok(Batch {
             inputs,
             labels: self.labels.as_ref().map(|l| l[range.clone()].to_vec()),
+            annotations: self.annotated.as_ref().map(|a| a.read(rows)).transpose()?,
             targets: self.read_targets(rows)?,
             start: range.start,
             valid: range.len(),
@@ -345,18 +371,82 @@ fn selected(rows: usize, request: &Request) -> (Vec<usize>, usize) {
     (request.part.of(drawn, request.seed), count)
 }
 
-type Opened = (Source, Option<Vec<i64>>, Option<Target>);
+/// What a path holds.
+struct Opened {
+    source: Source,
+    labels: Option<Vec<i64>>,
+    masks: Option<Annotated>,
+    target: Option<Target>,
+}
+
+impl From<Found> for Opened {
+    fn from(found: Found) -> Self {
+        Self {
+            source: Source::Arrays(found.feeds),
+            labels: found.labels,
+            masks: found.masks,
+            target: found.target.map(Target::Table),
+        }
+    }
+}
+
+/// The labels that lie apart from the samples `rows`, where they are asked for.
+fn apart(
+    source: &Source,
+    request: &Request,
+    rows: &[usize],
+) -> Result<Option<Annotated>, DataError> {
+    let path = match &request.annotations {
+        Some(path) if request.labels != Labels::Ignore => path,
+        _ => return Ok(None),
+    };
+    let is_dir = std::fs::metadata(path)
+        .map_err(DataError::io(path, "open"))?
+        .is_dir();
+    let coco = || {
+        let classes = request.classes.as_deref().map(labels::read_classes);
+        Coco::read(path, classes.transpose()?.as_deref())
+    };
+    let annotated = match (source, is_dir) {
+        (Source::Arrays(feeds), false) => Annotated::of_arrays(path, coco()?, feeds)?,
+        (Source::Pictures(folder), false) => Annotated::of_pictures(path, coco()?, folder, rows)?,
+        (Source::Pictures(folder), true) => Annotated::Files(MaskFiles::list(path, folder, rows)?),
+        (Source::Arrays(_), true) => {
+            let expected = "an array 'labels' beside the pictures, or a folder of these";
+            return Err(DataError::mismatch(path, "masks", expected, "arrays"));
+        }
+        (Source::Sets(_), _) => {
+            let expected = "pictures or arrays that they are of";
+            return Err(DataError::mismatch(
+                path,
+                "labels",
+                expected,
+                "an ONNX test set",
+            ));
+        }
+    };
+    Ok(Some(annotated))
+}
 
 fn directory(path: &Path, request: &Request) -> Result<Opened, DataError> {
     let sets = testsets::find(path)?;
     if sets.is_empty() {
         let mut folder = Folder::list(path, request)?;
-        let labels = folder.labels.take();
-        return Ok((Source::Pictures(folder), labels, None));
+        return Ok(Opened {
+            labels: folder.labels.take(),
+            source: Source::Pictures(Box::new(folder)),
+            masks: None,
+            target: None,
+        });
     }
     let sets = TestSets::open(sets, request)?;
     let target = (sets.targets > 0).then_some(Target::Sets);
-    Ok((Source::Sets(sets), None, target))
+    Ok(Opened {
+        source: Source::Sets(sets),
+        labels: None,
+        masks: None,
+        target,
+    })
 }
 
 fn file(path: &Path, request: &Request) -> Result<Found, DataError> {

@@ -57,7 +57,7 @@ pub enum DataError {
     /// The data set has neither labels nor a target, and one of them is required.
     #[error(
         "{}: expected labels or a target (an array 'labels' or 'target', class folders, \
-         output_0.pb), found neither",
+         output_0.pb, boxes or masks apart), found neither",
         show(path)
     )]
     Unlabelled {

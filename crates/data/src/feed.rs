@@ -9,6 +9,7 @@ use sepconv_ir::Tensor;
 use crate::convert;
 use crate::dense::{bytes_of, dense, width};
 use crate::error::DataError;
+use crate::geometry::Geometry;
 use crate::layout::Layout;
 use crate::planes::{self, Planes};
 use crate::preprocess::Preprocess;
@@ -173,6 +174,16 @@ impl Feed {
             sample,
             table,
         })
+    }
+
+    /// The way of the pixels of its pictures; `None` where it takes none.
+    pub(crate) fn geometry(&self) -> Result<Option<Geometry>, DataError> {
+        let planar = self.layouts[0].planar(&self.stored);
+        let planar = planar.filter(|_| self.spec.is_picture());
+        let what = format!("{} ({})", self.table.what, self.path.display());
+        planar
+            .map(|[_, h, w]| Geometry::of(&self.recipe, &what, h, w))
+            .transpose()
     }
 
     /// The given samples as the model takes them: [rows.len(), sample...] of the input's dtype.

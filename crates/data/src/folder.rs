@@ -8,6 +8,7 @@ use sepconv_ir::{DType, Tensor};
 
 use crate::dense::dense;
 use crate::error::DataError;
+use crate::geometry::Geometry;
 use crate::labels;
 use crate::layout::Layout;
 use crate::listing::{Entries, Pictures, Skipped, name};
@@ -19,6 +20,7 @@ use crate::request::{InputSpec, Labels, Request};
 /// A directory of pictures.
 #[derive(Debug)]
 pub(crate) struct Folder {
+    path: PathBuf,
     files: Vec<PathBuf>,
     /// Entries beside them that are no pictures.
     pub skipped: Skipped,
@@ -55,6 +57,7 @@ impl Folder {
         }
         request.preprocess.check_channels(&spec.name, channels)?;
         let mut found = Self {
+            path: path.to_path_buf(),
             files: Vec::new(),
             skipped: Skipped::default(),
             labels: None,
@@ -64,7 +67,8 @@ impl Folder {
             channels,
         };
         let entries = Entries::of(path)?;
-        let pictures = match entries.folders.is_empty() || request.labels == Labels::Ignore {
+        let unclassed = request.labels == Labels::Ignore || request.annotations.is_some();
+        let pictures = match entries.folders.is_empty() || unclassed {
             true => Pictures::below(path)?,
             false => found.list_classes(path, &entries, request)?,
         };
@@ -148,6 +152,30 @@ impl Folder {
     /// The number of pictures.
     pub(crate) fn rows(&self) -> usize {
         self.files.len()
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of a picture.
+    pub(crate) fn file(&self, row: usize) -> &Path {
+        &self.files[row]
+    }
+
+    /// The path of a picture below the folder, with `/`.
+    pub(crate) fn relative(&self, row: usize) -> String {
+        let file = self.file(row);
+        let below = file.strip_prefix(&self.path).unwrap_or(file);
+        below.to_string_lossy().replace('\\', "/")
+    }
+
+    /// The way of the pixels of a picture, whose header is read.
+    pub(crate) fn geometry(&self, row: usize) -> Result<Geometry, DataError> {
+        let file = self.file(row);
+        let (height, width) = picture::size(file)?;
+        Geometry::of(&self.recipe, &file.display().to_string(), height, width)
     }
 
     /// Reads the headers of the given pictures and gives the sample shape they share.

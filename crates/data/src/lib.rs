@@ -27,19 +27,26 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod annotated;
+mod annotations;
 mod archive;
 mod batch;
 mod batches;
+mod coco;
 mod convert;
 mod dataset;
 mod dense;
 mod draw;
+mod encode;
 mod error;
 mod feed;
 mod folder;
+mod geometry;
 mod labels;
 mod layout;
 mod listing;
+mod mask_files;
+mod names;
 mod npy;
 mod npz;
 mod numbers;
@@ -56,9 +63,11 @@ mod tensor;
 mod testsets;
 mod write;
 
+pub use annotations::{Annotations, Category, IGNORED, Mask, Object};
 pub use batch::Batch;
 pub use batches::Batches;
 pub use dataset::Dataset;
+pub use encode::encode_png;
 pub use error::DataError;
 pub use layout::Layout;
 pub use listing::Skipped;

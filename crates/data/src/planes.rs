@@ -94,9 +94,14 @@ pub(crate) fn apply(
     Ok(planes)
 }
 
-/// The centre `height` by `width`; an odd margin is split to the even side, as torchvision does.
+/// What a centre crop to `part` of `all` pixels leaves out at the start; an odd margin is split to the even
+/// side, as torchvision does.
+pub(crate) fn margin(all: usize, part: usize) -> usize {
+    ((all - part) as f64 / 2.0).round_ties_even() as usize
+}
+
+/// The centre `height` by `width`.
 fn cropped(from: &Planes, height: usize, width: usize) -> Planes {
-    let margin = |all: usize, part: usize| ((all - part) as f64 / 2.0).round_ties_even() as usize;
     let (top, left) = (margin(from.height, height), margin(from.width, width));
     let mut data = Vec::with_capacity(from.channels * height * width);
     for c in 0..from.channels {

@@ -104,7 +104,12 @@ pub struct Request {
     pub inputs: Vec<InputSpec>,
     /// Preprocessing of pictures.
     pub preprocess: Preprocess,
-    /// A text file with one class folder name per line: line i (from 0) is output i.
+    /// Labels that lie apart from the samples: a COCO file of boxes, for pictures by their file names and
+    /// for arrays in the order of its images; or a folder of masks in PNG files, named like the pictures.
+    /// They are then the only labels; folders are no classes.
+    pub annotations: Option<PathBuf>,
+    /// A text file with one class name per line: line i (from 0) is output i. Folders of classes, and
+    /// categories of boxes, are those of their name.
     pub classes: Option<PathBuf>,
     /// The number of classes the model knows, when the caller can tell; labels are checked
     /// against it. Without it the number of lines of `classes` is used.

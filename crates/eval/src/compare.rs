@@ -8,6 +8,7 @@ use crate::evaluate::{Against, Measure, Metric};
 use crate::interface::same_interface;
 use crate::limits::Decibels;
 use crate::metrics::{OutputComparison, compare_output};
+use crate::pictures::ShownSample;
 #[cfg(doc)]
 use crate::sparse::SparseScores;
 use crate::tasks::TakenTask;
@@ -61,6 +62,9 @@ pub struct Comparison {
     pub not_run: Option<String>,
     /// The outputs by the model's task, where it is known and no matter of classes alone.
     pub task: Option<TaskComparison>,
+    /// A few of the samples, where they are pictures and the outputs can be drawn. Not in JSON.
+    #[serde(skip)]
+    pub pictures: Vec<ShownSample>,
 }
 
 /// Outputs of two models by the task that they are for.
@@ -97,6 +101,7 @@ impl Comparison {
             outputs: outputs.collect(),
             not_run: None,
             task: None,
+            pictures: Vec::new(),
         }
     }
 
@@ -109,6 +114,7 @@ impl Comparison {
             outputs: Vec::new(),
             not_run: Some(reason),
             task: None,
+            pictures: Vec::new(),
         }
     }
 

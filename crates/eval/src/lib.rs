@@ -12,6 +12,7 @@ mod evaluate;
 mod interface;
 mod limits;
 mod metrics;
+mod pictures;
 mod reference;
 mod sparse;
 mod tasks;
@@ -25,6 +26,7 @@ pub use evaluate::{
 };
 pub use limits::{CONFIDENCE, Decibels, student};
 pub use metrics::OutputComparison;
+pub use pictures::{Panel, Raster, ShownSample};
 pub use reference::{Reference, ReferenceInputs, synthetic_runs};
 pub use sparse::SparseScores;
 pub use tasks::{TakenTask, TaskMetric};

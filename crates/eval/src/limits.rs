@@ -7,6 +7,8 @@
 pub const CONFIDENCE: f64 = 0.95;
 /// Quantile of the normal distribution at [`CONFIDENCE`].
 const Z: f64 = 1.644_853_626_951_472_7;
+/// Groups of samples that a jackknife leaves out at most.
+const MOST_GROUPS: usize = 128;
 /// Bisections of a limit in `[0, 1]`: to the last digit.
 const HALVINGS: usize = 60;
 
@@ -114,6 +116,21 @@ pub(crate) fn jackknife(without: &[f64]) -> Option<f64> {
     (without.len() > 1 && error.is_finite()).then_some(error)
 }
 
+/// Groups of samples that are left out one at a time: the samples themselves, or so many where there are
+/// more. Sample `i` is in group `i` modulo their number.
+pub(crate) fn groups(n: usize) -> usize {
+    n.min(MOST_GROUPS)
+}
+
+/// Pseudo-values of a figure, whose mean has its bias and whose spread its error (Tukey 1958): `n` times
+/// the figure less `n - 1` times that without one sample each. Differences of two models' are
+/// those of pairs.
+pub(crate) fn pseudo_values(whole: f64, without: &[f64]) -> Vec<f64> {
+    let n = without.len() as f64;
+    let values = without.iter().map(|v| n * whole - (n - 1.0) * v);
+    values.collect()
+}
+
 /// The greatest number of `[0, 1]` for which `holds`, which holds up to there.
 fn bisected(holds: impl Fn(f64) -> bool) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
@@ -191,6 +208,18 @@ mod tests {
         let pairs = needed_pairs(0.01);
         assert!(drop_above(0, 0, pairs) <= 0.01 + 1e-12);
         assert!(drop_above(0, 0, pairs - 1) > 0.01);
+    }
+
+    /// Of a mean they are the samples.
+    #[test]
+    fn pseudo_values_of_a_mean_are_the_samples() {
+        let samples = [3.0, 5.0, 10.0, 0.5];
+        let sum: f64 = samples.iter().sum();
+        let without = samples.map(|s| (sum - s) / 3.0);
+        for (seen, expected) in pseudo_values(sum / 4.0, &without).iter().zip(samples) {
+            is_near(*seen, expected);
+        }
+        assert_eq!([0, 5, 1000].map(groups), [0, 5, 128]);
     }
 
     /// As tables have them.

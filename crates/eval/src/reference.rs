@@ -8,6 +8,7 @@ use sepconv_targets::Target;
 use crate::compare::{ComparedOn, Comparison, TaskComparison};
 use crate::evaluate::BatchRows;
 use crate::metrics::is_saturated;
+use crate::pictures::{PictureInput, ShownBatch};
 use crate::tasks::{RECOGNISED, TaskMetric};
 
 /// MACs that a comparison may take of one model.
@@ -36,6 +37,8 @@ pub struct ReferenceInputs {
     valid: Vec<usize>,
     /// How the data are read, which says the task; `None` of random inputs, which tell none.
     source: Option<DataSource>,
+    /// The input that takes pictures; `None` where none does, and of random inputs.
+    picture: Option<PictureInput>,
 }
 
 impl Reference {
@@ -94,7 +97,16 @@ impl Reference {
                 pairs().map(|(i, (a, b))| ([a.as_slice(), b.as_slice()], self.inputs.batch(i))),
             ),
         });
+        let shown = self.inputs.picture.as_ref().map(|picture| {
+            let batches = pairs().map(|(i, (a, b))| ShownBatch {
+                inputs: &self.inputs.batches[i],
+                outputs: [a, b],
+                rows: self.inputs.batch(i),
+            });
+            picture.shown(self.task.as_ref(), batches)
+        });
         Ok(Comparison {
+            pictures: shown.unwrap_or_default(),
             inputs: self.inputs.kind,
             runs: self.inputs.count(),
             task,
@@ -121,6 +133,7 @@ impl ReferenceInputs {
             valid: vec![1; batches.len()],
             batches,
             source: None,
+            picture: None,
         })
     }
 
@@ -144,8 +157,18 @@ impl ReferenceInputs {
         let count = n.min(most);
         let chosen: Vec<usize> = (0..count).map(|i| i * n / count).collect();
         let batches = chosen.iter().map(|b| samples.inputs(*b));
+        let layouts = samples.specs().iter().zip(samples.layouts());
+        let mut pictures = layouts
+            .enumerate()
+            .filter(|(_, (spec, _))| spec.dims.len() == 4);
+        let picture = pictures.next().map(|(input, (_, layout))| PictureInput {
+            input,
+            layout: *layout,
+            recipe: source.preprocess.clone(),
+        });
         Ok(Self {
             kind,
+            picture,
             batches: batches.collect::<Result<_, Error>>()?,
             rows,
             valid: chosen.iter().map(|b| samples.valid(*b)).collect(),

@@ -7,7 +7,7 @@ use super::html::{CHART_STYLE, drawing};
 use super::page::{Block, Page, Section};
 use super::report::Report;
 use super::rich::Rich;
-use super::{axes, layer_chart, layer_table, measures, settings, summary, tables, tries};
+use super::{axes, layer_chart, layer_table, measures, samples, settings, summary, tables, tries};
 
 /// Everything there is to say.
 pub(super) fn page(report: &Report) -> Page {
@@ -26,6 +26,9 @@ pub(super) fn page(report: &Report) -> Page {
                 .collect(),
         }],
     };
+    if !report.pictures.is_empty() {
+        page.section("Samples", samples::blocks(report));
+    }
     page.section("Accuracy against compression", curve(report));
     if report.compressed.is_some() {
         page.section("Layers", layers(report));

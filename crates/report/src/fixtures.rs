@@ -10,7 +10,7 @@ use sepconv_eval::ComparedOn;
 use sepconv_eval::OutputComparison;
 use sepconv_eval::WorstChannel;
 use sepconv_eval::{Against, Evaluation, Measure, Metric};
-use sepconv_eval::{BenchRun, ModelTiming};
+use sepconv_eval::{BenchRun, ModelTiming, Panel, Raster, ShownSample};
 use sepconv_passes::{Candidate, Choice, Kept, LayerPlan};
 use sepconv_spec::{LayerFit, LayerRecord, LayerTime, Schedule, Try};
 
@@ -28,6 +28,7 @@ pub(super) fn all() -> Vec<(&'static str, Report)> {
         ("empty", empty()),
         ("calibrated", calibrated()),
         ("swept", swept()),
+        ("shown", shown()),
     ]
 }
 
@@ -86,6 +87,29 @@ pub(super) fn restored() -> Report {
         };
         point.evaluation = restoration(value);
     }
+    report
+}
+
+/// With samples before and after.
+pub(super) fn shown() -> Report {
+    let mut report = restored();
+    let picture = |width, shade: usize| {
+        Raster::of(120, width, |y, x| {
+            [x, y, shade].map(|v| (2 * v % 256) as u8)
+        })
+    };
+    let sample = |(sample, width): (usize, usize)| ShownSample {
+        sample,
+        panels: ["input", "original: 12 detections", "rewritten <b>"]
+            .iter()
+            .enumerate()
+            .map(|(i, caption)| Panel {
+                caption: (*caption).to_owned(),
+                picture: picture(width, 40 * i),
+            })
+            .collect(),
+    };
+    report.pictures = [(0, 224), (4, 60)].map(sample).to_vec();
     report
 }
 
@@ -189,6 +213,7 @@ pub(super) fn evaluated() -> Report {
         samples: 128,
         outputs: vec![output("logits")],
         task: None,
+        pictures: Vec::new(),
         not_run: None,
         layers: vec![
             layer("/layer1/layer1.0/conv1/Conv", Some(2_359_296), Some(1_048_576)),

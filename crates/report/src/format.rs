@@ -117,10 +117,13 @@ pub(super) fn described(metric: Metric, against: Against) -> &'static str {
     }
 }
 
-/// With a capital first letter.
+/// With a capital first letter; a name that has a capital behind it, such as mAP, stays what it is.
 pub(super) fn capital(word: &str) -> String {
     let mut chars = word.chars();
     match chars.next() {
+        Some(first) if chars.clone().next().is_some_and(char::is_uppercase) => {
+            [first].into_iter().chain(chars).collect()
+        }
         Some(first) => first.to_uppercase().chain(chars).collect(),
         None => String::new(),
     }
@@ -189,6 +192,12 @@ fn power(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capitals_begin_words_but_not_names() {
+        let seen = ["agreement", "mAP at an IoU of 0.5", "SNR", "a", ""].map(capital);
+        assert_eq!(seen, ["Agreement", "mAP at an IoU of 0.5", "SNR", "A", ""]);
+    }
 
     #[test]
     fn prefixes() {

@@ -16,7 +16,7 @@ pub(super) fn render(page: &Page) -> String {
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
             "<meta http-equiv=\"Content-Security-Policy\" ",
-            "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
+            "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n",
             "<meta name=\"generator\" content=\"sepconv {}\">\n",
             "<title>{} – sepconv report</title>\n<style>\n{}{}</style>\n</head>\n<body>\n<main>\n",
             "<header><p class=\"over\">sepconv report</p><h1>{}</h1>\n",

@@ -5,6 +5,7 @@
 //! renders in its own way.
 
 mod axes;
+mod base64;
 mod command;
 mod contents;
 mod csv;
@@ -27,6 +28,7 @@ mod place;
 mod render;
 mod report;
 mod rich;
+mod samples;
 mod scale;
 mod settings;
 mod spark;

@@ -1,7 +1,7 @@
 //! The contents of `report.json`.
 
 use sepconv::{CurvePoint, Outcome, Series, Settings, Size, Tuning};
-use sepconv_eval::{BenchRun, ComparedOn, OutputComparison, TaskComparison};
+use sepconv_eval::{BenchRun, ComparedOn, OutputComparison, ShownSample, TaskComparison};
 use sepconv_model::Loaded;
 use sepconv_planning::Solution;
 use sepconv_spec::{LayerRecord, Try, Verdict};
@@ -35,6 +35,9 @@ pub struct Report {
     pub outputs: Vec<OutputComparison>,
     /// The same by the model's task, where it is known and no matter of classes alone.
     pub task: Option<TaskComparison>,
+    /// A few of the samples, where they are pictures and the outputs can be drawn. Not in JSON.
+    #[serde(skip)]
+    pub pictures: Vec<ShownSample>,
     /// Reason for which the models were not run, where they were not.
     pub not_run: Option<String>,
     /// The convolutions in graph order.
@@ -83,6 +86,7 @@ impl Report {
             samples: outcome.comparison.runs,
             outputs: outcome.comparison.outputs.clone(),
             task: outcome.comparison.task.clone(),
+            pictures: outcome.comparison.pictures.clone(),
             not_run: outcome.comparison.not_run.clone(),
             layers: outcome.layers.clone(),
             curve: with_ends(outcome, curve),
@@ -134,6 +138,7 @@ impl Report {
             samples: 0,
             outputs: Vec::new(),
             task: None,
+            pictures: Vec::new(),
             not_run: None,
             layers: Vec::new(),
             settings: ReportSettings::new(model, settings, calibration, evaluated, command),

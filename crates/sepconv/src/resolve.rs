@@ -24,6 +24,12 @@ impl Settings {
     /// [`SpecError`] names the option.
     pub fn of(spec: &Spec, calibration: Option<DataSource>) -> Result<Self, SpecError> {
         spec.budget.check()?;
+        if spec.data.labels.is_some() && spec.run.eval.is_none() {
+            return Err(SpecError::NeedsData {
+                option: "labels",
+                needed: "eval",
+            });
+        }
         let (run, pixels) = (&spec.run, spec.data.samples.pixels()?);
         let file = spec.fit.calib.as_ref().map(DataSource::new);
         let data = calibration.or(file);
@@ -259,6 +265,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_together_or_is_not_there_is_refused() {
+        let needs = asked(r#"{"labels": "boxes.json"}"#).err().unwrap();
+        assert_eq!(needs.to_string(), "labels: it needs data: eval");
         let needs = asked(r#"{"tune": true}"#).err().unwrap();
         assert_eq!(needs.to_string(), "tune: it needs data: calib");
         let target = asked(r#"{"target": "gpu"}"#).err().unwrap().to_string();

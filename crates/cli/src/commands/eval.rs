@@ -1,7 +1,7 @@
 //! `sepconv eval`.
 
 use anyhow::Result;
-use sepconv::{Evaluation, Evaluator, Loaded};
+use sepconv::{Against, Evaluation, Evaluator, Loaded};
 use sepconv_report::CommandReport;
 
 use crate::args::EvalArgs;
@@ -63,11 +63,19 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
 }
 
 /// The task's own measures, the one that models are judged by first: such as `F1 of
-/// detections 23.40 % (at worst 12.10 %), recall of detections 14.00 %, ... against the original`.
+/// detections 23.40 % (at worst 12.10 %), recall of detections 14.00 %, ... against the original`; those
+/// against labels before them.
 fn headline(result: &Evaluation) -> Option<String> {
     let task = result.task.as_ref()?;
-    let own = result.measures.iter().take_while(|m| m.metric.is_of_task());
-    let own: Vec<String> = own.map(with_limit).collect();
+    let own = |against: Against| {
+        let own = result.measures.iter().take_while(|m| m.metric.is_of_task());
+        let own = own.filter(|m| m.against == against);
+        let own: Vec<String> = own.map(with_limit).collect();
+        (!own.is_empty()).then(|| own.join(", "))
+    };
+    let labels = own(Against::Labels).map(|all| format!("{all} against the labels"));
+    let original = own(Against::Original).map(|all| format!("{all} against the original"));
+    let parts: Vec<String> = labels.into_iter().chain(original).collect();
     let named = task.task.name();
-    (!own.is_empty()).then(|| format!("{named}: {} against the original", own.join(", ")))
+    (!parts.is_empty()).then(|| format!("{named}: {}", parts.join("; ")))
 }

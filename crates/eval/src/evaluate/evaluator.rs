@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
-use sepconv_data::{DataError, Dataset, Labels};
+use sepconv_data::{Annotations, DataError, Dataset, Labels};
 use sepconv_ir::{DType, Tensor};
 use sepconv_targets::{Session, Target};
 
-use super::Evaluation;
 use super::kept::Kept;
 use super::own::{BatchRows, OwnMetric, of_rows};
 use super::rows::Rows;
 use super::scores::{Scores, primary};
+use super::{Evaluation, Measure};
 use crate::interface::same_interface;
-use crate::tasks::{RECOGNISED, TaskMetric};
+use crate::tasks::{LabelledBatch, Labelling, RECOGNISED, TaskMetric};
 use sepconv_model::Loaded;
 use sepconv_model::load;
 use sepconv_model::{Advice, Error};
@@ -42,6 +42,11 @@ pub struct Evaluator<'a> {
     original: Option<Original<'a>>,
     own: Option<Arc<dyn OwnMetric>>,
     source: DataSource,
+    /// The metric of the task, known once the original has run, or the first model where boxes or masks
+    /// want one; `None` where there is none.
+    task: OnceLock<Option<TaskMetric>>,
+    /// How outputs are held against boxes or masks, known with the task.
+    labelling: OnceLock<Labelling>,
 }
 
 /// A batch as the runtime takes it.
@@ -49,6 +54,7 @@ pub struct Evaluator<'a> {
 struct Samples {
     inputs: Vec<Tensor>,
     labels: Option<Vec<i64>>,
+    annotations: Option<Annotations>,
     targets: Vec<Tensor>,
     /// Rows that are samples; those after them are padding.
     valid: usize,
@@ -71,8 +77,6 @@ struct Original<'a> {
     /// Loaded when it is first needed.
     session: OnceLock<Box<dyn Session>>,
     outputs: Kept<Vec<Tensor>>,
-    /// The metric of its task, known once it has run; `None` where there is none.
-    task: OnceLock<Option<TaskMetric>>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -114,7 +118,6 @@ impl<'a> Evaluator<'a> {
             model: original,
             session: OnceLock::new(),
             outputs: Kept::new(evaluator.batches(), KEPT_OUTPUTS),
-            task: OnceLock::new(),
         });
         Ok(evaluator)
     }
@@ -148,6 +151,8 @@ impl<'a> Evaluator<'a> {
             original: None,
             own: None,
             source: source.clone(),
+            task: OnceLock::new(),
+            labelling: OnceLock::new(),
         })
     }
 
@@ -174,9 +179,6 @@ impl<'a> Evaluator<'a> {
             if original.session.get().is_none() {
                 let _ = original.session.set(self.load(original.model)?);
             }
-            if original.task.get().is_none() {
-                let _ = original.task.set(self.recognised(original)?);
-            }
         }
         let is_original = self
             .original
@@ -186,6 +188,13 @@ impl<'a> Evaluator<'a> {
             true => None,
             false => Some(self.load(model)?),
         };
+        if self.task.get().is_none() {
+            let task = self.recognised(model, session.as_deref())?;
+            if self.dataset.has_annotations() {
+                let _ = self.labelling.set(self.labelled_by(task.as_ref(), model)?);
+            }
+            let _ = self.task.set(task);
+        }
         let done = AtomicUsize::new(0);
         let scores = (0..self.batches()).into_par_iter().map(|i| {
             let scores = self.scores(i, model, session.as_deref())?;
@@ -201,37 +210,73 @@ impl<'a> Evaluator<'a> {
         let all = all.unwrap_or_default();
         let task = self.task();
         let of_task = task.map_or(Vec::new(), |task| all.of_task(task));
-        let others = all.measures(&model.output_names());
+        let labelled = task.zip(self.labelling.get());
+        let mut others = labelled.map_or(Vec::new(), |(task, how)| all.of_labels(task, how));
+        let of_labels = others.len();
+        others.extend(all.measures(&model.output_names()));
         let primary = primary(&of_task, &others).cloned().ok_or_else(|| {
             odd(
                 model,
                 "no output is of numbers that could be measured".into(),
             )
         })?;
+        // Those of boxes and masks first, then those of the task.
+        let mut measures: Vec<Measure> = others.drain(..of_labels).chain(of_task).collect();
+        measures.extend(others);
         Ok(Evaluation {
             primary,
-            measures: of_task.into_iter().chain(others).collect(),
+            measures,
             task: task.map(|task| task.taken().clone()),
         })
     }
 
-    /// The metric of the original's task, once it has run.
+    /// The metric of the task, once it is known.
     fn task(&self) -> Option<&TaskMetric> {
-        self.original.as_ref()?.task.get()?.as_ref()
+        self.task.get()?.as_ref()
     }
 
-    /// The metric of the original's task, by its outputs for the first samples.
-    fn recognised(&self, original: &Original<'_>) -> Result<Option<TaskMetric>, Error> {
+    /// How outputs of a task are held against the boxes or masks of the data.
+    fn labelled_by(&self, task: Option<&TaskMetric>, model: &Loaded) -> Result<Labelling, Error> {
+        let task = task.ok_or_else(|| {
+            let reason = "its outputs were not recognised as detections or masks, which the labels are \
+                          for: the task can be named";
+            odd(model, reason.into())
+        })?;
+        let labelling = task.labelling(&self.dataset);
+        labelling.map_err(|reason| self.misfit(&reason))
+    }
+
+    /// The metric of the task by the outputs for the first samples: those of the original; those of
+    /// `model` where there is none and boxes or masks want one.
+    fn recognised(
+        &self,
+        model: &Loaded,
+        session: Option<&dyn Session>,
+    ) -> Result<Option<TaskMetric>, Error> {
+        if self.original.is_none() && !self.dataset.has_annotations() {
+            return Ok(None);
+        }
         let batches = 0..self.batches().min(RECOGNISED);
-        let outputs = batches.map(|i| self.outputs_of(original, i, &*self.samples_of(i)?));
+        let outputs = batches.map(|i| {
+            let samples = self.samples_of(i)?;
+            match (&self.original, session) {
+                (Some(original), _) => self.outputs_of(original, i, &samples),
+                (None, Some(session)) => run(model, session, &samples).map(Arc::new),
+                (None, None) => Ok(Arc::default()),
+            }
+        });
         let outputs = outputs.collect::<Result<Vec<_>, Error>>()?;
+        let model = self
+            .original
+            .as_ref()
+            .map_or(model, |original| original.model);
         let runs: Vec<&[Tensor]> = outputs.iter().map(|run| run.as_slice()).collect();
         // The last batch alone may be padded.
         let rows = BatchRows {
             all: self.batch,
             valid: self.batch.min(self.dataset.len()),
         };
-        TaskMetric::of(original.model, &self.source, &runs, rows)
+        TaskMetric::of(model, &self.source, &runs, rows)
     }
 
     fn load(&self, model: &Loaded) -> Result<Box<dyn Session>, Error> {
@@ -268,6 +313,14 @@ impl<'a> Evaluator<'a> {
         {
             let reason = "no output is shaped [n, classes]: labels have no meaning for it";
             return Err(odd(model, reason.into()));
+        }
+        if let (Some(annotations), Some(how)) = (&samples.annotations, self.labelling.get()) {
+            let batch = LabelledBatch {
+                outputs: &outputs,
+                extents: extents(&samples.inputs),
+            };
+            let labelled = how.scores(batch, annotations);
+            scores.labels(labelled.map_err(|reason| self.misfit(&reason))?);
         }
         let targets: Vec<Rows> = samples.targets.iter().map(Rows::of_target).collect();
         if targets.len() > outputs.len() {
@@ -314,6 +367,7 @@ impl<'a> Evaluator<'a> {
             Ok::<_, Error>(Samples {
                 inputs: batch.inputs,
                 labels: batch.labels,
+                annotations: batch.annotations,
                 targets: batch.targets,
                 valid: batch.valid,
             })
@@ -333,6 +387,16 @@ impl<'a> Evaluator<'a> {
         };
         original.outputs.get(i, compute, |outputs| bytes(outputs))
     }
+}
+
+/// Rows and columns of the pictures among inputs, channels first or last.
+fn extents(inputs: &[Tensor]) -> [usize; 2] {
+    let mut pictures = inputs.iter().filter_map(|input| match *input.dims() {
+        [_, a, b, c] if c <= 4 && a > 4 => Some([a, b]),
+        [_, _, b, c] => Some([b, c]),
+        _ => None,
+    });
+    pictures.next().unwrap_or([1, 1])
 }
 
 fn run(model: &Loaded, session: &dyn Session, samples: &Samples) -> Result<Vec<Tensor>, Error> {

@@ -35,6 +35,11 @@ pub enum Metric {
     Recall,
     /// Share of the model's detections that the original has, in percent.
     Precision,
+    /// Average precision of detections, mean over classes and over thresholds of the IoU of 0.50 to
+    /// 0.95, in percent.
+    MeanAveragePrecision,
+    /// The same at a threshold of 0.50.
+    AveragePrecision50,
     /// Intersection over union of masks, mean over classes, in percent.
     MeanIou,
     /// Share of samples with the original's nearest other sample, in percent.
@@ -91,6 +96,8 @@ impl Metric {
             Self::DetectionF1 => "f1",
             Self::Recall => "recall",
             Self::Precision => "precision",
+            Self::MeanAveragePrecision => "map",
+            Self::AveragePrecision50 => "map-50",
             Self::MeanIou => "iou",
             Self::Nearest => "nearest",
             Self::MeanCosine => "mean-cosine",
@@ -114,6 +121,8 @@ impl Metric {
             Self::DetectionF1 => "F1 of detections",
             Self::Recall => "recall of detections",
             Self::Precision => "precision of detections",
+            Self::MeanAveragePrecision => "mAP",
+            Self::AveragePrecision50 => "mAP at an IoU of 0.5",
             Self::MeanIou => "IoU of masks",
             Self::Nearest => "agreement of nearest neighbours",
             Self::MeanCosine => "mean cosine",
@@ -174,7 +183,12 @@ impl Metric {
     fn is_of_parts(self) -> bool {
         matches!(
             self,
-            Self::DetectionF1 | Self::Recall | Self::Precision | Self::MeanIou
+            Self::DetectionF1
+                | Self::Recall
+                | Self::Precision
+                | Self::MeanAveragePrecision
+                | Self::AveragePrecision50
+                | Self::MeanIou
         )
     }
 
@@ -237,8 +251,8 @@ pub struct Measure {
     pub limit: Option<f64>,
     /// Number of samples.
     pub n: usize,
-    /// The value of every sample, where the figure is their mean: two models on the same samples
-    /// are then held against one another pair by pair. Not in JSON.
+    /// The value of every sample, where the figure is their mean, or its pseudo-values of the jackknife:
+    /// two models on the same samples are then held against one another pair by pair. Not in JSON.
     pub samples: Vec<f64>,
 }
 
@@ -269,6 +283,10 @@ impl Drop {
                 let count = |f: fn(&&f64) -> bool| drops.iter().filter(f).count();
                 let changed = (count(|d| **d > 0.0), count(|d| **d < 0.0));
                 Some(100.0 * drop_above(changed.0, changed.1, drops.len()))
+            }
+            // That none changes does not make it certain that none does.
+            (true, false) if metric.is_of_parts() && drops.iter().all(|d| *d == 0.0) => {
+                Some(100.0 * drop_above(0, 0, after.n))
             }
             (true, false) => error_of_mean(&drops).map(|e| value + student(drops.len()) * e),
             (false, _) if by_original => after.limit.map(|limit| sign * (before.value - limit)),
@@ -497,6 +515,8 @@ mod tests {
             Metric::ChannelSnr,
             Metric::Cosine,
             Metric::DetectionF1,
+            Metric::MeanAveragePrecision,
+            Metric::AveragePrecision50,
             Metric::MeanIou,
         ];
         for metric in all {

@@ -3,7 +3,7 @@
 //! The data choose the measures (`docs/metrics.md` has the formulas):
 //!
 //! - `labels`: top-1 and, of more than five classes, top-5 of the first output shaped
-//!   `[n, classes]`;
+//!   `[n, classes]`; of boxes the average precision of detections, of masks the IoU;
 //! - a target: PSNR and SSIM of pictures, SNR and cosine of other outputs;
 //! - an original model, with or without the above: agreement and KL divergence of outputs
 //!   shaped `[n, classes]`, SNR and cosine of the others, and an [`OwnMetric`] where one is given.
@@ -35,14 +35,15 @@ use sepconv_model::Progress;
 /// The measured figures of a model on a data set.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// The one that the model is judged by: an [`OwnMetric`]; else top-1 with labels; else PSNR, or the
+    /// The one that the model is judged by: an [`OwnMetric`]; else top-1, average precision or IoU with
+    /// labels; else PSNR, or the
     /// SNR of the worst output, with a target; else, against the original, that of the task,
     /// agreement, or the SNR of the worst output.
     pub primary: Measure,
     /// All of them, the primary one included.
     pub measures: Vec<Measure>,
-    /// The task that the model was measured by, where there is an original and one was recognised
-    /// or named.
+    /// The task that the model was measured by, where there is an original, or boxes or masks, and one
+    /// was recognised or named.
     pub task: Option<TakenTask>,
 }
 

@@ -1,7 +1,7 @@
 //! Contributions of batches to the measures, and the measures of all of them.
 
 use crate::channels::Channels;
-use crate::tasks::{TaskMetric, TaskScores};
+use crate::tasks::{LabelScores, Labelling, TaskMetric, TaskScores};
 
 use super::classification::{ClassPair, accuracy, place, relative};
 use super::measure::{Against, Measure, Metric};
@@ -140,6 +140,8 @@ pub(super) struct Scores {
     own: Option<(Metric, Vec<f64>)>,
     /// Of the task's metric.
     task: Option<TaskScores>,
+    /// Against boxes or masks.
+    labels: Option<LabelScores>,
 }
 
 impl Scores {
@@ -207,6 +209,11 @@ impl Scores {
         self.task = Some(scores);
     }
 
+    /// Takes the scores against boxes or masks.
+    pub fn labels(&mut self, scores: LabelScores) {
+        self.labels = Some(scores);
+    }
+
     /// Takes the values of the caller's metric.
     pub fn own(&mut self, metric: Metric, values: Vec<f64>) {
         self.own = Some((metric, values));
@@ -222,6 +229,10 @@ impl Scores {
             (Some(all), Some(next)) => all.append(next),
             (all, next) => *all = next,
         }
+        match (&mut self.labels, next.labels) {
+            (Some(all), Some(next)) => all.append(next),
+            (all, next) => *all = next,
+        }
         match (&mut self.placed, next.placed) {
             (Some(all), Some(next)) => all.places.extend(next.places),
             (all, next) => *all = next,
@@ -234,6 +245,12 @@ impl Scores {
     pub fn of_task(&self, metric: &TaskMetric) -> Vec<Measure> {
         let scores = self.task.as_ref();
         scores.map_or(Vec::new(), |scores| metric.measured(scores))
+    }
+
+    /// The measures against boxes or masks, the one that models are judged by first.
+    pub fn of_labels(&self, metric: &TaskMetric, labelling: &Labelling) -> Vec<Measure> {
+        let scores = self.labels.as_ref();
+        scores.map_or(Vec::new(), |scores| metric.labelled(labelling, scores))
     }
 
     /// The other measures, by output within labels, target and original.
@@ -274,8 +291,8 @@ fn append_outputs(all: &mut Vec<Option<Compared>>, next: Vec<Option<Compared>>) 
     }
 }
 
-/// The measure that a model is judged by: the caller's own; else top-1 with labels; else PSNR, or the SNR of the
-/// worst output, with a target; else, against the original, that of the task, agreement, or the SNR of
+/// The measure that a model is judged by: the caller's own; else the first against labels; else PSNR, or the SNR of
+/// the worst output, with a target; else, against the original, that of the task, agreement, or the SNR of
 /// the worst output or channel.
 pub(super) fn primary<'m>(of_task: &'m [Measure], measures: &'m [Measure]) -> Option<&'m Measure> {
     let first = |metric| measures.iter().find(|m| m.metric == metric);
@@ -295,7 +312,8 @@ pub(super) fn primary<'m>(of_task: &'m [Measure], measures: &'m [Measure]) -> Op
         snr.min_by(|a, b| rank(a).total_cmp(&rank(b)))
     };
     let own = measures.iter().find(|m| matches!(m.metric, Metric::Own(_)));
-    own.or_else(|| first(Metric::TopOne))
+    let mut labelled = measures.iter().filter(|m| m.against == Against::Labels);
+    own.or_else(|| labelled.next())
         .or_else(|| first(Metric::Psnr))
         .or_else(|| worst(Against::Target))
         .or_else(|| of_task.first())

@@ -3,12 +3,13 @@
 
 mod detect;
 mod embed;
+mod labels;
 mod recognise;
 mod regress;
 mod seen;
 mod segment;
 
-use sepconv_data::Labels;
+use sepconv_data::{Dataset, Labels};
 use sepconv_ir::Tensor;
 use sepconv_model::{DataSource, Error, Loaded, Samples, Task, run};
 use sepconv_targets::Target;
@@ -23,6 +24,8 @@ use detect::{Counts, Layout};
 use embed::Vectors;
 use seen::Seen;
 use segment::{Overlaps, Segmentation};
+
+pub(crate) use labels::{Batch as LabelledBatch, LabelScores, Labelling};
 
 /// Batches by whose outputs a task is recognised.
 pub(crate) const RECOGNISED: usize = 4;
@@ -45,12 +48,40 @@ pub struct TaskMetric {
     names: Vec<String>,
 }
 
+/// What is drawn of a sample: of the original, and of another model.
+pub(crate) enum Drawn<'r> {
+    /// Left, top, right, bottom and class by falling score.
+    Detections {
+        found: [Vec<([f64; 4], usize)>; 2],
+        /// They are in fractions of the picture's extents, not pixels.
+        relative: bool,
+    },
+    /// The class of every position, and rows and columns.
+    Masks {
+        masks: [Vec<usize>; 2],
+        extents: [usize; 2],
+    },
+    /// Outputs that are pictures.
+    Pictures([&'r Rows; 2]),
+}
+
+impl Drawn<'_> {
+    /// True where the original says nothing of the sample.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Detections { found, .. } => found[0].is_empty(),
+            Self::Masks { .. } | Self::Pictures(_) => false,
+        }
+    }
+}
+
 /// How outputs are measured.
 #[derive(Debug, Clone)]
 enum Kind {
     /// As outputs of any shape are: agreement and divergence.
     Classify,
-    Detect(Layout),
+    /// With whether boxes are in fractions of the picture's extents.
+    Detect(Layout, bool),
     Segment(Segmentation),
     /// The output, and the largest value of a picture.
     Restore(usize, f64),
@@ -141,7 +172,7 @@ impl TaskMetric {
     pub(crate) fn outputs(&self) -> Vec<usize> {
         match &self.kind {
             Kind::Classify | Kind::Regress => Vec::new(),
-            Kind::Detect(layout) => layout.outputs(),
+            Kind::Detect(layout, _) => layout.outputs(),
             Kind::Segment(segmentation) => vec![segmentation.output],
             Kind::Restore(output, _) | Kind::Embed(output) => vec![*output],
         }
@@ -158,7 +189,7 @@ impl TaskMetric {
         };
         match &self.kind {
             Kind::Classify => TaskScores::None,
-            Kind::Detect(layout) => {
+            Kind::Detect(layout, _) => {
                 let samples = 0..valid;
                 TaskScores::Detect(samples.map(|i| Counts::of(layout, pair, i)).collect())
             }
@@ -187,17 +218,76 @@ impl TaskMetric {
         }
     }
 
+    /// How the outputs are held against the boxes or masks of a data set.
+    ///
+    /// # Errors
+    /// The reason for which they can't be.
+    pub(crate) fn labelling(&self, dataset: &Dataset) -> Result<Labelling, String> {
+        match &self.kind {
+            Kind::Detect(layout, relative) => Labelling::of_boxes(*layout, *relative, dataset),
+            Kind::Segment(how) => Ok(Labelling::Masks(*how)),
+            _ => Err(format!(
+                "its labels are boxes or masks, and the task of the model is {}",
+                self.taken.task.name()
+            )),
+        }
+    }
+
+    /// The measures of scores against labels.
+    pub(crate) fn labelled(&self, labelling: &Labelling, scores: &LabelScores) -> Vec<Measure> {
+        labelling.measures(&self.name(), scores)
+    }
+
+    /// Names of the outputs that it is about.
+    fn name(&self) -> String {
+        let outputs = self.outputs();
+        let names = outputs.iter().filter_map(|o| self.names.get(*o));
+        names.map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What is drawn of sample `i`. Without a task it is the first output of pictures.
+    pub(crate) fn drawn<'r>(
+        task: Option<&Self>,
+        pair: [&'r [Option<Rows>]; 2],
+        i: usize,
+    ) -> Option<Drawn<'r>> {
+        let of = |output: usize| {
+            let [a, b] = pair.map(|outputs| outputs.get(output).and_then(Option::as_ref));
+            Some([a?, b?])
+        };
+        match task.map(|task| &task.kind) {
+            Some(Kind::Detect(layout, relative)) => Some(Drawn::Detections {
+                found: pair.map(|outputs| {
+                    let found = layout.detections(outputs, i).into_iter();
+                    found.map(|one| (one.corners, one.class)).collect()
+                }),
+                relative: *relative,
+            }),
+            Some(Kind::Segment(how)) => {
+                let pair = of(how.output)?;
+                let extents = how.extents(pair[0].sample())?;
+                let masks = pair.map(|rows| how.mask(rows.row(i)));
+                let fit = masks.iter().all(|m| m.len() == extents[0] * extents[1]);
+                fit.then_some(Drawn::Masks { masks, extents })
+            }
+            Some(Kind::Restore(output, _)) => of(*output).map(Drawn::Pictures),
+            Some(Kind::Classify | Kind::Embed(_) | Kind::Regress) => None,
+            None => {
+                let outputs = 0..pair[0].len();
+                let mut pictures = outputs.filter_map(of);
+                let found = pictures.find(|[a, _]| picture(a.sample()).is_some());
+                found.map(Drawn::Pictures)
+            }
+        }
+    }
+
     /// The measures of scores.
     pub(crate) fn measured(&self, scores: &TaskScores) -> Vec<Measure> {
-        let named = |outputs: Vec<usize>| {
-            let names = outputs.iter().filter_map(|o| self.names.get(*o));
-            names.map(String::as_str).collect::<Vec<_>>().join(", ")
-        };
-        let name = named(self.outputs());
+        let name = self.name();
         match scores {
             TaskScores::None => Vec::new(),
             TaskScores::Detect(pictures) => detect::measures(&name, pictures),
-            TaskScores::Segment(pictures) => segment::measures(&name, pictures),
+            TaskScores::Segment(pictures) => segment::measures(&name, Against::Original, pictures),
             TaskScores::Restore(pictures) => {
                 restoration::measures(&name, Against::Original, pictures)
             }

@@ -30,7 +30,7 @@ pub(super) fn recognised(
         Task::Detect => match Layout::of(seen) {
             Found::Detector(layout, why) => {
                 let why = format!("it was named: {}", described(seen, &layout, why));
-                Ok(Some((Task::Detect, Kind::Detect(layout), why)))
+                Ok(Some((Task::Detect, detector(seen, layout), why)))
             }
             Found::Undecoded(why) => named(None, why),
             Found::Other => named(
@@ -73,7 +73,7 @@ fn classes(seen: Seen<'_>) -> Option<usize> {
 fn auto(seen: Seen<'_>) -> Option<Recognised> {
     if let Found::Detector(layout, why) = Layout::of(seen) {
         let why = described(seen, &layout, why);
-        return Some((Task::Detect, Kind::Detect(layout), why));
+        return Some((Task::Detect, detector(seen, layout), why));
     }
     let name = |output: usize| seen.names.get(output).map_or("", String::as_str);
     if let Some(output) = embed::vectors(seen) {
@@ -94,6 +94,10 @@ fn auto(seen: Seen<'_>) -> Option<Recognised> {
         name(found.output)
     );
     Some((Task::Segment, Kind::Segment(found), why))
+}
+
+fn detector(seen: Seen<'_>, layout: Layout) -> Kind {
+    Kind::Detect(layout, layout.is_relative(seen))
 }
 
 /// Such as `output 'y' [22, 2100]: channels of boxes, then of scores`.

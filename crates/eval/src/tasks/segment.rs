@@ -1,15 +1,18 @@
-//! Segmentation: intersection over union of a model's masks and the original's.
+//! Segmentation: intersection over union of a model's masks and the original's, or labelled ones.
 
 use super::seen::Seen;
 use crate::evaluate::rows::Rows;
 use crate::evaluate::{Against, Measure, Metric};
-use crate::limits::jackknife;
+use crate::limits::{jackknife, pseudo_values};
+use sepconv_data::{IGNORED, Mask};
 use sepconv_model::parts::channel_axis;
 
 /// From so many channels on they may be classes; two may be coordinates.
 const CLASSES: usize = 3;
 /// Sizes of the channels of classes differ by less than this.
 const ONE_UNIT: f64 = 30.0;
+/// Labels are below this.
+const MOST_LABELS: i64 = 1 << 16;
 /// Rounding of probabilities.
 const NEAR: f64 = 1e-3;
 
@@ -97,8 +100,64 @@ impl Segmentation {
         }
     }
 
+    /// Rows and columns of a mask, of an output's sample.
+    pub fn extents(&self, sample: &[usize]) -> Option<[usize; 2]> {
+        let last = matches!(
+            self.form,
+            Form::Greatest {
+                channels_first: false,
+                ..
+            }
+        );
+        match *sample {
+            [h, w] => Some([h, w]),
+            [1, h, w] if !last => Some([h, w]),
+            [h, w, 1] => Some([h, w]),
+            [h, w, _] if last => Some([h, w]),
+            [_, h, w] => Some([h, w]),
+            _ => None,
+        }
+    }
+
+    /// Positions of each class in the mask of sample `i` and in the labelled one, which has the extents
+    /// of the picture. Where the output has others, the class of a position is that of the nearest.
+    ///
+    /// # Errors
+    /// The reason for which the labels are not those of the output.
+    pub fn labelled(&self, rows: &Rows, i: usize, labels: &Mask) -> Result<Overlaps, String> {
+        let found = self.mask(rows.row(i));
+        let extents = self.extents(rows.sample());
+        let extents = extents.filter(|[h, w]| h * w == found.len() && h * w > 0);
+        let [height, width] = extents.ok_or("the output has no mask of the sample")?;
+        let mut pairs = Vec::with_capacity(labels.labels.len());
+        for (place, label) in labels.labels.iter().enumerate() {
+            let row = place / labels.width * height / labels.height;
+            let column = place % labels.width * width / labels.width;
+            if let Some(label) = self.class(*label)? {
+                pairs.push((label, found[row * width + column]));
+            }
+        }
+        Ok(Overlaps::counted(self, &pairs))
+    }
+
+    /// The class of a label; `None` where it does not count.
+    fn class(&self, label: i64) -> Result<Option<usize>, String> {
+        let most = match self.form {
+            Form::Above(_) => return Ok((label >= 0).then_some(usize::from(label > 0))),
+            Form::Greatest { channels, .. } => channels as i64,
+            Form::Labels => MOST_LABELS,
+        };
+        match label {
+            IGNORED | ..0 => Ok(None),
+            label if label < most => Ok(Some(label as usize)),
+            label => Err(format!(
+                "a label is {label}, and the model has {most} classes"
+            )),
+        }
+    }
+
     /// The class of every position of a sample.
-    fn mask(&self, row: &[f64]) -> Vec<usize> {
+    pub fn mask(&self, row: &[f64]) -> Vec<usize> {
         match self.form {
             Form::Labels => row.iter().map(|v| v.round().max(0.0) as usize).collect(),
             Form::Above(value) => row.iter().map(|v| usize::from(*v > value)).collect(),
@@ -165,13 +224,18 @@ pub(crate) struct Overlaps {
 impl Overlaps {
     /// Of sample `i` of the original's rows and another model's.
     pub fn of(how: &Segmentation, a: &Rows, b: &Rows, i: usize) -> Self {
-        let (a, b) = (how.mask(a.row(i)), how.mask(b.row(i)));
-        let classes = a.iter().chain(&b).max().map_or(0, |most| most + 1);
+        let pairs = how.mask(a.row(i)).into_iter().zip(how.mask(b.row(i)));
+        Self::counted(how, &pairs.collect::<Vec<_>>())
+    }
+
+    /// Of the classes of every position in both.
+    fn counted(how: &Segmentation, pairs: &[(usize, usize)]) -> Self {
+        let classes = pairs.iter().map(|(a, b)| a.max(b) + 1).max().unwrap_or(0);
         let mut seen = Self {
             both: vec![0; classes],
             either: vec![0; classes],
         };
-        for (a, b) in a.into_iter().zip(b) {
+        for &(a, b) in pairs {
             seen.either[a] += 1;
             match a == b {
                 true => seen.both[a] += 1,
@@ -211,15 +275,17 @@ impl Overlaps {
     }
 }
 
-/// Intersection over union, mean over the classes that either model shows.
-pub(super) fn measures(output: &str, pictures: &[Overlaps]) -> Vec<Measure> {
+/// Intersection over union, mean over the classes that either side shows.
+pub(super) fn measures(output: &str, against: Against, pictures: &[Overlaps]) -> Vec<Measure> {
     let mut total = Overlaps::default();
     pictures.iter().for_each(|picture| total.add(picture));
     let without: Vec<f64> = pictures.iter().map(|picture| total.mean(picture)).collect();
+    let value = total.mean(&Overlaps::default());
     let measure = Measure {
-        value: total.mean(&Overlaps::default()),
+        value,
         n: pictures.len(),
-        ..Measure::blank(Metric::MeanIou, Against::Original, output)
+        samples: pseudo_values(value, &without),
+        ..Measure::blank(Metric::MeanIou, against, output)
     };
     vec![measure.with_error(jackknife(&without)).doubted()]
 }
@@ -264,7 +330,7 @@ mod tests {
         let b = rows(&[2, 1, 4], &[0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
         let all: Vec<Overlaps> = [0, 1].map(|i| Overlaps::of(&labels, &a, &b, i)).to_vec();
         // Class 0: 5 of 6, class 1: 2 of 3.
-        let seen = measures("y", &all);
+        let seen = measures("y", Against::Original, &all);
         assert!((seen[0].value - 75.0).abs() < 1e-9, "{seen:?}");
         assert_eq!(seen[0].n, 2);
         // Without the first picture 1, without the second (1/2 + 2/3) / 2.
@@ -272,7 +338,40 @@ mod tests {
         assert!((seen[0].stderr.unwrap() - half).abs() < 1e-9, "{seen:?}");
         // Outside of a mask is no class.
         let above = how(Form::Above(0.5));
-        let seen = measures("y", &[Overlaps::of(&above, &a, &b, 0)]);
+        let seen = measures("y", Against::Original, &[Overlaps::of(&above, &a, &b, 0)]);
         assert!((seen[0].value - 200.0 / 3.0).abs() < 1e-9, "{seen:?}");
+    }
+
+    #[test]
+    fn labels_that_are_ignored_do_not_count_and_others_are_classes() {
+        let last = how(Form::Greatest {
+            channels_first: false,
+            channels: 2,
+        });
+        // Two positions of two channels: classes 0 and 1, for a picture of 2 by 4.
+        let found = rows(&[1, 1, 2, 2], &[1.0, 0.0, 0.0, 1.0]);
+        let mask = |labels: &[i64]| Mask {
+            height: 2,
+            width: 4,
+            labels: labels.to_vec(),
+        };
+        let value = |how: &Segmentation, rows: &Rows, labels: &[i64]| {
+            let overlaps = how.labelled(rows, 0, &mask(labels)).unwrap();
+            let seen = measures("y", Against::Labels, &[overlaps]);
+            assert_eq!(seen[0].against, Against::Labels);
+            seen[0].value
+        };
+        assert_eq!(value(&last, &found, &[0, 0, 1, 1, 0, 0, 1, 1]), 100.0);
+        assert_eq!(value(&last, &found, &[0, 255, -1, 1, 0, 0, 255, 1]), 100.0);
+        // Class 0: 3 of 4, class 1: 4 of 5.
+        let seen = value(&last, &found, &[1, 0, 1, 1, 0, 0, 1, 1]);
+        assert!((seen - 77.5).abs() < 1e-9, "{seen}");
+        let error = last.labelled(&found, 0, &mask(&[2; 8])).unwrap_err();
+        assert_eq!(error, "a label is 2, and the model has 2 classes");
+        // Of one channel, all above 0 is the mask.
+        let one = how(Form::Above(0.5));
+        let found = rows(&[1, 1, 2, 4], &[0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
+        let seen = value(&one, &found, &[0, 0, 255, 1, 0, 0, 255, 255]);
+        assert!((seen - 75.0).abs() < 1e-9, "{seen}");
     }
 }

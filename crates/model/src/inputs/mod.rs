@@ -34,7 +34,9 @@ pub struct DataSource {
     pub arrays: Vec<Tensor>,
     /// Preprocessing of pictures.
     pub preprocess: Preprocess,
-    /// File with the order of class folders.
+    /// Labels that lie apart from the samples: [`Request::annotations`].
+    pub annotations: Option<PathBuf>,
+    /// File with the order of class folders, or of categories.
     pub classes: Option<PathBuf>,
     /// At most this many samples, drawn with the seed.
     pub max_samples: Option<usize>,
@@ -83,6 +85,7 @@ impl DataSource {
     pub fn open(&self, model: &Loaded, labels: Labels) -> Result<Dataset, Error> {
         let request = Request {
             preprocess: self.preprocess.clone(),
+            annotations: self.annotations.clone(),
             classes: self.classes.clone(),
             class_count: class_count(model),
             max_samples: self.max_samples,

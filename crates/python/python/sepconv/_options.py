@@ -92,6 +92,7 @@ class Options(TypedDict, total=False):
     """Path of data that both models are evaluated on."""
     classes: str | os.PathLike[str] | None
     """File with one class folder name per line: line i is output i."""
+    labels: str | os.PathLike[str] | None
     peak: float | None
     """Largest value of a picture, for PSNR and SSIM; 255 where the target is stored as u8, else 1."""
     task: Literal["auto", "classify", "detect", "segment", "restore", "embed", "regress"]

@@ -20,7 +20,11 @@ pub struct DataSpec {
     #[serde(flatten)]
     #[cfg_attr(feature = "clap", command(flatten))]
     pub samples: SampleSpec,
-    /// File with one class folder name per line: line i is output i
+    /// Labels that lie apart from the evaluation data: a COCO file of boxes (JSON), or a folder of masks (PNG)
+    /// named like the pictures
+    #[cfg_attr(feature = "clap", arg(long, value_name = "PATH"))]
+    pub labels: Option<PathBuf>,
+    /// File with one name per line, of a class folder or of a category of boxes: line i is output i
     #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
     pub classes: Option<PathBuf>,
     /// Largest value of a picture, for PSNR and SSIM [default: 255 where the target is stored as
@@ -37,6 +41,7 @@ impl Default for DataSpec {
     fn default() -> Self {
         Self {
             samples: SampleSpec::default(),
+            labels: None,
             classes: None,
             peak: None,
             task: TaskChoice::Auto,
@@ -59,6 +64,7 @@ impl DataSpec {
     /// As [`SampleSpec::recipe`].
     pub fn reading(&self, source: DataSource, seed: u64) -> Result<DataSource, SpecError> {
         Ok(DataSource {
+            annotations: self.labels.clone(),
             classes: self.classes.clone(),
             peak: self.peak,
             task: self.task.into(),

@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 
 /// Of two boxes that overlap by more, the one of the lower score goes.
 const OVERLAP: f64 = 0.45;
+/// The same of boxes of one class, where detections are ranked by score: that of YOLOX's evaluation.
+const OVERLAP_OF_A_CLASS: f64 = 0.65;
 /// Detections of a class that overlap by so much are the same.
 const SAME: f64 = 0.5;
 
@@ -61,6 +63,23 @@ pub fn suppressed(mut candidates: Vec<Detection>) -> Vec<Detection> {
     kept
 }
 
+/// The best `most` of each class by falling score; with `suppress`, of those that overlap no better one of
+/// their class: non-maximum suppression within classes.
+pub fn ranked(mut candidates: Vec<Detection>, suppress: bool, most: usize) -> Vec<Detection> {
+    sort(&mut candidates);
+    let mut kept: Vec<Detection> = Vec::new();
+    for one in candidates {
+        let mut better = kept.iter().filter(|k| k.class == one.class);
+        let is_full = better.clone().nth(most.saturating_sub(1)).is_some();
+        let covers = |k: &Detection| suppress && k.overlap(&one) > OVERLAP_OF_A_CLASS;
+        let is_left = !is_full && !better.any(covers);
+        if is_left {
+            kept.push(one);
+        }
+    }
+    kept
+}
+
 /// Pairs of detections of a class that are the same: each of `ours`, the highest score first, takes
 /// the one of `theirs` that is left and overlaps it most.
 pub fn pairs(ours: &[Detection], theirs: &[Detection]) -> usize {
@@ -108,6 +127,24 @@ mod tests {
         ];
         let kept: Vec<f64> = suppressed(all).iter().map(|d| d.score).collect();
         assert_eq!(kept, [0.9, 0.2]);
+    }
+
+    #[test]
+    fn the_best_of_each_class_stay_up_to_their_number() {
+        let all = vec![
+            at(6.0, 0.5, 0),
+            at(5.0, 0.9, 0),
+            at(5.0, 0.4, 1),
+            at(30.0, 0.2, 0),
+            at(60.0, 0.1, 0),
+        ];
+        let scores = |suppress, most| -> Vec<f64> {
+            let kept = ranked(all.clone(), suppress, most);
+            kept.iter().map(|d| d.score).collect()
+        };
+        assert_eq!(scores(true, 9), [0.9, 0.4, 0.2, 0.1]);
+        assert_eq!(scores(true, 2), [0.9, 0.4, 0.2]);
+        assert_eq!(scores(false, 2), [0.9, 0.5, 0.4]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where detectors have their boxes and scores.
 
-use super::boxes::{Detection, sort, suppressed};
+use super::boxes::{Detection, ranked, sort, suppressed};
+use super::precision::{LEAST, MOST};
 use crate::evaluate::rows::Rows;
 use crate::sparse::SCORE;
 use crate::tasks::seen::Seen;
@@ -59,6 +60,8 @@ pub(crate) struct Apart {
     corners: bool,
     /// Class 0 is none.
     background: bool,
+    /// Number of classes, with the one that is none.
+    classes: usize,
 }
 
 /// Lists of detections.
@@ -69,6 +72,8 @@ pub(crate) struct Lists {
     classes: usize,
     /// The output that says how many there are.
     count: Option<usize>,
+    /// Boxes are top, left, bottom, right: `detection_boxes` of the TensorFlow Object Detection API.
+    rows_first: bool,
 }
 
 /// The kind of an output.
@@ -126,9 +131,55 @@ impl Layout {
     /// The detections in sample `i` of a batch, by falling score; none where the outputs have
     /// another shape.
     pub fn detections(&self, outputs: &[Option<Rows>], i: usize) -> Vec<Detection> {
+        let mut found = self.candidates(outputs, i, SCORE);
+        if !self.is_suppressed() {
+            return suppressed(found);
+        }
+        sort(&mut found);
+        found
+    }
+
+    /// The detections in sample `i` of a batch that average precision looks at, by falling score.
+    pub fn ranked(&self, outputs: &[Option<Rows>], i: usize) -> Vec<Detection> {
+        let found = self.candidates(outputs, i, LEAST);
+        ranked(found, !self.is_suppressed(), MOST)
+    }
+
+    /// True where the graph suppresses boxes that overlap.
+    pub fn is_suppressed(&self) -> bool {
+        !matches!(self, Self::One(_) | Self::Apart(_))
+    }
+
+    /// The first class and the number of those that the outputs have scores of; `None` where they name
+    /// the class of a detection.
+    pub fn classes(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::One(one) => Some((0, one.classes)),
+            Self::Apart(apart) => {
+                let none = usize::from(apart.background);
+                Some((none, apart.classes - none))
+            }
+            Self::Rows { .. } | Self::Batched { .. } | Self::Lists(_) => None,
+        }
+    }
+
+    /// True where boxes are in fractions of the picture's extents, by runs that were seen.
+    pub fn is_relative(&self, seen: Seen<'_>) -> bool {
+        let corners = seen.runs.iter().flat_map(|run| {
+            let samples = run.iter().flatten().map(Rows::count).max().unwrap_or(0);
+            let all = (0..samples).flat_map(|i| self.candidates(run, i, 0.0));
+            all.flat_map(|detection| detection.corners)
+        });
+        let largest = corners.fold(0.0, f64::max);
+        largest > 0.0 && largest <= PIXELS
+    }
+
+    /// Boxes in sample `i` of a batch of a score above `least`, in the order of the outputs and
+    /// before any suppression that the graph leaves to others.
+    pub fn candidates(&self, outputs: &[Option<Rows>], i: usize, least: f64) -> Vec<Detection> {
         let found = match self {
-            Self::One(one) => one.detections(outputs, i).map(suppressed),
-            Self::Apart(apart) => apart.detections(outputs, i).map(suppressed),
+            Self::One(one) => one.candidates(outputs, i, least),
+            Self::Apart(apart) => apart.candidates(outputs, i, least),
             Self::Rows { output } => rows(outputs, *output).map(|rows| {
                 let all = rows.row(i).chunks_exact(6);
                 all.map(|r| corners(&r[..4], r[4], r[5])).collect()
@@ -141,8 +192,7 @@ impl Layout {
             Self::Lists(lists) => lists.detections(outputs, i),
         };
         let mut found = found.unwrap_or_default();
-        found.retain(|d| d.score > SCORE);
-        sort(&mut found);
+        found.retain(|d| d.score > least);
         found
     }
 }
@@ -175,7 +225,7 @@ impl One {
         }]
     }
 
-    fn detections(&self, outputs: &[Option<Rows>], i: usize) -> Option<Vec<Detection>> {
+    fn candidates(&self, outputs: &[Option<Rows>], i: usize, least: f64) -> Option<Vec<Detection>> {
         let row = rows(outputs, self.output)?.row(i);
         if row.len() != self.channels * self.anchors {
             return None;
@@ -187,7 +237,7 @@ impl One {
             if self.first == 5 {
                 score *= self.at(row, 4, anchor);
             }
-            if score > SCORE {
+            if score > least {
                 let bounds = [0, 1, 2, 3].map(|c| self.at(row, c, anchor));
                 let bounds = match self.grids {
                     Some(extents) => on_grid(bounds, anchor, extents),
@@ -224,7 +274,7 @@ fn on_grid([x, y, w, h]: [f64; 4], mut anchor: usize, extents: [usize; 2]) -> [f
 }
 
 impl Apart {
-    fn detections(&self, outputs: &[Option<Rows>], i: usize) -> Option<Vec<Detection>> {
+    fn candidates(&self, outputs: &[Option<Rows>], i: usize, least: f64) -> Option<Vec<Detection>> {
         let (boxes, scores) = (rows(outputs, self.boxes)?, rows(outputs, self.scores)?);
         let (boxes, scores) = (boxes.row(i), scores.row(i));
         let anchors = boxes.len() / 4;
@@ -237,7 +287,7 @@ impl Apart {
         let mut found = Vec::new();
         for (anchor, bounds) in boxes.chunks_exact(4).enumerate() {
             let (class, score) = best((none..classes).map(|class| at(class, anchor)));
-            if score > SCORE {
+            if score > least {
                 let bounds = [bounds[0], bounds[1], bounds[2], bounds[3]];
                 found.push(match self.corners {
                     true => corners(&bounds, score, class as f64),
@@ -257,10 +307,11 @@ impl Lists {
         let count = self.count.and_then(row).and_then(|count| count.first());
         let count = count.map_or(scores.len(), |count| count.max(0.0) as usize);
         let all = boxes.chunks_exact(4).zip(scores).zip(classes).take(count);
-        Some(
-            all.map(|((b, score), class)| corners(b, *score, *class))
-                .collect(),
-        )
+        let found = all.map(|((b, score), class)| match self.rows_first {
+            true => corners(&[b[1], b[0], b[3], b[2]], *score, *class),
+            false => corners(b, *score, *class),
+        });
+        Some(found.collect())
     }
 }
 
@@ -290,6 +341,7 @@ fn lists(seen: Seen<'_>) -> Option<Lists> {
         scores,
         classes,
         count: count.filter(|o| seen.is_named(*o, &["num", "count", "valid"])),
+        rows_first: seen.is_named(boxes, &["detection_boxes"]),
     })
 }
 
@@ -336,6 +388,7 @@ fn apart(seen: Seen<'_>) -> Option<Apart> {
         channels_first,
         corners: boxes_of().all(|b| b[2] >= b[0] && b[3] >= b[1]),
         background: !channels_first && rows().all(sums_to_one),
+        classes: seen.sample(scores)[usize::from(!channels_first)],
     })
 }
 

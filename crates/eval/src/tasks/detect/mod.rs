@@ -1,13 +1,17 @@
-//! Detectors: recall, precision and F1 of a model's detections against the original's own.
+//! Detectors: recall, precision and F1 of a model's detections against the original's own, and their
+//! average precision against labels.
 
 mod boxes;
 mod layout;
+mod precision;
 
 use crate::evaluate::rows::Rows;
 use crate::evaluate::{Against, Measure, Metric};
 use crate::limits::jackknife;
 
 pub(super) use layout::{Found, Layout};
+pub(crate) use precision::Matched;
+pub(super) use precision::{Truth, measures as precision_measures};
 
 /// Detections of both models in one picture.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
