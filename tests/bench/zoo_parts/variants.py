@@ -29,7 +29,7 @@ class Variant:
 OURS = [
     ("sepconv", "--calib calib.npz"),
     ("sepconv --speedup 2", "--calib calib.npz --speedup 2"),
-    ("sepconv --int8", "--calib calib.npz --int8"),
+    ("sepconv --int8", "--calib calib.npz --int8 --opset 13"),
     ("the paper's method", "--families dw-pw --order dw-pw --data-free=weights --rank {rank}"),
 ]
 # Name, calibration method, kinds of operators (all that it can without).
