@@ -1,5 +1,6 @@
 //! A cost that is only estimated while planning, time and bytes, and measured on the planned model
-//! with unfitted weights: the aim is lowered until the measurement holds.
+//! with unfitted weights: the aim is lowered until the measurement holds. An aim of time that the
+//! measurement holds by far is raised again: estimates of layers alone are off by a factor.
 
 use std::ops::ControlFlow;
 
@@ -16,6 +17,7 @@ use crate::materialise::plan;
 pub(super) struct Measured {
     fraction: f64,
     aim: f64,
+    times: TimeFeedback,
     feedback: ShareFeedback,
     tried: Vec<(Solution, Trial)>,
 }
@@ -25,6 +27,7 @@ impl Measured {
         Self {
             fraction,
             aim: fraction,
+            times: TimeFeedback::default(),
             feedback: ShareFeedback::default(),
             tried: Vec::new(),
         }
@@ -67,7 +70,14 @@ impl Goal for Measured {
         };
         self.tried.push((solution, trial));
         let mut flow = ControlFlow::Continue(());
-        if trial.cost > fraction {
+        if search.costing.unit == Unit::Latency {
+            let share = trial.cost / fraction;
+            match self.times.next(self.aim, share) {
+                // A plan that was fast enough before comes out again.
+                Some(aim) if known.is_none() || share > 1.0 => self.aim = aim,
+                _ => flow = ControlFlow::Break(()),
+            }
+        } else if trial.cost > fraction {
             self.aim *= (fraction / trial.cost).min(0.99);
         } else if !self
             .feedback
@@ -87,6 +97,39 @@ impl Goal for Measured {
         search.materialise(best)
     }
 }
+
+/// Aims whose plans were measured to be too slow and fast enough.
+#[derive(Debug, Clone, Copy, Default)]
+struct TimeFeedback {
+    /// The least that was too slow.
+    slow: Option<f64>,
+    /// The greatest that was fast enough.
+    fast: Option<f64>,
+}
+
+impl TimeFeedback {
+    /// The next aim after one whose plan takes `share` of the time allowed; `None` where that is near
+    /// enough, or no aim between is left.
+    fn next(&mut self, aim: f64, share: f64) -> Option<f64> {
+        let wanted = aim / share;
+        if share > 1.0 {
+            self.slow = Some(self.slow.map_or(aim, |slow| slow.min(aim)));
+            return match self.fast {
+                Some(fast) => (aim > fast * STEP).then_some(0.5 * (fast + aim)),
+                None => Some(wanted.min(0.99 * aim)),
+            };
+        }
+        self.fast = Some(self.fast.map_or(aim, |fast| fast.max(aim)));
+        let most = self.slow.map_or(MOST_AIM, |slow| 0.5 * (aim + slow));
+        let next = wanted.min(most);
+        (share < NEAR && next > aim * STEP).then_some(next)
+    }
+}
+
+/// The share of the time allowed from which on a plan is near enough to it.
+const NEAR: f64 = 0.9;
+/// The greatest aim: a plan of all that the original takes rewrites nothing.
+const MOST_AIM: f64 = 0.97;
 
 /// The share of a saved cost that is saved time; both are left as fractions of the original's.
 fn share(time: f64, cost: f64) -> f64 {
@@ -214,4 +257,44 @@ fn trial(search: &Search<'_>, solution: &Solution) -> Result<Trial, Error> {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The aims that a network asks for whose plans take `time(aim)`, and the greatest that was fast
+    /// enough.
+    fn aims(fraction: f64, time: impl Fn(f64) -> f64) -> (Vec<f64>, Option<f64>) {
+        let mut feedback = TimeFeedback::default();
+        let mut aims = vec![fraction];
+        while aims.len() < super::super::engine::TRIES {
+            let aim = aims[aims.len() - 1];
+            match feedback.next(aim, time(aim) / fraction) {
+                Some(next) => aims.push(next),
+                None => break,
+            }
+        }
+        (aims, feedback.fast)
+    }
+
+    #[test]
+    fn an_aim_that_is_kept_by_far_is_raised_and_one_that_is_missed_lowered() {
+        // Plans are 1.5 times faster than their layers alone say.
+        let (asked, fast) = aims(0.77, |aim| aim / 1.5);
+        assert!(
+            asked.len() > 1 && asked.iter().all(|a| *a < 1.0),
+            "{asked:?}"
+        );
+        assert!(fast.is_some_and(|aim| aim > 0.95), "{asked:?}");
+        // A step: no plan lies between 0.4 and 0.9 of the time.
+        let (asked, fast) = aims(0.6, |aim| if aim < 0.7 { 0.4 } else { 0.9 });
+        assert!(
+            asked.len() > 2 && fast.is_some_and(|aim| aim < 0.7),
+            "{asked:?}"
+        );
+        let (asked, fast) = aims(0.5, |aim| 1.3 * aim);
+        assert!(fast.is_some_and(|aim| 1.3 * aim <= 0.5), "{asked:?}");
+        assert_eq!(aims(0.5, |aim| 0.95 * aim), (vec![0.5], Some(0.5)));
+    }
 }
