@@ -57,8 +57,11 @@ impl<T> SharedLibrary<T> {
     /// Names the file, the folder that holds it, or a virtual environment with the package.
     ///
     /// # Errors
-    /// [`TargetError::TooLate`] where a library was named or looked for before.
+    /// [`TargetError::TooLate`] where another library was named, or one was looked for before.
     pub fn name(&self, path: &Path) -> Result<(), TargetError> {
+        if self.given.get().is_some_and(|known| known == path) {
+            return Ok(());
+        }
         let late = || TargetError::TooLate {
             target: self.target,
             path: path.to_owned(),
@@ -244,6 +247,7 @@ mod tests {
         assert!(PLACES.named(&path).is_err());
         std::fs::write(&path, "").unwrap();
         let library = SharedLibrary::new("test", PLACES, |path| Ok(path.to_owned()));
+        library.name(scratch.path()).unwrap();
         library.name(scratch.path()).unwrap();
         assert!(matches!(
             library.name(Path::new("other")),

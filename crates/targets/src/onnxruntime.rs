@@ -51,7 +51,7 @@ struct Library {
 /// the target `onnxruntime` is used.
 ///
 /// # Errors
-/// [`TargetError::TooLate`] where a library was named or looked for before.
+/// [`TargetError::TooLate`] where another library was named, or one was looked for before.
 pub fn use_library(path: &Path) -> Result<(), TargetError> {
     LIBRARY.name(path)
 }

@@ -48,7 +48,7 @@ struct Library {
 /// `openvino` is used.
 ///
 /// # Errors
-/// [`TargetError::TooLate`] where a library was named or looked for before.
+/// [`TargetError::TooLate`] where another library was named, or one was looked for before.
 pub fn use_library(path: &Path) -> Result<(), TargetError> {
     LIBRARY.name(path)
 }

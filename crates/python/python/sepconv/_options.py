@@ -162,7 +162,7 @@ def as_json(options: Mapping[str, object], *, force: bool = False) -> str:
         if library is not None:
             use(os.fspath(library))
             _announced.add(runtime)
-    for runtime in _timed_on(given):
+    for runtime in _used(given):
         _announce(runtime)
     try:
         return json.dumps(given, default=_plain, allow_nan=False)
@@ -170,11 +170,9 @@ def as_json(options: Mapping[str, object], *, force: bool = False) -> str:
         raise _sepconv.Error(f"options: {error}") from error
 
 
-def _timed_on(given: Mapping[str, Any]) -> Iterable[str]:
-    """Runtimes with a library that the options may mean."""
-    timed = given.get("speedup") is not None or given.get("target_latency") is not None
-    target = given.get("target") or ("auto" if timed else None)
-    return _LIBRARIES if target == "auto" else [target] if target in _LIBRARIES else []
+def _used(given: Mapping[str, Any]) -> Iterable[str]:
+    """Runtimes with a library that may be looked for: all, unless MACs are the target."""
+    return [] if given.get("target") == "macs" else _LIBRARIES
 
 
 def _plain(value: Any) -> object:
