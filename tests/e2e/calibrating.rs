@@ -2,12 +2,18 @@
 
 use serde_json::Value;
 
-use crate::support::{Scratch, digits, digits_eval, root, sepconv, sepconv_with};
+use crate::support::{Scratch, digits, digits_eval, root, runtimes, sepconv, sepconv_with};
 
 /// Compresses the digits model in all layers but the first, with 64 calibration pictures unless
 /// `options` say how many.
 #[track_caller]
 fn compress(out: &str, options: &[&str], threads: &str) -> Value {
+    compress_in(out, options, &[("RAYON_NUM_THREADS", threads)])
+}
+
+/// [`compress`] in an environment.
+#[track_caller]
+fn compress_in(out: &str, options: &[&str], environment: &[(&str, &str)]) -> Value {
     let (model, eval) = (digits().path, digits_eval());
     let calib = root().join("models/digits_calib.npz");
     let calib = calib.to_str().unwrap();
@@ -34,7 +40,7 @@ fn compress(out: &str, options: &[&str], threads: &str) -> Value {
         &["--max-samples", "64", "--positions", "6000"]
     };
     let args = [fixed.as_slice(), size, options].concat();
-    sepconv_with(&args, &[("RAYON_NUM_THREADS", threads)]).json()
+    sepconv_with(&args, environment).json()
 }
 
 #[test]
@@ -72,19 +78,27 @@ fn too_little_time_makes_a_model_all_the_same_and_says_so() {
     );
 }
 
+/// ONNX Runtime runs the network, in a session for each thread, and times the file; for MACs tract does,
+/// and nothing is timed.
 #[test]
 fn little_effort_is_reproducible() {
     let scratch = Scratch::new();
     let paths = ["one.onnx", "two.onnx"].map(|name| scratch.path(name));
+    let options = ["--target-macs", "0.4", "--effort", "quick"];
+    let library = runtimes();
     for (path, threads) in paths.iter().zip(["1", "2"]) {
-        compress(
-            path,
-            &["--target-macs", "0.4", "--effort", "quick"],
-            threads,
-        );
+        let environment = [
+            ("RAYON_NUM_THREADS", threads),
+            ("SEPCONV_ONNXRUNTIME", &library),
+        ];
+        let seen = compress_in(path, &options, &environment);
+        assert_eq!(seen["timing"]["target"], "onnxruntime", "{seen:#}");
     }
     let [one, two] = paths.map(|path| std::fs::read(path).unwrap());
     assert!(one == two);
+    let by_macs = [&options[..], &["--target", "macs"]].concat();
+    let seen = compress(&scratch.path("macs.onnx"), &by_macs, "2");
+    assert_eq!(seen["timing"], Value::Null);
 }
 
 fn accuracy(report: &Value) -> f64 {
