@@ -12,6 +12,7 @@ use crate::geometry::Geometry;
 use crate::labels;
 use crate::layout::Layout;
 use crate::listing::{Entries, Pictures, Skipped, name};
+use crate::names::below;
 use crate::picture;
 use crate::planes;
 use crate::preprocess::Preprocess;
@@ -166,9 +167,7 @@ impl Folder {
 
     /// The path of a picture below the folder, with `/`.
     pub(crate) fn relative(&self, row: usize) -> String {
-        let file = self.file(row);
-        let below = file.strip_prefix(&self.path).unwrap_or(file);
-        below.to_string_lossy().replace('\\', "/")
+        below(&self.path, self.file(row))
     }
 
     /// The way of the pixels of a picture, whose header is read.

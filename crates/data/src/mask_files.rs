@@ -12,7 +12,7 @@ use crate::error::DataError;
 use crate::folder::Folder;
 use crate::geometry::Geometry;
 use crate::listing::Pictures;
-use crate::names::Names;
+use crate::names::{Names, below};
 use crate::size::MAX_SIDE;
 
 /// Bytes that decoding one file may take.
@@ -82,11 +82,7 @@ impl MaskFiles {
 
 /// The path below `folder` without its ending, with `/`.
 fn stem(folder: &Path, file: &Path) -> String {
-    let below = file.strip_prefix(folder).unwrap_or(file);
-    below
-        .with_extension("")
-        .to_string_lossy()
-        .replace('\\', "/")
+    below(folder, &file.with_extension(""))
 }
 
 fn malformed(path: &Path, found: impl std::fmt::Display) -> DataError {

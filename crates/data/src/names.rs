@@ -1,6 +1,7 @@
 //! Names of files that stand for one another in different places.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 /// Positions of files by their names: paths with `/`, from the folder of a data set or from elsewhere.
 #[derive(Debug, Default)]
@@ -31,8 +32,18 @@ impl Names {
     }
 }
 
+/// The path of a file below a folder, with `/`.
+pub(crate) fn below(folder: &Path, file: &Path) -> String {
+    let below = file.strip_prefix(folder).unwrap_or(file);
+    slashed(&below.to_string_lossy())
+}
+
+fn slashed(name: &str) -> String {
+    name.replace('\\', "/")
+}
+
 fn plain(name: &str) -> String {
-    name.replace('\\', "/").trim_start_matches("./").to_owned()
+    slashed(name).trim_start_matches("./").to_owned()
 }
 
 fn last(name: &str) -> &str {

@@ -87,31 +87,60 @@ impl Reference {
         target: &dyn Target,
         progress: &dyn Progress,
     ) -> Result<Comparison, Error> {
+        let outputs = self.outputs_of(model, target, progress)?;
+        Ok(self.compared(model, target, &outputs))
+    }
+
+    /// [`Reference::compare`] with pictures of some samples ([`Comparison::pictures`]).
+    ///
+    /// # Errors
+    /// As [`Reference::compare`].
+    pub fn compare_and_show(
+        &self,
+        model: &Loaded,
+        target: &dyn Target,
+        progress: &dyn Progress,
+    ) -> Result<Comparison, Error> {
+        let outputs = self.outputs_of(model, target, progress)?;
+        let batches = self.outputs.iter().zip(&outputs).enumerate();
+        let batches = batches.map(|(i, (a, b))| ShownBatch {
+            inputs: &self.inputs.batches[i],
+            outputs: [a, b],
+            rows: self.inputs.batch(i),
+        });
+        let input = self.inputs.picture.as_ref();
+        let shown = input.map(|input| input.shown(self.task.as_ref(), batches));
+        Ok(Comparison {
+            pictures: shown.unwrap_or_default(),
+            ..self.compared(model, target, &outputs)
+        })
+    }
+
+    fn outputs_of(
+        &self,
+        model: &Loaded,
+        target: &dyn Target,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<Tensor>>, Error> {
         let outputs = run(model, target, &self.inputs.batches, progress)?;
-        let outputs = self.inputs.without_padding(outputs);
+        Ok(self.inputs.without_padding(outputs))
+    }
+
+    fn compared(&self, model: &Loaded, target: &dyn Target, outputs: &[Vec<Tensor>]) -> Comparison {
         let names = model.output_names();
-        let pairs = || self.outputs.iter().zip(&outputs).enumerate();
+        let pairs = self.outputs.iter().zip(outputs).enumerate();
         let task = self.task.as_ref().map(|metric| TaskComparison {
             taken: metric.taken().clone(),
             measures: metric.measures(
-                pairs().map(|(i, (a, b))| ([a.as_slice(), b.as_slice()], self.inputs.batch(i))),
+                pairs.map(|(i, (a, b))| ([a.as_slice(), b.as_slice()], self.inputs.batch(i))),
             ),
         });
-        let shown = self.inputs.picture.as_ref().map(|picture| {
-            let batches = pairs().map(|(i, (a, b))| ShownBatch {
-                inputs: &self.inputs.batches[i],
-                outputs: [a, b],
-                rows: self.inputs.batch(i),
-            });
-            picture.shown(self.task.as_ref(), batches)
-        });
-        Ok(Comparison {
-            pictures: shown.unwrap_or_default(),
+        Comparison {
             inputs: self.inputs.kind,
             runs: self.inputs.count(),
             task,
-            ..Comparison::of(target.name(), &names, &self.outputs, &outputs)
-        })
+            ..Comparison::of(target.name(), &names, &self.outputs, outputs)
+        }
     }
 }
 

@@ -159,7 +159,12 @@ impl Document {
 
 fn malformed(path: Option<&Path>, reason: Malformed) -> OnnxError {
     OnnxError::Malformed {
-        file: path.map_or("<bytes>".into(), |p| p.display().to_string()),
+        file: named(path),
         reason,
     }
+}
+
+/// The file as errors name it.
+pub(crate) fn named(path: Option<&Path>) -> String {
+    path.map_or("<bytes>".into(), |p| p.display().to_string())
 }

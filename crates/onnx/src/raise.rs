@@ -13,7 +13,7 @@ use std::collections::HashSet;
 
 use prost::Message;
 
-use crate::document::Document;
+use crate::document::{Document, named};
 use crate::error::{Malformed, OnnxError};
 use crate::inline::{nodes, taken};
 use crate::proto::attribute_proto::AttributeType;
@@ -37,7 +37,7 @@ impl Document {
     /// [`OnnxError::Opset`] where the opset is not 11 or 12, or an operator has no counterpart.
     pub fn raised(&self, rank: &dyn Fn(&str) -> Option<usize>) -> Result<Self, OnnxError> {
         let refused = |reason: String| OnnxError::Opset {
-            file: self.file(),
+            file: named(self.path()),
             reason,
         };
         let opset = self.model.opset();
@@ -76,11 +76,6 @@ impl Document {
             }
         }
         Ok(out.to_bytes())
-    }
-
-    fn file(&self) -> String {
-        self.path()
-            .map_or_else(|| "<bytes>".into(), |path| path.display().to_string())
     }
 }
 

@@ -63,8 +63,7 @@ pub fn quantize(
     settings: &QuantizeSettings,
     progress: &dyn Progress,
 ) -> Result<Quantized, QuantizeError> {
-    refuse(original, settings.raise)?;
-    let raised = raised(original)?;
+    let raised = admitted(original, settings.raise)?;
     let original = raised.as_ref().unwrap_or(original);
     let folded = prepared(original)?;
     let graph = folded.graph();
@@ -241,6 +240,11 @@ fn raised(original: &Loaded) -> Result<Option<Loaded>, QuantizeError> {
 /// # Errors
 /// [`QuantizeError::Quantized`]; [`QuantizeError::Opset`] or [`QuantizeError::Raise`] below opset 13.
 pub fn refuse(original: &Loaded, raise: bool) -> Result<(), QuantizeError> {
+    admitted(original, raise).map(drop)
+}
+
+/// What [`refuse`] lets pass: the model raised to opset 13, `None` where it stays as it is.
+fn admitted(original: &Loaded, raise: bool) -> Result<Option<Loaded>, QuantizeError> {
     let graph = original.graph();
     let integers = |op: &&str| {
         [
@@ -268,7 +272,7 @@ pub fn refuse(original: &Loaded, raise: bool) -> Result<(), QuantizeError> {
             opset,
         });
     }
-    raised(original).map(drop)
+    raised(original)
 }
 
 /// The model with batch norms, padding, sums and factors in its layers.

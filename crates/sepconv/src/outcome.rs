@@ -255,7 +255,8 @@ fn check_faster(job: &Job<'_>, run: &BenchRun) -> Result<(), Error> {
 fn measure(job: &Job<'_>, written: &Loaded) -> Result<Comparison, Error> {
     let target = job.settings.measured_on();
     let reference = closing_reference(&job.model, &job.settings, job.progress);
-    let compared = reference.and_then(|reference| reference.compare(written, target, job.progress));
+    let compared =
+        reference.and_then(|reference| reference.compare_and_show(written, target, job.progress));
     match compared.map_err(Error::unadvised) {
         Ok(comparison) => Ok(comparison),
         Err(error @ (Error::Target { .. } | Error::Interface { .. } | Error::Data(_))) => {

@@ -70,10 +70,7 @@ impl Settings {
             deadline: run.max_time.map(Deadline::within),
             runner: (!spec.target.counts_macs()).then(sepconv_targets::fastest),
             latency: latency(spec)?,
-            timed: (!spec.target.counts_macs()).then(|| LatencyTarget {
-                target: sepconv_targets::deployed(),
-                threads: spec.target.threads,
-            }),
+            timed: (!spec.target.counts_macs()).then(|| deployed(spec.target.threads)),
             slower: spec.target.allow_slower,
             pins: run.shapes.pins()?,
             seed: run.seed,
@@ -116,10 +113,15 @@ impl Settings {
     }
 }
 
+/// The runtime that is there.
+fn deployed(threads: NonZeroUsize) -> LatencyTarget {
+    let target = sepconv_targets::deployed();
+    LatencyTarget { target, threads }
+}
+
 /// The runtime that is there, where it can run the model.
 fn there(model: &Loaded, threads: NonZeroUsize) -> Option<LatencyTarget> {
-    let target = sepconv_targets::deployed();
-    let latency = LatencyTarget { target, threads };
+    let latency = deployed(threads);
     let ran = latency.time(&[model], Bench::quick(), 0, &());
     ran.is_ok().then_some(latency)
 }

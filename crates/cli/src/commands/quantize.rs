@@ -2,10 +2,10 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use sepconv::latency::Bench;
 use sepconv::quantization::{QuantizeError, QuantizeSettings, Quantized, in_floats, quantize};
-use sepconv::{BenchRun, LatencyTarget, Loaded, shaped_by};
+use sepconv::{Advice, BenchRun, LatencyTarget, Loaded, shaped_by};
 use serde::Serialize;
 
 use crate::args::QuantizeArgs;
@@ -53,7 +53,10 @@ pub fn run(args: &QuantizeArgs, out: &Output) -> Result<()> {
     // An interrupt is told apart by its type.
     let quantized = quantized.map_err(|error| match error {
         QuantizeError::Model(error) => anyhow::Error::from(error),
-        QuantizeError::Opset { .. } => anyhow!("{error} (--opset 13 raises one of 11 or 12)"),
+        QuantizeError::Opset { .. } => {
+            let error = sepconv::Error::Setting(error.to_string());
+            error.advising(Advice::RaiseOpset).into()
+        }
         other => other.into(),
     })?;
     let staged = quantized.model.document.stage(&output, args.force)?;

@@ -80,11 +80,27 @@ impl PictureInput {
         let (mut full, mut empty) = (Vec::new(), Vec::new());
         let mut first = 0;
         for batch in batches {
+            if full.len() == SHOWN {
+                break;
+            }
+            let input = batch.inputs.get(self.input).and_then(|input| {
+                let rows = *input.dims().first()?;
+                Rows::of(input, rows, rows)
+            });
+            let Some(input) = input else {
+                return Vec::new();
+            };
+            let divided = batch.outputs.map(|outputs| {
+                let rows = outputs.iter();
+                let rows = rows.map(|o| Rows::of(o, batch.rows.all, batch.rows.valid));
+                rows.collect::<Vec<_>>()
+            });
+            let pair = [divided[0].as_slice(), divided[1].as_slice()];
             for i in 0..batch.rows.valid {
                 if full.len() == SHOWN {
                     break;
                 }
-                let Some((shown, says)) = self.sample(task, batch, i) else {
+                let Some((shown, says)) = self.sample(task, &input, pair, i) else {
                     return Vec::new();
                 };
                 let shown = ShownSample {
@@ -105,24 +121,16 @@ impl PictureInput {
         full
     }
 
-    /// Sample `i` of a batch, and whether the original says something of it.
+    /// Sample `i` of a batch of inputs and both models' outputs, and whether the original says something of it.
     fn sample(
         &self,
         task: Option<&TaskMetric>,
-        batch: ShownBatch<'_>,
+        input: &Rows,
+        pair: [&[Option<Rows>]; 2],
         i: usize,
     ) -> Option<(ShownSample, bool)> {
-        let input = batch.inputs.get(self.input)?;
-        let rows = *input.dims().first()?;
-        let input = Rows::of(input, rows, rows)?;
         let planes = Planes::of(input.row(i), input.sample(), self.layout)?;
         let picture = planes.raster(&Scale::undone(&planes, &self.recipe));
-        let divided = batch.outputs.map(|outputs| {
-            let rows = outputs.iter();
-            let rows = rows.map(|o| Rows::of(o, batch.rows.all, batch.rows.valid));
-            rows.collect::<Vec<_>>()
-        });
-        let pair = [divided[0].as_slice(), divided[1].as_slice()];
         let drawn = TaskMetric::drawn(task, pair, i)?;
         let says = !drawn.is_empty();
         let panels = match drawn {

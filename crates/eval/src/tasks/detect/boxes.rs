@@ -32,9 +32,7 @@ impl Detection {
     /// Intersection over union of two boxes.
     fn overlap(&self, other: &Self) -> f64 {
         let [a, b] = [&self.corners, &other.corners];
-        let side = |i: usize| (a[i + 2].min(b[i + 2]) - a[i].max(b[i])).max(0.0);
-        let area = |c: &[f64; 4]| (c[2] - c[0]).max(0.0) * (c[3] - c[1]).max(0.0);
-        let both = side(0) * side(1);
+        let both = intersection(a, b);
         let union = area(a) + area(b) - both;
         // Of boxes without an area, those that are equal are the same.
         match union == 0.0 {
@@ -42,6 +40,17 @@ impl Detection {
             false => both / union,
         }
     }
+}
+
+/// Area of a box.
+pub fn area(c: &[f64; 4]) -> f64 {
+    (c[2] - c[0]).max(0.0) * (c[3] - c[1]).max(0.0)
+}
+
+/// Area that two boxes share.
+pub fn intersection(a: &[f64; 4], b: &[f64; 4]) -> f64 {
+    let side = |i: usize| (a[i + 2].min(b[i + 2]) - a[i].max(b[i])).max(0.0);
+    side(0) * side(1)
 }
 
 /// By falling score, equal ones in the order that they came in.

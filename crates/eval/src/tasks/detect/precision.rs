@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::boxes::Detection;
+use super::boxes::{Detection, area, intersection};
 use crate::evaluate::{Against, Measure, Metric};
 use crate::limits::{groups, jackknife, pseudo_values};
 
@@ -57,18 +57,15 @@ fn threshold(i: usize) -> f64 {
 
 /// Intersection over union; over the detection alone where the object is a crowd.
 fn overlap(detection: &[f64; 4], truth: &Truth) -> f64 {
-    let [a, b] = [detection, &truth.corners];
-    let side = |i: usize| a[i + 2].min(b[i + 2]) - a[i].max(b[i]);
-    if side(0) <= 0.0 || side(1) <= 0.0 {
+    let both = intersection(detection, &truth.corners);
+    if both <= 0.0 {
         return 0.0;
     }
-    let area = |c: &[f64; 4]| (c[2] - c[0]) * (c[3] - c[1]);
-    let both = side(0) * side(1);
     let other = match truth.crowd {
         true => 0.0,
-        false => area(b) - both,
+        false => area(&truth.corners) - both,
     };
-    both / (area(a) + other)
+    both / (area(detection) + other)
 }
 
 impl Matched {
