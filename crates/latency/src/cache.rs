@@ -27,6 +27,9 @@ pub struct Key {
     pub threads: usize,
     /// See [`machine`].
     pub machine: String,
+    /// Name of the [`crate::Precision`] that blocks are written in; `None`: that of their weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
 }
 
 impl Key {
@@ -37,6 +40,16 @@ impl Key {
             version: version.to_owned(),
             threads,
             machine: machine(),
+            precision: None,
+        }
+    }
+
+    /// The same for blocks in a precision of this name.
+    #[must_use]
+    pub fn in_precision(self, name: &str) -> Self {
+        Self {
+            precision: Some(name.to_owned()),
+            ..self
         }
     }
 
@@ -47,9 +60,11 @@ impl Key {
             version,
             threads,
             machine,
+            precision,
         } = self;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '.';
-        let text = format!("{target} {version} {threads}t {machine}").to_lowercase();
+        let precision = precision.as_deref().unwrap_or_default();
+        let text = format!("{target} {version} {threads}t {machine} {precision}").to_lowercase();
         let words = text.split(|c| !plain(c)).filter(|w| !w.is_empty());
         format!("{}.json", words.collect::<Vec<_>>().join("-"))
     }

@@ -45,6 +45,14 @@ pub enum LatencyError {
         /// The reason.
         source: PassError,
     },
+    /// The block has no form in the precision that is timed.
+    #[error("{block}: {source}")]
+    Precision {
+        /// The block.
+        block: String,
+        /// The reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The block could not be encoded: a fault of this crate.
     #[error(transparent)]
     Onnx(#[from] OnnxError),

@@ -22,6 +22,7 @@ mod cost;
 mod error;
 mod machine;
 mod measured;
+mod precision;
 #[cfg(test)]
 mod testing;
 
@@ -33,3 +34,4 @@ pub use cost::{CostModel, Macs, Params, lowerings_for};
 pub use error::LatencyError;
 pub use machine::machine;
 pub use measured::Measured;
+pub use precision::Precision;

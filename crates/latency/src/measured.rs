@@ -14,6 +14,7 @@ use crate::build::{build, input};
 use crate::cache::{Cache, Key};
 use crate::cost::CostModel;
 use crate::error::LatencyError;
+use crate::precision::Precision;
 
 /// Lowerings this many times slower than the best of their family at the same rank are ruled
 /// out for that family and geometry.
@@ -29,21 +30,32 @@ const TOGETHER: usize = 8;
 pub struct Measured {
     target: &'static dyn Target,
     threads: NonZeroUsize,
+    precision: Option<&'static dyn Precision>,
     bench: Bench,
     cache: Mutex<Cache>,
 }
 
 impl Measured {
     /// Measures on `target` with `threads` threads, and remembers in the default [`Cache`].
+    /// Blocks, the original among them, are written in `precision`; `None`: in that of their weights.
     ///
     /// # Errors
     /// [`LatencyError::Target`] where the target is not available.
-    pub fn new(target: &'static dyn Target, threads: NonZeroUsize) -> Result<Self, LatencyError> {
+    pub fn new(
+        target: &'static dyn Target,
+        threads: NonZeroUsize,
+        precision: Option<&'static dyn Precision>,
+    ) -> Result<Self, LatencyError> {
         target.available()?;
         let key = Key::here(target.name(), &target.version(), threads.get());
+        let key = match precision {
+            Some(precision) => key.in_precision(precision.name()),
+            None => key,
+        };
         Ok(Self {
             target,
             threads,
+            precision,
             bench: Bench::default(),
             cache: Mutex::new(Cache::open(key)),
         })
@@ -290,7 +302,16 @@ impl<'b> Loaded<'b> {
         measured: &Measured,
         block: &'b Block,
     ) -> Result<Result<Self, TargetError>, LatencyError> {
-        let document = build(block)?;
+        let document = match (build(block)?, measured.precision) {
+            (document, None) => document,
+            (document, Some(precision)) => {
+                let outline = precision.outline(&document);
+                outline.map_err(|source| LatencyError::Precision {
+                    block: block.to_string(),
+                    source,
+                })?
+            }
+        };
         let no_input = || block.misfit(format!("no input of type {}", block.geometry.dtype));
         let (spec, input) = input(&block.geometry).ok_or_else(no_input)?;
         let options = LoadOptions {

@@ -40,7 +40,7 @@ const HASTE: Bench = Bench {
 
 fn measured(target: &'static dyn Target) -> Measured {
     let key = Key::here(target.name(), &target.version(), 1);
-    Measured::new(target, NonZeroUsize::MIN)
+    Measured::new(target, NonZeroUsize::MIN, None)
         .unwrap()
         .with_cache(Cache::in_memory(key))
         .with_bench(HASTE)

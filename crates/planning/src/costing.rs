@@ -2,7 +2,7 @@
 
 use sepconv_calibrate::SurveyedModel;
 use sepconv_eval::LatencyTarget;
-use sepconv_latency::{Bench, CostModel, Measured};
+use sepconv_latency::{Bench, CostModel, LatencyError, Measured, Precision};
 use sepconv_model::{Advice, Error, Loaded, Progress};
 use sepconv_passes::Families;
 
@@ -21,6 +21,8 @@ pub struct Costing<'a> {
     pub unit: Unit,
     /// The runtime that layers are timed on; `None` times none.
     pub latency: Option<LatencyTarget>,
+    /// The precision that results are computed in and layers are timed in; `None`: that of their weights.
+    pub precision: Option<&'static dyn Precision>,
     /// Costs of the caller's, for [`Unit::Cost`].
     pub cost: Option<&'a dyn CostModel>,
     /// Seed of synthetic inputs.
@@ -35,7 +37,9 @@ impl Costing<'_> {
     /// # Errors
     /// [`Error::Target`] and [`Error::Latency`] where layers can't be timed.
     pub fn costs(&self, wanted: &dyn Fn(usize, usize) -> bool) -> Result<Costs, Error> {
-        let both = [self.original, &self.surveyed.folded];
+        let outline = self.outline(&self.surveyed.folded)?;
+        let folded = outline.as_ref().unwrap_or(&self.surveyed.folded);
+        let both = [self.original, folded];
         let run = self
             .latency()?
             .time(&both, Bench::long(), self.seed, self.progress)?;
@@ -80,6 +84,25 @@ impl Costing<'_> {
         })
     }
 
+    /// A model of the original's as it is timed in [`Costing::precision`]; `None`: as it is.
+    ///
+    /// # Errors
+    /// [`Error::Latency`] where it has no such form.
+    pub fn outline(&self, model: &Loaded) -> Result<Option<Loaded>, Error> {
+        let Some(precision) = self.precision else {
+            return Ok(None);
+        };
+        let outline = precision.outline(&model.document);
+        let outline = outline.map_err(|source| Error::Latency {
+            file: model.file(),
+            source: Box::new(LatencyError::Precision {
+                block: precision.name().into(),
+                source,
+            }),
+        })?;
+        model.with(outline).map(Some)
+    }
+
     fn latency(&self) -> Result<LatencyTarget, Error> {
         self.latency.ok_or_else(|| {
             let error = Error::Setting("a latency budget needs a target".into());
@@ -90,7 +113,7 @@ impl Costing<'_> {
     /// The timer of blocks.
     fn blocks(&self) -> Result<Measured, Error> {
         let latency = self.latency()?;
-        let measured = Measured::new(latency.target, latency.threads);
+        let measured = Measured::new(latency.target, latency.threads, self.precision);
         measured.map_err(|source| Error::Latency {
             file: self.original.file(),
             source: source.into(),

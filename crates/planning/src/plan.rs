@@ -73,6 +73,11 @@ impl Planning {
         self.costs.least()
     }
 
+    /// The fraction of the original's cost of the model with no layer rewritten.
+    pub fn unrewritten(&self) -> f64 {
+        self.costs.total / self.costs.original
+    }
+
     /// A plan that takes an arbitrary candidate of about half of the layers, with its
     /// predicted loss, to compare with the measured one.
     pub fn arbitrary(&self, seed: u64) -> Solution {

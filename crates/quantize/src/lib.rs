@@ -7,14 +7,18 @@
 //!
 //! | Module | Job |
 //! |---|---|
-//! | `settings`, `quantize` | the options, the steps, and the result |
+//! | `settings`, `admit`, `quantize` | the options, the steps, and the result |
 //! | `layers`, `gemm` | layers whose weights are rounded |
+//! | `balance` | channels between stages brought nearer to one range |
 //! | `scheme` | operators and values in eight bits |
 //! | `histogram`, `behind`, `grid`, `ranges` | grids of activations |
 //! | `moments`, `weights` | statistics of inputs, weights rounded by them |
 //! | `rewrite`, `pairs`, `build` | the QDQ model |
 //! | `reserve` | layers that stay in floats |
+//! | `outline` | models that take the time of quantised ones, without data |
 
+mod admit;
+mod balance;
 mod behind;
 mod build;
 mod error;
@@ -23,6 +27,7 @@ mod grid;
 mod histogram;
 mod layers;
 mod moments;
+mod outline;
 mod pairs;
 mod quantize;
 mod ranges;
@@ -33,8 +38,10 @@ mod settings;
 mod weights;
 mod windows;
 
+pub use admit::refuse;
 pub use error::QuantizeError;
 pub use grid::Grid;
-pub use quantize::{Quantized, QuantizedLayer, in_floats, quantize, refuse};
+pub use outline::Int8;
+pub use quantize::{Quantized, QuantizedLayer, in_floats, quantize};
 pub use ranges::Ranges;
 pub use settings::QuantizeSettings;

@@ -6,13 +6,12 @@ use sepconv_data::{Labels, Part};
 use sepconv_eval::{ComparedOn, Comparison};
 use sepconv_ir::{Graph, NodeId, Tensor};
 use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, Stage};
-use sepconv_onnx::RAISED;
-use sepconv_passes::{Selection, fold};
 
+use crate::admit::{admitted, prepared};
+use crate::balance::{Pair, balance, factors};
 use crate::behind::Behind;
 use crate::build::{Parts, verified};
 use crate::error::QuantizeError;
-use crate::gemm;
 use crate::grid::Grid;
 use crate::layers::Layer;
 use crate::moments::moments;
@@ -65,25 +64,30 @@ pub fn quantize(
 ) -> Result<Quantized, QuantizeError> {
     let raised = admitted(original, settings.raise)?;
     let original = raised.as_ref().unwrap_or(original);
-    let folded = prepared(original)?;
-    let graph = folded.graph();
-    let found: Vec<Found> = Found::all(graph);
-    let layers: Vec<Layer> = found.iter().filter_map(|f| f.layer.clone().ok()).collect();
     let every = settings.held_out_every.max(2);
+    let folded = prepared(original)?;
     let samples = |part| -> Result<Samples, Error> {
         let source = DataSource {
             part,
             ..settings.source.clone()
         };
-        Samples::of(&folded, source.open(&folded, Labels::Ignore)?)
+        Samples::of(original, source.open(original, Labels::Ignore)?)
     };
     let train = samples(Part::Train { every })?;
-    let run = Run {
-        model: &folded,
+    let run = |model| Run {
+        model,
         target: settings.target,
         samples: &train,
         progress,
     };
+    let folded = match settings.balance {
+        true => balanced(run(&folded))?,
+        false => folded.clone(),
+    };
+    let run = run(&folded);
+    let graph = folded.graph();
+    let found: Vec<Found> = Found::all(graph);
+    let layers: Vec<Layer> = found.iter().filter_map(|f| f.layer.clone().ok()).collect();
 
     let whole = Scheme::of(graph, &folded.shapes, &layers, &BTreeSet::new());
     let behind = |value| Behind::of(graph, value);
@@ -133,9 +137,18 @@ pub fn quantize(
     let inputs = spread(&folded, &test)?;
     let judge = Judge::new(&folded, settings.target, inputs, progress)?;
     let nodes: Vec<NodeId> = able.iter().map(|(layer, _)| layer.node).collect();
+    let named = |name: &str| {
+        let mut known = settings.floats.iter();
+        known.any(|own| name == own || name.strip_prefix(own).is_some_and(|n| n.starts_with('/')))
+    };
+    let named = able.iter().filter(|(layer, _)| named(&layer.name));
+    let named: BTreeSet<NodeId> = named.map(|(layer, _)| layer.node).collect();
     let left = match settings.least_snr {
-        Some(least) => reserved(&judge, &nodes, least, &|left| parts.model(left))?,
-        None => BTreeSet::new(),
+        Some(least) => {
+            let build = |left: &BTreeSet<NodeId>| parts.model(&(left | &named));
+            &reserved(&judge, &nodes, least, &build)? | &named
+        }
+        None => named,
     };
     let model = parts.model(&left)?;
     let comparison = Comparison {
@@ -195,6 +208,22 @@ impl Found {
     }
 }
 
+/// The model with the channels between the stages of its chains brought nearer to one range.
+fn balanced(run: Run<'_>) -> Result<Loaded, QuantizeError> {
+    let model = run.model;
+    let found = Found::all(model.graph());
+    let layers: Vec<Layer> = found.into_iter().filter_map(|f| f.layer.ok()).collect();
+    let pairs = Pair::all(model.graph(), &layers);
+    if pairs.is_empty() {
+        return Ok(model.clone());
+    }
+    let factors = factors(run, &pairs)?;
+    let mut document = model.document.clone();
+    balance(&mut document.model.graph, &pairs, &factors)
+        .map_err(|source| QuantizeError::graph(model, source))?;
+    verified(model, document)
+}
+
 /// The weights of layers, which read values of these grids, in eight bits.
 fn rounded(
     run: Run<'_>,
@@ -219,73 +248,6 @@ fn rounded(
         })?);
     }
     Ok(all)
-}
-
-/// The model as one of opset 13, where its own is earlier.
-fn raised(original: &Loaded) -> Result<Option<Loaded>, QuantizeError> {
-    if original.document.model.opset() >= RAISED {
-        return Ok(None);
-    }
-    let rank = |name: &str| {
-        let value = original.graph().find(name)?;
-        Some(original.shapes.extents(value)?.len())
-    };
-    let document = original.document.raised(&rank)?;
-    Ok(Some(original.with(document)?))
-}
-
-/// Refuses models that can't be quantised, and those that are, before any work; those of an opset
-/// below 13 unless they are raised to it, where they can be.
-///
-/// # Errors
-/// [`QuantizeError::Quantized`]; [`QuantizeError::Opset`] or [`QuantizeError::Raise`] below opset 13.
-pub fn refuse(original: &Loaded, raise: bool) -> Result<(), QuantizeError> {
-    admitted(original, raise).map(drop)
-}
-
-/// What [`refuse`] lets pass: the model raised to opset 13, `None` where it stays as it is.
-fn admitted(original: &Loaded, raise: bool) -> Result<Option<Loaded>, QuantizeError> {
-    let graph = original.graph();
-    let integers = |op: &&str| {
-        [
-            "QuantizeLinear",
-            "DequantizeLinear",
-            "ConvInteger",
-            "MatMulInteger",
-        ]
-        .contains(op)
-    };
-    let quantized = graph
-        .operators()
-        .find(|(_, op)| op.op_type.starts_with("QLinear") || integers(&op.op_type.as_str()));
-    if let Some((node, op)) = quantized {
-        return Err(QuantizeError::Quantized {
-            file: original.file(),
-            node: graph.label(node).to_owned(),
-            op_type: op.op_type.clone(),
-        });
-    }
-    let opset = original.document.model.opset();
-    if opset < RAISED && !raise {
-        return Err(QuantizeError::Opset {
-            file: original.file(),
-            opset,
-        });
-    }
-    raised(original)
-}
-
-/// The model with batch norms, padding, sums and factors in its layers.
-fn prepared(original: &Loaded) -> Result<Loaded, QuantizeError> {
-    let mut document = original.document.clone();
-    let graph = &mut document.model.graph;
-    fold(graph, &Selection::default()).map_err(|source| QuantizeError::Pass {
-        file: original.file(),
-        source,
-    })?;
-    let joined = gemm::join_sums(graph, &original.shapes).and_then(|()| gemm::join_factors(graph));
-    joined.map_err(|source| QuantizeError::graph(original, source))?;
-    verified(original, document)
 }
 
 /// Batches spread over the samples.

@@ -58,6 +58,13 @@ impl Ranges {
         })
     }
 
+    /// These grids.
+    pub(crate) fn fixed(grids: impl IntoIterator<Item = (ValueId, Grid)>) -> Self {
+        Self {
+            grids: grids.into_iter().collect(),
+        }
+    }
+
     /// The grid of a value, where it has one.
     pub fn get(&self, value: ValueId) -> Option<Grid> {
         self.grids.get(&value).copied()

@@ -206,7 +206,7 @@ pub(crate) fn data_inputs(op: &Operator) -> impl Iterator<Item = ValueId> + '_ {
 }
 
 /// An activation that the ends of a grid of eight bits replace.
-fn is_clamp(graph: &Graph, op: &Operator) -> bool {
+pub(crate) fn is_clamp(graph: &Graph, op: &Operator) -> bool {
     let bound = |slot: usize| {
         let tensor = op.input(slot).map(|v| constants::resolve(graph, v));
         tensor.map(|t| t.and_then(|t| t.to_f32()?.first().copied()))

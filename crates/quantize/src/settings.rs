@@ -21,6 +21,11 @@ pub struct QuantizeSettings {
     /// The signal-to-noise ratio in dB that the worst channel of the outputs keeps on held-out samples:
     /// layers stay in floats until it holds. `None`: all layers are quantised.
     pub least_snr: Option<f64>,
+    /// Layers of these names, and those whose names go on with `/` behind one of them, stay in floats
+    /// from the start.
+    pub floats: Vec<String>,
+    /// Channels between the stages of chains are scaled towards one range.
+    pub balance: bool,
     /// Rounding errors of weights are made up for by other weights.
     pub compensate: bool,
     /// Biases take up the mean error of a layer.
@@ -37,6 +42,8 @@ impl QuantizeSettings {
             raise: false,
             positions: 4096,
             least_snr: Some(10.0),
+            floats: Vec::new(),
+            balance: true,
             compensate: true,
             correct_bias: true,
         }

@@ -20,6 +20,25 @@ pub(crate) struct Rounded {
     pub bias: Option<Vec<f64>>,
 }
 
+impl Rounded {
+    /// Every weight at its nearest step, rows as wide as their largest weight.
+    pub fn plainly(layer: &Layer) -> Self {
+        let rows = layer.weights.chunks_exact(layer.width().max(1));
+        let scales = rows.map(|row| {
+            let largest = row.iter().fold(0.0_f64, |most, w| most.max(w.abs()));
+            let scale = (largest / f64::from(i8::MAX)) as f32;
+            if scale.is_normal() { scale } else { 1.0 }
+        });
+        let scales: Vec<f32> = scales.collect();
+        let wide: Vec<f64> = scales.iter().map(|s| f64::from(*s)).collect();
+        Self {
+            integers: rounded_plainly(&layer.weights, &wide),
+            bias: layer.bias.clone(),
+            scales,
+        }
+    }
+}
+
 /// How weights are rounded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounding {

@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plan = planner.plan(&survey, original.cost.macs)?;
 
     let key = Key::here(target.name(), &target.version(), threads.get());
-    let model = Measured::new(target, threads)?.with_cache(Cache::in_memory(key));
+    let model = Measured::new(target, threads, None)?.with_cache(Cache::in_memory(key));
     let mut document = original.document.clone();
     let (mut before, mut after) = (0.0, 0.0);
     let mut used: BTreeMap<&str, usize> = BTreeMap::new();

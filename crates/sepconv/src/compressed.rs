@@ -6,6 +6,7 @@ use sepconv_calibrate::Hurried;
 use sepconv_model::Loaded;
 use sepconv_passes::Plan;
 use sepconv_planning::Solution;
+use sepconv_quantize::Quantized;
 use sepconv_spec::{CalibrationSettings, LayerRecord, LayerTime, Try, Verdict};
 
 use crate::eight_bits::EightBits;
@@ -37,6 +38,8 @@ pub struct Compressed {
     pub eight_bits: Option<EightBits>,
     /// Layers for which [`crate::Settings::deadline`] left little time.
     pub hurried: Hurried,
+    /// The model in eight bits, where a search has judged it so.
+    pub(crate) quantized: Option<Quantized>,
 }
 
 impl Compressed {
@@ -54,6 +57,7 @@ impl Compressed {
             dropped: Vec::new(),
             eight_bits: None,
             hurried: Hurried::default(),
+            quantized: None,
         }
     }
 

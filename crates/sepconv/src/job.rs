@@ -1,14 +1,17 @@
 //! The settings of a run, resolved once for a model.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use sepconv_calibrate::{Fitting, MemoryLimit, Sampling, SurveyedModel, cheap_pictures, pictures};
 use sepconv_data::Labels;
 use sepconv_model::{Error, Loaded, Progress, shaped_by};
 use sepconv_planning::{Costing, Unit};
+use sepconv_quantize::Quantized;
 use sepconv_spec::{CalibrationSettings, Source};
 
 use crate::functions::reaching;
+use crate::quantizing::quantized;
 use crate::settings::{Budget, DataFree, Settings};
 
 /// Settings with all that is left to the tool decided, and the model that they are for: its free
@@ -18,6 +21,8 @@ pub(crate) struct Job<'a> {
     pub model: Cow<'a, Loaded>,
     pub settings: Settings,
     pub progress: &'a dyn Progress,
+    /// The model in eight bits with no layer rewritten, once it is made.
+    alone: OnceCell<Quantized>,
 }
 
 impl<'a> Job<'a> {
@@ -45,7 +50,20 @@ impl<'a> Job<'a> {
             model,
             settings: widened(settings),
             progress,
+            alone: OnceCell::new(),
         })
+    }
+
+    /// The model in eight bits with no layer rewritten; made once.
+    ///
+    /// # Errors
+    /// As [`quantized`].
+    pub fn in_eight_bits(&self) -> Result<&Quantized, Error> {
+        if let Some(known) = self.alone.get() {
+            return Ok(known);
+        }
+        let made = quantized(self, &self.model, Vec::new())?;
+        Ok(self.alone.get_or_init(|| made))
     }
 
     /// The same model with other settings.
@@ -123,6 +141,7 @@ impl<'a> Job<'a> {
             families: &self.settings.families,
             unit,
             latency: self.settings.latency,
+            precision: self.settings.precision(),
             cost: self.settings.cost.as_deref(),
             seed: self.settings.seed,
             progress: self.progress,
@@ -144,19 +163,12 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Families of dense stages, which gain most by eight bits: runtimes compute depthwise convolutions of a
-/// multiplier in eight bits slower than in floats.
-const DENSE: [&str; 3] = ["spatial", "channel", "tucker"];
-
 /// Budgets that are allocated have all families to choose from but the optional ones, unless
 /// some are named. A saved plan names its own.
 fn widened(mut settings: Settings) -> Settings {
     let one_rank = matches!(settings.budget, Budget::Rank(_) | Budget::Energy(_));
     let search = matches!(settings.budget, Budget::MinSnr(_)) && settings.calibration.is_none();
     let planned = settings.plan.is_some();
-    if settings.families.is_default() && settings.int8 && !one_rank && !planned {
-        settings.families.names = DENSE.map(str::to_owned).to_vec();
-    }
     if settings.families.is_default() && !one_rank && !search && !planned {
         settings.families.widen();
     }

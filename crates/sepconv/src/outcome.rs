@@ -152,6 +152,7 @@ pub(crate) fn finished<T>(
         dropped,
         eight_bits,
         hurried,
+        quantized: _,
     } = compressed;
     drop(rewritten);
     let written = original.with(written)?;

@@ -86,7 +86,7 @@ fn apply(job: &Job<'_>, prepared: &Prepared, made: Compressed) -> Result<Compres
 /// Refuses a result of which no layer is rewritten, unless none was selected, and a graph that is
 /// not consistent.
 fn verify(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
-    if job.settings.plan.is_none() && !made.is_rewritten() {
+    if job.settings.plan.is_none() && !made.is_rewritten() && !job.settings.int8 {
         let kept = made.layers.iter().filter_map(|l| l.choice.kept());
         return Err(Error::AllKept {
             file: job.model.file(),

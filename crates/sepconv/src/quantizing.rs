@@ -7,7 +7,7 @@
 use sepconv_latency::Bench;
 use sepconv_model::{Advice, Error, Loaded};
 use sepconv_passes::{Choice, Kept};
-use sepconv_quantize::{QuantizeError, QuantizeSettings, quantize, refuse};
+use sepconv_quantize::{QuantizeError, QuantizeSettings, Quantized, in_floats, quantize, refuse};
 use sepconv_spec::LayerRecord;
 
 use crate::compressed::Compressed;
@@ -35,30 +35,50 @@ fn failed(error: QuantizeError) -> Error {
     }
 }
 
-/// The faster of the compressed model and the original, both in eight bits.
+/// A model in eight bits, quantised on the job's calibration data; layers of these names, and those that
+/// are written in their place, stay in floats.
 ///
 /// # Errors
-/// [`Error::Setting`] without calibration data, [`Error::Nothing`] where the model can't be quantised, and
-/// as [`quantize`].
-pub(crate) fn in_eight_bits(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
+/// [`Error::Setting`] without calibration data, and as [`quantize`].
+pub(crate) fn quantized(
+    job: &Job<'_>,
+    model: &Loaded,
+    floats: Vec<String>,
+) -> Result<Quantized, Error> {
     let calibration = job.settings.calibration.as_ref();
     let Some(source) = calibration.and_then(|c| c.source.data()) else {
         let error = Error::Setting("ranges of activations need calibration data".into());
         return Err(error.advising(Advice::GiveCalibration));
     };
-    let on = job.settings.deployed_on();
     let settings = QuantizeSettings {
         raise: job.settings.raise,
-        ..QuantizeSettings::new(source.clone(), on.target)
+        floats,
+        ..QuantizeSettings::new(source.clone(), job.settings.deployed_on().target)
     };
-    let quantized = |model: &Loaded| {
-        let quantized = quantize(model, &settings, job.progress);
-        quantized.map_err(failed)
-    };
-    let alone = quantized(&job.model)?;
-    let both = match made.is_rewritten() {
-        true => Some(quantized(&made.model)?),
-        false => None,
+    quantize(model, &settings, job.progress).map_err(failed)
+}
+
+/// A rewritten model in eight bits. Layers that the original keeps in floats are left so.
+///
+/// # Errors
+/// As [`quantized`].
+pub(crate) fn quantized_as_alone(job: &Job<'_>, model: &Loaded) -> Result<Quantized, Error> {
+    let alone = job.in_eight_bits()?;
+    let floats = in_floats(&alone.layers).map(|(name, _)| name.to_owned());
+    quantized(job, model, floats.collect())
+}
+
+/// The faster of the compressed model and the original, both in eight bits.
+///
+/// # Errors
+/// As [`quantized`].
+pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compressed, Error> {
+    let on = job.settings.deployed_on();
+    let alone = job.in_eight_bits()?;
+    let both = match (made.quantized.take(), made.is_rewritten()) {
+        (Some(known), _) => Some(known),
+        (None, true) => Some(quantized_as_alone(job, &made.model)?),
+        (None, false) => None,
     };
     let mut models = vec![&*job.model, &alone.model];
     models.extend(both.iter().map(|both| &both.model));
@@ -66,7 +86,7 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, made: Compressed) -> Result<Compresse
     let speed = |i: usize| timing.models.get(i).map_or(0.0, |m| m.speed_up.median);
     let (result, separable) = match both {
         Some(both) if speed(2) > speed(1) => (both, true),
-        _ => (alone, false),
+        _ => (alone.clone(), false),
     };
     let params = match separable {
         true => made.model.cost.params,

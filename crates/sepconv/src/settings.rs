@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sepconv_analysis::Pins;
 use sepconv_data::{Part, Preprocess};
-use sepconv_latency::CostModel;
+use sepconv_latency::{CostModel, Precision};
 use sepconv_passes::{Families, Lowering, Planner, Selection};
 use sepconv_targets::Target;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use sepconv_eval::{Evaluator, LatencyTarget, OwnMetric};
 use sepconv_model::classes::class_rows;
 use sepconv_model::{DataSource, Deadline, Error, Loaded, Task, machine_memory, shaped_by};
 use sepconv_planning::Unit;
+use sepconv_quantize::Int8;
 use sepconv_spec::{CalibrationSettings, SavedPlan, Source};
 
 use crate::planned::planned;
@@ -245,6 +246,11 @@ impl Settings {
             true => self.deployed_on().target,
             false => self.target,
         }
+    }
+
+    /// The precision that the result is computed in, where it is not that of the weights.
+    pub(crate) fn precision(&self) -> Option<&'static dyn Precision> {
+        self.int8.then_some(&Int8)
     }
 
     /// The runtime that is to be fast, else the one that is there, on one thread.

@@ -11,6 +11,8 @@ use sepconv_spec::Try;
 use super::acceptance::Acceptance;
 use super::engine::{Aim, Goal, Search, TRIES, is_empty};
 use crate::compressed::Compressed;
+use crate::materialise::plan;
+use crate::quantizing::quantized_as_alone;
 
 /// Bisections of a criterion on synthetic inputs, which costs little: the result is within 1/2^7 of
 /// the range of the best.
@@ -62,23 +64,37 @@ pub(super) struct Judged<'a> {
 }
 
 impl<'a> Judged<'a> {
-    /// `least` is the least fraction that any plan reaches.
-    pub fn new(criterion: Acceptance<'a>, least: f64) -> Self {
-        Self {
+    /// A search from the original, or from the model in eight bits alone where the result is to be in
+    /// these: its own distance is allowed then.
+    ///
+    /// # Errors
+    /// As [`Acceptance::verdict`], and where the model can't be quantised.
+    pub fn new(mut criterion: Acceptance<'a>, search: &Search<'_>) -> Result<Self, Error> {
+        let (job, planning) = (search.job, &search.planning);
+        let mut high = Tried {
+            fraction: 1.0,
+            excess: -1.0,
+        };
+        if job.settings.int8 {
+            let alone = criterion.verdict(&job.in_eight_bits()?.model, job)?;
+            criterion.allow(&alone);
+            high = Tried {
+                fraction: planning.unrewritten().min(1.0),
+                excess: criterion.excess(&alone) / criterion.allowance(),
+            };
+        }
+        Ok(Self {
             criterion,
             low: Tried {
-                fraction: least,
+                fraction: planning.least(),
                 excess: f64::INFINITY,
             },
-            high: Tried {
-                fraction: 1.0,
-                excess: -1.0,
-            },
+            high,
             asked: None,
             tries: 0,
             best: None,
             closest: f64::INFINITY,
-        }
+        })
     }
 }
 
@@ -101,7 +117,7 @@ impl Goal for Judged<'_> {
             (true, None) => 0.75 * high + 0.25 * low,
             (true, Some(_)) => 0.5 * (low + high),
             (false, _) if self.best.is_some() && self.tries >= FEW => return None,
-            (false, _) if high - low < FINE || self.high.excess > NEAR - 1.0 => return None,
+            (false, _) if high - low < FINE * high || self.high.excess > NEAR - 1.0 => return None,
             (false, _) => between(self.low, self.high),
         };
         self.asked = Some(middle);
@@ -140,7 +156,11 @@ impl Goal for Judged<'_> {
         }
         let reached = solution.fraction;
         let mut made = search.materialise(solution)?;
-        let verdict = self.criterion.verdict(&made.model, search.job)?;
+        if search.job.settings.int8 {
+            made.quantized = Some(quantized_as_alone(search.job, &made.model)?);
+        }
+        let judged = made.quantized.as_ref().map_or(&made.model, |q| &q.model);
+        let verdict = self.criterion.verdict(judged, search.job)?;
         let excess = self.criterion.excess(&verdict);
         let measured = Tried {
             fraction: reached.min(asked),
@@ -164,11 +184,14 @@ impl Goal for Judged<'_> {
     }
 
     fn conclude(self, search: &Search<'_>) -> Result<Compressed, Error> {
-        let (criterion, closest) = (&self.criterion, self.closest);
-        self.best.ok_or_else(|| match closest.is_finite() {
-            true => criterion.missed_by(closest, search.job),
-            false => search.job.nothing("no rewrite pays"),
-        })
+        let (criterion, closest, job) = (&self.criterion, self.closest, search.job);
+        match self.best {
+            Some(best) => Ok(best),
+            // Eight bits alone are a result.
+            None if job.settings.int8 => search.prepared.with(plan(search.prepared, |_| None), job),
+            None if closest.is_finite() => Err(criterion.missed_by(closest, job)),
+            None => Err(job.nothing("no rewrite pays")),
+        }
     }
 }
 

@@ -236,7 +236,9 @@ fn trial(search: &Search<'_>, solution: &Solution) -> Result<Trial, Error> {
     let Some(latency) = settings.latency else {
         return Ok(enough);
     };
-    let both = [model, &made()?.model];
+    let made = made()?.model;
+    let outline = search.costing.outline(&made)?;
+    let both = [model, outline.as_ref().unwrap_or(&made)];
     let run = latency.time(&both, Bench::long(), settings.seed, job.progress)?;
     Ok(match unit {
         Unit::Latency => Trial {

@@ -95,8 +95,8 @@ fn decide_with(
         Budget::MaxDrop(_) | Budget::MinSnr(_) => {
             let criterion = step("reference", || Acceptance::new(job, calibration))?;
             let search = Search::new(job, prepared, calibration, job.settings.unit())?;
-            let least = search.planning.least();
-            search.run(Judged::new(criterion, least))
+            let goal = step("reference", || Judged::new(criterion, &search))?;
+            search.run(goal)
         }
     }
 }
