@@ -8,6 +8,7 @@ use sepconv_ir::{Graph, NodeId, Tensor};
 use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, Stage};
 use sepconv_onnx::RAISED;
 use sepconv_passes::{Selection, fold};
+use serde::Serialize;
 
 use crate::behind::Behind;
 use crate::build::{Parts, verified};
@@ -42,7 +43,7 @@ pub struct Quantized {
 }
 
 /// A layer of a quantised model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QuantizedLayer {
     /// Its name.
     pub name: String,
