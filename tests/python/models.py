@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,3 +74,14 @@ def digits(name):
     """The data of the shipped model: pictures, and labels where it has them."""
     with np.load(ROOT / "models" / f"digits_{name}.npz") as arrays:
         return dict(arrays)
+
+
+def run(model, **inputs):
+    """The first output on ONNX Runtime."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)[0]
+
+
+def snr(a, b):
+    """The signal-to-noise ratio of `b` against `a`, in dB."""
+    return 10 * np.log10(np.square(a).sum() / np.square(a - b).sum())

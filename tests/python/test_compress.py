@@ -7,17 +7,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from models import run, snr
 
 import sepconv
-
-
-def run(model, **inputs):
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, inputs)[0]
-
-
-def snr(a, b):
-    return 10 * np.log10(np.square(a).sum() / np.square(a - b).sum())
 
 
 def test_a_budget_is_met_and_the_outputs_stay_close(model, calib):

@@ -1,4 +1,4 @@
-"""The report as notebooks show it."""
+"""Reports as notebooks show them."""
 
 import json
 import types
@@ -35,3 +35,20 @@ def test_names_of_models_are_text():
 
 def test_a_model_that_was_not_run_says_so():
     assert "not run||no runtime <x>|" in cells(report(not_run="no runtime <x>")._repr_html_())
+
+
+def quantized(**more):
+    layers = [("conv", "Conv", None), ("a<b>", "Gemm", "it costs the outputs too much")]
+    layers = [{"name": name, "op_type": op_type, "kept": kept} for name, op_type, kept in layers]
+    timing = {"models": [{"speed_up": {"median": 1.0}}, {"speed_up": {"median": 1.5}}]}
+    contents = {"layers": layers, "bytes": [4000, 1000], "timing": timing, "not_timed": None} | more
+    return sepconv.QuantizeReport(types.SimpleNamespace(json=lambda: json.dumps(contents), snr_db=31.25))
+
+
+def test_the_table_of_a_quantisation():
+    rows = cells(quantized()._repr_html_())
+    assert "layers|2|1 in eight bits|" in rows and "bytes|4,000|1,000|4.00x" in rows
+    assert "SNR of the worst channel||31.2 dB|" in rows and "time|||1.50x" in rows
+    assert "conv|Conv|eight bits" in rows and "a<b>|Gemm|it costs the outputs too much" in rows
+    rows = cells(quantized(timing=None, not_timed="no <x>")._repr_html_())
+    assert "not timed||no <x>|" in rows and not any(row.startswith("time|") for row in rows)

@@ -19,6 +19,11 @@ def test_options_are_those_of_the_native_module():
     assert set(typing.get_type_hints(sepconv.Options)) == set(_sepconv.options()) - arguments | own
 
 
+def test_options_of_quantize_are_those_of_the_native_module():
+    own = {"onnxruntime", "openvino"}
+    assert set(typing.get_type_hints(sepconv.QuantizeOptions)) == set(_sepconv.quantize_options()) - {"force"} | own
+
+
 def test_what_is_left_out_or_none_has_its_default(model, calib):
     made = lambda **options: sepconv.compress(model, calib, target_macs=0.5, **options)[0].SerializeToString()
     names = typing.get_type_hints(sepconv.Options).keys() - {"target_macs"}

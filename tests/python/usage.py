@@ -30,7 +30,17 @@ assert_type(report.original.macs, int)
 assert_type(report.layers[0].rank, int | None)
 assert_type(report.snr_db, float | None)
 
+made, quantized = sepconv.quantize(model, images, min_snr=20, target="tract", input_shape={"x": [1, 3, 8, 8]})
+assert_type(made, onnx.ModelProto)
+assert_type(quantized, sepconv.QuantizeReport)
+assert_type(sepconv.quantize_file("a.onnx", Path("b.onnx"), batches(), force=True), sepconv.QuantizeReport)
+assert_type(quantized.floats[0].reason, str | None)
+assert_type(quantized.speedup, float | None)
+
 sepconv.compress(3)  # type: ignore[arg-type]
 sepconv.compress("model.onnx", target_mac=0.5)  # type: ignore[call-arg]
 sepconv.compress("model.onnx", target_macs="half")  # type: ignore[arg-type]
 sepconv.compress("model.onnx", order="first")  # type: ignore[arg-type]
+sepconv.quantize("model.onnx")  # type: ignore[call-arg]
+sepconv.quantize("model.onnx", images, rank=2)  # type: ignore[call-arg]
+sepconv.quantize("model.onnx", images, target="macs")  # type: ignore[arg-type]

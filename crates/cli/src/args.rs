@@ -14,7 +14,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 use sepconv::targets::{self, Target};
 use sepconv::{
-    BudgetSpec, DataSpec, FitSpec, RunSpec, SampleSpec, SearchSpace, ShapeSpec, Spec, TargetSpec,
+    BudgetSpec, DataSpec, FitSpec, QuantizeSpec, RunSpec, SearchSpace, ShapeSpec, Spec, TargetSpec,
 };
 
 pub use inputs::InputArgs;
@@ -193,45 +193,10 @@ pub struct QuantizeArgs {
     /// Where to write [default: MODEL with the ending .int8.onnx]
     #[arg(long, short, value_name = "OUT")]
     pub output: Option<PathBuf>,
-    /// Signal-to-noise ratio in dB that the worst channel of the outputs keeps on held-out samples:
-    /// the layers that cost it most stay in floats
-    #[arg(long, value_name = "DB")]
-    pub min_snr: Option<f64>,
-    /// Quantise every layer, whatever the outputs lose
-    #[arg(long, conflicts_with = "min_snr")]
-    pub all_layers: bool,
-    /// Raise a model of opset 11 or 12 to this one, which eight bits need: 13
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(13..=13))]
-    pub opset: Option<i64>,
-    /// Replace existing files
-    #[arg(long)]
-    pub force: bool,
-    /// Seed of draws from data
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
-    pub seed: u64,
-    /// Runtime that both models run on and are timed with: tract, onnxruntime or openvino
-    /// [default: onnxruntime where it is found, else tract]
-    #[arg(long, value_name = "NAME")]
-    pub target: Option<String>,
     #[command(flatten)]
-    pub shapes: ShapeSpec,
-    // Last: they begin sections of the help.
+    pub options: QuantizeSpec,
     #[command(flatten)]
     pub library: LibraryArgs,
-    #[command(flatten)]
-    pub data: SampleSpec,
-}
-
-impl QuantizeArgs {
-    /// The runtime that is named, else the best one here.
-    pub fn runtime(&self) -> Result<&'static dyn Target> {
-        self.library.announce()?;
-        let Some(name) = &self.target else {
-            let fast = targets::find("onnxruntime")?;
-            return Ok(fast.available().map_or(targets::reference(), |()| fast));
-        };
-        available(name)
-    }
 }
 
 #[derive(Debug, Args)]

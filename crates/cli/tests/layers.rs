@@ -139,6 +139,7 @@ fn arrows_point_one_way() {
                 "sepconv-model",
                 "sepconv-onnx",
                 "sepconv-passes",
+                "sepconv-spec",
                 "sepconv-targets",
             ],
         ),

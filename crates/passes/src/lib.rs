@@ -83,3 +83,8 @@ pub use select::Selection;
 pub use separate::{AppliedLayer, ApplyPlan, Chains, SeparateConvs, apply, drop_unread, replace};
 pub use site::Site;
 pub use survey::{Survey, Surveyed, layers};
+
+/// The program of `docs/tutorials/pass.md`, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/tutorials/pass.md")]
+struct Tutorial;

@@ -4,11 +4,15 @@ use std::ffi::CString;
 
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
-use sepconv::{DataSource, DataWarning, Loaded, Settings, SpecError};
+use sepconv::targets::Target;
+use sepconv::{DataSource, DataWarning, Loaded, SpecError};
 
-/// Doubts about the data that settings name, a sentence each.
-pub fn of(settings: &Settings, model: impl FnOnce() -> Result<Loaded, SpecError>) -> Vec<String> {
-    let sources: Vec<&DataSource> = settings.sources().collect();
+/// Doubts about the data for a model, a sentence each.
+pub fn of(
+    sources: &[&DataSource],
+    target: &dyn Target,
+    model: impl FnOnce() -> Result<Loaded, SpecError>,
+) -> Vec<String> {
     if sources.is_empty() {
         return Vec::new();
     }
@@ -16,9 +20,7 @@ pub fn of(settings: &Settings, model: impl FnOnce() -> Result<Loaded, SpecError>
     let Ok(model) = model() else {
         return Vec::new();
     };
-    let warnings = sources
-        .into_iter()
-        .map(|s| s.warnings(&model, settings.target));
+    let warnings = sources.iter().map(|s| s.warnings(&model, target));
     let mut told: Vec<String> = Vec::new();
     for warning in warnings.flat_map(Result::unwrap_or_default) {
         let text = match &warning {

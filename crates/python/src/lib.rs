@@ -21,14 +21,17 @@ mod _sepconv {
     use pyo3::pybacked::PyBackedBytes;
     use pyo3::types::PyBytes;
     use sepconv::onnx::Document;
-    use sepconv::{Loaded, Spec};
+    use sepconv::{DataSource, Loaded, QuantizeFiles, QuantizeSpec, Spec};
 
     use crate::arrays::Calibration;
-    use crate::options::settings;
+    use crate::options::{quantize_settings, settings};
     use crate::work::Failure;
     use crate::{doubts, error::refused, work};
     #[pymodule_export]
-    use crate::{error::Error, outcome::Outcome};
+    use crate::{
+        error::Error,
+        outcome::{Outcome, Quantized},
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -40,6 +43,12 @@ mod _sepconv {
     #[pyfunction]
     fn options() -> Vec<String> {
         Spec::options()
+    }
+
+    /// Names of the options that `quantize_bytes` and `quantize_file` take.
+    #[pyfunction]
+    fn quantize_options() -> Vec<String> {
+        QuantizeSpec::options()
     }
 
     /// Compresses an encoded `ModelProto`, which is read where it lies. `options` is a JSON object of
@@ -62,7 +71,8 @@ mod _sepconv {
                 )?)
             };
             let settings = settings(&spec, calibration, original)?;
-            let doubts = doubts::of(&settings, original);
+            let sources: Vec<&DataSource> = settings.sources().collect();
+            let doubts = doubts::of(&sources, settings.target, original);
             let (small, outcome) = sepconv::compress_bytes(model, &settings, progress)?;
             Ok((small, Outcome::new(&outcome, &settings, false), doubts))
         })?;
@@ -98,12 +108,64 @@ mod _sepconv {
         let (outcome, doubts) = work::run(py, progress, move |progress| {
             let original = || Ok(Loaded::open(&input, &spec.run.shapes.pins()?)?);
             let settings = settings(&spec, calibration, original)?;
-            let doubts = doubts::of(&settings, original);
+            let sources: Vec<&DataSource> = settings.sources().collect();
+            let doubts = doubts::of(&sources, settings.target, original);
             let outcome = sepconv::compress_file(&input, &output, &settings, progress)?;
             Ok((Outcome::new(&outcome, &settings, kept), doubts))
         })?;
         doubts::warn(py, &doubts)?;
         Ok(outcome)
+    }
+
+    /// Quantises an encoded `ModelProto`, which is read where it lies. `options` is a JSON object of those that
+    /// are given.
+    #[pyfunction]
+    fn quantize_bytes<'py>(
+        py: Python<'py>,
+        model: PyBackedBytes,
+        calibration: Calibration,
+        options: &str,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<(Bound<'py, PyBytes>, Quantized)> {
+        let spec = QuantizeSpec::from_json(options).map_err(Failure::Spec)?;
+        let (made, record, doubts) = work::run(py, progress, move |progress| {
+            let model = Bytes::from_owner(model);
+            let pins = spec.shapes.pins().map_err(Failure::Spec)?;
+            let original = || Ok(Loaded::new(Document::from_bytes(model.clone())?, &pins)?);
+            let settings = quantize_settings(&spec, calibration, original)?;
+            let doubts = doubts::of(&[&settings.source], settings.target, original);
+            let (made, outcome) = sepconv::quantize_bytes(model, &pins, &settings, progress)?;
+            Ok((made, Quantized::new(&outcome)?, doubts))
+        })?;
+        doubts::warn(py, &doubts)?;
+        Ok((PyBytes::new(py, &made), record))
+    }
+
+    /// Quantises a file.
+    #[pyfunction]
+    fn quantize_file(
+        py: Python<'_>,
+        files: Files,
+        calibration: Calibration,
+        options: &str,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Quantized> {
+        let spec = QuantizeSpec::from_json(options).map_err(Failure::Spec)?;
+        let (record, doubts) = work::run(py, progress, move |progress| {
+            let files = QuantizeFiles {
+                input: files.input,
+                output: files.output,
+                force: spec.force,
+                pins: spec.shapes.pins().map_err(Failure::Spec)?,
+            };
+            let original = || Ok(Loaded::open(&files.input, &files.pins)?);
+            let settings = quantize_settings(&spec, calibration, original)?;
+            let doubts = doubts::of(&[&settings.source], settings.target, original);
+            let outcome = sepconv::quantize_file(&files, &settings, progress)?;
+            Ok((Quantized::new(&outcome)?, doubts))
+        })?;
+        doubts::warn(py, &doubts)?;
+        Ok(record)
     }
 
     /// Runs a command of the command line, and gives its exit code; the first argument is the program's name. It

@@ -1,6 +1,7 @@
 //! From keyword arguments to the library's settings.
 
-use sepconv::{Loaded, Settings, Spec, SpecError};
+use sepconv::quantization::QuantizeSettings;
+use sepconv::{Loaded, QuantizeSpec, Settings, Spec, SpecError};
 
 use crate::arrays::Calibration;
 use crate::work::Failure;
@@ -14,4 +15,14 @@ pub fn settings(
 ) -> Result<Settings, Failure> {
     let data = calibration.map(|c| c.source(&model)).transpose()?;
     Settings::with_budget(spec, data, model).map_err(Failure::Spec)
+}
+
+/// The same of a quantisation.
+pub fn quantize_settings(
+    spec: &QuantizeSpec,
+    calibration: Calibration,
+    model: impl FnOnce() -> Result<Loaded, SpecError>,
+) -> Result<QuantizeSettings, Failure> {
+    let data = calibration.source(model)?;
+    QuantizeSettings::of(spec, data).map_err(Failure::Spec)
 }

@@ -1,12 +1,13 @@
-//! The outcome of a run, for Python.
+//! The outcomes of runs, for Python.
 
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use sepconv::{SavedPlan, Settings};
+use sepconv::{QuantizeOutcome, SavedPlan, Settings};
 use sepconv_report::Report;
 
 use crate::error::refused;
+use crate::work::Failure;
 
 /// A report and a plan. The package's `Report` wraps it.
 #[pyclass(frozen, module = "sepconv")]
@@ -68,5 +69,40 @@ impl Outcome {
     /// Writes the plan file.
     fn save_plan(&self, py: Python<'_>, path: PathBuf, force: bool) -> PyResult<()> {
         py.detach(|| self.plan.write(&path, force)).map_err(refused)
+    }
+}
+
+/// The record of a quantisation. The package's `QuantizeReport` wraps it.
+#[pyclass(frozen, module = "sepconv")]
+pub struct Quantized {
+    json: String,
+    snr_db: Option<f64>,
+}
+
+impl Quantized {
+    /// Of an outcome.
+    ///
+    /// # Errors
+    /// [`Failure::Argument`] where it can't be written as JSON.
+    pub fn new(outcome: &QuantizeOutcome) -> Result<Self, Failure> {
+        let json = serde_json::to_string_pretty(outcome);
+        Ok(Self {
+            json: json.map_err(|error| Failure::Argument(error.to_string()))?,
+            snr_db: outcome.comparison.worst_channel_snr(),
+        })
+    }
+}
+
+#[pymethods]
+impl Quantized {
+    /// As of [`Outcome`].
+    #[getter]
+    fn snr_db(&self) -> Option<f64> {
+        self.snr_db
+    }
+
+    /// As `sepconv quantize --json` prints it.
+    fn json(&self) -> &str {
+        &self.json
     }
 }

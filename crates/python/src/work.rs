@@ -36,10 +36,7 @@ impl From<Failure> for PyErr {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Library(error) => refused(error),
-            Failure::Spec(SpecError::Unknown { option }) => {
-                PyTypeError::new_err(format!("compress() has no option '{option}'"))
-            }
-            Failure::Spec(error @ SpecError::Type { .. }) => {
+            Failure::Spec(error @ (SpecError::Unknown { .. } | SpecError::Type { .. })) => {
                 PyTypeError::new_err(error.to_string())
             }
             Failure::Spec(error) => refused(error),

@@ -6,6 +6,7 @@ use sepconv_data::{Labels, Part};
 use sepconv_eval::{ComparedOn, Comparison};
 use sepconv_ir::{Graph, NodeId, Tensor};
 use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, Stage};
+use serde::Serialize;
 
 use crate::admit::{admitted, prepared};
 use crate::balance::{Pair, balance, factors};
@@ -41,7 +42,7 @@ pub struct Quantized {
 }
 
 /// A layer of a quantised model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QuantizedLayer {
     /// Its name.
     pub name: String,

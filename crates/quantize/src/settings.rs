@@ -1,7 +1,8 @@
 //! Settings of a quantisation.
 
 use sepconv_model::DataSource;
-use sepconv_targets::Target;
+use sepconv_spec::{QuantizeSpec, SpecError};
+use sepconv_targets::{Target, find, reference};
 
 /// Settings of [`crate::quantize`].
 #[derive(Clone)]
@@ -46,6 +47,99 @@ impl QuantizeSettings {
             balance: true,
             compensate: true,
             correct_bias: true,
+        }
+    }
+    /// The settings of `spec`. How `source` is read is the spec's.
+    ///
+    /// # Errors
+    /// [`SpecError`] names the option.
+    pub fn of(spec: &QuantizeSpec, source: DataSource) -> Result<Self, SpecError> {
+        if spec.all_layers && spec.min_snr.is_some() {
+            let both = SpecError::refused(&["all_layers", "min_snr"]);
+            return Err(both("one at a time"));
+        }
+        let source = spec.samples.reading(source, spec.seed)?;
+        let usual = Self::new(source, runtime(spec.target.as_deref())?);
+        let held_out_every = spec.held_out_every.unwrap_or(usual.held_out_every);
+        if held_out_every < 2 {
+            return Err(SpecError::Value {
+                option: "held_out_every".into(),
+                reason: format!("expected at least 2, found {held_out_every}"),
+            });
+        }
+        Ok(Self {
+            held_out_every,
+            raise: spec.raises()?,
+            least_snr: match spec.all_layers {
+                true => None,
+                false => spec.min_snr.or(usual.least_snr),
+            },
+            ..usual
+        })
+    }
+}
+
+/// The runtime that is named; ONNX Runtime where none is and it is found, else tract.
+fn runtime(named: Option<&str>) -> Result<&'static dyn Target, SpecError> {
+    let refused = SpecError::refused(&["target"]);
+    let found = find(named.unwrap_or("onnxruntime")).map_err(&refused)?;
+    match (found.available(), named) {
+        (Ok(()), _) => Ok(found),
+        (Err(_), None) => Ok(reference()),
+        (Err(error), Some(_)) => Err(refused(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn asked(json: &str) -> Result<QuantizeSettings, String> {
+        let spec = QuantizeSpec::from_json(json).map_err(|e| e.to_string())?;
+        let source = DataSource::memory(Vec::new());
+        QuantizeSettings::of(&spec, source).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn options_become_settings() {
+        let usual = asked("{}").unwrap();
+        assert_eq!((usual.least_snr, usual.held_out_every), (Some(10.0), 4));
+        assert!(!usual.raise);
+        let json = r#"{"min_snr": 30, "held_out_every": 8, "opset": 13, "target": "tract", "scale": "1/2",
+            "seed": 7, "max_samples": 3}"#;
+        let settings = asked(json).unwrap();
+        assert_eq!(settings.least_snr, Some(30.0));
+        assert_eq!((settings.held_out_every, settings.raise), (8, true));
+        assert_eq!(settings.target.name(), "tract");
+        let source = settings.source;
+        assert_eq!((source.preprocess.scale, source.seed), (0.5, 7));
+        assert_eq!(source.max_samples, Some(3));
+        assert_eq!(asked(r#"{"all_layers": true}"#).unwrap().least_snr, None);
+    }
+
+    #[test]
+    fn options_that_make_no_sense_are_refused_by_name() {
+        for (json, expected) in [
+            (
+                r#"{"all_layers": true, "min_snr": 3}"#,
+                "all_layers or min_snr: one at a time",
+            ),
+            (
+                r#"{"held_out_every": 1}"#,
+                "held_out_every: expected at least 2, found 1",
+            ),
+            (
+                r#"{"opset": 15}"#,
+                "opset: models are raised to opset 13, not 15",
+            ),
+            (
+                r#"{"target": "gpu"}"#,
+                "target: no target 'gpu' (there are tract, onnxruntime, openvino)",
+            ),
+            (r#"{"rank": 1}"#, "there is no option 'rank'"),
+        ] {
+            assert_eq!(asked(json).err().unwrap(), expected, "{json}");
         }
     }
 }

@@ -37,6 +37,7 @@ mod outcome;
 mod pipeline;
 mod planned;
 mod prepared;
+mod quantize_file;
 mod quantizing;
 mod replay;
 mod resolve;
@@ -55,6 +56,7 @@ pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use memory::compress_bytes;
 pub use outcome::{Outcome, Size, compress_file};
 pub use pipeline::compress;
+pub use quantize_file::{QuantizeFiles, QuantizeOutcome, quantize_bytes, quantize_file};
 pub use settings::{Budget, DataFree, Settings};
 pub use sweep::{Sweep, sweep};
 pub use tuning::{Augment, TuneFiles, TuneMode, TuneSettings, Tuned, Tuning, tune, tune_file};
@@ -85,8 +87,8 @@ pub use sepconv_quantize as quantization;
 pub use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, DataSpec, FitSpec, GivenPlan, LayerFit,
     LayerRecord, LayerTime, LoweringChoice, OrderChoice, Pictures, PlannedFit, PlannedModel,
-    PlannedSelection, PlannedSource, RunSpec, SampleSpec, SavedPlan, Schedule, SearchSpace,
-    ShapeSpec, Source, Spec, SpecError, TargetSpec, TaskChoice, Try, Verdict,
+    PlannedSelection, PlannedSource, QuantizeSpec, RunSpec, SampleSpec, SavedPlan, Schedule,
+    SearchSpace, ShapeSpec, Source, Spec, SpecError, TargetSpec, TaskChoice, Try, Verdict,
 };
 pub use sepconv_targets as targets;
 pub use sepconv_tune as training;

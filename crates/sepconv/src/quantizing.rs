@@ -25,7 +25,8 @@ pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
     }
 }
 
-fn failed(error: QuantizeError) -> Error {
+/// An error of a quantisation as one of this crate.
+pub(crate) fn failed(error: QuantizeError) -> Error {
     match error {
         QuantizeError::Model(error) => error,
         QuantizeError::Opset { .. } => {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Arg, CommandFactory, Parser};
-use sepconv::Spec;
+use sepconv::{QuantizeSpec, Spec};
 
 use super::{Cli, Command};
 
@@ -136,6 +136,21 @@ fn a_command_has_the_options_of_the_spec() {
     // Statistics are always kept.
     let spec = Spec::options().into_iter().filter(|name| name != "cache");
     assert_eq!(ours, spec.collect());
+}
+
+#[test]
+fn quantize_has_the_options_of_its_spec() {
+    let quantize = command("quantize");
+    let names = options(&quantize).into_iter();
+    let names = names.map(|a| a.get_long().unwrap_or_default().replace('-', "_"));
+    let apart = ["calib", "onnxruntime", "openvino", "output"];
+    let ours: BTreeSet<_> = names.filter(|n| !apart.contains(&n.as_str())).collect();
+    assert_eq!(ours, QuantizeSpec::options().into_iter().collect());
+    let line = ["sepconv", "quantize", "m", "--calib", "d"];
+    let Command::Quantize(args) = Cli::try_parse_from(line).unwrap().command else {
+        panic!("another command");
+    };
+    assert_eq!(args.options, QuantizeSpec::default());
 }
 
 #[test]

@@ -1,15 +1,18 @@
-"""Compress the convolutions of ONNX models into separable ones.
+"""Compress the convolutions of ONNX models into separable ones, and quantise models to eight bits.
 
     small, report = sepconv.compress(model, calib=pictures, target_macs=0.5)
+    eight, report = sepconv.quantize(small, calib=pictures)
 
-`compress` takes and gives models in memory, `compress_file` files. docs/python.md of the project
+`compress` and `quantize` take and give models in memory, `compress_file` and `quantize_file` files. docs/python.md of the project
 explains every argument.
 """
 
-from ._compress import Model, Progress, compress, compress_file
+from ._compress import compress, compress_file
 from ._data import Arrays, Batch, Calib
-from ._options import Options
-from ._report import Layer, Report, Size
+from ._model import Model, Progress
+from ._options import Options, QuantizeOptions
+from ._quantize import quantize, quantize_file
+from ._report import Layer, QuantizedLayer, QuantizeReport, Report, Size
 from ._sepconv import Error, __version__
 
 __all__ = [
@@ -21,9 +24,14 @@ __all__ = [
     "Model",
     "Options",
     "Progress",
+    "QuantizeOptions",
+    "QuantizeReport",
+    "QuantizedLayer",
     "Report",
     "Size",
     "__version__",
     "compress",
     "compress_file",
+    "quantize",
+    "quantize_file",
 ]

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import onnx
 
 from . import _sepconv
-from ._data import Calib, gather
+from ._data import Calib, gather_given
+from ._model import Model, Progress, files, in_memory
 from ._options import Options, as_json
 from ._report import Report
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-Model = Union[onnx.ModelProto, bytes, bytearray, memoryview, str, "os.PathLike[str]"]
-"""A model, an encoded one, or the path of a file."""
-
-Progress = Callable[[str, int, int], object]
-"""Called with a stage such as "calibrating", the steps of it that are done, and its steps in all."""
 
 
 def compress(
@@ -49,15 +41,9 @@ def compress(
     Returns the smaller model and a `Report`. Raises `sepconv.Error` with one line of text where a
     model, data or an option is refused, or where nothing would be better.
     """
-    arguments = (gather(calib), as_json(options), progress)
-    if isinstance(model, (str, os.PathLike)):
-        with tempfile.TemporaryDirectory(prefix="sepconv-") as folder:
-            written = os.path.join(folder, "model.onnx")
-            files = {"input": os.fspath(model), "output": written, "kept": False}
-            outcome = _sepconv.compress_file(files, *arguments)
-            return onnx.load(written), Report(outcome)
-    small, outcome = _sepconv.compress_bytes(_encoded(model), *arguments)
-    return onnx.load_model_from_string(small), Report(outcome)
+    arguments = (gather_given(calib), as_json(options), progress)
+    small, outcome = in_memory(model, _sepconv.compress_file, _sepconv.compress_bytes, *arguments)
+    return small, Report(outcome)
 
 
 def compress_file(
@@ -75,21 +61,4 @@ def compress_file(
     exists is replaced only with `force`.
     """
     settings = as_json(options, force=force)
-    files = {"input": str(Path(input)), "output": str(Path(output)), "kept": True}
-    return Report(_sepconv.compress_file(files, gather(calib), settings, progress))
-
-
-def _encoded(model: onnx.ModelProto | bytes | bytearray | memoryview) -> bytes:
-    if isinstance(model, bytes):
-        return model
-    if isinstance(model, (bytearray, memoryview)):
-        return bytes(model)
-    if isinstance(model, onnx.ModelProto):
-        try:
-            encoded: bytes = model.SerializeToString()
-            return encoded
-        # Of a type that depends on protobuf's version.
-        except Exception as error:
-            text = "the model can't be encoded (2 GB is the limit): give its path instead"
-            raise _sepconv.Error(text) from error
-    raise TypeError(f"model: expected a ModelProto, bytes or a path, found {type(model).__name__}")
+    return Report(_sepconv.compress_file(files(input, output), gather_given(calib), settings, progress))

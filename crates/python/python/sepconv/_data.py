@@ -22,9 +22,14 @@ Calib = Union[Batch, Iterable[Batch], str, "os.PathLike[str]"]
 _Named = list[tuple[Union[str, None], "np.ndarray[Any, Any]"]]
 
 
-def gather(calib: Calib | None) -> str | _Named | None:
+def gather_given(calib: Calib | None) -> str | _Named | None:
+    """As `gather`, where there are data."""
+    return None if calib is None else gather(calib)
+
+
+def gather(calib: Calib) -> str | _Named:
     """As the native module takes it. Copies only what is not contiguous, and to join batches."""
-    if calib is None or isinstance(calib, str):
+    if isinstance(calib, str):
         return calib
     if isinstance(calib, os.PathLike):
         return os.fspath(calib)

@@ -15,7 +15,37 @@ import numpy as np
 from . import _sepconv
 
 
-class Options(TypedDict, total=False):
+class _Common(TypedDict, total=False):
+    """Options of every function: how data are read, and where runtimes are."""
+
+    input_shape: Mapping[str, Sequence[int]] | str | Iterable[str]
+    """Shapes of inputs with free dimensions: by name, or as text such as "x=1x3x224x224"."""
+    onnxruntime: str | os.PathLike[str] | None
+    """Shared library of ONNX Runtime, where it is not that of this interpreter's package."""
+    openvino: str | os.PathLike[str] | None
+    """Shared library `openvino_c`, where it is not that of this interpreter's package."""
+    preprocess: str | os.PathLike[str] | None
+    """TOML file with the keys scale, mean, std, channel-order, resize, crop and layout, which the
+    options of these names override."""
+    scale: float | str | None
+    """Factor on the values of data, before `mean` and `std`: a number, or a fraction such as "1/255"."""
+    mean: float | str | Sequence[float] | None
+    """Subtracted after scaling: one for all channels, or one each."""
+    std: float | str | Sequence[float] | None
+    """Divided by after that: one for all channels, or one each."""
+    channel_order: Literal["rgb", "bgr"] | None
+    """Order of the channels that the model takes, of pictures."""
+    resize: int | str | Sequence[int] | None
+    """Length of a picture's short side in pixels, or its width and height."""
+    crop: int | str | Sequence[int] | None
+    """Length of a centre crop's sides in pixels, or its width and height."""
+    layout: str | None
+    """Layout of arrays: "nchw" or "nhwc"."""
+    max_samples: int | None
+    """At most so many samples of `calib`, drawn with the seed."""
+
+
+class Options(_Common, total=False):
     """What `compress` and `compress_file` can be told. All of it may be left out."""
 
     rank: int | None
@@ -69,8 +99,6 @@ class Options(TypedDict, total=False):
         "fused-input-padded",
     ]
     """How separable convolutions are written into the graph."""
-    input_shape: Mapping[str, Sequence[int]] | str | Iterable[str]
-    """Shapes of inputs with free dimensions: by name, or as text such as "x=1x3x224x224"."""
     input_shapes: Mapping[str, Sequence[int]]
     """The same by its former name."""
     target: Literal["macs", "auto", "tract", "onnxruntime", "openvino"] | None
@@ -79,10 +107,6 @@ class Options(TypedDict, total=False):
     """Threads of one run on `target`."""
     allow_slower: bool
     """Keep the result even where it is measured not to be faster than the original."""
-    onnxruntime: str | os.PathLike[str] | None
-    """Shared library of ONNX Runtime, where it is not that of this interpreter's package."""
-    openvino: str | os.PathLike[str] | None
-    """Shared library `openvino_c`, where it is not that of this interpreter's package."""
     data_free: Literal["pictures", "weights"] | None
     """Fit without `calib`, which figures then come from: to synthetic pictures, or to the weights alone."""
     tune: bool | int | None
@@ -97,26 +121,6 @@ class Options(TypedDict, total=False):
     """Largest value of a picture, for PSNR and SSIM; 255 where the target is stored as u8, else 1."""
     task: Literal["auto", "classify", "detect", "segment", "restore", "embed", "regress"]
     """Purpose of the model: its outputs are measured by it against the original's."""
-    preprocess: str | os.PathLike[str] | None
-    """TOML file with the keys scale, mean, std, channel-order, resize, crop and layout, which the
-    options of these names override."""
-    scale: float | str | None
-    """Factor on the values of `calib` and `eval`, before `mean` and `std`: a number, or a fraction such
-    as "1/255"."""
-    mean: float | str | Sequence[float] | None
-    """Subtracted after scaling: one for all channels, or one each."""
-    std: float | str | Sequence[float] | None
-    """Divided by after that: one for all channels, or one each."""
-    channel_order: Literal["rgb", "bgr"] | None
-    """Order of the channels that the model takes, of pictures."""
-    resize: int | str | Sequence[int] | None
-    """Length of a picture's short side in pixels, or its width and height."""
-    crop: int | str | Sequence[int] | None
-    """Length of a centre crop's sides in pixels, or its width and height."""
-    layout: str | None
-    """Layout of arrays: "nchw" or "nhwc"."""
-    max_samples: int | None
-    """At most so many samples of `calib`, drawn with the seed."""
     effort: Literal["quick", "normal", "thorough"]
     """Work that is spent on fits."""
     positions: int | None
@@ -140,6 +144,25 @@ class Options(TypedDict, total=False):
     """Keep the statistics of planning in the user's cache folder, for other budgets."""
 
 
+class QuantizeOptions(_Common, total=False):
+    """What `quantize` and `quantize_file` can be told. All of it may be left out."""
+
+    min_snr: float | None
+    """Signal-to-noise ratio in dB that the worst channel of the outputs keeps on samples that are held out, where
+    that can be reached: the layers that cost it most stay in floats. 10 where it is left out."""
+    all_layers: bool
+    """Quantise every layer, whatever the outputs lose; in place of `min_snr`."""
+    held_out_every: int | None
+    """Of so many samples one is held out of the calibration, at least 2; 4 where it is left out."""
+    opset: int | None
+    """Raise a model of opset 11 or 12 to this one, which eight bits need: 13."""
+    target: Literal["tract", "onnxruntime", "openvino"] | None
+    """Runtime that both models run on and are timed with: ONNX Runtime where it is left out and that is found,
+    else tract."""
+    seed: int
+    """Seed of what is drawn from the data."""
+
+
 # Packages that carry a runtime's shared library: the folder in them, and the variable that names another.
 _LIBRARIES = {
     "onnxruntime": ("capi", "SEPCONV_ONNXRUNTIME", _sepconv.use_onnxruntime),
@@ -151,7 +174,7 @@ _announced: set[str] = set()
 def as_json(options: Mapping[str, object], *, force: bool = False) -> str:
     """The options that are given, as the native module takes them. Shared libraries are named to it at once."""
     if "force" in options:
-        raise TypeError("compress() has no option 'force'")
+        raise TypeError("there is no option 'force'")
     given: dict[str, Any] = {**options, "force": force}
     former = given.pop("input_shapes", None)
     if former and given.get("input_shape"):

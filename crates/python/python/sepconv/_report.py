@@ -41,17 +41,48 @@ class Layer:
     """Relative error of the kernel, as decomposed without data."""
 
 
-class Report:
-    """What was done and measured. `contents` holds all of it, see docs/report.md of the project."""
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """A layer of a quantised model."""
 
-    def __init__(self, outcome: _sepconv.Outcome) -> None:
-        self._outcome = outcome
+    name: str
+    op_type: str
+    """Its operator: "Conv", "ConvTranspose", "Gemm" or "MatMul"."""
+    reason: str | None
+    """Why it stays in floats; `None` where it is in eight bits."""
+
+
+class _Record:
+    """What reports have in common."""
+
+    _outcome: _sepconv.Outcome | _sepconv.Quantized
 
     @cached_property
     def contents(self) -> dict[str, Any]:
-        """The contents of `report.json`."""
-        contents: dict[str, Any] = json.loads(self._outcome.json())
+        """The contents of `json`."""
+        contents: dict[str, Any] = json.loads(self.json())
         return contents
+
+    @property
+    def snr_db(self) -> float | None:
+        """The signal-to-noise ratio against the original of the worst channel of any output, in dB; infinite
+        where nothing differs, `None` where it is not known. On the test part of `calib`, or what stands in
+        for it: see docs/metrics.md of the project."""
+        return self._outcome.snr_db
+
+    def json(self) -> str:
+        """All of it as JSON."""
+        return self._outcome.json()
+
+
+class Report(_Record):
+    """What was done and measured. `contents` holds all of it, see docs/report.md of the project: that of
+    `report.json`."""
+
+    _outcome: _sepconv.Outcome
+
+    def __init__(self, outcome: _sepconv.Outcome) -> None:
+        self._outcome = outcome
 
     @cached_property
     def original(self) -> Size:
@@ -75,13 +106,6 @@ class Report:
         return [layer for layer in self.layers if layer.form != "kept"]
 
     @property
-    def snr_db(self) -> float | None:
-        """The signal-to-noise ratio against the original of the worst channel of any output, in dB; infinite
-        where nothing differs, `None` where it is not known. On the test part of `calib`, or what stands in
-        for it: see docs/metrics.md of the project."""
-        return self._outcome.snr_db
-
-    @property
     def not_run(self) -> str | None:
         """Why the models were not run, where they were not."""
         reason: str | None = self.contents["not_run"]
@@ -92,10 +116,6 @@ class Report:
         """What was decided, for `plan=` of another call; see docs/plan.md of the project."""
         plan: dict[str, Any] = json.loads(self._outcome.plan())
         return plan
-
-    def json(self) -> str:
-        """The text of `report.json`."""
-        return self._outcome.json()
 
     def markdown(self) -> str:
         """The report as Markdown."""
@@ -115,16 +135,95 @@ class Report:
 
     def __repr__(self) -> str:
         before, after = self.original, self.compressed
-        snr = "" if self.snr_db is None else f", SNR {self.snr_db:.1f} dB"
         return (
             f"<sepconv.Report: {len(self.rewritten)} of {len(self.layers)} convolutions rewritten, "
             f"{before.macs} -> {after.macs} MACs ({before.macs / max(after.macs, 1):.2f}x), "
-            f"{before.params} -> {after.params} parameters{snr}>"
+            f"{before.params} -> {after.params} parameters{_snr(self)}>"
         )
 
     def _repr_html_(self) -> str:
         """A short table, as notebooks show it; `html()` is the whole page."""
         return _summary(self)
+
+
+class QuantizeReport(_Record):
+    """What `quantize` did and measured. `contents` holds all of it, as `sepconv quantize --json` prints it."""
+
+    _outcome: _sepconv.Quantized
+
+    def __init__(self, outcome: _sepconv.Quantized) -> None:
+        self._outcome = outcome
+
+    @cached_property
+    def layers(self) -> list[QuantizedLayer]:
+        """The convolutions and products by a matrix, in graph order."""
+        return [QuantizedLayer(one["name"], one["op_type"], one["kept"]) for one in self.contents["layers"]]
+
+    @property
+    def eight_bits(self) -> list[QuantizedLayer]:
+        """The layers in eight bits."""
+        return [layer for layer in self.layers if layer.reason is None]
+
+    @property
+    def floats(self) -> list[QuantizedLayer]:
+        """The layers that stay in floats, with their reasons."""
+        return [layer for layer in self.layers if layer.reason is not None]
+
+    @property
+    def bytes_before(self) -> int:
+        """Bytes of the model given, external data included."""
+        before: int = self.contents["bytes"][0]
+        return before
+
+    @property
+    def bytes_after(self) -> int:
+        """Bytes of the model made, external data included."""
+        after: int = self.contents["bytes"][1]
+        return after
+
+    @property
+    def comparison(self) -> dict[str, Any]:
+        """Both models on samples that were held out: the runtime (`target`), how many samples (`runs`), and a
+        dict per output (`outputs`) with its name, `max_abs`, `snr_db` in dB and `top1_agreement`, a share."""
+        comparison: dict[str, Any] = self.contents["comparison"]
+        return comparison
+
+    @property
+    def speedup(self) -> float | None:
+        """Times that the model is faster than the original on `target`, on one thread: the median of ratios
+        within rounds. `None` where the models were not timed."""
+        timing = self.contents["timing"]
+        return None if timing is None else float(timing["models"][1]["speed_up"]["median"])
+
+    @property
+    def not_timed(self) -> str | None:
+        """Why the models were not timed, where they were not."""
+        reason: str | None = self.contents["not_timed"]
+        return reason
+
+    def __repr__(self) -> str:
+        before, after = self.bytes_before, self.bytes_after
+        speedup = "" if self.speedup is None else f", {self.speedup:.2f}x as fast"
+        return (
+            f"<sepconv.QuantizeReport: {len(self.eight_bits)} of {len(self.layers)} layers in eight bits, "
+            f"{before} -> {after} bytes ({before / max(after, 1):.2f}x){_snr(self)}{speedup}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """A short table, as notebooks show it."""
+        rows = [
+            _row("layers", str(len(self.layers)), f"{len(self.eight_bits)} in eight bits", ""),
+            _row("bytes", *_pair(self.bytes_before, self.bytes_after)),
+            *_measured(self),
+        ]
+        if self.speedup is not None:
+            rows.append(_row("time", "", "", f"{self.speedup:.2f}x"))
+        if self.not_timed is not None:
+            rows.append(_row("not timed", "", self.not_timed, ""))
+        layers = [_row(layer.name, layer.op_type, layer.reason or "eight bits") for layer in self.layers]
+        return _table(("", "original", "quantised", "ratio"), rows) + _unfolded(
+            "Layers", ("name", "operator", "form or reason"), layers
+        )
 
 
 def _summary(report: Report) -> str:
@@ -134,12 +233,11 @@ def _summary(report: Report) -> str:
         _row("MACs", *_pair(before.macs, after.macs)),
         _row("parameters", *_pair(before.params, after.params)),
         _row("bytes", *_pair(before.bytes, after.bytes)),
+        *_measured(report),
     ]
-    if report.snr_db is not None:
-        rows.append(_row("SNR of the worst channel", "", f"{report.snr_db:.1f} dB", ""))
     if report.not_run is not None:
         rows.append(_row("not run", "", report.not_run, ""))
-    layers = "".join(
+    layers = [
         _row(
             layer.name,
             layer.form + ("" if layer.rank is None else f", rank {layer.rank}"),
@@ -147,16 +245,28 @@ def _summary(report: Report) -> str:
             layer.reason or "",
         )
         for layer in report.layers
+    ]
+    return _table(("", "original", "compressed", "ratio"), rows) + _unfolded(
+        "Convolutions", ("name", "form", "MACs before", "MACs after", "reason"), layers
     )
-    return (
-        "<table><thead>"
-        + _row("", "original", "compressed", "ratio", cell="th")
-        + "</thead><tbody>"
-        + "".join(rows)
-        + "</tbody></table><details><summary>Convolutions</summary><table><thead>"
-        + _row("name", "form", "MACs before", "MACs after", "reason", cell="th")
-        + f"</thead><tbody>{layers}</tbody></table></details>"
-    )
+
+
+def _snr(record: _Record) -> str:
+    return "" if record.snr_db is None else f", SNR {record.snr_db:.1f} dB"
+
+
+def _measured(record: _Record) -> list[str]:
+    if record.snr_db is None:
+        return []
+    return [_row("SNR of the worst channel", "", f"{record.snr_db:.1f} dB", "")]
+
+
+def _unfolded(title: str, head: tuple[str, ...], rows: list[str]) -> str:
+    return f"<details><summary>{title}</summary>{_table(head, rows)}</details>"
+
+
+def _table(head: tuple[str, ...], rows: list[str]) -> str:
+    return f"<table><thead>{_row(*head, cell='th')}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _row(*texts: str, cell: str = "td") -> str:

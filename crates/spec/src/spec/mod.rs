@@ -11,6 +11,8 @@ mod error;
 mod fit;
 #[cfg(feature = "clap")]
 mod heading;
+mod json;
+mod quantize;
 mod run;
 mod samples;
 mod shapes;
@@ -23,6 +25,7 @@ pub use choices::{DataFreeChoice, EffortChoice, LoweringChoice, OrderChoice, Tas
 pub use data::DataSpec;
 pub use error::SpecError;
 pub use fit::FitSpec;
+pub use quantize::QuantizeSpec;
 pub use run::RunSpec;
 pub use samples::SampleSpec;
 pub use shapes::ShapeSpec;
@@ -30,7 +33,6 @@ pub use space::SearchSpace;
 pub use target::TargetSpec;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 /// The options of a run. Serialised, it is one flat object with a value for every option.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -59,10 +61,7 @@ pub struct Spec {
 impl Spec {
     /// Names of all options, sorted.
     pub fn options() -> Vec<String> {
-        match serde_json::to_value(Self::default()) {
-            Ok(Value::Object(all)) => all.into_iter().map(|(name, _)| name).collect(),
-            _ => Vec::new(),
-        }
+        json::options(&Self::default())
     }
 
     /// Reads options from a JSON object. One that is left out or null has its default.
@@ -71,28 +70,8 @@ impl Spec {
     /// [`SpecError::Unknown`], [`SpecError::Type`] or [`SpecError::Value`] names the option;
     /// [`SpecError::Syntax`] where the text is no object.
     pub fn from_json(text: &str) -> Result<Self, SpecError> {
-        let mut given: Map<String, Value> = serde_json::from_str(text).map_err(syntax)?;
-        given.retain(|_, value| !value.is_null());
-        let known = Self::options();
-        if let Some(option) = given.keys().find(|name| !known.contains(name)) {
-            return Err(SpecError::Unknown {
-                option: option.clone(),
-            });
-        }
-        serde_json::from_value(Value::Object(given.clone())).map_err(|error| {
-            // The error of the whole does not say which option it is about.
-            let mut alone = given.into_iter().filter_map(|(option, value)| {
-                let only = Map::from_iter([(option.clone(), value)]);
-                let error = serde_json::from_value::<Self>(Value::Object(only)).err()?;
-                Some(SpecError::of(option, error))
-            });
-            alone.next().unwrap_or_else(|| syntax(error))
-        })
+        json::read(text)
     }
-}
-
-fn syntax(error: serde_json::Error) -> SpecError {
-    SpecError::Syntax(error.to_string())
 }
 
 #[cfg(test)]

@@ -81,13 +81,7 @@ impl SearchSpace {
     /// # Errors
     /// [`SpecError::Refused`] for any other opset.
     pub fn raises(&self) -> Result<bool, SpecError> {
-        match self.opset {
-            None => Ok(false),
-            Some(13) => Ok(true),
-            Some(other) => Err(SpecError::refused(&["opset"])(format!(
-                "models are raised to opset 13, not {other}"
-            ))),
-        }
+        raises(self.opset)
     }
 
     /// The layers.
@@ -111,5 +105,19 @@ impl Default for SearchSpace {
             quantized: false,
             families: Vec::new(),
         }
+    }
+}
+
+/// True where a model of an opset below 13 is raised to it.
+///
+/// # Errors
+/// [`SpecError::Refused`] for any other opset.
+pub(super) fn raises(opset: Option<i64>) -> Result<bool, SpecError> {
+    match opset {
+        None => Ok(false),
+        Some(13) => Ok(true),
+        Some(other) => Err(SpecError::refused(&["opset"])(format!(
+            "models are raised to opset 13, not {other}"
+        ))),
     }
 }

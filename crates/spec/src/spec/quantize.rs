@@ -1,0 +1,72 @@
+//! The options of `quantize`.
+
+use serde::{Deserialize, Serialize};
+
+use super::space::raises;
+use super::{SampleSpec, ShapeSpec, SpecError, json};
+
+/// The options of a quantisation, but for its data. Serialised, it is one flat object with a value for every
+/// option.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct QuantizeSpec {
+    /// Signal-to-noise ratio in dB that the worst channel of the outputs keeps on held-out samples:
+    /// the layers that cost it most stay in floats [default: 10]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "DB"))]
+    pub min_snr: Option<f64>,
+    /// Quantise every layer, whatever the outputs lose
+    #[cfg_attr(feature = "clap", arg(long, conflicts_with = "min_snr"))]
+    pub all_layers: bool,
+    /// Of so many samples one is held out of the calibration, at least 2 [default: 4]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
+    pub held_out_every: Option<usize>,
+    /// Raise a model of opset 11 or 12 to this one, which eight bits need: 13
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(13..=13))
+    )]
+    pub opset: Option<i64>,
+    /// Replace existing files
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub force: bool,
+    /// Seed of draws from data
+    #[cfg_attr(feature = "clap", arg(long, value_name = "SEED", default_value_t = Self::default().seed))]
+    pub seed: u64,
+    /// Runtime that both models run on and are timed with: tract, onnxruntime or openvino
+    /// [default: onnxruntime where it is found, else tract]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "NAME"))]
+    pub target: Option<String>,
+    /// Shapes of inputs.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub shapes: ShapeSpec,
+    // Last: it begins a section of the help.
+    /// How the data are read.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "clap", command(flatten))]
+    pub samples: SampleSpec,
+}
+
+impl QuantizeSpec {
+    /// Names of all options, sorted.
+    pub fn options() -> Vec<String> {
+        json::options(&Self::default())
+    }
+
+    /// Reads options from a JSON object. One that is left out or null has its default.
+    ///
+    /// # Errors
+    /// As [`super::Spec::from_json`].
+    pub fn from_json(text: &str) -> Result<Self, SpecError> {
+        json::read(text)
+    }
+
+    /// True where a model of an opset below 13 is raised to it.
+    ///
+    /// # Errors
+    /// [`SpecError::Refused`] for any other opset.
+    pub fn raises(&self) -> Result<bool, SpecError> {
+        raises(self.opset)
+    }
+}
