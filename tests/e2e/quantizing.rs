@@ -138,6 +138,102 @@ fn compress_with_eight_bits_writes_one_model_that_says_which_forms_it_has() {
     );
 }
 
+/// With no family to rewrite by, `compress` is a quantiser, and its file that of `quantize`.
+#[test]
+fn without_families_eight_bits_are_all_that_is_done() {
+    let scratch = Scratch::new();
+    let [alone, out] = ["alone.onnx", "compressed.onnx"].map(|name| scratch.path(name));
+    quantize(&digits().path, &alone, &["--max-samples", "64"]);
+    let (model, calib, onnxruntime) = (digits().path, calibration(), runtimes());
+    let plain = [
+        "compress",
+        &model,
+        "--calib",
+        &calib,
+        "--scale",
+        "1/255",
+        "--max-samples",
+        "64",
+        "--families",
+        "none",
+        "-o",
+        &out,
+        "--json",
+    ];
+    let environment = [("SEPCONV_ONNXRUNTIME", onnxruntime.as_str())];
+    let seen = sepconv_with(&[&plain[..], &["--int8"]].concat(), &environment).json();
+    assert_eq!(std::fs::read(&alone).unwrap(), std::fs::read(&out).unwrap());
+    let layers = seen["layers"].as_array().unwrap();
+    assert!(
+        layers.iter().all(|l| l["choice"]["separate"].is_null()),
+        "{seen:#}"
+    );
+    let told = sepconv_with(&plain, &environment).refused();
+    assert!(
+        told.contains("--families") && told.contains("int8"),
+        "{told}"
+    );
+}
+
+/// Without a budget that is named, models in eight bits are judged as they will run.
+#[test]
+fn plans_are_judged_in_eight_bits() {
+    let scratch = Scratch::new();
+    let (model, calib, out) = (digits().path, calibration(), scratch.path("judged.onnx"));
+    let onnxruntime = runtimes();
+    let args = [
+        "compress",
+        &model,
+        "--calib",
+        &calib,
+        "--scale",
+        "1/255",
+        "--max-samples",
+        "64",
+        "--families",
+        "spatial",
+        "--effort",
+        "quick",
+        "--int8",
+        "-o",
+        &out,
+        "--json",
+    ];
+    let seen = sepconv_with(&args, &[("SEPCONV_ONNXRUNTIME", onnxruntime.as_str())]).json();
+    let kinds = optimised(&out);
+    assert!(kinds["QLinearConv"].as_i64().unwrap() >= 10, "{kinds}");
+    let speed = &seen["timing"]["models"][1]["speed_up"]["median"];
+    assert!(speed.as_f64().unwrap() > 1.0, "{seen:#}");
+    let eight = &seen["eight_bits"];
+    assert!(eight["layers"].as_array().unwrap().len() >= 11, "{eight:#}");
+    let rewritten = seen["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|l| !l["fit"].is_null());
+    assert_eq!(eight["separable"].as_bool().unwrap(), rewritten, "{seen:#}");
+    assert_eq!(seen["verdict"].is_null(), !rewritten);
+}
+
+/// tract computes eight bits in floats, and so no faster.
+#[test]
+fn floats_stay_where_eight_bits_are_no_faster() {
+    let scratch = Scratch::new();
+    let (model, calib, out) = (digits().path, calibration(), scratch.path("auto.onnx"));
+    let scaled = ["--calib", &calib, "--scale", "1/255", "--max-samples", "32"];
+    let rank = [
+        "--rank", "2", "--layers", "stage2*", "--rounds", "1", "--steps", "0",
+    ];
+    let common = ["compress", &model, "-o", &out, "--precision", "auto"];
+    let seen = sepconv(&[&common[..], &scaled, &rank, &["--json"]].concat()).json();
+    let reason = seen["floats"].as_str().unwrap();
+    assert!(reason.contains("as fast as floats on tract"), "{reason}");
+    assert!(seen["eight_bits"].is_null());
+    let alone = ["--families", "none", "--force"];
+    let told = sepconv(&[&common[..], &scaled, &alone].concat()).refused();
+    assert!(told.contains("no family"), "{told}");
+}
+
 #[test]
 fn eight_bits_need_data() {
     let scratch = Scratch::new();

@@ -136,6 +136,7 @@ fn arrows_point_one_way() {
                 "sepconv-eval",
                 "sepconv-factor",
                 "sepconv-ir",
+                "sepconv-latency",
                 "sepconv-model",
                 "sepconv-onnx",
                 "sepconv-passes",

@@ -277,5 +277,9 @@ mod tests {
             key.file_name(),
             "onnxruntime-1.32.0-1t-amd-epyc-7-3.2ghz-2-cores.json"
         );
+        assert_eq!(
+            key.in_precision("int8").file_name(),
+            "onnxruntime-1.32.0-1t-amd-epyc-7-3.2ghz-2-cores-int8.json"
+        );
     }
 }

@@ -19,13 +19,16 @@ pub enum Order {
     Best,
 }
 
+/// The name that stands for no family.
+pub const NO_FAMILY: &str = "none";
+
 /// The families that are tried for a convolution.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Families {
     /// The order allowed among `dw-pw` and `pw-dw`.
     pub order: Order,
     /// Names of the families, see [`sepconv_factor::families()`]; where it is empty, `dw-pw` and
-    /// `pw-dw`. A name with a `+` before it comes on top of the families without it.
+    /// `pw-dw`; [`NO_FAMILY`] alone is none. A name with a `+` before it comes on top of the families without it.
     pub names: Vec<String>,
     /// Families of the caller's, see [`Families::with`].
     #[serde(skip)]
@@ -78,6 +81,11 @@ impl Families {
     /// The family of that name.
     pub fn find(&self, name: &str) -> Option<&dyn Decomposition> {
         self.all().find(|f| f.name() == name)
+    }
+
+    /// True where no family is tried.
+    pub fn is_none(&self) -> bool {
+        self.names.iter().map(String::as_str).eq([NO_FAMILY])
     }
 
     /// True where the names, if any, come on top of a default.

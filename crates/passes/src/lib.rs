@@ -66,7 +66,7 @@ mod transposed;
 
 pub use candidate::Candidate;
 pub use error::PassError;
-pub use families::{Families, Order, Own};
+pub use families::{Families, NO_FAMILY, Order, Own};
 pub use fold::{FOLDS, Folded, fold, pipeline};
 pub use fold_batchnorm::FoldBatchNorm;
 pub use fold_input_norm::FoldInputNorm;

@@ -10,6 +10,7 @@ mod candidates;
 mod cost;
 mod costing;
 mod expected_loss;
+mod frontier;
 mod loss;
 mod near;
 mod plan;

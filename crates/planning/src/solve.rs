@@ -103,7 +103,7 @@ impl Planning {
     }
 
     fn best(&self, fraction: f64, share: f64) -> Result<Solution, PassError> {
-        let plain = self.at_multiplier(fraction, 0.0, &ANY)?;
+        let plain = self.plainly(fraction)?;
         if self.timed.is_none() {
             return Ok(plain);
         }
@@ -190,6 +190,11 @@ impl Planning {
     fn planned(&self, layer: usize, index: usize) -> Candidate {
         let written = self.costs.candidates[layer][index].and_then(|(_, written)| written);
         Written::apply(written, &self.candidates[layer][index])
+    }
+
+    /// The plan with the least loss at a cost, whatever its time.
+    pub(crate) fn plainly(&self, fraction: f64) -> Result<Solution, PassError> {
+        self.at_multiplier(fraction, 0.0, &ANY)
     }
 
     /// The plan with the least sum of loss and of the time it takes at a multiplier for the
@@ -283,7 +288,7 @@ pub(crate) mod tests {
 
     /// Two layers of 50 MACs and 5 s. Of the same MACs, 'slow' forms save no time and 'fast' ones
     /// four fifths of it, at `dearer` times the loss.
-    fn planning(dearer: f64) -> Planning {
+    pub fn planning(dearer: f64) -> Planning {
         let by = |cost, lowering| Some((cost, Some(Written { lowering, macs: 20 })));
         let both = |cost: f64, slow: f64, fast: f64| Costs {
             total: 2.0 * cost,

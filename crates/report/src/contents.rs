@@ -43,6 +43,10 @@ pub(super) fn page(report: &Report) -> Page {
         let tables = runs.map(|run| Block::Table(tables::tuning(tuning, run)));
         page.section("Tuning", tables.collect());
     }
+    if let Some(record) = &report.eight_bits {
+        let table = tables::eight_bits(record);
+        page.section("Eight bits", vec![Block::Table(table)]);
+    }
     if let Some(timing) = &report.timing {
         let table = tables::timing(std::slice::from_ref(timing));
         page.section("Time", vec![Block::Table(table)]);

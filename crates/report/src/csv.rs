@@ -58,6 +58,8 @@ pub(super) fn series(series: Series) -> &'static str {
         Series::Result => "result",
         Series::Allocated => "allocated",
         Series::Tuned => "tuned",
+        Series::Int8 => "int8",
+        Series::Both => "both",
         Series::Uniform => "uniform",
         Series::PaperDwPw => "paper-dw-pw",
         Series::PaperPwDw => "paper-pw-dw",

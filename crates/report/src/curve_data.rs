@@ -5,13 +5,15 @@ use super::format::{capital, decibels, exact, fixed, quantity, small};
 use sepconv::{CurvePoint, Series};
 
 /// Series whose points a line joins, the first drawn first.
-const LINES: [Series; 6] = [
+const LINES: [Series; 8] = [
     Series::PaperEnergy,
     Series::PaperPwDw,
     Series::PaperDwPw,
     Series::Uniform,
     Series::Allocated,
     Series::Tuned,
+    Series::Int8,
+    Series::Both,
 ];
 
 /// Range of a close-up in percentage points below the best, and the least span of the whole curve
@@ -26,6 +28,8 @@ pub(super) fn series_name(series: Series) -> &'static str {
         Series::Result => "result",
         Series::Allocated => "one budget over all layers",
         Series::Tuned => "the same, tuned",
+        Series::Int8 => "eight bits alone",
+        Series::Both => "one budget, in eight bits",
         Series::Uniform => "uniform rank K",
         Series::PaperDwPw => "paper, rank K, DW→PW",
         Series::PaperPwDw => "paper, rank K, PW→DW",

@@ -248,6 +248,8 @@ pub(super) fn evaluated() -> Report {
         tries: Vec::new(),
         verdict: None,
         tuning: None,
+        eight_bits: None,
+        floats: None,
         timing: None,
         versions: Versions { sepconv: "0.1.0", target: "tract", target_version: "0.23.9".into(), latency: None },
         machine: "AMD EPYC, 2 cores".into(),

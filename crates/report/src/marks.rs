@@ -10,11 +10,13 @@ use sepconv::Series;
 pub(super) const CHARACTER: f64 = 0.58;
 
 /// The order of a legend.
-const ORDER: [Series; 8] = [
+const ORDER: [Series; 10] = [
     Series::Original,
     Series::Result,
     Series::Allocated,
     Series::Tuned,
+    Series::Int8,
+    Series::Both,
     Series::Uniform,
     Series::PaperDwPw,
     Series::PaperPwDw,
@@ -115,6 +117,15 @@ pub(super) fn mark(series: Series, x: f64, y: f64, r: f64) -> String {
                  h-{wide:.1}v-{long:.1}h-{long:.1}v-{wide:.1}h{long:.1}z",
                 x - half,
                 y - arm,
+            ))
+        }
+        Series::Int8 => path(square(x, y, r * 0.85)),
+        Series::Both => {
+            let (half, side) = (r * 0.55, r * 1.1);
+            path(format!(
+                "M{:.1} {:.1}h{side:.1}l{half:.1} {r:.1}l-{half:.1} {r:.1}h-{side:.1}l-{half:.1} -{r:.1}z",
+                x - half,
+                y - r,
             ))
         }
         Series::PaperEnergy => path(diamond(r * 1.2)),

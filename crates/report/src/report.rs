@@ -1,6 +1,6 @@
 //! The contents of `report.json`.
 
-use sepconv::{CurvePoint, Outcome, Series, Settings, Size, Tuning};
+use sepconv::{CurvePoint, EightBits, Outcome, Series, Settings, Size, Tuning};
 use sepconv_eval::{BenchRun, ComparedOn, OutputComparison, ShownSample, TaskComparison};
 use sepconv_model::Loaded;
 use sepconv_planning::Solution;
@@ -54,6 +54,10 @@ pub struct Report {
     pub verdict: Option<Verdict>,
     /// Record of the tuning, where it was asked for.
     pub tuning: Option<Tuning>,
+    /// Record of the eight bits of a result that computes in them.
+    pub eight_bits: Option<EightBits>,
+    /// The reason for which the result computes in floats, where eight bits were in question.
+    pub floats: Option<String>,
     /// The written file timed beside the original, where time was asked for.
     pub timing: Option<BenchRun>,
     /// Seed of synthetic inputs and of draws.
@@ -100,6 +104,8 @@ impl Report {
             tries: outcome.tries.clone(),
             verdict: outcome.verdict,
             tuning: outcome.tuning.clone(),
+            eight_bits: outcome.eight_bits.clone(),
+            floats: outcome.floats.clone(),
             timing: outcome.timing.clone(),
             seed: settings.seed,
             versions: Versions::new(settings),
@@ -147,6 +153,8 @@ impl Report {
             tries: Vec::new(),
             verdict: None,
             tuning: None,
+            eight_bits: None,
+            floats: None,
             timing: None,
             seed: settings.seed,
             versions: Versions::new(settings),

@@ -32,7 +32,9 @@ fn written(report: &Report, b: &Size) -> Rich {
             bytes(b.bytes),
         ),
     ];
-    let mut text = Rich::plain(format!("{} ", rewritten(report)));
+    let mut text = faster(report)
+        .text(format!("{} ", rewritten(report)))
+        .then(eight_bits(report));
     for (what, before, after, from, to) in sizes {
         text = text
             .text(format!("{what}: "))
@@ -56,6 +58,37 @@ fn written(report: &Report, b: &Size) -> Rich {
             .text(format!(" on {} samples. ", exact(after.n as u64)));
     }
     text.then(task(report)).then(outputs(report))
+}
+
+/// The speed of the result, in a sentence; empty where it was not timed.
+fn faster(report: &Report) -> Rich {
+    let Some(timing) = &report.timing else {
+        return Rich::default();
+    };
+    let Some(after) = timing.models.last() else {
+        return Rich::default();
+    };
+    let (on, threads) = (&timing.target, timing.threads);
+    let plural = if threads == 1 { "" } else { "s" };
+    let (low, high) = (after.speed_up.low, after.speed_up.high);
+    Rich::default()
+        .strong(format!("{:.2}× as fast", after.speed_up.median))
+        .text(format!(
+            " ({low:.2} to {high:.2}) on {on} with {threads} thread{plural}. "
+        ))
+}
+
+/// The layers in eight bits, in a sentence; empty where the result computes in floats.
+fn eight_bits(report: &Report) -> Rich {
+    match (&report.eight_bits, &report.floats) {
+        (Some(record), _) => {
+            let all = record.layers.len();
+            let eight = record.layers.iter().filter(|l| l.kept.is_none()).count();
+            Rich::plain(format!("{eight} of {all} layers compute in eight bits. "))
+        }
+        (None, Some(reason)) => Rich::plain(format!("The result computes in floats: {reason}. ")),
+        (None, None) => Rich::default(),
+    }
 }
 
 /// The task's measures, in a sentence.
@@ -228,6 +261,8 @@ mod tests {
     use super::super::fixtures::{
         evaluated, hostile, not_run, related, restored, snr_only, swept as swept_report,
     };
+    use sepconv::EightBits;
+    use sepconv::quantization::QuantizedLayer;
     use sepconv_eval::{Measure, Metric, TakenTask};
     use sepconv_model::Task;
     use sepconv_passes::{Choice, Kept};
@@ -265,6 +300,40 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn the_headline_begins_with_the_speed_and_the_eight_bits() {
+        let mut report = evaluated();
+        let timing = super::super::fixtures::timing();
+        let layer = |name: &str, kept: Option<&str>| QuantizedLayer {
+            name: name.into(),
+            op_type: "Conv".into(),
+            kept: kept.map(str::to_owned),
+        };
+        let layers = vec![
+            layer("first", None),
+            layer("last", Some("it costs the outputs too much")),
+        ];
+        report.eight_bits = Some(EightBits {
+            layers,
+            timing: timing.clone(),
+            params: 1,
+            separable: true,
+        });
+        let speed = timing.models.last().map_or(0.0, |m| m.speed_up.median);
+        report.timing = Some(timing);
+        let text = html(&report);
+        let begins = format!("<b>{speed:.2}× as fast</b>");
+        assert!(text.contains(&begins), "{begins} in {text}");
+        assert!(
+            text.contains("1 of 2 layers compute in eight bits"),
+            "{text}"
+        );
+        assert!(text.contains("it costs the outputs too much"), "{text}");
+        report.eight_bits = None;
+        report.floats = Some("no data".into());
+        assert!(html(&report).contains("The result computes in floats: no data."));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use super::format::{
 };
 use super::report::Report;
 use super::table::{Cell, Table};
-use sepconv::Tuning;
 use sepconv::{CurvePoint, Series};
+use sepconv::{EightBits, Tuning};
 use sepconv_eval::BenchRun;
 use sepconv_eval::OutputComparison;
 use sepconv_tune::{Epoch, Loss};
@@ -64,6 +64,26 @@ fn output_row(output: &OutputComparison) -> Vec<Cell> {
         number(output.top1_agreement, percent),
     ]);
     cells
+}
+
+/// The layers of a result in eight bits, with the reasons of those in floats.
+pub(super) fn eight_bits(record: &EightBits) -> Table {
+    let head = ["Layer", "Operator", "Precision", "Reason"].map(Cell::text);
+    let mut table = Table::new(
+        "eight-bits",
+        "Precision of the layers of the result",
+        head.into(),
+    );
+    for layer in &record.layers {
+        let precision = if layer.kept.is_none() { "int8" } else { "f32" };
+        table.row(vec![
+            Cell::code(&layer.name),
+            Cell::text(&layer.op_type),
+            Cell::text(precision),
+            Cell::text(layer.kept.as_deref().unwrap_or_default()),
+        ]);
+    }
+    table
 }
 
 /// The epochs of a training.

@@ -34,7 +34,7 @@ pub struct Compressed {
     /// A line for each family of candidates that was dropped for a layer, because it could not be
     /// written or the target could not run it.
     pub dropped: Vec<String>,
-    /// Record of the eight bits, where [`crate::Settings::int8`] asked for them.
+    /// Record of the eight bits of a result that computes in them.
     pub eight_bits: Option<EightBits>,
     /// Layers for which [`crate::Settings::deadline`] left little time.
     pub hurried: Hurried,

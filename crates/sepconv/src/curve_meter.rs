@@ -42,10 +42,22 @@ impl<'a> CurveMeter<'a> {
         label: String,
         model: &Loaded,
     ) -> Result<CurvePoint, Error> {
+        self.point_of(series, label, model, model)
+    }
+
+    /// As [`Self::point`], of a model whose MACs and parameters are those of `counted`: constants of
+    /// eight bits are not counted as parameters.
+    pub fn point_of(
+        &self,
+        series: Series,
+        label: String,
+        model: &Loaded,
+        counted: &Loaded,
+    ) -> Result<CurvePoint, Error> {
         let evaluation = self.evaluator.as_ref();
         let evaluation = evaluation.map(|e| e.evaluate(model, self.progress));
         let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
-        let cost = (&model.cost, &self.original.cost);
+        let cost = (&counted.cost, &self.original.cost);
         Ok(CurvePoint {
             series,
             label,
@@ -64,7 +76,7 @@ impl<'a> CurveMeter<'a> {
         }
         let reference = self.reference.as_ref()?;
         let compared = reference
-            .compare(model, self.settings.target, self.progress)
+            .compare(model, self.settings.measured_on(), self.progress)
             .ok()?;
         let snr = compared.worst_channel_snr().filter(|s| s.is_finite());
         snr.filter(|_| !compared.is_silent())

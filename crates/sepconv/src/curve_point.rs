@@ -15,6 +15,10 @@ pub enum Series {
     Allocated,
     /// The same, tuned.
     Tuned,
+    /// The model in eight bits with no layer rewritten.
+    Int8,
+    /// One budget allocated over all layers, the result in eight bits.
+    Both,
     /// The same rank in every layer, otherwise by the settings.
     Uniform,
     /// The paper's method: the same rank in every layer from the weights alone, DW->PW.

@@ -2,9 +2,10 @@
 
 use sepconv_eval::BenchRun;
 use sepconv_quantize::QuantizedLayer;
+use serde::Serialize;
 
 /// Record of a result in eight bits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct EightBits {
     /// The layers of the result, those in floats with their reasons.
     pub layers: Vec<QuantizedLayer>,

@@ -141,7 +141,7 @@ impl<'a> Job<'a> {
             families: &self.settings.families,
             unit,
             latency: self.settings.latency,
-            precision: self.settings.precision(),
+            precision: self.settings.timed_precision(),
             cost: self.settings.cost.as_deref(),
             seed: self.settings.seed,
             progress: self.progress,

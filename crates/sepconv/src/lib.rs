@@ -36,6 +36,7 @@ mod memory;
 mod outcome;
 mod pipeline;
 mod planned;
+mod precision;
 mod prepared;
 mod quantize_file;
 mod quantizing;
@@ -87,8 +88,9 @@ pub use sepconv_quantize as quantization;
 pub use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, DataSpec, FitSpec, GivenPlan, LayerFit,
     LayerRecord, LayerTime, LoweringChoice, OrderChoice, Pictures, PlannedFit, PlannedModel,
-    PlannedSelection, PlannedSource, QuantizeSpec, RunSpec, SampleSpec, SavedPlan, Schedule,
-    SearchSpace, ShapeSpec, Source, Spec, SpecError, TargetSpec, TaskChoice, Try, Verdict,
+    PlannedSelection, PlannedSource, PrecisionChoice, QuantizeSpec, RunSpec, SampleSpec, SavedPlan,
+    Schedule, SearchSpace, ShapeSpec, Source, Spec, SpecError, TargetSpec, TaskChoice, Try,
+    Verdict,
 };
 pub use sepconv_targets as targets;
 pub use sepconv_tune as training;

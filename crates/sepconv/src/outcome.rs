@@ -20,6 +20,7 @@ use crate::eight_bits::EightBits;
 use crate::job::Job;
 use crate::pipeline::run;
 use crate::planned::plan_of;
+use crate::precision::decided;
 use crate::quantizing::in_eight_bits;
 use crate::settings::Settings;
 use crate::tuning::Tuning;
@@ -67,8 +68,10 @@ pub struct Outcome {
     /// A line for each family of candidates that was dropped for a layer, as
     /// [`Compressed::dropped`].
     pub dropped: Vec<String>,
-    /// Record of the eight bits, where [`Settings::int8`] asked for them.
+    /// Record of the eight bits of a result that computes in them.
     pub eight_bits: Option<EightBits>,
+    /// The reason for which the result computes in floats, where eight bits were in question.
+    pub floats: Option<String>,
     /// Layers for which [`Settings::deadline`] left little time.
     pub hurried: Hurried,
     /// The written file against the original on [`Settings::latency`], else on [`Settings::timed`].
@@ -124,11 +127,12 @@ pub(crate) fn finished<T>(
     write: impl FnOnce(&Loaded) -> Result<(Document, T), Error>,
 ) -> Result<(Outcome, T), Error> {
     let job = step("inline", || Job::new(original, settings, progress))?;
+    let (job, floats) = step("precision", || decided(job))?;
     let original = &*job.model;
     // Data that do not fit are told of before the work.
     let evaluator = job.settings.evaluator(original)?;
     let mut compressed = run(&job)?;
-    if job.settings.int8 {
+    if job.settings.is_in_eight_bits() {
         compressed = step("quantize", || in_eight_bits(&job, compressed))?;
     }
     count_macs(original, &mut compressed);
@@ -193,6 +197,7 @@ pub(crate) fn finished<T>(
         tuning,
         dropped,
         eight_bits,
+        floats,
         hurried,
         timing,
         comparison,

@@ -9,6 +9,7 @@ use sepconv_passes::PassError;
 
 use crate::compressed::Compressed;
 use crate::job::Job;
+use crate::precision::decided;
 use crate::prepared::{Prepared, fold_model, survey_model};
 use crate::quantizing;
 use crate::replay::replay;
@@ -29,7 +30,9 @@ pub fn compress(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
-    run(&step("inline", || Job::new(model, settings, progress))?)
+    let job = step("inline", || Job::new(model, settings, progress))?;
+    let (job, _) = step("precision", || decided(job))?;
+    run(&job)
 }
 
 /// Runs the pipeline for a job, whose functions are inlined and whose settings are resolved.
@@ -41,6 +44,13 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
     if job.settings.plan.is_none() && prepared.none_selected() {
         let untouched = prepared.untouched(job);
         return step("apply", || apply(job, &prepared, untouched));
+    }
+    if job.settings.plan.is_none() && job.settings.families.is_none() {
+        if !job.settings.is_in_eight_bits() {
+            return Err(job.nothing("there is no family to rewrite layers by"));
+        }
+        let unwritten = prepared.unwritten(job)?;
+        return step("apply", || apply(job, &prepared, unwritten));
     }
     // Before a budget thins out the candidates.
     let spectra = spectra(&prepared.surveyed.survey);
@@ -86,7 +96,7 @@ fn apply(job: &Job<'_>, prepared: &Prepared, made: Compressed) -> Result<Compres
 /// Refuses a result of which no layer is rewritten, unless none was selected, and a graph that is
 /// not consistent.
 fn verify(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
-    if job.settings.plan.is_none() && !made.is_rewritten() && !job.settings.int8 {
+    if job.settings.plan.is_none() && !made.is_rewritten() && !job.settings.is_in_eight_bits() {
         let kept = made.layers.iter().filter_map(|l| l.choice.kept());
         return Err(Error::AllKept {
             file: job.model.file(),

@@ -116,6 +116,15 @@ impl Prepared {
         Ok(Compressed::of(folded.with(document)?, layers, self.norms))
     }
 
+    /// The folded model, of which every layer stays.
+    pub fn unwritten(&self, job: &Job<'_>) -> Result<Compressed, Error> {
+        let survey = &self.surveyed.survey;
+        self.with(
+            Plan::choosing(survey, |_, _| Choice::Keep(Kept::Planned)),
+            job,
+        )
+    }
+
     /// The model as it came, of which no layer is selected.
     pub fn untouched(&self, job: &Job<'_>) -> Compressed {
         let survey = &self.surveyed.survey;

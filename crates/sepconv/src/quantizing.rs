@@ -19,7 +19,7 @@ use crate::job::Job;
 /// # Errors
 /// [`Error::Setting`].
 pub(crate) fn check(job: &Job<'_>) -> Result<(), Error> {
-    match job.settings.int8 {
+    match job.settings.is_in_eight_bits() {
         true => refuse(&job.model, job.settings.raise).map_err(failed),
         false => Ok(()),
     }

@@ -57,7 +57,7 @@ impl Settings {
             lowering: spec.space.lowering.lowering(),
             selection: spec.space.selection()?,
             quantized: spec.space.quantized,
-            int8: spec.space.int8,
+            precision: spec.space.precision()?,
             raise: spec.space.raises()?,
             calibration,
             closing,

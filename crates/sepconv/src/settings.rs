@@ -15,7 +15,7 @@ use sepconv_model::classes::class_rows;
 use sepconv_model::{DataSource, Deadline, Error, Loaded, Task, machine_memory, shaped_by};
 use sepconv_planning::Unit;
 use sepconv_quantize::Int8;
-use sepconv_spec::{CalibrationSettings, SavedPlan, Source};
+use sepconv_spec::{CalibrationSettings, PrecisionChoice, SavedPlan, Source};
 
 use crate::planned::planned;
 use crate::tuning::TuneSettings;
@@ -124,9 +124,9 @@ pub struct Settings {
     /// weights of the scale's type: such a model computes with other numbers than one that stays
     /// quantised, and may be larger.
     pub quantized: bool,
-    /// The result is quantised to eight bits, by calibration data.
-    pub int8: bool,
-    /// With [`Settings::int8`]: a model of opset 11 or 12 is raised to 13, which eight bits need.
+    /// The numbers that the result computes in: eight bits are quantised by calibration data.
+    pub precision: PrecisionChoice,
+    /// In eight bits: a model of opset 11 or 12 is raised to 13, which eight bits need.
     pub raise: bool,
     /// Input shapes fixed by the user.
     pub pins: Pins,
@@ -242,15 +242,20 @@ impl Settings {
     /// The runtime that results are measured on: of eight bits that they are deployed on, as tract
     /// computes these in floats.
     pub(crate) fn measured_on(&self) -> &'static dyn Target {
-        match self.int8 {
+        match self.is_in_eight_bits() {
             true => self.deployed_on().target,
             false => self.target,
         }
     }
 
     /// The precision that the result is computed in, where it is not that of the weights.
-    pub(crate) fn precision(&self) -> Option<&'static dyn Precision> {
-        self.int8.then_some(&Int8)
+    pub(crate) fn timed_precision(&self) -> Option<&'static dyn Precision> {
+        self.is_in_eight_bits().then_some(&Int8)
+    }
+
+    /// True where the result is to be in eight bits.
+    pub(crate) fn is_in_eight_bits(&self) -> bool {
+        self.precision == PrecisionChoice::Int8
     }
 
     /// The runtime that is to be fast, else the one that is there, on one thread.
@@ -303,7 +308,7 @@ impl Default for Settings {
             lowering: None,
             selection: Selection::default(),
             quantized: false,
-            int8: false,
+            precision: PrecisionChoice::F32,
             raise: false,
             pins: Pins::default(),
             seed: 0,

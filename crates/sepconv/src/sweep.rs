@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use sepconv_model::{Error, Loaded, Progress, Stage};
 use sepconv_passes::{Families, Order, PassError};
 use sepconv_planning::SHARE;
+use sepconv_spec::PrecisionChoice;
 
+use crate::compressed::Compressed;
 use crate::curve::{by_ranks, saving};
 use crate::curve_meter::CurveMeter;
 use crate::curve_point::{CurvePoint, Series};
 use crate::job::Job;
+use crate::precision::decided;
 use crate::prepared::{fold_model, survey_model};
+use crate::quantizing::quantized_as_alone;
 use crate::search::Search;
 use crate::settings::{Budget, DataFree, Settings};
 use crate::tuning::tune;
@@ -33,7 +37,8 @@ const ENERGIES: [f64; 6] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 
 /// Measures the model at every fraction of its cost (MACs, or time on [`Settings::latency`]):
 /// statistics and sensitivities are collected once, every plan is fitted and measured. By
-/// rising MACs, the original last.
+/// rising MACs, the original last. In eight bits the same is measured in floats and in eight bits, whose fractions
+/// are of the cost of eight bits alone, and all models are timed.
 ///
 /// # Errors
 /// As [`crate::compress()`], [`Error::Onnx`] where a model can't be written.
@@ -49,12 +54,26 @@ pub fn sweep(
         planner: None,
         ..settings.holding_out()
     };
-    let job = &Job::new(model, settings, progress)?;
-    let meter = CurveMeter::new(&job.model, settings, settings.latency, progress)?;
+    let floats = &Settings {
+        precision: PrecisionChoice::F32,
+        ..settings.clone()
+    };
+    let (job, _) = decided(Job::new(model, settings, progress)?)?;
+    let eight = job.settings.is_in_eight_bits();
+    // Eight bits are for time: all points are timed where there are any.
+    let latency = settings
+        .latency
+        .or(eight.then(|| job.settings.deployed_on()));
+    let plain = job.with(floats.clone())?;
+    let meter = CurveMeter::new(&job.model, &plain.settings, latency, progress)?;
     let mut points = vec![meter.point(Series::Original, "original".into(), &job.model)?];
-    allocated(job, plan, &meter, &mut points)?;
+    allocated(&plain, plan, &meter, &mut points)?;
+    if eight {
+        let meter = CurveMeter::new(&job.model, &job.settings, latency, progress)?;
+        in_eight_bits(&job, plan, &meter, &mut points)?;
+    }
     if plan.baselines {
-        baselines(job, settings, &meter, &mut points)?;
+        baselines(&plain, floats, &meter, &mut points)?;
     }
     points.sort_by(|a, b| a.macs.total_cmp(&b.macs));
     Ok(points)
@@ -74,15 +93,9 @@ fn allocated(
     let stage = Stage::begin(progress, "sweeping", plan.fractions.len());
     for (done, fraction) in plan.fractions.iter().enumerate() {
         stage.step(done)?;
-        let costing = search.costing;
-        let solution = match search.planning.solve_near(&costing, *fraction, SHARE) {
-            Err(Error::Pass {
-                source: PassError::Unreachable { .. },
-                ..
-            }) => continue,
-            other => other?,
+        let Some(made) = planned(&mut search, *fraction)? else {
+            continue;
         };
-        let made = search.materialise(solution)?;
         points.push(meter.point(Series::Allocated, format!("budget {fraction}"), &made.model)?);
         if let Some(folder) = &plan.models {
             write(&made.model, folder, &format!("{fraction}"), settings.force)?;
@@ -96,6 +109,53 @@ fn allocated(
         }
     }
     Ok(())
+}
+
+/// Eight bits alone, and with one budget over all layers at every fraction of their cost.
+fn in_eight_bits(
+    job: &Job<'_>,
+    plan: &Sweep,
+    meter: &CurveMeter<'_>,
+    points: &mut Vec<CurvePoint>,
+) -> Result<(), Error> {
+    let alone = &job.in_eight_bits()?.model;
+    points.push(meter.point_of(Series::Int8, "int8".into(), alone, &job.model)?);
+    let mut prepared = survey_model(job, fold_model(job)?)?;
+    let calibration = job.fitted_to(&prepared.surveyed);
+    let unit = job.settings.unit();
+    let mut search = Search::new(job, &mut prepared, calibration.as_ref(), unit)?;
+    let whole = search.planning.unrewritten();
+    let stage = Stage::begin(job.progress, "sweeping", plan.fractions.len());
+    for (done, fraction) in plan.fractions.iter().enumerate() {
+        stage.step(done)?;
+        let Some(made) = planned(&mut search, fraction * whole)? else {
+            continue;
+        };
+        let quantized = quantized_as_alone(job, &made.model)?.model;
+        let label = format!("int8, budget {fraction}");
+        points.push(meter.point_of(Series::Both, label, &quantized, &made.model)?);
+        if let Some(folder) = &plan.models {
+            write(
+                &quantized,
+                folder,
+                &format!("{fraction}.int8"),
+                job.settings.force,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The model of a fraction of the original's cost; `None` where that can't be reached.
+fn planned(search: &mut Search<'_>, fraction: f64) -> Result<Option<Compressed>, Error> {
+    let costing = search.costing;
+    match search.planning.solve_near(&costing, fraction, SHARE) {
+        Err(Error::Pass {
+            source: PassError::Unreachable { .. },
+            ..
+        }) => Ok(None),
+        other => search.materialise(other?).map(Some),
+    }
 }
 
 fn write(model: &Loaded, folder: &std::path::Path, name: &str, force: bool) -> Result<(), Error> {

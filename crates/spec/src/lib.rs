@@ -12,8 +12,8 @@ pub use layer::{LayerFit, LayerRecord, LayerTime};
 pub use plan::{PLAN_FORMAT, PlannedFit, PlannedModel, PlannedSelection, PlannedSource, SavedPlan};
 pub use spec::{
     BudgetSpec, DataFreeChoice, DataSpec, EffortChoice, FitSpec, GivenPlan, LoweringChoice,
-    OrderChoice, QuantizeSpec, RunSpec, SampleSpec, SearchSpace, ShapeSpec, Spec, SpecError,
-    TargetSpec, TaskChoice,
+    OrderChoice, PrecisionChoice, QuantizeSpec, RunSpec, SampleSpec, SearchSpace, ShapeSpec, Spec,
+    SpecError, TargetSpec, TaskChoice,
 };
 pub use tries::Try;
 pub use verdict::Verdict;

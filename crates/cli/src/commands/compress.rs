@@ -211,6 +211,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
             }
         }
     }
+    if let Some(reason) = &o.floats {
+        out.line(format!("  eight bits  none: {reason}"));
+    }
     if let Some(eight_bits) = &o.eight_bits {
         print_eight_bits(eight_bits, out);
     }

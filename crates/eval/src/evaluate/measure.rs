@@ -175,7 +175,7 @@ impl Metric {
     }
 
     /// True for percentages.
-    fn is_percentage(self) -> bool {
+    pub fn is_percentage(self) -> bool {
         self.is_share() || self.is_of_parts() || self == Self::RelativeError
     }
 

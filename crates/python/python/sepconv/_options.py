@@ -75,10 +75,13 @@ class Options(_Common, total=False):
     skip: str | Iterable[str]
     """All but the layers whose names match one of these globs."""
     int8: bool
-    """Also quantise to eight bits (QDQ, from opset 13 on), where that is faster without the separable forms
-    without them; needs `calib`."""
+    """Also quantise to eight bits (QDQ, from opset 13 on), form and precision planned together; needs `calib`. The
+    same as `precision="int8"`."""
+    precision: Literal["f32", "int8", "auto"]
+    """The numbers that the result computes in; "auto": eight bits where they are faster on the runtime and keep the
+    budget that is judged. All but "f32" need `calib`."""
     opset: int | None
-    """With `int8`, raise a model of opset 11 or 12 to this one, which eight bits need: 13."""
+    """In eight bits, raise a model of opset 11 or 12 to this one, which eight bits need: 13."""
     quantized: bool
     """Rewrite convolutions of quantised weights (behind `DequantizeLinear`) too, with floats."""
     families: str | Iterable[str]

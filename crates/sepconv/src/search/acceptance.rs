@@ -19,6 +19,9 @@ const KINDS: [SyntheticKind; 3] = [
     SyntheticKind::Byte,
 ];
 
+/// Divergence over the square of a drop in percentage points, about.
+const LOSS_OF_DROP: f64 = 5e-3;
+
 /// Decibels below a model whose precision is asked for.
 const ROOM: f64 = 1.0;
 
@@ -233,13 +236,17 @@ impl<'a> Acceptance<'a> {
     }
 
     /// Allows for a model whose precision is asked for: where it misses the floor by itself, others may
-    /// be as far below it as the floor was below the original.
+    /// be as far below it as the floor was below the original, or one sample.
     pub fn allow(&mut self, asked: &Verdict) {
         let missed = self.excess(asked);
         if !(missed > 0.0 && missed.is_finite()) {
             return;
         }
         let room = match self.floor.original {
+            Some(_) if self.floor.metric.is_percentage() => {
+                let sample = 100.0 / asked.samples.max(1) as f64;
+                self.allowance().max(sample)
+            }
             Some(_) => self.allowance(),
             None => ROOM,
         };
@@ -307,6 +314,32 @@ impl<'a> Acceptance<'a> {
         let original = self.floor.original.as_ref();
         let allowed = original.map_or(self.floor.value, |own| own.value - self.floor.value);
         allowed.abs().max(f64::MIN_POSITIVE)
+    }
+
+    /// Noise of a model that misses the floor by `excess`, in a unit in which it adds up and is in proportion
+    /// to expected losses: of decibels the noise over the signal, of percentages the square of the drop. `None`
+    /// of other figures.
+    pub fn noise(&self, excess: f64) -> Option<f64> {
+        let Floor {
+            metric,
+            value,
+            original,
+            ..
+        } = &self.floor;
+        match original {
+            None => Some(10_f64.powf((excess - value) / 10.0)),
+            Some(_) if metric.is_percentage() => Some((self.allowance() + excess).max(0.0).powi(2)),
+            Some(_) => None,
+        }
+    }
+
+    /// The expected loss of a plan that makes about so much noise, before any was measured.
+    pub fn loss_of(&self, noise: f64) -> f64 {
+        match self.floor.original {
+            // The worst channel has about twice the noise of all.
+            None => 0.5 * noise,
+            Some(_) => LOSS_OF_DROP * noise,
+        }
     }
 
     /// The error where the best try misses the floor by `excess`.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use sepconv_model::Error;
-use sepconv_planning::Solution;
+use sepconv_planning::{Planning, Solution};
 use sepconv_spec::Try;
 
 use super::engine::{Aim, Goal, Search, is_empty};
@@ -33,7 +33,7 @@ impl Goal for Counted {
         1
     }
 
-    fn aim(&mut self) -> Option<Aim> {
+    fn aim(&mut self, _: &Planning) -> Option<Aim> {
         Some(Aim {
             fraction: self.fraction,
             share: 0.0,

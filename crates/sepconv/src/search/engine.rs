@@ -40,7 +40,7 @@ pub(super) trait Goal {
     }
 
     /// The aim of the next plan; `None` ends the search.
-    fn aim(&mut self) -> Option<Aim>;
+    fn aim(&mut self, planning: &Planning) -> Option<Aim>;
 
     /// Considers the plan of the last aim, or the error that there is none. A break ends the search;
     /// the try goes on record.
@@ -96,7 +96,9 @@ impl<'a> Search<'a> {
             let stage = Stage::begin(self.job.progress, goal.stage(), goal.most());
             for done in 0..goal.most() {
                 stage.step(done)?;
-                let Some(aim) = goal.aim() else { break };
+                let Some(aim) = goal.aim(&self.planning) else {
+                    break;
+                };
                 let found = self
                     .planning
                     .solve_near(&self.costing, aim.fraction, aim.share);

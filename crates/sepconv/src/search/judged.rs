@@ -1,17 +1,18 @@
-//! An acceptance criterion: the cheapest model that meets it. Each plan is fitted and measured, and the
-//! next fraction of the cost to keep is that at which a line through the plans nearest to the bound on
-//! either side crosses it (regula falsi), kept off both ends.
+//! An acceptance criterion: the cheapest model that meets it. Each plan is fitted and measured. Where the figure
+//! tells how much noise a plan makes, the next plan is the cheapest whose expected loss makes as much as the bound
+//! allows, by the noise over the expected loss of the plan before. Elsewhere its fraction of the cost is that at which a
+//! line through the plans nearest to the bound on either side crosses it (regula falsi). Both are kept off
+//! the plans that are known.
 
 use std::ops::ControlFlow;
 
 use sepconv_model::Error;
-use sepconv_planning::{SHARE, Solution};
+use sepconv_planning::{Planning, SHARE, Solution};
 use sepconv_spec::Try;
 
 use super::acceptance::Acceptance;
 use super::engine::{Aim, Goal, Search, TRIES, is_empty};
 use crate::compressed::Compressed;
-use crate::materialise::plan;
 use crate::quantizing::quantized_as_alone;
 
 /// Bisections of a criterion on synthetic inputs, which costs little: the result is within 1/2^7 of
@@ -50,6 +51,19 @@ fn between(low: Tried, high: Tried) -> f64 {
     high.fraction - share * (high.fraction - low.fraction)
 }
 
+/// `fraction` kept off two plans, of which `low` may be one that nothing is known of.
+fn kept_off(fraction: f64, low: Tried, high: Tried) -> f64 {
+    let off = OFF * (high.fraction - low.fraction);
+    let least = match low.excess.is_finite() {
+        true => low.fraction + off,
+        false => low.fraction,
+    };
+    fraction.clamp(least, high.fraction - off)
+}
+
+/// Most that an expected loss is raised or lowered by from one plan to the next.
+const STEP: f64 = 8.0;
+
 /// A model that meets a criterion.
 pub(super) struct Judged<'a> {
     criterion: Acceptance<'a>,
@@ -58,6 +72,10 @@ pub(super) struct Judged<'a> {
     /// The plan of the least fraction that is known to hold.
     high: Tried,
     asked: Option<f64>,
+    /// The expected loss of the next plan.
+    wanted: Option<f64>,
+    /// Noise of the model that the search starts from.
+    start: f64,
     tries: usize,
     best: Option<Compressed>,
     closest: f64,
@@ -75,14 +93,19 @@ impl<'a> Judged<'a> {
             fraction: 1.0,
             excess: -1.0,
         };
-        if job.settings.int8 {
+        let mut start = 0.0;
+        if job.settings.is_in_eight_bits() {
             let alone = criterion.verdict(&job.in_eight_bits()?.model, job)?;
             criterion.allow(&alone);
+            let excess = criterion.excess(&alone);
+            start = criterion.noise(excess).unwrap_or(0.0);
             high = Tried {
                 fraction: planning.unrewritten().min(1.0),
-                excess: criterion.excess(&alone) / criterion.allowance(),
+                excess: excess / criterion.allowance(),
             };
         }
+        let allowed = criterion.noise(0.0).filter(|_| !criterion.is_synthetic());
+        let wanted = allowed.map(|allowed| criterion.loss_of((allowed - start).max(0.0)));
         Ok(Self {
             criterion,
             low: Tried {
@@ -91,10 +114,25 @@ impl<'a> Judged<'a> {
             },
             high,
             asked: None,
+            wanted,
+            start,
             tries: 0,
             best: None,
             closest: f64::INFINITY,
         })
+    }
+}
+
+impl Judged<'_> {
+    /// The expected loss of the plan after one that misses the floor by `excess`.
+    fn next_loss(&self, loss: f64, excess: f64) -> Option<f64> {
+        let allowed = self.criterion.noise(0.0)? - self.start;
+        let made = self.criterion.noise(excess)? - self.start;
+        let factor = match made > 0.0 && allowed > 0.0 {
+            true => (allowed / made).clamp(1.0 / STEP, STEP),
+            false => STEP,
+        };
+        Some(loss * factor)
     }
 }
 
@@ -110,7 +148,7 @@ impl Goal for Judged<'_> {
         }
     }
 
-    fn aim(&mut self) -> Option<Aim> {
+    fn aim(&mut self, planning: &Planning) -> Option<Aim> {
         let (low, high) = (self.low.fraction, self.high.fraction);
         let middle = match (self.criterion.is_synthetic(), self.asked) {
             // The first plan saves little: without data many models offer no more.
@@ -118,7 +156,10 @@ impl Goal for Judged<'_> {
             (true, Some(_)) => 0.5 * (low + high),
             (false, _) if self.best.is_some() && self.tries >= FEW => return None,
             (false, _) if high - low < FINE * high || self.high.excess > NEAR - 1.0 => return None,
-            (false, _) => between(self.low, self.high),
+            (false, _) => match self.wanted {
+                Some(loss) => kept_off(planning.fraction_at(loss, low, high), self.low, self.high),
+                None => between(self.low, self.high),
+            },
         };
         self.asked = Some(middle);
         self.tries += 1;
@@ -154,14 +195,15 @@ impl Goal for Judged<'_> {
         if is_empty(&solution) {
             return Ok((ControlFlow::Break(()), tried));
         }
-        let reached = solution.fraction;
+        let (reached, loss) = (solution.fraction, solution.loss);
         let mut made = search.materialise(solution)?;
-        if search.job.settings.int8 {
+        if search.job.settings.is_in_eight_bits() {
             made.quantized = Some(quantized_as_alone(search.job, &made.model)?);
         }
         let judged = made.quantized.as_ref().map_or(&made.model, |q| &q.model);
         let verdict = self.criterion.verdict(judged, search.job)?;
         let excess = self.criterion.excess(&verdict);
+        self.wanted = self.wanted.and(self.next_loss(loss, excess));
         let measured = Tried {
             fraction: reached.min(asked),
             excess: excess / self.criterion.allowance(),
@@ -188,7 +230,7 @@ impl Goal for Judged<'_> {
         match self.best {
             Some(best) => Ok(best),
             // Eight bits alone are a result.
-            None if job.settings.int8 => search.prepared.with(plan(search.prepared, |_| None), job),
+            None if job.settings.is_in_eight_bits() => search.prepared.unwritten(job),
             None if closest.is_finite() => Err(criterion.missed_by(closest, job)),
             None => Err(job.nothing("no rewrite pays")),
         }
@@ -212,5 +254,15 @@ mod tests {
         // Far beyond the bound, and all but at it.
         near(between(tried(0.5, 99.0), tried(0.6, -0.5)), 0.6 - OFF * 0.1);
         near(between(tried(0.5, 0.01), tried(0.6, -0.9)), 0.5 + OFF * 0.1);
+    }
+
+    #[test]
+    fn a_plan_is_kept_off_those_that_are_known() {
+        let high = tried(1.0, -1.0);
+        // The least fraction was not tried.
+        assert_eq!(kept_off(0.3, tried(0.3, f64::INFINITY), high), 0.3);
+        assert_eq!(kept_off(0.3, tried(0.3, 0.5), high), 0.3 + OFF * 0.7);
+        assert_eq!(kept_off(0.99, tried(0.3, 0.5), high), 1.0 - OFF * 0.7);
+        assert_eq!(kept_off(0.5, tried(0.3, 0.5), high), 0.5);
     }
 }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use sepconv_latency::Bench;
 use sepconv_model::{Error, Loaded};
-use sepconv_planning::{SHARE, Solution, Unit};
+use sepconv_planning::{Planning, SHARE, Solution, Unit};
 use sepconv_spec::Try;
 
 use super::engine::{Aim, Goal, Search, is_empty};
@@ -39,7 +39,7 @@ impl Goal for Measured {
         "planning"
     }
 
-    fn aim(&mut self) -> Option<Aim> {
+    fn aim(&mut self, _: &Planning) -> Option<Aim> {
         Some(Aim {
             fraction: self.aim,
             share: self.feedback.asked,

@@ -14,7 +14,7 @@ mod judged;
 mod measured;
 mod per_layer;
 
-use sepconv_model::{Error, Event, Reach, step};
+use sepconv_model::{Error, Event, Loaded, Reach, step};
 use sepconv_passes::PassError;
 use sepconv_planning::{Costs, Unit};
 use sepconv_spec::CalibrationSettings;
@@ -99,6 +99,19 @@ fn decide_with(
             search.run(goal)
         }
     }
+}
+
+/// True where a model meets the job's budget, or that is not judged.
+///
+/// # Errors
+/// As [`Acceptance::new`] and [`Acceptance::verdict`].
+pub(crate) fn holds(job: &Job<'_>, model: &Loaded) -> Result<bool, Error> {
+    if !matches!(job.settings.budget, Budget::MaxDrop(_) | Budget::MinSnr(_)) {
+        return Ok(true);
+    }
+    let criterion = Acceptance::new(job, job.settings.calibration.as_ref())?;
+    let verdict = criterion.verdict(model, job)?;
+    Ok(criterion.excess(&verdict) <= 0.0)
 }
 
 /// The model of least loss that costs at most `fraction` of the original.

@@ -69,6 +69,16 @@ choices! {
         Thorough = "thorough",
     }
 
+    /// The numbers that the result computes in.
+    PrecisionChoice {
+        /// Those of the model's weights
+        F32 = "f32",
+        /// Eight bits, with separable forms where both together are faster
+        Int8 = "int8",
+        /// Eight bits where they are faster on the runtime and keep the budget that is judged, else floats
+        Auto = "auto",
+    }
+
     /// The order of the depthwise and the pointwise convolution that is allowed.
     OrderChoice {
         /// Depthwise, then pointwise

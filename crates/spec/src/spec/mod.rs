@@ -21,7 +21,9 @@ mod target;
 mod values;
 
 pub use budget::{BudgetSpec, GivenPlan};
-pub use choices::{DataFreeChoice, EffortChoice, LoweringChoice, OrderChoice, TaskChoice};
+pub use choices::{
+    DataFreeChoice, EffortChoice, LoweringChoice, OrderChoice, PrecisionChoice, TaskChoice,
+};
 pub use data::DataSpec;
 pub use error::SpecError;
 pub use fit::FitSpec;

@@ -1,10 +1,10 @@
 //! The search space: the layers, and the forms that they may take.
 
 use sepconv_factor::{families, family};
-use sepconv_passes::{Families, Selection};
+use sepconv_passes::{Families, NO_FAMILY, Selection};
 use serde::{Deserialize, Serialize};
 
-use super::choices::{LoweringChoice, OrderChoice};
+use super::choices::{LoweringChoice, OrderChoice, PrecisionChoice};
 #[cfg(feature = "clap")]
 use super::heading::COMMON;
 use super::{SpecError, values};
@@ -32,14 +32,20 @@ pub struct SearchSpace {
     #[serde(deserialize_with = "values::names")]
     #[cfg_attr(feature = "clap", arg(long, value_name = "GLOB"))]
     pub skip: Vec<String>,
-    /// Also quantise to eight bits (QDQ, from opset 13 on), where that is faster without the separable
-    /// forms without them; needs --calib
+    /// Also quantise to eight bits (QDQ, from opset 13 on), form and precision planned together;
+    /// needs --calib. The same as --precision int8
     #[cfg_attr(feature = "clap", arg(long, help_heading = COMMON, display_order = 15))]
     pub int8: bool,
-    /// With --int8, raise a model of opset 11 or 12 to this one, which eight bits need: 13
+    /// The numbers that the result computes in; all but f32 need --calib
     #[cfg_attr(
         feature = "clap",
-        arg(long, value_name = "N", requires = "int8", value_parser = clap::value_parser!(i64).range(13..=13))
+        arg(long, value_enum, conflicts_with = "int8", default_value_t = Self::default().precision)
+    )]
+    pub precision: PrecisionChoice,
+    /// In eight bits, raise a model of opset 11 or 12 to this one, which they need: 13
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(13..=13))
     )]
     pub opset: Option<i64>,
     /// Rewrite convolutions of quantised weights (behind DequantizeLinear) too, with floats
@@ -47,7 +53,7 @@ pub struct SearchSpace {
     pub quantized: bool,
     /// Families to choose from: dw-pw, pw-dw, spatial, channel, tucker, cp [default: dw-pw and
     /// pw-dw with --rank or --energy, else all of these]; +lowrank adds 1x1 convolutions,
-    /// Gemm and MatMul by low rank to the default, as + does for any name
+    /// Gemm and MatMul by low rank to the default, as + does for any name; none: eight bits alone
     #[serde(deserialize_with = "values::comma_separated")]
     #[cfg_attr(
         feature = "clap",
@@ -62,7 +68,14 @@ impl SearchSpace {
     /// # Errors
     /// [`SpecError::Family`].
     pub fn families(&self) -> Result<Families, SpecError> {
-        let known = |name: &str| family(name.strip_prefix('+').unwrap_or(name)).is_some();
+        let alone = self.families.iter().map(String::as_str).eq([NO_FAMILY]);
+        if alone && self.precision()? == PrecisionChoice::F32 {
+            let needs = SpecError::refused(&["families"]);
+            return Err(needs(
+                "without families there is nothing to do but eight bits: int8",
+            ));
+        }
+        let known = |name: &str| alone || family(name.strip_prefix('+').unwrap_or(name)).is_some();
         if let Some(name) = self.families.iter().find(|name| !known(name)) {
             return Err(SpecError::Family {
                 found: name.clone(),
@@ -76,11 +89,30 @@ impl SearchSpace {
         })
     }
 
+    /// The numbers that the result computes in.
+    ///
+    /// # Errors
+    /// [`SpecError::Refused`] where `int8` and `precision` say different things.
+    pub fn precision(&self) -> Result<PrecisionChoice, SpecError> {
+        match (self.int8, self.precision) {
+            (true, PrecisionChoice::F32 | PrecisionChoice::Int8) => Ok(PrecisionChoice::Int8),
+            (false, precision) => Ok(precision),
+            (true, PrecisionChoice::Auto) => {
+                let both = SpecError::refused(&["int8", "precision"]);
+                Err(both("one at a time"))
+            }
+        }
+    }
+
     /// True where a model of an opset below 13 is raised to it.
     ///
     /// # Errors
-    /// [`SpecError::Refused`] for any other opset.
+    /// [`SpecError::Refused`] for any other opset, and where the result is not in eight bits.
     pub fn raises(&self) -> Result<bool, SpecError> {
+        if self.opset.is_some() && self.precision()? == PrecisionChoice::F32 {
+            let needs = SpecError::refused(&["opset"]);
+            return Err(needs("models are raised for eight bits alone: int8"));
+        }
         raises(self.opset)
     }
 
@@ -101,6 +133,7 @@ impl Default for SearchSpace {
             layers: Vec::new(),
             skip: Vec::new(),
             int8: false,
+            precision: PrecisionChoice::F32,
             opset: None,
             quantized: false,
             families: Vec::new(),

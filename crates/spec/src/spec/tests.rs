@@ -127,3 +127,33 @@ fn every_lowering_has_a_choice() {
     assert_eq!(named, all);
     assert!(LoweringChoice::Auto.lowering().is_none());
 }
+
+#[test]
+fn precision_is_said_once_and_what_needs_eight_bits_is_refused_without() {
+    let space = |json: &str| Spec::from_json(json).unwrap().space;
+    let precision = |json: &str| space(json).precision().map_err(|e| e.to_string());
+    assert_eq!(precision("{}"), Ok(PrecisionChoice::F32));
+    assert_eq!(precision(r#"{"int8": true}"#), Ok(PrecisionChoice::Int8));
+    assert_eq!(
+        precision(r#"{"precision": "auto"}"#),
+        Ok(PrecisionChoice::Auto)
+    );
+    let twice = precision(r#"{"int8": true, "precision": "auto"}"#).unwrap_err();
+    assert!(twice.starts_with("int8 or precision: "), "{twice}");
+    let alone = space(r#"{"families": "none"}"#).families().unwrap_err();
+    assert!(alone.to_string().starts_with("families: "), "{alone}");
+    let both = space(r#"{"families": "none", "int8": true}"#).families();
+    assert!(both.unwrap().is_none());
+    assert!(
+        space(r#"{"families": "none,cp", "int8": true}"#)
+            .families()
+            .is_err()
+    );
+    let raised = space(r#"{"opset": 13}"#).raises().unwrap_err();
+    assert!(raised.to_string().starts_with("opset: "), "{raised}");
+    assert!(
+        space(r#"{"opset": 13, "precision": "auto"}"#)
+            .raises()
+            .unwrap()
+    );
+}
