@@ -170,7 +170,7 @@ fn without_families_eight_bits_are_all_that_is_done() {
     );
     let told = sepconv_with(&plain, &environment).refused();
     assert!(
-        told.contains("--families") && told.contains("int8"),
+        told.contains("families") && told.contains("int8"),
         "{told}"
     );
 }
