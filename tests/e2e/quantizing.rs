@@ -90,6 +90,39 @@ fn what_can_not_be_quantised_is_told_in_a_line() {
     assert!(exists.contains("--force"), "{exists}");
 }
 
+#[test]
+fn a_ratio_that_is_not_reached_is_told() {
+    let scratch = Scratch::new();
+    let (model, calib, out) = (digits().path, calibration(), scratch.path("int8.onnx"));
+    let few = [
+        "--scale",
+        "1/255",
+        "--max-samples",
+        "16",
+        "--target",
+        "tract",
+    ];
+    let asked = ["quantize", &model, "--calib", &calib, "-o", &out, "--force"];
+    let asked = [&asked[..], &few, &["--min-snr", "90"]].concat();
+    let told = sepconv(&asked).stderr();
+    let notes: Vec<&str> = told.lines().filter(|l| l.starts_with("note: ")).collect();
+    let [note] = notes[..] else { panic!("{told}") };
+    assert!(
+        note.starts_with("note: 90 dB are not reached: channel "),
+        "{note}"
+    );
+    let seen = sepconv(&[&asked[..], &["--json"]].concat()).json();
+    let (missed, output) = (&seen["missed"], &seen["comparison"]["outputs"][0]);
+    assert_eq!(missed["asked_db"], 90.0);
+    assert_eq!(missed["output"], output["name"]);
+    assert_eq!(missed["channel"], output["worst_channel"]["channel"]);
+    assert_eq!(missed["reached_db"], output["worst_channel"]["snr_db"]);
+    // With the best choice that was tried, a layer is in eight bits.
+    assert!(layers(&seen)[0] > 0, "{seen}");
+    let seen = quantize(&model, &scratch.path("b.onnx"), &few[2..]);
+    assert_eq!(seen["missed"], Value::Null);
+}
+
 /// The separable forms are kept where they are measured to be faster, so which of the two comes out is the
 /// machine's.
 #[test]

@@ -41,7 +41,8 @@ def quantized(**more):
     layers = [("conv", "Conv", None), ("a<b>", "Gemm", "it costs the outputs too much")]
     layers = [{"name": name, "op_type": op_type, "kept": kept} for name, op_type, kept in layers]
     timing = {"models": [{"speed_up": {"median": 1.0}}, {"speed_up": {"median": 1.5}}]}
-    contents = {"layers": layers, "bytes": [4000, 1000], "timing": timing, "not_timed": None} | more
+    contents = {"layers": layers, "bytes": [4000, 1000], "timing": timing, "not_timed": None, "missed": None}
+    contents |= more
     return sepconv.QuantizeReport(types.SimpleNamespace(json=lambda: json.dumps(contents), snr_db=31.25))
 
 
@@ -52,3 +53,5 @@ def test_the_table_of_a_quantisation():
     assert "conv|Conv|eight bits" in rows and "a<b>|Gemm|it costs the outputs too much" in rows
     rows = cells(quantized(timing=None, not_timed="no <x>")._repr_html_())
     assert "not timed||no <x>|" in rows and not any(row.startswith("time|") for row in rows)
+    missed = {"asked_db": 40.0, "reached_db": 31.25, "output": "y", "channel": None}
+    assert "SNR asked for||40 dB|" in cells(quantized(missed=missed)._repr_html_())

@@ -98,6 +98,15 @@ def test_layers_stay_in_floats_with_their_reasons(eight, model, calib):
     assert [layer.reason for layer in report.floats] == ["it costs the outputs too much"]
 
 
+def test_a_ratio_that_is_not_reached_is_told(eight, model, calib):
+    assert eight[1].missed is None
+    made, report = sepconv.quantize(model, calib, min_snr=150)
+    missed = report.missed
+    assert (missed.asked_db, missed.output) == (150, "y") and missed.reached_db == report.snr_db < 150
+    assert len(report.eight_bits) > 0 and "of 150 dB asked for" in repr(report)
+    assert sepconv.quantize(model, calib, all_layers=True)[1].missed is None
+
+
 def test_an_earlier_opset_is_raised(calib):
     with pytest.raises(sepconv.Error, match="need opset 13, the model has opset 11"):
         sepconv.quantize(early(), calib)

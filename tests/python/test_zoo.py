@@ -1,5 +1,6 @@
 """The pure parts of tests/bench/zoo. Nothing is downloaded."""
 
+import importlib.util
 import json
 import sys
 import types
@@ -11,7 +12,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
-from zoo_parts import drawing, measuring, packages, recording, rendering, sound, tables, tasks, variants  # noqa: E402
+from zoo_parts import (  # noqa: E402
+    bisection,
+    drawing,
+    measuring,
+    packages,
+    recording,
+    rendering,
+    sound,
+    tables,
+    tasks,
+    variants,
+)
 
 
 def detection(*rows):
@@ -108,6 +120,27 @@ def test_a_command_that_fails_is_a_row(tmp_path):
     assert variants.reason("a\nerror: /tmp/x/model.onnx: not faster\n") == "error: model.onnx: not faster"
 
 
+def test_a_peer_that_fails_is_a_row(tmp_path):
+    files, options = [tmp_path / "no.onnx", tmp_path / "no.npz"], types.SimpleNamespace(limit=60)
+    variant = variants.theirs("onnxsim pruning, L2", "simplify", "prune", files, ["L2"], tmp_path, options)
+    assert variant.failed and variant.path is None and variant.how == "simplify"
+    assert str(tmp_path) not in variant.failed
+    late = types.SimpleNamespace(limit=0.01)
+    assert variants.theirs("a", "b", "prune", files, ["L2"], tmp_path, late).failed == "took longer than 0.01 s"
+
+
+def test_the_least_percentage_that_is_enough():
+    for least in (1, 2, 50, 98, 99):
+        assert bisection.least(lambda percent, least=least: percent >= least) == least
+    assert bisection.least(lambda percent: False) is None
+
+
+def test_the_versions_are_those_of_the_packages_that_are_there(tmp_path):
+    found = recording.versions(tmp_path / "none")
+    assert found["numpy"] == np.__version__ and found["sepconv"] == ""
+    assert ("onnxsim" in found) == bool(importlib.util.find_spec("onnxsim"))
+
+
 def record():
     row = {"name": "sepconv", "how": "sepconv compress", "seconds": 3.0, "bytes": 1_000_000, "ms": 5.0}
     row |= {"speed": 2.0, "low": 1.9, "high": 2.1, "score": {"kept": 0.98, "text": "agreement 98.0 %"}}
@@ -116,7 +149,9 @@ def record():
     failed = {"name": "sepconv --int8", "how": "sepconv compress --int8", "seconds": 1.0, "failed": "not faster"}
     model = {"name": "net", "about": "a <net>", "package": "net==1", "licence": "MIT", "data": "noise"}
     model |= {"calibration_samples": 8, "evaluation_samples": 4, "bytes": 2_000_000, "ms": 10.0, "rounds": 30}
-    model |= {"variants": [row, failed, worse, better]}
+    cut = row | {"name": "onnxsim pruning, L2", "score": {"kept": 0.3, "text": "agreement 30.0 %"}}
+    uncut = {"name": "onnxsim pruning, Wanda", "how": "onnxsim", "seconds": 1.0, "failed": "too few"}
+    model |= {"variants": [row, failed, worse, better, uncut, cut]}
     gone = {"name": "gone", "about": "a net", "package": "gone==1", "failed": "pip download gone==1: no"}
     machine = {"cpu": "a CPU", "cores": 2, "memory_gb": 8, "system": "Linux"}
     top = {"command": "tests/bench/zoo", "date": "2026-01-01", "machine": machine, "versions": {"onnx": "1"}}
@@ -125,8 +160,12 @@ def record():
 
 def test_tables_tell_figures_and_failures():
     summary = tables.summary(record()).splitlines()
-    assert summary[2] == "| net (a <net>) | 2.00x, 98.0 % | not run | no file | 2.00x, 90.0 % | not run |"
+    assert summary[0] == "| model | sepconv | sepconv `--int8` | ONNX Runtime INT8 | onnxsim pruning |"
+    assert summary[2] == "| net (a <net>) | 2.00x, 98.0 % | no file | 2.00x, 90.0 % | 2.00x, 30.0 % |"
+    assert summary[3] == "| gone (a net) | not run | not run | not run | not run |"
     page = tables.results(record(), "results.svg")
+    assert "variants of ONNX Runtime INT8 and of onnxsim pruning: the one" in page
+    assert "| onnxsim pruning, Wanda | | | | no file: too few | 1 s |" in page
     assert "| sepconv | 5 ms | 2.00x (1.90 to 2.10) | 1.00 MB | agreement 98.0 % | 3 s |" in page
     assert "| sepconv --int8 | | | | no file: not faster | 1 s |" in page
     assert "Not measured: pip download gone==1: no" in page
@@ -136,7 +175,8 @@ def test_the_picture_is_well_formed_and_holds_every_model():
     root = ElementTree.fromstring(drawing.svg(record()))
     text = "".join(root.itertext())
     assert "net" in text and "a <net>" in text and "sepconv: 2.00x, 98.0 %" in text
-    assert "gone" not in text
+    assert "onnxsim pruning: 2.00x, 30.0 %" in text
+    assert "gone" not in text and "paper's method" not in text
 
 
 def test_documents_are_replaced_between_the_markers():

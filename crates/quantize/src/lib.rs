@@ -14,7 +14,7 @@
 //! | `histogram`, `behind`, `grid`, `ranges` | grids of activations |
 //! | `moments`, `weights` | statistics of inputs, weights rounded by them |
 //! | `rewrite`, `pairs`, `build` | the QDQ model |
-//! | `reserve` | layers that stay in floats |
+//! | `reserve`, `missed` | layers that stay in floats, and a ratio that they do not reach |
 //! | `outline` | models that take the time of quantised ones, without data |
 
 mod admit;
@@ -26,6 +26,7 @@ mod gemm;
 mod grid;
 mod histogram;
 mod layers;
+mod missed;
 mod moments;
 mod outline;
 mod pairs;
@@ -41,6 +42,7 @@ mod windows;
 pub use admit::refuse;
 pub use error::QuantizeError;
 pub use grid::Grid;
+pub use missed::Missed;
 pub use outline::Int8;
 pub use quantize::{Quantized, QuantizedLayer, in_floats, quantize};
 pub use ranges::Ranges;

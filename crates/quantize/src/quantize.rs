@@ -15,6 +15,7 @@ use crate::build::{Parts, verified};
 use crate::error::QuantizeError;
 use crate::grid::Grid;
 use crate::layers::Layer;
+use crate::missed::Missed;
 use crate::moments::moments;
 use crate::ranges::Ranges;
 use crate::reserve::{Judge, reserved};
@@ -39,6 +40,8 @@ pub struct Quantized {
     /// The model held against the original on held-out samples, which chose the layers that stay, and
     /// nothing else; on all samples where there are too few to hold any out.
     pub comparison: Comparison,
+    /// The ratio of [`QuantizeSettings::least_snr`], where that is not reached; the model is the best that was tried.
+    pub missed: Option<Missed>,
 }
 
 /// A layer of a quantised model.
@@ -165,9 +168,11 @@ pub fn quantize(
         name: f.name,
         op_type: f.op_type,
     });
+    let asked = settings.least_snr;
     Ok(Quantized {
         layers: layers.collect(),
         model,
+        missed: asked.and_then(|least| Missed::of(&comparison, least)),
         comparison,
     })
 }

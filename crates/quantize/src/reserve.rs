@@ -87,16 +87,30 @@ pub(crate) fn reserved(
     let noisiest = |count: usize| -> BTreeSet<NodeId> {
         alone[..count].iter().map(|(_, layer)| *layer).collect()
     };
-    // The least number of them that is enough, by bisection: below `few` it is not, at `many` it is.
-    let mut best = (whole, none);
-    let (mut few, mut many) = (0, layers.len());
+    let count = fewest(layers.len(), whole, allowed, |count| {
+        Ok(judge.noise(&build(&noisiest(count))?)?)
+    })?;
+    Ok(noisiest(count))
+}
+
+/// The least number of the noisiest of `layers` layers that is enough, by bisection; where none is, the number of the
+/// least noise. `noise` is that of the model with so many left, `whole` that with none left. The last number that is
+/// tried leaves all but the quietest layer.
+fn fewest(
+    layers: usize,
+    whole: f64,
+    allowed: f64,
+    mut noise: impl FnMut(usize) -> Result<f64, QuantizeError>,
+) -> Result<usize, QuantizeError> {
+    let mut best = (whole, 0);
+    // Below `few` it is not enough; at `many` it is.
+    let (mut few, mut many) = (0, layers);
     while few + 1 < many {
         let count = few + (many - few).div_ceil(4);
-        let left = noisiest(count);
-        let noise = judge.noise(&build(&left)?)?;
+        let noise = noise(count)?;
         let enough = noise <= allowed;
         if enough || (best.0 > allowed && noise < best.0) {
-            best = (noise, left);
+            best = (noise, count);
         }
         if enough {
             many = count;
@@ -105,4 +119,29 @@ pub(crate) fn reserved(
         }
     }
     Ok(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The number of layers that are left of so many, where the noise is that of the noisiest one in eight bits.
+    fn left(alone: &[f64], allowed: f64) -> usize {
+        fewest(alone.len(), alone[0], allowed, |count| Ok(alone[count])).unwrap()
+    }
+
+    #[test]
+    fn all_but_the_silent_layers_are_left_where_nothing_else_is_enough() {
+        for (noisy, silent) in [(1, 1), (9, 1), (37, 3), (1, 99)] {
+            let alone = [vec![0.5; noisy], vec![0.0; silent]].concat();
+            assert_eq!(left(&alone, 1e-9), noisy);
+        }
+    }
+
+    #[test]
+    fn where_none_is_enough_the_least_noise_of_all_that_were_tried_is_taken() {
+        assert_eq!(left(&[0.5, 0.4, 0.3, 0.2], 0.1), 3);
+        assert_eq!(left(&[0.5, 0.6, 0.6, 0.6], 0.1), 0);
+    }
 }

@@ -19,8 +19,9 @@ pub struct QuantizeSettings {
     pub raise: bool,
     /// Positions that the statistics of a layer's inputs are taken at, over all samples.
     pub positions: usize,
-    /// The signal-to-noise ratio in dB that the worst channel of the outputs keeps on held-out samples:
-    /// layers stay in floats until it holds. `None`: all layers are quantised.
+    /// The signal-to-noise ratio in dB that the worst channel of the outputs is to keep on held-out samples: as few
+    /// layers as are enough stay in floats. Where no choice that is tried is enough, the best one is taken, and
+    /// [`crate::Quantized::missed`] tells. `None`: all layers are quantised.
     pub least_snr: Option<f64>,
     /// Layers of these names, and those whose names go on with `/` behind one of them, stay in floats
     /// from the start.

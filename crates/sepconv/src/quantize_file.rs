@@ -9,7 +9,7 @@ use sepconv_eval::{BenchRun, Comparison, LatencyTarget};
 use sepconv_latency::Bench;
 use sepconv_model::{Error, Loaded, Progress, shaped_by};
 use sepconv_onnx::{Document, Staged};
-use sepconv_quantize::{QuantizeSettings, QuantizedLayer, quantize};
+use sepconv_quantize::{Missed, QuantizeSettings, QuantizedLayer, quantize};
 use serde::Serialize;
 
 use crate::quantizing::failed;
@@ -23,6 +23,8 @@ pub struct QuantizeOutcome {
     pub bytes: [usize; 2],
     /// The model held against the original, on samples that were held out.
     pub comparison: Comparison,
+    /// The ratio that the outputs were to keep, where no choice of layers that was tried reaches it.
+    pub missed: Option<Missed>,
     /// Both models timed in turns, on one thread; `None` where they can't be.
     pub timing: Option<BenchRun>,
     /// Reason for which the models were not timed.
@@ -108,6 +110,7 @@ fn quantized<T>(
         layers: made.layers,
         bytes: models.map(|model| model.document.source_size()),
         comparison: made.comparison,
+        missed: made.missed,
         timing,
         not_timed,
     };

@@ -19,6 +19,7 @@ SERIES = {
     "sepconv --speedup 2": ("diamond", "#d55e00", "sepconv --speedup 2"),
     "sepconv --int8": ("square", "#6f42c1", "sepconv --int8 (both)"),
     tables.INT8: ("triangle", "#0072b2", "ONNX Runtime INT8"),
+    tables.PRUNING: ("wedge", "#117a4b", "onnxsim pruning"),
     "the paper's method": ("cross", "#6b7280", "paper's method"),
 }
 STYLE = """
@@ -44,7 +45,7 @@ def svg(record):
         f'<desc id="zoo-desc">{escape(described(models))}</desc>',
         f"<style>{STYLE}</style>",
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        *legend(),
+        *legend(record),
     ]
     for k, model in enumerate(models):
         x = LEFT + k % COLUMNS * (PANEL_W + GAP_X)
@@ -72,9 +73,10 @@ def described(models):
     return " ".join(said)
 
 
-def legend():
+def legend(record):
     x = LEFT
-    for shape, colour, label in SERIES.values():
+    for name, _ in tables.columns(record):
+        shape, colour, label = SERIES[name]
         yield mark(shape, colour, x + 6, 22)
         yield f'<text x="{x + 18}" y="26">{escape(label)}</text>'
         x += 44 + 7 * len(label)
@@ -128,5 +130,6 @@ def mark(shape, colour, x, y):
         "square": [(-5, -5), (5, -5), (5, 5), (-5, 5)],
         "diamond": [(0, -7), (7, 0), (0, 7), (-7, 0)],
         "triangle": [(0, -7), (6, 5), (-6, 5)],
+        "wedge": [(0, 7), (6, -5), (-6, -5)],
     }[shape]
     return f'<polygon points="{" ".join(f"{x + a:.1f},{y + b:.1f}" for a, b in corners)}" {paint}/>'

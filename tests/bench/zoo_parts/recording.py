@@ -1,5 +1,6 @@
 """The record of a run: the machine, the versions, and the rows, as `results.json` holds them."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -49,7 +50,10 @@ def versions(binary):
     found = {"sepconv": said([str(binary), "--version"]).removeprefix("sepconv ")}
     if revision := said(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]):
         found["checkout"] = revision
-    found |= {package: metadata.version(package) for package in ("onnxruntime", "onnx", "numpy")}
+    for package in ("onnxruntime", "onnx", "onnxsim", "numpy"):
+        # onnxsim is not there for every Python.
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
     return found | {"Python": platform.python_version()}
 
 

@@ -1,23 +1,35 @@
 """Markdown of a record: `results.md`, and the short table of the README."""
 
 INT8 = "ONNX Runtime INT8"
+PRUNING = "onnxsim pruning"
 # Columns of the short table, and series of the picture: name in the record, heading.
 COLUMNS = [
     ("sepconv", "sepconv"),
     ("sepconv --speedup 2", "sepconv `--speedup 2`"),
     ("sepconv --int8", "sepconv `--int8`"),
     (INT8, "ONNX Runtime INT8"),
+    (PRUNING, "onnxsim pruning"),
     ("the paper's method", "paper's method"),
 ]
 
 
+def rows_of(model, name):
+    """All rows of a series."""
+    return [row for row in model.get("variants", []) if row["name"] == name or row["name"].startswith(f"{name}, ")]
+
+
 def of_series(model, name):
-    """The row of a series: for ONNX Runtime's quantiser, the one that keeps most."""
-    rows = [row for row in model.get("variants", []) if row["name"] == name or row["name"].startswith(f"{name}, ")]
+    """The row of a series: where it has several, the one that keeps most."""
+    rows = rows_of(model, name)
     able = [row for row in rows if "score" in row]
     if able:
         return max(able, key=lambda row: (row["score"]["kept"], row["speed"]))
     return rows[0] if rows else None
+
+
+def columns(record):
+    """Those of the record: a series that none of its models was tried with has no column."""
+    return [(name, head) for name, head in COLUMNS if any(rows_of(model, name) for model in record["models"])]
 
 
 def kept(score):
@@ -29,9 +41,10 @@ def kept(score):
 
 def summary(record):
     """One row a model: the speed on ONNX Runtime, and the part of the task's figure that is kept."""
-    lines = ["| model | " + " | ".join(heading for _, heading in COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    shown = columns(record)
+    lines = ["| model | " + " | ".join(heading for _, heading in shown) + " |", "|---" * (len(shown) + 1) + "|"]
     for model in record["models"]:
-        cells = [cell(of_series(model, name)) for name, _ in COLUMNS]
+        cells = [cell(of_series(model, name)) for name, _ in shown]
         lines.append(f"| {model['name']} ({model['about']}) | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -71,7 +84,7 @@ def results(record, picture=None):
         "is of top classes. Detections match at the same class and an IoU above 0.5. The SNR is over all values of "
         "an output, one figure an output.",
         "- **Made in** is the time of the command that made the file.",
-        f"- The summary shows one of the variants of {INT8}: the one that keeps most on the evaluation data.",
+        *notes(record),
         "",
         summary(record),
         "",
@@ -79,6 +92,21 @@ def results(record, picture=None):
     for model in record["models"]:
         lines += section(model)
     return "\n".join(lines)
+
+
+def notes(record):
+    """About the series with several variants, as far as the record has them."""
+    several = [name for name in (INT8, PRUNING) if any(rows_of(model, name) for model in record["models"])]
+    if several:
+        yield (
+            f"- The summary shows one of the variants of {' and of '.join(several)}: the one that keeps most on the "
+            "evaluation data."
+        )
+    if PRUNING in several:
+        yield (
+            "- The pruning of onnxsim cuts the least share of channels that leaves at most half of the MACs: the budget "
+            "nearest to `--speedup 2`."
+        )
 
 
 def section(model):

@@ -1,4 +1,7 @@
-"""The variants of a model: commands of sepconv, and ONNX Runtime's quantiser. Each gives a file or a reason."""
+"""The variants of a model: commands of sepconv, ONNX Runtime's quantiser, and onnxsim's pruning.
+
+Each gives a file or a reason.
+"""
 
 import os
 import subprocess
@@ -38,6 +41,8 @@ THEIRS = [
     ("ONNX Runtime INT8, Percentile", "Percentile", None),
     ("ONNX Runtime INT8, MinMax, Conv/Gemm/MatMul", "MinMax", ["Conv", "Gemm", "MatMul"]),
 ]
+# Rankings of channels.
+PRUNED = ["L2", "Wanda"]
 
 
 def make(model, original, calib, folder, options, tell):
@@ -48,9 +53,16 @@ def make(model, original, calib, folder, options, tell):
         # A rank alone takes seconds.
         flags = flags.format(rank=model.rank) + ("" if "--rank" in flags else bound)
         yield ours(name, flags, original, calib, folder, options)
+    files = [original, calib]
     for name, method, kinds in THEIRS:
         tell(name)
-        yield theirs(name, method, kinds, original, calib, folder)
+        how = f"quantize_static, QDQ, {name.partition(', ')[2]}"
+        yield theirs(name, how, "quantise", files, [method, ",".join(kinds or [])], folder, options)
+    for ranking in PRUNED:
+        name = f"onnxsim pruning, {ranking}"
+        tell(name)
+        how = "simplify, apply_structured_pruning" if ranking == "L2" else "simplify, apply_structured_wanda_pruning"
+        yield theirs(name, how, "prune", files, [ranking], folder, options)
 
 
 def ours(name, flags, original, calib, folder, options):
@@ -91,18 +103,26 @@ def reason(stderr):
     return " ".join(words)[:300]
 
 
-def theirs(name, method, kinds, original, calib, folder):
-    """In a process of its own: the quantiser's memory ends with it, and its prints stay out of ours."""
+def theirs(name, how, module, files, words, folder, options):
+    """By a module of this folder, in a process of its own: its memory ends with it, and its prints stay out of ours.
+
+    The last line that it prints goes with `how`.
+    """
     path = folder / f"{file_name(name)}.onnx"
-    variant = Variant(name, f"quantize_static, QDQ, {name.partition(', ')[2]}")
-    command = [sys.executable, "-m", "zoo_parts.quantise", original, calib, path, method, ",".join(kinds or [])]
+    variant = Variant(name, how)
+    command = [sys.executable, "-m", f"zoo_parts.{module}", *files, path, *words]
+    beside = Path(__file__).resolve().parents[1]
     start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[1])
-    variant.seconds = time.perf_counter() - start
-    if done.returncode != 0 or not path.exists():
-        variant.failed = reason(done.stderr) or f"exit code {done.returncode}"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=options.limit, cwd=beside)
+    except subprocess.TimeoutExpired:
+        variant.failed = f"took longer than {options.limit} s"
     else:
-        variant.how += f", {packages.last_line(done.stdout)}"
+        if done.returncode != 0 or not path.exists():
+            variant.failed = reason(done.stderr) or f"exit code {done.returncode}"
+        else:
+            variant.how += f", {packages.last_line(done.stdout)}"
+    variant.seconds = time.perf_counter() - start
     variant.path = None if variant.failed else path
     return variant
 

@@ -50,7 +50,7 @@ Examples:
   sepconv quantize model.onnx --calib pictures.npz
       eight bits, into model.int8.onnx
   sepconv quantize model.onnx --calib pictures.npz --min-snr 30
-      layers stay in floats until every output channel is within 30 dB
+      layers stay in floats until every output channel keeps 30 dB; a note tells where that can not be had
   sepconv quantize model.onnx --calib pictures.npz --all-layers -o int8.onnx
       every layer, whatever the outputs lose";
 

@@ -29,6 +29,9 @@ pub fn run(args: &QuantizeArgs, out: &Output) -> Result<()> {
     let progress = out.progress();
     let outcome = quantize_file(&files, &settings, &progress)?;
     drop(progress);
+    if let Some(missed) = &outcome.missed {
+        out.note(missed.to_string());
+    }
     if let Some(reason) = &outcome.not_timed {
         out.note(format!("not timed: {reason}"));
     }

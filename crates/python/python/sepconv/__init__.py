@@ -12,7 +12,7 @@ from ._data import Arrays, Batch, Calib
 from ._model import Model, Progress
 from ._options import Options, QuantizeOptions
 from ._quantize import quantize, quantize_file
-from ._report import Layer, QuantizedLayer, QuantizeReport, Report, Size
+from ._report import Layer, Missed, QuantizedLayer, QuantizeReport, Report, Size
 from ._sepconv import Error, __version__
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Calib",
     "Error",
     "Layer",
+    "Missed",
     "Model",
     "Options",
     "Progress",

@@ -151,8 +151,9 @@ class QuantizeOptions(_Common, total=False):
     """What `quantize` and `quantize_file` can be told. All of it may be left out."""
 
     min_snr: float | None
-    """Signal-to-noise ratio in dB that the worst channel of the outputs keeps on samples that are held out, where
-    that can be reached: the layers that cost it most stay in floats. 10 where it is left out."""
+    """Signal-to-noise ratio in dB that the worst channel of the outputs is to keep on samples that are held out: of
+    the layers that make most noise, as few as are enough stay in floats. Where no choice that is tried is enough, the
+    best one is taken, and the report has it as `missed`. 10 where it is left out."""
     all_layers: bool
     """Quantise every layer, whatever the outputs lose; in place of `min_snr`."""
     held_out_every: int | None

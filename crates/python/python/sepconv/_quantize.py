@@ -33,7 +33,7 @@ def quantize(
 
     One sample of four (`held_out_every`) is held out. As few layers stay in floats as are enough for the worst
     channel of the outputs to keep `min_snr` dB on those samples, 10 unless said otherwise. Where no choice of
-    layers reaches it, the best one is taken: `report.snr_db` tells. See `sepconv.QuantizeOptions`.
+    layers that is tried reaches it, the best one is taken: `report.missed` tells. See `sepconv.QuantizeOptions`.
 
     `progress(stage, done, total)` is called on this thread. An exception that it raises ends the work, as Ctrl-C
     does.

@@ -52,6 +52,20 @@ class QuantizedLayer:
     """Why it stays in floats; `None` where it is in eight bits."""
 
 
+@dataclass(frozen=True)
+class Missed:
+    """The signal-to-noise ratio that was asked for, where no choice of layers that was tried reaches it."""
+
+    asked_db: float
+    """The ratio in dB that the worst channel of the outputs was to keep."""
+    reached_db: float | None
+    """The ratio in dB that it keeps; `None` where it is not known."""
+    output: str
+    """The output of that channel."""
+    channel: int | None
+    """The channel, from 0; `None` where the output is one channel."""
+
+
 class _Record:
     """What reports have in common."""
 
@@ -189,6 +203,12 @@ class QuantizeReport(_Record):
         return comparison
 
     @property
+    def missed(self) -> Missed | None:
+        """The ratio of `min_snr`, where the outputs do not keep it; `None` where they do, or with `all_layers`."""
+        missed = self.contents["missed"]
+        return None if missed is None else Missed(**missed)
+
+    @property
     def speedup(self) -> float | None:
         """Times that the model is faster than the original on `target`, on one thread: the median of ratios
         within rounds. `None` where the models were not timed."""
@@ -204,9 +224,10 @@ class QuantizeReport(_Record):
     def __repr__(self) -> str:
         before, after = self.bytes_before, self.bytes_after
         speedup = "" if self.speedup is None else f", {self.speedup:.2f}x as fast"
+        asked = "" if self.missed is None else f" of {self.missed.asked_db:g} dB asked for"
         return (
             f"<sepconv.QuantizeReport: {len(self.eight_bits)} of {len(self.layers)} layers in eight bits, "
-            f"{before} -> {after} bytes ({before / max(after, 1):.2f}x){_snr(self)}{speedup}>"
+            f"{before} -> {after} bytes ({before / max(after, 1):.2f}x){_snr(self)}{asked}{speedup}>"
         )
 
     def _repr_html_(self) -> str:
@@ -216,6 +237,8 @@ class QuantizeReport(_Record):
             _row("bytes", *_pair(self.bytes_before, self.bytes_after)),
             *_measured(self),
         ]
+        if self.missed is not None:
+            rows.append(_row("SNR asked for", "", f"{self.missed.asked_db:g} dB", ""))
         if self.speedup is not None:
             rows.append(_row("time", "", "", f"{self.speedup:.2f}x"))
         if self.not_timed is not None:

@@ -11,8 +11,9 @@ use super::{SampleSpec, ShapeSpec, SpecError, json};
 #[serde(default)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct QuantizeSpec {
-    /// Signal-to-noise ratio in dB that the worst channel of the outputs keeps on held-out samples:
-    /// the layers that cost it most stay in floats [default: 10]
+    /// Signal-to-noise ratio in dB that the worst channel of the outputs is to keep on held-out samples: of the
+    /// layers that make most noise, as few as are enough stay in floats. Where no choice that is tried is enough, the
+    /// best one is written and a note tells its ratio [default: 10]
     #[cfg_attr(feature = "clap", arg(long, value_name = "DB"))]
     pub min_snr: Option<f64>,
     /// Quantise every layer, whatever the outputs lose
