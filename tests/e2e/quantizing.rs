@@ -202,10 +202,7 @@ fn without_families_eight_bits_are_all_that_is_done() {
         "{seen:#}"
     );
     let told = sepconv_with(&plain, &environment).refused();
-    assert!(
-        told.contains("families") && told.contains("int8"),
-        "{told}"
-    );
+    assert!(told.contains("families") && told.contains("int8"), "{told}");
 }
 
 /// Without a budget that is named, models in eight bits are judged as they will run.

@@ -64,7 +64,8 @@ mod tests {
     fn compared(value: f32) -> Comparison {
         let runs = |last: f32| -> Vec<Vec<Tensor>> {
             let run = |sign: f32| {
-                let other = Tensor::from_f32(vec![1, 2], vec![sign, sign * last]);
+                let values = vec![sign, sign, sign * last, sign * last];
+                let other = Tensor::from_f32(vec![1, 2, 2], values);
                 vec![Tensor::from_f32(vec![1, 1], vec![sign]), other]
             };
             vec![run(1.0), run(-1.0)]
