@@ -330,7 +330,8 @@ mod tests {
             text.contains("1 of 2 layers compute in eight bits"),
             "{text}"
         );
-        assert!(text.contains("it costs the outputs too much"), "{text}");
+        let page = report.markdown();
+        assert!(page.contains("it costs the outputs too much"), "{page}");
         report.eight_bits = None;
         report.floats = Some("no data".into());
         assert!(html(&report).contains("The result computes in floats: no data."));
