@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Accuracy and speed of `sepconv quantize` beside ONNX Runtime's own quantiser, on ONNX Runtime.
+"""Accuracy and speed of `sepconv quantize` and `compress --int8` beside ONNX Runtime's own quantiser, on ONNX Runtime.
 
     .venv/bin/python tests/bench/int8.py --shared ../shared --public DIR [--models resnet20,dncnn] [--binary PATH]
+
+`--compress OPTIONS` adds `sepconv compress --int8 OPTIONS`, such as `--compress "--speedup 5"`; `--compress ""` is its
+default.
 
 Every quantiser gets the same calibration samples. All variants of a model are timed in turns, on one thread,
 and a variant's time is the least of its rounds. `--keep DIR` keeps the models, and takes those that are there.
@@ -112,7 +115,7 @@ class Darknet:
 class Vgg16:
     """Agreement of the top class with the original."""
 
-    samples, unit, digits, flags = 32, "agreement", 3, []
+    samples, unit, digits, flags = 64, "agreement", 3, []
 
     def __init__(self, args):
         self.model = args.public / "vgg16_tumor.onnx"
@@ -171,11 +174,12 @@ def theirs(case, method, path, exclude=()):
     prepared.unlink()
 
 
-def ours(case, path, args):
+def ours(case, path, args, command):
+    """A file by a command of sepconv, a list of its name and its options."""
     data = path.with_suffix(".npz")
     np.savez(data, input=case.calibration)
-    command = [args.binary, "quantize", case.model, "--calib", data, "-o", path, "--force", *args.options.split()]
-    subprocess.run([str(c) for c in command], check=True)
+    line = [args.binary, command[0], case.model, "--calib", data, "-o", path, "--force", *command[1:]]
+    subprocess.run([str(c) for c in line], check=True)
 
 
 def kinds(path):
@@ -214,13 +218,18 @@ def measure(name, args, folder):
             continue
         found[method] = path
         print(f"  {method}: made in {time.perf_counter() - start:.0f} s", flush=True)
+    commands = {}
     if args.binary:
-        path = folder / f"{name}_sepconv.onnx"
+        commands["sepconv"] = ["quantize", *args.options.split()]
+        if args.compress is not None:
+            commands["compress"] = ["compress", "--int8", "--opset", "13", *args.compress.split()]
+    for variant, command in commands.items():
+        path = folder / f"{name}_{variant}.onnx"
         start = time.perf_counter()
-        ours(case, path, args)
-        print(f"  sepconv: made in {time.perf_counter() - start:.0f} s", flush=True)
+        ours(case, path, args, command)
+        print(f"  {variant}: made in {time.perf_counter() - start:.0f} s", flush=True)
         onnx.checker.check_model(str(path), full_check=True)
-        found["sepconv"] = path
+        found[variant] = path
     times = seconds(list(found.values()), case.evaluation[0], args.rounds)
     print(f"{name}: {case.__doc__}")
     for i, (variant, path) in enumerate(found.items()):
@@ -240,6 +249,7 @@ def main():
     parser.add_argument("--methods", default="MinMax,Entropy,Percentile")
     parser.add_argument("--binary", type=Path, help="sepconv")
     parser.add_argument("--options", default="", help="of sepconv quantize")
+    parser.add_argument("--compress", help="options of sepconv compress --int8, which is measured too")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--kinds", action="store_true", help="operators of the optimised graphs")
     parser.add_argument("--keep", type=Path)

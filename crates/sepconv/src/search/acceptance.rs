@@ -19,8 +19,10 @@ const KINDS: [SyntheticKind; 3] = [
     SyntheticKind::Byte,
 ];
 
-/// Divergence over the square of a drop in percentage points, about.
-const LOSS_OF_DROP: f64 = 5e-3;
+/// Expected loss over the square of a drop in percentage points, about: of classes a divergence, of
+/// detections and masks the error of the parts of outputs, of which little is enough.
+const LOSS_OF_CLASSES: f64 = 5e-3;
+const LOSS_OF_PARTS: f64 = 2e-6;
 
 /// Decibels below a model whose precision is asked for.
 const ROOM: f64 = 1.0;
@@ -338,7 +340,10 @@ impl<'a> Acceptance<'a> {
         match self.floor.original {
             // The worst channel has about twice the noise of all.
             None => 0.5 * noise,
-            Some(_) => LOSS_OF_DROP * noise,
+            Some(_) => match self.floor.metric {
+                Metric::Agreement | Metric::TopOne | Metric::TopFive => LOSS_OF_CLASSES * noise,
+                _ => LOSS_OF_PARTS * noise,
+            },
         }
     }
 
@@ -383,4 +388,56 @@ fn undefined(model: &Loaded) -> Error {
             .into(),
     };
     error.advising(Advice::GiveTargetOrSnr)
+}
+
+#[cfg(test)]
+mod tests {
+    use sepconv_eval::Against;
+
+    use super::*;
+
+    /// A criterion with the floor of a drop of one point from full agreement, or of 30 dB.
+    fn criterion(classes: bool) -> Acceptance<'static> {
+        let full = Measure::share(Metric::Agreement, Against::Original, "y", 64, 64);
+        Acceptance {
+            figure: Figure::Synthetic(Vec::new()),
+            floor: match classes {
+                true => Floor::below(full, 1.0),
+                false => Floor::snr(30.0, None),
+            },
+        }
+    }
+
+    fn near(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    }
+
+    #[test]
+    fn a_precision_that_is_asked_for_lowers_the_floor_where_it_misses_it_by_itself() {
+        let mut classes = criterion(true);
+        let of = |correct| Measure::share(Metric::Agreement, Against::Original, "y", correct, 64);
+        let verdict = classes.floor.of_measure(&of(64));
+        classes.allow(&verdict);
+        near(classes.floor.value, 99.0);
+        // Two samples of 64, and one more.
+        let verdict = classes.floor.of_measure(&of(62));
+        classes.allow(&verdict);
+        near(classes.floor.value, 100.0 - 300.0 / 64.0);
+        let mut decibels = criterion(false);
+        let verdict = decibels.floor.verdict(24.0, None, 0);
+        decibels.allow(&verdict);
+        near(decibels.floor.value, 23.0);
+    }
+
+    #[test]
+    fn noise_is_of_the_bound_where_a_model_meets_it_exactly() {
+        let (classes, decibels) = (criterion(true), criterion(false));
+        let noise =
+            |criterion: &Acceptance<'_>, excess| criterion.noise(excess).unwrap_or(f64::NAN);
+        near(noise(&decibels, 0.0), 1e-3);
+        near(noise(&decibels, 10.0), 1e-2);
+        near(noise(&classes, 0.0), 1.0);
+        near(noise(&classes, 1.0), 4.0);
+        near(noise(&classes, -1.0), 0.0);
+    }
 }
