@@ -238,7 +238,8 @@ impl<'a> Acceptance<'a> {
     }
 
     /// Allows for a model whose precision is asked for: where it misses the floor by itself, others may
-    /// be as far below it as the floor was below the original, or one sample.
+    /// be as far below it as the floor was below the original. Of samples too few to tell so little
+    /// apart, none may be lost.
     pub fn allow(&mut self, asked: &Verdict) {
         let missed = self.excess(asked);
         if !(missed > 0.0 && missed.is_finite()) {
@@ -247,7 +248,9 @@ impl<'a> Acceptance<'a> {
         let room = match self.floor.original {
             Some(_) if self.floor.metric.is_percentage() => {
                 let sample = 100.0 / asked.samples.max(1) as f64;
-                self.allowance().max(sample)
+                Some(self.allowance())
+                    .filter(|room| *room >= sample)
+                    .unwrap_or(0.0)
             }
             Some(_) => self.allowance(),
             None => ROOM,
@@ -419,10 +422,15 @@ mod tests {
         let verdict = classes.floor.of_measure(&of(64));
         classes.allow(&verdict);
         near(classes.floor.value, 99.0);
-        // Two samples of 64, and one more.
+        // Two samples of 64; one is more than a point.
         let verdict = classes.floor.of_measure(&of(62));
         classes.allow(&verdict);
-        near(classes.floor.value, 100.0 - 300.0 / 64.0);
+        near(classes.floor.value, 100.0 - 200.0 / 64.0);
+        let mut many = criterion(true);
+        let share = Measure::share(Metric::Agreement, Against::Original, "y", 194, 200);
+        let verdict = many.floor.of_measure(&share);
+        many.allow(&verdict);
+        near(many.floor.value, 96.0);
         let mut decibels = criterion(false);
         let verdict = decibels.floor.verdict(24.0, None, 0);
         decibels.allow(&verdict);
