@@ -64,6 +64,14 @@ fn kept_off(fraction: f64, low: Tried, high: Tried) -> f64 {
 /// Most that an expected loss is raised or lowered by from one plan to the next.
 const STEP: f64 = 8.0;
 
+/// The factor of the expected loss after a plan that made so much noise of so much that is allowed.
+fn growth(made: f64, allowed: f64) -> f64 {
+    match made > 0.0 {
+        true => (allowed.max(0.0) / made).clamp(1.0 / STEP, STEP),
+        false => STEP,
+    }
+}
+
 /// A model that meets a criterion.
 pub(super) struct Judged<'a> {
     criterion: Acceptance<'a>,
@@ -128,11 +136,7 @@ impl Judged<'_> {
     fn next_loss(&self, loss: f64, excess: f64) -> Option<f64> {
         let allowed = self.criterion.noise(0.0)? - self.start;
         let made = self.criterion.noise(excess)? - self.start;
-        let factor = match made > 0.0 && allowed > 0.0 {
-            true => (allowed / made).clamp(1.0 / STEP, STEP),
-            false => STEP,
-        };
-        Some(loss * factor)
+        Some(loss * growth(made, allowed))
     }
 }
 
@@ -254,6 +258,15 @@ mod tests {
         // Far beyond the bound, and all but at it.
         near(between(tried(0.5, 99.0), tried(0.6, -0.5)), 0.6 - OFF * 0.1);
         near(between(tried(0.5, 0.01), tried(0.6, -0.9)), 0.5 + OFF * 0.1);
+    }
+
+    #[test]
+    fn expected_losses_follow_the_noise() {
+        assert_eq!(growth(2.0, 1.0), 0.5);
+        assert_eq!(growth(1e-9, 1.0), STEP);
+        assert_eq!(growth(-1.0, 1.0), STEP);
+        assert_eq!(growth(0.0, 0.0), STEP);
+        assert_eq!(growth(1.0, 0.0), 1.0 / STEP);
     }
 
     #[test]
