@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Scratch, ask, digits, digits_eval, root, runtimes, sepconv, sepconv_with};
+use crate::support::{
+    Finished, Scratch, ask, digits, digits_eval, root, runtimes, sepconv, sepconv_with,
+};
 
 fn calibration() -> String {
     root()
@@ -173,37 +175,26 @@ fn compress_with_eight_bits_writes_one_model_that_says_which_forms_it_has() {
     );
 }
 
+/// `compress` of the shipped model on 64 samples, with ONNX Runtime.
+fn compress(out: &str, more: &[&str]) -> Finished {
+    let (model, calib, onnxruntime) = (digits().path, calibration(), runtimes());
+    let data = ["--calib", &calib, "--scale", "1/255", "--max-samples", "64"];
+    let common = ["compress", &model, "-o", out, "--json"];
+    let environment = [("SEPCONV_ONNXRUNTIME", onnxruntime.as_str())];
+    sepconv_with(&[&common[..], &data, more].concat(), &environment)
+}
+
 /// With no family to rewrite by, `compress` is a quantiser, and its file that of `quantize`.
 #[test]
 fn without_families_eight_bits_are_all_that_is_done() {
     let scratch = Scratch::new();
     let [alone, out] = ["alone.onnx", "compressed.onnx"].map(|name| scratch.path(name));
     quantize(&digits().path, &alone, &["--max-samples", "64"]);
-    let (model, calib, onnxruntime) = (digits().path, calibration(), runtimes());
-    let plain = [
-        "compress",
-        &model,
-        "--calib",
-        &calib,
-        "--scale",
-        "1/255",
-        "--max-samples",
-        "64",
-        "--families",
-        "none",
-        "-o",
-        &out,
-        "--json",
-    ];
-    let environment = [("SEPCONV_ONNXRUNTIME", onnxruntime.as_str())];
-    let seen = sepconv_with(&[&plain[..], &["--int8"]].concat(), &environment).json();
+    let seen = compress(&out, &["--families", "none", "--int8"]).json();
     assert_eq!(std::fs::read(&alone).unwrap(), std::fs::read(&out).unwrap());
     let layers = seen["layers"].as_array().unwrap();
-    assert!(
-        layers.iter().all(|l| l["choice"]["separate"].is_null()),
-        "{seen:#}"
-    );
-    let told = sepconv_with(&plain, &environment).refused();
+    assert!(layers.iter().all(|l| l["rank"].is_null()), "{seen:#}");
+    let told = compress(&out, &["--families", "none", "--force"]).refused();
     assert!(told.contains("families") && told.contains("int8"), "{told}");
 }
 
@@ -211,40 +202,51 @@ fn without_families_eight_bits_are_all_that_is_done() {
 #[test]
 fn plans_are_judged_in_eight_bits() {
     let scratch = Scratch::new();
-    let (model, calib, out) = (digits().path, calibration(), scratch.path("judged.onnx"));
-    let onnxruntime = runtimes();
-    let args = [
-        "compress",
-        &model,
-        "--calib",
-        &calib,
-        "--scale",
-        "1/255",
-        "--max-samples",
-        "64",
-        "--families",
-        "spatial",
-        "--effort",
-        "quick",
-        "--int8",
-        "-o",
+    let out = scratch.path("judged.onnx");
+    let seen = compress(
         &out,
-        "--json",
-    ];
-    let seen = sepconv_with(&args, &[("SEPCONV_ONNXRUNTIME", onnxruntime.as_str())]).json();
+        &["--families", "spatial", "--effort", "quick", "--int8"],
+    )
+    .json();
     let kinds = optimised(&out);
     assert!(kinds["QLinearConv"].as_i64().unwrap() >= 10, "{kinds}");
     let speed = &seen["timing"]["models"][1]["speed_up"]["median"];
     assert!(speed.as_f64().unwrap() > 1.0, "{seen:#}");
     let eight = &seen["eight_bits"];
     assert!(eight["layers"].as_array().unwrap().len() >= 11, "{eight:#}");
-    let rewritten = seen["layers"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .any(|l| !l["fit"].is_null());
+    let layers = seen["layers"].as_array().unwrap();
+    let rewritten = layers.iter().any(|l| !l["rank"].is_null());
     assert_eq!(eight["separable"].as_bool().unwrap(), rewritten, "{seen:#}");
     assert_eq!(seen["verdict"].is_null(), !rewritten);
+}
+
+/// A sweep in eight bits has the curve of floats beside that of eight bits, all of it timed.
+#[test]
+fn sweeps_draw_eight_bits_alone_and_both() {
+    let (model, calib, onnxruntime) = (digits().path, calibration(), runtimes());
+    let data = ["--calib", &calib, "--scale", "1/255", "--max-samples", "32"];
+    let few = [
+        "--families",
+        "spatial",
+        "--effort",
+        "quick",
+        "--no-baselines",
+    ];
+    let common = ["sweep", &model, "--fractions", "0.7", "--int8", "--json"];
+    let environment = [("SEPCONV_ONNXRUNTIME", onnxruntime.as_str())];
+    let seen = sepconv_with(&[&common[..], &data, &few].concat(), &environment).json();
+    let points = seen["curve"].as_array().unwrap();
+    let mut series: Vec<&str> = points
+        .iter()
+        .map(|p| p["series"].as_str().unwrap())
+        .collect();
+    series.sort_unstable();
+    assert_eq!(series, ["allocated", "both", "int8", "original"]);
+    assert!(points.iter().all(|p| p["time"].is_number()), "{points:#?}");
+    // Constants of eight bits are not counted as parameters: those of the floats are told.
+    let of = |name: &str| points.iter().find(|p| p["series"] == name).unwrap();
+    assert_eq!(of("int8")["params"], 1.0);
+    assert!(of("both")["params"].as_f64().unwrap() < 1.0);
 }
 
 /// tract computes eight bits in floats, and so no faster.

@@ -100,6 +100,8 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
     Ok(Compressed {
         model: result.model,
         layers,
+        // It is of the separable forms.
+        verdict: made.verdict.filter(|_| separable),
         eight_bits: Some(EightBits {
             layers: result.layers,
             timing,

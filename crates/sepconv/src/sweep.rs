@@ -87,15 +87,7 @@ fn allocated(
     points: &mut Vec<CurvePoint>,
 ) -> Result<(), Error> {
     let (settings, progress) = (&job.settings, job.progress);
-    let mut prepared = survey_model(job, fold_model(job)?)?;
-    let calibration = job.fitted_to(&prepared.surveyed);
-    let mut search = Search::new(job, &mut prepared, calibration.as_ref(), settings.unit())?;
-    let stage = Stage::begin(progress, "sweeping", plan.fractions.len());
-    for (done, fraction) in plan.fractions.iter().enumerate() {
-        stage.step(done)?;
-        let Some(made) = planned(&mut search, *fraction)? else {
-            continue;
-        };
+    each_planned(job, plan, |fraction, made| {
         points.push(meter.point(Series::Allocated, format!("budget {fraction}"), &made.model)?);
         if let Some(folder) = &plan.models {
             write(&made.model, folder, &format!("{fraction}"), settings.force)?;
@@ -107,8 +99,8 @@ fn allocated(
                 write(&tuned, folder, &format!("{fraction}.tuned"), settings.force)?;
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Eight bits alone, and with one budget over all layers at every fraction of their cost.
@@ -120,42 +112,51 @@ fn in_eight_bits(
 ) -> Result<(), Error> {
     let alone = &job.in_eight_bits()?.model;
     points.push(meter.point_of(Series::Int8, "int8".into(), alone, &job.model)?);
+    each_planned(job, plan, |fraction, made| {
+        let quantized = quantized_as_alone(job, &made.model)?.model;
+        let label = format!("int8, budget {fraction}");
+        points.push(meter.point_of(Series::Both, label, &quantized, &made.model)?);
+        match &plan.models {
+            Some(folder) => {
+                let name = format!("{fraction}.int8");
+                write(&quantized, folder, &name, job.settings.force)
+            }
+            None => Ok(()),
+        }
+    })
+}
+
+/// The models of the fractions that can be reached: fractions of the original's cost, in eight bits of the cost of
+/// eight bits alone.
+fn each_planned(
+    job: &Job<'_>,
+    plan: &Sweep,
+    mut take: impl FnMut(f64, Compressed) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut prepared = survey_model(job, fold_model(job)?)?;
     let calibration = job.fitted_to(&prepared.surveyed);
     let unit = job.settings.unit();
     let mut search = Search::new(job, &mut prepared, calibration.as_ref(), unit)?;
-    let whole = search.planning.unrewritten();
+    let whole = match job.settings.is_in_eight_bits() {
+        true => search.planning.unrewritten(),
+        false => 1.0,
+    };
+    let costing = search.costing;
     let stage = Stage::begin(job.progress, "sweeping", plan.fractions.len());
     for (done, fraction) in plan.fractions.iter().enumerate() {
         stage.step(done)?;
-        let Some(made) = planned(&mut search, fraction * whole)? else {
-            continue;
-        };
-        let quantized = quantized_as_alone(job, &made.model)?.model;
-        let label = format!("int8, budget {fraction}");
-        points.push(meter.point_of(Series::Both, label, &quantized, &made.model)?);
-        if let Some(folder) = &plan.models {
-            write(
-                &quantized,
-                folder,
-                &format!("{fraction}.int8"),
-                job.settings.force,
-            )?;
+        let found = search
+            .planning
+            .solve_near(&costing, fraction * whole, SHARE);
+        match found {
+            Err(Error::Pass {
+                source: PassError::Unreachable { .. },
+                ..
+            }) => {}
+            other => take(*fraction, search.materialise(other?)?)?,
         }
     }
     Ok(())
-}
-
-/// The model of a fraction of the original's cost; `None` where that can't be reached.
-fn planned(search: &mut Search<'_>, fraction: f64) -> Result<Option<Compressed>, Error> {
-    let costing = search.costing;
-    match search.planning.solve_near(&costing, fraction, SHARE) {
-        Err(Error::Pass {
-            source: PassError::Unreachable { .. },
-            ..
-        }) => Ok(None),
-        other => search.materialise(other?).map(Some),
-    }
 }
 
 fn write(model: &Loaded, folder: &std::path::Path, name: &str, force: bool) -> Result<(), Error> {
