@@ -261,6 +261,7 @@ impl Bodies {
         }
         document.set_bodies(bodies, &mut tidy)?;
         made.model = model.with(document)?;
+        made.quantized = None;
         Ok(made)
     }
 }

@@ -70,6 +70,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
             Ok(Compressed {
                 model,
                 tuning: Some(tuning),
+                // That was of the weights before.
+                quantized: None,
                 ..applied
             })
         })?,
