@@ -196,13 +196,6 @@ d = Conv{pads=[1,0,1,0]}(r, w) # d
 output d
 ";
 
-    fn layers(graph: &Graph) -> Vec<Layer> {
-        let nodes = graph.operators();
-        nodes
-            .filter_map(|(id, _)| Layer::of(graph, id)?.ok())
-            .collect()
-    }
-
     /// Weights of the stages multiplied along one path: `[out, middle, in]` at the first taps.
     fn products(layers: &[Layer]) -> Vec<f64> {
         let (a, c) = (&layers[0], &layers[1]);
@@ -219,7 +212,7 @@ output d
     #[test]
     fn scaled_stages_compute_the_same_and_only_they_are_scaled() {
         let mut graph: Graph = CHAIN.parse().unwrap();
-        let before = layers(&graph);
+        let before = Layer::all(&graph);
         let pairs = Pair::all(&graph, &before);
         assert_eq!(pairs.len(), 1);
         assert_eq!(
@@ -229,7 +222,7 @@ output d
         let factors = factors_of(&[4.0, 1.0, 0.0]);
         assert_eq!(factors, [1.0, 2.0, 1.0]);
         balance(&mut graph, &pairs, &[factors]).unwrap();
-        let after = layers(&graph);
+        let after = Layer::all(&graph);
         let bias = |layer: &Layer| layer.bias.clone().unwrap();
         let same = |a: f64, b: f64| assert!((a - b).abs() <= 1e-6 * a.abs(), "{a} {b}");
         same(bias(&before[0])[1] * 2.0, bias(&after[0])[1]);

@@ -43,6 +43,13 @@ impl Layer {
         }
     }
 
+    /// The layers of a graph whose weights can be rounded, in the order of the network.
+    pub fn all(graph: &Graph) -> Vec<Self> {
+        let nodes = graph.operators();
+        let found = nodes.filter_map(|(node, _)| Self::of(graph, node)?.ok());
+        found.collect()
+    }
+
     /// Values of a row of weights.
     pub fn width(&self) -> usize {
         self.weights.len() / self.shape.out_channels.max(1)

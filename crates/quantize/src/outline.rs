@@ -1,10 +1,10 @@
 //! Models that take as long as quantised ones, without data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::error::Error;
 
 use sepconv_analysis::Pins;
-use sepconv_ir::{Graph, NodeId, ValueId};
+use sepconv_ir::{Graph, ValueId};
 use sepconv_latency::Precision;
 use sepconv_model::Loaded;
 use sepconv_onnx::Document;
@@ -38,25 +38,11 @@ fn outline(model: &Document) -> Result<Document, QuantizeError> {
     let raised = admitted(&model, true)?;
     let folded = prepared(raised.as_ref().unwrap_or(&model))?;
     let graph = folded.graph();
-    let layers = graph
-        .operators()
-        .filter_map(|(node, _)| Layer::of(graph, node)?.ok());
-    let layers: Vec<Layer> = layers.collect();
+    let layers = Layer::all(graph);
     let whole = Scheme::of(graph, &folded.shapes, &layers, &BTreeSet::new());
     let rounded: Vec<Rounded> = layers.iter().map(Rounded::plainly).collect();
-    let by_node: BTreeMap<NodeId, RoundedLayer<'_>> = layers
-        .iter()
-        .zip(&rounded)
-        .map(|(layer, rounded)| {
-            let input = grid(graph, layer.input);
-            let layer = RoundedLayer {
-                layer,
-                rounded,
-                input,
-            };
-            (layer.layer.node, layer)
-        })
-        .collect();
+    let read = layers.iter().map(|layer| (layer, grid(graph, layer.input)));
+    let by_node = RoundedLayer::by_node(read, &rounded);
     let values = whole.values().into_iter();
     let ranges = Ranges::fixed(values.map(|value| (value, grid(graph, value))));
     let parts = Parts {

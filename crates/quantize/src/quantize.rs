@@ -1,6 +1,6 @@
 //! The steps of a quantisation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use sepconv_data::{Labels, Part};
 use sepconv_eval::{ComparedOn, Comparison};
@@ -111,20 +111,7 @@ pub fn quantize(
         });
     }
     let rounded = rounded(run, settings, &able)?;
-    let pairs = able.iter().zip(&rounded);
-    let by_node: BTreeMap<NodeId, RoundedLayer<'_>> = pairs
-        .map(|((layer, grid), rounded)| {
-            let input = *grid;
-            (
-                layer.node,
-                RoundedLayer {
-                    layer,
-                    rounded,
-                    input,
-                },
-            )
-        })
-        .collect();
+    let by_node = RoundedLayer::by_node(able.iter().copied(), &rounded);
     let parts = Parts {
         folded: &folded,
         layers: &layers,
@@ -217,8 +204,7 @@ impl Found {
 /// The model with the channels between the stages of its chains brought nearer to one range.
 fn balanced(run: Run<'_>) -> Result<Loaded, QuantizeError> {
     let model = run.model;
-    let found = Found::all(model.graph());
-    let layers: Vec<Layer> = found.into_iter().filter_map(|f| f.layer.ok()).collect();
+    let layers = Layer::all(model.graph());
     let pairs = Pair::all(model.graph(), &layers);
     if pairs.is_empty() {
         return Ok(model.clone());

@@ -25,6 +25,25 @@ pub(crate) struct RoundedLayer<'a> {
     pub input: Grid,
 }
 
+impl<'a> RoundedLayer<'a> {
+    /// Layers with the grids of their inputs and their rounded weights, by their nodes.
+    pub fn by_node(
+        layers: impl IntoIterator<Item = (&'a Layer, Grid)>,
+        rounded: &'a [Rounded],
+    ) -> BTreeMap<NodeId, Self> {
+        let pairs = layers.into_iter().zip(rounded);
+        let own = pairs.map(|((layer, input), rounded)| {
+            let own = Self {
+                layer,
+                rounded,
+                input,
+            };
+            (layer.node, own)
+        });
+        own.collect()
+    }
+}
+
 /// The grids and weights that a graph is rewritten by.
 pub(crate) struct Rewrite<'a> {
     pub scheme: &'a Scheme,

@@ -250,10 +250,7 @@ mod tests {
     fn scheme(text: &str, left: &[&str]) -> [String; 3] {
         let graph: Graph = text.parse().unwrap();
         let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
-        let layers = graph
-            .operators()
-            .filter_map(|(id, _)| Layer::of(&graph, id)?.ok());
-        let layers: Vec<Layer> = layers.collect();
+        let layers = Layer::all(&graph);
         let left = layers
             .iter()
             .filter(|l| left.contains(&l.name.as_str()))

@@ -1,7 +1,7 @@
 //! The search space: the layers, and the forms that they may take.
 
 use sepconv_factor::{families, family};
-use sepconv_passes::{Families, NO_FAMILY, Selection};
+use sepconv_passes::{Families, Selection};
 use serde::{Deserialize, Serialize};
 
 use super::choices::{LoweringChoice, OrderChoice, PrecisionChoice};
@@ -68,25 +68,27 @@ impl SearchSpace {
     /// # Errors
     /// [`SpecError::Family`].
     pub fn families(&self) -> Result<Families, SpecError> {
-        let alone = self.families.iter().map(String::as_str).eq([NO_FAMILY]);
-        if alone && self.precision()? == PrecisionChoice::F32 {
-            let needs = SpecError::refused(&["families"]);
-            return Err(needs(
-                "without families there is nothing to do but eight bits: int8",
-            ));
+        let asked = Families {
+            order: self.order.into(),
+            names: self.families.clone(),
+            ..Families::default()
+        };
+        if asked.is_none() {
+            return match self.precision()? {
+                PrecisionChoice::F32 => Err(SpecError::refused(&["families"])(
+                    "without families there is nothing to do but eight bits: int8",
+                )),
+                _ => Ok(asked),
+            };
         }
-        let known = |name: &str| alone || family(name.strip_prefix('+').unwrap_or(name)).is_some();
+        let known = |name: &str| family(name.strip_prefix('+').unwrap_or(name)).is_some();
         if let Some(name) = self.families.iter().find(|name| !known(name)) {
             return Err(SpecError::Family {
                 found: name.clone(),
                 known: families().iter().map(|f| f.name()).collect(),
             });
         }
-        Ok(Families {
-            order: self.order.into(),
-            names: self.families.clone(),
-            ..Families::default()
-        })
+        Ok(asked)
     }
 
     /// The numbers that the result computes in.
