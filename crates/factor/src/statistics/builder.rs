@@ -219,20 +219,30 @@ impl GroupSums {
             self.shift_x = mean(x, n, d);
             self.shift_y = mean(y, n, m);
         }
-        let x = shifted(x, &self.shift_x, &mut self.sum_x);
-        let y = shifted(y, &self.shift_y, &mut self.sum_y);
-        for row in y.chunks_exact(m) {
-            self.square_y
-                .iter_mut()
-                .zip(row)
-                .for_each(|(s, y)| *s += y * y);
-        }
         if d <= DOUBLE || before < d as u64 {
-            self.add_products(dense::view(&x, n, d), dense::view(&y, n, m));
+            self.add_shifted(x, y, |value| value);
         } else {
-            let (x, y) = (dense::single(&x), dense::single(&y));
-            self.add_products(dense::view(&x, n, d), dense::view(&y, n, m));
+            self.add_shifted(x, y, |value| value as f32);
         }
+    }
+
+    /// Adds `n` positions less their shifts, with products in the precision that `narrow` gives.
+    fn add_shifted<T>(&mut self, x: &[f32], y: &[f32], narrow: impl Fn(f64) -> T)
+    where
+        T: ComplexField + Copy + Into<f64> + Send + Sync,
+    {
+        let (d, m) = (self.sum_x.len(), self.sum_y.len());
+        let n = y.len() / m;
+        let shifted_x = shifted(x, &self.shift_x, &mut self.sum_x, &narrow);
+        for row in y.chunks_exact(m) {
+            let values = row.iter().zip(&self.shift_y);
+            for (square, (&y, shift)) in self.square_y.iter_mut().zip(values) {
+                let y = f64::from(y) - shift;
+                *square += y * y;
+            }
+        }
+        let shifted_y = shifted(y, &self.shift_y, &mut self.sum_y, &narrow);
+        self.add_products(dense::view(&shifted_x, n, d), dense::view(&shifted_y, n, m));
     }
 
     /// Adds the products of the shifted positions of a block to the sums.
@@ -321,13 +331,16 @@ fn mean(rows: &[f32], n: usize, width: usize) -> Vec<f64> {
     sums
 }
 
-/// The rows less `shift`, in f64; their sum is added to `sums`.
-fn shifted(rows: &[f32], shift: &[f64], sums: &mut [f64]) -> Vec<f64> {
+/// The rows less `shift`, as `narrow` gives them; their sum in f64 is added to `sums`.
+fn shifted<T>(rows: &[f32], shift: &[f64], sums: &mut [f64], narrow: impl Fn(f64) -> T) -> Vec<T> {
     let mut out = Vec::with_capacity(rows.len());
     for row in rows.chunks_exact(shift.len()) {
-        let begin = out.len();
-        out.extend(row.iter().zip(shift).map(|(&x, s)| f64::from(x) - s));
-        dense::axpy(sums, 1.0, &out[begin..]);
+        let values = row.iter().zip(shift).zip(&mut *sums);
+        out.extend(values.map(|((&x, s), sum)| {
+            let value = f64::from(x) - s;
+            *sum += value;
+            narrow(value)
+        }));
     }
     out
 }
