@@ -260,9 +260,7 @@ impl Bodies {
             return Ok(made);
         }
         document.set_bodies(bodies, &mut tidy)?;
-        made.model = model.with(document)?;
-        made.quantized = None;
-        Ok(made)
+        Ok(made.with_model(model.with(document)?))
     }
 }
 

@@ -61,6 +61,15 @@ impl Compressed {
         }
     }
 
+    /// The same with the weights of another model; a model in eight bits was of the weights before.
+    pub(crate) fn with_model(self, model: Loaded) -> Self {
+        Self {
+            model,
+            quantized: None,
+            ..self
+        }
+    }
+
     /// Records the seconds of layers before and after, by name.
     pub(crate) fn set_times(&mut self, times: &BTreeMap<String, (f64, f64)>) {
         for layer in &mut self.layers {

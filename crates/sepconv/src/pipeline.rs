@@ -68,11 +68,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
             let (target, progress) = (job.settings.target, job.progress);
             let (model, tuning) = tune(&job.model, &applied.model, target, how, progress)?;
             Ok(Compressed {
-                model,
                 tuning: Some(tuning),
-                // That was of the weights before.
-                quantized: None,
-                ..applied
+                ..applied.with_model(model)
             })
         })?,
         _ => applied,
@@ -121,5 +118,64 @@ fn reasoned(prepared: &Prepared, error: Error) -> Error {
             ..
         } => prepared.all_kept(),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use sepconv_analysis::Pins;
+    use sepconv_data::Preprocess;
+    use sepconv_ir::{DType, Tensor};
+    use sepconv_model::DataSource;
+    use sepconv_passes::Selection;
+    use sepconv_spec::{CalibrationSettings, PrecisionChoice, Source};
+
+    use super::*;
+    use crate::settings::{Budget, Settings};
+    use crate::tuning::TuneSettings;
+
+    /// Pictures of stripes.
+    fn stripes(count: usize) -> DataSource {
+        let bytes: Vec<u8> = (0..count * 1024)
+            .map(|i| (i % 32 * (i / 1024 + 3) + i / 32 % 32 * 5) as u8)
+            .collect();
+        let pictures = Tensor::new(DType::U8, vec![count, 1, 32, 32], bytes.into()).unwrap();
+        DataSource {
+            preprocess: Preprocess {
+                scale: 1.0 / 255.0,
+                ..Preprocess::default()
+            },
+            ..DataSource::memory(vec![pictures])
+        }
+    }
+
+    #[test]
+    fn the_model_that_was_judged_in_eight_bits_is_kept_until_its_weights_change() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/digits.onnx");
+        let model = Loaded::open(&path, &Pins::default()).unwrap();
+        let settings = Settings {
+            budget: Budget::MinSnr(6.0),
+            precision: PrecisionChoice::Int8,
+            selection: Selection::new(&["stage1/block0/conv1"], &[]).unwrap(),
+            calibration: Some(CalibrationSettings {
+                positions: 200,
+                cache: None,
+                ..CalibrationSettings::new(stripes(12))
+            }),
+            ..Settings::default()
+        };
+        let judged = run(&Job::new(&model, &settings, &()).unwrap()).unwrap();
+        assert!(judged.is_rewritten() && judged.quantized.is_some());
+        let mut how = TuneSettings::new(Source::Data(stripes(12)));
+        how.train.epochs = 1;
+        let tuned = Settings {
+            tune: Some(how),
+            ..settings
+        };
+        let tuned = run(&Job::new(&model, &tuned, &()).unwrap()).unwrap();
+        assert!(tuned.tuning.is_some() && tuned.quantized.is_none());
     }
 }
