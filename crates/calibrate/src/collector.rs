@@ -158,7 +158,8 @@ impl<'a> Collector<'a> {
             Ok((batch, cut, sampled.collect()))
         };
         let every = fitting.calibration.held_out_every;
-        let builders = samplers.iter().map(|sampler| sampler.builder(every));
+        let builders = samplers.iter();
+        let builders = builders.map(|sampler| sampler.builder(samples.len(), every));
         let mut builders: Vec<Builder> = builders.collect();
         let mut next: Option<Vec<Vec<Tensor>>> = (wanted.len() > ends).then(Vec::new);
         let mut pending: Vec<Yield> = Vec::new();

@@ -243,13 +243,24 @@ impl<'a> LayerSampler<'a> {
         PositionSampler::new(&self.site.kernel, geometry.clone(), self.seed, positions)
     }
 
-    /// A builder of its statistics.
-    pub fn builder(&self, held_out_every: u64) -> Result<SplitStatisticsBuilder, Unfit> {
+    /// A builder of its statistics of `samples` samples.
+    pub fn builder(
+        &self,
+        samples: usize,
+        held_out_every: u64,
+    ) -> Result<SplitStatisticsBuilder, Unfit> {
         let kernel = &self.site.kernel;
         let need = self.need.as_ref().map_err(Unfit::of)?;
-        Ok(match need.patches {
-            None => SplitStatisticsBuilder::new(kernel, self.seed, held_out_every)?,
-            Some(_) => SplitStatisticsBuilder::of_patches(kernel, self.seed, held_out_every)?,
+        if need.patches.is_some() {
+            let builder = SplitStatisticsBuilder::of_patches(kernel, self.seed, held_out_every);
+            return Ok(builder?);
+        }
+        let builder = SplitStatisticsBuilder::new(kernel, self.seed, held_out_every)?;
+        let positions = samples as u64 * self.positions_per_sample() as u64;
+        let held_out = positions.checked_div(held_out_every).unwrap_or(0);
+        Ok(match held_out <= self.patch_len() as u64 {
+            true => builder.holding_out_patches()?,
+            false => builder,
         })
     }
 }

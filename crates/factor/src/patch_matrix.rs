@@ -5,15 +5,18 @@
 //! of a product with it: `v C = (v X^T) X`. Nothing here is of the size `d^2`.
 //!
 //! A patch of `d = inner * outer` values is `inner` features by `outer` taps, feature first, as
-//! ONNX orders it. Patches stay in f32 as they were sampled; products are in f64, on blocks that
-//! depend on the extents alone, so that their bytes do not depend on the number of threads.
+//! ONNX orders it. Patches stay in f32 as they were sampled; products are in the precision of their other
+//! factor, on blocks that depend on the extents alone, so that their bytes do not depend on the number
+//! of threads.
 
 use std::sync::Arc;
 
 use faer::MatMut;
+use faer::traits::math_utils::zero;
 use rayon::prelude::*;
 
 use crate::error::FactorError;
+use crate::linalg::dense::Real;
 use crate::linalg::{dense, gram};
 
 /// Rows of a block.
@@ -45,11 +48,19 @@ enum Values {
 }
 
 /// A block with a feature a row, and the row that it is being made of.
-#[derive(Default)]
-struct Arranged {
+struct Arranged<T> {
     /// `[features, rows * outer]`.
-    values: Vec<f64>,
-    row_of: Vec<f64>,
+    values: Vec<T>,
+    row_of: Vec<T>,
+}
+
+impl<T> Default for Arranged<T> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            row_of: Vec::new(),
+        }
+    }
 }
 
 impl PatchMatrix {
@@ -78,14 +89,6 @@ impl PatchMatrix {
         }
     }
 
-    /// The values `[n, d]` of rows that were made; none of sampled patches.
-    pub fn into_values(self) -> Vec<f64> {
-        match self.values {
-            Values::Made(values) => Arc::unwrap_or_clone(values),
-            Values::Seen { .. } => Vec::new(),
-        }
-    }
-
     /// Number of positions.
     pub fn len(&self) -> usize {
         self.n
@@ -97,10 +100,11 @@ impl PatchMatrix {
     }
 
     /// `X` in the columns from `first` on.
-    fn fill(&self, row: usize, first: usize, out: &mut [f64]) {
+    fn fill<T: Real>(&self, row: usize, first: usize, out: &mut [T]) {
         match &self.values {
             Values::Made(values) => {
-                out.copy_from_slice(&values[row * self.d + first..][..out.len()]);
+                let from = values[row * self.d + first..].iter();
+                out.iter_mut().zip(from).for_each(|(o, x)| *o = T::of(*x));
             }
             Values::Seen { parts, mean } => {
                 let mut at = row * self.d;
@@ -110,7 +114,7 @@ impl PatchMatrix {
                         let from = from.zip(&mean[first..]);
                         out.iter_mut()
                             .zip(from)
-                            .for_each(|(o, (x, m))| *o = (f64::from(*x) - m) * self.scale);
+                            .for_each(|(o, (x, m))| *o = T::of((f64::from(*x) - m) * self.scale));
                         return;
                     }
                     at -= part.len();
@@ -120,28 +124,34 @@ impl PatchMatrix {
     }
 
     /// A block of `X`, `[rows, width]`.
-    fn block(&self, rows: std::ops::Range<usize>, first: usize, width: usize, out: &mut Vec<f64>) {
-        out.resize(rows.len() * width, 0.0);
+    fn block<T: Real>(
+        &self,
+        rows: std::ops::Range<usize>,
+        first: usize,
+        width: usize,
+        out: &mut Vec<T>,
+    ) {
+        out.resize(rows.len() * width, zero::<T>());
         for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
             self.fill(row, first, out);
         }
     }
 
     /// A block of `X` with a feature a row, `[features, rows * outer]`.
-    fn arranged(
+    fn arranged<T: Real>(
         &self,
         rows: std::ops::Range<usize>,
         features: std::ops::Range<usize>,
         outer: usize,
-        into: &mut Arranged,
+        into: &mut Arranged<T>,
     ) {
         let Arranged {
             values: out,
             row_of,
         } = into;
         let wide = rows.len() * outer;
-        out.resize(features.len() * wide, 0.0);
-        row_of.resize(features.len() * outer, 0.0);
+        out.resize(features.len() * wide, zero::<T>());
+        row_of.resize(features.len() * outer, zero::<T>());
         for (index, row) in rows.enumerate() {
             self.fill(row, features.start * outer, row_of);
             for (f, values) in row_of.chunks_exact(outer).enumerate() {
@@ -172,10 +182,10 @@ impl PatchMatrix {
     }
 
     /// `X maps^T` `[n, r]` of maps `[r, d]`.
-    pub fn project(&self, maps: &[f64]) -> Vec<f64> {
+    pub fn project<T: Real>(&self, maps: &[T]) -> Vec<T> {
         let (n, d) = (self.n, self.d);
         let r = maps.len() / d.max(1);
-        let mut out = vec![0.0; n * r];
+        let mut out = vec![zero::<T>(); n * r];
         if out.is_empty() {
             return out;
         }
@@ -194,10 +204,10 @@ impl PatchMatrix {
     }
 
     /// `answers^T X` `[r, d]` of answers `[n, r]`.
-    pub fn gather(&self, answers: &[f64]) -> Vec<f64> {
+    pub fn gather<T: Real>(&self, answers: &[T]) -> Vec<T> {
         let (n, d) = (self.n, self.d);
         let r = answers.len() / n.max(1);
-        let mut out = vec![0.0; r * d];
+        let mut out = vec![zero::<T>(); r * d];
         if out.is_empty() {
             return out;
         }
@@ -205,7 +215,7 @@ impl PatchMatrix {
         let answers = dense::view(answers, n, r);
         let panels = firsts.par_iter().map_init(Vec::new, |x, first| {
             let width = WIDTH.min(d - first);
-            let mut panel = vec![0.0; r * width];
+            let mut panel = vec![zero::<T>(); r * width];
             for rows in self.blocks(HEIGHT) {
                 let answers = answers.subrows(rows.start, rows.len()).transpose();
                 let (begin, height) = (rows.start, rows.len());
@@ -225,7 +235,7 @@ impl PatchMatrix {
     }
 
     /// `maps C` `[r, d]` of maps `[r, d]`.
-    pub fn times(&self, maps: &[f64]) -> Vec<f64> {
+    pub fn times<T: Real>(&self, maps: &[T]) -> Vec<T> {
         self.gather(&self.project(maps))
     }
 
@@ -250,7 +260,7 @@ impl PatchMatrix {
 
     /// Features turned into others in the same way at every tap: `[n, f, outer]` of a stage
     /// `[f, inner]`.
-    pub fn turned(&self, stage: &[f64], outer: usize) -> Result<Self, FactorError> {
+    pub fn turned<T: Real>(&self, stage: &[T], outer: usize) -> Result<Vec<T>, FactorError> {
         let (n, inner) = (self.n, self.d / outer);
         let f = stage.len() / inner;
         let mut out = dense::zeros(n, f * outer)?;
@@ -265,7 +275,7 @@ impl PatchMatrix {
                     let wide = rows * outer;
                     let begin = block * height;
                     self.arranged(begin..begin + rows, 0..inner, outer, arranged);
-                    made.resize(f * wide, 0.0);
+                    made.resize(f * wide, zero::<T>());
                     dense::panel(
                         made,
                         false,
@@ -281,11 +291,18 @@ impl PatchMatrix {
                 },
             );
         }
-        Ok(Self::made(out, n, f * outer))
+        Ok(out)
+    }
+
+    /// [`PatchMatrix::turned`] features as rows of their own.
+    pub fn behind(&self, stage: &[f64], outer: usize) -> Result<Self, FactorError> {
+        let made = self.turned(stage, outer)?;
+        let width = stage.len() * outer * outer / self.d;
+        Ok(Self::made(made, self.n, width))
     }
 
     /// The sum over taps and positions of `answers` `[n, f, outer]` with the features, `[f, inner]`.
-    pub fn turned_back(&self, answers: &[f64], outer: usize) -> Vec<f64> {
+    pub fn turned_back<T: Real>(&self, answers: &[T], outer: usize) -> Vec<T> {
         let (n, inner) = (self.n, self.d / outer);
         let f = answers.len() / (n * outer).max(1);
         let firsts: Vec<usize> = (0..inner).step_by(FEATURES).collect();
@@ -294,10 +311,10 @@ impl PatchMatrix {
             || (Arranged::default(), Vec::new()),
             |(arranged, turned), first| {
                 let features = *first..inner.min(first + FEATURES);
-                let mut panel = vec![0.0; features.len() * f];
+                let mut panel = vec![zero::<T>(); features.len() * f];
                 for rows in self.blocks(height) {
                     let (begin, wide) = (rows.start, rows.len() * outer);
-                    turned.resize(f * wide, 0.0);
+                    turned.resize(f * wide, zero::<T>());
                     for (index, row) in rows.clone().enumerate() {
                         let answers = &answers[row * f * outer..][..f * outer];
                         for (r, values) in answers.chunks_exact(outer).enumerate() {
@@ -317,7 +334,7 @@ impl PatchMatrix {
     }
 
     /// Every feature filtered by its own `K` filters `[inner * K, outer]`: `[n, inner * K]`.
-    pub fn filtered(&self, filters: &[f64], outer: usize) -> Result<Vec<f64>, FactorError> {
+    pub fn filtered<T: Real>(&self, filters: &[T], outer: usize) -> Result<Vec<T>, FactorError> {
         let width = filters.len() / outer;
         let rank = width * outer / self.d.max(1);
         let mut out = dense::zeros(self.n, width)?;
@@ -347,11 +364,11 @@ impl PatchMatrix {
 
     /// The sum over positions of `answers` `[n, inner * K]` with the features,
     /// `[inner * K, outer]`.
-    pub fn filtered_back(&self, answers: &[f64], outer: usize) -> Vec<f64> {
+    pub fn filtered_back<T: Real>(&self, answers: &[T], outer: usize) -> Vec<T> {
         let inner = self.d / outer;
         let width = answers.len() / self.n.max(1);
         let rank = width / inner;
-        let mut out = vec![0.0; width * outer];
+        let mut out = vec![zero::<T>(); width * outer];
         if out.is_empty() {
             return out;
         }
@@ -392,7 +409,7 @@ impl PatchMatrix {
         let mut sum = vec![0.0; inner * inner];
         let tasks = sum.par_chunks_mut(FEATURES * inner).enumerate();
         tasks.for_each_init(
-            || (Arranged::default(), Vec::new()),
+            || (Arranged::<f64>::default(), Vec::new()),
             |(arranged, panel), (block, out)| {
                 let (begin, own) = (block * FEATURES, out.len() / inner);
                 let rest = inner - begin;

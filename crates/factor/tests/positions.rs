@@ -121,6 +121,10 @@ proptest! {
     }
 }
 
+/// Rounding of a score by patches of more than 256 values, whose products are in single precision, as a
+/// share of the outputs' variance.
+const ROUNDING: f64 = 2e-7;
+
 /// Patches of 672 values and 40 positions: systems of more unknowns than positions, and than are
 /// formed all the same, are solved in the space of the positions.
 #[test]
@@ -140,10 +144,16 @@ fn wide_patches_are_fitted_in_the_space_of_their_positions() {
         let [(_, error), (chain, other)] = [&dense, &kept].map(|s| fitted(&kernel, s, name, rank));
         assert!((error - other).abs() < 1e-6, "{name} {error} {other}");
         let crossed = dense.fit.score(&chain).unwrap();
-        assert!((crossed - other).abs() < 1e-8, "{name} {crossed} {other}");
+        assert!(
+            (crossed - other).abs() < ROUNDING,
+            "{name} {crossed} {other}"
+        );
         let free = family(name).unwrap().factor(&kernel).unwrap();
         let free = kept.fit.score(&free.chain(rank).unwrap()).unwrap();
-        assert!(other <= free * (1.0 + 1e-9), "{name} {other} {free}");
+        assert!(
+            other <= free * (1.0 + 1e-9) + ROUNDING,
+            "{name} {other} {free}"
+        );
     }
 }
 
@@ -158,7 +168,7 @@ fn many_filters_of_an_output_are_fitted_by_products() {
     let free = family("pw-dw").unwrap().factor(&kernel).unwrap();
     let free = kept.fit.score(&free.chain(8).unwrap()).unwrap();
     assert!(other < 0.5 * free, "{other} {free}");
-    assert!((dense.fit.score(&chain).unwrap() - other).abs() < 1e-8);
+    assert!((dense.fit.score(&chain).unwrap() - other).abs() < ROUNDING);
 }
 
 #[test]

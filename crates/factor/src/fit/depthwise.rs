@@ -349,21 +349,21 @@ impl<'a> DepthwiseSolver<'a> {
             }
         };
         let mut failed = None;
+        let mixture = dense::single(mixture);
+        let u = dense::view(&mixture, outputs, width);
         let apply = |x: &[f64], out: &mut [f64]| {
-            let features = match seen.rows.filtered(x, outer) {
+            let mut mixed = match seen.rows.filtered(&dense::single(x), outer) {
                 Ok(features) => features,
                 Err(error) => {
                     failed = Some(error);
                     return out.fill(0.0);
                 }
             };
-            let u = dense::view(mixture, outputs, width);
-            let mut answers = vec![0.0; n * outputs];
-            let features_view = dense::view(&features, n, width);
-            dense::product(&mut answers, false, features_view, u.transpose());
-            let mut mixed = features;
+            let mut answers = vec![0.0_f32; n * outputs];
+            let features = dense::view(&mixed, n, width);
+            dense::product(&mut answers, false, features, u.transpose());
             dense::product(&mut mixed, false, dense::view(&answers, n, outputs), u);
-            out.copy_from_slice(&seen.rows.filtered_back(&mixed, outer));
+            out.copy_from_slice(&dense::double(&seen.rows.filtered_back(&mixed, outer)));
             match &seen.ridge {
                 Ridge::Even(ridge) => {
                     let parts = out.chunks_exact_mut(rank * outer);

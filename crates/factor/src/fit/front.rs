@@ -15,7 +15,7 @@ use crate::linalg::{eigen, gram};
 use crate::once::made_once;
 
 const LIMITS: Limits = Limits {
-    iterations: 8,
+    iterations: 4,
     tolerance: 1e-4,
 };
 
@@ -275,23 +275,22 @@ impl<'a> Front<'a> {
             dense::product(&mut ridged, true, stage.transpose(), stage);
         }
         // [outputs, features, outer], as features of positions are ordered.
-        let map = dense::rows_transposed(back, outer, features);
+        let map = dense::single(&dense::rows_transposed(back, outer, features));
         let map = dense::view(&map, outputs, width);
         let mut failed = None;
         let apply = |v: &[f64], out: &mut [f64]| {
-            let made = match seen.rows.turned(v, outer) {
-                Ok(made) => made,
+            let mut behind = match seen.rows.turned(&dense::single(v), outer) {
+                Ok(behind) => behind,
                 Err(error) => {
                     failed = Some(error);
                     return out.fill(0.0);
                 }
             };
-            let mut behind = made.into_values();
-            let mut answers = vec![0.0; n * outputs];
+            let mut answers = vec![0.0_f32; n * outputs];
             let view = dense::view(&behind, n, width);
             dense::product(&mut answers, false, view, map.transpose());
             dense::product(&mut behind, false, dense::view(&answers, n, outputs), map);
-            out.copy_from_slice(&seen.rows.turned_back(&behind, outer));
+            widen(out, &seen.rows.turned_back(&behind, outer));
             self.add_ridge(seen, &ridged, v, out);
         };
         self.iterate(front, &rhs, &mixed, apply)?;
@@ -408,31 +407,33 @@ impl<'a> Front<'a> {
         let mut ridged = vec![0.0; gram.len()];
         dense::product(&mut ridged, false, by_filter, by_filter.transpose());
         ridged.iter_mut().zip(gram).for_each(|(r, g)| *r *= g);
-        let gram = dense::view(gram, features, features);
+        let gram = dense::single(gram);
+        let gram = dense::view(&gram, features, features);
         let apply = |v: &[f64], out: &mut [f64]| {
             // Every feature at every position, filtered: a column a feature.
-            let mut made = vec![0.0; n * features];
+            let mut made = vec![0.0_f32; n * features];
             for first in (0..features).step_by(TOGETHER) {
                 let some = TOGETHER.min(features - first);
-                let mut maps = vec![0.0; some * inner * outer];
+                let mut maps = vec![0.0_f32; some * inner * outer];
                 let rows = maps.chunks_exact_mut(inner * outer).enumerate();
                 for (r, map) in rows {
                     let filter = &filters[(first + r) * outer..][..outer];
                     let v = &v[(first + r) * inner..][..inner];
                     for (map, v) in map.chunks_exact_mut(outer).zip(v) {
-                        map.iter_mut().zip(filter).for_each(|(m, d)| *m = v * d);
+                        let pairs = map.iter_mut().zip(filter);
+                        pairs.for_each(|(m, d)| *m = (v * d) as f32);
                     }
                 }
                 let part = seen.rows.project(&maps);
                 let rows = made.chunks_exact_mut(features).zip(part.chunks_exact(some));
                 rows.for_each(|(row, part)| row[first..][..some].copy_from_slice(part));
             }
-            let mut mixed = vec![0.0; n * features];
+            let mut mixed = vec![0.0_f32; n * features];
             dense::product(&mut mixed, false, dense::view(&made, n, features), gram);
             for first in (0..features).step_by(TOGETHER) {
                 let some = TOGETHER.min(features - first);
                 let rows = mixed.chunks_exact(features);
-                let part: Vec<f64> = rows
+                let part: Vec<f32> = rows
                     .flat_map(|row| &row[first..][..some])
                     .copied()
                     .collect();
@@ -441,7 +442,8 @@ impl<'a> Front<'a> {
                     let filter = &filters[(first + r) * outer..][..outer];
                     let out = &mut out[(first + r) * inner..][..inner];
                     for (out, map) in out.iter_mut().zip(map.chunks_exact(outer)) {
-                        *out = dense::dot(map, filter);
+                        let pairs = map.iter().zip(filter);
+                        *out = pairs.map(|(m, d)| f64::from(*m) * d).sum();
                     }
                 }
             }

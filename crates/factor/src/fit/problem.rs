@@ -300,7 +300,7 @@ impl Problem {
         let matrix = match self.seen() {
             None => NormalMatrix::Pairs(Pairs::new(self.reduced_pairs(front, features)?)),
             Some(seen) => {
-                let rows = seen.rows.turned(front, outer)?;
+                let rows = seen.rows.behind(front, outer)?;
                 let ridge = self.reduced_ridge(&seen.ridge, front, features);
                 let behind = PatchCovariance::new(rows, Ridge::Features(ridge));
                 match outer * features <= behind.rows.len().max(DIRECT) {
@@ -418,7 +418,7 @@ impl Problem {
             dense::transposed(&turned, turned.len() / features, features)
         };
         let white = by_column(front, &|rows| ridge.solve_lower(rows));
-        let dual = Dual::new(seen.rows.turned(&white, outer)?, 1.0)?;
+        let dual = Dual::new(seen.rows.behind(&white, outer)?, 1.0)?;
         let cross = self.reduced_cross(front, features);
         // [outputs, outer, features].
         let mut by_output = vec![0.0; cross.len()];
@@ -435,9 +435,10 @@ impl Problem {
         Ok((by_output, best))
     }
 
-    /// `maps C` for maps `[r, inner, outer]`, where positions stand for `C`.
+    /// `maps C` for maps `[r, inner, outer]`, where positions stand for `C`; with products in single
+    /// precision, as [`Problem::single_pair`].
     pub fn times(&self, seen: &PatchCovariance, maps: &[f64]) -> Vec<f64> {
-        let mut out = seen.rows.times(maps);
+        let mut out = dense::double(&seen.rows.times(&dense::single(maps)));
         match &seen.ridge {
             Ridge::Even(ridge) => dense::axpy(&mut out, *ridge, maps),
             Ridge::Features(matrix) => {

@@ -6,7 +6,7 @@ use std::ops::{Add, AddAssign, Mul};
 
 use faer::linalg::matmul::matmul;
 use faer::traits::ComplexField;
-use faer::traits::math_utils::one;
+use faer::traits::math_utils::{one, zero};
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
@@ -22,17 +22,36 @@ const BLOCK: usize = 32;
 /// Multiply-adds below which a product is not worth splitting.
 const SPLIT: usize = 1 << 20;
 
+/// A real number in single or in double precision.
+pub trait Real: ComplexField + Copy + Into<f64> + Send + Sync {
+    /// The nearest to `value`.
+    fn of(value: f64) -> Self;
+}
+
+impl Real for f32 {
+    fn of(value: f64) -> Self {
+        value as Self
+    }
+}
+
+impl Real for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+}
+
 /// A matrix of zeros `[rows, columns]`, row-major.
 ///
 /// # Errors
 /// [`FactorError::Memory`] where it can't be allocated.
-pub fn zeros(rows: usize, columns: usize) -> Result<Vec<f64>, FactorError> {
+pub fn zeros<T: Real>(rows: usize, columns: usize) -> Result<Vec<T>, FactorError> {
     let len = rows.checked_mul(columns);
-    let bytes = len.and_then(|n| n.checked_mul(8)).unwrap_or(usize::MAX);
+    let bytes = len.and_then(|n| n.checked_mul(size_of::<T>()));
+    let bytes = bytes.unwrap_or(usize::MAX);
     let mut values = Vec::new();
     let had = len.map(|len| values.try_reserve_exact(len).map(|()| len));
     match had {
-        Some(Ok(len)) => values.resize(len, 0.0),
+        Some(Ok(len)) => values.resize(len, zero::<T>()),
         _ => return Err(FactorError::Memory { bytes }),
     }
     Ok(values)
@@ -86,6 +105,11 @@ pub fn single(x: &[f64]) -> Vec<f32> {
     x.iter().map(|x| *x as f32).collect()
 }
 
+/// Values in double precision.
+pub fn double(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|x| f64::from(*x)).collect()
+}
+
 /// `sum of x[i] y[i]`, in an order that depends on the length alone.
 pub fn dot(x: &[f64], y: &[f64]) -> f64 {
     dot_in_lanes::<f64, 8>(x, y)
@@ -120,8 +144,8 @@ pub fn axpy(y: &mut [f64], a: f64, x: &[f64]) {
 }
 
 /// The `[columns, rows]` transpose of a row-major `[rows, columns]` matrix.
-pub fn transposed(x: &[f64], rows: usize, columns: usize) -> Vec<f64> {
-    let mut out = vec![0.0; rows * columns];
+pub fn transposed<T: Real>(x: &[T], rows: usize, columns: usize) -> Vec<T> {
+    let mut out = vec![zero::<T>(); rows * columns];
     for top in (0..rows).step_by(BLOCK) {
         let bottom = rows.min(top + BLOCK);
         for left in (0..columns).step_by(BLOCK) {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use faer::MatRef;
-use faer::traits::ComplexField;
 use faer::traits::math_utils::zero;
 use rayon::prelude::*;
 
-use super::{Covariance, GroupStatistics, Statistics};
+use super::{Covariance, DOUBLE, GroupStatistics, Statistics};
 use crate::error::FactorError;
+use crate::linalg::dense::Real;
 use crate::linalg::{dense, gram};
 use crate::shape::KernelShape;
 
@@ -17,9 +17,6 @@ const BLOCK: usize = 512;
 const VALUES: usize = 1 << 20;
 /// Rows of `C` that one task updates, from the diagonal on.
 const PANEL: usize = 96;
-/// Length of a patch up to which the products of a block are in double precision: these take little
-/// time.
-const DOUBLE: usize = 256;
 
 /// Collects [`Statistics`] from patches and outputs.
 ///
@@ -112,6 +109,11 @@ impl StatisticsBuilder {
             outputs: Vec::new(),
             groups: groups.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The geometry of the convolution.
+    pub(super) fn shape(&self) -> &KernelShape {
+        &self.shape
     }
 
     /// Adds `n` positions: for each group its patches, row-major `[n, d]`
@@ -220,20 +222,17 @@ impl GroupSums {
             self.shift_y = mean(y, n, m);
         }
         if d <= DOUBLE || before < d as u64 {
-            self.add_shifted(x, y, |value| value);
+            self.add_shifted::<f64>(x, y);
         } else {
-            self.add_shifted(x, y, |value| value as f32);
+            self.add_shifted::<f32>(x, y);
         }
     }
 
-    /// Adds `n` positions less their shifts, with products in the precision that `narrow` gives.
-    fn add_shifted<T>(&mut self, x: &[f32], y: &[f32], narrow: impl Fn(f64) -> T)
-    where
-        T: ComplexField + Copy + Into<f64> + Send + Sync,
-    {
+    /// Adds `n` positions less their shifts, with products in the precision of `T`.
+    fn add_shifted<T: Real>(&mut self, x: &[f32], y: &[f32]) {
         let (d, m) = (self.sum_x.len(), self.sum_y.len());
         let n = y.len() / m;
-        let shifted_x = shifted(x, &self.shift_x, &mut self.sum_x, &narrow);
+        let shifted_x: Vec<T> = shifted(x, &self.shift_x, &mut self.sum_x);
         for row in y.chunks_exact(m) {
             let values = row.iter().zip(&self.shift_y);
             for (square, (&y, shift)) in self.square_y.iter_mut().zip(values) {
@@ -241,15 +240,12 @@ impl GroupSums {
                 *square += y * y;
             }
         }
-        let shifted_y = shifted(y, &self.shift_y, &mut self.sum_y, &narrow);
+        let shifted_y: Vec<T> = shifted(y, &self.shift_y, &mut self.sum_y);
         self.add_products(dense::view(&shifted_x, n, d), dense::view(&shifted_y, n, m));
     }
 
     /// Adds the products of the shifted positions of a block to the sums.
-    fn add_products<T>(&mut self, x: MatRef<'_, T>, y: MatRef<'_, T>)
-    where
-        T: ComplexField + Copy + Into<f64> + Send + Sync,
-    {
+    fn add_products<T: Real>(&mut self, x: MatRef<'_, T>, y: MatRef<'_, T>) {
         let d = x.ncols();
         let rows = self.cross.par_chunks_mut(PANEL * d).enumerate();
         rows.for_each(|(index, out)| {
@@ -303,10 +299,7 @@ impl GroupSums {
 }
 
 /// Adds `left^T right` to the ends of the rows of `out`; the product is in the precision of its factors.
-fn add_product<T>(out: &mut [f64], left: MatRef<'_, T>, right: MatRef<'_, T>)
-where
-    T: ComplexField + Copy + Into<f64>,
-{
+fn add_product<T: Real>(out: &mut [f64], left: MatRef<'_, T>, right: MatRef<'_, T>) {
     let (rows, columns) = (left.ncols(), right.ncols());
     let mut product = vec![zero::<T>(); rows * columns];
     dense::panel(&mut product, false, left.transpose(), right);
@@ -331,15 +324,15 @@ fn mean(rows: &[f32], n: usize, width: usize) -> Vec<f64> {
     sums
 }
 
-/// The rows less `shift`, as `narrow` gives them; their sum in f64 is added to `sums`.
-fn shifted<T>(rows: &[f32], shift: &[f64], sums: &mut [f64], narrow: impl Fn(f64) -> T) -> Vec<T> {
+/// The rows less `shift`; their sum in f64 is added to `sums`.
+fn shifted<T: Real>(rows: &[f32], shift: &[f64], sums: &mut [f64]) -> Vec<T> {
     let mut out = Vec::with_capacity(rows.len());
     for row in rows.chunks_exact(shift.len()) {
         let values = row.iter().zip(shift).zip(&mut *sums);
         out.extend(values.map(|((&x, s), sum)| {
             let value = f64::from(x) - s;
             *sum += value;
-            narrow(value)
+            T::of(value)
         }));
     }
     out

@@ -42,9 +42,13 @@ pub use split::{PositionSampler, SplitStatistics, SplitStatisticsBuilder, is_hel
 use crate::chain::Chain;
 use crate::error::FactorError;
 use crate::kernel::Kernel;
-use crate::linalg::dense;
+use crate::linalg::dense::{self, Real};
 use crate::patch_matrix::PatchMatrix;
 use crate::shape::KernelShape;
+
+/// Length of a patch up to which the products of a block of positions are in double precision: these
+/// take little time.
+const DOUBLE: usize = 256;
 
 /// Columns of `C` that one step of [`Statistics::score`] multiplies.
 const PANEL: usize = 128;
@@ -232,9 +236,10 @@ impl Statistics {
             match &group.covariance {
                 Covariance::Dense(c) => add_quadratic(we, c, m, d, out),
                 Covariance::Patches(parts) => {
-                    let projected = PatchMatrix::seen(parts, &group.mean_x).project(we);
-                    for row in projected.chunks_exact(m) {
-                        out.iter_mut().zip(row).for_each(|(out, p)| *out += p * p);
+                    let rows = PatchMatrix::seen(parts, &group.mean_x);
+                    match d <= DOUBLE {
+                        true => add_squares(&rows.project(we), out),
+                        false => add_squares(&rows.project(&dense::single(we)), out),
                     }
                 }
             }
@@ -311,6 +316,16 @@ impl Statistics {
     pub(crate) fn extents(&self) -> (usize, usize) {
         let shape = &self.shape;
         (shape.group_out(), shape.group_in() * shape.taps())
+    }
+}
+
+/// Adds the square of every column of `rows` `[n, outputs]` to that of `out` `[outputs]`.
+fn add_squares<T: Real>(rows: &[T], out: &mut [f64]) {
+    for row in rows.chunks_exact(out.len()) {
+        for (out, value) in out.iter_mut().zip(row) {
+            let value: f64 = (*value).into();
+            *out += value * value;
+        }
     }
 }
 

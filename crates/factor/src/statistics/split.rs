@@ -141,6 +141,16 @@ impl SplitStatisticsBuilder {
         })
     }
 
+    /// Keeps the patches themselves of the samples held out, see [`StatisticsBuilder::of_patches`]: these
+    /// are scored alone, which takes less where they are fewer than a patch has values.
+    ///
+    /// # Errors
+    /// [`FactorError::Shape`], [`FactorError::Memory`].
+    pub fn holding_out_patches(self) -> Result<Self, FactorError> {
+        let held_out = StatisticsBuilder::of_patches(self.held_out.shape())?;
+        Ok(Self { held_out, ..self })
+    }
+
     /// Adds positions of one sample: its number in the data set, the patches of each group in
     /// the network compressed so far and the outputs `[positions, Co]` of the original, as a
     /// [`PositionSampler`] gives them.

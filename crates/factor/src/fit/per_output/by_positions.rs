@@ -132,7 +132,7 @@ impl PerOutputSolver<'_> {
         let parts = mixtures.chunks(together * rank * inner);
         let parts = parts.zip(filters.chunks_mut(together * order)).enumerate();
         for (part, (mixtures, filters)) in parts {
-            let made = seen.rows.turned(mixtures, outer)?.into_values();
+            let made = seen.rows.turned(mixtures, outer)?;
             let wide = filters.len();
             let outputs = filters.chunks_exact_mut(order).enumerate();
             for (index, d) in outputs {
