@@ -75,8 +75,10 @@ pub(crate) fn as_they_were(chain: &mut Chain, factors: &[f64]) {
 }
 
 /// Number of candidates of least error on the positions held out that are improved behind the
-/// activation before one is taken.
+/// activation before one is taken, and their errors at most as a multiple of the least: that is about
+/// as much as one gains there.
 const CONTENDERS: usize = 2;
+const NEAR: f64 = 1.03;
 
 /// The candidate of least error on the positions held out, behind the activation where there
 /// is one, fitted as well as can be.
@@ -193,6 +195,8 @@ impl Layer<'_> {
             }
         }
         contenders.sort_by(|a, b| a.error.total_cmp(&b.error));
+        let least = contenders.first().map_or(0.0, |first| first.error);
+        contenders.retain(|contender| contender.error <= NEAR * least);
         contenders.truncate(most);
         match failed {
             Some(error) if contenders.is_empty() => Err(error),

@@ -26,7 +26,7 @@ const ROUNDS: usize = 2;
 /// Steps with the positions held out as well, at the end.
 const LAST: usize = 2;
 /// The steps end where one lowers the error by less than this share.
-const TOLERANCE: f64 = 4e-3;
+const TOLERANCE: f64 = 2e-2;
 
 /// The objective behind the activation of a convolution: the squared error of the values that it lets through,
 /// at positions that were seen.
@@ -97,8 +97,7 @@ impl PostActivation<'_> {
         };
         let fitted = part(statistics.fit.clone());
         let calibration = Calibration::new(kernel, &fitted, options)?;
-        let mut best = self.start(observed, family, fit)?;
-        let mut error = self.error(&best)?;
+        let (mut best, mut error) = self.start(observed, family, fit)?;
         let mut now = best.clone();
         for _ in 0..options.steps {
             now = self.step(&now, &calibration, family, &[&self.positions.fit])?;
@@ -129,20 +128,20 @@ impl PostActivation<'_> {
         })
     }
 
-    /// The fit, or the data-free chain where that is nearer on the positions fitted to.
+    /// The fit, or the data-free chain where that is nearer, and its error.
     fn start(
         &self,
         Observed { kernel, statistics }: Observed<'_>,
         family: &dyn Decomposition,
         fit: &Fit,
-    ) -> Result<Chain, FactorError> {
+    ) -> Result<(Chain, f64), FactorError> {
         let mut free = family.factor(kernel)?.chain(fit.chain.rank)?;
         free.bias = best_bias(statistics, &free.compose()?)?;
-        let error = |chain: &Chain| self.positions.fit.error(chain, self.activation);
-        if error(&free)? < error(&fit.chain)? {
-            return Ok(free);
-        }
-        Ok(fit.chain.clone())
+        let (of_free, of_fit) = (self.error(&free)?, self.error(&fit.chain)?);
+        Ok(match of_free < of_fit {
+            true => (free, of_free),
+            false => (fit.chain.clone(), of_fit),
+        })
     }
 
     /// One step of majorise-minimise on `rows`, whose statistics are those of `calibration`.
