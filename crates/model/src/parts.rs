@@ -38,6 +38,8 @@ const LEAST: f64 = 1e-6;
 pub struct PartScales {
     axis: Option<usize>,
     variances: Vec<f64>,
+    /// True of every part that is a channel of scores.
+    scores: Vec<bool>,
 }
 
 /// Sums over the values of a part.
@@ -78,6 +80,8 @@ impl PartScales {
         let (axis, sums) = found?;
         let mut variances: Vec<f64> = sums.iter().map(|s| s.variance()).collect();
         let scores: Vec<usize> = (0..sums.len()).filter(|c| !sums[*c].wide).collect();
+        let are_scores = |c: &Sums| axis.is_some() && !c.wide;
+        let are_scores = sums.iter().map(are_scores).collect();
         let mean = scores.iter().map(|c| variances[*c]).sum::<f64>() / scores.len().max(1) as f64;
         scores.iter().for_each(|c| variances[*c] = mean);
         let greatest = variances.iter().copied().fold(0.0, f64::max);
@@ -87,7 +91,11 @@ impl PartScales {
         variances
             .iter_mut()
             .for_each(|v| *v = v.max(LEAST * greatest));
-        Some(Self { axis, variances })
+        Some(Self {
+            axis,
+            variances,
+            scores: are_scores,
+        })
     }
 
     /// [`PartScales::of`] every output, by the outputs of several batches.
@@ -107,6 +115,22 @@ impl PartScales {
             squares.sum::<f64>() / self.variances[block % self.variances.len()]
         });
         errors.sum::<f64>() / values.len().max(1) as f64
+    }
+
+    /// Mean square of the channels of scores, over their variance: by how much a sample of shape `dims`
+    /// says in them. `None` where there is none.
+    pub fn activity(&self, dims: &[usize], values: &[f32]) -> Option<f64> {
+        let inner = inner(dims, self.axis).max(1);
+        let channels = self.variances.len();
+        let blocks = values.chunks_exact(inner).enumerate();
+        let own = blocks.filter(|(block, _)| self.scores[block % channels]);
+        let squares = own.map(|(block, values)| {
+            let squares = values.iter().map(|x| f64::from(*x).powi(2));
+            squares.sum::<f64>() / self.variances[block % channels]
+        });
+        let scores = self.scores.iter().filter(|is| **is).count();
+        let all = values.len() * scores / channels.max(1);
+        (scores > 0).then(|| squares.sum::<f64>() / all.max(1) as f64)
     }
 
     /// The inverse of the standard deviation of the part of every value of an output of shape `dims`.
@@ -136,6 +160,28 @@ fn inner(dims: &[usize], axis: Option<usize>) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_sample_is_as_active_as_its_scores() {
+        let dims = [1, 2, 4];
+        let sample = |scores: [f32; 4]| [&[0.0, 100.0, 200.0, 300.0], &scores[..]].concat();
+        let (some, none) = (sample([0.0, 0.9, 0.0, 0.3]), sample([0.0; 4]));
+        let tensors = [&some, &none].map(|v| Tensor::from_f32(dims.to_vec(), v.clone()));
+        let scales = PartScales::of(&tensors).unwrap();
+        let activity = |values: &[f32]| scales.activity(&dims, values).unwrap();
+        // A mean square of 0.9 / 4 over a variance of 0.9 / 8 - (1.2 / 8)^2.
+        assert!((activity(&some) - 0.225 / 0.09).abs() < 1e-5);
+        assert_eq!(activity(&none), 0.0);
+        let boxes = Tensor::from_f32(
+            dims.to_vec(),
+            vec![50.0; 7].into_iter().chain([3.0]).collect(),
+        );
+        let scales = PartScales::of([&boxes]).unwrap();
+        assert_eq!(scales.activity(&dims, &some), None);
+        let rows = Tensor::from_f32(vec![2, 2], vec![0.0, 1.0, 0.5, 0.0]);
+        let scales = PartScales::of([&rows]).unwrap();
+        assert_eq!(scales.activity(&[2, 2], &[0.0, 1.0, 0.5, 0.0]), None);
+    }
 
     #[test]
     fn boxes_and_scores_count_alike() {

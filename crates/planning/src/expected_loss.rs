@@ -64,7 +64,8 @@ pub fn expected_losses(
         fitting.calibration,
         probed.len(),
         fitting.memory,
-    )?;
+    )?
+    .where_scores_are(probed.len())?;
     let mut found = BTreeMap::new();
     for (done, i) in probed.into_iter().enumerate() {
         if no_time_to_probe(fitting.deadline) {

@@ -21,6 +21,29 @@ const RECOGNISED: usize = 4;
 /// MACs that the probes of a model may take.
 const MOST: u64 = 40_000_000_000;
 
+/// MACs that the samples that are looked at for these may take.
+const SCANNED: u64 = 150_000_000_000;
+
+/// Number of batches that `layers` layers of a model are probed on.
+fn probed(model: &Loaded, layers: usize) -> usize {
+    let each = model.cost.macs.max(1).saturating_mul(layers.max(1) as u64);
+    ((MOST / each) as usize).clamp(8, 64)
+}
+
+/// By how much an output says in its channels of scores, see [`PartScales::activity`].
+fn activity(scale: &Option<PartScales>, output: &Tensor) -> Option<f64> {
+    scale.as_ref()?.activity(output.dims(), &output.to_f32()?)
+}
+
+/// The places of the `wanted` greatest of `activities`, rising.
+fn most_active(activities: &[f64], wanted: usize) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..activities.len()).collect();
+    places.sort_by(|a, b| activities[*b].total_cmp(&activities[*a]));
+    places.truncate(wanted);
+    places.sort_unstable();
+    places
+}
+
 /// Runs copies of a network in which one layer is replaced, on samples held out of the fits,
 /// each from that layer on.
 pub struct SensitivityProbe<'a> {
@@ -57,12 +80,7 @@ impl<'a> SensitivityProbe<'a> {
         if batches.is_empty() {
             batches = (0..samples.batches()).collect();
         }
-        let each = original
-            .cost
-            .macs
-            .max(1)
-            .saturating_mul(layers.max(1) as u64);
-        batches.truncate(((MOST / each) as usize).clamp(8, 64));
+        batches.truncate(probed(original, layers));
         let outputs: Vec<ValueId> = original.graph().outputs().collect();
         let mut probe = Self {
             cuts: Cuts::new(original, &outputs),
@@ -79,6 +97,45 @@ impl<'a> SensitivityProbe<'a> {
         probe.reference = probe.run(&original.document, &probe.outputs)?;
         probe.scales = PartScales::of_outputs(&probe.reference);
         Ok(probe)
+    }
+
+    /// The same for the probes of many layers. Where outputs have channels of scores, the samples are
+    /// those of all that say most in them: few samples at random have nothing to lose in some of these,
+    /// or at one of a detector's scales.
+    ///
+    /// # Errors
+    /// As [`SensitivityProbe::new`].
+    pub fn where_scores_are(self, layers: usize) -> Result<Self, Error> {
+        let wanted = probed(self.original, layers);
+        let most = (SCANNED / self.original.cost.macs.max(1)) as usize;
+        let pool: Vec<usize> = (0..self.samples.batches()).take(most).collect();
+        let scored = self.reference.first().is_some_and(|outputs| {
+            let activity = |(scale, output)| activity(scale, output).is_some();
+            self.scales.iter().zip(outputs).any(activity)
+        });
+        if !scored || pool.len() <= wanted {
+            return Ok(self);
+        }
+        let all = Self {
+            batches: pool,
+            ..self
+        };
+        let reference = all.run(&all.original.document, &all.outputs)?;
+        let scales = PartScales::of_outputs(&reference);
+        let active = reference.iter().map(|outputs| {
+            let pairs = scales.iter().zip(outputs);
+            pairs.filter_map(|(s, o)| activity(s, o)).sum()
+        });
+        let chosen = most_active(&active.collect::<Vec<f64>>(), wanted);
+        let batches = chosen.iter().map(|at| all.batches[*at]).collect();
+        let mut reference: Vec<Option<Vec<Tensor>>> = reference.into_iter().map(Some).collect();
+        let reference = chosen.iter().filter_map(|at| reference[*at].take());
+        Ok(Self {
+            batches,
+            reference: reference.collect(),
+            scales,
+            ..all
+        })
     }
 
     /// Mean loss over the samples of each of `documents`, which differ from the original in
@@ -223,5 +280,17 @@ impl<'a> SensitivityProbe<'a> {
                 segment.run(&given)
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_active_samples_are_taken_in_their_order() {
+        assert_eq!(most_active(&[0.1, 3.0, 0.2, 5.0, 0.2], 3), [1, 2, 3]);
+        assert_eq!(most_active(&[1.0, 1.0, 1.0], 2), [0, 1]);
+        assert_eq!(most_active(&[1.0], 4), [0]);
     }
 }
