@@ -18,16 +18,26 @@ use sepconv_targets::Target;
 
 /// Batches by whose outputs a task is recognised.
 const RECOGNISED: usize = 4;
-/// MACs that the probes of a model may take.
+/// MACs that the probes of many layers may take, and batches at least and at most.
 const MOST: u64 = 40_000_000_000;
+const BATCHES: (usize, usize) = (8, 64);
+/// MACs that one pass over the samples may take, by which a whole model is judged: the more samples, the
+/// smaller the drop that they tell from none.
+const JUDGED: u64 = 1_000_000_000_000;
 
 /// MACs that the samples that are looked at for these may take.
 const SCANNED: u64 = 150_000_000_000;
 
-/// Number of batches that `layers` layers of a model are probed on.
+/// Number of batches that `layers` layers of a model are probed on; of one, that a model is judged on.
 fn probed(model: &Loaded, layers: usize) -> usize {
-    let each = model.cost.macs.max(1).saturating_mul(layers.max(1) as u64);
-    ((MOST / each) as usize).clamp(8, 64)
+    let macs = model.cost.macs.max(1);
+    match layers {
+        0 | 1 => (JUDGED / macs).max(BATCHES.0 as u64) as usize,
+        _ => {
+            let batches = MOST / macs.saturating_mul(layers as u64);
+            (batches as usize).clamp(BATCHES.0, BATCHES.1)
+        }
+    }
 }
 
 /// By how much an output says in its channels of scores, see [`PartScales::activity`].

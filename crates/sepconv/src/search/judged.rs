@@ -37,6 +37,17 @@ struct Tried {
     fraction: f64,
     /// Distance from the bound in units of the criterion's allowance: -1 is the original, above 0 it fails.
     excess: f64,
+    /// Its expected loss, where it is a plan.
+    loss: Option<f64>,
+}
+
+/// The expected loss of the next plan between one that fails and one that holds: `wanted`, which
+/// follows from the last of them; half-way between theirs, in logarithms, where it contradicts the other.
+fn within(wanted: f64, low: Tried, high: Tried) -> f64 {
+    match (high.loss, low.loss) {
+        (Some(holds), Some(fails)) if wanted <= holds || wanted >= fails => (holds * fails).sqrt(),
+        _ => wanted,
+    }
 }
 
 /// The fraction to try between a plan that fails, or one that nothing is known of, and one that holds.
@@ -100,6 +111,7 @@ impl<'a> Judged<'a> {
         let mut high = Tried {
             fraction: 1.0,
             excess: -1.0,
+            loss: None,
         };
         let mut start = 0.0;
         if job.settings.is_in_eight_bits() {
@@ -110,6 +122,7 @@ impl<'a> Judged<'a> {
             high = Tried {
                 fraction: planning.unrewritten().min(1.0),
                 excess: excess / criterion.allowance(),
+                loss: None,
             };
         }
         let allowed = criterion.noise(0.0).filter(|_| !criterion.is_synthetic());
@@ -119,6 +132,7 @@ impl<'a> Judged<'a> {
             low: Tried {
                 fraction: planning.least(),
                 excess: f64::INFINITY,
+                loss: None,
             },
             high,
             asked: None,
@@ -161,7 +175,10 @@ impl Goal for Judged<'_> {
             (false, _) if self.best.is_some() && self.tries >= FEW => return None,
             (false, _) if high - low < FINE * high || self.high.excess > NEAR - 1.0 => return None,
             (false, _) => match self.wanted {
-                Some(loss) => kept_off(planning.fraction_at(loss, low, high), self.low, self.high),
+                Some(loss) => {
+                    let loss = within(loss, self.low, self.high);
+                    kept_off(planning.fraction_at(loss, low, high), self.low, self.high)
+                }
                 None => between(self.low, self.high),
             },
         };
@@ -211,6 +228,7 @@ impl Goal for Judged<'_> {
         let measured = Tried {
             fraction: reached.min(asked),
             excess: excess / self.criterion.allowance(),
+            loss: Some(loss),
         };
         tried.measured = verdict.value;
         tried.limit = verdict.limit;
@@ -246,7 +264,24 @@ mod tests {
     use super::*;
 
     fn tried(fraction: f64, excess: f64) -> Tried {
-        Tried { fraction, excess }
+        Tried {
+            fraction,
+            excess,
+            loss: None,
+        }
+    }
+
+    #[test]
+    fn an_expected_loss_that_contradicts_a_plan_gives_way_to_the_middle() {
+        let with = |loss| Tried {
+            loss: Some(loss),
+            ..tried(0.5, 0.0)
+        };
+        let (low, high) = (with(0.04), with(0.01));
+        assert_eq!(within(0.03, low, high), 0.03);
+        assert!((within(0.005, low, high) - 0.02).abs() < 1e-12);
+        assert!((within(0.04, low, high) - 0.02).abs() < 1e-12);
+        assert_eq!(within(0.005, low, tried(1.0, -1.0)), 0.005);
     }
 
     #[test]
