@@ -157,6 +157,36 @@ fn wide_patches_are_fitted_in_the_space_of_their_positions() {
     }
 }
 
+/// Held-out patches beside the covariance of the others.
+#[test]
+fn held_out_patches_are_scored_and_merged_as_their_covariance() {
+    let shape = KernelShape::new(6, 12, 1, [40]).unwrap();
+    let kernel = kernel(&shape, 5);
+    let numbers = |n: usize, seed: usize| -> Vec<f32> {
+        let number = |i: usize| ((i * 7919 + seed * 31) % 1009) as f32 / 504.0 - 1.0;
+        (0..n).map(number).collect()
+    };
+    let seen = |builder: SplitStatisticsBuilder| {
+        let mut builder = builder;
+        for sample in 0..40 {
+            let (patches, outputs) = (numbers(30 * 480, sample), numbers(30 * 6, sample + 99));
+            let pushed = builder.push(sample as u64, &[patches], &outputs);
+            pushed.unwrap();
+        }
+        builder.finish().unwrap()
+    };
+    let builder = || SplitStatisticsBuilder::new(&shape, 5, 4).unwrap();
+    let dense = seen(builder());
+    let kept = seen(builder().holding_out_patches().unwrap());
+    assert!(kept.held_out.keeps_patches() && !kept.fit.keeps_patches());
+    assert_eq!(kept.fit, dense.fit);
+    let scores = [&dense, &kept].map(|s| s.held_out.score_kernel(&kernel).unwrap());
+    assert!((scores[0] / scores[1] - 1.0).abs() < 1e-5, "{scores:?}");
+    let [a, b] = [&dense, &kept].map(|s| s.merged().unwrap().covariance(0).unwrap().into_owned());
+    let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs());
+    assert!(worst.fold(0.0, f64::max) < 1e-6);
+}
+
 /// Filters of 320 unknowns an output, whose systems are not formed.
 #[test]
 fn many_filters_of_an_output_are_fitted_by_products() {

@@ -58,14 +58,13 @@ pub fn expected_losses(
     let open: Vec<usize> = open.map(|(i, _)| i).collect();
     let probed: Vec<usize> = sampled(open.len()).into_iter().map(|i| open[i]).collect();
     let stage = Stage::begin(fitting.progress, "probing", probed.len());
-    let mut network = SensitivityProbe::new(
+    let mut network = SensitivityProbe::of_layers(
         model,
         fitting.runner,
         fitting.calibration,
         probed.len(),
         fitting.memory,
-    )?
-    .where_scores_are(probed.len())?;
+    )?;
     let mut found = BTreeMap::new();
     for (done, i) in probed.into_iter().enumerate() {
         if no_time_to_probe(fitting.deadline) {

@@ -28,18 +28,6 @@ const JUDGED: u64 = 1_000_000_000_000;
 /// MACs that the samples that are looked at for these may take.
 const SCANNED: u64 = 150_000_000_000;
 
-/// Number of batches that `layers` layers of a model are probed on; of one, that a model is judged on.
-fn probed(model: &Loaded, layers: usize) -> usize {
-    let macs = model.cost.macs.max(1);
-    match layers {
-        0 | 1 => (JUDGED / macs).max(BATCHES.0 as u64) as usize,
-        _ => {
-            let batches = MOST / macs.saturating_mul(layers as u64);
-            (batches as usize).clamp(BATCHES.0, BATCHES.1)
-        }
-    }
-}
-
 /// By how much an output says in its channels of scores, see [`PartScales::activity`].
 fn activity(scale: &Option<PartScales>, output: &Tensor) -> Option<f64> {
     scale.as_ref()?.activity(output.dims(), &output.to_f32()?)
@@ -70,7 +58,7 @@ pub struct SensitivityProbe<'a> {
 }
 
 impl<'a> SensitivityProbe<'a> {
-    /// Runs `original` on the samples that are held out of fits; `layers` will be probed.
+    /// Runs `original` on the samples that are held out of fits, to judge whole models by.
     ///
     /// # Errors
     /// [`Error::Data`] where the data can't be read or do not fit, [`Error::Target`] where the
@@ -79,7 +67,43 @@ impl<'a> SensitivityProbe<'a> {
         original: &'a Loaded,
         target: &'a dyn Target,
         settings: &CalibrationSettings,
+        memory: MemoryLimit,
+    ) -> Result<Self, Error> {
+        let most = (JUDGED / original.cost.macs.max(1)) as usize;
+        let extents = original.graph().outputs();
+        let extents = extents.filter_map(|value| original.shapes.extents(value));
+        let bytes: usize = extents
+            .map(|dims| dims.iter().map(|n| *n as usize).product::<usize>() * 4)
+            .sum();
+        let most = most.min(memory.targets() / bytes.max(1)).max(BATCHES.0);
+        Self::on(original, target, settings, most, memory)
+    }
+
+    /// To probe `layers` layers one by one. Where outputs have channels of scores, on the samples of all
+    /// that say most in them: few samples at random have nothing to lose in some of these, or at one of a
+    /// detector's scales. Else on samples that are held out of fits.
+    ///
+    /// # Errors
+    /// As [`SensitivityProbe::new`].
+    pub fn of_layers(
+        original: &'a Loaded,
+        target: &'a dyn Target,
+        settings: &CalibrationSettings,
         layers: usize,
+        memory: MemoryLimit,
+    ) -> Result<Self, Error> {
+        let each = original.cost.macs.max(1);
+        let most = MOST / each.saturating_mul(layers.max(1) as u64);
+        let most = (most as usize).clamp(BATCHES.0, BATCHES.1);
+        Self::on(original, target, settings, most, memory)?.where_scores_are(most)
+    }
+
+    /// On at most so many of the batches that are held out of fits.
+    fn on(
+        original: &'a Loaded,
+        target: &'a dyn Target,
+        settings: &CalibrationSettings,
+        most: usize,
         memory: MemoryLimit,
     ) -> Result<Self, Error> {
         let dataset = open(&settings.source, original, target)?;
@@ -90,7 +114,7 @@ impl<'a> SensitivityProbe<'a> {
         if batches.is_empty() {
             batches = (0..samples.batches()).collect();
         }
-        batches.truncate(probed(original, layers));
+        batches.truncate(most);
         let outputs: Vec<ValueId> = original.graph().outputs().collect();
         let mut probe = Self {
             cuts: Cuts::new(original, &outputs),
@@ -109,14 +133,8 @@ impl<'a> SensitivityProbe<'a> {
         Ok(probe)
     }
 
-    /// The same for the probes of many layers. Where outputs have channels of scores, the samples are
-    /// those of all that say most in them: few samples at random have nothing to lose in some of these,
-    /// or at one of a detector's scales.
-    ///
-    /// # Errors
-    /// As [`SensitivityProbe::new`].
-    pub fn where_scores_are(self, layers: usize) -> Result<Self, Error> {
-        let wanted = probed(self.original, layers);
+    /// On the `wanted` batches of all that say most in their scores, where there are scores.
+    fn where_scores_are(self, wanted: usize) -> Result<Self, Error> {
         let most = (SCANNED / self.original.cost.macs.max(1)) as usize;
         let pool: Vec<usize> = (0..self.samples.batches()).take(most).collect();
         let scored = self.reference.first().is_some_and(|outputs| {

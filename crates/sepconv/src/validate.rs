@@ -40,7 +40,7 @@ pub fn validate(
     calibration.refit = false;
     let search = Search::new(job, &mut prepared, Some(&calibration), Unit::Macs)?;
     let target = job.settings.target;
-    let probe = SensitivityProbe::new(&job.model, target, &calibration, 1, job.memory())?;
+    let probe = SensitivityProbe::new(&job.model, target, &calibration, job.memory())?;
     (0..plans as u64)
         .map(|seed| {
             let solution = search.planning.arbitrary(seed);

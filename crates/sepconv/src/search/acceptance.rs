@@ -177,7 +177,7 @@ impl<'a> Acceptance<'a> {
     ) -> Result<Self, Error> {
         let (model, settings) = (&*job.model, &job.settings);
         let test = test_part(calibration);
-        let probe = SensitivityProbe::new(model, settings.measured_on(), &test, 1, job.memory())?;
+        let probe = SensitivityProbe::new(model, settings.measured_on(), &test, job.memory())?;
         let (held, floor) = match (budget, settings.metric.as_deref()) {
             (Budget::MinSnr(floor), _) => {
                 // A spread takes two samples.
