@@ -38,9 +38,13 @@ const LEAST: f64 = 1e-6;
 pub struct PartScales {
     axis: Option<usize>,
     variances: Vec<f64>,
-    /// True of every part that is a channel of scores.
+    /// True of every part that is a channel of sparse scores: within 0 to 1, on the mean at most
+    /// [`SPARSE`].
     scores: Vec<bool>,
 }
+
+/// Mean of the values of a channel of sparse scores, at most.
+const SPARSE: f64 = 0.1;
 
 /// Sums over the values of a part.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,7 +84,8 @@ impl PartScales {
         let (axis, sums) = found?;
         let mut variances: Vec<f64> = sums.iter().map(|s| s.variance()).collect();
         let scores: Vec<usize> = (0..sums.len()).filter(|c| !sums[*c].wide).collect();
-        let are_scores = |c: &Sums| axis.is_some() && !c.wide;
+        let sparse = |c: &Sums| c.sum <= SPARSE * c.count;
+        let are_scores = |c: &Sums| axis.is_some() && !c.wide && sparse(c);
         let are_scores = sums.iter().map(are_scores).collect();
         let mean = scores.iter().map(|c| variances[*c]).sum::<f64>() / scores.len().max(1) as f64;
         scores.iter().for_each(|c| variances[*c] = mean);
@@ -117,8 +122,8 @@ impl PartScales {
         errors.sum::<f64>() / values.len().max(1) as f64
     }
 
-    /// Mean square of the channels of scores, over their variance: by how much a sample of shape `dims`
-    /// says in them. `None` where there is none.
+    /// Mean square of the channels of sparse scores, over their variance: by how much a sample of shape
+    /// `dims` says in them. `None` where there is none.
     pub fn activity(&self, dims: &[usize], values: &[f32]) -> Option<f64> {
         let inner = inner(dims, self.axis).max(1);
         let channels = self.variances.len();
@@ -165,12 +170,12 @@ mod tests {
     fn a_sample_is_as_active_as_its_scores() {
         let dims = [1, 2, 4];
         let sample = |scores: [f32; 4]| [&[0.0, 100.0, 200.0, 300.0], &scores[..]].concat();
-        let (some, none) = (sample([0.0, 0.9, 0.0, 0.3]), sample([0.0; 4]));
+        let (some, none) = (sample([0.0, 0.6, 0.0, 0.1]), sample([0.0; 4]));
         let tensors = [&some, &none].map(|v| Tensor::from_f32(dims.to_vec(), v.clone()));
         let scales = PartScales::of(&tensors).unwrap();
         let activity = |values: &[f32]| scales.activity(&dims, values).unwrap();
-        // A mean square of 0.9 / 4 over a variance of 0.9 / 8 - (1.2 / 8)^2.
-        assert!((activity(&some) - 0.225 / 0.09).abs() < 1e-5);
+        // A mean square of 0.37 / 4 over a variance of 0.37 / 8 - (0.7 / 8)^2.
+        assert!((activity(&some) - 0.0925 / 0.038_593_75).abs() < 1e-5);
         assert_eq!(activity(&none), 0.0);
         let boxes = Tensor::from_f32(
             dims.to_vec(),
@@ -178,9 +183,12 @@ mod tests {
         );
         let scales = PartScales::of([&boxes]).unwrap();
         assert_eq!(scales.activity(&dims, &some), None);
-        let rows = Tensor::from_f32(vec![2, 2], vec![0.0, 1.0, 0.5, 0.0]);
+        let picture = Tensor::from_f32(dims.to_vec(), vec![0.2, 0.9, 0.4, 0.1, 0.5, 0.6, 0.7, 0.8]);
+        let scales = PartScales::of([&picture]).unwrap();
+        assert_eq!(scales.activity(&dims, &some), None);
+        let rows = Tensor::from_f32(vec![2, 2], vec![0.0, 0.1, 0.0, 0.0]);
         let scales = PartScales::of([&rows]).unwrap();
-        assert_eq!(scales.activity(&[2, 2], &[0.0, 1.0, 0.5, 0.0]), None);
+        assert_eq!(scales.activity(&[2, 2], &[0.0, 0.1, 0.0, 0.0]), None);
     }
 
     #[test]

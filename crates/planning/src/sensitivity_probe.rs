@@ -24,11 +24,10 @@ const BATCHES: (usize, usize) = (8, 64);
 /// MACs that one pass over the samples may take, by which a whole model is judged: the more samples, the
 /// smaller the drop that they tell from none.
 const JUDGED: u64 = 1_000_000_000_000;
-
-/// MACs that the samples that are looked at for these may take.
+/// MACs of the passes over the samples of which the most active are chosen.
 const SCANNED: u64 = 150_000_000_000;
 
-/// By how much an output says in its channels of scores, see [`PartScales::activity`].
+/// By how much an output says in its channels of sparse scores, see [`PartScales::activity`].
 fn activity(scale: &Option<PartScales>, output: &Tensor) -> Option<f64> {
     scale.as_ref()?.activity(output.dims(), &output.to_f32()?)
 }
@@ -79,7 +78,7 @@ impl<'a> SensitivityProbe<'a> {
         Self::on(original, target, settings, most, memory)
     }
 
-    /// To probe `layers` layers one by one. Where outputs have channels of scores, on the samples of all
+    /// To probe `layers` layers one by one. Where outputs have channels of sparse scores, on the samples of all
     /// that say most in them: few samples at random have nothing to lose in some of these, or at one of a
     /// detector's scales. Else on samples that are held out of fits.
     ///
