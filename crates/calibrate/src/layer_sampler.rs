@@ -251,17 +251,16 @@ impl<'a> LayerSampler<'a> {
     ) -> Result<SplitStatisticsBuilder, Unfit> {
         let kernel = &self.site.kernel;
         let need = self.need.as_ref().map_err(Unfit::of)?;
-        if need.patches.is_some() {
-            let builder = SplitStatisticsBuilder::of_patches(kernel, self.seed, held_out_every);
-            return Ok(builder?);
-        }
-        let builder = SplitStatisticsBuilder::new(kernel, self.seed, held_out_every)?;
         let positions = samples as u64 * self.positions_per_sample() as u64;
         let held_out = positions.checked_div(held_out_every).unwrap_or(0);
-        Ok(match held_out <= self.patch_len() as u64 {
-            true => builder.holding_out_patches()?,
-            false => builder,
-        })
+        let make = match need.patches {
+            Some(_) => SplitStatisticsBuilder::of_patches,
+            None if held_out <= self.patch_len() as u64 => {
+                SplitStatisticsBuilder::holding_out_patches
+            }
+            None => SplitStatisticsBuilder::new,
+        };
+        Ok(make(kernel, self.seed, held_out_every)?)
     }
 }
 

@@ -175,9 +175,8 @@ fn held_out_patches_are_scored_and_merged_as_their_covariance() {
         }
         builder.finish().unwrap()
     };
-    let builder = || SplitStatisticsBuilder::new(&shape, 5, 4).unwrap();
-    let dense = seen(builder());
-    let kept = seen(builder().holding_out_patches().unwrap());
+    let dense = seen(SplitStatisticsBuilder::new(&shape, 5, 4).unwrap());
+    let kept = seen(SplitStatisticsBuilder::holding_out_patches(&shape, 5, 4).unwrap());
     assert!(kept.held_out.keeps_patches() && !kept.fit.keeps_patches());
     assert_eq!(kept.fit, dense.fit);
     let scores = [&dense, &kept].map(|s| s.held_out.score_kernel(&kernel).unwrap());

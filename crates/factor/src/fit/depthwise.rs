@@ -363,7 +363,7 @@ impl<'a> DepthwiseSolver<'a> {
             let features = dense::view(&mixed, n, width);
             dense::product(&mut answers, false, features, u.transpose());
             dense::product(&mut mixed, false, dense::view(&answers, n, outputs), u);
-            out.copy_from_slice(&dense::double(&seen.rows.filtered_back(&mixed, outer)));
+            dense::widen(out, &seen.rows.filtered_back(&mixed, outer));
             match &seen.ridge {
                 Ridge::Even(ridge) => {
                     let parts = out.chunks_exact_mut(rank * outer);

@@ -133,11 +133,6 @@ pub(crate) fn slice_components(
     Ok((values, vectors))
 }
 
-fn widen(out: &mut [f64], from: &[f32]) {
-    let pairs = out.iter_mut().zip(from);
-    pairs.for_each(|(out, x)| *out = f64::from(*x));
-}
-
 /// The system of a first stage before filters of its features' own.
 struct FilterSystem<'a> {
     /// `D`, `[features, outer]`.
@@ -213,7 +208,7 @@ impl<'a> Front<'a> {
                 let seen = dense::view(&seen, width, inner);
                 dense::product(&mut sum, s > 0, dense::view(rows, features, width), seen);
             }
-            widen(out, &sum);
+            dense::widen(out, &sum);
         };
         self.iterate(front, &rhs, &mixed, apply)
     }
@@ -290,7 +285,7 @@ impl<'a> Front<'a> {
             let view = dense::view(&behind, n, width);
             dense::product(&mut answers, false, view, map.transpose());
             dense::product(&mut behind, false, dense::view(&answers, n, outputs), map);
-            widen(out, &seen.rows.turned_back(&behind, outer));
+            dense::widen(out, &seen.rows.turned_back(&behind, outer));
             self.add_ridge(seen, &ridged, v, out);
         };
         self.iterate(front, &rhs, &mixed, apply)?;
@@ -381,7 +376,7 @@ impl<'a> Front<'a> {
                 }
                 let seen = dense::view(&seen, features, inner);
                 dense::product(&mut filtered, false, gram, seen);
-                widen(&mut wide, &filtered);
+                dense::widen(&mut wide, &filtered);
                 scaled(out, &wide, s);
             }
         };

@@ -110,6 +110,12 @@ pub fn double(x: &[f32]) -> Vec<f64> {
     x.iter().map(|x| f64::from(*x)).collect()
 }
 
+/// [`double`] into values that are there.
+pub fn widen(out: &mut [f64], from: &[f32]) {
+    let pairs = out.iter_mut().zip(from);
+    pairs.for_each(|(out, x)| *out = f64::from(*x));
+}
+
 /// `sum of x[i] y[i]`, in an order that depends on the length alone.
 pub fn dot(x: &[f64], y: &[f64]) -> f64 {
     dot_in_lanes::<f64, 8>(x, y)

@@ -111,11 +111,6 @@ impl StatisticsBuilder {
         })
     }
 
-    /// The geometry of the convolution.
-    pub(super) fn shape(&self) -> &KernelShape {
-        &self.shape
-    }
-
     /// Adds `n` positions: for each group its patches, row-major `[n, d]`
     /// ([`crate::ConvGeometry::gather`]), and the outputs of the original convolution, row-major
     /// `[n, Co]` ([`crate::gather_outputs`]).

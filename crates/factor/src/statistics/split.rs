@@ -141,14 +141,23 @@ impl SplitStatisticsBuilder {
         })
     }
 
-    /// Keeps the patches themselves of the samples held out, see [`StatisticsBuilder::of_patches`]: these
-    /// are scored alone, which takes less where they are fewer than a patch has values.
+    /// As [`SplitStatisticsBuilder::new`], keeping the patches themselves of the samples held out, see
+    /// [`StatisticsBuilder::of_patches`]: these are scored alone, which takes less where they are fewer than
+    /// a patch has values.
     ///
     /// # Errors
     /// [`FactorError::Shape`], [`FactorError::Memory`].
-    pub fn holding_out_patches(self) -> Result<Self, FactorError> {
-        let held_out = StatisticsBuilder::of_patches(self.held_out.shape())?;
-        Ok(Self { held_out, ..self })
+    pub fn holding_out_patches(
+        shape: &KernelShape,
+        seed: u64,
+        held_out_every: u64,
+    ) -> Result<Self, FactorError> {
+        Ok(Self {
+            seed,
+            held_out_every,
+            fit: StatisticsBuilder::new(shape)?,
+            held_out: StatisticsBuilder::of_patches(shape)?,
+        })
     }
 
     /// Adds positions of one sample: its number in the data set, the patches of each group in
