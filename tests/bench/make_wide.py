@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes an ONNX model with wide kernels and seeded random weights (Kaiming scale, batch norms folded), of the shape of
-ResNet-18 (47 MB) or of Tiny YOLO v2 (63 MB, kernels of 1024 x 1024 x 3 x 3).
+ResNet-18 (47 MB), of ResNet-50 (102 MB, most of it in 1 x 1 kernels) or of Tiny YOLO v2 (63 MB, kernels of
+1024 x 1024 x 3 x 3).
 
-    python tests/bench/make_wide.py {resnet18,tiny-yolo} OUT.onnx
+    python tests/bench/make_wide.py {resnet18,resnet50,tiny-yolo} OUT.onnx
 """
 
 import argparse
@@ -13,6 +14,8 @@ from onnx import TensorProto, helper, save
 
 SEED = 18
 BLOCKS = [(64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)]
+STAGES = [(64, 3), (128, 4), (256, 6), (512, 3)]
+BOTTLENECKS = [(width, 2 if width > 64 and not i else 1) for width, n in STAGES for i in range(n)]
 CHANNELS = [16, 32, 64, 128, 256, 512, 1024, 1024]
 
 
@@ -44,20 +47,43 @@ class Network:
         return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)])
 
 
-def resnet18():
+def residual(blocks, expansion, inner):
+    """The layers of a ResNet. `inner` makes the branch of a block: of its input, channels, width and stride."""
     net = Network()
-    add, conv = net.add, net.conv
-    x = add("Relu", "relu0", [conv("conv0", "input", 3, 64, 7, 2)])
+    add = net.add
+    x = add("Relu", "relu0", [net.conv("conv0", "input", 3, 64, 7, 2)])
     x, channels = add("MaxPool", "pool0", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4), 64
-    for b, (width, stride) in enumerate(BLOCKS, 1):
-        y = add("Relu", f"relu{b}_1", [conv(f"conv{b}_1", x, channels, width, 3, stride)])
-        y = conv(f"conv{b}_2", y, width, width, 3, 1, 0.5)
-        if (channels, stride) != (width, 1):
-            x = conv(f"conv{b}_0", x, channels, width, 1, stride)
-        x, channels = add("Relu", f"relu{b}_2", [add("Add", f"add{b}", [y, x])]), width
+    for b, (width, stride) in enumerate(blocks, 1):
+        y = inner(net, b, x, channels, width, stride)
+        if (channels, stride) != (width * expansion, 1):
+            x = net.conv(f"conv{b}_0", x, channels, width * expansion, 1, stride)
+        x, channels = add("Relu", f"relu{b}", [add("Add", f"add{b}", [y, x])]), width * expansion
     x = add("Flatten", "flatten", [add("GlobalAveragePool", "pool", [x])])
     scores = add("Gemm", "fc", [x, net.weight("fc.weight", [1000, channels], 1.0)], transB=1)
-    return net.model("resnet18", [3, 224, 224], (scores, [1000]))
+    return net.model("resnet", [3, 224, 224], (scores, [1000]))
+
+
+def branch(sizes, expansion):
+    """Convolutions of such sizes after one another; the first of 3 x 3 has the stride, the last widens."""
+
+    def made(net, b, x, channels, width, stride):
+        strided = sizes.index(3)
+        for i, size in enumerate(sizes):
+            last = i == len(sizes) - 1
+            outputs, gain = (width * expansion, 0.5) if last else (width, 1.0)
+            x = net.conv(f"conv{b}_{i + 1}", x, channels, outputs, size, stride if i == strided else 1, gain)
+            x, channels = x if last else net.add("Relu", f"relu{b}_{i + 1}", [x]), outputs
+        return x
+
+    return made
+
+
+def resnet18():
+    return residual(BLOCKS, 1, branch([3, 3], 1))
+
+
+def resnet50():
+    return residual(BOTTLENECKS, 4, branch([1, 3, 1], 4))
 
 
 def tiny_yolo():
@@ -72,7 +98,7 @@ def tiny_yolo():
     return net.model("tiny-yolo", [3, 416, 416], (net.conv("boxes", x, channels, 125, 1, 1), [125, 13, 13]))
 
 
-MODELS = {"resnet18": resnet18, "tiny-yolo": tiny_yolo}
+MODELS = {"resnet18": resnet18, "resnet50": resnet50, "tiny-yolo": tiny_yolo}
 
 
 def main():
