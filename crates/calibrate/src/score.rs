@@ -21,8 +21,11 @@ use crate::sensitivity::sensitivities;
 use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
 /// Ranks of a family that are fitted, by the length of a patch up to which they are so many: a
-/// fit takes time as its cube. The errors of the ranks between follow from them.
-const FITTED: [(usize, usize); 5] = [(576, 6), (1152, 5), (2304, 4), (4608, 3), (usize::MAX, 2)];
+/// fit takes time as its cube. The errors of the other ranks follow from them.
+const FITTED: [(usize, usize); 4] = [(576, 6), (1152, 4), (4608, 3), (usize::MAX, 2)];
+
+/// The logarithm of a family's error is about linear in this power of the rank.
+const POWER: f64 = 0.6;
 
 /// Errors of the candidates of one layer.
 #[derive(Debug, Default)]
@@ -303,12 +306,12 @@ impl Score {
         factors: Option<&[f64]>,
     ) -> Self {
         let errors = &known.errors;
-        let rank = |i: usize| candidates[i].rank as f64;
+        let rank = |i: usize| (candidates[i].rank as f64).powf(POWER);
         let log = |at: usize| errors[at].max(LEAST).ln();
-        // On the line in the logarithm through the fits `low` and `high`.
+        // On the line in the logarithm through the fits `low` and `high`, of different ranks.
         let line = |i: usize, low: usize, high: usize| {
             let (from, to) = (rank(chosen[low]), rank(chosen[high]));
-            let share = (rank(i) - from) / (to - from).max(1.0);
+            let share = (rank(i) - from) / (to - from);
             (log(low) + share * (log(high) - log(low))).exp()
         };
         let alike = |at: usize, i: usize| candidates[chosen[at]].family == candidates[i].family;
@@ -369,14 +372,15 @@ mod tests {
             },
             error,
         };
-        // e^(-rank / 2), which is a line in the logarithm.
+        // A line in the logarithm.
         let some: Vec<Candidate> = chosen.iter().map(|i| all[*i].clone()).collect();
-        let errors = some.iter().map(|c| (-0.5 * c.rank as f64).exp());
+        let falling = |rank: usize| (-0.5 * (rank as f64).powf(POWER)).exp();
+        let errors = some.iter().map(|c| falling(c.rank));
         let known = errors.fold(Known::default(), |known, e| known.with(fit(e), &some));
         assert!(known.chains.len() <= PROBED.len());
         let score = Score::of(&all, &chosen, known, None);
         for (candidate, error) in all.iter().zip(&score.errors) {
-            let expected = (-0.5 * candidate.rank as f64).exp();
+            let expected = falling(candidate.rank);
             assert!(
                 (error / expected - 1.0).abs() < 1e-9,
                 "{candidate:?} {error}"
@@ -398,8 +402,10 @@ mod tests {
             ..Known::default()
         };
         let falling = Score::of(&all, &chosen, known(&[0.8, 0.2, 0.5]), None).errors;
+        let steps = (9_f64.powf(POWER) - 1.0) / (5_f64.powf(POWER) - 1.0);
+        let expected = 0.8 * 0.25_f64.powf(steps);
         assert!(
-            (falling[8] - 0.05).abs() < 1e-12 && falling[9] == 0.5,
+            (falling[8] - expected).abs() < 1e-12 && falling[9] == 0.5,
             "{falling:?}"
         );
         let rising = Score::of(&all, &chosen, known(&[0.2, 0.8, 0.5]), None).errors;
