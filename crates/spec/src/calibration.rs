@@ -59,7 +59,8 @@ pub struct CalibrationSettings {
     pub fit: FitOptions,
     /// How many layers share a pass over the data.
     pub schedule: Schedule,
-    /// True where the chosen chain is fitted again to all positions, held-out ones included.
+    /// True where the chosen chain is fitted again to all positions, held-out ones included, for patches of up to
+    /// 1152 values.
     pub refit: bool,
     /// True where output channels count by how much the network's outputs depend on them, where the
     /// source is data, the outputs are no classes and operators have gradients; else all alike.

@@ -80,7 +80,7 @@ pub struct PlannedFit {
     pub held_out_every: u64,
     /// How many layers share a pass over the data.
     pub schedule: Schedule,
-    /// True where the chosen chain is fitted again to all positions.
+    /// True where the chosen chain is fitted again to all positions, for patches of up to 1152 values.
     pub refit: bool,
     /// True where output channels count by how much the network's outputs depend on them.
     #[serde(default)]
