@@ -26,7 +26,7 @@ use crate::families::tucker::skip_between_pointwise;
 use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{
     Calibration, DepthwiseSolver, Fitter, Front, GroupSolver, MapExtents, Problem, Target, Weights,
-    Whitening, feature_basis, mixture_behind, slice_components,
+    Whitening, feature_basis, filters_between, mixture_behind, slice_components,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -227,8 +227,16 @@ impl GroupSolver for Solver<'_> {
         let [front, filters, last] = weights.as_mut_slice() else {
             return Ok(());
         };
+        let problem = self.front.problem;
         self.front.improve_before_filters(filters, last, front)?;
-        let reduced = self.front.problem.reduced(front, rank)?;
+        // The problem behind the front would be larger than the one before it.
+        if rank > problem.inner && problem.seen().is_none() {
+            *last = mixture_behind(problem, front, filters)?;
+            filters_between(problem, front, last, filters)?;
+            *last = mixture_behind(problem, front, filters)?;
+            return Ok(());
+        }
+        let reduced = problem.reduced(front, rank)?;
         let solver = DepthwiseSolver::new(&reduced)?;
         *last = solver.mixture(filters)?;
         solver.filters(last, filters)?;

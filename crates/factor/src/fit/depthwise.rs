@@ -15,7 +15,7 @@ use crate::linalg::dense::{self, axpy, dot};
 
 /// The filters' system has `K Ci taps` unknowns: products with it cost `K d^2`, less than forming
 /// it. The alternation starts from the last filters, so little is left to do.
-const LIMITS: Limits = Limits {
+pub(super) const FILTER_LIMITS: Limits = Limits {
     iterations: 30,
     tolerance: 1e-4,
 };
@@ -230,7 +230,7 @@ impl<'a> DepthwiseSolver<'a> {
                 }
             }
         }
-        let limits = LIMITS.of_patches(inner * outer);
+        let limits = FILTER_LIMITS.of_patches(inner * outer);
         if let Some(seen) = self.problem.seen() {
             return self.filters_by_positions(seen, mixture, &rhs, filters);
         }
@@ -383,7 +383,7 @@ impl<'a> DepthwiseSolver<'a> {
             }
         };
         let precondition = |x: &[f64], out: &mut [f64]| self.precondition(&blocks, x, out);
-        let limits = LIMITS.of_patches(inner * outer);
+        let limits = FILTER_LIMITS.of_patches(inner * outer);
         let system = System {
             apply,
             precondition,

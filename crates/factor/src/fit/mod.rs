@@ -14,6 +14,7 @@
 //! | Module | Solves | For |
 //! |---|---|---|
 //! | `depthwise` | filters per input channel, pointwise refit | `dw-pw`, `cp` |
+//! | `filters` | filters of features behind a front, one a feature | `cp`, with more features than inputs |
 //! | `per_output` | a rank-K problem per output channel | `pw-dw` |
 //! | `front` | a first stage that mixes features the same way at every outer tap | `spatial`, `tucker`, `cp` |
 //! | `reduced_rank` | two dense factors, in closed form | `channel`, `tucker` |
@@ -53,6 +54,7 @@ mod balance;
 mod calibration;
 mod depthwise;
 mod dual;
+mod filters;
 mod fitter;
 mod front;
 mod last_stage;
@@ -66,6 +68,7 @@ pub(crate) use balance::{ChannelLayout, balance, widened};
 pub use calibration::Calibration;
 pub(crate) use calibration::Target;
 pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver, mixture_behind};
+pub(crate) use filters::filters_between;
 pub use fitter::{Estimate, Fit, Fitter};
 pub(crate) use fitter::{best_bias, held_out_error};
 pub(crate) use front::{Front, StartBasis, Whitening, feature_basis, slice_components};
