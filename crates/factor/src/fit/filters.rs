@@ -57,7 +57,7 @@ impl FilterMatrix {
         })
     }
 
-    /// The block of every pair of taps.
+    /// Every block with its pair of taps.
     fn blocks(&self) -> impl IndexedParallelIterator<Item = (&[f32], &(usize, usize))> {
         let blocks = self.blocks.par_chunks(self.features * self.features);
         blocks.zip(&self.pairs)
@@ -201,7 +201,7 @@ mod tests {
         };
         let (a, b) = (objective(&found), objective(&expected));
         assert!((a - b).abs() < 1e-3 * b.abs(), "{a} {b}");
-        // The matrix is symmetric, and its diagonal blocks are those of the preconditioner.
+        // The matrix is symmetric.
         let (x, y) = (numbers(features * outer), numbers(features * outer));
         let by = |x: &[f64]| {
             let mut out = vec![0.0; x.len()];
