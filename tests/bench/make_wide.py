@@ -47,43 +47,32 @@ class Network:
         return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)])
 
 
-def residual(blocks, expansion, inner):
-    """The layers of a ResNet. `inner` makes the branch of a block: of its input, channels, width and stride."""
+def residual(name, blocks, sizes, expansion):
+    """A ResNet whose blocks are convolutions of such sizes: the first of 3 x 3 has the stride, the last widens."""
     net = Network()
-    add = net.add
-    x = add("Relu", "relu0", [net.conv("conv0", "input", 3, 64, 7, 2)])
+    add, conv = net.add, net.conv
+    x = add("Relu", "relu0", [conv("conv0", "input", 3, 64, 7, 2)])
     x, channels = add("MaxPool", "pool0", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4), 64
     for b, (width, stride) in enumerate(blocks, 1):
-        y = inner(net, b, x, channels, width, stride)
-        if (channels, stride) != (width * expansion, 1):
-            x = net.conv(f"conv{b}_0", x, channels, width * expansion, 1, stride)
-        x, channels = add("Relu", f"relu{b}", [add("Add", f"add{b}", [y, x])]), width * expansion
+        y, inputs, wide = x, channels, width * expansion
+        for i, size in enumerate(sizes[:-1], 1):
+            own = stride if i == sizes.index(3) + 1 else 1
+            y, inputs = add("Relu", f"relu{b}_{i}", [conv(f"conv{b}_{i}", y, inputs, width, size, own)]), width
+        y = conv(f"conv{b}_{len(sizes)}", y, inputs, wide, sizes[-1], 1, 0.5)
+        if (channels, stride) != (wide, 1):
+            x = conv(f"conv{b}_0", x, channels, wide, 1, stride)
+        x, channels = add("Relu", f"relu{b}", [add("Add", f"add{b}", [y, x])]), wide
     x = add("Flatten", "flatten", [add("GlobalAveragePool", "pool", [x])])
     scores = add("Gemm", "fc", [x, net.weight("fc.weight", [1000, channels], 1.0)], transB=1)
-    return net.model("resnet", [3, 224, 224], (scores, [1000]))
-
-
-def branch(sizes, expansion):
-    """Convolutions of such sizes after one another; the first of 3 x 3 has the stride, the last widens."""
-
-    def made(net, b, x, channels, width, stride):
-        strided = sizes.index(3)
-        for i, size in enumerate(sizes):
-            last = i == len(sizes) - 1
-            outputs, gain = (width * expansion, 0.5) if last else (width, 1.0)
-            x = net.conv(f"conv{b}_{i + 1}", x, channels, outputs, size, stride if i == strided else 1, gain)
-            x, channels = x if last else net.add("Relu", f"relu{b}_{i + 1}", [x]), outputs
-        return x
-
-    return made
+    return net.model(name, [3, 224, 224], (scores, [1000]))
 
 
 def resnet18():
-    return residual(BLOCKS, 1, branch([3, 3], 1))
+    return residual("resnet18", BLOCKS, [3, 3], 1)
 
 
 def resnet50():
-    return residual(BOTTLENECKS, 4, branch([1, 3, 1], 4))
+    return residual("resnet50", BOTTLENECKS, [1, 3, 1], 4)
 
 
 def tiny_yolo():
