@@ -284,3 +284,26 @@ fn one_class_on_synthetic_inputs_is_no_verdict() {
     assert!(refused.contains("one class wins always"), "{refused}");
     assert!(refused.contains("--calib"), "{refused}");
 }
+
+/// Where one class wins on all data, a model of that class alone would agree in full: a ratio decides.
+#[test]
+fn one_class_on_the_data_is_judged_by_a_ratio() {
+    let scratch = Scratch::new();
+    let [model, out, data] =
+        ["certain.onnx", "out.onnx", "data.npz"].map(|name| scratch.path(name));
+    ask(json!({"do": "build", "case": "certain", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data, "free": {"N": 64}}));
+    let compress = ["compress", &model, "-o", &out, "--calib", &data, "--target"];
+    let usual = ["macs"];
+    let points = ["macs", "--max-drop", "1"];
+    let evaluated = ["macs", "--max-drop", "1", "--eval", &data];
+    for options in [&usual[..], &points, &evaluated] {
+        let refused = sepconv(&[&compress[..], options].concat()).refused();
+        for said in [
+            "SNR of the worst channel",
+            "100.0 % of the samples are of one class",
+        ] {
+            assert!(refused.contains(said), "{options:?}: {refused}");
+        }
+    }
+}

@@ -15,6 +15,12 @@ pub fn print(verdict: &Verdict, out: &Output) {
         return;
     };
     out.line(format!("  verdict     {}", said(verdict)));
+    if let Some(share) = verdict.one_class {
+        out.note(format!(
+            "{share:.1} % of the samples are of one class, whose agreement says little: the {metric} \
+             decided; samples of all classes would allow more"
+        ));
+    }
     if !verdict.is_by_limit() {
         let limit = verdict.limit;
         let may = limit.map(|l| format!("; {metric} may be {l:.2} {unit}"));
@@ -68,6 +74,7 @@ mod tests {
             samples: 600,
             needed: Some(299),
             shown: true,
+            one_class: None,
         };
         assert_eq!(
             said(&verdict),

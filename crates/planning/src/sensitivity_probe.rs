@@ -1,5 +1,7 @@
 //! Sensitivity of the outputs, by replacing one layer at a time.
 
+use std::collections::BTreeMap;
+
 use crate::loss::loss;
 use rayon::prelude::*;
 use sepconv_calibrate::checkpoints::{Checkpoint, Cuts, Network, Segment};
@@ -184,6 +186,11 @@ impl<'a> SensitivityProbe<'a> {
         losses.collect()
     }
 
+    /// The network that others are held against.
+    pub fn original(&self) -> &'a Loaded {
+        self.original
+    }
+
     /// Number of samples that are run.
     pub fn samples(&self) -> usize {
         let batches = self.batches.iter();
@@ -216,6 +223,26 @@ impl<'a> SensitivityProbe<'a> {
         let names = self.original.output_names().join(", ");
         let measure = Measure::share_of(Metric::Agreement, Against::Original, &names, &same);
         Ok((!same.is_empty()).then_some(measure))
+    }
+
+    /// Share of the samples that the original puts in its most frequent class, the least over all outputs
+    /// of classes: as many would agree with a model of that class alone. `None` where there is no such output.
+    pub fn largest_class(&self) -> Option<f64> {
+        let outputs = 0..self.outputs.len();
+        let shares = outputs.filter_map(|output| {
+            let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+            for (batch, run) in self.batches.iter().zip(&self.reference) {
+                let (_, classes) = class_rows(run[output].dims())?;
+                let values = run[output].to_f32()?;
+                let rows = values.chunks_exact(classes);
+                for row in rows.take(self.samples.valid(*batch)) {
+                    *counts.entry(argmax(row)).or_default() += 1;
+                }
+            }
+            let most = *counts.values().max()?;
+            Some(most as f64 / counts.values().sum::<usize>() as f64)
+        });
+        shares.min_by(f64::total_cmp)
     }
 
     /// The metric of the original's task, named by `source` or recognised of its outputs.

@@ -122,8 +122,11 @@ fn said(verdict: &Verdict) -> String {
         (_, _, None) => "not shown: no data".to_owned(),
     };
     let value = number(verdict.value);
+    let one_class = verdict.one_class.map_or(String::new(), |share| {
+        format!(" ({share:.1} % of them of one class, whose agreement says little)")
+    });
     format!(
-        "{metric} {value} on {} samples, {least}",
+        "{metric} {value} on {} samples{one_class}, {least}",
         exact(*samples as u64)
     )
 }
@@ -161,6 +164,7 @@ mod tests {
             samples: 50,
             needed: Some(299),
             shown: false,
+            one_class: None,
         };
         let mut report = evaluated();
         report.verdict = Some(verdict);
@@ -181,6 +185,11 @@ mod tests {
             ..verdict
         };
         assert!(said(&none).ends_with("not shown: no data"));
+        let one_class = Verdict {
+            one_class: Some(98.0),
+            ..verdict
+        };
+        assert!(said(&one_class).contains("50 samples (98.0 % of them of one class"));
     }
 
     #[test]

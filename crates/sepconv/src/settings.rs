@@ -25,6 +25,9 @@ const TEST_EVERY: usize = 8;
 /// The same, where it is.
 const TEST_EVERY_JUDGED: usize = 4;
 
+/// The least signal-to-noise ratio of outputs that are of no task, in dB.
+pub(crate) const USUAL_SNR: f64 = 30.0;
+
 /// Bytes of memory that calibration is sized for at most where nothing is said: enough for patches
 /// of 4608 values.
 const USUAL_MEMORY: u64 = 4 << 30;
@@ -80,7 +83,7 @@ impl Budget {
         match (calibrated && by_drop, task) {
             (true, Some(Task::Detect)) => Self::MaxDrop(5.0),
             (true, _) => Self::MaxDrop(1.0),
-            (false, _) => Self::MinSnr(30.0),
+            (false, _) => Self::MinSnr(USUAL_SNR),
         }
     }
 }
@@ -301,7 +304,7 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            budget: Budget::MinSnr(30.0),
+            budget: Budget::MinSnr(USUAL_SNR),
             plan: None,
             tune: None,
             families: Families::default(),

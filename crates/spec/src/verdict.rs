@@ -27,6 +27,10 @@ pub struct Verdict {
     pub needed: Option<usize>,
     /// True where the limit is within the budget: it is then shown to hold.
     pub shown: bool,
+    /// Share of the samples that the original puts in one class, in percent, where that is why a
+    /// ratio decides in place of agreement: a model of that class alone would agree as much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_class: Option<f64>,
 }
 
 impl Verdict {

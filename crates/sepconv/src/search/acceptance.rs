@@ -10,7 +10,7 @@ use sepconv_planning::SensitivityProbe;
 use sepconv_spec::{CalibrationSettings, Source, Verdict};
 
 use crate::job::Job;
-use crate::settings::Budget;
+use crate::settings::{Budget, USUAL_SNR};
 
 /// Input ranges that models are made for; the worst of them counts.
 const KINDS: [SyntheticKind; 3] = [
@@ -23,6 +23,9 @@ const KINDS: [SyntheticKind; 3] = [
 /// detections and masks the error of the parts of outputs, of which little is enough.
 const LOSS_OF_CLASSES: f64 = 5e-3;
 const LOSS_OF_PARTS: f64 = 2e-6;
+
+/// Share of samples of one class, in percent, from which on their agreement says too little.
+const ONE_CLASS: f64 = 95.0;
 
 /// Decibels below a model whose precision is asked for.
 const ROOM: f64 = 1.0;
@@ -61,6 +64,8 @@ struct Floor {
     original: Option<Measure>,
     /// Samples that could show it; `None` where none could.
     needed: Option<usize>,
+    /// Share of the samples that are of one class, in percent, where that is why a ratio decides.
+    one_class: Option<f64>,
 }
 
 impl Floor {
@@ -73,6 +78,7 @@ impl Floor {
             value: original.value + sign * drop,
             needed: Some(Drop::samples_to_show(metric, original.against, drop)),
             original: Some(original),
+            one_class: None,
         }
     }
 
@@ -83,6 +89,15 @@ impl Floor {
             value,
             original: None,
             needed,
+            one_class: None,
+        }
+    }
+
+    /// The usual ratio, in place of agreement: so much, in percent, of the samples is of one class.
+    fn of_one_class(share: f64) -> Self {
+        Self {
+            one_class: Some(share),
+            ..Self::snr(USUAL_SNR, Some(2))
         }
     }
 
@@ -119,6 +134,7 @@ impl Floor {
             samples,
             needed: self.needed,
             shown: limit.is_some_and(|limit| self.missed_by(limit) <= 0.0),
+            one_class: self.one_class,
         }
     }
 
@@ -164,6 +180,20 @@ impl<'a> Acceptance<'a> {
         if no_drop || !primary.value.is_finite() {
             return Err(undefined(&job.model));
         }
+        if let (Metric::Agreement, Some(data)) = (primary.metric, &job.settings.eval) {
+            let all = CalibrationSettings {
+                held_out_every: 0,
+                ..CalibrationSettings::new(data.clone())
+            };
+            let on = job.settings.measured_on();
+            let probe = SensitivityProbe::new(&job.model, on, &all, job.memory())?;
+            if let Some(share) = one_class(&probe) {
+                return Ok(Self {
+                    figure: Figure::HeldOut(Box::new(probe), HeldOut::Snr),
+                    floor: Floor::of_one_class(share),
+                });
+            }
+        }
         Ok(Self {
             floor: Floor::below(primary, drop),
             figure: Figure::Evaluation(Box::new(evaluator)),
@@ -190,15 +220,10 @@ impl<'a> Acceptance<'a> {
             (Budget::MaxDrop(drop), None) => {
                 let data = calibration.source.data().cloned().unwrap_or_default();
                 let task = probe.task(&data)?.filter(|task| !task.is_of_classes());
-                let itself = match &task {
-                    Some(task) => probe.by_task(task, &model.document)?,
-                    None => probe.agreement(&model.document)?,
-                };
-                // Where the original says nothing, nothing can be kept of it.
-                let itself = itself.filter(|itself| itself.value.is_finite());
-                let itself = itself.ok_or_else(|| undefined(model))?;
-                let held = task.map_or(HeldOut::Agreement, |task| HeldOut::Task(Box::new(task)));
-                (held, Floor::below(itself, drop))
+                match (task, one_class(&probe)) {
+                    (None, Some(share)) => (HeldOut::Snr, Floor::of_one_class(share)),
+                    (task, _) => by_points(&probe, task, drop)?,
+                }
             }
             _ => return Err(Error::Setting("this budget is not judged".into())),
         };
@@ -354,6 +379,12 @@ impl<'a> Acceptance<'a> {
     pub fn missed_by(&self, excess: f64, job: &Job<'_>) -> Error {
         let Floor { metric, value, .. } = &self.floor;
         let (label, unit) = (metric.label(), metric.unit());
+        let one_class = self.floor.one_class.map_or(String::new(), |share| {
+            format!(
+                "; it decides since {share:.1} % of the samples are of one class, whose agreement \
+                 says little"
+            )
+        });
         match self.is_synthetic() {
             true => job
                 .nothing(format!(
@@ -364,10 +395,35 @@ impl<'a> Acceptance<'a> {
                 .advising(Advice::GiveCalibrationOrBudget),
             false => job.nothing(format!(
                 "no plan that was tried keeps {label} at {value:.2} {unit}; the closest misses it \
-                 by {excess:.2}"
+                 by {excess:.2}{one_class}"
             )),
         }
     }
+}
+
+/// Share of the samples of the most frequent class, in percent, where it is so great that agreement says
+/// too little.
+fn one_class(probe: &SensitivityProbe<'_>) -> Option<f64> {
+    let share = probe.largest_class().map(|share| 100.0 * share);
+    share.filter(|share| *share >= ONE_CLASS)
+}
+
+/// The greatest drop in the points of a task, or in agreement where there is none.
+fn by_points<'a>(
+    probe: &SensitivityProbe<'_>,
+    task: Option<TaskMetric>,
+    drop: f64,
+) -> Result<(HeldOut<'a>, Floor), Error> {
+    let model = probe.original();
+    let itself = match &task {
+        Some(task) => probe.by_task(task, &model.document)?,
+        None => probe.agreement(&model.document)?,
+    };
+    // Where the original says nothing, nothing can be kept of it.
+    let itself = itself.filter(|itself| itself.value.is_finite());
+    let itself = itself.ok_or_else(|| undefined(model))?;
+    let held = task.map_or(HeldOut::Agreement, |task| HeldOut::Task(Box::new(task)));
+    Ok((held, Floor::below(itself, drop)))
 }
 
 /// The samples that are held out of fits to `calibration`, all of them.
