@@ -23,6 +23,7 @@ use sepconv_tune::{Compute, Draw, Nature, Network, OutputKind, TypedGraph, Value
 use crate::cache::StatisticsCache;
 use crate::endpoints::Endpoints;
 use crate::gradients::{Feed, feeds, nature_of};
+use crate::memory_limit::MemoryLimit;
 use crate::source::open;
 use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
@@ -33,8 +34,8 @@ const SAMPLES: (usize, usize) = (8, 256);
 /// Least factor: a channel that the samples at hand do not depend on may matter on others.
 const LEAST: f64 = 0.1;
 
-/// The factors for all layers of the survey. None where layers are not fitted to data or outputs are
-/// classes, and for layers behind which an operator has no gradient.
+/// The factors for all layers of the survey. None where layers are not fitted to data, outputs are
+/// classes or there is no memory for gradients, and for layers behind which an operator has no gradient.
 pub(crate) fn sensitivities<'a>(
     prepared: &'a SurveyedModel,
     fitting: Fitting<'_>,
@@ -98,6 +99,9 @@ fn measured(
         shapes: &model.shapes,
         opset: model.document.model.opset(),
     };
+    let Some(beside) = beside(model, fitting.memory) else {
+        return Ok(none());
+    };
     // A layer without a gradient here is fitted without factors.
     let Ok(network) = Network::fixed(Compute::Cpu, compiled, &outputs) else {
         return Ok(none());
@@ -157,7 +161,7 @@ fn measured(
     let stage = Stage::begin(progress, "weighing channels", batches.len());
     let mut sums: Vec<Option<Vec<f64>>> = vec![None; asked.len()];
     let mut done = 0;
-    for window in batches.chunks(WINDOW) {
+    for window in batches.chunks(beside) {
         still_wanted(progress)?;
         let each = window.par_iter().map(|batch| {
             let draw = Draw::new(calibration.source.seed(), *batch as u64);
@@ -192,8 +196,25 @@ fn measured(
 /// Batches that the scales of the outputs' parts are of.
 const SCALED: usize = 4;
 
-/// Batches that run beside one another.
+/// Batches that run beside one another, at most.
 const WINDOW: usize = 8;
+
+/// Bytes for every number that the network computes: its value, those that operators keep of it, and its gradient.
+const PER_NUMBER: u64 = 20;
+
+/// Number of batches that run beside one another within the memory of fits, or one within twice that; `None` where there
+/// is no room for one.
+fn beside(model: &Loaded, memory: MemoryLimit) -> Option<usize> {
+    let graph = model.graph();
+    let computed = graph
+        .values()
+        .filter(|(value, _)| graph.producer(*value).is_some());
+    let extents = computed.filter_map(|(value, _)| model.shapes.extents(value));
+    let numbers: u64 = extents.map(|dims| dims.iter().product::<u64>()).sum();
+    let each = numbers.saturating_mul(PER_NUMBER).max(1);
+    let most = (memory.fits() / each) as usize;
+    (each / 2 <= memory.fits()).then(|| most.clamp(1, WINDOW))
+}
 
 /// The value whose channels a layer is fitted by, where they can be scaled.
 fn watched(model: &Loaded, site: &Site) -> Option<ValueId> {
