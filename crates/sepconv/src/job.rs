@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use sepconv_calibrate::{Fitting, MemoryLimit, Sampling, SurveyedModel, cheap_pictures, pictures};
 use sepconv_data::Labels;
-use sepconv_model::{Error, Loaded, Progress, shaped_by};
+use sepconv_model::{Error, Loaded, Progress, load, shaped_by};
 use sepconv_planning::{Costing, Unit};
 use sepconv_quantize::Quantized;
 use sepconv_spec::{CalibrationSettings, Source};
@@ -66,12 +66,31 @@ impl<'a> Job<'a> {
         Ok(self.alone.get_or_init(|| made))
     }
 
-    /// The same model with other settings.
+    /// The same model with other settings, on the same runtime.
     ///
     /// # Errors
     /// As [`Job::new`].
     pub fn with(&self, settings: Settings) -> Result<Job<'_>, Error> {
+        let target = self.settings.target;
+        let settings = Settings { target, ..settings };
         Job::new(&self.model, &settings, self.progress)
+    }
+
+    /// The same on the runtime that is there, where that can load the model and tract, which is to run it,
+    /// can't.
+    pub fn on_what_runs(mut self) -> Self {
+        let (own, other) = (self.settings.target, sepconv_targets::deployed());
+        let specs = self.model.input_specs();
+        let loads = |target| specs.as_ref().map(|specs| load(&self.model, target, specs));
+        let is_tract = own.name() == sepconv_targets::reference().name();
+        if is_tract
+            && other.name() != own.name()
+            && matches!(loads(own), Some(Err(_)))
+            && matches!(loads(other), Some(Ok(_)))
+        {
+            self.settings.target = other;
+        }
+        self
     }
 
     /// Opens the data that layers are fitted to: data that do not fit the model are told of before
