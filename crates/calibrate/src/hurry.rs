@@ -2,8 +2,9 @@
 
 use sepconv_model::Deadline;
 
-/// Shares of the time behind which candidates are no longer scored, outputs no longer probed, and
-/// fits no longer made at length.
+/// Shares of the time behind which channels are no longer weighed, candidates no longer scored, outputs no longer
+/// probed, and fits no longer made at length.
+const WEIGHED: f64 = 0.15;
 const SCORED: f64 = 0.35;
 const PROBED: f64 = 0.5;
 const FITTED: f64 = 0.8;
@@ -25,6 +26,11 @@ impl Hurried {
     pub fn is_none(self) -> bool {
         self == Self::default()
     }
+}
+
+/// True where no time is left to weigh channels.
+pub(crate) fn no_time_to_weigh(deadline: Option<Deadline>) -> bool {
+    deadline.is_some_and(|deadline| deadline.spent() > WEIGHED)
 }
 
 /// True where no time is left to score candidates.
@@ -80,6 +86,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(1));
         assert!(Paced::new(Some(over), 3).is_short(0));
         assert!(no_time_to_score(Some(over)) && !no_time_to_score(None));
+        assert!(no_time_to_weigh(Some(over)) && !no_time_to_weigh(Some(ample)));
         assert!(no_time_to_probe(Some(over)) && !no_time_to_probe(Some(ample)));
         let half = Deadline::within(Duration::from_millis(200));
         let paced = Paced::new(Some(half), 100);

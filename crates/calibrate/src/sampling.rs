@@ -6,6 +6,8 @@ use sepconv_spec::Effort;
 /// MACs of the passes over the samples that candidates are scored on, and samples at least and at most.
 const WORK: u64 = 200_000_000_000;
 const SAMPLES: (u64, u64) = (64, 512);
+/// Samples at least where the time is limited.
+const HURRIED: u64 = 16;
 
 /// Positions that candidates are scored on: at most so many for every value of a patch, but not fewer
 /// than the least. Targets of scores are the original's outputs for the same inputs, free of noise.
@@ -28,9 +30,11 @@ impl Sampling {
         per_value: usize::MAX,
     };
 
-    /// The part that candidates of `model` are scored on.
-    pub(crate) fn of_scores(model: &Loaded, effort: Effort) -> Self {
-        let samples = (WORK / model.cost.macs.max(1)).clamp(SAMPLES.0, SAMPLES.1);
+    /// The part that candidates of `model` are scored on. Where the time is `limited`, fewer samples do for networks
+    /// of much work.
+    pub(crate) fn of_scores(model: &Loaded, effort: Effort, limited: bool) -> Self {
+        let least = if limited { HURRIED } else { SAMPLES.0 };
+        let samples = (WORK / model.cost.macs.max(1)).clamp(least, SAMPLES.1);
         match effort {
             Effort::Thorough => Self::WHOLE,
             Effort::Normal | Effort::Quick => Self {

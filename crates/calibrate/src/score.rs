@@ -65,7 +65,10 @@ const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
 pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score>, Error> {
     let model = &surveyed.folded;
     let fitting = Fitting {
-        sampling: Sampling::of_scores(model, fitting.calibration.effort),
+        sampling: {
+            let limited = fitting.deadline.is_some();
+            Sampling::of_scores(model, fitting.calibration.effort, limited)
+        },
         ..fitting
     };
     let layers: Vec<(&Site, &[Candidate])> = surveyed.survey.sites().collect();
@@ -88,6 +91,11 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
     let mut scored = Vec::with_capacity(sites.len());
     let mut first = 0;
     while first < sites.len() {
+        if no_time_to_score(fitting.deadline) {
+            let left = layers[first..].iter();
+            scored.extend(left.map(|(_, candidates)| scorer.unscored(candidates)));
+            break;
+        }
         let end = first + memory.together(&needs[first..]);
         let seen: Vec<Seen> = match stored.take() {
             Some(statistics) => statistics.into_iter().map(Ok).collect(),
@@ -97,7 +105,8 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
                 })?;
                 let seen = seen.into_iter().map(|seen| Ok(seen?.statistics));
                 let seen: Vec<Seen> = seen.collect();
-                if let Some(cache) = &cache {
+                // Those of a limited time may be of fewer samples.
+                if let (Some(cache), None) = (&cache, fitting.deadline) {
                     cache.write(&seen);
                 }
                 seen
@@ -139,6 +148,12 @@ struct Scorer<'a> {
 }
 
 impl Scorer<'_> {
+    /// The score of a layer for which there is no time.
+    fn unscored(&self, candidates: &[Candidate]) -> Score {
+        self.surveyed.hurry(|hurried| hurried.unscored += 1);
+        Score::of_weights(candidates)
+    }
+
     /// The score of a layer, by its statistics; of one without statistics, the reason.
     fn score(
         &self,
@@ -152,8 +167,7 @@ impl Scorer<'_> {
             Err(unfit) => return Ok(Score::kept(candidates, unfit.kept(need))),
         };
         if no_time_to_score(self.fitting.deadline) {
-            self.surveyed.hurry(|hurried| hurried.unscored += 1);
-            return Ok(Score::of_weights(candidates));
+            return Ok(self.unscored(candidates));
         }
         let chosen = fitted_of(site, candidates, need, self.fitting.calibration.effort);
         let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();

@@ -23,6 +23,7 @@ use sepconv_tune::{Compute, Draw, Nature, Network, OutputKind, TypedGraph, Value
 use crate::cache::StatisticsCache;
 use crate::endpoints::Endpoints;
 use crate::gradients::{Feed, feeds, nature_of};
+use crate::hurry::no_time_to_weigh;
 use crate::memory_limit::MemoryLimit;
 use crate::source::open;
 use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
@@ -60,7 +61,9 @@ pub(crate) fn sensitivities<'a>(
                 Some(factors) => factors,
                 None => {
                     let found = measured(&prepared.folded, &sites, fitting)?;
-                    if let Some(cache) = cache {
+                    let whole = fitting.deadline.is_none()
+                        && beside(&prepared.folded, fitting.memory).is_some();
+                    if let (Some(cache), true) = (cache, whole) {
                         cache.write_factors(&found, channels());
                     }
                     found
@@ -163,6 +166,9 @@ fn measured(
     let mut done = 0;
     for window in batches.chunks(beside) {
         still_wanted(progress)?;
+        if done > 0 && no_time_to_weigh(fitting.deadline) {
+            break;
+        }
         let each = window.par_iter().map(|batch| {
             let draw = Draw::new(calibration.source.seed(), *batch as u64);
             let Some(given) = given(*batch)? else {

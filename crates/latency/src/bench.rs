@@ -38,6 +38,17 @@ impl Default for Bench {
 }
 
 impl Bench {
+    /// For many subjects: 30 samples of 1 ms; fewer, at least 4, of runs that take longer than 1.3 ms.
+    pub fn brief() -> Self {
+        Self {
+            warm_up: Duration::from_millis(2),
+            sample: Duration::from_millis(1),
+            least_rounds: 4,
+            most_rounds: 30,
+            enough: Duration::from_millis(40),
+        }
+    }
+
     /// A thousand samples of 1 ms, or 10 to as many as two seconds hold: longer than most
     /// disturbances, for figures on which much depends.
     pub fn long() -> Self {

@@ -1,8 +1,10 @@
 //! Latency as a cost.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use sepconv_ir::Tensor;
 use sepconv_passes::Lowering;
@@ -32,6 +34,7 @@ pub struct Measured {
     threads: NonZeroUsize,
     precision: Option<&'static dyn Precision>,
     bench: Bench,
+    until: Option<Instant>,
     cache: Mutex<Cache>,
 }
 
@@ -56,7 +59,8 @@ impl Measured {
             target,
             threads,
             precision,
-            bench: Bench::default(),
+            bench: Bench::brief(),
+            until: None,
             cache: Mutex::new(Cache::open(key)),
         })
     }
@@ -76,6 +80,12 @@ impl Measured {
         Self { bench, ..self }
     }
 
+    /// The same, that begins to time no geometry after that moment: the forms of those left have no timing.
+    #[must_use]
+    pub fn until(self, until: Option<Instant>) -> Self {
+        Self { until, ..self }
+    }
+
     /// The target that is measured.
     pub fn target(&self) -> &'static dyn Target {
         self.target
@@ -86,8 +96,8 @@ impl Measured {
         self.threads.get()
     }
 
-    /// Times every block that the cache doesn't know, geometry by geometry, and saves the cache
-    /// after each. `progress` is told how many of the blocks are settled.
+    /// Times every block that the cache doesn't know, geometry by geometry, those of most MACs first, and saves the
+    /// cache after each. `progress` is told how many of the blocks are settled.
     ///
     /// To keep many candidates affordable, every form of a chain is first timed for a moment;
     /// a lowering found 1.5 times slower than the best one given for its family and rank is ruled
@@ -110,6 +120,10 @@ impl Measured {
                 geometries.push(&block.geometry);
             }
         }
+        geometries.sort_by_cached_key(|geometry| {
+            let macs = Block::original((*geometry).clone()).macs();
+            Reverse(macs.unwrap_or(0))
+        });
         let mut settled = 0;
         let mut failed = Vec::new();
         let all = geometries.len();
@@ -117,7 +131,8 @@ impl Measured {
             progress(settled, blocks.len());
             let wanted: Vec<&Block> = blocks.iter().filter(|b| b.geometry == *geometry).collect();
             settled += wanted.len();
-            if wanted.iter().any(|b| cache.entry(b).is_none()) {
+            let over = self.until.is_some_and(|until| Instant::now() >= until);
+            if !over && wanted.iter().any(|b| cache.entry(b).is_none()) {
                 match self.measure_geometry(geometry, &wanted, &mut cache) {
                     Err(error @ LatencyError::Block { .. }) => failed.push(error),
                     other => other?,

@@ -23,6 +23,12 @@ impl Deadline {
         self.allowed
     }
 
+    /// The moment at which such a share of the time is over; `None` where it is beyond the clock's range.
+    pub fn at(self, share: f64) -> Option<Instant> {
+        let after = Duration::try_from_secs_f64(self.allowed.as_secs_f64() * share).ok()?;
+        self.begun.checked_add(after)
+    }
+
     /// Share of the time that is over: 1 at the deadline, and above behind it.
     pub fn spent(self) -> f64 {
         let allowed = self.allowed.as_secs_f64().max(f64::MIN_POSITIVE);
@@ -74,6 +80,9 @@ mod tests {
         let over = Deadline::within(Duration::from_nanos(1));
         std::thread::sleep(Duration::from_millis(1));
         assert!(over.spent() > 1.0);
-        assert!(Deadline::within(Duration::from_secs(3600)).spent() < 0.5);
+        let hour = Deadline::within(Duration::from_secs(3600));
+        assert!(hour.spent() < 0.5);
+        assert!(hour.at(0.5) < hour.at(1.0) && hour.at(0.5) > Some(Instant::now()));
+        assert_eq!(hour.at(-1.0), None);
     }
 }

@@ -3,7 +3,7 @@
 use sepconv_calibrate::SurveyedModel;
 use sepconv_eval::LatencyTarget;
 use sepconv_latency::{Bench, CostModel, LatencyError, Measured, Precision};
-use sepconv_model::{Advice, Error, Loaded, Progress};
+use sepconv_model::{Advice, Deadline, Error, Loaded, Progress};
 use sepconv_passes::Families;
 
 use crate::cost::{Costs, Totals, Unit};
@@ -27,9 +27,14 @@ pub struct Costing<'a> {
     pub cost: Option<&'a dyn CostModel>,
     /// Seed of synthetic inputs.
     pub seed: u64,
+    /// The time by which the work is to end.
+    pub deadline: Option<Deadline>,
     /// Told of progress.
     pub progress: &'a dyn Progress,
 }
+
+/// Share of the time behind which no other layer is timed.
+const TIMED: f64 = 0.65;
 
 impl Costing<'_> {
     /// Costs in seconds on the target of the candidates for which `wanted` holds.
@@ -113,7 +118,9 @@ impl Costing<'_> {
     /// The timer of blocks.
     fn blocks(&self) -> Result<Measured, Error> {
         let latency = self.latency()?;
+        let until = self.deadline.and_then(|deadline| deadline.at(TIMED));
         let measured = Measured::new(latency.target, latency.threads, self.precision);
+        let measured = measured.map(|measured| measured.until(until));
         measured.map_err(|source| Error::Latency {
             file: self.original.file(),
             source: source.into(),

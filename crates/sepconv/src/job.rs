@@ -163,6 +163,7 @@ impl<'a> Job<'a> {
             precision: self.settings.timed_precision(),
             cost: self.settings.cost.as_deref(),
             seed: self.settings.seed,
+            deadline: self.settings.deadline,
             progress: self.progress,
         }
     }
