@@ -57,6 +57,27 @@ pub(crate) fn each_fitted<'a, T: 'a>(
         })
 }
 
+/// As [`each_fitted`], of all families beside one another.
+pub(crate) fn fitted_beside<'a, T: Send + 'a>(
+    calibration: &'a Calibration<'a>,
+    candidates: &'a [Candidate],
+    families: &'a Families,
+    progress: &'a dyn Progress,
+    fit: impl Fn(&dyn Fitter, usize) -> Result<T, FactorError> + Copy + Sync + 'a,
+) -> Vec<Result<T, FactorError>> {
+    let own: Vec<&[Candidate]> = candidates.chunk_by(|a, b| a.family == b.family).collect();
+    let own = own.into_par_iter();
+    let fits = own.map(|own| each_fitted(calibration, own, families, progress, fit).collect());
+    let fits: Vec<Vec<_>> = fits.collect();
+    fits.into_iter().flatten().collect()
+}
+
+/// True where fits of a layer take little memory and are too short to keep all cores busy: several are made beside
+/// one another.
+pub(crate) fn is_narrow(site: &Site) -> bool {
+    site.kernel.group_in() * site.kernel.taps() <= NARROW
+}
+
 /// A fit with all its promises.
 fn in_full(fitter: &dyn Fitter, rank: usize) -> Result<Fit, FactorError> {
     fitter.fit(rank)
@@ -145,16 +166,9 @@ struct Contender<'c> {
 }
 
 impl Layer<'_> {
-    /// True where fits take little memory and are too short to keep all cores busy: several are made
-    /// beside one another.
-    fn is_narrow(&self) -> bool {
-        let kernel = &self.site.kernel;
-        kernel.group_in() * kernel.taps() <= NARROW
-    }
-
     /// True where the best chain is fitted on to the positions held out as well.
     fn is_refitted(&self) -> bool {
-        self.settings.refit && self.is_narrow()
+        self.settings.refit && is_narrow(self.site)
     }
 
     /// The candidates that leave least, the best first.
@@ -188,7 +202,7 @@ impl Layer<'_> {
         };
         let families: Vec<&[Candidate]> =
             candidates.chunk_by(|a, b| a.family == b.family).collect();
-        let fitted: Vec<Vec<_>> = match self.is_narrow() {
+        let fitted: Vec<Vec<_>> = match is_narrow(self.site) {
             true => families.into_par_iter().map(fits).collect(),
             false => families.into_iter().map(fits).collect(),
         };
@@ -233,7 +247,7 @@ impl Layer<'_> {
                 ..contender
             }))
         };
-        let improved: Vec<Result<Option<Contender<'_>>, FactorError>> = match self.is_narrow() {
+        let improved: Vec<Result<Option<Contender<'_>>, FactorError>> = match is_narrow(self.site) {
             true => contenders.into_par_iter().map(improve).collect(),
             false => contenders.into_iter().map(improve).collect(),
         };

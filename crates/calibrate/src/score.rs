@@ -12,7 +12,7 @@ use sepconv_spec::Effort;
 
 use crate::cache::StatisticsCache;
 use crate::collector::Collector;
-use crate::fits::{Scaled, as_they_were, calibrated, each_fitted};
+use crate::fits::{Scaled, as_they_were, calibrated, each_fitted, fitted_beside, is_narrow};
 use crate::hurry::no_time_to_score;
 use crate::layer_sampler::Unfit;
 use crate::memory_limit::Need;
@@ -179,8 +179,14 @@ impl Scorer<'_> {
         let known = calibrated(&self.surveyed.folded, site, seen, options).and_then(|start| {
             let (families, progress) = (self.fitting.families, self.fitting.progress);
             let estimate = |fitter: &dyn Fitter, rank| fitter.estimate(rank);
-            let mut estimates = each_fitted(&start, &some, families, progress, estimate);
-            estimates.try_fold(Known::default(), |known, fit| Ok(known.with(fit?, &some)))
+            let with = |known: Known, fit: Result<Estimate, _>| Ok(known.with(fit?, &some));
+            match is_narrow(site) {
+                true => fitted_beside(&start, &some, families, progress, estimate)
+                    .into_iter()
+                    .try_fold(Known::default(), with),
+                false => each_fitted(&start, &some, families, progress, estimate)
+                    .try_fold(Known::default(), with),
+            }
         });
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         self.stage.step(done)?;

@@ -49,6 +49,14 @@ fn said(verdict: &Verdict) -> String {
     )
 }
 
+/// A doubt about the agreement of classes of which one has such a share of the samples.
+pub fn one_class(share: f64) -> String {
+    format!(
+        "{:.1} % of the samples are of one class: a model that names no other would agree as much",
+        100.0 * share
+    )
+}
+
 /// A doubt about classes that agree in full on so many samples.
 pub fn too_perfect(samples: usize, least: f64) -> Option<String> {
     (samples < FEW).then(|| {
@@ -87,5 +95,6 @@ mod tests {
         assert!(said(&none).contains("of unknown confidence"));
         assert!(too_perfect(8, 68.8).is_some_and(|text| text.contains("68.8 %")));
         assert_eq!(too_perfect(299, 99.0), None);
+        assert!(one_class(0.958).starts_with("95.8 % of the samples"));
     }
 }

@@ -25,7 +25,7 @@ pub use evaluate::{
     SampleOutput, divergence_of, evaluate, evaluate_against, of_batch,
 };
 pub use limits::{CONFIDENCE, Decibels, student};
-pub use metrics::OutputComparison;
+pub use metrics::{ONE_CLASS, OutputComparison};
 pub use pictures::{Panel, Raster, ShownSample};
 pub use reference::{Reference, ReferenceInputs, synthetic_runs};
 pub use sparse::SparseScores;

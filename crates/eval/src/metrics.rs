@@ -1,5 +1,7 @@
 //! Differences between two outputs.
 
+use std::collections::BTreeMap;
+
 use sepconv_ir::Tensor;
 use sepconv_model::classes::{argmax, class_rows};
 use serde::Serialize;
@@ -28,6 +30,9 @@ pub struct OutputComparison {
     pub cosine: Option<f64>,
     /// Share of samples with the same top class, for outputs of shape `[n, classes]`.
     pub top1_agreement: Option<f64>,
+    /// Share of samples of the original's most frequent class, for outputs of shape `[n, classes]`: a model of that
+    /// class alone would agree as much.
+    pub largest_class: Option<f64>,
     /// The output is of class probabilities, and the original's greatest class is the same in every
     /// sample: random inputs then say nothing of it.
     pub saturated: bool,
@@ -48,7 +53,15 @@ pub struct OutputComparison {
     pub scores: Option<SparseScores>,
 }
 
+/// Share of samples of one class from which on the agreement of classes says little.
+pub const ONE_CLASS: f64 = 0.95;
+
 impl OutputComparison {
+    /// The share of the original's most frequent class, where it is so great that agreement says little.
+    pub fn one_class(&self) -> Option<f64> {
+        self.largest_class.filter(|share| *share >= ONE_CLASS)
+    }
+
     /// The signal-to-noise ratio of the worst channel, in dB; infinite where nothing differs,
     /// `None` where nothing could be compared or a value is not finite.
     pub fn worst_channel_snr(&self) -> Option<f64> {
@@ -111,7 +124,7 @@ pub(crate) fn compare_output(name: &str, pairs: &[(&Tensor, &Tensor)]) -> Output
     result.max_rel = finite(relative);
     result.snr_db = finite(10.0 * (sums.signal / sums.noise).log10());
     result.cosine = finite(sums.dot / (sums.signal * sums.other).sqrt());
-    result.top1_agreement = agreement(pairs);
+    (result.top1_agreement, result.largest_class) = agreement(pairs).unzip();
     result.saturated = is_saturated(pairs.iter().map(|p| p.0));
     let varying = varying_snr(pairs);
     result.varying_snr_db = varying.map(|v| v.value);
@@ -222,17 +235,21 @@ pub(crate) fn is_saturated<'t>(mut outputs: impl Iterator<Item = &'t Tensor>) ->
     })
 }
 
-fn agreement(pairs: &[(&Tensor, &Tensor)]) -> Option<f64> {
-    let (mut same, mut total) = (0usize, 0usize);
+/// Shares of samples of the same class, and of the original's most frequent one.
+fn agreement(pairs: &[(&Tensor, &Tensor)]) -> Option<(f64, f64)> {
+    let mut same = 0usize;
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for (a, b) in pairs {
         let (_, classes) = class_rows(a.dims())?;
         let (a, b) = (a.to_f32()?, b.to_f32()?);
         for (a, b) in a.chunks_exact(classes).zip(b.chunks_exact(classes)) {
             same += usize::from(argmax(a) == argmax(b));
-            total += 1;
+            *counts.entry(argmax(a)).or_default() += 1;
         }
     }
-    (total > 0).then(|| same as f64 / total as f64)
+    let most = *counts.values().max()?;
+    let total: usize = counts.values().sum();
+    Some((same as f64 / total as f64, most as f64 / total as f64))
 }
 
 #[cfg(test)]
@@ -253,7 +270,7 @@ mod tests {
         assert!((c.snr_db.unwrap() - 20.0).abs() < 1e-9);
         assert!((c.cosine.unwrap() - 23.0 / (25.0f64 * 21.25).sqrt()).abs() < 1e-12);
         assert!((c.worst_channel_snr().unwrap() - 20.0).abs() < 1e-9);
-        assert_eq!(c.top1_agreement, Some(1.0));
+        assert_eq!((c.top1_agreement, c.largest_class), (Some(1.0), Some(1.0)));
     }
 
     #[test]

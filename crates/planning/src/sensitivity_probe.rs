@@ -21,14 +21,25 @@ use sepconv_targets::Target;
 
 /// Batches by whose outputs a task is recognised.
 const RECOGNISED: usize = 4;
-/// MACs that the probes of many layers may take, and batches at least and at most.
+/// MACs of the batches that the probes of many layers take, and batches at least and at most.
 const MOST: u64 = 40_000_000_000;
 const BATCHES: (usize, usize) = (8, 64);
+/// MACs of these batches from which on fewer than the least are taken, and their number then, at least.
+const HEAVY: u64 = 2_000_000_000_000;
+const FEWEST: usize = 4;
 /// MACs that one pass over the samples may take, by which a whole model is judged: the more samples, the
 /// smaller the drop that they tell from none.
 const JUDGED: u64 = 1_000_000_000_000;
 /// MACs of the passes over the samples of which the most active are chosen.
 const SCANNED: u64 = 150_000_000_000;
+
+/// Batches that `layers` layers of a network of so many MACs are probed on.
+fn probed(macs: u64, layers: usize) -> usize {
+    let each = macs.max(1).saturating_mul(layers.max(1) as u64);
+    let within = |macs: u64| usize::try_from(macs / each).unwrap_or(usize::MAX);
+    let least = within(HEAVY).clamp(FEWEST, BATCHES.0);
+    within(MOST).clamp(least, BATCHES.1)
+}
 
 /// By how much an output says in its channels of sparse scores, see [`PartScales::activity`].
 fn activity(scale: &Option<PartScales>, output: &Tensor) -> Option<f64> {
@@ -94,9 +105,7 @@ impl<'a> SensitivityProbe<'a> {
         layers: usize,
         memory: MemoryLimit,
     ) -> Result<Self, Error> {
-        let each = original.cost.macs.max(1);
-        let most = MOST / each.saturating_mul(layers.max(1) as u64);
-        let most = (most as usize).clamp(BATCHES.0, BATCHES.1);
+        let most = probed(original.cost.macs, layers);
         Self::on(original, target, settings, most, memory)?.where_scores_are(most)
     }
 
@@ -355,6 +364,16 @@ impl<'a> SensitivityProbe<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_of_much_work_are_probed_on_fewer_batches() {
+        let of = |macs, layers| probed(macs, layers);
+        assert_eq!(
+            [of(1, 1), of(40_000_000, 20), of(1_100_000_000, 40)],
+            [64, 50, 8]
+        );
+        assert_eq!([of(17_600_000_000, 13), of(16_500_000_000, 43)], [8, 4]);
+    }
 
     #[test]
     fn the_most_active_samples_are_taken_in_their_order() {

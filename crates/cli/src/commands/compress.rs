@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use sepconv::quantization::in_floats;
 use sepconv::{
     Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Hurried, LayerRecord, Loaded,
-    Outcome, Settings, Size, SparseScores, TaskComparison, compress_file, curve,
+    Outcome, OutputComparison, Settings, Size, SparseScores, TaskComparison, compress_file, curve,
 };
 use sepconv_report::Report;
 
@@ -319,6 +319,14 @@ fn print_comparison(comparison: &Comparison, out: &Output) {
         ));
         let few = (agreement.value == 100.0).then(|| verdict::too_perfect(agreement.n, least));
         few.flatten().iter().for_each(|text| out.note(text));
+        let output = comparison
+            .outputs
+            .iter()
+            .find(|o| o.name == agreement.output);
+        let share = output.and_then(OutputComparison::one_class);
+        share
+            .into_iter()
+            .for_each(|share| out.note(verdict::one_class(share)));
     }
     if own.is_none_or(|snr| snr < LOST_DB) {
         out.note(format!(

@@ -2,8 +2,8 @@
 
 use sepconv_data::SyntheticKind;
 use sepconv_eval::{
-    Decibels, Drop, Evaluator, Measure, Metric, OwnMetric, Reference, ReferenceInputs, TaskMetric,
-    synthetic_runs,
+    Decibels, Drop, Evaluator, Measure, Metric, ONE_CLASS, OwnMetric, Reference, ReferenceInputs,
+    TaskMetric, synthetic_runs,
 };
 use sepconv_model::{Advice, Error, Loaded};
 use sepconv_planning::SensitivityProbe;
@@ -23,9 +23,6 @@ const KINDS: [SyntheticKind; 3] = [
 /// detections and masks the error of the parts of outputs, of which little is enough.
 const LOSS_OF_CLASSES: f64 = 5e-3;
 const LOSS_OF_PARTS: f64 = 2e-6;
-
-/// Share of samples of one class, in percent, from which on their agreement says too little.
-const ONE_CLASS: f64 = 95.0;
 
 /// Decibels below a model whose precision is asked for.
 const ROOM: f64 = 1.0;
@@ -404,8 +401,10 @@ impl<'a> Acceptance<'a> {
 /// Share of the samples of the most frequent class, in percent, where it is so great that agreement says
 /// too little.
 fn one_class(probe: &SensitivityProbe<'_>) -> Option<f64> {
-    let share = probe.largest_class().map(|share| 100.0 * share);
-    share.filter(|share| *share >= ONE_CLASS)
+    let share = probe.largest_class();
+    share
+        .filter(|share| *share >= ONE_CLASS)
+        .map(|share| 100.0 * share)
 }
 
 /// The greatest drop in the points of a task, or in agreement where there is none.
