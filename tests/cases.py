@@ -530,6 +530,23 @@ def early():
     return model(nodes, tensors, outputs, inputs={"x": (1, 4, 9, 8)}, opset=11, ir=6)
 
 
+def earlier():
+    """A model of opset 9, by operators that opset 13 defines otherwise; all initializers are listed as inputs."""
+    nodes = [
+        conv(["x", "w", "b"], "c", pads=[1, 1, 1, 1]),
+        helper.make_node("Clip", ["c"], ["few"], name="clip", min=-1.0, max=1.5),
+        helper.make_node("Pad", ["few"], ["wide"], name="pad", pads=[0, 0, 1, 1, 0, 0, 2, 1], value=0.5),
+        helper.make_node("Slice", ["wide"], ["z"], name="slice", starts=[1, 0], ends=[10, 9], axes=[2, 3]),
+        helper.make_node("Upsample", ["z", "scales"], ["y"], name="upsample", mode="nearest"),
+    ]
+    tensors = {"w": array(6, 4, 3, 3), "b": array(6), "scales": np.array([1, 1, 2, 2], np.float32)}
+    outputs = {"y": (1, 6, 18, 18), "z": (1, 6, 9, 9)}
+    made = model(nodes, tensors, outputs, inputs={"x": (1, 4, 9, 8)}, opset=9, ir=4)
+    for name, value in tensors.items():
+        made.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape))
+    return made
+
+
 def node(op, inputs, output, **attributes):
     return helper.make_node(op, inputs, [output], name=f"{output}.{op.lower()}", **attributes)
 
@@ -650,7 +667,7 @@ def four():
     return model(nodes, {k: v.astype(np.float32) for k, v in tensors.items()}, inputs={"x": (1, 64, 9, 8)})
 
 
-OTHERS.update({"early": early, "shapeless": shapeless, "sparse": sparse, "integers": integers, "long-names": long_names, "four": four})
+OTHERS.update({"early": early, "earlier": earlier, "shapeless": shapeless, "sparse": sparse, "integers": integers, "long-names": long_names, "four": four})
 
 
 def build(case, out, location=None):

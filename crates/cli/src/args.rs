@@ -184,7 +184,7 @@ impl FitArgs {
 #[derive(Debug, Args)]
 #[command(after_help = examples::QUANTIZE)]
 pub struct QuantizeArgs {
-    /// ONNX model in floats, of opset 13 or later; of 11 and 12 with --opset
+    /// ONNX model in floats, of opset 13 or later; of 7 to 12 with --opset
     pub model: PathBuf,
     /// Unlabelled data that ranges and weights are chosen by: .npz, .npy, a folder of pictures, or
     /// ONNX test sets

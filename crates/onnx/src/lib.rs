@@ -27,6 +27,7 @@ mod mapping;
 #[allow(missing_docs, clippy::all, rustdoc::all)]
 pub mod proto;
 mod raise;
+mod raising;
 mod references;
 mod rope;
 mod scope;
@@ -41,7 +42,8 @@ pub use detach::Detached;
 pub use document::Document;
 pub use error::{OnnxError, TensorError};
 pub use file::{Staged, write_atomic};
-pub use raise::RAISED;
+pub use raise::{LEAST_RAISED, RAISED};
+pub use raising::ValueKind;
 pub use rope::Rope;
 pub use splice::Tidy;
 pub use staging::{Temporary, remove_temporary};

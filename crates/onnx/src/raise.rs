@@ -1,49 +1,38 @@
-//! A model of opset 11 or 12 as one of opset 13.
-//!
-//! Before: operators of the standard domain as opset 11 or 12 defines them.
-//! After: the same values by the operators of opset 13. `axes` of `Squeeze`, `Unsqueeze` and
-//! `ReduceSum`, and `split` of `Split`, become inputs; `Softmax`, `LogSoftmax` and `Hardmax` over
-//! several axes are written between `Flatten` and `Reshape`; the `ratio` of `Dropout`, which
-//! inference does not read, goes.
-//! Conditions: no subgraphs and no local functions; no `Resize` with `tf_half_pixel_for_nn`, which
-//! opset 13 has not.
-//! Source: the operators' change logs, <https://github.com/onnx/onnx/blob/main/docs/Changelog.md>.
-
-use std::collections::HashSet;
+//! A model of opset 7 to 12 as one of opset 13; the operators are those of [`crate::raising`].
 
 use prost::Message;
 
 use crate::document::{Document, named};
 use crate::error::{Malformed, OnnxError};
 use crate::inline::{nodes, taken};
-use crate::proto::attribute_proto::AttributeType;
-use crate::proto::tensor_proto::DataType;
-use crate::proto::{AttributeProto, NodeProto, OperatorSetIdProto, TensorProto};
+use crate::proto::{NodeProto, OperatorSetIdProto};
+use crate::raising::{Raising, ValueKind};
 use crate::rope::Rope;
 use crate::wire::{Record, records};
 
 /// The opset that models are raised to.
 pub const RAISED: i64 = 13;
-/// The first opset that is raised.
-const LEAST: i64 = 11;
+/// The first opset that models are raised from.
+pub const LEAST_RAISED: i64 = 7;
 /// The first version of the file format of models of opset 13.
 const IR_VERSION: u64 = 7;
 
 impl Document {
-    /// The model as one of opset 13; names, inputs, outputs and metadata stay. `rank` is the number
-    /// of axes of a value, where it is known.
+    /// The model as one of opset 13; names, inputs, outputs and metadata stay. `kind` tells the kind of a value by
+    /// its name.
     ///
     /// # Errors
-    /// [`OnnxError::Opset`] where the opset is not 11 or 12, or an operator has no counterpart.
-    pub fn raised(&self, rank: &dyn Fn(&str) -> Option<usize>) -> Result<Self, OnnxError> {
+    /// [`OnnxError::Opset`] where the opset is not from 7 to 12, or an operator has no counterpart.
+    pub fn raised(&self, kind: &dyn Fn(&str) -> ValueKind) -> Result<Self, OnnxError> {
         let refused = |reason: String| OnnxError::Opset {
             file: named(self.path()),
             reason,
         };
         let opset = self.model.opset();
-        if !(LEAST..RAISED).contains(&opset) {
+        if !(LEAST_RAISED..RAISED).contains(&opset) {
             return Err(refused(format!(
-                "the model has opset {opset}, not 11 or 12"
+                "the model has opset {opset}, not one from {LEAST_RAISED} to {}",
+                RAISED - 1
             )));
         }
         if !self.bodies().is_empty() {
@@ -51,7 +40,7 @@ impl Document {
         }
         let all = records(&self.encode().to_bytes());
         let all = all.map_err(|e| self.malformed(Malformed::NotOnnx(e)))?;
-        let written = self.written_raised(&all, rank);
+        let written = self.written_raised(&all, kind);
         self.reread(written.map_err(|fault| match fault {
             Fault::Malformed(reason) => self.malformed(reason),
             Fault::Refused(reason) => refused(reason),
@@ -61,7 +50,7 @@ impl Document {
     fn written_raised(
         &self,
         all: &[Record],
-        rank: &dyn Fn(&str) -> Option<usize>,
+        kind: &dyn Fn(&str) -> ValueKind,
     ) -> Result<bytes::Bytes, Fault> {
         let mut out = Rope::default();
         for record in all {
@@ -70,7 +59,7 @@ impl Document {
                     let version = record.varint().map_err(Malformed::NotOnnx)?;
                     out.push_varint(1, version.max(IR_VERSION));
                 }
-                7 => out.push_field(7, raised_graph(record, rank)?),
+                7 => out.push_field(7, raised_graph(record, self.model.opset(), kind)?),
                 8 => out.push_bytes(8, &raised_opset(record)?),
                 _ => out.push(record.raw.clone()),
             }
@@ -80,7 +69,7 @@ impl Document {
 }
 
 /// Reason for which a model is not raised.
-enum Fault {
+pub(crate) enum Fault {
     Malformed(Malformed),
     Refused(String),
 }
@@ -101,15 +90,15 @@ fn raised_opset(record: &Record) -> Result<Vec<u8>, Malformed> {
     Ok(opset.encode_to_vec())
 }
 
-fn raised_graph(graph: &Record, rank: &dyn Fn(&str) -> Option<usize>) -> Result<Rope, Fault> {
+fn raised_graph(
+    graph: &Record,
+    opset: i64,
+    kind: &dyn Fn(&str) -> ValueKind,
+) -> Result<Rope, Fault> {
     let graph = graph.payload().map_err(Malformed::NotOnnx)?;
     let graph = records(graph).map_err(Malformed::NotOnnx)?;
     let mut own = nodes(&graph)?.into_iter();
-    let mut raising = Raising {
-        taken: taken(&graph, own.as_slice()),
-        tensors: Vec::new(),
-        rank,
-    };
+    let mut raising = Raising::new(opset, taken(&graph, own.as_slice()), kind);
     let mut out = Rope::default();
     for record in &graph {
         if record.number != 1 {
@@ -125,136 +114,15 @@ fn raised_graph(graph: &Record, rank: &dyn Fn(&str) -> Option<usize>) -> Result<
             }
         }
     }
-    let tensors = raising.tensors.iter().map(TensorProto::encode_to_vec);
-    tensors.for_each(|tensor| out.push_bytes(5, &tensor));
     Ok(out)
-}
-
-/// The operators of a graph that are raised.
-struct Raising<'a> {
-    taken: HashSet<String>,
-    /// New initializers.
-    tensors: Vec<TensorProto>,
-    rank: &'a dyn Fn(&str) -> Option<usize>,
-}
-
-impl Raising<'_> {
-    /// The operators in the place of `node`; `None`: it is the same in opset 13.
-    fn raised(&mut self, node: &NodeProto) -> Result<Option<Vec<NodeProto>>, Fault> {
-        if !matches!(node.domain(), "" | "ai.onnx") {
-            return Ok(None);
-        }
-        Ok(match node.op_type() {
-            "Squeeze" | "Unsqueeze" | "ReduceSum" => self.with_input(node, "axes"),
-            "Split" => self.with_input(node, "split"),
-            "Softmax" | "LogSoftmax" | "Hardmax" => Some(self.of_classes(node)),
-            "Dropout" => without(node, "ratio").map(|node| vec![node]),
-            "Resize" if mode(node) == Some("tf_half_pixel_for_nn") => {
-                return Err(Fault::Refused(format!(
-                    "node '{}' (Resize): opset 13 has no mode tf_half_pixel_for_nn",
-                    node.name()
-                )));
-            }
-            _ => None,
-        })
-    }
-
-    /// The attribute of integers as the second input.
-    fn with_input(&mut self, node: &NodeProto, name: &str) -> Option<Vec<NodeProto>> {
-        let values = node.attribute.iter().find(|a| a.name() == name)?;
-        let input = self.integers(&values.ints, node, name);
-        let mut node = without(node, name)?;
-        node.input.push(input);
-        Some(vec![node])
-    }
-
-    /// A softmax of opset 12, which is over all axes from `axis` on, by that of opset 13, which is over one.
-    fn of_classes(&mut self, node: &NodeProto) -> Vec<NodeProto> {
-        let axis = node.attribute.iter().find(|a| a.name() == "axis");
-        let axis = axis.map_or(1, AttributeProto::i);
-        let mut bare = without(node, "axis").unwrap_or_else(|| node.clone());
-        let input = node.input.first().cloned().unwrap_or_default();
-        let is_last = axis == -1 || (self.rank)(&input).is_some_and(|rank| axis + 1 == rank as i64);
-        if is_last {
-            bare.attribute.push(integer("axis", -1));
-            return vec![bare];
-        }
-        let named = |kind: &str| format!("{}/{kind}", node.output.first().map_or("", |o| o));
-        let [shape, flat, soft] = ["shape", "flat", "classes"].map(|kind| self.fresh(named(kind)));
-        let operator = |op_type: &str, input: Vec<String>, output: String| NodeProto {
-            op_type: Some(op_type.to_owned()),
-            name: Some(format!("{}/{op_type}", node.name())),
-            input,
-            output: vec![output],
-            ..NodeProto::default()
-        };
-        let mut flatten = operator("Flatten", vec![input.clone()], flat.clone());
-        flatten.attribute.push(integer("axis", axis));
-        let output = std::mem::replace(&mut bare.output, vec![soft.clone()]);
-        bare.input = vec![flat];
-        bare.attribute.push(integer("axis", -1));
-        let output = output.into_iter().next().unwrap_or_default();
-        vec![
-            operator("Shape", vec![input], shape.clone()),
-            flatten,
-            bare,
-            operator("Reshape", vec![soft, shape], output),
-        ]
-    }
-
-    /// A new initializer of integers.
-    fn integers(&mut self, values: &[i64], node: &NodeProto, name: &str) -> String {
-        let output = node.output.first().map_or("", |o| o);
-        let name = self.fresh(format!("{output}/{name}"));
-        self.tensors.push(TensorProto {
-            name: Some(name.clone()),
-            data_type: Some(DataType::Int64 as i32),
-            dims: vec![values.len() as i64],
-            int64_data: values.to_vec(),
-            ..TensorProto::default()
-        });
-        name
-    }
-
-    /// A name that nothing has.
-    fn fresh(&mut self, wanted: String) -> String {
-        let mut name = wanted.clone();
-        let mut count = 1;
-        while !self.taken.insert(name.clone()) {
-            count += 1;
-            name = format!("{wanted}_{count}");
-        }
-        name
-    }
-}
-
-/// The node without an attribute; `None` where it has none of that name.
-fn without(node: &NodeProto, name: &str) -> Option<NodeProto> {
-    let mut bare = node.clone();
-    bare.attribute.retain(|a| a.name() != name);
-    (bare.attribute.len() < node.attribute.len()).then_some(bare)
-}
-
-fn mode(node: &NodeProto) -> Option<&str> {
-    let named = |a: &&AttributeProto| a.name() == "coordinate_transformation_mode";
-    let mode = node.attribute.iter().find(named)?;
-    std::str::from_utf8(mode.s()).ok()
-}
-
-fn integer(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: Some(name.to_owned()),
-        r#type: Some(AttributeType::Int as i32),
-        i: Some(value),
-        ..AttributeProto::default()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::proto::{GraphProto, ModelProto, ValueInfoProto};
+    use crate::proto::attribute_proto::AttributeType;
+    use crate::proto::{AttributeProto, GraphProto, ModelProto, ValueInfoProto};
 
     fn node(
         op_type: &str,
@@ -302,7 +170,8 @@ mod tests {
     }
 
     fn raised(document: &Document, rank: Option<usize>) -> ModelProto {
-        let raised = document.raised(&|_| rank).unwrap();
+        let kind = |_: &str| ValueKind { rank, dtype: None };
+        let raised = document.raised(&kind).unwrap();
         ModelProto::decode(raised.encode().to_bytes()).unwrap()
     }
 
@@ -317,11 +186,77 @@ mod tests {
         assert_eq!(model.ir_version(), 7);
         assert_eq!(model.opset_import[0].version(), 13);
         let graph = model.graph.unwrap();
-        let inputs: Vec<&str> = graph.node.iter().map(|n| n.input[1].as_str()).collect();
+        let (constants, others): (Vec<_>, Vec<_>) =
+            graph.node.iter().partition(|n| n.op_type() == "Constant");
+        let inputs: Vec<&str> = others.iter().map(|n| n.input[1].as_str()).collect();
         assert_eq!(inputs, ["s/axes/axes", "s/axes_2", "y/axes"]);
-        assert!(graph.node.iter().all(|n| n.attribute.is_empty()));
-        let values: Vec<&[i64]> = graph.initializer.iter().map(|t| &*t.int64_data).collect();
+        assert!(others.iter().all(|n| n.attribute.is_empty()));
+        let values = constants.iter().map(|n| n.attribute[0].t.as_ref().unwrap());
+        let values: Vec<&[i64]> = values.map(|t| &*t.int64_data).collect();
         assert_eq!(values, [&[0, 2][..], &[1], &[0]]);
+    }
+
+    #[test]
+    fn operators_of_opsets_below_11_become_those_of_13() {
+        let number = |name: &str, value: f32| AttributeProto {
+            name: Some(name.into()),
+            r#type: Some(AttributeType::Float as i32),
+            f: Some(value),
+            ..AttributeProto::default()
+        };
+        let with = |mut node: NodeProto, own: AttributeProto| {
+            node.attribute.push(own);
+            node
+        };
+        let of = |opset, node: NodeProto| -> (String, Vec<String>, usize) {
+            let graph = raised(&document(opset, vec![node]), Some(4)).graph.unwrap();
+            let node = graph.node.last().unwrap();
+            let inputs = node.input.clone();
+            (node.op_type().to_owned(), inputs, graph.node.len() - 1)
+        };
+        let names = |all: &[&str]| all.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        // Of a missing bound the place stays empty, and none is left behind the last.
+        let clip = with(node("Clip", &["x"], "y", None), number("max", 6.0));
+        let wanted = ("Clip".to_owned(), names(&["x", "", "y/max"]), 1);
+        assert_eq!(of(10, clip), wanted);
+        let clip = node("Clip", &["x"], "y", None);
+        assert_eq!(of(10, clip), ("Clip".to_owned(), names(&["x"]), 0));
+        let pads = node("Pad", &["x"], "y", Some(("pads", &[0, 1, 0, 1])));
+        let wanted = ("Pad".to_owned(), names(&["x", "y/pads"]), 1);
+        assert_eq!(of(9, pads), wanted);
+        let slice = node("Slice", &["x"], "y", Some(("starts", &[1])));
+        let wanted = ("Slice".to_owned(), names(&["x", "y/starts"]), 1);
+        assert_eq!(of(9, slice), wanted);
+        // Scales are an attribute up to opset 8, and an input behind it.
+        let wanted = |scales| ("Resize".to_owned(), names(&["x", "", scales]));
+        let mut scaled = node("Upsample", &["x"], "y", None);
+        scaled.attribute.push(AttributeProto {
+            name: Some("scales".into()),
+            r#type: Some(AttributeType::Floats as i32),
+            floats: vec![1.0, 1.0, 2.0, 2.0],
+            ..AttributeProto::default()
+        });
+        let (op_type, inputs, _) = of(7, scaled);
+        assert_eq!((op_type, inputs), wanted("y/scales"));
+        for (opset, op_type) in [(9, "Upsample"), (10, "Resize")] {
+            let (op_type, inputs, _) = of(opset, node(op_type, &["x", "x"], "y", None));
+            assert_eq!((op_type, inputs), wanted("x"));
+        }
+        let spatial = |value| {
+            let own = AttributeProto {
+                name: Some("spatial".into()),
+                r#type: Some(AttributeType::Int as i32),
+                i: Some(value),
+                ..AttributeProto::default()
+            };
+            document(
+                8,
+                vec![with(node("BatchNormalization", &["x"], "y", None), own)],
+            )
+        };
+        let graph = raised(&spatial(1), None).graph.unwrap();
+        assert!(graph.node[0].attribute.is_empty());
+        assert!(spatial(0).raised(&|_| ValueKind::default()).is_err());
     }
 
     #[test]
@@ -341,10 +276,14 @@ mod tests {
     fn what_has_no_counterpart_is_refused() {
         let relu = |opset| document(opset, vec![node("Relu", &["x"], "y", None)]);
         for (opset, reason) in [
-            (10, "opset 10, not 11 or 12"),
-            (13, "opset 13, not 11 or 12"),
+            (6, "opset 6, not one from 7 to 12"),
+            (13, "opset 13, not one from 7 to 12"),
         ] {
-            let error = relu(opset).raised(&|_| None).err().unwrap().to_string();
+            let error = relu(opset)
+                .raised(&|_| ValueKind::default())
+                .err()
+                .unwrap()
+                .to_string();
             assert!(error.contains(reason), "{error}");
         }
         let mut resize = node("Resize", &["x"], "y", None);
@@ -354,7 +293,10 @@ mod tests {
             s: Some(b"tf_half_pixel_for_nn".to_vec().into()),
             ..AttributeProto::default()
         });
-        let error = document(11, vec![resize]).raised(&|_| None).err().unwrap();
+        let error = document(11, vec![resize])
+            .raised(&|_| ValueKind::default())
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("n_y"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! Models that can be quantised, and the form that they are brought into first.
 
 use sepconv_model::Loaded;
-use sepconv_onnx::RAISED;
+use sepconv_onnx::{RAISED, ValueKind};
 use sepconv_passes::{Selection, fold};
 
 use crate::build::verified;
@@ -13,11 +13,15 @@ fn raised(original: &Loaded) -> Result<Option<Loaded>, QuantizeError> {
     if original.document.model.opset() >= RAISED {
         return Ok(None);
     }
-    let rank = |name: &str| {
-        let value = original.graph().find(name)?;
-        Some(original.shapes.extents(value)?.len())
+    let kind = |name: &str| {
+        let value = original.graph().find(name);
+        let shape = value.and_then(|value| original.shapes.get(value));
+        ValueKind {
+            rank: shape.map(|shape| shape.dims.len()),
+            dtype: shape.and_then(|shape| shape.dtype),
+        }
     };
-    let document = original.document.raised(&rank)?;
+    let document = original.document.raised(&kind)?;
     Ok(Some(original.with(document)?))
 }
 

@@ -14,7 +14,7 @@ pub struct QuantizeSettings {
     pub held_out_every: usize,
     /// The runtime that both models are run on.
     pub target: &'static dyn Target,
-    /// A model of opset 11 or 12 is raised to opset 13, the first of scales per channel, in place of
+    /// A model of opset 7 to 12 is raised to opset 13, the first of scales per channel, in place of
     /// refused.
     pub raise: bool,
     /// Positions that the statistics of a layer's inputs are taken at, over all samples.

@@ -129,7 +129,7 @@ pub struct Settings {
     pub quantized: bool,
     /// The numbers that the result computes in: eight bits are quantised by calibration data.
     pub precision: PrecisionChoice,
-    /// In eight bits: a model of opset 11 or 12 is raised to 13, which eight bits need.
+    /// In eight bits: a model of opset 7 to 12 is raised to 13, which eight bits need.
     pub raise: bool,
     /// Input shapes fixed by the user.
     pub pins: Pins,

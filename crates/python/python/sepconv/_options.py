@@ -81,7 +81,7 @@ class Options(_Common, total=False):
     """The numbers that the result computes in; "auto": eight bits where they are faster on the runtime and keep the
     budget that is judged. All but "f32" need `calib`."""
     opset: int | None
-    """In eight bits, raise a model of opset 11 or 12 to this one, which eight bits need: 13."""
+    """In eight bits, raise a model of opset 7 to 12 to this one, which eight bits need: 13."""
     quantized: bool
     """Rewrite convolutions of quantised weights (behind `DequantizeLinear`) too, with floats."""
     families: str | Iterable[str]
@@ -159,7 +159,7 @@ class QuantizeOptions(_Common, total=False):
     held_out_every: int | None
     """Of so many samples one is held out of the calibration, at least 2; 4 where it is left out."""
     opset: int | None
-    """Raise a model of opset 11 or 12 to this one, which eight bits need: 13."""
+    """Raise a model of opset 7 to 12 to this one, which eight bits need: 13."""
     target: Literal["tract", "onnxruntime", "openvino"] | None
     """Runtime that both models run on and are timed with: ONNX Runtime where it is left out and that is found,
     else tract."""

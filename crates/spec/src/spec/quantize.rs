@@ -22,7 +22,7 @@ pub struct QuantizeSpec {
     /// Of so many samples one is held out of the calibration, at least 2 [default: 4]
     #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
     pub held_out_every: Option<usize>,
-    /// Raise a model of opset 11 or 12 to this one, which eight bits need: 13
+    /// Raise a model of opset 7 to 12 to this one, which eight bits need: 13
     #[cfg_attr(
         feature = "clap",
         arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(13..=13))

@@ -42,7 +42,7 @@ pub struct SearchSpace {
         arg(long, value_enum, conflicts_with = "int8", default_value_t = Self::default().precision)
     )]
     pub precision: PrecisionChoice,
-    /// In eight bits, raise a model of opset 11 or 12 to this one, which they need: 13
+    /// In eight bits, raise a model of opset 7 to 12 to this one, which they need: 13
     #[cfg_attr(
         feature = "clap",
         arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(13..=13))
