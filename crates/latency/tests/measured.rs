@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sepconv_factor::KernelShape;
 use sepconv_ir::{DType, Tensor};
@@ -129,6 +129,19 @@ fn costs_are_seconds_on_a_real_runtime() {
     assert!(cost > 0.0 && cost < 1.0);
     let original = model.cost(&Block::original(geometry(8))).unwrap();
     assert_eq!(model.cost(&Block::original(geometry(8))).unwrap(), original);
+}
+
+#[test]
+fn nothing_is_timed_behind_the_end_but_what_is_known_stays() {
+    let model = measured(reference());
+    let [known, unknown] = [8, 16].map(|channels| Block::original(geometry(channels)));
+    let cost = model.cost(&known).unwrap();
+    let model = model.until(Some(Instant::now()));
+    let blocks = [known, unknown];
+    assert_eq!(
+        model.costs(&blocks, &mut |_, _| {}).unwrap(),
+        [Some(cost), None]
+    );
 }
 
 #[test]

@@ -153,6 +153,12 @@ mod tests {
             assert_eq!(task_of(name, dims, wave), task, "{name} {dims:?}");
         }
         assert_eq!(task_of("mask", &[1, 1, 12, 10], wave), Some(Task::Segment));
+        // One channel of a picture's three that is a mask by its numbers, and one that is not.
+        let ends = |i: usize| [0.02, 0.99, 0.0, 0.01][i % 4];
+        assert_eq!(task_of("y", &[1, 1, 12, 10], ends), Some(Task::Segment));
+        let grey = |i: usize| (i % 11) as f32 / 10.0;
+        assert_eq!(task_of("y", &[1, 1, 12, 10], grey), None);
+        assert_eq!(task_of("y", &[1, 1, 12, 10], |_| 0.0), None);
         // Two channels of probabilities, and vectors of length 1.
         let halves = |_| 0.5;
         assert_eq!(task_of("y", &[1, 2, 12, 10], halves), Some(Task::Segment));

@@ -7,6 +7,12 @@ use crate::limits::{jackknife, pseudo_values};
 use sepconv_data::{IGNORED, Mask};
 use sepconv_model::parts::channel_axis;
 
+/// Numbers nearer to 0 or 1 than this are at an end, and those of a mask at least so large a share of all; at least so
+/// large a share is of the mask.
+const AT_END: f64 = 0.1;
+const AT_ENDS: f64 = 0.9;
+const MASKED: f64 = 1e-3;
+
 /// From so many channels on they may be classes; two may be coordinates.
 const CLASSES: usize = 3;
 /// Sizes of the channels of classes differ by less than this.
@@ -66,7 +72,8 @@ impl Segmentation {
 
     /// True for an output that is one of masks without being named so: whole numbers for every
     /// position of the picture, probabilities over channels, or at least three channels of one
-    /// unit, of another number than the picture's; one channel where a name says so.
+    /// unit, of another number than the picture's; one channel where a name says so, or where a picture of several
+    /// gives numbers between 0 and 1 that are near the ends.
     pub fn is_plain(seen: Seen<'_>, output: usize) -> bool {
         let Some(rows) = seen.of(output).next() else {
             return false;
@@ -95,7 +102,10 @@ impl Segmentation {
                         || are_probabilities(rows, channels_first, channels)
                         || (many && is_of_one_unit(rows, channels_first, channels)))
             }
-            (Form::Above(_), [1, h, w] | [h, w, 1]) => named && whole(h, w),
+            (Form::Above(_), [1, h, w] | [h, w, 1]) => {
+                let other = seen.picture.is_some_and(|[own, _, _]| own != 1);
+                whole(h, w) && (named || (other && is_two_valued(seen, output)))
+            }
             _ => false,
         }
     }
@@ -195,6 +205,22 @@ fn channels(rows: &Rows, channels_first: bool, count: usize) -> Vec<Vec<f64>> {
         }
     };
     (0..count).map(of).collect()
+}
+
+/// True for numbers between 0 and 1 of which nearly all are near the ends, at either of them.
+fn is_two_valued(seen: Seen<'_>, output: usize) -> bool {
+    let (mut all, mut ends, mut masked) = (0_usize, 0_usize, 0_usize);
+    for value in seen.values(output) {
+        if !(0.0..=1.0).contains(&value) {
+            return false;
+        }
+        all += 1;
+        ends += usize::from(!(AT_END..=1.0 - AT_END).contains(&value));
+        masked += usize::from(value > 0.5);
+    }
+    let share = |count: usize| count as f64 / all.max(1) as f64;
+    let masked = share(masked);
+    share(ends) >= AT_ENDS && masked >= MASKED && masked <= 1.0 - MASKED
 }
 
 fn are_probabilities(rows: &Rows, channels_first: bool, count: usize) -> bool {
