@@ -220,7 +220,7 @@ fn is_two_valued(seen: Seen<'_>, output: usize) -> bool {
     }
     let share = |count: usize| count as f64 / all.max(1) as f64;
     let masked = share(masked);
-    share(ends) >= AT_ENDS && masked >= MASKED && masked <= 1.0 - MASKED
+    share(ends) >= AT_ENDS && (MASKED..=1.0 - MASKED).contains(&masked)
 }
 
 fn are_probabilities(rows: &Rows, channels_first: bool, count: usize) -> bool {
