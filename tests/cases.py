@@ -530,6 +530,15 @@ def early():
     return model(nodes, tensors, outputs, inputs={"x": (1, 4, 9, 8)}, opset=11, ir=6)
 
 
+def foreign():
+    """A convolution before an operator that tract has not."""
+    nodes = [
+        conv(["x", "w", "b"], "c", pads=[1, 1, 1, 1]),
+        helper.make_node("Det", ["c"], ["y"], name="foreign"),
+    ]
+    return model(nodes, {"w": array(8, 4, 3, 3), "b": array(8)}, outputs={"y": ("N", 8)}, inputs={"x": ("N", 4, 6, 6)})
+
+
 def earlier():
     """A model of opset 9, by operators that opset 13 defines otherwise; all initializers are listed as inputs."""
     nodes = [
@@ -667,7 +676,7 @@ def four():
     return model(nodes, {k: v.astype(np.float32) for k, v in tensors.items()}, inputs={"x": (1, 64, 9, 8)})
 
 
-OTHERS.update({"early": early, "earlier": earlier, "shapeless": shapeless, "sparse": sparse, "integers": integers, "long-names": long_names, "four": four})
+OTHERS.update({"early": early, "earlier": earlier, "foreign": foreign, "shapeless": shapeless, "sparse": sparse, "integers": integers, "long-names": long_names, "four": four})
 
 
 def build(case, out, location=None):

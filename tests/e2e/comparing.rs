@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{digits, models, sepconv};
+use crate::support::{Scratch, ask, digits, models, runtimes, sepconv, sepconv_with};
 
 #[test]
 fn a_model_compared_with_itself_has_no_error() {
@@ -48,4 +48,24 @@ fn every_rewritten_model_is_compared_output_by_output() {
             assert!(output["snr_db"].is_f64(), "{}: {seen}", model.name);
         }
     }
+}
+
+/// The figures of a compression come from ONNX Runtime then; a command that is given no runtime names it.
+#[test]
+fn a_model_that_tract_can_not_load_is_run_by_the_runtime_that_is_there() {
+    let scratch = Scratch::new();
+    let [model, data, out] = ["foreign.onnx", "x.npz", "out.onnx"].map(|name| scratch.path(name));
+    ask(json!({"do": "build", "case": "foreign", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data, "free": {"N": 32}}));
+    let compress = ["compress", &model, "--calib", &data, "-o", &out, "--json"];
+    let args = [&compress[..], &["--rank", "1", "--target", "macs"]].concat();
+    let onnxruntime = runtimes();
+    let seen = sepconv_with(&args, &[("SEPCONV_ONNXRUNTIME", onnxruntime.as_str())]).json();
+    assert_eq!(seen["not_run"], json!(null), "{seen}");
+    assert!(seen["outputs"][0]["snr_db"].is_f64(), "{seen}");
+    let refused = sepconv(&["run", &model, "-o", &scratch.path("y.npz")]).refused();
+    assert!(
+        refused.contains("tract can't load it") && refused.contains("--target onnxruntime"),
+        "{refused}"
+    );
 }

@@ -9,8 +9,10 @@ const SCORED: f64 = 0.35;
 const PROBED: f64 = 0.5;
 const FITTED: f64 = 0.8;
 
-/// Layers by which the fits may lag behind the time.
-const SLACK: f64 = 0.5;
+/// Share of the layers by which the fits may lag behind the time, since the first wait for a run of the original; layers
+/// at least and at most.
+const SLACK: f64 = 0.2;
+const SLACKS: (f64, f64) = (0.5, 3.0);
 
 /// Counts of the layers for which the time was short.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,7 +69,9 @@ impl Paced {
         };
         let window = FITTED - self.begun;
         let share = (deadline.spent() - self.begun) / window;
-        window <= 0.0 || share * self.layers as f64 > done as f64 + SLACK
+        let layers = self.layers as f64;
+        let slack = (SLACK * layers).clamp(SLACKS.0, SLACKS.1);
+        window <= 0.0 || share * layers > done as f64 + slack
     }
 }
 

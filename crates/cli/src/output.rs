@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
 use sepconv::passes::{Kept, PassError, Reasons};
+use sepconv::targets::TargetError;
 use sepconv::{Advice, Measure, SpecError, Unshaped};
 use serde::Serialize;
 use serde_json::Value;
@@ -202,6 +203,12 @@ fn hint(error: &sepconv::Error) -> String {
         sepconv::Error::Onnx(sepconv::onnx::OnnxError::Exists { .. }) => {
             " (use --force to replace it)".into()
         }
+        sepconv::Error::Target {
+            source: TargetError::Load {
+                target: "tract", ..
+            },
+            ..
+        } => " (ONNX Runtime may: --target onnxruntime)".into(),
         _ => String::new(),
     }
 }

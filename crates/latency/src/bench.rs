@@ -49,6 +49,17 @@ impl Bench {
         }
     }
 
+    /// As [`Bench::brief`], 10 samples, or at least 3 of runs that take longer than 5 ms.
+    pub fn hasty() -> Self {
+        Self {
+            warm_up: Duration::from_millis(1),
+            least_rounds: 3,
+            most_rounds: 10,
+            enough: Duration::from_millis(15),
+            ..Self::brief()
+        }
+    }
+
     /// A thousand samples of 1 ms, or 10 to as many as two seconds hold: longer than most
     /// disturbances, for figures on which much depends.
     pub fn long() -> Self {

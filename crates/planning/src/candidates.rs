@@ -2,10 +2,28 @@
 
 use sepconv_calibrate::{SurveyedModel, spread};
 use sepconv_factor::RankUnit;
+use sepconv_model::Deadline;
 use sepconv_passes::{Candidate, Survey, Surveyed};
 
-/// Candidates of a family that are timed before there is a plan.
+/// Candidates of a family that are timed before there is a plan; the same where the time is short.
 pub(crate) const AT_FIRST: usize = 12;
+const IN_HASTE: usize = 6;
+
+/// Share of the time of which more is over, before layers are timed, where the time is short.
+const LATE: f64 = 0.15;
+
+/// True where little time is left to time layers.
+pub(crate) fn is_late(deadline: Option<Deadline>) -> bool {
+    deadline.is_some_and(|deadline| deadline.spent() > LATE)
+}
+
+/// Candidates of a family that are timed before there is a plan, by the time that is left.
+pub(crate) fn timed_at_first(deadline: Option<Deadline>) -> usize {
+    match is_late(deadline) {
+        true => IN_HASTE,
+        false => AT_FIRST,
+    }
+}
 
 /// Candidates per family that are looked at, at most: ranks that count channels are many.
 const PER_FAMILY: usize = 40;
@@ -42,8 +60,12 @@ pub fn thin(prepared: &mut SurveyedModel, step: usize) {
 }
 
 /// Per layer and candidate: true where it is timed before there is a plan. Those that another one
-/// of their layer beats in MACs and in loss by far are not.
-pub(crate) fn promising(prepared: &SurveyedModel, losses: &[Vec<f64>]) -> Vec<Vec<bool>> {
+/// of their layer beats in MACs and in loss by far are not. `most`: of a family.
+pub(crate) fn promising(
+    prepared: &SurveyedModel,
+    losses: &[Vec<f64>],
+    most: usize,
+) -> Vec<Vec<bool>> {
     let layers = prepared.survey.layers.iter().zip(losses);
     let of = |(layer, losses): (&Surveyed, &Vec<f64>)| {
         let all = layer.site.as_ref().map_or(&[][..], |(_, all)| all);
@@ -54,7 +76,7 @@ pub(crate) fn promising(prepared: &SurveyedModel, losses: &[Vec<f64>]) -> Vec<Ve
             all.iter().zip(losses).any(better)
         };
         let mut first = vec![false; all.len()];
-        let some = spread(all, AT_FIRST).into_iter();
+        let some = spread(all, most).into_iter();
         some.for_each(|i| first[i] = !beaten(i));
         first
     };

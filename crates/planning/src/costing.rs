@@ -6,6 +6,7 @@ use sepconv_latency::{Bench, CostModel, LatencyError, Measured, Precision};
 use sepconv_model::{Advice, Deadline, Error, Loaded, Progress};
 use sepconv_passes::Families;
 
+use crate::candidates::is_late;
 use crate::cost::{Costs, Totals, Unit};
 
 /// A model, and how its layers are timed and costed.
@@ -120,7 +121,10 @@ impl Costing<'_> {
         let latency = self.latency()?;
         let until = self.deadline.and_then(|deadline| deadline.at(TIMED));
         let measured = Measured::new(latency.target, latency.threads, self.precision);
-        let measured = measured.map(|measured| measured.until(until));
+        let measured = measured.map(|measured| match is_late(self.deadline) {
+            true => measured.with_bench(Bench::hasty()).until(until),
+            false => measured.until(until),
+        });
         measured.map_err(|source| Error::Latency {
             file: self.original.file(),
             source: source.into(),

@@ -7,7 +7,7 @@ use sepconv_factor::random::Mmix;
 use sepconv_model::Error;
 use sepconv_passes::{Candidate, Plan};
 
-use crate::candidates::promising;
+use crate::candidates::{promising, timed_at_first};
 use crate::cost::{Costs, Unit};
 use crate::costing::Costing;
 use crate::solution::{Solution, Terms};
@@ -34,7 +34,8 @@ impl Planning {
     /// [`Error::Target`] and [`Error::Latency`] where layers can't be timed, [`Error::Setting`]
     /// where the unit needs a target or a cost model that is not there, [`Error::Cancelled`].
     pub fn new(costing: &Costing<'_>, losses: Vec<Vec<f64>>) -> Result<Self, Error> {
-        let mut looked = promising(costing.surveyed, &losses);
+        let most = timed_at_first(costing.deadline);
+        let mut looked = promising(costing.surveyed, &losses, most);
         // Dropped candidates are not timed either.
         let all = looked.iter_mut().flatten().zip(losses.iter().flatten());
         all.for_each(|(looked, loss)| *looked &= loss.is_finite());

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use sepconv_calibrate::{Fitting, Score, SurveyedModel, score};
-use sepconv_model::{Error, Stage, step};
+use sepconv_model::{Deadline, Error, Stage, step};
 use sepconv_planning::{
     Costing, Planning, Solution, Unit, expected_losses, losses_by_weights, thin,
 };
@@ -17,8 +17,12 @@ use crate::prepared::Prepared;
 /// Tries that a search takes where its goal does not say.
 pub(super) const TRIES: usize = 6;
 
-/// Share of the time behind which no try begins.
-const LAST_TRY: f64 = 0.6;
+/// Share of the time by which plans are to be found that are fitted then, and by which plans are to be tried that are fitted
+/// each.
+const PLANNED: f64 = 0.6;
+pub(super) const TRIED: f64 = 0.85;
+/// Time of a try over that of the one before, at most.
+const LONGER: f64 = 1.5;
 
 /// The aim of a plan.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +41,11 @@ pub(super) trait Goal {
     /// Tries at most.
     fn most(&self) -> usize {
         TRIES
+    }
+
+    /// Share of the time by which tries are to end: plans that are fitted once they are found leave time for that.
+    fn end(&self) -> f64 {
+        PLANNED
     }
 
     /// The aim of the next plan; `None` ends the search.
@@ -96,6 +105,7 @@ impl<'a> Search<'a> {
             let stage = Stage::begin(self.job.progress, goal.stage(), goal.most());
             for done in 0..goal.most() {
                 stage.step(done)?;
+                let begun = self.spent();
                 let Some(aim) = goal.aim(&self.planning) else {
                     break;
                 };
@@ -104,7 +114,8 @@ impl<'a> Search<'a> {
                     .solve_near(&self.costing, aim.fraction, aim.share);
                 let (flow, tried) = goal.consider(found, &self)?;
                 tries.push(tried);
-                if flow.is_break() || self.no_time_for_another() {
+                let now = self.spent();
+                if flow.is_break() || now + LONGER * (now - begun) > goal.end() {
                     break;
                 }
             }
@@ -114,10 +125,9 @@ impl<'a> Search<'a> {
         Ok(Compressed { tries, ..made })
     }
 
-    /// True where another try would end behind the deadline.
-    fn no_time_for_another(&self) -> bool {
-        let deadline = self.job.settings.deadline;
-        deadline.is_some_and(|deadline| deadline.spent() > LAST_TRY)
+    /// Share of the time that is over, where it is limited.
+    fn spent(&self) -> f64 {
+        self.job.settings.deadline.map_or(0.0, Deadline::spent)
     }
 
     /// The model that a solution plans.

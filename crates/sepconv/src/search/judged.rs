@@ -11,7 +11,7 @@ use sepconv_planning::{Planning, SHARE, Solution};
 use sepconv_spec::Try;
 
 use super::acceptance::Acceptance;
-use super::engine::{Aim, Goal, Search, TRIES, is_empty};
+use super::engine::{Aim, Goal, Search, TRIED, TRIES, is_empty};
 use crate::compressed::Compressed;
 use crate::quantizing::quantized_as_alone;
 
@@ -164,6 +164,10 @@ impl Goal for Judged<'_> {
             true => MANY,
             false => TRIES,
         }
+    }
+
+    fn end(&self) -> f64 {
+        TRIED
     }
 
     fn aim(&mut self, planning: &Planning) -> Option<Aim> {

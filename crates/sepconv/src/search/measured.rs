@@ -239,7 +239,11 @@ fn trial(search: &Search<'_>, solution: &Solution) -> Result<Trial, Error> {
     let made = made()?.model;
     let outline = search.costing.outline(&made)?;
     let both = [model, outline.as_ref().unwrap_or(&made)];
-    let run = latency.time(&both, Bench::long(), settings.seed, job.progress)?;
+    let bench = match settings.deadline {
+        Some(_) => Bench::default(),
+        None => Bench::long(),
+    };
+    let run = latency.time(&both, bench, settings.seed, job.progress)?;
     Ok(match unit {
         Unit::Latency => Trial {
             cost: run.models.last().map_or(1.0, |m| 1.0 / m.speed_up.median),
