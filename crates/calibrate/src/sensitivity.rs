@@ -289,4 +289,20 @@ mod tests {
         assert_eq!(factors(&[0.0, 0.0]), None);
         assert_eq!(factors(&[f64::NAN]), None);
     }
+
+    #[test]
+    fn so_many_batches_are_weighed_together_as_there_is_room_for() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = root.join("../../models/digits.onnx");
+        let model = Loaded::open(&path, &sepconv_analysis::Pins::default()).unwrap();
+        let of = |bytes| beside(&model, MemoryLimit::new(bytes));
+        assert_eq!((of(u64::MAX), of(1)), (Some(WINDOW), None));
+        // One batch within all of the memory, more within the half that fits have.
+        let mut least = 1;
+        while of(least).is_none() {
+            least *= 2;
+        }
+        assert_eq!(of(least), Some(1));
+        assert!(of(8 * least).is_some_and(|n| (4..=WINDOW).contains(&n)));
+    }
 }
