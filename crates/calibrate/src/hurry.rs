@@ -9,8 +9,8 @@ const SCORED: f64 = 0.35;
 const PROBED: f64 = 0.5;
 const FITTED: f64 = 0.8;
 
-/// Share of the layers by which the fits may lag behind the time, since the first wait for a run of the original; layers
-/// at least and at most.
+/// Share of the layers by which the fits may lag behind the time, and layers at least and at most: the first layer waits
+/// for a run of the original.
 const SLACK: f64 = 0.2;
 const SLACKS: (f64, f64) = (0.5, 3.0);
 

@@ -76,9 +76,8 @@ impl<'a> Job<'a> {
         Job::new(&self.model, &settings, self.progress)
     }
 
-    /// The same on the runtime that is there, where that can load the model and tract, which is to run it,
-    /// can't.
-    pub fn on_what_runs(mut self) -> Self {
+    /// The same job; on the runtime that is there in place of tract, where only the former can load the model.
+    pub fn on_capable_target(mut self) -> Self {
         let (own, other) = (self.settings.target, sepconv_targets::deployed());
         let specs = self.model.input_specs();
         let loads = |target| specs.as_ref().map(|specs| load(&self.model, target, specs));

@@ -127,7 +127,7 @@ pub(crate) fn finished<T>(
     write: impl FnOnce(&Loaded) -> Result<(Document, T), Error>,
 ) -> Result<(Outcome, T), Error> {
     let job = step("inline", || Job::new(original, settings, progress))?;
-    let job = step("load", || Ok::<_, Error>(job.on_what_runs()))?;
+    let job = step("load", || Ok::<_, Error>(job.on_capable_target()))?;
     let (job, floats) = step("precision", || decided(job))?;
     let original = &*job.model;
     // Data that do not fit are told of before the work.

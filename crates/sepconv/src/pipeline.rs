@@ -31,7 +31,7 @@ pub fn compress(
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
     let job = step("inline", || Job::new(model, settings, progress))?;
-    let job = step("load", || Ok::<_, Error>(job.on_what_runs()))?;
+    let job = step("load", || Ok::<_, Error>(job.on_capable_target()))?;
     let (job, _) = step("precision", || decided(job))?;
     run(&job)
 }

@@ -58,7 +58,7 @@ pub fn sweep(
         precision: PrecisionChoice::F32,
         ..settings.clone()
     };
-    let (job, _) = decided(Job::new(model, settings, progress)?.on_what_runs())?;
+    let (job, _) = decided(Job::new(model, settings, progress)?.on_capable_target())?;
     let eight = job.settings.is_in_eight_bits();
     // Eight bits are for time: all points are timed where there are any.
     let latency = settings

@@ -17,8 +17,7 @@ use crate::prepared::Prepared;
 /// Tries that a search takes where its goal does not say.
 pub(super) const TRIES: usize = 6;
 
-/// Share of the time by which plans are to be found that are fitted then, and by which plans are to be tried that are fitted
-/// each.
+/// Share of the time by which a search ends whose plan is fitted afterwards, and by which one ends that fits every plan.
 const PLANNED: f64 = 0.6;
 pub(super) const TRIED: f64 = 0.85;
 /// Time of a try over that of the one before, at most.
@@ -43,7 +42,7 @@ pub(super) trait Goal {
         TRIES
     }
 
-    /// Share of the time by which tries are to end: plans that are fitted once they are found leave time for that.
+    /// Share of the time by which tries are to end.
     fn end(&self) -> f64 {
         PLANNED
     }
