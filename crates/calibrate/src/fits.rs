@@ -36,21 +36,21 @@ pub(crate) fn calibrated<'a>(
     Calibration::new(&kernel, seen.statistics, options)
 }
 
-/// A fit of every candidate; of some, where the work is cancelled. One that fails leaves the
+/// The fit of every candidate; of some, where the work is cancelled. One that fails leaves the
 /// others. Of one family at a time: its fitter and its fits are dropped before the next.
-pub(crate) fn each_fitted<'a, T: 'a>(
+pub(crate) fn each_fitted<'a, 'c: 'a, T: 'a>(
     calibration: &'a Calibration<'a>,
-    candidates: &'a [Candidate],
+    candidates: &'c [Candidate],
     families: &'a Families,
     progress: &'a dyn Progress,
-    fit: impl Fn(&dyn Fitter, usize) -> Result<T, FactorError> + Copy + 'a,
+    fit: impl Fn(&dyn Fitter, &'c Candidate) -> Result<T, FactorError> + Copy + 'a,
 ) -> impl Iterator<Item = Result<T, FactorError>> + 'a {
     let own = candidates.chunk_by(|a, b| a.family == b.family);
     own.filter_map(|own| Some((families.find(&own[0].family)?, own)))
         .flat_map(move |(family, own)| {
             let left = own.iter().take_while(|_| !progress.cancelled());
             let fits: Vec<_> = match family.fitter(calibration) {
-                Ok(fitter) => left.map(|c| fit(fitter.as_ref(), c.rank)).collect(),
+                Ok(fitter) => left.map(|c| fit(fitter.as_ref(), c)).collect(),
                 Err(error) => left.map(|_| Err(error.clone())).collect(),
             };
             fits
@@ -58,14 +58,14 @@ pub(crate) fn each_fitted<'a, T: 'a>(
 }
 
 /// As [`each_fitted`], of all families beside one another.
-pub(crate) fn fitted_beside<'a, T: Send + 'a>(
+pub(crate) fn fitted_beside<'a, 'c: 'a, T: Send + 'a>(
     calibration: &'a Calibration<'a>,
-    candidates: &'a [Candidate],
+    candidates: &'c [Candidate],
     families: &'a Families,
     progress: &'a dyn Progress,
-    fit: impl Fn(&dyn Fitter, usize) -> Result<T, FactorError> + Copy + Sync + 'a,
+    fit: impl Fn(&dyn Fitter, &'c Candidate) -> Result<T, FactorError> + Copy + Sync + 'a,
 ) -> Vec<Result<T, FactorError>> {
-    let own: Vec<&[Candidate]> = candidates.chunk_by(|a, b| a.family == b.family).collect();
+    let own: Vec<&'c [Candidate]> = candidates.chunk_by(|a, b| a.family == b.family).collect();
     let own = own.into_par_iter();
     let fits = own.map(|own| each_fitted(calibration, own, families, progress, fit).collect());
     let fits: Vec<Vec<_>> = fits.collect();
@@ -76,11 +76,6 @@ pub(crate) fn fitted_beside<'a, T: Send + 'a>(
 /// one another.
 pub(crate) fn is_narrow(site: &Site) -> bool {
     site.kernel.group_in() * site.kernel.taps() <= NARROW
-}
-
-/// A fit with all its promises.
-fn in_full(fitter: &dyn Fitter, rank: usize) -> Result<Fit, FactorError> {
-    fitter.fit(rank)
 }
 
 fn kernel(model: &Loaded, site: &Site, factors: Option<&[f64]>) -> Result<Kernel, FactorError> {
@@ -183,32 +178,25 @@ impl Layer<'_> {
             _ => 1,
         };
         let calibration = calibrated(self.model, self.site, self.seen, self.settings.fit)?;
-        let fits = |own: &'c [Candidate]| -> Vec<Result<Contender<'c>, FactorError>> {
-            let fits = each_fitted(&calibration, own, self.families, &(), in_full);
-            let pairs = own.iter().zip(fits);
-            let contend = |(candidate, fit): (&'c Candidate, Result<Fit, FactorError>)| {
-                let fit = fit?;
-                let error = match behind {
-                    Some(behind) => behind.error(&fit.chain)?,
-                    None => held_out(&fit),
-                };
-                Ok(Contender {
-                    error,
-                    candidate,
-                    fit,
-                })
+        let contend = |fitter: &dyn Fitter, candidate: &'c Candidate| {
+            let fit = fitter.fit(candidate.rank)?;
+            let error = match behind {
+                Some(behind) => behind.error(&fit.chain)?,
+                None => held_out(&fit),
             };
-            pairs.map(contend).collect()
+            Ok(Contender {
+                error,
+                candidate,
+                fit,
+            })
         };
-        let families: Vec<&[Candidate]> =
-            candidates.chunk_by(|a, b| a.family == b.family).collect();
-        let fitted: Vec<Vec<_>> = match is_narrow(self.site) {
-            true => families.into_par_iter().map(fits).collect(),
-            false => families.into_iter().map(fits).collect(),
+        let fitted: Vec<Result<Contender<'c>, FactorError>> = match is_narrow(self.site) {
+            true => fitted_beside(&calibration, candidates, self.families, &(), contend),
+            false => each_fitted(&calibration, candidates, self.families, &(), contend).collect(),
         };
         let mut contenders: Vec<Contender<'c>> = Vec::new();
         let mut failed = None;
-        for contender in fitted.into_iter().flatten() {
+        for contender in fitted {
             match contender {
                 Ok(contender) => contenders.push(contender),
                 Err(error) => failed = Some(error),

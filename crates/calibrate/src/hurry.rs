@@ -1,13 +1,19 @@
 //! Work that is cut short where the time is.
 
+use std::time::Instant;
+
 use sepconv_model::Deadline;
 
 /// Shares of the time behind which channels are no longer weighed, candidates no longer scored, outputs no longer
-/// probed, and fits no longer made at length.
+/// probed, layers no longer timed, and fits no longer made at length.
 const WEIGHED: f64 = 0.15;
 const SCORED: f64 = 0.35;
 const PROBED: f64 = 0.5;
+const TIMED: f64 = 0.65;
 const FITTED: f64 = 0.8;
+
+/// Share of the time of which more is over, before layers are timed, where they are timed in short.
+const LATE: f64 = 0.15;
 
 /// Share of the layers by which the fits may lag behind the time, and layers at least and at most: the first layer waits
 /// for a run of the original.
@@ -30,19 +36,34 @@ impl Hurried {
     }
 }
 
+/// True where more than such a share of the time is over.
+fn is_over(deadline: Option<Deadline>, share: f64) -> bool {
+    deadline.is_some_and(|deadline| deadline.spent() > share)
+}
+
 /// True where no time is left to weigh channels.
 pub(crate) fn no_time_to_weigh(deadline: Option<Deadline>) -> bool {
-    deadline.is_some_and(|deadline| deadline.spent() > WEIGHED)
+    is_over(deadline, WEIGHED)
 }
 
 /// True where no time is left to score candidates.
 pub(crate) fn no_time_to_score(deadline: Option<Deadline>) -> bool {
-    deadline.is_some_and(|deadline| deadline.spent() > SCORED)
+    is_over(deadline, SCORED)
 }
 
 /// True where no time is left to probe the outputs.
 pub fn no_time_to_probe(deadline: Option<Deadline>) -> bool {
-    deadline.is_some_and(|deadline| deadline.spent() > PROBED)
+    is_over(deadline, PROBED)
+}
+
+/// True where little time is left to time layers.
+pub fn little_time_to_time(deadline: Option<Deadline>) -> bool {
+    is_over(deadline, LATE)
+}
+
+/// The moment behind which no other layer is timed; `None` where the time is not limited.
+pub fn timed_until(deadline: Option<Deadline>) -> Option<Instant> {
+    deadline.and_then(|deadline| deadline.at(TIMED))
 }
 
 /// The pace of the fits of several layers.
@@ -92,6 +113,8 @@ mod tests {
         assert!(no_time_to_score(Some(over)) && !no_time_to_score(None));
         assert!(no_time_to_weigh(Some(over)) && !no_time_to_weigh(Some(ample)));
         assert!(no_time_to_probe(Some(over)) && !no_time_to_probe(Some(ample)));
+        assert!(little_time_to_time(Some(over)) && !little_time_to_time(None));
+        assert!(timed_until(Some(ample)) > Some(Instant::now()) && timed_until(None).is_none());
         let half = Deadline::within(Duration::from_millis(200));
         let paced = Paced::new(Some(half), 100);
         std::thread::sleep(Duration::from_millis(60));

@@ -28,7 +28,7 @@ mod targets;
 
 pub use apart::calibrate_apart;
 pub use geometry::geometry;
-pub use hurry::{Hurried, no_time_to_probe};
+pub use hurry::{Hurried, little_time_to_time, no_time_to_probe, timed_until};
 pub use memory_limit::MemoryLimit;
 pub use pictures::{cheap_pictures, pictures};
 pub use reconstruct::{AS_PLANNED, Calibrated, Committed, Revision, calibrate};

@@ -64,11 +64,10 @@ const PROBED: [f64; 3] = [0.02, 0.15, 0.6];
 /// can't run the network, [`Error::Cancelled`].
 pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score>, Error> {
     let model = &surveyed.folded;
+    let limited = fitting.deadline.is_some();
+    let sampling = Sampling::of_scores(model, fitting.calibration.effort, limited);
     let fitting = Fitting {
-        sampling: {
-            let limited = fitting.deadline.is_some();
-            Sampling::of_scores(model, fitting.calibration.effort, limited)
-        },
+        sampling,
         ..fitting
     };
     let layers: Vec<(&Site, &[Candidate])> = surveyed.survey.sites().collect();
@@ -178,7 +177,7 @@ impl Scorer<'_> {
         let options = self.fitting.calibration.fit;
         let known = calibrated(&self.surveyed.folded, site, seen, options).and_then(|start| {
             let (families, progress) = (self.fitting.families, self.fitting.progress);
-            let estimate = |fitter: &dyn Fitter, rank| fitter.estimate(rank);
+            let estimate = |fitter: &dyn Fitter, c: &Candidate| fitter.estimate(c.rank);
             let with = |known: Known, fit: Result<Estimate, _>| Ok(known.with(fit?, &some));
             match is_narrow(site) {
                 true => fitted_beside(&start, &some, families, progress, estimate)

@@ -60,10 +60,14 @@ pub(crate) fn sensitivities<'a>(
             let factors = match stored {
                 Some(factors) => factors,
                 None => {
-                    let found = measured(&prepared.folded, &sites, fitting)?;
-                    let whole = fitting.deadline.is_none()
-                        && beside(&prepared.folded, fitting.memory).is_some();
-                    if let (Some(cache), true) = (cache, whole) {
+                    let model = &prepared.folded;
+                    let beside = beside(model, fitting.memory);
+                    let found = match beside {
+                        Some(beside) => measured(model, &sites, fitting, beside)?,
+                        None => vec![None; sites.len()],
+                    };
+                    // Those of a limited time may be of fewer batches.
+                    if let (Some(cache), Some(_), None) = (cache, beside, fitting.deadline) {
                         cache.write_factors(&found, channels());
                     }
                     found
@@ -78,10 +82,12 @@ pub(crate) fn sensitivities<'a>(
     Ok(prepared.sensitivities.get_or_init(|| found))
 }
 
+/// The factors, measured on `beside` batches at a time.
 fn measured(
     model: &Loaded,
     sites: &[&Site],
     fitting: Fitting<'_>,
+    beside: usize,
 ) -> Result<Vec<Option<Vec<f64>>>, Error> {
     let Fitting {
         calibration,
@@ -101,9 +107,6 @@ fn measured(
         graph,
         shapes: &model.shapes,
         opset: model.document.model.opset(),
-    };
-    let Some(beside) = beside(model, fitting.memory) else {
-        return Ok(none());
     };
     // A layer without a gradient here is fitted without factors.
     let Ok(network) = Network::fixed(Compute::Cpu, compiled, &outputs) else {

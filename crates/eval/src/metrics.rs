@@ -1,9 +1,7 @@
 //! Differences between two outputs.
 
-use std::collections::BTreeMap;
-
 use sepconv_ir::Tensor;
-use sepconv_model::classes::{argmax, class_rows};
+use sepconv_model::classes::{argmax, class_rows, largest_share};
 use serde::Serialize;
 
 use crate::channels::{Channels, WorstChannel};
@@ -238,18 +236,19 @@ pub(crate) fn is_saturated<'t>(mut outputs: impl Iterator<Item = &'t Tensor>) ->
 /// Shares of samples of the same class, and of the original's most frequent one.
 fn agreement(pairs: &[(&Tensor, &Tensor)]) -> Option<(f64, f64)> {
     let mut same = 0usize;
-    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut tops = Vec::new();
     for (a, b) in pairs {
         let (_, classes) = class_rows(a.dims())?;
         let (a, b) = (a.to_f32()?, b.to_f32()?);
         for (a, b) in a.chunks_exact(classes).zip(b.chunks_exact(classes)) {
-            same += usize::from(argmax(a) == argmax(b));
-            *counts.entry(argmax(a)).or_default() += 1;
+            let top = argmax(a);
+            same += usize::from(top == argmax(b));
+            tops.push(top);
         }
     }
-    let most = *counts.values().max()?;
-    let total: usize = counts.values().sum();
-    Some((same as f64 / total as f64, most as f64 / total as f64))
+    let total = tops.len();
+    let largest = largest_share(tops.into_iter())?;
+    Some((same as f64 / total as f64, largest))
 }
 
 #[cfg(test)]

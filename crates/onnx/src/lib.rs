@@ -42,7 +42,7 @@ pub use detach::Detached;
 pub use document::Document;
 pub use error::{OnnxError, TensorError};
 pub use file::{Staged, write_atomic};
-pub use raise::{LEAST_RAISED, RAISED};
+pub use raise::RAISED;
 pub use raising::ValueKind;
 pub use rope::Rope;
 pub use splice::Tidy;

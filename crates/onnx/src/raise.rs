@@ -13,7 +13,7 @@ use crate::wire::{Record, records};
 /// The opset that models are raised to.
 pub const RAISED: i64 = 13;
 /// The first opset that models are raised from.
-pub const LEAST_RAISED: i64 = 7;
+const LEAST: i64 = 7;
 /// The first version of the file format of models of opset 13.
 const IR_VERSION: u64 = 7;
 
@@ -29,9 +29,9 @@ impl Document {
             reason,
         };
         let opset = self.model.opset();
-        if !(LEAST_RAISED..RAISED).contains(&opset) {
+        if !(LEAST..RAISED).contains(&opset) {
             return Err(refused(format!(
-                "the model has opset {opset}, not one from {LEAST_RAISED} to {}",
+                "the model has opset {opset}, not one from {LEAST} to {}",
                 RAISED - 1
             )));
         }

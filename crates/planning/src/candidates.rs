@@ -1,6 +1,6 @@
 //! The candidates that plans choose from.
 
-use sepconv_calibrate::{SurveyedModel, spread};
+use sepconv_calibrate::{SurveyedModel, little_time_to_time, spread};
 use sepconv_factor::RankUnit;
 use sepconv_model::Deadline;
 use sepconv_passes::{Candidate, Survey, Surveyed};
@@ -9,17 +9,9 @@ use sepconv_passes::{Candidate, Survey, Surveyed};
 pub(crate) const AT_FIRST: usize = 12;
 const IN_HASTE: usize = 6;
 
-/// Share of the time of which more is over, before layers are timed, where the time is short.
-const LATE: f64 = 0.15;
-
-/// True where little time is left to time layers.
-pub(crate) fn is_late(deadline: Option<Deadline>) -> bool {
-    deadline.is_some_and(|deadline| deadline.spent() > LATE)
-}
-
 /// Candidates of a family that are timed before there is a plan, by the time that is left.
 pub(crate) fn timed_at_first(deadline: Option<Deadline>) -> usize {
-    match is_late(deadline) {
+    match little_time_to_time(deadline) {
         true => IN_HASTE,
         false => AT_FIRST,
     }

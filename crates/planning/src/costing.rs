@@ -1,12 +1,11 @@
 //! Times and costs of a model's layers.
 
-use sepconv_calibrate::SurveyedModel;
+use sepconv_calibrate::{SurveyedModel, little_time_to_time, timed_until};
 use sepconv_eval::LatencyTarget;
 use sepconv_latency::{Bench, CostModel, LatencyError, Measured, Precision};
 use sepconv_model::{Advice, Deadline, Error, Loaded, Progress};
 use sepconv_passes::Families;
 
-use crate::candidates::is_late;
 use crate::cost::{Costs, Totals, Unit};
 
 /// A model, and how its layers are timed and costed.
@@ -33,9 +32,6 @@ pub struct Costing<'a> {
     /// Told of progress.
     pub progress: &'a dyn Progress,
 }
-
-/// Share of the time behind which no other layer is timed.
-const TIMED: f64 = 0.65;
 
 impl Costing<'_> {
     /// Costs in seconds on the target of the candidates for which `wanted` holds.
@@ -119,9 +115,9 @@ impl Costing<'_> {
     /// The timer of blocks.
     fn blocks(&self) -> Result<Measured, Error> {
         let latency = self.latency()?;
-        let until = self.deadline.and_then(|deadline| deadline.at(TIMED));
+        let until = timed_until(self.deadline);
         let measured = Measured::new(latency.target, latency.threads, self.precision);
-        let measured = measured.map(|measured| match is_late(self.deadline) {
+        let measured = measured.map(|measured| match little_time_to_time(self.deadline) {
             true => measured.with_bench(Bench::hasty()).until(until),
             false => measured.until(until),
         });

@@ -1,7 +1,6 @@
 //! Sensitivity of the outputs, by replacing one layer at a time.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use crate::loss::loss;
 use rayon::prelude::*;
@@ -12,7 +11,7 @@ use sepconv_eval::{
 };
 use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
-use sepconv_model::classes::{argmax, class_rows};
+use sepconv_model::classes::{argmax, class_rows, largest_share};
 use sepconv_model::parts::PartScales;
 use sepconv_model::{DataSource, Error, Loaded, Samples};
 use sepconv_onnx::Document;
@@ -240,17 +239,14 @@ impl<'a> SensitivityProbe<'a> {
     pub fn largest_class(&self) -> Option<f64> {
         let outputs = 0..self.outputs.len();
         let shares = outputs.filter_map(|output| {
-            let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+            let mut tops = Vec::new();
             for (batch, run) in self.batches.iter().zip(&self.reference) {
                 let (_, classes) = class_rows(run[output].dims())?;
                 let values = run[output].to_f32()?;
                 let rows = values.chunks_exact(classes);
-                for row in rows.take(self.samples.valid(*batch)) {
-                    *counts.entry(argmax(row)).or_default() += 1;
-                }
+                tops.extend(rows.take(self.samples.valid(*batch)).map(argmax));
             }
-            let most = *counts.values().max()?;
-            Some(most as f64 / counts.values().sum::<usize>() as f64)
+            largest_share(tops.into_iter())
         });
         shares.min_by(f64::total_cmp)
     }

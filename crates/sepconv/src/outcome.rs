@@ -18,9 +18,8 @@ use crate::closing::closing_reference;
 use crate::compressed::Compressed;
 use crate::eight_bits::EightBits;
 use crate::job::Job;
-use crate::pipeline::run;
+use crate::pipeline::{begun, run};
 use crate::planned::plan_of;
-use crate::precision::decided;
 use crate::quantizing::in_eight_bits;
 use crate::settings::Settings;
 use crate::tuning::Tuning;
@@ -126,9 +125,7 @@ pub(crate) fn finished<T>(
     progress: &dyn Progress,
     write: impl FnOnce(&Loaded) -> Result<(Document, T), Error>,
 ) -> Result<(Outcome, T), Error> {
-    let job = step("inline", || Job::new(original, settings, progress))?;
-    let job = step("load", || Ok::<_, Error>(job.on_capable_target()))?;
-    let (job, floats) = step("precision", || decided(job))?;
+    let (job, floats) = begun(original, settings, progress)?;
     let original = &*job.model;
     // Data that do not fit are told of before the work.
     let evaluator = job.settings.evaluator(original)?;

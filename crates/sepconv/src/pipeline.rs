@@ -30,10 +30,23 @@ pub fn compress(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Compressed, Error> {
+    let (job, _) = begun(model, settings, progress)?;
+    run(&job)
+}
+
+/// A job with its functions inlined, on a runtime that loads the model and with its precision decided; and the reason for
+/// floats where eight bits were in question.
+///
+/// # Errors
+/// As [`Job::new`] and [`decided`].
+pub(crate) fn begun<'a>(
+    model: &'a Loaded,
+    settings: &Settings,
+    progress: &'a dyn Progress,
+) -> Result<(Job<'a>, Option<String>), Error> {
     let job = step("inline", || Job::new(model, settings, progress))?;
     let job = step("load", || Ok::<_, Error>(job.on_capable_target()))?;
-    let (job, _) = step("precision", || decided(job))?;
-    run(&job)
+    step("precision", || decided(job))
 }
 
 /// Runs the pipeline for a job, whose functions are inlined and whose settings are resolved.

@@ -12,7 +12,7 @@ use crate::curve::{by_ranks, saving};
 use crate::curve_meter::CurveMeter;
 use crate::curve_point::{CurvePoint, Series};
 use crate::job::Job;
-use crate::precision::decided;
+use crate::pipeline::begun;
 use crate::prepared::{fold_model, survey_model};
 use crate::quantizing::quantized_as_alone;
 use crate::search::Search;
@@ -58,7 +58,7 @@ pub fn sweep(
         precision: PrecisionChoice::F32,
         ..settings.clone()
     };
-    let (job, _) = decided(Job::new(model, settings, progress)?.on_capable_target())?;
+    let (job, _) = begun(model, settings, progress)?;
     let eight = job.settings.is_in_eight_bits();
     // Eight bits are for time: all points are timed where there are any.
     let latency = settings
