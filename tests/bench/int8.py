@@ -8,6 +8,7 @@ default.
 
 Every quantiser gets the same calibration samples. All variants of a model are timed in turns, on one thread,
 and a variant's time is the least of its rounds. `--keep DIR` keeps the models, and takes those that are there.
+`--openvino` times them there, too.
 A variant of ONNX Runtime that fails (memory, time) is told and left out.
 """
 
@@ -190,16 +191,31 @@ def kinds(path):
     return ", ".join(f"{k} {n}" for k, n in counts.most_common())
 
 
-def seconds(paths, x, rounds):
-    runs = [session(p) for p in paths]
-    feed = {runs[0].get_inputs()[0].name: x[None]}
+def on_onnxruntime(path):
+    run = session(path)
+    name = run.get_inputs()[0].name
+    return lambda x: run.run(None, {name: x})
+
+
+def on_openvino(path):
+    import openvino
+
+    # Floats are not to be computed in bfloat16.
+    options = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(str(path), "CPU", options)
+    return lambda x: compiled([x])
+
+
+def seconds(paths, x, rounds, load=on_onnxruntime):
+    """Seconds of models, in turns: a row a round."""
+    runs = [load(p) for p in paths]
     for run in runs:
-        run.run(None, feed)
+        run(x[None])
     times = np.empty((rounds, len(runs)))
     for row in times:
         for i, run in enumerate(runs):
             start = time.perf_counter()
-            run.run(None, feed)
+            run(x[None])
             row[i] = time.perf_counter() - start
     return times
 
@@ -231,12 +247,16 @@ def measure(name, args, folder):
         onnx.checker.check_model(str(path), full_check=True)
         found[variant] = path
     times = seconds(list(found.values()), case.evaluation[0], args.rounds)
+    beside = seconds(list(found.values()), case.evaluation[0], args.rounds, on_openvino) if args.openvino else None
     print(f"{name}: {case.__doc__}")
     for i, (variant, path) in enumerate(found.items()):
         score = f"{case.score(path):.{case.digits}f} {case.unit}" if variant != "original" or name != "nudenet" else ""
         speed = float(np.median(times[:, 0] / times[:, i]))
         least = 1e3 * times[:, i].min()
         print(f"  {variant:12} {score:20} {least:9.2f} ms  {speed:5.2f}x  {path.stat().st_size / 1e6:7.2f} MB", flush=True)
+        if beside is not None:
+            speed, least = float(np.median(beside[:, 0] / beside[:, i])), 1e3 * beside[:, i].min()
+            print(f"  {'on OpenVINO':33} {least:9.2f} ms  {speed:5.2f}x", flush=True)
         if args.kinds:
             print(f"    {kinds(path) if variant != 'original' else ''}")
 
@@ -251,6 +271,7 @@ def main():
     parser.add_argument("--options", default="", help="of sepconv quantize")
     parser.add_argument("--compress", help="options of sepconv compress --int8, which is measured too")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--openvino", action="store_true", help="time on OpenVINO as well")
     parser.add_argument("--kinds", action="store_true", help="operators of the optimised graphs")
     parser.add_argument("--keep", type=Path)
     args = parser.parse_args()
