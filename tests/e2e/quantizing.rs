@@ -268,6 +268,55 @@ fn floats_stay_where_eight_bits_are_no_faster() {
     assert!(told.contains("no family"), "{told}");
 }
 
+/// A plan names layers that stay in floats. tract computes eight bits in floats, and so is fastest where few of them are.
+#[test]
+fn a_plan_says_which_layers_stay_in_floats() {
+    let scratch = Scratch::new();
+    let [plan, out] = ["plan.json", "out.onnx"].map(|name| scratch.path(name));
+    let (model, calib) = (digits().path, calibration());
+    let common = ["compress", &model, "-o", &out, "--force"];
+    let data = ["--calib", &calib, "--scale", "1/255", "--max-samples", "32"];
+    let rank = [
+        "--rank", "2", "--layers", "stage2*", "--rounds", "1", "--steps", "0",
+    ];
+    let save = ["--save-plan", &plan];
+    sepconv(&[&common[..], &data, &rank, &save].concat()).ok();
+    let text = std::fs::read_to_string(&plan).unwrap();
+    let mut saved: Value = serde_json::from_str(&text).unwrap();
+    assert!(saved["in_floats"].is_null(), "{saved:#}");
+    let layers = saved["layers"].as_array().unwrap();
+    let names: Vec<Value> = layers[1..].iter().map(|l| l["layer"].clone()).collect();
+    let mut replay = |names: Value| {
+        saved["in_floats"] = names;
+        std::fs::write(&plan, saved.to_string()).unwrap();
+        sepconv(
+            &[
+                &common[..],
+                &data[..4],
+                &["--plan", &plan, "--int8", "--json"],
+            ]
+            .concat(),
+        )
+    };
+    let seen = replay(json!(names)).json();
+    let eight = &seen["eight_bits"];
+    assert_eq!(eight["separable"], true, "{seen:#}");
+    let kept = eight["layers"].as_array().unwrap().iter();
+    let planned = kept.filter(|l| l["kept"] == "the plan has it in floats");
+    assert!(planned.count() >= names.len(), "{eight:#}");
+    // ONNX Runtime would round the weights of layers that read eight bits of one scale.
+    let kinds = optimised(&out);
+    assert!(
+        kinds["Conv"].as_u64().unwrap() as usize >= names.len() - 1,
+        "{kinds}"
+    );
+    let told = replay(json!(["stage9"])).refused();
+    assert!(
+        told.contains("stage9") && told.contains("no such convolution"),
+        "{told}"
+    );
+}
+
 #[test]
 fn eight_bits_need_data() {
     let scratch = Scratch::new();

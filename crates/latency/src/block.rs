@@ -10,6 +10,7 @@ use sepconv_factor::{
 use sepconv_ir::{DType, Graph};
 use sepconv_passes::{Lowering, Product, Site, lowering as lowered};
 
+use crate::build::frame;
 use crate::error::LatencyError;
 
 /// An activation that runtimes compute together with the convolution before it.
@@ -67,6 +68,12 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// True where another convolution reads the block's output: a block of another precision than what
+    /// surrounds it pays for a conversion there.
+    pub fn is_framed(&self) -> bool {
+        self.product.is_none() && frame(self.kernel.out_channels).is_some()
+    }
+
     /// The geometry of a convolution in its graph; `None` where its input's shape is unknown.
     pub fn of(graph: &Graph, site: &Site) -> Option<Self> {
         let input = site.input_spatial.clone()?;
@@ -191,6 +198,8 @@ pub struct Block {
     pub geometry: Geometry,
     /// The form in which it is computed.
     pub form: Form,
+    /// True where it keeps the precision of its weights in a model of another precision.
+    pub floats: bool,
     /// Stages of a family that [`family`] does not know, or knows otherwise.
     own: Option<Vec<StageShape>>,
 }
@@ -198,11 +207,11 @@ pub struct Block {
 impl Block {
     /// The convolution as it is.
     pub fn original(geometry: Geometry) -> Self {
-        let (form, own) = (Form::Original, None);
         Self {
             geometry,
-            form,
-            own,
+            form: Form::Original,
+            floats: false,
+            own: None,
         }
     }
 
@@ -216,6 +225,7 @@ impl Block {
         Self {
             geometry,
             form,
+            floats: false,
             own: None,
         }
     }
@@ -239,6 +249,12 @@ impl Block {
         let known = block.stages().is_ok_and(|known| known == stages);
         block.own = (!known).then_some(stages);
         Ok(block)
+    }
+
+    /// The same, that keeps the precision of its weights or not.
+    #[must_use]
+    pub fn in_floats(self, floats: bool) -> Self {
+        Self { floats, ..self }
     }
 
     /// The same chain, written by another lowering.
@@ -324,6 +340,9 @@ impl Block {
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} | {}", self.geometry, self.form)?;
+        if self.floats {
+            f.write_str(" in floats")?;
+        }
         let own = self.own.iter().flatten();
         own.map(|s| &s.kernel).try_for_each(|k| write!(f, " {k}"))
     }

@@ -22,6 +22,8 @@ use crate::error::LatencyError;
 
 /// Channels of the model's input and output where the block stands in a frame.
 const FRAME: usize = 16;
+/// Name of the layer of a block, or of what stands in its place.
+pub(crate) const LAYER: &str = "conv";
 
 /// A model of one block with random weights, written as real models are: the original is read
 /// from ONNX, and where the form is a chain, [`sepconv_passes::replace`] rewrites it.
@@ -53,7 +55,7 @@ pub fn build(block: &Block) -> Result<Document, LatencyError> {
         .ok()
         .and_then(|shapes| {
             let mut nodes = graph.operators().map(|(node, _)| node);
-            let node = nodes.find(|node| graph.label(*node) == "conv")?;
+            let node = nodes.find(|node| graph.label(*node) == LAYER)?;
             Site::of(graph, node, &shapes, Sight::Plain)?.ok()
         });
     let site = site.ok_or_else(|| block.misfit("the convolution can't be read".into()))?;
@@ -123,7 +125,7 @@ fn rows(g: &Geometry, channels: usize) -> Vec<usize> {
 }
 
 /// Channels outside the frame of a side of so many, if it has one.
-fn frame(channels: usize) -> Option<usize> {
+pub(crate) fn frame(channels: usize) -> Option<usize> {
     (channels >= FRAME).then_some(FRAME)
 }
 
@@ -148,7 +150,7 @@ fn model(g: &Geometry) -> Option<ModelProto> {
             outputs,
             bias: g.bias,
         };
-        nodes.weighted(product.op_type(), "conv", weights, Vec::new())?;
+        nodes.weighted(product.op_type(), LAYER, weights, Vec::new())?;
         nodes.activate(g);
         return nodes.finish(g, &rows(g, kernel.out_channels));
     }
@@ -171,10 +173,10 @@ fn model(g: &Geometry) -> Option<ModelProto> {
             outputs: kernel.out_channels,
             bias: g.bias,
         };
-        nodes.weighted("ConvTranspose", "conv", weights, attributes)?;
+        nodes.weighted("ConvTranspose", LAYER, weights, attributes)?;
     } else {
         let dims = [&[kernel.out_channels, kernel.group_in()], &*kernel.spatial];
-        nodes.conv("conv", dims.concat(), g.bias, attributes)?;
+        nodes.conv(LAYER, dims.concat(), g.bias, attributes)?;
     }
     nodes.activate(g);
     let mut channels = kernel.out_channels;

@@ -12,7 +12,7 @@ use sepconv_targets::{LoadOptions, Prepared, Session, Target, TargetError};
 
 use crate::bench::{Bench, Samples, Timing};
 use crate::block::{Block, Form, Geometry};
-use crate::build::{build, input};
+use crate::build::{LAYER, build, input};
 use crate::cache::{Cache, Key};
 use crate::cost::CostModel;
 use crate::error::LatencyError;
@@ -80,7 +80,7 @@ impl Measured {
         Self { bench, ..self }
     }
 
-    /// The same, that begins to time no geometry after that moment: the forms of those left have no timing.
+    /// The same, that begins to time no geometry but the first after that moment: the forms of those left have no timing.
     #[must_use]
     pub fn until(self, until: Option<Instant>) -> Self {
         Self { until, ..self }
@@ -124,15 +124,17 @@ impl Measured {
             let macs = Block::original((*geometry).clone()).macs();
             Reverse(macs.unwrap_or(0))
         });
-        let mut settled = 0;
+        let (mut settled, mut begun) = (0, false);
         let mut failed = Vec::new();
         let all = geometries.len();
         for geometry in geometries {
             progress(settled, blocks.len());
             let wanted: Vec<&Block> = blocks.iter().filter(|b| b.geometry == *geometry).collect();
             settled += wanted.len();
-            let over = self.until.is_some_and(|until| Instant::now() >= until);
+            // Without a timing there is no plan.
+            let over = begun && self.until.is_some_and(|until| Instant::now() >= until);
             if !over && wanted.iter().any(|b| cache.entry(b).is_none()) {
+                begun = true;
                 match self.measure_geometry(geometry, &wanted, &mut cache) {
                     Err(error @ LatencyError::Block { .. }) => failed.push(error),
                     other => other?,
@@ -164,13 +166,13 @@ impl Measured {
         if cache.entry(&original).is_none() {
             self.finish(&original, &anchor, &mut Vec::new(), cache)?;
         }
-        let mut chains: Vec<&Block> = wanted.to_vec();
-        chains.retain(|b| b.form != Form::Original);
-        chains.sort_by(|a, b| a.form.cmp(&b.form));
-        chains.dedup();
+        let mut forms: Vec<&Block> = wanted.to_vec();
+        forms.retain(|b| **b != original);
+        forms.sort_by(|a, b| a.floats.cmp(&b.floats).then(a.form.cmp(&b.form)));
+        forms.dedup();
         let mut out = Ruled::default();
         let mut pending = Vec::new();
-        for same_rank in chains.chunk_by(|a, b| family_and_rank(a) == family_and_rank(b)) {
+        for same_rank in forms.chunk_by(|a, b| family_and_rank(a) == family_and_rank(b)) {
             pending.extend(self.shortlist(same_rank, &mut out, cache)?);
             if pending.len() >= TOGETHER {
                 self.finish(&original, &anchor, &mut pending, cache)?;
@@ -276,7 +278,7 @@ impl CostModel for Measured {
 
 /// Lowerings that are ruled out, by family.
 #[derive(Default)]
-struct Ruled<'b>(HashSet<(&'b str, &'b str)>);
+struct Ruled<'b>(HashSet<(bool, &'b str, &'b str)>);
 
 impl<'b> Ruled<'b> {
     fn add(&mut self, block: &'b Block) {
@@ -288,18 +290,18 @@ impl<'b> Ruled<'b> {
     }
 }
 
-fn family_and_lowering(block: &Block) -> Option<(&str, &str)> {
+fn family_and_lowering(block: &Block) -> Option<(bool, &str, &str)> {
     match &block.form {
         Form::Chain {
             family, lowering, ..
-        } => Some((family, lowering)),
+        } => Some((block.floats, family, lowering)),
         Form::Original => None,
     }
 }
 
-fn family_and_rank(block: &Block) -> Option<(&str, usize)> {
+fn family_and_rank(block: &Block) -> Option<(bool, &str, usize)> {
     match &block.form {
-        Form::Chain { family, rank, .. } => Some((family, *rank)),
+        Form::Chain { family, rank, .. } => Some((block.floats, family, *rank)),
         Form::Original => None,
     }
 }
@@ -320,7 +322,8 @@ impl<'b> Loaded<'b> {
         let document = match (build(block)?, measured.precision) {
             (document, None) => document,
             (document, Some(precision)) => {
-                let outline = precision.outline(&document);
+                let floats = block.floats.then(|| LAYER.to_owned());
+                let outline = precision.outline(&document, floats.as_slice());
                 outline.map_err(|source| LatencyError::Precision {
                     block: block.to_string(),
                     source,

@@ -11,9 +11,14 @@ pub trait Precision: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// The model in this precision, with the operators and shapes of the final one; its numbers mean
-    /// nothing.
+    /// nothing. The layers of the names `floats`, and those whose names go on with `/` behind one of
+    /// them, keep that of their weights.
     ///
     /// # Errors
     /// The reason for which the model has no such form.
-    fn outline(&self, model: &Document) -> Result<Document, Box<dyn Error + Send + Sync>>;
+    fn outline(
+        &self,
+        model: &Document,
+        floats: &[String],
+    ) -> Result<Document, Box<dyn Error + Send + Sync>>;
 }

@@ -1,6 +1,7 @@
 //! Measuring, on tract and on a runtime made of sleep.
 #![allow(clippy::unwrap_used)]
 
+use std::error::Error;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -8,9 +9,10 @@ use std::time::{Duration, Instant};
 use sepconv_factor::KernelShape;
 use sepconv_ir::{DType, Tensor};
 use sepconv_latency::{
-    Activation, Bench, Block, Cache, CostModel, Geometry, Key, LatencyError, Measured, build,
+    Activation, Bench, Block, Cache, CostModel, Geometry, Key, LatencyError, Measured, Precision,
+    build,
 };
-use sepconv_onnx::Detached;
+use sepconv_onnx::{Detached, Document};
 use sepconv_targets::{InputSpec, LoadOptions, Prepared, Session, Target, TargetError, reference};
 
 fn geometry(channels: usize) -> Geometry {
@@ -132,16 +134,56 @@ fn costs_are_seconds_on_a_real_runtime() {
 }
 
 #[test]
-fn nothing_is_timed_behind_the_end_but_what_is_known_stays() {
+fn only_the_heaviest_geometry_is_timed_behind_the_end_and_what_is_known_stays() {
     let model = measured(reference());
-    let [known, unknown] = [8, 16].map(|channels| Block::original(geometry(channels)));
-    let cost = model.cost(&known).unwrap();
+    let blocks = [8, 16, 24].map(|channels| Block::original(geometry(channels)));
+    let cost = model.cost(&blocks[0]).unwrap();
     let model = model.until(Some(Instant::now()));
-    let blocks = [known, unknown];
-    assert_eq!(
-        model.costs(&blocks, &mut |_, _| {}).unwrap(),
-        [Some(cost), None]
+    let costs = model.costs(&blocks, &mut |_, _| {}).unwrap();
+    assert_eq!(costs[..2], [Some(cost), None]);
+    // Without a timing there is no plan.
+    assert!(costs[2].is_some());
+}
+
+/// Writes models as they are, and records the layers that are to be in floats.
+struct Other(Mutex<Vec<Vec<String>>>);
+
+static OTHER: Other = Other(Mutex::new(Vec::new()));
+
+impl Precision for Other {
+    fn name(&self) -> &'static str {
+        "other"
+    }
+
+    fn outline(
+        &self,
+        model: &Document,
+        floats: &[String],
+    ) -> Result<Document, Box<dyn Error + Send + Sync>> {
+        self.0.lock().unwrap().push(floats.to_vec());
+        Ok(model.clone())
+    }
+}
+
+#[test]
+fn blocks_in_floats_are_timed_beside_those_of_the_precision() {
+    let key = Key::here("tract", "test", 1).in_precision("other");
+    let model = Measured::new(reference(), NonZeroUsize::MIN, Some(&OTHER)).unwrap();
+    let model = model.with_cache(Cache::in_memory(key)).with_bench(HASTE);
+    let block = Block::original(geometry(8));
+    let floats = block.clone().in_floats(true);
+    assert!(model.cost(&floats).unwrap() > 0.0);
+    let seen = [Vec::new(), vec!["conv".to_owned()]];
+    assert_eq!(*OTHER.0.lock().unwrap(), seen);
+    // Both are known now.
+    assert!(
+        model
+            .costs(&[block, floats], &mut |_, _| {})
+            .unwrap()
+            .iter()
+            .all(Option::is_some)
     );
+    assert_eq!(OTHER.0.lock().unwrap().len(), seen.len());
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Costs {
         blocks: &Measured,
         wanted: &dyn Fn(usize, usize) -> bool,
     ) -> Result<Self, Error> {
-        let costs = Self::of_blocks(of, &By::time(blocks, of.unit), wanted)?;
+        let costs = Self::of_layers(of, blocks, false, wanted)?;
         Ok(Self {
             total: totals.folded,
             original: totals.original,
@@ -125,14 +125,30 @@ impl Costs {
         })
     }
 
-    /// Measures the wanted candidates, by layer and candidate, and adds their costs.
-    pub fn extend(
+    /// The same of layers alone, the totals left at 0; with `floats` of layers in floats, in a model of the precision
+    /// of results.
+    pub(crate) fn of_layers(
+        of: &Costing<'_>,
+        blocks: &Measured,
+        floats: bool,
+        wanted: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<Self, Error> {
+        let by = By {
+            floats,
+            ..By::time(blocks, of.unit)
+        };
+        Self::of_blocks(of, &by, wanted)
+    }
+
+    /// Measures the wanted candidates, by layer and candidate, and adds their costs; with `floats` those in floats.
+    pub(crate) fn extend(
         &mut self,
         of: &Costing<'_>,
         blocks: &Measured,
+        floats: bool,
         wanted: &dyn Fn(usize, usize) -> bool,
     ) -> Result<(), Error> {
-        let more = Self::of_blocks(of, &By::time(blocks, of.unit), wanted)?;
+        let more = Self::of_layers(of, blocks, floats, wanted)?;
         let layers = self.candidates.iter_mut().zip(more.candidates);
         for (own, more) in layers.flat_map(|(own, more)| own.iter_mut().zip(more)) {
             *own = more.or(*own);
@@ -146,6 +162,7 @@ impl Costs {
             model: cost,
             stage: "costing layers",
             pays: 1.0,
+            floats: false,
             with_macs: false,
         };
         let all = |_, _| true;
@@ -191,14 +208,14 @@ impl Costs {
             let Some(geometry) = geometry(prepared, site) else {
                 continue;
             };
-            blocks.push(Block::original(geometry.clone()));
+            blocks.push(Block::original(geometry.clone()).in_floats(by.floats));
             places.push((i, None));
             for (c, candidate) in candidates.iter().enumerate().filter(|(c, _)| wanted(i, *c)) {
                 let Some(family) = of.families.find(&candidate.family) else {
                     continue;
                 };
                 let any = Block::of(geometry.clone(), family, candidate.rank, "any");
-                let any = any.map_err(failed)?;
+                let any = any.map_err(failed)?.in_floats(by.floats);
                 let mut lowerings = any.lowerings().map_err(failed)?;
                 lowerings.retain(|l| by.model.considers(*l) && l.opset() <= opset);
                 let macs = any.macs().map_err(failed)?;
@@ -308,6 +325,8 @@ struct By<'a> {
     stage: &'static str,
     /// A form must cost less than this share of the original's cost.
     pays: f64,
+    /// Blocks keep the precision of their weights.
+    floats: bool,
     /// Lowerings are compared by MACs as well.
     with_macs: bool,
 }
@@ -319,6 +338,7 @@ impl<'a> By<'a> {
             model: measured,
             stage: "timing layers",
             pays: PAYS,
+            floats: false,
             with_macs: unit == Unit::Macs,
         }
     }

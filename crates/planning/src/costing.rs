@@ -2,7 +2,7 @@
 
 use sepconv_calibrate::{SurveyedModel, little_time_to_time, timed_until};
 use sepconv_eval::LatencyTarget;
-use sepconv_latency::{Bench, CostModel, LatencyError, Measured, Precision};
+use sepconv_latency::{Bench, CostModel, Geometry, LatencyError, Measured, Precision};
 use sepconv_model::{Advice, Deadline, Error, Loaded, Progress};
 use sepconv_passes::Families;
 
@@ -23,6 +23,8 @@ pub struct Costing<'a> {
     pub latency: Option<LatencyTarget>,
     /// The precision that results are computed in and layers are timed in; `None`: that of their weights.
     pub precision: Option<&'static dyn Precision>,
+    /// Names of layers that stay in floats in any result of that precision.
+    pub floats: &'a [String],
     /// Costs of the caller's, for [`Unit::Cost`].
     pub cost: Option<&'a dyn CostModel>,
     /// Seed of synthetic inputs.
@@ -33,13 +35,17 @@ pub struct Costing<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// A layer is planned in floats as well where it takes so many times its time in the precision of results at most.
+const ABOUT: f64 = 1.5;
+
 impl Costing<'_> {
-    /// Costs in seconds on the target of the candidates for which `wanted` holds.
+    /// Costs in seconds on the target of the candidates for which `wanted` holds, in the precision of results;
+    /// of layers that stay in floats in these.
     ///
     /// # Errors
     /// [`Error::Target`] and [`Error::Latency`] where layers can't be timed.
     pub fn costs(&self, wanted: &dyn Fn(usize, usize) -> bool) -> Result<Costs, Error> {
-        let outline = self.outline(&self.surveyed.folded)?;
+        let outline = self.outline(&self.surveyed.folded, self.floats)?;
         let folded = outline.as_ref().unwrap_or(&self.surveyed.folded);
         let both = [self.original, folded];
         let run = self
@@ -50,7 +56,49 @@ impl Costing<'_> {
             original: seconds(0),
             folded: seconds(1),
         };
-        Costs::measured(self, totals, &self.blocks()?, wanted)
+        let eight = |layer, candidate| !self.stays(layer) && wanted(layer, candidate);
+        let blocks = self.blocks()?;
+        let mut costs = Costs::measured(self, totals, &blocks, &eight)?;
+        if self.some_stay() {
+            let floats = |layer, candidate| self.stays(layer) && wanted(layer, candidate);
+            let floats = Costs::of_layers(self, &blocks, true, &floats)?;
+            let layers = floats.kept.into_iter().zip(floats.candidates).enumerate();
+            for (layer, (kept, candidates)) in layers.filter(|(layer, _)| self.stays(*layer)) {
+                costs.kept[layer] = kept;
+                costs.candidates[layer] = candidates;
+            }
+        }
+        Ok(costs)
+    }
+
+    /// Costs in seconds of layers in floats in a model of the precision of results, conversions included: of those
+    /// that are about as fast so, and of the candidates for which `wanted` holds of those that are faster so. `None`
+    /// where results are in floats.
+    ///
+    /// # Errors
+    /// As [`Costing::costs`].
+    pub fn in_floats(
+        &self,
+        costs: &Costs,
+        wanted: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<Option<Costs>, Error> {
+        if self.precision.is_none() {
+            return Ok(None);
+        }
+        let blocks = self.blocks()?;
+        let none = |_, _| false;
+        let mut floats = Costs::of_layers(self, &blocks, true, &none)?;
+        for (layer, (own, other)) in floats.kept.iter_mut().zip(&costs.kept).enumerate() {
+            let near = |own: f64| other.is_some_and(|other| own <= ABOUT * other);
+            let open = self.is_framed(layer) && !self.stays(layer);
+            *own = own.filter(|own| open && near(*own));
+        }
+        let faster = |(own, other): (&Option<f64>, &Option<f64>)| own.is_some() && own < other;
+        let faster: Vec<bool> = floats.kept.iter().zip(&costs.kept).map(faster).collect();
+        floats.extend(self, &blocks, true, &|layer, c| {
+            faster[layer] && wanted(layer, c)
+        })?;
+        Ok(Some(floats))
     }
 
     /// Adds the candidates for which `wanted` holds to such costs.
@@ -62,7 +110,32 @@ impl Costing<'_> {
         costs: &mut Costs,
         wanted: &dyn Fn(usize, usize) -> bool,
     ) -> Result<(), Error> {
-        costs.extend(self, &self.blocks()?, wanted)
+        let eight = |layer, candidate| !self.stays(layer) && wanted(layer, candidate);
+        let blocks = self.blocks()?;
+        costs.extend(self, &blocks, false, &eight)?;
+        if self.some_stay() {
+            let floats = |layer, candidate| self.stays(layer) && wanted(layer, candidate);
+            costs.extend(self, &blocks, true, &floats)?;
+        }
+        Ok(())
+    }
+
+    /// True for a layer that stays in floats in any result of another precision.
+    fn stays(&self, layer: usize) -> bool {
+        let name = &self.surveyed.survey.layers[layer].name;
+        self.precision.is_some() && self.floats.contains(name)
+    }
+
+    fn some_stay(&self) -> bool {
+        (0..self.surveyed.survey.layers.len()).any(|layer| self.stays(layer))
+    }
+
+    /// True for a layer whose block has conversions at its end, where it is in floats.
+    fn is_framed(&self, layer: usize) -> bool {
+        let site = self.surveyed.survey.layers[layer].site.as_ref().ok();
+        let graph = self.surveyed.folded.graph();
+        let geometry = site.and_then(|(site, _)| Geometry::of(graph, site));
+        geometry.is_some_and(|geometry| geometry.is_framed())
     }
 
     /// Costs in the unit of the budget, of the candidates that pay where layers were timed.
@@ -86,15 +159,16 @@ impl Costing<'_> {
         })
     }
 
-    /// A model of the original's as it is timed in [`Costing::precision`]; `None`: as it is.
+    /// A model of the original's as it is timed in [`Costing::precision`], with the layers of the names `floats` in
+    /// floats; `None`: as it is.
     ///
     /// # Errors
     /// [`Error::Latency`] where it has no such form.
-    pub fn outline(&self, model: &Loaded) -> Result<Option<Loaded>, Error> {
+    pub fn outline(&self, model: &Loaded, floats: &[String]) -> Result<Option<Loaded>, Error> {
         let Some(precision) = self.precision else {
             return Ok(None);
         };
-        let outline = precision.outline(&model.document);
+        let outline = precision.outline(&model.document, floats);
         let outline = outline.map_err(|source| Error::Latency {
             file: model.file(),
             source: Box::new(LatencyError::Precision {

@@ -9,20 +9,24 @@ use sepconv_onnx::Document;
 use sepconv_passes::{Candidate, Site, Surveyed, replace};
 
 use crate::loss::{LossCurve, between};
+use crate::losses::{LayerRounding, Losses};
 use crate::sensitivity_probe::SensitivityProbe;
 
 /// Without data: the loss of energy, so that losses multiply the kept energies (Zhang et al.
 /// 2015, arXiv 1505.06798, section 2.4).
-pub fn losses_by_weights(surveyed: &SurveyedModel) -> Vec<Vec<f64>> {
+pub fn losses_by_weights(surveyed: &SurveyedModel) -> Losses {
     let layers = surveyed.survey.layers.iter();
     let of = |candidates: &[Candidate]| -> Vec<f64> {
         let losses = candidates.iter().map(|c| -c.energy.max(1e-12).ln());
         losses.map(|l| l.max(0.0)).collect()
     };
-    layers
-        .map(|layer| layer.site.as_ref().map_or(Vec::new(), |(_, c)| of(c)))
-        .collect()
+    let losses = layers.map(|layer| layer.site.as_ref().map_or(Vec::new(), |(_, c)| of(c)));
+    Losses::in_floats(losses.collect())
 }
+
+/// The relative squared error that rounding makes at a layer of a name that is written as so many layers: 0 where
+/// results are in floats.
+pub type Rounding<'a> = &'a dyn Fn(&str, usize) -> f64;
 
 /// Layers that are probed, all of them; of more, [`SAMPLE`], so that the work grows with the depth
 /// and not with its square: the effect on the outputs of a layer behind which half of the network lies
@@ -42,7 +46,7 @@ fn sampled(count: usize) -> BTreeSet<usize> {
 }
 
 /// Errors at the layers turned into loss at the outputs. Of a deep network some layers are
-/// probed, and those between them are taken to lie between.
+/// probed, and those between them are taken to lie between. Errors of scores and of rounding are taken to add up.
 ///
 /// # Errors
 /// As [`sepconv_calibrate::score`].
@@ -50,7 +54,8 @@ pub fn expected_losses(
     prepared: &SurveyedModel,
     scores: Vec<Score>,
     fitting: Fitting<'_>,
-) -> Result<Vec<Vec<f64>>, Error> {
+    rounding: Rounding<'_>,
+) -> Result<Losses, Error> {
     let model = &prepared.folded;
     let layers: Vec<(&Surveyed, Score)> = prepared.survey.layers.iter().zip(scores).collect();
     let open = layers.iter().enumerate();
@@ -90,15 +95,45 @@ pub fn expected_losses(
         let curves = known.map_or((&plain, &plain), |((_, a), (_, b))| (&a.curve, &b.curve));
         let dropped = found.get(&i).map_or(&none, |p| &p.dropped);
         let candidates = layer.site.as_ref().map_or(&[][..], |(_, all)| all);
-        let loss =
-            |(error, candidate): (&f64, &Candidate)| match dropped.contains(&candidate.family) {
-                true => f64::INFINITY,
-                false if share == 0.0 => curves.0.at(*error),
-                false => between(curves.0, curves.1, share, *error),
-            };
-        score.errors.iter().zip(candidates).map(loss).collect()
+        let at = |error: f64| match share == 0.0 {
+            true => curves.0.at(error),
+            false => between(curves.0, curves.1, share, error),
+        };
+        let rounded = |stages| rounding(&layer.name, stages);
+        let by_candidate = score
+            .errors
+            .iter()
+            .zip(candidates)
+            .map(|(error, candidate)| {
+                if dropped.contains(&candidate.family) {
+                    return (f64::INFINITY, 0.0);
+                }
+                let (loss, stages) = (at(*error), stages(prepared, layer, candidate));
+                (loss, at(error + rounded(stages)) - loss)
+            });
+        let (candidates, added) = by_candidate.unzip();
+        let rounding = LayerRounding {
+            kept: at(rounded(1)),
+            candidates: added,
+        };
+        (candidates, rounding)
     };
-    Ok(layers.iter().enumerate().map(of).collect())
+    let (candidates, rounding) = layers.iter().enumerate().map(of).unzip();
+    Ok(Losses {
+        candidates,
+        rounding,
+    })
+}
+
+/// Convolutions that a candidate is written as.
+fn stages(prepared: &SurveyedModel, layer: &Surveyed, of: &Candidate) -> usize {
+    let family = prepared.survey.families.find(&of.family);
+    let site = layer.site.as_ref().ok();
+    let stages = family.zip(site).and_then(|(family, (site, _))| {
+        let stages = family.stages(&site.kernel, of.rank).ok()?;
+        Some(stages.len())
+    });
+    stages.unwrap_or(1)
 }
 
 /// Result of the probes of a layer.

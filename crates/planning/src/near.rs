@@ -53,7 +53,7 @@ impl Planning {
             let same = near.filter(|i| all[*i].family == all[at].family);
             new.extend(same.map(|i| (layer, i)));
         }
-        new.retain(|(layer, i)| self.losses[*layer][*i].is_finite());
+        new.retain(|(layer, i)| self.losses.candidates[*layer][*i].is_finite());
         new.retain(|(layer, i)| !std::mem::replace(&mut self.looked[*layer][*i], true));
         let (Some(timed), false) = (&mut self.timed, new.is_empty()) else {
             return Ok(false);
@@ -61,7 +61,7 @@ impl Planning {
         let wanted = |layer, candidate| new.contains(&(layer, candidate));
         by.more(timed, &wanted)?;
         self.costs = by.budgeted(Some(timed))?;
-        self.costs.drop_infinite(&self.losses);
+        self.costs.drop_infinite(&self.losses.candidates);
         Ok(true)
     }
 }

@@ -10,6 +10,7 @@ use sepconv_passes::{Candidate, Plan};
 use crate::candidates::{promising, timed_at_first};
 use crate::cost::{Costs, Unit};
 use crate::costing::Costing;
+use crate::losses::Losses;
 use crate::solution::{Solution, Terms};
 
 /// Costs and expected losses of a model's candidates: budgets are solved without running it again.
@@ -17,8 +18,9 @@ pub struct Planning {
     pub(crate) costs: Costs,
     /// Seconds on the settings' target, where there is one.
     pub(crate) timed: Option<Costs>,
-    /// Per layer and candidate.
-    pub(crate) losses: Vec<Vec<f64>>,
+    pub(crate) losses: Losses,
+    /// Seconds of layers in floats in a model of another precision, where they are planned so.
+    pub(crate) floats: Option<Costs>,
     pub(crate) candidates: Vec<Vec<Candidate>>,
     /// Costs are counted, and so known without a measurement.
     pub(crate) counted: bool,
@@ -27,17 +29,20 @@ pub struct Planning {
 }
 
 impl Planning {
-    /// Costs all candidates of the surveyed model, of which `losses` are expected, per layer and
-    /// candidate.
+    /// Costs all candidates of the surveyed model, of which `losses` are expected. Where time is budgeted and results
+    /// are of another precision, layers may also stay in floats.
     ///
     /// # Errors
     /// [`Error::Target`] and [`Error::Latency`] where layers can't be timed, [`Error::Setting`]
     /// where the unit needs a target or a cost model that is not there, [`Error::Cancelled`].
-    pub fn new(costing: &Costing<'_>, losses: Vec<Vec<f64>>) -> Result<Self, Error> {
+    pub fn new(costing: &Costing<'_>, losses: Losses) -> Result<Self, Error> {
         let most = timed_at_first(costing.deadline);
-        let mut looked = promising(costing.surveyed, &losses, most);
+        let mut looked = promising(costing.surveyed, &losses.candidates, most);
         // Dropped candidates are not timed either.
-        let all = looked.iter_mut().flatten().zip(losses.iter().flatten());
+        let all = looked
+            .iter_mut()
+            .flatten()
+            .zip(losses.candidates.iter().flatten());
         all.for_each(|(looked, loss)| *looked &= loss.is_finite());
         let timed = match costing.latency {
             None if costing.unit != Unit::Latency => None,
@@ -47,7 +52,13 @@ impl Planning {
             }
         };
         let mut costs = costing.budgeted(timed.as_ref())?;
-        costs.drop_infinite(&losses);
+        costs.drop_infinite(&losses.candidates);
+        let floats = match (costing.unit, &timed) {
+            (Unit::Latency, Some(timed)) => {
+                costing.in_floats(timed, &|layer, candidate| looked[layer][candidate])?
+            }
+            _ => None,
+        };
         let layers = costing.surveyed.survey.layers.iter();
         let candidates = layers.map(|layer| match &layer.site {
             Ok((_, candidates)) => candidates.clone(),
@@ -57,6 +68,7 @@ impl Planning {
             costs,
             timed,
             losses,
+            floats,
             candidates: candidates.collect(),
             counted: matches!(costing.unit, Unit::Macs | Unit::Params),
             looked,
@@ -79,6 +91,28 @@ impl Planning {
         self.costs.total / self.costs.original
     }
 
+    /// The time that the layers of a solution which stay in floats save so, by their blocks, as a share of the
+    /// original's; negative where they take more. `None` where none stays.
+    pub fn saved_by_floats(&self, solution: &Solution) -> Option<f64> {
+        let layers = solution.floats.iter().enumerate();
+        let left = layers.filter(|(_, floats)| **floats).map(|(layer, _)| {
+            let chosen = solution.chosen[layer].as_ref();
+            self.saved_in_floats(layer, chosen)
+        });
+        let saved: Vec<f64> = left.collect();
+        (!saved.is_empty()).then(|| saved.into_iter().sum())
+    }
+
+    /// Plans no layer in floats any more.
+    pub fn without_floats(&mut self) {
+        self.floats = None;
+    }
+
+    /// The expected loss of the model with no layer rewritten: that of rounding it.
+    pub fn unrewritten_loss(&self) -> f64 {
+        self.losses.unrewritten()
+    }
+
     /// A plan that takes an arbitrary candidate of about half of the layers, with its
     /// predicted loss, to compare with the measured one.
     pub fn arbitrary(&self, seed: u64) -> Solution {
@@ -86,7 +120,7 @@ impl Planning {
         let mut draw = |n: usize| generator.below(n);
         let mut loss = 0.0;
         let mut chosen = Vec::new();
-        for (candidates, losses) in self.candidates.iter().zip(&self.losses) {
+        for (candidates, losses) in self.candidates.iter().zip(&self.losses.candidates) {
             let one = (!candidates.is_empty() && draw(2) == 0).then(|| draw(candidates.len()));
             loss += one.map_or(0.0, |i| losses[i]);
             chosen.push(one.map(|i| candidates[i].clone()));
@@ -96,6 +130,7 @@ impl Planning {
             loss,
             bound: loss,
             time: None,
+            floats: vec![false; chosen.len()],
             alternatives: Vec::new(),
             terms: Terms {
                 fraction: 1.0,

@@ -19,6 +19,10 @@ pub struct Solution {
     /// The candidate of every layer of the survey, none where it stays.
     #[serde(skip)]
     pub chosen: Vec<Option<Candidate>>,
+    /// True for the layers of the survey that stay in floats in a model of another precision, whatever becomes of
+    /// them.
+    #[serde(skip)]
+    pub floats: Vec<bool>,
     /// Per layer of the survey, other candidates that cost no more than the one chosen and do about
     /// as much loss: fits of them may turn out better.
     #[serde(skip)]

@@ -12,7 +12,7 @@ use sepconv_passes::{Candidate, Item, PassError, allocate};
 
 use sepconv_calibrate::Committed;
 
-use crate::cost::Written;
+use crate::cost::{Costs, Written};
 use crate::plan::Planning;
 use crate::solution::{Solution, Terms};
 
@@ -29,6 +29,23 @@ const NEAR: f64 = 1.05;
 /// Predicted loss up to which another family's candidate may be fitted beside the one chosen, as
 /// a multiple: predictions are of linear outputs, and of the original's inputs.
 const ALTERNATIVE: f64 = 3.0;
+
+/// A form of a layer.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    /// The candidate in its place; `None`: it is as it is.
+    candidate: Option<usize>,
+    /// It stays in floats, where the result is of another precision.
+    floats: bool,
+}
+
+impl Form {
+    /// As it is, in the precision of the result.
+    const KEPT: Self = Self {
+        candidate: None,
+        floats: false,
+    };
+}
 
 /// Every candidate of every layer.
 const ANY: fn(usize, Option<usize>) -> bool = |_, _| true;
@@ -86,7 +103,10 @@ impl Planning {
     fn with_alternatives(&self, best: Solution) -> Solution {
         let chosen = best.chosen.iter().enumerate();
         let alternatives = chosen.map(|(layer, own)| {
-            let alternatives = own.as_ref().map(|own| self.alternatives(layer, own));
+            let floats = best.floats[layer];
+            let alternatives = own
+                .as_ref()
+                .map(|own| self.alternatives(layer, own, floats));
             alternatives.unwrap_or_default()
         });
         let alternatives = alternatives.collect();
@@ -157,11 +177,16 @@ impl Planning {
     }
 
     /// Of every other family the best candidate of a layer that costs no more than `own`, takes no
-    /// more time, and has little more predicted loss; rising by that loss.
-    fn alternatives(&self, layer: usize, own: &Candidate) -> Vec<Candidate> {
-        let (all, losses) = (&self.candidates[layer], &self.losses[layer]);
-        let cost = |i: usize| self.costs.candidates[layer][i].map(|(cost, _)| cost);
-        let macs = |i: usize| self.planned(layer, i).macs;
+    /// more time, and has little more predicted loss, both in `floats` or not; rising by that loss.
+    fn alternatives(&self, layer: usize, own: &Candidate, floats: bool) -> Vec<Candidate> {
+        let all = &self.candidates[layer];
+        let form = |i: usize| Form {
+            candidate: Some(i),
+            floats,
+        };
+        let loss = |i: usize| self.losses.of(layer, Some(i), floats);
+        let cost = |i: usize| self.cost_of(layer, form(i));
+        let macs = |i: usize| self.planned(layer, i, floats).macs;
         let Some(index) = self.place(layer, own) else {
             return Vec::new();
         };
@@ -173,23 +198,63 @@ impl Planning {
             other.family != own.family
                 && cost(*i).is_some_and(|cost| cost <= most)
                 && macs(*i) <= own.macs
-                && self.time_of(layer, Some(*i)) <= self.time_of(layer, Some(index))
-                && losses[*i] <= ALTERNATIVE * losses[index]
+                && self.time_of(layer, form(*i)) <= self.time_of(layer, form(index))
+                && loss(*i) <= ALTERNATIVE * loss(index)
         };
         let mut alternatives: Vec<usize> = (0..all.len()).filter(no_dearer).collect();
-        alternatives.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]));
+        alternatives.sort_by(|a, b| loss(*a).total_cmp(&loss(*b)));
         let mut families: HashSet<&str> = HashSet::new();
         alternatives.retain(|i| families.insert(&all[*i].family));
         alternatives
             .into_iter()
-            .map(|i| self.planned(layer, i))
+            .map(|i| self.planned(layer, i, floats))
             .collect()
     }
 
     /// A candidate as it was costed.
-    fn planned(&self, layer: usize, index: usize) -> Candidate {
-        let written = self.costs.candidates[layer][index].and_then(|(_, written)| written);
+    fn planned(&self, layer: usize, index: usize, floats: bool) -> Candidate {
+        let costs = self.costs_of(floats);
+        let cost = costs.and_then(|costs| costs.candidates[layer][index]);
+        let written = cost.and_then(|(_, written)| written);
         Written::apply(written, &self.candidates[layer][index])
+    }
+
+    /// Costs in floats, where layers are planned so, or in the precision of the result.
+    fn costs_of(&self, floats: bool) -> Option<&Costs> {
+        match floats {
+            true => self.floats.as_ref(),
+            false => Some(&self.costs),
+        }
+    }
+
+    /// The cost of a form of a layer; `None` where it is out of the question.
+    fn cost_of(&self, layer: usize, form: Form) -> Option<f64> {
+        let costs = self.costs_of(form.floats)?;
+        match form.candidate {
+            None => costs.kept[layer],
+            Some(i) => costs.candidates[layer][i].map(|(cost, _)| cost),
+        }
+    }
+
+    /// The cost that a candidate, or the layer as it is, saves in floats, as a fraction of the original's.
+    pub(crate) fn saved_in_floats(&self, layer: usize, chosen: Option<&Candidate>) -> f64 {
+        let candidate = chosen.and_then(|chosen| self.place(layer, chosen));
+        let cost = |floats| {
+            let own = self.cost_of(layer, Form { candidate, floats });
+            own.or(self.costs.kept[layer]).unwrap_or(0.0)
+        };
+        (cost(false) - cost(true)) / self.costs.original
+    }
+
+    /// The forms of a layer that are in question: as it is, and its candidates; of the precision of the result
+    /// and in floats.
+    fn forms(&self, layer: usize) -> impl Iterator<Item = (Form, f64)> {
+        let all = [false, true].into_iter().flat_map(move |floats| {
+            let candidates = (0..self.candidates[layer].len()).map(Some);
+            let all = std::iter::once(None).chain(candidates);
+            all.map(move |candidate| Form { candidate, floats })
+        });
+        all.filter_map(move |form| Some((form, self.cost_of(layer, form)?)))
     }
 
     /// The plan with the least loss at a cost, whatever its time.
@@ -206,20 +271,20 @@ impl Planning {
         open: &dyn Fn(usize, Option<usize>) -> bool,
     ) -> Result<Solution, PassError> {
         let mut groups = Vec::new();
-        let mut items: Vec<(usize, Vec<Option<usize>>)> = Vec::new();
+        let mut items: Vec<(usize, Vec<Form>)> = Vec::new();
         for (layer, kept) in self.costs.kept.iter().enumerate() {
-            let Some(kept) = kept else { continue };
-            let costs = self.costs.candidates[layer].iter().enumerate();
-            let known = costs.filter_map(|(i, cost)| Some((Some(i), cost.as_ref()?.0)));
-            let all = std::iter::once((None, *kept)).chain(known);
-            let open: Vec<_> = all.filter(|(i, _)| open(layer, *i)).collect();
-            let item = |(i, cost): &(Option<usize>, f64)| Item {
+            if kept.is_none() {
+                continue;
+            }
+            let all = self.forms(layer);
+            let open: Vec<_> = all.filter(|(f, _)| open(layer, f.candidate)).collect();
+            let item = |(form, cost): &(Form, f64)| Item {
                 cost: *cost,
-                loss: i.map_or(0.0, |i| self.losses[layer][i])
-                    + multiplier * self.time_of(layer, *i),
+                loss: self.losses.of(layer, form.candidate, form.floats)
+                    + multiplier * self.time_of(layer, *form),
             };
             groups.push(open.iter().map(item).collect());
-            items.push((layer, open.iter().map(|(i, _)| *i).collect()));
+            items.push((layer, open.into_iter().map(|(form, _)| form).collect()));
         }
         let planned: f64 = self.costs.kept.iter().flatten().sum();
         let of = |cost: f64| (self.costs.total - planned + cost) / self.costs.original;
@@ -230,15 +295,18 @@ impl Planning {
             }
         })?;
         let mut chosen: Vec<Option<Candidate>> = vec![None; self.candidates.len()];
+        let mut floats = vec![false; chosen.len()];
         let mut loss = 0.0;
         let mut saved = 0.0;
-        for ((layer, indices), item) in items.iter().zip(&found.chosen) {
-            let Some(Some(index)) = indices.get(*item) else {
+        for ((layer, forms), item) in items.into_iter().zip(&found.chosen) {
+            let Some(form) = forms.get(*item) else {
                 continue;
             };
-            chosen[*layer] = Some(self.planned(*layer, *index));
-            loss += self.losses[*layer][*index];
-            saved += self.time_of(*layer, None) - self.time_of(*layer, Some(*index));
+            let candidate = form.candidate;
+            chosen[layer] = candidate.map(|i| self.planned(layer, i, form.floats));
+            floats[layer] = form.floats;
+            loss += self.losses.of(layer, candidate, form.floats);
+            saved += self.time_of(layer, Form::KEPT) - self.time_of(layer, *form);
         }
         let timed = self.timed.as_ref();
         Ok(Solution {
@@ -247,6 +315,7 @@ impl Planning {
             bound: found.bound,
             time: timed.map(|t| t.total / t.original - saved),
             chosen,
+            floats,
             alternatives: Vec::new(),
             terms: Terms {
                 fraction,
@@ -255,13 +324,16 @@ impl Planning {
         })
     }
 
-    /// Time of a layer as it is, or of a candidate in its place, as a share of the original's
-    /// whole time; 0 where it was not measured.
-    fn time_of(&self, layer: usize, candidate: Option<usize>) -> f64 {
+    /// Time of a layer in a form, as a share of the original's whole time; 0 where it was not measured.
+    fn time_of(&self, layer: usize, form: Form) -> f64 {
         let Some(timed) = &self.timed else { return 0.0 };
-        let seconds = match candidate {
-            None => timed.kept[layer],
-            Some(i) => timed.candidates[layer][i].map(|(seconds, _)| seconds),
+        let all = match (form.floats, &self.floats) {
+            (true, Some(floats)) => floats,
+            _ => timed,
+        };
+        let seconds = match form.candidate {
+            None => all.kept[layer],
+            Some(i) => all.candidates[layer][i].map(|(seconds, _)| seconds),
         };
         seconds.unwrap_or(0.0) / timed.original
     }
@@ -271,7 +343,7 @@ impl Planning {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::cost::Costs;
+    use crate::losses::Losses;
 
     pub fn candidate(family: &str) -> Candidate {
         Candidate {
@@ -299,7 +371,8 @@ pub(crate) mod tests {
         Planning {
             costs: both(50.0, 20.0, 20.0),
             timed: Some(both(5.0, 4.9, 1.0)),
-            losses: vec![vec![0.1, 0.1 * dearer]; 2],
+            losses: Losses::in_floats(vec![vec![0.1, 0.1 * dearer]; 2]),
+            floats: None,
             candidates: vec![vec![candidate("slow"), candidate("fast")]; 2],
             counted: true,
             looked: vec![vec![true; 2]; 2],
@@ -339,7 +412,8 @@ pub(crate) mod tests {
         for (layer, costs) in planning.costs.candidates.iter_mut().enumerate() {
             *costs = vec![Some((25.0, None)), Some((15.0, None)), Some((35.0, None))];
             planning.candidates[layer] = ["own", "less", "fine"].map(candidate).to_vec();
-            planning.losses[layer] = vec![0.1, 0.3, 0.01];
+            planning.losses.candidates[layer] = vec![0.1, 0.3, 0.01];
+            planning.losses.rounding[layer].candidates = vec![0.0; 3];
         }
         let solution = planning.solve(0.5, 0.0).unwrap();
         assert_eq!(families(&solution), ["own", "own"]);
@@ -406,6 +480,57 @@ pub(crate) mod tests {
         assert!(!families(&solved).is_empty());
         let solved = planning(40.0).solve(0.4, SHARE).unwrap();
         assert_eq!(families(&solved), ["slow", "slow"]);
+    }
+
+    /// Time is budgeted: 5 s a layer, 6 s in floats. Rounding harms the first layer.
+    fn rounded() -> Planning {
+        let mut planning = planning(1.5);
+        planning.counted = false;
+        if let Some(timed) = &planning.timed {
+            planning.costs = timed.clone();
+            planning.floats = Some(Costs {
+                kept: vec![Some(6.0), None],
+                candidates: vec![vec![None; 2]; 2],
+                ..timed.clone()
+            });
+        }
+        for (rounding, loss) in planning.losses.rounding.iter_mut().zip([0.5, 0.001]) {
+            rounding.kept = loss;
+            rounding.candidates = vec![2.0 * loss; 2];
+        }
+        planning
+    }
+
+    #[test]
+    fn a_layer_that_rounding_harms_stays_in_floats_where_there_is_the_time() {
+        let solved = rounded().solve(0.8, 0.0).unwrap();
+        assert_eq!(
+            (families(&solved), &*solved.floats),
+            (vec!["fast"], &[true, false][..])
+        );
+        assert!((solved.loss - 0.152).abs() < 1e-12, "{solved:?}");
+        assert!((solved.fraction - 0.7).abs() < 1e-12, "{solved:?}");
+        // There is no time for that, and the layer is rounded as it is or in another form.
+        let solved = rounded().solve(0.65, 0.0).unwrap();
+        assert_eq!(
+            (families(&solved), &*solved.floats),
+            (vec!["fast"], &[false, false][..])
+        );
+        assert!((solved.loss - 0.652).abs() < 1e-12, "{solved:?}");
+        assert!((rounded().unrewritten_loss() - 0.501).abs() < 1e-12);
+        assert_eq!(rounded().saved_by_floats(&solved), None);
+    }
+
+    #[test]
+    fn plans_without_floats_are_as_if_these_took_for_ever() {
+        let mut planning = rounded();
+        let solved = planning.solve(0.8, 0.0).unwrap();
+        // One second of ten more than in eight bits.
+        let saved = planning.saved_by_floats(&solved).unwrap();
+        assert!((saved + 0.1).abs() < 1e-12, "{saved}");
+        planning.without_floats();
+        let solved = planning.solve(0.8, 0.0).unwrap();
+        assert_eq!(solved.floats, [false, false]);
     }
 
     #[test]

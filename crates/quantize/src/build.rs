@@ -7,6 +7,7 @@ use sepconv_model::Loaded;
 use sepconv_onnx::Document;
 
 use crate::error::QuantizeError;
+use crate::float_readers::keep_float_weights;
 use crate::layers::Layer;
 use crate::ranges::Ranges;
 use crate::rewrite::{Rewrite, RoundedLayer};
@@ -35,7 +36,9 @@ impl Parts<'_> {
             layers: self.rounded,
         };
         let mut document = self.folded.document.clone();
-        let applied = rewrite.apply(&mut document.model.graph);
+        let graph = &mut document.model.graph;
+        let applied = rewrite.apply(graph);
+        let applied = applied.and_then(|()| keep_float_weights(graph));
         applied.map_err(|source| QuantizeError::graph(self.folded, source))?;
         verified(self.folded, document)
     }

@@ -28,6 +28,12 @@ pub(crate) struct Layer {
     pub takes_bias: bool,
 }
 
+/// True for a layer of the name `own`, and for one that stands in its place with others: its name goes on with `/`.
+pub(crate) fn is_of(name: &str, own: &str) -> bool {
+    name.strip_prefix(own)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 impl Layer {
     /// Describes the layer on `node`, or says why it stays in floats. `None` if it is none.
     pub fn of(graph: &Graph, node: NodeId) -> Option<Result<Self, String>> {

@@ -13,7 +13,8 @@
 //! | `scheme` | operators and values in eight bits |
 //! | `histogram`, `behind`, `grid`, `ranges` | grids of activations |
 //! | `moments`, `weights` | statistics of inputs, weights rounded by them |
-//! | `rewrite`, `pairs`, `build` | the QDQ model |
+//! | `rounding_error` | errors of layers by rounding |
+//! | `rewrite`, `pairs`, `build`, `float_readers` | the QDQ model |
 //! | `reserve`, `missed` | layers that stay in floats, and a ratio that they do not reach |
 //! | `outline` | models that take the time of quantised ones, without data |
 
@@ -22,6 +23,7 @@ mod balance;
 mod behind;
 mod build;
 mod error;
+mod float_readers;
 mod gemm;
 mod grid;
 mod histogram;
@@ -34,6 +36,7 @@ mod quantize;
 mod ranges;
 mod reserve;
 mod rewrite;
+mod rounding_error;
 mod scheme;
 mod settings;
 mod weights;
@@ -46,4 +49,5 @@ pub use missed::Missed;
 pub use outline::Int8;
 pub use quantize::{Quantized, QuantizedLayer, in_floats, quantize};
 pub use ranges::Ranges;
+pub use rounding_error::RoundingError;
 pub use settings::QuantizeSettings;

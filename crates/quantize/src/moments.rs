@@ -29,6 +29,8 @@ pub(crate) struct GroupMoments {
     pub mean: Vec<f64>,
     /// Mean of the patches `[d]` in eight bits.
     pub snapped: Vec<f64>,
+    /// Mean squared distance of a value in eight bits from that in floats.
+    pub noise: f64,
     /// Covariances of the patches in eight bits, `[width, width]` each, side by side.
     pub blocks: Vec<Vec<f64>>,
 }
@@ -45,6 +47,7 @@ impl Moments {
             Ok(GroupMoments {
                 mean: vec![0.0; d],
                 snapped: vec![0.0; d],
+                noise: 0.0,
                 blocks: blocks.collect::<Result<_, FactorError>>()?,
             })
         };
@@ -69,6 +72,7 @@ impl Moments {
         for group in &mut self.groups {
             group.mean.iter_mut().for_each(|m| *m /= n);
             group.snapped.iter_mut().for_each(|m| *m /= n);
+            group.noise /= n * group.mean.len().max(1) as f64;
             let mut first = 0;
             for block in &mut group.blocks {
                 let width = block.len().isqrt();
@@ -88,6 +92,9 @@ impl GroupMoments {
         let d = self.mean.len();
         let rows = patches.len() / d.max(1);
         let snapped: Vec<f64> = patches.iter().map(|v| f64::from(grid.snap(*v))).collect();
+        let both = patches.iter().zip(&snapped);
+        let noise = both.map(|(v, snapped)| (f64::from(*v) - snapped).powi(2));
+        self.noise += noise.sum::<f64>();
         for (floats, snapped) in patches.chunks_exact(d).zip(snapped.chunks_exact(d)) {
             let both = self.mean.iter_mut().zip(floats);
             both.for_each(|(m, v)| *m += f64::from(*v));

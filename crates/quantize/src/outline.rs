@@ -13,7 +13,7 @@ use crate::admit::{admitted, prepared};
 use crate::build::Parts;
 use crate::error::QuantizeError;
 use crate::grid::Grid;
-use crate::layers::Layer;
+use crate::layers::{Layer, is_of};
 use crate::ranges::Ranges;
 use crate::rewrite::RoundedLayer;
 use crate::scheme::{Scheme, is_clamp};
@@ -28,12 +28,16 @@ impl Precision for Int8 {
         "int8"
     }
 
-    fn outline(&self, model: &Document) -> Result<Document, Box<dyn Error + Send + Sync>> {
-        Ok(outline(model)?)
+    fn outline(
+        &self,
+        model: &Document,
+        floats: &[String],
+    ) -> Result<Document, Box<dyn Error + Send + Sync>> {
+        Ok(outline(model, floats)?)
     }
 }
 
-fn outline(model: &Document) -> Result<Document, QuantizeError> {
+fn outline(model: &Document, floats: &[String]) -> Result<Document, QuantizeError> {
     let model = Loaded::new(model.clone(), &Pins::default())?;
     let raised = admitted(&model, true)?;
     let folded = prepared(raised.as_ref().unwrap_or(&model))?;
@@ -51,7 +55,11 @@ fn outline(model: &Document) -> Result<Document, QuantizeError> {
         ranges: &ranges,
         rounded: &by_node,
     };
-    Ok(parts.model(&BTreeSet::new())?.document)
+    let left = layers
+        .iter()
+        .filter(|layer| floats.iter().any(|own| is_of(&layer.name, own)));
+    let left = left.map(|layer| layer.node).collect();
+    Ok(parts.model(&left)?.document)
 }
 
 /// A grid as wide as activations are, about. That of a clamp begins at zero, by which runtimes leave the
@@ -97,14 +105,21 @@ mod tests {
     #[test]
     fn blocks_are_in_eight_bits_and_a_multiplier_above_one_is_not() {
         let original = build(&Block::original(block())).unwrap();
-        let outline = Int8.outline(&original).unwrap();
+        let outline = Int8.outline(&original, &[]).unwrap();
         // Head, convolution and tail; weights of three, biases of one.
         assert_eq!(count(&outline, "Conv"), 3);
         let pairs = count(&outline, "QuantizeLinear");
         assert!(pairs >= 3, "{pairs}");
         assert_eq!(count(&outline, "DequantizeLinear"), pairs + 4);
         let chain = build(&Block::chain(block(), "dw-pw", 2, "fused"));
-        let chain = Int8.outline(&chain.unwrap()).unwrap();
-        assert!(count(&chain, "DequantizeLinear") > count(&outline, "Conv"));
+        let chain = chain.unwrap();
+        let pairs = |floats: &[String]| {
+            let outline = Int8.outline(&chain, floats).unwrap();
+            count(&outline, "DequantizeLinear")
+        };
+        assert!(pairs(&[]) > count(&outline, "Conv"));
+        // All of what stands for the layer is in floats, and head and tail are not.
+        let floats = pairs(&["conv".to_owned()]);
+        assert!(floats < pairs(&[]) && floats >= 4, "{floats}");
     }
 }

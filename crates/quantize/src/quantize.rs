@@ -1,6 +1,6 @@
 //! The steps of a quantisation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sepconv_data::{Labels, Part};
 use sepconv_eval::{ComparedOn, Comparison};
@@ -20,6 +20,7 @@ use crate::moments::moments;
 use crate::ranges::Ranges;
 use crate::reserve::{Judge, reserved};
 use crate::rewrite::RoundedLayer;
+use crate::rounding_error::RoundingError;
 use crate::scheme::Scheme;
 use crate::settings::QuantizeSettings;
 use crate::weights::{Rounded, Rounding};
@@ -37,6 +38,8 @@ pub struct Quantized {
     pub model: Loaded,
     /// All layers in the order of the network.
     pub layers: Vec<QuantizedLayer>,
+    /// Errors by rounding of the layers that can be in eight bits, by name.
+    pub errors: BTreeMap<String, RoundingError>,
     /// The model held against the original on held-out samples, which chose the layers that stay, and
     /// nothing else; on all samples where there are too few to hold any out.
     pub comparison: Comparison,
@@ -128,11 +131,9 @@ pub fn quantize(
     let inputs = spread(&folded, &test)?;
     let judge = Judge::new(&folded, settings.target, inputs, progress)?;
     let nodes: Vec<NodeId> = able.iter().map(|(layer, _)| layer.node).collect();
-    let named = |name: &str| {
-        let mut known = settings.floats.iter();
-        known.any(|own| name == own || name.strip_prefix(own).is_some_and(|n| n.starts_with('/')))
-    };
-    let named = able.iter().filter(|(layer, _)| named(&layer.name));
+    let named = able
+        .iter()
+        .filter(|(layer, _)| settings.named(&layer.name).is_some());
     let named: BTreeSet<NodeId> = named.map(|(layer, _)| layer.node).collect();
     let left = match settings.least_snr {
         Some(least) => {
@@ -148,7 +149,10 @@ pub fn quantize(
     };
     let layers = found.into_iter().map(|f| QuantizedLayer {
         kept: match &f.layer {
-            Ok(_) if left.contains(&f.node) => Some("it costs the outputs too much".into()),
+            Ok(_) if left.contains(&f.node) => {
+                let named = settings.named(&f.name);
+                Some(named.unwrap_or("it costs the outputs too much").to_owned())
+            }
             Ok(_) if by_node.contains_key(&f.node) => None,
             _ => Some(f.reason()),
         },
@@ -156,8 +160,13 @@ pub fn quantize(
         op_type: f.op_type,
     });
     let asked = settings.least_snr;
+    let errors = by_node.values().map(|own| {
+        let error = own.rounded.energies.relative();
+        (own.layer.name.clone(), error)
+    });
     Ok(Quantized {
         layers: layers.collect(),
+        errors: errors.collect(),
         model,
         missed: asked.and_then(|least| Missed::of(&comparison, least)),
         comparison,

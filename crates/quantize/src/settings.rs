@@ -1,8 +1,12 @@
 //! Settings of a quantisation.
 
+use std::collections::BTreeMap;
+
 use sepconv_model::DataSource;
 use sepconv_spec::{QuantizeSpec, SpecError};
 use sepconv_targets::{Target, find, reference};
+
+use crate::layers::is_of;
 
 /// Settings of [`crate::quantize`].
 #[derive(Clone)]
@@ -24,8 +28,8 @@ pub struct QuantizeSettings {
     /// [`crate::Quantized::missed`] tells. `None`: all layers are quantised.
     pub least_snr: Option<f64>,
     /// Layers of these names, and those whose names go on with `/` behind one of them, stay in floats
-    /// from the start.
-    pub floats: Vec<String>,
+    /// from the start, for these reasons.
+    pub floats: BTreeMap<String, String>,
     /// Channels between the stages of chains are scaled towards one range.
     pub balance: bool,
     /// Rounding errors of weights are made up for by other weights.
@@ -44,12 +48,20 @@ impl QuantizeSettings {
             raise: false,
             positions: 4096,
             least_snr: Some(10.0),
-            floats: Vec::new(),
+            floats: BTreeMap::new(),
             balance: true,
             compensate: true,
             correct_bias: true,
         }
     }
+
+    /// The reason for which a layer is to stay in floats, where it is one of [`QuantizeSettings::floats`].
+    pub(crate) fn named(&self, layer: &str) -> Option<&str> {
+        let mut known = self.floats.iter();
+        let found = known.find(|(own, _)| is_of(layer, own));
+        found.map(|(_, reason)| reason.as_str())
+    }
+
     /// The settings of `spec`. How `source` is read is the spec's.
     ///
     /// # Errors

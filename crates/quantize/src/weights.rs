@@ -5,6 +5,7 @@ use sepconv_factor::{FactorError, channel_scale, round_compensated, rounded_plai
 use crate::grid::Grid;
 use crate::layers::Layer;
 use crate::moments::{GroupMoments, Moments, width_of_blocks};
+use crate::rounding_error::Energies;
 
 /// Largest bias in steps: a corrected one still goes into 32 bits.
 const LARGEST_BIAS: f64 = (1 << 28) as f64;
@@ -18,6 +19,8 @@ pub(crate) struct Rounded {
     pub scales: Vec<f32>,
     /// The bias `[Co]`, in floats; `None` for a layer without.
     pub bias: Option<Vec<f64>>,
+    /// Energies of the outputs and of their errors, by the statistics that the weights are rounded by.
+    pub energies: Energies,
 }
 
 impl Rounded {
@@ -34,6 +37,7 @@ impl Rounded {
         Self {
             integers: rounded_plainly(&layer.weights, &wide),
             bias: layer.bias.clone(),
+            energies: Energies::default(),
             scales,
         }
     }
@@ -71,6 +75,7 @@ impl Rounding {
                     *bias += mean_loss(row, integers, *scale, own);
                 }
             }
+            rounded.energies += Energies::of_group(weights, &integers, &scales, own);
             rounded.integers.extend(integers);
             rounded.scales.extend(scales.iter().map(|s| *s as f32));
         }

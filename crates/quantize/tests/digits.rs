@@ -165,8 +165,47 @@ fn compensation_and_corrected_biases_lower_the_error() {
         correct_bias: false,
         ..settings()
     };
-    let snr = |q: Quantized| q.comparison.outputs[0].snr_db.unwrap();
-    assert!(snr(quantized(&settings())) > snr(quantized(&plain)));
+    let snr = |q: &Quantized| q.comparison.outputs[0].snr_db.unwrap();
+    let [best, plain] = [settings(), plain].map(|settings| quantized(&settings));
+    assert!(snr(&best) > snr(&plain));
+    assert_eq!(best.errors.len(), 11);
+    for (layer, error) in &best.errors {
+        let plain = plain.errors[layer];
+        assert!(
+            error.weights <= plain.weights,
+            "{layer} {error:?} {plain:?}"
+        );
+        // The pictures are bytes, and lie on their grid.
+        let on_grid = layer.starts_with("stem");
+        let least = if on_grid { 0.0 } else { 1e-6 };
+        assert!((least..1e-2).contains(&error.inputs), "{layer} {error:?}");
+    }
+}
+
+#[test]
+fn layers_that_are_named_stay_with_their_reasons() {
+    let reason = "it is wanted so".to_owned();
+    let found = quantized(&QuantizeSettings {
+        floats: [("stage1/block0".to_owned(), reason.clone())].into(),
+        ..settings()
+    });
+    let (named, others): (Vec<_>, Vec<_>) = found
+        .layers
+        .iter()
+        .partition(|layer| layer.name.starts_with("stage1/block0/"));
+    assert!(named.len() == 2 && named.iter().all(|l| l.kept.as_ref() == Some(&reason)));
+    assert!(others.iter().all(|l| l.kept.is_none()), "{others:?}");
+    // ONNX Runtime rounds the weights of layers that read one scale for all channels.
+    let graph = found.model.graph();
+    let floats = graph.operators().filter(|(_, op)| {
+        let weights = op.is("Conv").then(|| graph.constant(op.input(1).unwrap()));
+        weights.flatten().is_some()
+    });
+    let readers = floats.map(|(_, op)| graph.producer(op.input(0).unwrap()).unwrap().1);
+    let readers: Vec<&Operator> = readers.filter(|op| op.is("DequantizeLinear")).collect();
+    // The second layer reads the first one's floats.
+    assert_eq!(readers.len(), 1);
+    assert!(readers[0].int("axis", 0) == 1 && grid(graph, readers[0]).0.len() > 1);
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct Compressed {
     pub model: Loaded,
     /// The record of every convolution.
     pub layers: Vec<LayerRecord>,
+    /// Names of the layers that stay in floats in eight bits by the plan.
+    pub in_floats: Vec<String>,
     /// Batch normalisations folded.
     pub folded: usize,
     /// The data that the layers were fitted to; `None`: their weights alone.
@@ -48,6 +50,7 @@ impl Compressed {
         Self {
             model,
             layers,
+            in_floats: Vec::new(),
             folded,
             calibration: None,
             solution: None,

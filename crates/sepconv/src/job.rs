@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 
 use sepconv_calibrate::{Fitting, MemoryLimit, Sampling, SurveyedModel, cheap_pictures, pictures};
 use sepconv_data::Labels;
 use sepconv_model::{Error, Loaded, Progress, load, shaped_by};
 use sepconv_planning::{Costing, Unit};
-use sepconv_quantize::Quantized;
+use sepconv_quantize::{Quantized, in_floats};
 use sepconv_spec::{CalibrationSettings, Source};
 
 use crate::functions::reaching;
@@ -23,6 +24,8 @@ pub(crate) struct Job<'a> {
     pub progress: &'a dyn Progress,
     /// The model in eight bits with no layer rewritten, once it is made.
     alone: OnceCell<Quantized>,
+    /// Names of the layers that it has in floats.
+    floats: OnceCell<Vec<String>>,
 }
 
 impl<'a> Job<'a> {
@@ -51,6 +54,7 @@ impl<'a> Job<'a> {
             settings: widened(settings),
             progress,
             alone: OnceCell::new(),
+            floats: OnceCell::new(),
         })
     }
 
@@ -62,8 +66,21 @@ impl<'a> Job<'a> {
         if let Some(known) = self.alone.get() {
             return Ok(known);
         }
-        let made = quantized(self, &self.model, Vec::new())?;
+        let made = quantized(self, &self.model, BTreeMap::new())?;
         Ok(self.alone.get_or_init(|| made))
+    }
+
+    /// Names of the layers that stay in floats in any result in eight bits; none where the result is in floats.
+    ///
+    /// # Errors
+    /// As [`Job::in_eight_bits`].
+    pub fn floats(&self) -> Result<&[String], Error> {
+        if !self.settings.is_in_eight_bits() {
+            return Ok(&[]);
+        }
+        let alone = self.in_eight_bits()?;
+        let names = || in_floats(&alone.layers).map(|(name, _)| name.to_owned());
+        Ok(self.floats.get_or_init(|| names().collect()))
     }
 
     /// The same model with other settings, on the same runtime.
@@ -152,19 +169,27 @@ impl<'a> Job<'a> {
     }
 
     /// Cost of layers in a unit.
-    pub fn costing<'j>(&'j self, surveyed: &'j SurveyedModel, unit: Unit) -> Costing<'j> {
-        Costing {
+    ///
+    /// # Errors
+    /// As [`Job::floats`].
+    pub fn costing<'j>(
+        &'j self,
+        surveyed: &'j SurveyedModel,
+        unit: Unit,
+    ) -> Result<Costing<'j>, Error> {
+        Ok(Costing {
             original: &self.model,
             surveyed,
             families: &self.settings.families,
             unit,
             latency: self.settings.latency,
             precision: self.settings.timed_precision(),
+            floats: self.floats()?,
             cost: self.settings.cost.as_deref(),
             seed: self.settings.seed,
             deadline: self.settings.deadline,
             progress: self.progress,
-        }
+        })
     }
 
     /// Channel counts that the runtime computes at full speed are multiples of it.

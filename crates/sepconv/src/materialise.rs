@@ -33,6 +33,7 @@ pub(crate) fn materialise(
     let Some(calibration) = calibration else {
         let made = prepared.with(plan(prepared, |i| solution.chosen[i].clone()), job)?;
         return Ok(Compressed {
+            in_floats: in_floats(prepared, &solution),
             solution: Some(solution),
             ..made
         });
@@ -57,9 +58,18 @@ pub(crate) fn materialise(
     };
     let made = fitted(prepared, &planned, &revise, job.fitting(calibration))?;
     Ok(Compressed {
+        in_floats: in_floats(prepared, &solution),
         solution: Some(solution),
         ..made
     })
+}
+
+/// Names of the layers that a solution has in floats.
+pub(crate) fn in_floats(prepared: &Prepared, solution: &Solution) -> Vec<String> {
+    let layers = prepared.surveyed.survey.layers.iter();
+    let all = layers.zip(&solution.floats);
+    let left = all.filter(|(_, floats)| **floats);
+    left.map(|(layer, _)| layer.name.clone()).collect()
 }
 
 /// Fits every layer to data with the best of its admissible candidates.

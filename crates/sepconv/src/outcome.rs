@@ -155,6 +155,7 @@ pub(crate) fn finished<T>(
         eight_bits,
         hurried,
         quantized: _,
+        in_floats: _,
     } = compressed;
     drop(rewritten);
     let written = original.with(written)?;

@@ -28,6 +28,7 @@ pub(crate) fn plan_of(
         order: settings.families.order,
         fit: compressed.calibration.as_ref().map(PlannedFit::of),
         layers: compressed.plan().layers,
+        in_floats: compressed.in_floats.clone(),
     }
 }
 

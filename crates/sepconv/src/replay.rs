@@ -20,14 +20,20 @@ pub(crate) fn replay(
     prepared: &Prepared,
     plan: &SavedPlan,
 ) -> Result<Compressed, Error> {
-    let plan = prepared.bodies.split(plan.plan()).main;
+    let in_floats = plan.in_floats.clone();
+    let decided = prepared.bodies.split(plan.plan()).main;
     let families = &job.settings.families;
-    let admissible = admissible(prepared, families, &plan).map_err(|e| prepared.failed(e))?;
+    let admissible =
+        admissible(prepared, families, &decided, &in_floats).map_err(|e| prepared.failed(e))?;
     let mut made = match &job.settings.calibration {
         Some(calibration) => fitted(prepared, &admissible, &AS_PLANNED, job.fitting(calibration))?,
-        None => return prepared.with(plan, job),
+        None => {
+            let made = prepared.with(decided, job)?;
+            return Ok(Compressed { in_floats, ..made });
+        }
     };
-    for (entry, layer) in plan.layers.iter().zip(&mut made.layers) {
+    made.in_floats = in_floats;
+    for (entry, layer) in decided.layers.iter().zip(&mut made.layers) {
         // Reasons found now, such as of a layer that the target can't run, hold.
         if layer.choice == Choice::Keep(Kept::Planned) {
             layer.choice = entry.choice.clone();
@@ -42,6 +48,7 @@ fn admissible(
     prepared: &Prepared,
     families: &Families,
     plan: &Plan,
+    in_floats: &[String],
 ) -> Result<Vec<Vec<Candidate>>, PassError> {
     let layers = &prepared.surveyed.survey.layers;
     let mut admissible = vec![Vec::new(); layers.len()];
@@ -83,9 +90,10 @@ fn admissible(
         .layers
         .iter()
         .filter(|l| matches!(l.choice, Choice::Keep(_)));
-    match kept.into_iter().find(|l| !known(&l.layer)) {
+    let left = kept.into_iter().map(|l| &l.layer).chain(in_floats);
+    match left.into_iter().find(|layer| !known(layer)) {
         Some(odd) => Err(PassError::Plan {
-            layer: odd.layer.clone(),
+            layer: odd.clone(),
             reason: "no such convolution".into(),
         }),
         None => Ok(admissible),

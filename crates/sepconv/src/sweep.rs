@@ -14,7 +14,7 @@ use crate::curve_point::{CurvePoint, Series};
 use crate::job::Job;
 use crate::pipeline::begun;
 use crate::prepared::{fold_model, survey_model};
-use crate::quantizing::quantized_as_alone;
+use crate::quantizing::quantized_as_planned;
 use crate::search::Search;
 use crate::settings::{Budget, DataFree, Settings};
 use crate::tuning::tune;
@@ -113,7 +113,7 @@ fn in_eight_bits(
     let alone = &job.in_eight_bits()?.model;
     points.push(meter.point_of(Series::Int8, "int8".into(), alone, &job.model)?);
     each_planned(job, plan, |fraction, made| {
-        let quantized = quantized_as_alone(job, &made.model)?.model;
+        let quantized = quantized_as_planned(job, &made)?.model;
         let label = format!("int8, budget {fraction}");
         points.push(meter.point_of(Series::Both, label, &quantized, &made.model)?);
         match &plan.models {

@@ -41,6 +41,9 @@ pub struct SavedPlan {
     pub fit: Option<PlannedFit>,
     /// One entry per convolution, in graph order.
     pub layers: Vec<LayerPlan>,
+    /// Names of layers that stay in floats where the result is in eight bits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_floats: Vec<String>,
 }
 
 /// A model, by its contents.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// A plan that a search tried.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Try {
     /// Cost that was asked for, as a fraction of the original's.
     pub asked: f64,

@@ -5,14 +5,16 @@ use std::ops::ControlFlow;
 use sepconv_calibrate::{Fitting, Score, SurveyedModel, score};
 use sepconv_model::{Deadline, Error, Stage, step};
 use sepconv_planning::{
-    Costing, Planning, Solution, Unit, expected_losses, losses_by_weights, thin,
+    Costing, Losses, Planning, Rounding, Solution, Unit, expected_losses, losses_by_weights, thin,
 };
 use sepconv_spec::{CalibrationSettings, Try};
 
+use super::measured;
 use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::materialise::materialise;
 use crate::prepared::Prepared;
+use crate::quantizing::rounding;
 
 /// Tries that a search takes where its goal does not say.
 pub(super) const TRIES: usize = 6;
@@ -20,6 +22,8 @@ pub(super) const TRIES: usize = 6;
 /// Share of the time by which a search ends whose plan is fitted afterwards, and by which one ends that fits every plan.
 const PLANNED: f64 = 0.6;
 pub(super) const TRIED: f64 = 0.85;
+/// Share of the original's time by which layers in floats may save less than their blocks say.
+const NEAR: f64 = 0.01;
 /// Time of a try over that of the one before, at most.
 const LONGER: f64 = 1.5;
 
@@ -79,14 +83,15 @@ impl<'a> Search<'a> {
         calibration: Option<&'a CalibrationSettings>,
         unit: Unit,
     ) -> Result<Self, Error> {
+        let rounding = rounding(job)?;
         let fitting = calibration.map(|calibration| job.fitting(calibration));
         thin(&mut prepared.surveyed, job.channel_step());
         let scores = step("collect", || collect(&mut prepared.surveyed, fitting))?;
         let prepared = &*prepared;
         let losses = step("sensitivity", || {
-            sensitivity(&prepared.surveyed, scores, fitting)
+            sensitivity(&prepared.surveyed, scores, fitting, &rounding)
         })?;
-        let costing = job.costing(&prepared.surveyed, unit);
+        let costing = job.costing(&prepared.surveyed, unit)?;
         let planning = step("cost", || Planning::new(&costing, losses))?;
         Ok(Self {
             job,
@@ -100,6 +105,7 @@ impl<'a> Search<'a> {
     /// Tries plans until the goal has seen enough.
     pub(super) fn run(mut self, mut goal: impl Goal) -> Result<Compressed, Error> {
         let mut tries = Vec::new();
+        let mut floats_hold = None;
         step("search", || {
             let stage = Stage::begin(self.job.progress, goal.stage(), goal.most());
             for done in 0..goal.most() {
@@ -108,9 +114,7 @@ impl<'a> Search<'a> {
                 let Some(aim) = goal.aim(&self.planning) else {
                     break;
                 };
-                let found = self
-                    .planning
-                    .solve_near(&self.costing, aim.fraction, aim.share);
+                let found = self.solved(aim, &mut floats_hold);
                 let (flow, tried) = goal.consider(found, &self)?;
                 tries.push(tried);
                 let now = self.spent();
@@ -122,6 +126,26 @@ impl<'a> Search<'a> {
         })?;
         let made = step("fit", || goal.conclude(&self))?;
         Ok(Compressed { tries, ..made })
+    }
+
+    /// The plan of an aim. The first one with layers in floats is timed with these and without: runtimes choose layouts for
+    /// a whole network, and a layer in floats may cost others more than its block says. No plan has any then.
+    fn solved(&mut self, aim: Aim, floats_hold: &mut Option<bool>) -> Result<Solution, Error> {
+        let Aim { fraction, share } = aim;
+        let found = self.planning.solve_near(&self.costing, fraction, share)?;
+        let Some(expected) = self.planning.saved_by_floats(&found) else {
+            return Ok(found);
+        };
+        let hold = match *floats_hold {
+            Some(hold) => hold,
+            None => measured::saved_by_floats(self, &found)? >= expected - NEAR,
+        };
+        *floats_hold = Some(hold);
+        if hold {
+            return Ok(found);
+        }
+        self.planning.without_floats();
+        self.planning.solve_near(&self.costing, fraction, share)
     }
 
     /// Share of the time that is over, where it is limited.
@@ -164,9 +188,10 @@ fn sensitivity(
     surveyed: &SurveyedModel,
     scores: Option<Vec<Score>>,
     fitting: Option<Fitting<'_>>,
-) -> Result<Vec<Vec<f64>>, Error> {
+    rounding: Rounding<'_>,
+) -> Result<Losses, Error> {
     match scores.zip(fitting) {
-        Some((scores, fitting)) => expected_losses(surveyed, scores, fitting),
+        Some((scores, fitting)) => expected_losses(surveyed, scores, fitting, rounding),
         None => Ok(losses_by_weights(surveyed)),
     }
 }

@@ -13,7 +13,7 @@ use sepconv_spec::Try;
 use super::acceptance::Acceptance;
 use super::engine::{Aim, Goal, Search, TRIED, TRIES, is_empty};
 use crate::compressed::Compressed;
-use crate::quantizing::quantized_as_alone;
+use crate::quantizing::quantized_as_planned;
 
 /// Bisections of a criterion on synthetic inputs, which costs little: the result is within 1/2^7 of
 /// the range of the best.
@@ -75,6 +75,9 @@ fn kept_off(fraction: f64, low: Tried, high: Tried) -> f64 {
 /// Most that an expected loss is raised or lowered by from one plan to the next.
 const STEP: f64 = 8.0;
 
+/// The least that a plan's expected loss is taken to add to that of rounding, as a share of the latter.
+const LEAST: f64 = 0.1;
+
 /// The factor of the expected loss after a plan that made so much noise of so much that is allowed.
 fn growth(made: f64, allowed: f64) -> f64 {
     match made > 0.0 {
@@ -93,8 +96,9 @@ pub(super) struct Judged<'a> {
     asked: Option<f64>,
     /// The expected loss of the next plan.
     wanted: Option<f64>,
-    /// Noise of the model that the search starts from.
+    /// Noise of the model that the search starts from, and its expected loss.
     start: f64,
+    rounding: f64,
     tries: usize,
     best: Option<Compressed>,
     closest: f64,
@@ -126,7 +130,9 @@ impl<'a> Judged<'a> {
             };
         }
         let allowed = criterion.noise(0.0).filter(|_| !criterion.is_synthetic());
-        let wanted = allowed.map(|allowed| criterion.loss_of((allowed - start).max(0.0)));
+        let rounding = planning.unrewritten_loss();
+        let wanted =
+            allowed.map(|allowed| rounding + criterion.loss_of((allowed - start).max(0.0)));
         Ok(Self {
             criterion,
             low: Tried {
@@ -138,6 +144,7 @@ impl<'a> Judged<'a> {
             asked: None,
             wanted,
             start,
+            rounding,
             tries: 0,
             best: None,
             closest: f64::INFINITY,
@@ -146,11 +153,13 @@ impl<'a> Judged<'a> {
 }
 
 impl Judged<'_> {
-    /// The expected loss of the plan after one that misses the floor by `excess`.
+    /// The expected loss of the plan after one that misses the floor by `excess`. The loss of rounding stays, but for
+    /// layers that plans have in floats.
     fn next_loss(&self, loss: f64, excess: f64) -> Option<f64> {
         let allowed = self.criterion.noise(0.0)? - self.start;
         let made = self.criterion.noise(excess)? - self.start;
-        Some(loss * growth(made, allowed))
+        let added = (loss - self.rounding).max(LEAST * self.rounding);
+        Some(self.rounding + added * growth(made, allowed))
     }
 }
 
@@ -202,11 +211,7 @@ impl Goal for Judged<'_> {
         let asked = self.asked.unwrap_or(self.high.fraction);
         let mut tried = Try {
             asked,
-            fraction: None,
-            expected_loss: None,
-            measured: None,
-            limit: None,
-            holds: false,
+            ..Try::default()
         };
         let solution = match found {
             Err(Error::Pass { .. }) => {
@@ -223,7 +228,7 @@ impl Goal for Judged<'_> {
         let (reached, loss) = (solution.fraction, solution.loss);
         let mut made = search.materialise(solution)?;
         if search.job.settings.is_in_eight_bits() {
-            made.quantized = Some(quantized_as_alone(search.job, &made.model)?);
+            made.quantized = Some(quantized_as_planned(search.job, &made)?);
         }
         let judged = made.quantized.as_ref().map_or(&made.model, |q| &q.model);
         let verdict = self.criterion.verdict(judged, search.job)?;

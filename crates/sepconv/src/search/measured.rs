@@ -11,7 +11,7 @@ use sepconv_spec::Try;
 
 use super::engine::{Aim, Goal, Search, is_empty};
 use crate::compressed::Compressed;
-use crate::materialise::plan;
+use crate::materialise::{in_floats, plan};
 
 /// A cost of at most a fraction of the original's, as measured.
 pub(super) struct Measured {
@@ -52,7 +52,17 @@ impl Goal for Measured {
         search: &Search<'_>,
     ) -> Result<(ControlFlow<()>, Try), Error> {
         let (fraction, asked) = (self.fraction, self.aim);
-        let solution = found?;
+        let solution = match found {
+            // Plans that were measured are slower than they were expected to be, and none is faster.
+            Err(Error::Pass { .. }) if !self.tried.is_empty() => {
+                let tried = Try {
+                    asked,
+                    ..Try::default()
+                };
+                return Ok((ControlFlow::Break(()), tried));
+            }
+            found => found?,
+        };
         let again = |(other, _): &&(Solution, Trial)| other.chosen == solution.chosen;
         let known = self.tried.iter().find(again).map(|(_, trial)| *trial);
         let trial = match known {
@@ -91,6 +101,10 @@ impl Goal for Measured {
     fn conclude(self, search: &Search<'_>) -> Result<Compressed, Error> {
         let best = best_of_tried(self.tried, self.fraction);
         let best = best.ok_or_else(|| search.job.nothing("no plan was tried"))?;
+        if is_empty(&best) && search.job.settings.is_in_eight_bits() {
+            // Eight bits alone are a result.
+            return search.prepared.unwritten(search.job);
+        }
         if is_empty(&best) {
             return Err(search.job.nothing("no rewrite pays within this budget"));
         }
@@ -221,6 +235,30 @@ struct Trial {
     share: f64,
 }
 
+/// The time that the layers of a plan which stay in floats save so, as a share of the original's, measured on the planned
+/// model with unfitted weights.
+pub(super) fn saved_by_floats(search: &Search<'_>, solution: &Solution) -> Result<f64, Error> {
+    let (job, costing) = (search.job, &search.costing);
+    let Some(latency) = job.settings.latency else {
+        return Ok(0.0);
+    };
+    let chosen = plan(search.prepared, |i| solution.chosen[i].clone());
+    let made = search.prepared.with(chosen, job)?.model;
+    let left = [&in_floats(search.prepared, solution), costing.floats].concat();
+    let outlines = [costing.floats, &left].map(|floats| costing.outline(&made, floats));
+    let mut models = vec![&*job.model];
+    let [without, with] = outlines;
+    let (without, with) = (without?, with?);
+    models.extend(without.iter().chain(&with));
+    let run = latency.time(&models, Bench::default(), job.settings.seed, job.progress)?;
+    Ok(match run.models.as_slice() {
+        [original, without, with] if original.timing.min > 0.0 => {
+            (without.timing.min - with.timing.min) / original.timing.min
+        }
+        _ => 0.0,
+    })
+}
+
 fn trial(search: &Search<'_>, solution: &Solution) -> Result<Trial, Error> {
     let (job, unit) = (search.job, search.costing.unit);
     let (model, settings) = (&*job.model, &job.settings);
@@ -237,7 +275,9 @@ fn trial(search: &Search<'_>, solution: &Solution) -> Result<Trial, Error> {
         return Ok(enough);
     };
     let made = made()?.model;
-    let outline = search.costing.outline(&made)?;
+    let left = in_floats(search.prepared, solution);
+    let left = [&left, search.costing.floats].concat();
+    let outline = search.costing.outline(&made, &left)?;
     let both = [model, outline.as_ref().unwrap_or(&made)];
     let bench = match settings.deadline {
         Some(_) => Bench::default(),

@@ -157,7 +157,7 @@ fn keep_paying(
     let known = |layer: usize| layers[layer].site.as_ref().map_or(&[][..], |(_, c)| c);
     let wanted =
         |layer: usize, candidate: usize| admissible[layer].contains(&known(layer)[candidate]);
-    let costing = job.costing(&prepared.surveyed, Unit::Latency);
+    let costing = job.costing(&prepared.surveyed, Unit::Latency)?;
     let costs = costing.costs(&wanted)?;
     for (layer, admissible) in admissible.iter_mut().enumerate() {
         let candidates = known(layer).iter().zip(&costs.candidates[layer]);
