@@ -56,12 +56,10 @@ impl Costing<'_> {
             original: seconds(0),
             folded: seconds(1),
         };
-        let eight = |layer, candidate| !self.stays(layer) && wanted(layer, candidate);
         let blocks = self.blocks()?;
-        let mut costs = Costs::measured(self, totals, &blocks, &eight)?;
+        let mut costs = Costs::measured(self, totals, &blocks, &self.part(false, wanted))?;
         if self.some_stay() {
-            let floats = |layer, candidate| self.stays(layer) && wanted(layer, candidate);
-            let floats = Costs::of_layers(self, &blocks, true, &floats)?;
+            let floats = Costs::of_layers(self, &blocks, true, &self.part(true, wanted))?;
             let layers = floats.kept.into_iter().zip(floats.candidates).enumerate();
             for (layer, (kept, candidates)) in layers.filter(|(layer, _)| self.stays(*layer)) {
                 costs.kept[layer] = kept;
@@ -110,14 +108,21 @@ impl Costing<'_> {
         costs: &mut Costs,
         wanted: &dyn Fn(usize, usize) -> bool,
     ) -> Result<(), Error> {
-        let eight = |layer, candidate| !self.stays(layer) && wanted(layer, candidate);
         let blocks = self.blocks()?;
-        costs.extend(self, &blocks, false, &eight)?;
+        costs.extend(self, &blocks, false, &self.part(false, wanted))?;
         if self.some_stay() {
-            let floats = |layer, candidate| self.stays(layer) && wanted(layer, candidate);
-            costs.extend(self, &blocks, true, &floats)?;
+            costs.extend(self, &blocks, true, &self.part(true, wanted))?;
         }
         Ok(())
+    }
+
+    /// The candidates for which `wanted` holds, of the layers that stay in floats or of the others.
+    fn part(
+        &self,
+        floats: bool,
+        wanted: &dyn Fn(usize, usize) -> bool,
+    ) -> impl Fn(usize, usize) -> bool {
+        move |layer, candidate| self.stays(layer) == floats && wanted(layer, candidate)
     }
 
     /// True for a layer that stays in floats in any result of another precision.

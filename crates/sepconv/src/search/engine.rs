@@ -9,7 +9,7 @@ use sepconv_planning::{
 };
 use sepconv_spec::{CalibrationSettings, Try};
 
-use super::measured;
+use super::floats::saved_by_floats;
 use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::materialise::materialise;
@@ -138,7 +138,10 @@ impl<'a> Search<'a> {
         };
         let hold = match *floats_hold {
             Some(hold) => hold,
-            None => measured::saved_by_floats(self, &found)? >= expected - NEAR,
+            None => {
+                let (job, prepared) = (self.job, self.prepared);
+                saved_by_floats(job, prepared, &self.costing, &found)? >= expected - NEAR
+            }
         };
         *floats_hold = Some(hold);
         if hold {

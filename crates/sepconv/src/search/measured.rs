@@ -10,8 +10,9 @@ use sepconv_planning::{Planning, SHARE, Solution, Unit};
 use sepconv_spec::Try;
 
 use super::engine::{Aim, Goal, Search, is_empty};
+use super::floats::left;
 use crate::compressed::Compressed;
-use crate::materialise::{in_floats, plan};
+use crate::materialise::plan;
 
 /// A cost of at most a fraction of the original's, as measured.
 pub(super) struct Measured {
@@ -235,30 +236,6 @@ struct Trial {
     share: f64,
 }
 
-/// The time that the layers of a plan which stay in floats save so, as a share of the original's, measured on the planned
-/// model with unfitted weights.
-pub(super) fn saved_by_floats(search: &Search<'_>, solution: &Solution) -> Result<f64, Error> {
-    let (job, costing) = (search.job, &search.costing);
-    let Some(latency) = job.settings.latency else {
-        return Ok(0.0);
-    };
-    let chosen = plan(search.prepared, |i| solution.chosen[i].clone());
-    let made = search.prepared.with(chosen, job)?.model;
-    let left = [&in_floats(search.prepared, solution), costing.floats].concat();
-    let outlines = [costing.floats, &left].map(|floats| costing.outline(&made, floats));
-    let mut models = vec![&*job.model];
-    let [without, with] = outlines;
-    let (without, with) = (without?, with?);
-    models.extend(without.iter().chain(&with));
-    let run = latency.time(&models, Bench::default(), job.settings.seed, job.progress)?;
-    Ok(match run.models.as_slice() {
-        [original, without, with] if original.timing.min > 0.0 => {
-            (without.timing.min - with.timing.min) / original.timing.min
-        }
-        _ => 0.0,
-    })
-}
-
 fn trial(search: &Search<'_>, solution: &Solution) -> Result<Trial, Error> {
     let (job, unit) = (search.job, search.costing.unit);
     let (model, settings) = (&*job.model, &job.settings);
@@ -275,8 +252,7 @@ fn trial(search: &Search<'_>, solution: &Solution) -> Result<Trial, Error> {
         return Ok(enough);
     };
     let made = made()?.model;
-    let left = in_floats(search.prepared, solution);
-    let left = [&left, search.costing.floats].concat();
+    let left = left(search.prepared, &search.costing, solution);
     let outline = search.costing.outline(&made, &left)?;
     let both = [model, outline.as_ref().unwrap_or(&made)];
     let bench = match settings.deadline {

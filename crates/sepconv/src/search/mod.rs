@@ -10,6 +10,7 @@
 mod acceptance;
 mod counted;
 mod engine;
+mod floats;
 mod judged;
 mod measured;
 mod per_layer;
