@@ -36,7 +36,8 @@ pub(super) fn tokens(line: &str, number: usize) -> Result<Vec<Spanned>, ParseErr
             }
             '"' => quoted(&chars, &mut at).map(Token::Text),
             c if is_word(c) && c != ':' => Ok(Token::Word(word(&chars, &mut at))),
-            ':' if chars.get(at + 1).copied().is_some_and(is_word) => {
+            // Colons alone are signs: a word of them would end where it begins.
+            ':' if after_colons(&chars[at..]).is_some_and(is_word) => {
                 Ok(Token::Word(word(&chars, &mut at)))
             }
             ',' | '=' | '{' | '}' | '(' | ')' | '[' | ']' | '#' | '@' | '?' | ':' | '…' => {
@@ -53,6 +54,11 @@ pub(super) fn tokens(line: &str, number: usize) -> Result<Vec<Spanned>, ParseErr
         found.push(Spanned { token, column });
     }
     Ok(found)
+}
+
+/// The first character that is no colon.
+fn after_colons(chars: &[char]) -> Option<char> {
+    chars.iter().copied().find(|c| *c != ':')
 }
 
 /// The word at `at`: a colon belongs to it where a character of a word follows.

@@ -91,6 +91,10 @@ fn errors_name_line_and_column() {
             "line 3, column 7: value 'x' is defined twice",
         ),
         (
+            "input :: x",
+            "line 1, column 8: expected an element type, found ':'",
+        ),
+        (
             "const w: u8[2] [1, 256]",
             "line 1, column 20: '256' is no u8",
         ),
