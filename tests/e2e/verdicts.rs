@@ -306,4 +306,10 @@ fn one_class_on_the_data_is_judged_by_a_ratio() {
             assert!(refused.contains(said), "{options:?}: {refused}");
         }
     }
+    let command = ["eval", &model, "--original", &model, "--data", &data];
+    let told = sepconv(&command);
+    let said = "100.0 % of the samples are of one class";
+    assert!(told.stderr().contains(said), "{told}");
+    let seen = sepconv(&[&command[..], &["--json"]].concat()).json();
+    assert_eq!(seen["largest_class"], 1.0, "{seen:#}");
 }

@@ -51,6 +51,7 @@ fn accuracy(value: f64) -> Option<Evaluation> {
         measures: vec![primary.clone(), top5, agreement, kl],
         primary,
         task: None,
+        largest_class: None,
     })
 }
 
@@ -67,6 +68,7 @@ fn restoration(value: f64) -> Option<Evaluation> {
         measures: vec![primary.clone(), ssim, snr],
         primary,
         task: None,
+        largest_class: None,
     })
 }
 
@@ -122,6 +124,7 @@ pub(super) fn related() -> Report {
             primary: of(hits),
             measures: vec![of(hits)],
             task: None,
+            largest_class: None,
         })
     };
     report.original.evaluation = agreement(100);

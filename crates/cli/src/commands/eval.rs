@@ -7,6 +7,7 @@ use sepconv_report::CommandReport;
 use crate::args::EvalArgs;
 use crate::doubts;
 use crate::output::{Output, limit, quantity, stderr, with_limit};
+use crate::verdict;
 
 pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
     args.report.check()?;
@@ -37,6 +38,9 @@ pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
     ));
     if let Some(task) = &result.task {
         out.line(format!("task {}: {}", task.task.name(), task.why));
+    }
+    if let Some(share) = result.one_class() {
+        out.note(verdict::one_class(share));
     }
     let header = [
         "measure",

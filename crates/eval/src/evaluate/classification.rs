@@ -1,5 +1,7 @@
 //! Measures of classifiers: accuracy by labels, agreement and divergence by another model.
 
+use sepconv_model::classes::largest_share;
+
 use super::measure::{Against, Measure, Metric};
 
 /// Number of greatest classes that top-5 looks at.
@@ -52,6 +54,8 @@ fn greatest(scores: &[f64]) -> Option<usize> {
 pub(super) struct ClassPair {
     /// Both have the same greatest class.
     same: bool,
+    /// The greatest class in the original.
+    top: Option<usize>,
     /// Divergence of the softmax of the values, in nats.
     of_scores: f64,
     /// Divergence of the values as they are, in nats, where the original's are probabilities.
@@ -64,6 +68,7 @@ impl ClassPair {
         let top = (greatest(a), greatest(b));
         Self {
             same: top.0.is_some() && top.0 == top.1,
+            top: top.0,
             of_scores: divergence(&log_softmax(a), &log_softmax(b)),
             of_probabilities: are_probabilities(a)
                 .then(|| divergence(&log_of_parts(a), &log_of_parts(b))),
@@ -82,6 +87,11 @@ pub(super) fn relative(output: &str, pairs: &[ClassPair]) -> Vec<Measure> {
         Measure::share(Metric::Agreement, original, output, same, pairs.len()),
         Measure::mean(Metric::Kl, original, output, &kl),
     ]
+}
+
+/// Share of the samples that the original puts in its most frequent class; `None` without samples.
+pub(super) fn largest_class(pairs: &[ClassPair]) -> Option<f64> {
+    largest_share(pairs.iter().filter_map(|pair| pair.top))
 }
 
 /// Divergence of one sample's classes in nats: `a` of the original, `b` of the other model.

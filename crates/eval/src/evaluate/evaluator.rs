@@ -227,6 +227,7 @@ impl<'a> Evaluator<'a> {
             primary,
             measures,
             task: task.map(|task| task.taken().clone()),
+            largest_class: all.largest_class(),
         })
     }
 

@@ -26,6 +26,7 @@ pub use evaluator::Evaluator;
 pub use measure::{Against, Described, Drop, Measure, Metric};
 pub use own::{BatchRows, OwnMetric, SampleOutput, of_batch};
 
+use crate::metrics::ONE_CLASS;
 use crate::tasks::TakenTask;
 use sepconv_model::DataSource;
 use sepconv_model::Error;
@@ -45,9 +46,20 @@ pub struct Evaluation {
     /// The task that the model was measured by, where there is an original, or boxes or masks, and one
     /// was recognised or named.
     pub task: Option<TakenTask>,
+    /// Share of the samples that the original puts in its most frequent class, the least over all outputs of classes;
+    /// `None` without an original or such an output.
+    pub largest_class: Option<f64>,
 }
 
 impl Evaluation {
+    /// The share of the samples that are of one class, where it is so large that agreement with the original says little:
+    /// [`ONE_CLASS`] at least. `None` where models are judged by something else.
+    pub fn one_class(&self) -> Option<f64> {
+        let by_agreement = self.primary.metric == Metric::Agreement;
+        let share = self.largest_class.filter(|share| *share >= ONE_CLASS);
+        share.filter(|_| by_agreement)
+    }
+
     /// The measure here that corresponds to `other`: the same metric of the same output, against
     /// the same.
     pub fn same(&self, other: &Measure) -> Option<&Measure> {

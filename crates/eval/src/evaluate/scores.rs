@@ -3,7 +3,7 @@
 use crate::channels::Channels;
 use crate::tasks::{LabelScores, Labelling, TaskMetric, TaskScores};
 
-use super::classification::{ClassPair, accuracy, place, relative};
+use super::classification::{ClassPair, accuracy, largest_class, place, relative};
 use super::measure::{Against, Measure, Metric};
 use super::outputs::{self, Moments};
 use super::restoration::{self, Picture, picture};
@@ -251,6 +251,13 @@ impl Scores {
     pub fn of_labels(&self, metric: &TaskMetric, labelling: &Labelling) -> Vec<Measure> {
         let scores = self.labels.as_ref();
         scores.map_or(Vec::new(), |scores| metric.labelled(labelling, scores))
+    }
+
+    /// Share of the samples that the original puts in its most frequent class, the least over all outputs of classes.
+    pub fn largest_class(&self) -> Option<f64> {
+        let outputs = self.original.iter().flatten();
+        let shares = outputs.filter_map(|own| largest_class(own.classes.as_ref()?));
+        shares.min_by(f64::total_cmp)
     }
 
     /// The other measures, by output within labels, target and original.

@@ -172,24 +172,24 @@ impl<'a> Acceptance<'a> {
     fn on_evaluation_data(job: &'a Job<'a>, drop: f64) -> Result<Self, Error> {
         let evaluator = job.settings.evaluator(&job.model)?;
         let evaluator = evaluator.ok_or_else(|| undefined(&job.model))?;
-        let primary = evaluator.evaluate(&job.model, job.progress)?.primary;
+        let evaluation = evaluator.evaluate(&job.model, job.progress)?;
+        let one_class = evaluation.one_class();
+        let primary = evaluation.primary;
         let no_drop = matches!(primary.metric, Metric::Snr | Metric::ChannelSnr);
         if no_drop || !primary.value.is_finite() {
             return Err(undefined(&job.model));
         }
-        if let (Metric::Agreement, Some(data)) = (primary.metric, &job.settings.eval) {
+        if let (Some(share), Some(data)) = (one_class, &job.settings.eval) {
             let all = CalibrationSettings {
                 held_out_every: 0,
                 ..CalibrationSettings::new(data.clone())
             };
             let on = job.settings.measured_on();
             let probe = SensitivityProbe::new(&job.model, on, &all, job.memory())?;
-            if let Some(share) = one_class(&probe) {
-                return Ok(Self {
-                    figure: Figure::HeldOut(Box::new(probe), HeldOut::Snr),
-                    floor: Floor::of_one_class(share),
-                });
-            }
+            return Ok(Self {
+                figure: Figure::HeldOut(Box::new(probe), HeldOut::Snr),
+                floor: Floor::of_one_class(100.0 * share),
+            });
         }
         Ok(Self {
             floor: Floor::below(primary, drop),
