@@ -205,7 +205,8 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         }
         Some(reason) => out.note(format!("not run: {reason}")),
         None => {
-            print_comparison(&o.comparison, out);
+            let by_ratio = o.verdict.is_some_and(|verdict| verdict.one_class.is_some());
+            print_comparison(&o.comparison, by_ratio, out);
             if out.is_verbose() {
                 print_outputs(&o.comparison, out);
             }
@@ -259,8 +260,8 @@ fn measures(before: &Size, after: &Size, out: &Output) {
 }
 
 /// The outputs against the original's: the worst channel, classes that agree, and a plain word where
-/// a channel is lost.
-fn print_comparison(comparison: &Comparison, out: &Output) {
+/// a channel is lost. `by_ratio`: the verdict has said that one class holds the samples.
+fn print_comparison(comparison: &Comparison, by_ratio: bool, out: &Output) {
     let on = format!("{} {}", comparison.runs, comparison.inputs.label());
     let same = comparison.outputs.iter().all(|o| o.max_abs == Some(0.0));
     let show = |snr: Option<f64>| {
@@ -325,6 +326,7 @@ fn print_comparison(comparison: &Comparison, out: &Output) {
             .find(|o| o.name == agreement.output);
         let share = output.and_then(OutputComparison::one_class);
         share
+            .filter(|_| !by_ratio)
             .into_iter()
             .for_each(|share| out.note(verdict::one_class(share)));
     }
