@@ -23,6 +23,7 @@
 
 mod bodies;
 mod closing;
+mod closing_time;
 mod compressed;
 mod curve;
 mod curve_meter;
