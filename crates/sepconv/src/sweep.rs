@@ -15,7 +15,7 @@ use crate::job::Job;
 use crate::pipeline::begun;
 use crate::prepared::{fold_model, survey_model};
 use crate::quantizing::quantized_as_planned;
-use crate::search::Search;
+use crate::search::{Aim, Search};
 use crate::settings::{Budget, DataFree, Settings};
 use crate::tuning::tune;
 
@@ -141,14 +141,14 @@ fn each_planned(
         true => search.planning.unrewritten(),
         false => 1.0,
     };
-    let costing = search.costing;
     let stage = Stage::begin(job.progress, "sweeping", plan.fractions.len());
     for (done, fraction) in plan.fractions.iter().enumerate() {
         stage.step(done)?;
-        let found = search
-            .planning
-            .solve_near(&costing, fraction * whole, SHARE);
-        match found {
+        let aim = Aim {
+            fraction: fraction * whole,
+            share: SHARE,
+        };
+        match search.solved(aim) {
             Err(Error::Pass {
                 source: PassError::Unreachable { .. },
                 ..

@@ -73,6 +73,8 @@ pub(crate) struct Search<'a> {
     pub calibration: Option<&'a CalibrationSettings>,
     pub costing: Costing<'a>,
     pub planning: Planning,
+    /// True where layers in floats were measured to save as much as their blocks say.
+    floats_hold: Option<bool>,
 }
 
 impl<'a> Search<'a> {
@@ -99,13 +101,13 @@ impl<'a> Search<'a> {
             calibration,
             costing,
             planning,
+            floats_hold: None,
         })
     }
 
     /// Tries plans until the goal has seen enough.
     pub(super) fn run(mut self, mut goal: impl Goal) -> Result<Compressed, Error> {
         let mut tries = Vec::new();
-        let mut floats_hold = None;
         step("search", || {
             let stage = Stage::begin(self.job.progress, goal.stage(), goal.most());
             for done in 0..goal.most() {
@@ -114,7 +116,7 @@ impl<'a> Search<'a> {
                 let Some(aim) = goal.aim(&self.planning) else {
                     break;
                 };
-                let found = self.solved(aim, &mut floats_hold);
+                let found = self.solved(aim);
                 let (flow, tried) = goal.consider(found, &self)?;
                 tries.push(tried);
                 let now = self.spent();
@@ -130,20 +132,23 @@ impl<'a> Search<'a> {
 
     /// The plan of an aim. The first one with layers in floats is timed with these and without: runtimes choose layouts for
     /// a whole network, and a layer in floats may cost others more than its block says. No plan has any then.
-    fn solved(&mut self, aim: Aim, floats_hold: &mut Option<bool>) -> Result<Solution, Error> {
+    ///
+    /// # Errors
+    /// As [`Planning::solve_near`], and [`Error::Target`] where the plan can't be timed.
+    pub fn solved(&mut self, aim: Aim) -> Result<Solution, Error> {
         let Aim { fraction, share } = aim;
         let found = self.planning.solve_near(&self.costing, fraction, share)?;
         let Some(expected) = self.planning.saved_by_floats(&found) else {
             return Ok(found);
         };
-        let hold = match *floats_hold {
+        let hold = match self.floats_hold {
             Some(hold) => hold,
             None => {
                 let (job, prepared) = (self.job, self.prepared);
                 saved_by_floats(job, prepared, &self.costing, &found)? >= expected - NEAR
             }
         };
-        *floats_hold = Some(hold);
+        self.floats_hold = Some(hold);
         if hold {
             return Ok(found);
         }

@@ -30,7 +30,7 @@ use counted::Counted;
 use judged::Judged;
 use measured::Measured;
 
-pub(crate) use engine::Search;
+pub(crate) use engine::{Aim, Search};
 
 /// Rewrites the layers of the main graph so that the budget is met.
 ///
