@@ -7,12 +7,7 @@ use std::time::{Duration, Instant};
 pub struct Deadline {
     begun: Instant,
     allowed: Duration,
-    /// Time that is kept for what follows the work whose shares are looked at.
-    kept: Duration,
 }
-
-/// Share of the time that is kept at most.
-const MOST_KEPT: f64 = 0.4;
 
 impl Deadline {
     /// `allowed` from now on.
@@ -20,17 +15,6 @@ impl Deadline {
         Self {
             begun: Instant::now(),
             allowed,
-            kept: Duration::ZERO,
-        }
-    }
-
-    /// The same, with so much of the time kept for what follows the work: shares are of the rest. At most 0.4 of the time
-    /// is kept.
-    #[must_use]
-    pub fn keeping(self, time: Duration) -> Self {
-        Self {
-            kept: time.min(self.allowed.mul_f64(MOST_KEPT)),
-            ..self
         }
     }
 
@@ -39,20 +23,16 @@ impl Deadline {
         self.allowed
     }
 
-    /// The moment at which such a share of the time that is not kept is over; `None` where it is beyond the clock's range.
+    /// The moment at which such a share of the time is over; `None` where it is beyond the clock's range.
     pub fn at(self, share: f64) -> Option<Instant> {
-        let after = Duration::try_from_secs_f64(self.working().as_secs_f64() * share).ok()?;
+        let after = Duration::try_from_secs_f64(self.allowed.as_secs_f64() * share).ok()?;
         self.begun.checked_add(after)
     }
 
-    /// Share of the time that is over, of that which is not kept: 1 at its end, and above behind it.
+    /// Share of the time that is over: 1 at the deadline, and above behind it.
     pub fn spent(self) -> f64 {
-        let working = self.working().as_secs_f64().max(f64::MIN_POSITIVE);
-        self.begun.elapsed().as_secs_f64() / working
-    }
-
-    fn working(self) -> Duration {
-        self.allowed.saturating_sub(self.kept)
+        let allowed = self.allowed.as_secs_f64().max(f64::MIN_POSITIVE);
+        self.begun.elapsed().as_secs_f64() / allowed
     }
 }
 
@@ -104,10 +84,5 @@ mod tests {
         assert!(hour.spent() < 0.5);
         assert!(hour.at(0.5) < hour.at(1.0) && hour.at(0.5) > Some(Instant::now()));
         assert_eq!(hour.at(-1.0), None);
-        let kept = hour.keeping(Duration::from_secs(600));
-        assert_eq!(kept.at(0.6), hour.at(0.5));
-        assert_eq!(kept.allowed(), hour.allowed());
-        let most = hour.keeping(Duration::from_secs(3600));
-        assert_eq!(most.at(1.0), hour.at(0.6));
     }
 }

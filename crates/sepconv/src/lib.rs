@@ -23,7 +23,6 @@
 
 mod bodies;
 mod closing;
-mod closing_time;
 mod compressed;
 mod curve;
 mod curve_meter;

@@ -7,7 +7,6 @@
 use sepconv_model::{Error, Loaded, Progress, step};
 use sepconv_passes::PassError;
 
-use crate::closing_time::left_for;
 use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::precision::decided;
@@ -47,9 +46,7 @@ pub(crate) fn begun<'a>(
 ) -> Result<(Job<'a>, Option<String>), Error> {
     let job = step("inline", || Job::new(model, settings, progress))?;
     let job = step("load", || Ok::<_, Error>(job.on_capable_target()))?;
-    let (job, floats) = step("precision", || decided(job))?;
-    let job = step("closing time", || left_for(job))?;
-    Ok((job, floats))
+    step("precision", || decided(job))
 }
 
 /// Runs the pipeline for a job, whose functions are inlined and whose settings are resolved.
