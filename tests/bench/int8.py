@@ -220,6 +220,11 @@ def seconds(paths, x, rounds, load=on_onnxruntime):
     return times
 
 
+def timed(times, i):
+    """The least time of model `i`, and its speed over the first one."""
+    return f"{1e3 * times[:, i].min():9.2f} ms  {float(np.median(times[:, 0] / times[:, i])):5.2f}x"
+
+
 def measure(name, args, folder):
     case = CASES[name](args)
     found = {"original": case.model}
@@ -251,12 +256,9 @@ def measure(name, args, folder):
     print(f"{name}: {case.__doc__}")
     for i, (variant, path) in enumerate(found.items()):
         score = f"{case.score(path):.{case.digits}f} {case.unit}" if variant != "original" or name != "nudenet" else ""
-        speed = float(np.median(times[:, 0] / times[:, i]))
-        least = 1e3 * times[:, i].min()
-        print(f"  {variant:12} {score:20} {least:9.2f} ms  {speed:5.2f}x  {path.stat().st_size / 1e6:7.2f} MB", flush=True)
+        print(f"  {variant:12} {score:20} {timed(times, i)}  {path.stat().st_size / 1e6:7.2f} MB", flush=True)
         if beside is not None:
-            speed, least = float(np.median(beside[:, 0] / beside[:, i])), 1e3 * beside[:, i].min()
-            print(f"  {'on OpenVINO':33} {least:9.2f} ms  {speed:5.2f}x", flush=True)
+            print(f"  {'on OpenVINO':33} {timed(beside, i)}", flush=True)
         if args.kinds:
             print(f"    {kinds(path) if variant != 'original' else ''}")
 

@@ -73,6 +73,14 @@ pub(crate) struct Totals {
 }
 
 impl Costs {
+    /// The cost of a layer's candidate, or of the layer as it is; `None` where that is out of the question.
+    pub(crate) fn of(&self, layer: usize, candidate: Option<usize>) -> Option<f64> {
+        match candidate {
+            None => self.kept[layer],
+            Some(i) => self.candidates[layer][i].map(|(cost, _)| cost),
+        }
+    }
+
     /// Costs that are counted. `scored` says which candidates are in question.
     pub fn counted(model: &Loaded, prepared: &SurveyedModel, unit: Unit) -> Self {
         let survey = &prepared.survey;
@@ -350,7 +358,7 @@ const PAYS: f64 = 0.97;
 /// Bytes of a node and its names, about.
 const NODES: f64 = 250.0;
 
-fn geometry(prepared: &SurveyedModel, site: &Site) -> Option<Geometry> {
+pub(crate) fn geometry(prepared: &SurveyedModel, site: &Site) -> Option<Geometry> {
     Geometry::of(prepared.folded.graph(), site)
 }
 

@@ -2,11 +2,11 @@
 
 use sepconv_calibrate::{SurveyedModel, little_time_to_time, timed_until};
 use sepconv_eval::LatencyTarget;
-use sepconv_latency::{Bench, CostModel, Geometry, LatencyError, Measured, Precision};
+use sepconv_latency::{Bench, CostModel, LatencyError, Measured, Precision};
 use sepconv_model::{Advice, Deadline, Error, Loaded, Progress};
 use sepconv_passes::Families;
 
-use crate::cost::{Costs, Totals, Unit};
+use crate::cost::{Costs, Totals, Unit, geometry};
 
 /// A model, and how its layers are timed and costed.
 #[derive(Clone, Copy)]
@@ -138,8 +138,7 @@ impl Costing<'_> {
     /// True for a layer whose block has conversions at its end, where it is in floats.
     fn is_framed(&self, layer: usize) -> bool {
         let site = self.surveyed.survey.layers[layer].site.as_ref().ok();
-        let graph = self.surveyed.folded.graph();
-        let geometry = site.and_then(|(site, _)| Geometry::of(graph, site));
+        let geometry = site.and_then(|(site, _)| geometry(self.surveyed, site));
         geometry.is_some_and(|geometry| geometry.is_framed())
     }
 

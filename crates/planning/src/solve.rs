@@ -229,11 +229,7 @@ impl Planning {
 
     /// The cost of a form of a layer; `None` where it is out of the question.
     fn cost_of(&self, layer: usize, form: Form) -> Option<f64> {
-        let costs = self.costs_of(form.floats)?;
-        match form.candidate {
-            None => costs.kept[layer],
-            Some(i) => costs.candidates[layer][i].map(|(cost, _)| cost),
-        }
+        self.costs_of(form.floats)?.of(layer, form.candidate)
     }
 
     /// The cost that a candidate, or the layer as it is, saves in floats, as a fraction of the original's.
@@ -331,11 +327,7 @@ impl Planning {
             (true, Some(floats)) => floats,
             _ => timed,
         };
-        let seconds = match form.candidate {
-            None => all.kept[layer],
-            Some(i) => all.candidates[layer][i].map(|(seconds, _)| seconds),
-        };
-        seconds.unwrap_or(0.0) / timed.original
+        all.of(layer, form.candidate).unwrap_or(0.0) / timed.original
     }
 }
 

@@ -8,9 +8,9 @@
 
 use std::collections::HashMap;
 
-use sepconv_ir::{AttributeValue, DType, Graph, IrError, NodeId, Operator, Patch, Tensor, ValueId};
+use sepconv_ir::{DType, Graph, IrError, NodeId, Operator, Patch, Tensor, ValueId};
 
-use crate::pairs::RULE;
+use crate::pairs::{RULE, Stored};
 
 /// The axis of channels.
 const AXIS: usize = 1;
@@ -39,12 +39,8 @@ pub(crate) fn keep_float_weights(graph: &mut Graph) -> Result<(), IrError> {
                 let Some((scale, zero)) = repeated(&scale, &zero, channels) else {
                     continue;
                 };
-                let scale = patch.initializer(format!("{name}/scale"), scale);
-                let zero = patch.initializer(format!("{name}/zero"), zero);
-                let read = Operator::new("DequantizeLinear", format!("{name}/dequantize"));
-                let read = read.with("axis", AttributeValue::Int(AXIS as i64));
-                let inputs = vec![Some(integers.into()), Some(scale), Some(zero)];
-                patch.operator(read, inputs, format!("{name}/floats"))
+                let stored = Stored::of_integers(&mut patch, name, integers.into(), scale, zero);
+                stored.read(&mut patch, Some(AXIS))
             }
         };
         let [Some(output)] = op.outputs[..] else {

@@ -37,6 +37,22 @@ impl Stored {
         })
     }
 
+    /// Integers that are there, called `name`, with a scale and a zero point.
+    pub fn of_integers(
+        patch: &mut Patch,
+        name: String,
+        integers: PatchValue,
+        scale: Tensor,
+        zero: Tensor,
+    ) -> Self {
+        Self {
+            integers,
+            scale: patch.initializer(format!("{name}/scale"), scale),
+            zero: patch.initializer(format!("{name}/zero"), zero),
+            name,
+        }
+    }
+
     /// Integers of a constant called `name`, `integers` where they fit their extents, with one scale per
     /// index of an axis.
     pub fn constant(
@@ -50,12 +66,8 @@ impl Stored {
         let zeros = Tensor::from_i64s(integers.dtype(), vec![scales.len()], &zeros);
         let zeros = fitting(&name, zeros)?;
         let scale = Tensor::from_f32(vec![scales.len()], scales.to_vec());
-        Ok(Self {
-            integers: patch.initializer(format!("{name}/integers"), integers),
-            scale: patch.initializer(format!("{name}/scale"), scale),
-            zero: patch.initializer(format!("{name}/zero"), zeros),
-            name,
-        })
+        let integers = patch.initializer(format!("{name}/integers"), integers);
+        Ok(Self::of_integers(patch, name, integers, scale, zeros))
     }
 
     /// The `DequantizeLinear` that reads it, and the inputs of that; `axis` is that of the scales.

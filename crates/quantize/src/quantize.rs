@@ -38,7 +38,7 @@ pub struct Quantized {
     pub model: Loaded,
     /// All layers in the order of the network.
     pub layers: Vec<QuantizedLayer>,
-    /// Errors by rounding of the layers that can be in eight bits, by name.
+    /// Errors by rounding of the layers in eight bits, by name.
     pub errors: BTreeMap<String, RoundingError>,
     /// The model held against the original on held-out samples, which chose the layers that stay, and
     /// nothing else; on all samples where there are too few to hold any out.
@@ -160,7 +160,10 @@ pub fn quantize(
         op_type: f.op_type,
     });
     let asked = settings.least_snr;
-    let errors = by_node.values().map(|own| {
+    let rounded = by_node
+        .values()
+        .filter(|own| !left.contains(&own.layer.node));
+    let errors = rounded.map(|own| {
         let error = own.rounded.energies.relative();
         (own.layer.name.clone(), error)
     });

@@ -92,10 +92,8 @@ pub(crate) fn rounding<'j>(
         true => Some(job.in_eight_bits()?),
         false => None,
     };
-    let floats = job.floats()?;
     Ok(move |layer: &str, written: usize| {
         let error = alone.and_then(|alone| alone.errors.get(layer));
-        let error = error.filter(|_| floats.iter().all(|name| name != layer));
         error.map_or(0.0, |error| {
             let written = written.max(1) as f64;
             error.inputs + written * error.weights + (written - 1.0) * BETWEEN

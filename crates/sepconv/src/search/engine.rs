@@ -73,8 +73,8 @@ pub(crate) struct Search<'a> {
     pub calibration: Option<&'a CalibrationSettings>,
     pub costing: Costing<'a>,
     pub planning: Planning,
-    /// True where layers in floats were measured to save as much as their blocks say.
-    floats_hold: Option<bool>,
+    /// True once layers in floats were measured to save as much as their blocks say.
+    floats_hold: bool,
 }
 
 impl<'a> Search<'a> {
@@ -101,7 +101,7 @@ impl<'a> Search<'a> {
             calibration,
             costing,
             planning,
-            floats_hold: None,
+            floats_hold: false,
         })
     }
 
@@ -141,15 +141,11 @@ impl<'a> Search<'a> {
         let Some(expected) = self.planning.saved_by_floats(&found) else {
             return Ok(found);
         };
-        let hold = match self.floats_hold {
-            Some(hold) => hold,
-            None => {
-                let (job, prepared) = (self.job, self.prepared);
-                saved_by_floats(job, prepared, &self.costing, &found)? >= expected - NEAR
-            }
-        };
-        self.floats_hold = Some(hold);
-        if hold {
+        if !self.floats_hold {
+            let saved = saved_by_floats(self.job, self.prepared, &self.costing, &found)?;
+            self.floats_hold = saved >= expected - NEAR;
+        }
+        if self.floats_hold {
             return Ok(found);
         }
         self.planning.without_floats();

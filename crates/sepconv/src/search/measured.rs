@@ -64,7 +64,9 @@ impl Goal for Measured {
             }
             found => found?,
         };
-        let again = |(other, _): &&(Solution, Trial)| other.chosen == solution.chosen;
+        let again = |(other, _): &&(Solution, Trial)| {
+            other.chosen == solution.chosen && other.floats == solution.floats
+        };
         let known = self.tried.iter().find(again).map(|(_, trial)| *trial);
         let trial = match known {
             Some(trial) => trial,
