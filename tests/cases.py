@@ -429,6 +429,21 @@ def mixed():
     return model(nodes, tensors, inputs={"x": ("n", 4, "h", "w")})
 
 
+def face():
+    """A score of two classes by Softmax, and a box of four numbers, of the same features."""
+    tensors = {"w": array(8, 4, 3, 3), "ws": array(2, 8) * 4, "wb": array(4, 8)}
+    nodes = [
+        conv(["x", "w"], "c", name="features", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["m"], name="mean"),
+        helper.make_node("Flatten", ["m"], ["f"], name="flat"),
+        helper.make_node("Gemm", ["f", "wb"], ["box"], name="box", transB=1),
+        helper.make_node("Gemm", ["f", "ws"], ["s"], name="scores", transB=1),
+        helper.make_node("Softmax", ["s"], ["score"], name="softmax", axis=1),
+    ]
+    return model(nodes, tensors, outputs={"box": ("N", 4), "score": ("N", 2)}, inputs={"x": ("N", 4, 12, 12)})
+
+
 def certain():
     """A classifier that gives noise one class always: its mean is that of the bias."""
     tensors = {
@@ -485,7 +500,7 @@ def segmenter():
 
 
 # Those that a test asks for by name.
-OTHERS = {"certain": certain, "detector": detector, "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "face": face, "detector": detector, "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

@@ -313,3 +313,30 @@ fn one_class_on_the_data_is_judged_by_a_ratio() {
     let seen = sepconv(&[&command[..], &["--json"]].concat()).json();
     assert_eq!(seen["largest_class"], 1.0, "{seen:#}");
 }
+
+/// A box beside a score is a row of numbers like any other: its greatest one is no class.
+#[test]
+fn numbers_beside_a_score_are_no_classes() {
+    let scratch = Scratch::new();
+    let [model, out, data] = ["face.onnx", "out.onnx", "data.npz"].map(|name| scratch.path(name));
+    ask(json!({"do": "build", "case": "face", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data, "free": {"N": 64}}));
+    let compress = ["compress", &model, "-o", &out, "--calib", &data];
+    let options = ["--rank", "1", "--target", "macs"];
+    let said = sepconv(&[&compress[..], &options].concat()).ok();
+    assert_eq!(said.matches("  agreement ").count(), 1, "{said}");
+    let eval = ["eval", &out, "--original", &model, "--data", &data];
+    let seen = sepconv(&[&eval[..], &["--json"]].concat()).json();
+    let of = |output: &str| -> Vec<&str> {
+        let measures = seen["measures"].as_array().unwrap().iter();
+        let own = measures.filter(|m| m["output"] == output);
+        own.map(|m| m["metric"].as_str().unwrap()).collect()
+    };
+    assert_eq!(of("score"), ["agreement", "kl"], "{seen:#}");
+    assert!(
+        of("box").contains(&"snr") && !of("box").contains(&"agreement"),
+        "{seen:#}"
+    );
+    let task = sepconv(&eval).ok();
+    assert!(task.contains("task classify: output 'score'"), "{task}");
+}

@@ -2,6 +2,7 @@
 
 use sepconv_ir::{Graph, ValueId};
 use sepconv_model::Loaded;
+use sepconv_model::classes::class_outputs;
 use sepconv_tune::{Nature, Values};
 
 /// The origin of a value that a network with gradients is handed.
@@ -31,6 +32,10 @@ pub fn feeds(model: &Loaded, given: &[ValueId]) -> (Vec<Feed>, Vec<ValueId>) {
 
 /// The kind of an output's numbers, by those seen and by the operator that makes it.
 pub fn nature_of(graph: &Graph, value: ValueId, seen: &Values) -> Nature {
+    let mut outputs = graph.outputs().zip(class_outputs(graph));
+    if outputs.any(|(output, classes)| output == value && !classes) {
+        return Nature::Numbers;
+    }
     let last = graph.producer(value).map(|(_, op)| op.op_type.as_str());
     match (Nature::of(&seen.dims, &seen.elements), last) {
         (Nature::Numbers, _) => Nature::Numbers,

@@ -248,6 +248,9 @@ fn advice_hint(advice: Advice) -> &'static str {
         Advice::GiveCalibrationOrBudget => {
             ": give --calib, or choose a budget (--rank, --energy, --target-macs) or a lower --min-snr"
         }
+        Advice::GiveLowerBound => {
+            " (--max-drop or --min-snr asks for less; --speedup and --target-macs take what they cost)"
+        }
         Advice::GiveTargetOrSnr => ": give --eval with a target, or --min-snr",
         Advice::GiveCalibration => ": give --calib",
         Advice::GiveSameCalibration => ": give the same with --calib",

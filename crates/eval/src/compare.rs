@@ -15,6 +15,7 @@ use crate::tasks::TakenTask;
 use sepconv_model::Error;
 use sepconv_model::Loaded;
 use sepconv_model::Progress;
+use sepconv_model::classes::class_outputs;
 use sepconv_model::run;
 
 /// Inputs that models are compared on.
@@ -105,6 +106,19 @@ impl Comparison {
         }
     }
 
+    /// With the shares of equal classes of outputs of [`class_outputs`] alone.
+    ///
+    /// [`class_outputs`]: sepconv_model::classes::class_outputs
+    #[must_use]
+    pub fn of_classes(mut self, classes: &[bool]) -> Self {
+        for (output, classes) in self.outputs.iter_mut().zip(classes) {
+            if !classes {
+                (output.top1_agreement, output.largest_class) = (None, None);
+            }
+        }
+        self
+    }
+
     /// Of models that were not run, with the reason.
     pub fn not_run(target: &'static str, reason: String) -> Self {
         Self {
@@ -127,6 +141,14 @@ impl Comparison {
             let (metric, against) = (Metric::Agreement, Against::Original);
             Some(Measure::share(metric, against, &o.name, hits, self.runs))
         })
+    }
+
+    /// Share of the samples that the original puts in its most frequent class, the greatest over all outputs of
+    /// classes, where it is so great that agreement says little; `None` where the task is another.
+    pub fn one_class(&self) -> Option<f64> {
+        let outputs = self.outputs.iter().filter(|_| self.task.is_none());
+        let shares = outputs.filter_map(OutputComparison::one_class);
+        shares.max_by(f64::total_cmp)
     }
 
     /// True where the inputs are random and an output is of one class alone on them: no figure of it says
@@ -194,12 +216,8 @@ pub fn compare(
     same_interface(a, b)?;
     let left = run(a, target, inputs, progress)?;
     let right = run(b, target, inputs, progress)?;
-    Ok(Comparison::of(
-        target.name(),
-        &a.output_names(),
-        &left,
-        &right,
-    ))
+    let compared = Comparison::of(target.name(), &a.output_names(), &left, &right);
+    Ok(compared.of_classes(&class_outputs(a.graph())))
 }
 
 #[cfg(test)]

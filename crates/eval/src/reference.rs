@@ -2,6 +2,7 @@
 
 use sepconv_data::{Labels, SyntheticKind};
 use sepconv_ir::Tensor;
+use sepconv_model::classes::class_outputs;
 use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, run, synthetic_inputs};
 use sepconv_targets::Target;
 
@@ -140,6 +141,7 @@ impl Reference {
             runs: self.inputs.count(),
             task,
             ..Comparison::of(target.name(), &names, &self.outputs, outputs)
+                .of_classes(&class_outputs(model.graph()))
         }
     }
 }

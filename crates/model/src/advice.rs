@@ -16,6 +16,8 @@ pub enum Advice {
     GiveUnjudgedBudget,
     /// Calibration data allows more, and so does another budget or a lower ratio.
     GiveCalibrationOrBudget,
+    /// A lower bound of the same measure can be asked for, or a budget that is not judged.
+    GiveLowerBound,
     /// Outputs that are no classes are judged by a target, or by their signal-to-noise ratio.
     GiveTargetOrSnr,
     /// Fits need data.

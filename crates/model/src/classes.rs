@@ -2,6 +2,56 @@
 
 use std::collections::BTreeMap;
 
+use sepconv_ir::{Graph, ValueId};
+
+/// Operators that hand their first input on, in another shape or type.
+const HANDING_ON: [&str; 9] = [
+    "Cast",
+    "DequantizeLinear",
+    "Flatten",
+    "Identity",
+    "QuantizeLinear",
+    "Reshape",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+];
+
+/// True for every output of a graph that may be of classes, whatever its extents. Where `Softmax` or `LogSoftmax` (ONNX
+/// opset 1 and later) makes some of the outputs `[n, classes]`, these alone: the others are numbers, such as the box
+/// and the landmarks beside the score of a face.
+pub fn class_outputs(graph: &Graph) -> Vec<bool> {
+    let distributions: Vec<bool> = graph
+        .outputs()
+        .map(|value| is_of_rows(graph, value) && is_distribution(graph, value))
+        .collect();
+    match distributions.contains(&true) {
+        true => distributions,
+        false => vec![true; distributions.len()],
+    }
+}
+
+/// True where a graph output is declared as `[n, classes]`, trailing 1s aside, or its rank is not declared.
+fn is_of_rows(graph: &Graph, value: ValueId) -> bool {
+    let ty = graph.value(value).and_then(|value| value.ty.as_ref());
+    ty.and_then(|ty| ty.dims.as_ref()).is_none_or(|dims| {
+        let trailing = dims.iter().skip(2);
+        dims.len() > 1 && trailing.map(|dim| dim.known()).all(|n| n == Some(1))
+    })
+}
+
+/// True where a value is what `Softmax` or `LogSoftmax` makes, in some shape or type.
+fn is_distribution(graph: &Graph, mut value: ValueId) -> bool {
+    while let Some((_, node)) = graph.producer(value) {
+        match (node.op_type.as_str(), node.inputs.first()) {
+            ("Softmax" | "LogSoftmax", _) => return true,
+            (op, Some(Some(input))) if HANDING_ON.contains(&op) => value = *input,
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// Rows and columns of an output of shape `[n, classes]`, trailing 1s aside; `None` for other
 /// shapes.
 pub fn class_rows(dims: &[usize]) -> Option<(usize, usize)> {
@@ -30,4 +80,34 @@ pub fn argmax(row: &[f32]) -> usize {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn of(text: &str) -> Vec<bool> {
+        class_outputs(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn numbers_beside_a_distribution_are_no_classes() {
+        let face = "input x\nbox = Relu(x)\np = Softmax(x)\nscore = Identity(p)\n";
+        assert_eq!(
+            of(&format!("{face}output box\noutput score\n")),
+            [false, true]
+        );
+        // Logits stand for themselves where nothing else is known to be of classes.
+        assert_eq!(of(&format!("{face}output box\noutput x\n")), [true, true]);
+    }
+
+    #[test]
+    fn distributions_over_positions_are_no_output_of_classes() {
+        let declared = |dims: &str| {
+            format!("input x\nmap: f32[{dims}] = Softmax(x)\ny = Relu(x)\noutput map\noutput y\n")
+        };
+        assert_eq!(of(&declared("1, 21, 8, 8")), [true, true]);
+        assert_eq!(of(&declared("1, 21, 1, 1")), [true, false]);
+    }
 }

@@ -189,11 +189,27 @@ impl Loaded {
     }
 }
 
+/// The inputs whose extents are known, such as `images = 1x3x400x400`.
+fn extents_of(shapes: &Shapes) -> String {
+    let inputs = shapes.inputs().iter().filter_map(|input| {
+        let extents = input.shape.as_ref()?.extents()?;
+        let extents: Vec<String> = extents.iter().map(ToString::to_string).collect();
+        Some(format!("{} = {}", input.name, extents.join("x")))
+    });
+    inputs.collect::<Vec<_>>().join(", ")
+}
+
 fn infer(graph: &Graph, pins: &Pins, assumptions: &Assumptions) -> Result<Shapes, String> {
     let shapes = Shapes::infer(graph, pins, assumptions).map_err(|e| e.to_string())?;
     let given = pins.iter().next().is_some() || !assumptions.known.is_empty();
     match shapes.contradictions().first() {
-        Some(first) if given => Err(format!("the input shapes don't fit: {}", first.message)),
+        Some(first) if given => {
+            let message = &first.message;
+            Err(format!(
+                "the input shapes don't fit ({}): {message}",
+                extents_of(&shapes)
+            ))
+        }
         _ => Ok(shapes),
     }
 }

@@ -154,11 +154,10 @@ impl Sums {
     }
 }
 
-/// Values of a channel that lie beside one another.
+/// Values of a channel that lie beside one another; those of a sample where the output is one channel.
 fn inner(dims: &[usize], axis: Option<usize>) -> usize {
-    axis.map_or(dims.iter().product(), |axis| {
-        dims[axis + 1..].iter().product()
-    })
+    let behind = axis.unwrap_or(0) + 1;
+    dims.iter().skip(behind).product()
 }
 
 #[cfg(test)]

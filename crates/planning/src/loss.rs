@@ -1,9 +1,9 @@
 //! Loss at the network's outputs by the error of one layer.
 
-use sepconv_ir::Tensor;
+use sepconv_ir::{Graph, Tensor};
 
 use sepconv_eval::divergence_of;
-use sepconv_model::classes::class_rows;
+use sepconv_model::classes::{class_outputs, class_rows};
 use sepconv_model::parts::PartScales;
 
 /// Loss at the outputs as a function of a layer's relative squared output error, through
@@ -65,26 +65,55 @@ pub(crate) fn between(before: &LossCurve, behind: &LossCurve, share: f64, error:
     (a.ln() + share * (b.ln() - a.ln())).exp()
 }
 
+/// The measure of the distance of an output from the original's.
+#[derive(Debug, Clone)]
+pub(crate) struct OutputMeasure {
+    /// Variances of its parts.
+    pub scales: Option<PartScales>,
+    /// It may be of classes, by its shape.
+    pub classes: bool,
+}
+
+impl OutputMeasure {
+    /// Of the outputs of a network, by their values in several batches.
+    pub fn of_outputs(graph: &Graph, batches: &[Vec<Tensor>]) -> Vec<Self> {
+        let scales = PartScales::of_outputs(batches).into_iter();
+        let measures = scales.zip(class_outputs(graph));
+        let measures = measures.map(|(scales, classes)| Self { scales, classes });
+        measures.collect()
+    }
+
+    /// Rows and columns of the output where it is of classes.
+    pub fn class_rows(&self, output: &Tensor) -> Option<(usize, usize)> {
+        class_rows(output.dims()).filter(|_| self.classes)
+    }
+}
+
 /// The distance of the outputs of a batch from the original's, summed over its rows: for classes
 /// the Kullback-Leibler divergence in nats, for other numbers the squared error over the
-/// variance of the part, which `scales` has for every output; over the squared values where it has none.
+/// variance of the part, which `measures` has for every output; over the squared values where it has none.
 pub(crate) fn loss(
     original: &[Tensor],
     other: &[Tensor],
-    scales: &[Option<PartScales>],
+    measures: &[OutputMeasure],
     valid: usize,
 ) -> f64 {
     let outputs = original.iter().zip(other).enumerate();
     outputs
         .filter_map(|(place, (a, b))| {
-            let scale = scales.get(place).and_then(Option::as_ref);
+            let measure = measures.get(place);
+            let scale = measure.and_then(|measure| measure.scales.as_ref());
             let (x, y) = (a.to_f32()?, b.to_f32()?);
             let rows = *a.dims().first()?;
             let wide = x.len().checked_div(rows)?;
             if wide == 0 || x.len() != y.len() {
                 return None;
             }
-            let classes = class_rows(a.dims()).is_some();
+            let classes = match measure {
+                Some(measure) => measure.class_rows(a),
+                None => class_rows(a.dims()),
+            };
+            let classes = classes.is_some();
             let rows = x.chunks_exact(wide).zip(y.chunks_exact(wide)).take(valid);
             let of = |(x, y): (&[f32], &[f32])| match scale {
                 Some(scale) if !classes => finite(scale.error(a.dims(), x, y)),
@@ -158,7 +187,20 @@ mod tests {
         // The second row is padding.
         assert!((loss(from_ref(&a), from_ref(&b), &[], 1) - 1.0 / 25.0).abs() < 1e-9);
         // Over the variance of the second channel, 4 and 9.
-        let scales = [PartScales::of([&a])];
-        assert!((loss(&[a], &[b], &scales, 1) - 0.5 / 6.25).abs() < 1e-9);
+        let measures = [OutputMeasure {
+            scales: PartScales::of([&a]),
+            classes: true,
+        }];
+        assert!((loss(&[a], &[b], &measures, 1) - 0.5 / 6.25).abs() < 1e-9);
+        // Numbers beside an output of classes, over the variance of all columns.
+        let (a, b) = (
+            t(&[2, 2], &[0.0, 2.0, 0.0, 2.0]),
+            t(&[2, 2], &[1.0, 3.0, 0.0, 2.0]),
+        );
+        let numbers = [OutputMeasure {
+            scales: PartScales::of([&a]),
+            classes: false,
+        }];
+        assert!((loss(&[a], &[b], &numbers, 2) - 1.0).abs() < 1e-9);
     }
 }

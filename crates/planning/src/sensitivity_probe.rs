@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::loss::loss;
+use crate::loss::{OutputMeasure, loss};
 use rayon::prelude::*;
 use sepconv_calibrate::checkpoints::{Checkpoint, Cuts, Network, Segment};
 use sepconv_calibrate::{MemoryLimit, open};
@@ -11,8 +11,7 @@ use sepconv_eval::{
 };
 use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
-use sepconv_model::classes::{argmax, class_rows, largest_share};
-use sepconv_model::parts::PartScales;
+use sepconv_model::classes::{argmax, largest_share};
 use sepconv_model::{DataSource, Error, Loaded, Samples};
 use sepconv_onnx::Document;
 use sepconv_spec::CalibrationSettings;
@@ -41,8 +40,9 @@ fn probed(macs: u64, layers: usize) -> usize {
 }
 
 /// By how much an output says in its channels of sparse scores, see [`PartScales::activity`].
-fn activity(scale: &Option<PartScales>, output: &Tensor) -> Option<f64> {
-    scale.as_ref()?.activity(output.dims(), &output.to_f32()?)
+fn activity(measure: &OutputMeasure, output: &Tensor) -> Option<f64> {
+    let scales = measure.scales.as_ref()?;
+    scales.activity(output.dims(), &output.to_f32()?)
 }
 
 /// The places of the `wanted` greatest of `activities`, rising.
@@ -63,7 +63,7 @@ pub struct SensitivityProbe<'a> {
     batches: Vec<usize>,
     outputs: Vec<ValueId>,
     reference: Vec<Vec<Tensor>>,
-    scales: Vec<Option<PartScales>>,
+    measures: Vec<OutputMeasure>,
     cuts: Cuts<'a>,
     checkpoint: Checkpoint,
     memory: MemoryLimit,
@@ -134,12 +134,12 @@ impl<'a> SensitivityProbe<'a> {
             batches,
             outputs,
             reference: Vec::new(),
-            scales: Vec::new(),
+            measures: Vec::new(),
             checkpoint: Checkpoint::default(),
             memory,
         };
         probe.reference = probe.run(&original.document, &probe.outputs)?;
-        probe.scales = PartScales::of_outputs(&probe.reference);
+        probe.measures = OutputMeasure::of_outputs(original.graph(), &probe.reference);
         Ok(probe)
     }
 
@@ -148,8 +148,8 @@ impl<'a> SensitivityProbe<'a> {
         let most = (SCANNED / self.original.cost.macs.max(1)) as usize;
         let pool: Vec<usize> = (0..self.samples.batches()).take(most).collect();
         let scored = self.reference.first().is_some_and(|outputs| {
-            let activity = |(scale, output)| activity(scale, output).is_some();
-            self.scales.iter().zip(outputs).any(activity)
+            let activity = |(measure, output)| activity(measure, output).is_some();
+            self.measures.iter().zip(outputs).any(activity)
         });
         if !scored || pool.len() <= wanted {
             return Ok(self);
@@ -159,9 +159,9 @@ impl<'a> SensitivityProbe<'a> {
             ..self
         };
         let reference = all.run(&all.original.document, &all.outputs)?;
-        let scales = PartScales::of_outputs(&reference);
+        let measures = OutputMeasure::of_outputs(all.original.graph(), &reference);
         let active = reference.iter().map(|outputs| {
-            let pairs = scales.iter().zip(outputs);
+            let pairs = measures.iter().zip(outputs);
             pairs.filter_map(|(s, o)| activity(s, o)).sum()
         });
         let chosen = most_active(&active.collect::<Vec<f64>>(), wanted);
@@ -171,7 +171,7 @@ impl<'a> SensitivityProbe<'a> {
         Ok(Self {
             batches,
             reference: reference.collect(),
-            scales,
+            measures,
             ..all
         })
     }
@@ -218,8 +218,8 @@ impl<'a> SensitivityProbe<'a> {
         let mut same = Vec::new();
         for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(&*outputs) {
             let valid = self.samples.valid(*batch);
-            for (a, b) in a.iter().zip(b) {
-                let Some((_, classes)) = class_rows(a.dims()) else {
+            for ((a, b), measure) in a.iter().zip(b).zip(&self.measures) {
+                let Some((_, classes)) = measure.class_rows(a) else {
                     continue;
                 };
                 if let (Some(a), Some(b)) = (a.to_f32(), b.to_f32()) {
@@ -241,7 +241,7 @@ impl<'a> SensitivityProbe<'a> {
         let shares = outputs.filter_map(|output| {
             let mut tops = Vec::new();
             for (batch, run) in self.batches.iter().zip(&self.reference) {
-                let (_, classes) = class_rows(run[output].dims())?;
+                let (_, classes) = self.measures[output].class_rows(&run[output])?;
                 let values = run[output].to_f32()?;
                 let rows = values.chunks_exact(classes);
                 tops.extend(rows.take(self.samples.valid(*batch)).map(argmax));
@@ -322,7 +322,7 @@ impl<'a> SensitivityProbe<'a> {
         let mut rows = 0;
         for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(outputs) {
             let valid = self.samples.valid(*batch);
-            sum += loss(a, b, &self.scales, valid);
+            sum += loss(a, b, &self.measures, valid);
             rows += valid;
         }
         sum / rows.max(1) as f64

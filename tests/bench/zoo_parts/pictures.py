@@ -71,6 +71,14 @@ def crops(part, count, width, height):
     return [crop(pictures[i % len(pictures)], draws, width, height) for i in range(count)]
 
 
+def write(part, count, folder):
+    """Writes `count` pictures of 400 x 400 as JPEG files; says so."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, picture in enumerate(crops(part, count, 400, 400)):
+        picture.save(folder / f"{i:03}.jpg", quality=92)
+    return f"{folder}: {count} pictures from {source()}"
+
+
 def crop(picture, draws, width, height):
     share = draws.uniform(0.5, 1.0)
     size = int(min(picture.width, picture.height * width / height) * share)

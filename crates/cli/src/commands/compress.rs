@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use sepconv::quantization::in_floats;
 use sepconv::{
     Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Hurried, LayerRecord, Loaded,
-    Outcome, OutputComparison, Settings, Size, SparseScores, TaskComparison, compress_file, curve,
+    Outcome, Settings, Size, SparseScores, TaskComparison, compress_file, curve,
 };
 use sepconv_report::Report;
 
@@ -206,7 +206,15 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         Some(reason) => out.note(format!("not run: {reason}")),
         None => {
             let by_ratio = o.verdict.is_some_and(|verdict| verdict.one_class.is_some());
-            print_comparison(&o.comparison, by_ratio, out);
+            let evaluated = o.compressed.evaluation.as_ref();
+            print_comparison(&o.comparison, evaluated.is_some(), out);
+            let one_class = match evaluated {
+                Some(evaluation) => evaluation.one_class(),
+                None => o.comparison.one_class(),
+            };
+            if let Some(share) = one_class.filter(|_| !by_ratio) {
+                out.note(verdict::one_class(share));
+            }
             if out.is_verbose() {
                 print_outputs(&o.comparison, out);
             }
@@ -260,8 +268,8 @@ fn measures(before: &Size, after: &Size, out: &Output) {
 }
 
 /// The outputs against the original's: the worst channel, classes that agree, and a plain word where
-/// a channel is lost. `by_ratio`: the verdict has said that one class holds the samples.
-fn print_comparison(comparison: &Comparison, by_ratio: bool, out: &Output) {
+/// a channel is lost. Where the models were `evaluated`, the measures of their task have been printed.
+fn print_comparison(comparison: &Comparison, evaluated: bool, out: &Output) {
     let on = format!("{} {}", comparison.runs, comparison.inputs.label());
     let same = comparison.outputs.iter().all(|o| o.max_abs == Some(0.0));
     let show = |snr: Option<f64>| {
@@ -283,6 +291,12 @@ fn print_comparison(comparison: &Comparison, by_ratio: bool, out: &Output) {
             output.name,
             w.channel,
             w.channels,
+            show(comparison.worst_snr())
+        ),
+        // A distribution of two classes that hardly changes: what is constant hides the error in the rest.
+        None if !same && own != comparison.worst_snr() => format!(
+            "{name} {} of what varies, {} over all",
+            show(own),
             show(comparison.worst_snr())
         ),
         None => format!("{name} {}", show(own)),
@@ -308,10 +322,10 @@ fn print_comparison(comparison: &Comparison, by_ratio: bool, out: &Output) {
             .iter()
             .for_each(|s| print_scores(&output.name, s, out));
     }
-    if let Some(task) = &comparison.task {
+    if let Some(task) = comparison.task.as_ref().filter(|_| !evaluated) {
         print_task(task, &on, out);
     }
-    for agreement in comparison.agreements() {
+    for agreement in comparison.agreements().filter(|_| !evaluated) {
         let least = agreement.limit.unwrap_or(0.0);
         out.line(format!(
             "  agreement   {:.2} %  (with the original, at least {least:.2} % at 95 % confidence, on \
@@ -320,15 +334,6 @@ fn print_comparison(comparison: &Comparison, by_ratio: bool, out: &Output) {
         ));
         let few = (agreement.value == 100.0).then(|| verdict::too_perfect(agreement.n, least));
         few.flatten().iter().for_each(|text| out.note(text));
-        let output = comparison
-            .outputs
-            .iter()
-            .find(|o| o.name == agreement.output);
-        let share = output.and_then(OutputComparison::one_class);
-        share
-            .filter(|_| !by_ratio)
-            .into_iter()
-            .for_each(|share| out.note(verdict::one_class(share)));
     }
     if own.is_none_or(|snr| snr < LOST_DB) {
         out.note(format!(

@@ -10,7 +10,7 @@ use sepconv::{Event, Reach};
 
 /// Runs that are shorter are silent.
 pub const SHORT: Duration = Duration::from_secs(5);
-/// Stages that are shorter are left out.
+/// Stages that are shorter are left out; within a stage those that are shorter than [`SHORT`].
 pub const BRIEF: Duration = Duration::from_secs(1);
 /// A line is due after so long without one.
 pub const EVERY: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ impl Journal {
             Event::End => {
                 let stage = self.stages.pop()?;
                 let lasted = now.saturating_sub(stage.begun);
-                let tell = stage.told || (lasted >= BRIEF && now >= SHORT);
+                let tell = stage.told || (lasted >= brief(self.stages.len()) && now >= SHORT);
                 tell.then(|| self.line(stage.end(lasted), now))
             }
             Event::Foreseen(reach) => Some(self.line(foreseen(reach), now)),
@@ -70,8 +70,10 @@ impl Journal {
         if now < SHORT {
             return None;
         }
-        let lasting = |s: &Stage| !s.told && now.saturating_sub(s.begun) >= BRIEF;
-        let due = now.saturating_sub(self.last) >= EVERY || self.stages.last().is_some_and(lasting);
+        let mut stages = self.stages.iter().enumerate();
+        let lasting =
+            |(depth, s): (usize, &Stage)| !s.told && now.saturating_sub(s.begun) >= brief(depth);
+        let due = now.saturating_sub(self.last) >= EVERY || stages.next_back().is_some_and(lasting);
         due.then(|| {
             self.stages.iter_mut().for_each(|s| s.told = true);
             let all: Vec<String> = self.stages.iter().map(|s| s.status(now)).collect();
@@ -154,6 +156,11 @@ pub fn foreseen(Reach { asked, held, left }: Reach) -> String {
          hold {held:.2} of all, other operators the rest (--families +lowrank takes in products and \
          1x1 convolutions)"
     )
+}
+
+/// Least time of a stage within so many others that is told.
+fn brief(depth: usize) -> Duration {
+    if depth == 0 { BRIEF } else { SHORT }
 }
 
 /// Unit of the steps of a stage.
@@ -285,10 +292,11 @@ mod tests {
             lines,
             [
                 "searching: 0 of 6 plans, 5 s so far",
-                "searching: 0 of 6 plans, 11 s so far; calibrating: 0 of 4 layers, 1 s so far",
+                "searching: 0 of 6 plans, 15 s so far; calibrating: 1 of 4 layers, 5 s so far, about 15 s \
+                 left",
                 "calibrating: 4 layers, done in 20 s",
-                "searching: 1 of 6 plans, 32 s so far, about 3 min left; \
-                 calibrating: 0 of 4 layers, 1 s so far",
+                "searching: 1 of 6 plans, 36 s so far, about 3 min left; \
+                 calibrating: 0 of 4 layers, 5 s so far",
             ]
         );
     }

@@ -9,13 +9,14 @@ use sepconv_ir::{DType, Tensor};
 use sepconv_targets::{Session, Target};
 
 use super::kept::Kept;
-use super::own::{BatchRows, OwnMetric, of_rows};
-use super::rows::Rows;
+use super::own::{OwnMetric, of_rows};
+use super::rows::{BatchRows, Rows};
 use super::scores::{Scores, primary};
 use super::{Evaluation, Measure};
 use crate::interface::same_interface;
 use crate::tasks::{LabelledBatch, Labelling, RECOGNISED, TaskMetric};
 use sepconv_model::Loaded;
+use sepconv_model::classes::class_outputs;
 use sepconv_model::load;
 use sepconv_model::{Advice, Error};
 use sepconv_model::{DataSource, session_specs};
@@ -302,11 +303,12 @@ impl<'a> Evaluator<'a> {
             (None, Some(reference)) => reference.to_vec(),
             (None, None) => Vec::new(),
         };
-        let divided = |outputs: &[Tensor]| -> Vec<Option<Rows>> {
-            let rows = outputs.iter();
-            rows.map(|o| Rows::of(o, self.batch, samples.valid))
-                .collect()
+        let rows = BatchRows {
+            all: self.batch,
+            valid: samples.valid,
         };
+        let classes = class_outputs(model.graph());
+        let divided = |outputs: &[Tensor]| Rows::of_outputs(outputs, rows, &classes);
         let outputs = divided(&outputs);
         let mut scores = Scores::default();
         if let Some(labels) = &samples.labels

@@ -24,7 +24,8 @@ use serde::Serialize;
 pub use classification::divergence_of;
 pub use evaluator::Evaluator;
 pub use measure::{Against, Described, Drop, Measure, Metric};
-pub use own::{BatchRows, OwnMetric, SampleOutput, of_batch};
+pub use own::{OwnMetric, SampleOutput, of_batch};
+pub use rows::BatchRows;
 
 use crate::metrics::ONE_CLASS;
 use crate::tasks::TakenTask;

@@ -2,7 +2,7 @@
 
 use sepconv_ir::Tensor;
 
-use super::rows::Rows;
+use super::rows::{BatchRows, Rows};
 
 /// A figure of one's own, of a rewritten model's outputs held against the original's; see
 /// `sepconv::Settings::metric`. Its value is the mean over samples, with the standard error of
@@ -47,15 +47,6 @@ pub struct SampleOutput<'a> {
     pub values: &'a [f64],
 }
 
-/// Rows of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchRows {
-    /// All of them.
-    pub all: usize,
-    /// The first of them, which are samples; the others are padding.
-    pub valid: usize,
-}
-
 /// The value of every sample of a batch, whose outputs `original` and `rewritten` are.
 pub fn of_batch(
     metric: &dyn OwnMetric,
@@ -63,18 +54,9 @@ pub fn of_batch(
     [original, rewritten]: [&[Tensor]; 2],
     batch: BatchRows,
 ) -> Vec<f64> {
-    let BatchRows { all, valid } = batch;
-    let divided = |outputs: &[Tensor]| -> Vec<Option<Rows>> {
-        let rows = outputs.iter();
-        rows.map(|o| Rows::of(o, all, valid)).collect()
-    };
-    of_rows(
-        metric,
-        names,
-        &divided(original),
-        &divided(rewritten),
-        valid,
-    )
+    let divided = |outputs| Rows::of_outputs(outputs, batch, &[]);
+    let (original, rewritten) = (divided(original), divided(rewritten));
+    of_rows(metric, names, &original, &rewritten, batch.valid)
 }
 
 pub(super) fn of_rows(

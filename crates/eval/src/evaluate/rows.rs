@@ -2,6 +2,15 @@
 
 use sepconv_ir::Tensor;
 
+/// Rows of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRows {
+    /// All of them.
+    pub all: usize,
+    /// The first of them, which are samples; the others are padding.
+    pub valid: usize,
+}
+
 /// The samples of one output in one batch.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rows {
@@ -15,6 +24,8 @@ pub(crate) struct Rows {
     by_sample: bool,
     /// The elements are floats.
     floats: bool,
+    /// They may be of classes, by their shape.
+    classes: bool,
 }
 
 impl Rows {
@@ -38,7 +49,21 @@ impl Rows {
             count,
             by_sample,
             floats: is_floats,
+            classes: true,
         })
+    }
+
+    /// The outputs of a run, as [`Rows::of`]. Those that are no [`class_outputs`] are none of classes, whatever their shape.
+    ///
+    /// [`class_outputs`]: sepconv_model::classes::class_outputs
+    pub fn of_outputs(outputs: &[Tensor], rows: BatchRows, classes: &[bool]) -> Vec<Option<Self>> {
+        let outputs = outputs.iter().enumerate();
+        let rows = outputs.map(|(i, output)| {
+            let own = Self::of(output, rows.all, rows.valid)?;
+            let classes = classes.get(i).is_none_or(|classes| *classes);
+            Some(Self { classes, ..own })
+        });
+        rows.collect()
     }
 
     /// A target, `[samples, ...]`.
@@ -56,6 +81,7 @@ impl Rows {
             count,
             by_sample: true,
             floats: target.dtype().is_float(),
+            classes: true,
         }
     }
 
@@ -87,11 +113,11 @@ impl Rows {
         self.values.get(i * size..(i + 1) * size).unwrap_or(&[])
     }
 
-    /// Number of classes, of floats shaped `[n, classes]`, trailing 1s aside.
+    /// Number of classes, of floats shaped `[n, classes]`, trailing 1s aside; `None` for other numbers.
     pub fn classes(&self) -> Option<usize> {
         match self.sample.as_slice() {
             [classes, rest @ ..] if *classes > 1 && rest.iter().all(|d| *d == 1) => {
-                (self.by_sample && self.floats).then_some(*classes)
+                (self.by_sample && self.floats && self.classes).then_some(*classes)
             }
             _ => None,
         }
@@ -137,6 +163,15 @@ mod tests {
         assert_eq!(rows.classes(), None);
         let text = Tensor::opaque(sepconv_ir::DType::String, vec![1]);
         assert_eq!(Rows::of(&text, 1, 1), None);
+    }
+
+    #[test]
+    fn outputs_that_are_no_classes_are_none_by_their_shape() {
+        let t = Tensor::from_f32(vec![1, 2], vec![0.25, 0.75]);
+        let rows = BatchRows { all: 1, valid: 1 };
+        let outputs = Rows::of_outputs(&[t.clone(), t], rows, &[false, true]);
+        let classes: Vec<_> = outputs.iter().flatten().map(Rows::classes).collect();
+        assert_eq!(classes, [None, Some(2)]);
     }
 
     #[test]

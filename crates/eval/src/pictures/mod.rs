@@ -90,11 +90,7 @@ impl PictureInput {
             let Some(input) = input else {
                 return Vec::new();
             };
-            let divided = batch.outputs.map(|outputs| {
-                let rows = outputs.iter();
-                let rows = rows.map(|o| Rows::of(o, batch.rows.all, batch.rows.valid));
-                rows.collect::<Vec<_>>()
-            });
+            let divided = (batch.outputs).map(|outputs| Rows::of_outputs(outputs, batch.rows, &[]));
             let pair = [divided[0].as_slice(), divided[1].as_slice()];
             for i in 0..batch.rows.valid {
                 if full.len() == SHOWN {

@@ -11,6 +11,7 @@ mod segment;
 
 use sepconv_data::{Dataset, Labels};
 use sepconv_ir::Tensor;
+use sepconv_model::classes::class_outputs;
 use sepconv_model::{DataSource, Error, Loaded, Samples, Task, run};
 use sepconv_targets::Target;
 use serde::Serialize;
@@ -102,7 +103,9 @@ impl TaskMetric {
         rows: BatchRows,
     ) -> Result<Option<Self>, Error> {
         let names = model.output_names();
-        let runs: Vec<Vec<Option<Rows>>> = runs.iter().map(|run| divided(run, rows)).collect();
+        let classes = class_outputs(model.graph());
+        let runs = runs.iter().map(|run| Rows::of_outputs(run, rows, &classes));
+        let runs: Vec<Vec<Option<Rows>>> = runs.collect();
         let seen = Seen {
             names: &names,
             runs: &runs,
@@ -159,6 +162,7 @@ impl TaskMetric {
         &self,
         batches: impl Iterator<Item = ([&'t [Tensor]; 2], BatchRows)>,
     ) -> Vec<Measure> {
+        let divided = |outputs, rows| Rows::of_outputs(outputs, rows, &[]);
         let scores = batches
             .map(|([a, b], rows)| self.scores([&divided(a, rows), &divided(b, rows)], rows.valid));
         let all = scores.reduce(|mut all, next| {
@@ -329,13 +333,6 @@ impl TaskScores {
             (all, _) => *all = Self::None,
         }
     }
-}
-
-fn divided(outputs: &[Tensor], rows: BatchRows) -> Vec<Option<Rows>> {
-    let outputs = outputs.iter();
-    outputs
-        .map(|output| Rows::of(output, rows.all, rows.valid))
-        .collect()
 }
 
 /// Channels, height and width of the pictures that a model takes, channels first or last.

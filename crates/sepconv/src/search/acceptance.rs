@@ -390,10 +390,12 @@ impl<'a> Acceptance<'a> {
                     value - excess
                 ))
                 .advising(Advice::GiveCalibrationOrBudget),
-            false => job.nothing(format!(
-                "no plan that was tried keeps {label} at {value:.2} {unit}; the closest misses it \
-                 by {excess:.2}{one_class}"
-            )),
+            false => job
+                .nothing(format!(
+                    "no plan that was tried keeps {label} at {value:.2} {unit}; the closest misses it \
+                     by {excess:.2}{one_class}"
+                ))
+                .advising(Advice::GiveLowerBound),
         }
     }
 }
