@@ -444,6 +444,22 @@ def face():
     return model(nodes, tensors, outputs={"box": ("N", 4), "score": ("N", 2)}, inputs={"x": ("N", 4, 12, 12)})
 
 
+def squeezed():
+    """Of opset 12: raised, it has a value more than before, the axes of `Squeeze`."""
+    tensors = {"w": array(32, 4, 3, 3), "v": array(32, 32, 3, 3) / 8, "a": array(32, 5), "ab": array(5)}
+    nodes = [
+        conv(["x", "w"], "c", name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        conv(["r", "v"], "d", name="second", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["d"], ["q"], name="relu2"),
+        helper.make_node("GlobalAveragePool", ["q"], ["p"], name="pool"),
+        helper.make_node("Squeeze", ["p"], ["f"], name="squeeze", axes=[2, 3]),
+        helper.make_node("MatMul", ["f", "a"], ["g"], name="head"),
+        helper.make_node("Add", ["g", "ab"], ["y"], name="bias"),
+    ]
+    return model(nodes, tensors, outputs={"y": ("N", 5)}, inputs={"x": ("N", 4, 24, 24)}, opset=12)
+
+
 def certain():
     """A classifier that gives noise one class always: its mean is that of the bias."""
     tensors = {
@@ -500,7 +516,7 @@ def segmenter():
 
 
 # Those that a test asks for by name.
-OTHERS = {"certain": certain, "face": face, "detector": detector, "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "face": face, "squeezed": squeezed, "detector": detector, "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

@@ -1,6 +1,6 @@
 //! A part of a network that a runtime can run.
 
-use sepconv_ir::{Tensor, ValueId};
+use sepconv_ir::{Graph, Tensor, ValueId};
 use sepconv_onnx::Document;
 use sepconv_targets::{InputSpec, Session, Target};
 
@@ -18,6 +18,16 @@ pub struct Segment {
 enum Place {
     Given(usize),
     Output(usize),
+}
+
+/// The value of `document` that stands for one of the original's graph, by its name. Numbers differ where the document is
+/// of a later opset, which has constants in place of attributes.
+fn value_in(document: &Document, original: &Graph, value: ValueId) -> ValueId {
+    let (graph, name) = (&document.model.graph, original.name(value));
+    match graph.name(value) == name {
+        true => value,
+        false => graph.find(name).unwrap_or(value),
+    }
 }
 
 /// A network that is run in parts.
@@ -87,6 +97,8 @@ impl Segment {
         let session = if outputs.is_empty() {
             None
         } else {
+            let own = |value: &ValueId| value_in(document, graph, *value);
+            let outputs: Vec<ValueId> = outputs.iter().map(own).collect();
             let loaded = match checkpoint.values() {
                 Some(values) => {
                     let specs: Vec<InputSpec> = values
@@ -97,7 +109,9 @@ impl Segment {
                             dims: dims.clone(),
                         })
                         .collect();
-                    target.load(&document.segment(values, &outputs), &specs)
+                    let given = values.iter().map(|(value, ty)| (own(value), ty.clone()));
+                    let given: Vec<_> = given.collect();
+                    target.load(&document.segment(&given, &outputs), &specs)
                 }
                 None => target.load(&document.probe(&outputs), samples.specs()),
             };
