@@ -2,7 +2,7 @@
 
 use sepconv_ir::{Graph, ValueId};
 use sepconv_model::Loaded;
-use sepconv_model::classes::class_outputs;
+use sepconv_model::classes::{are_numbers, class_outputs};
 use sepconv_tune::{Nature, Values};
 
 /// The origin of a value that a network with gradients is handed.
@@ -37,8 +37,11 @@ pub fn nature_of(graph: &Graph, value: ValueId, seen: &Values) -> Nature {
         return Nature::Numbers;
     }
     let last = graph.producer(value).map(|(_, op)| op.op_type.as_str());
+    let columns = seen.dims.get(1).copied().unwrap_or(0);
+    let numbers = are_numbers(columns, seen.elements.iter().map(|v| f64::from(*v)));
     match (Nature::of(&seen.dims, &seen.elements), last) {
         (Nature::Numbers, _) => Nature::Numbers,
+        (Nature::Logits, _) if numbers => Nature::Numbers,
         (_, Some("Softmax")) => Nature::Probabilities,
         (_, Some("LogSoftmax")) => Nature::Logits,
         (nature, _) => nature,

@@ -21,14 +21,28 @@ const HANDING_ON: [&str; 9] = [
 /// opset 1 and later) makes some of the outputs `[n, classes]`, these alone: the others are numbers, such as the box
 /// and the landmarks beside the score of a face.
 pub fn class_outputs(graph: &Graph) -> Vec<bool> {
-    let distributions: Vec<bool> = graph
-        .outputs()
-        .map(|value| is_of_rows(graph, value) && is_distribution(graph, value))
-        .collect();
+    let distributions = distributions(graph);
     match distributions.contains(&true) {
         true => distributions,
         false => vec![true; distributions.len()],
     }
+}
+
+/// True for every output `[n, classes]` of a graph that `Softmax` or `LogSoftmax` makes.
+pub fn distributions(graph: &Graph) -> Vec<bool> {
+    let outputs = graph.outputs();
+    let are = outputs.map(|value| is_of_rows(graph, value) && is_distribution(graph, value));
+    are.collect()
+}
+
+/// True of the values of an output `[n, columns]` of three columns or more that are neither probabilities nor logits: none
+/// is below 0, and one is above 1. Such are ratings, ages, and boxes in pixels.
+pub fn are_numbers(columns: usize, values: impl IntoIterator<Item = f64>) -> bool {
+    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+    for value in values {
+        (least, most) = (least.min(value), most.max(value));
+    }
+    columns > 2 && least >= 0.0 && most > 1.0
 }
 
 /// True where a graph output is declared as `[n, classes]`, trailing 1s aside, or its rank is not declared.
@@ -100,6 +114,16 @@ mod tests {
         );
         // Logits stand for themselves where nothing else is known to be of classes.
         assert_eq!(of(&format!("{face}output box\noutput x\n")), [true, true]);
+    }
+
+    #[test]
+    fn ratings_are_numbers_and_logits_are_not() {
+        assert!(are_numbers(3, [1.2, 3.4, 4.8, 2.0, 2.5, 0.0]));
+        for classes in [[-0.1, 3.4, 4.8], [0.2, 0.3, 0.5], [0.0, 1.0, 0.0]] {
+            assert!(!are_numbers(3, classes), "{classes:?}");
+        }
+        // Two logits may both be above 0 in a few samples.
+        assert!(!are_numbers(2, [1.2, 3.4]) && !are_numbers(3, []));
     }
 
     #[test]

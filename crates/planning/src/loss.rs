@@ -3,7 +3,7 @@
 use sepconv_ir::{Graph, Tensor};
 
 use sepconv_eval::divergence_of;
-use sepconv_model::classes::{class_outputs, class_rows};
+use sepconv_model::classes::{are_numbers, class_outputs, class_rows};
 use sepconv_model::parts::PartScales;
 
 /// Loss at the outputs as a function of a layer's relative squared output error, through
@@ -74,12 +74,24 @@ pub(crate) struct OutputMeasure {
     pub classes: bool,
 }
 
+/// True of an output whose values are no classes, whatever its shape.
+fn are_numbers_of(output: usize, batches: &[Vec<Tensor>]) -> bool {
+    let own = batches.iter().filter_map(|outputs| outputs.get(output));
+    let columns = own.clone().find_map(|own| class_rows(own.dims()));
+    let values = own.filter_map(Tensor::to_f32);
+    let values = values.flat_map(|own| own.iter().map(|v| f64::from(*v)).collect::<Vec<_>>());
+    columns.is_some_and(|(_, columns)| are_numbers(columns, values))
+}
+
 impl OutputMeasure {
     /// Of the outputs of a network, by their values in several batches.
     pub fn of_outputs(graph: &Graph, batches: &[Vec<Tensor>]) -> Vec<Self> {
         let scales = PartScales::of_outputs(batches).into_iter();
-        let measures = scales.zip(class_outputs(graph));
-        let measures = measures.map(|(scales, classes)| Self { scales, classes });
+        let measures = scales.zip(class_outputs(graph)).enumerate();
+        let measures = measures.map(|(output, (scales, classes))| Self {
+            scales,
+            classes: classes && !are_numbers_of(output, batches),
+        });
         measures.collect()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sepconv_eval::{LatencyTarget, TaskMetric};
 use sepconv_latency::{Bench, cache_folder};
-use sepconv_model::classes::class_rows;
+use sepconv_model::classes::{class_rows, distributions};
 use sepconv_model::{DataSource, Deadline, Error, Loaded, Task};
 use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, FitSpec, Spec, SpecError, TargetSpec,
@@ -126,7 +126,7 @@ fn there(model: &Loaded, threads: NonZeroUsize) -> Option<LatencyTarget> {
     ran.is_ok().then_some(latency)
 }
 
-/// The task of a model, named or recognised on data. Classes alone need no run to be recognised, and
+/// The task of a model, named or recognised on data. Distributions need no run to be recognised, and
 /// a model that can't be run has no known task.
 fn task_of(model: &Loaded, data: &DataSource, target: &dyn Target) -> Result<Option<Task>, Error> {
     let mut outputs = model.graph().outputs();
@@ -135,7 +135,8 @@ fn task_of(model: &Loaded, data: &DataSource, target: &dyn Target) -> Result<Opt
         let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
         class_rows(&dims).is_some()
     };
-    if data.task == Task::Auto && outputs.all(is_classes) {
+    let distributed = distributions(model.graph()).contains(&true);
+    if data.task == Task::Auto && distributed && outputs.all(is_classes) {
         return Ok(None);
     }
     match TaskMetric::on_data(model, data, target) {

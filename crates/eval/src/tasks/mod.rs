@@ -175,7 +175,8 @@ impl TaskMetric {
     /// The outputs that it is about.
     pub(crate) fn outputs(&self) -> Vec<usize> {
         match &self.kind {
-            Kind::Classify | Kind::Regress => Vec::new(),
+            Kind::Classify => Vec::new(),
+            Kind::Regress => (0..self.names.len()).collect(),
             Kind::Detect(layout, _) => layout.outputs(),
             Kind::Segment(segmentation) => vec![segmentation.output],
             Kind::Restore(output, _) | Kind::Embed(output) => vec![*output],

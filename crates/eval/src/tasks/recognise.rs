@@ -1,5 +1,6 @@
 //! The task of a model, as it is named, else by the shapes, names and values of its outputs.
 
+use sepconv_model::classes::are_numbers;
 use sepconv_model::{DataSource, Task};
 
 use super::Kind;
@@ -8,6 +9,7 @@ use super::embed;
 use super::seen::Seen;
 use super::segment::Segmentation;
 use crate::evaluate::restoration::picture;
+use crate::evaluate::rows::Rows;
 
 /// A task, how it is measured, and why it was taken.
 type Recognised = (Task, Kind, String);
@@ -69,7 +71,7 @@ fn classes(seen: Seen<'_>) -> Option<usize> {
     })
 }
 
-/// By the first rule that holds: boxes and scores, vectors, classes, a class for every position.
+/// By the first rule that holds: boxes and scores, vectors, numbers, classes, a class for every position.
 fn auto(seen: Seen<'_>) -> Option<Recognised> {
     if let Found::Detector(layout, why) = Layout::of(seen) {
         let why = described(seen, &layout, why);
@@ -84,6 +86,14 @@ fn auto(seen: Seen<'_>) -> Option<Recognised> {
         return Some((Task::Embed, Kind::Embed(output), why));
     }
     if let Some(output) = classes(seen) {
+        if (0..seen.outputs()).all(|output| is_no_class(seen, output)) {
+            let why = format!(
+                "output '{}' {:?} is of numbers from 0 up, above 1: no probabilities and no logits",
+                name(output),
+                seen.sample(output)
+            );
+            return Some((Task::Regress, Kind::Regress, why));
+        }
         let why = format!("output '{}' is shaped [n, classes]", name(output));
         return Some((Task::Classify, Kind::Classify, why));
     }
@@ -94,6 +104,12 @@ fn auto(seen: Seen<'_>) -> Option<Recognised> {
         name(found.output)
     );
     Some((Task::Segment, Kind::Segment(found), why))
+}
+
+/// True of an output that is of no classes, by its shape or by its values.
+fn is_no_class(seen: Seen<'_>, output: usize) -> bool {
+    let columns = seen.of(output).next().and_then(Rows::classes);
+    columns.is_none_or(|columns| are_numbers(columns, seen.values(output)))
 }
 
 fn detector(seen: Seen<'_>, layout: Layout) -> Kind {
@@ -115,7 +131,6 @@ mod tests {
     use sepconv_ir::Tensor;
 
     use super::*;
-    use crate::evaluate::rows::Rows;
 
     /// The task of one output of that name and shape for a picture of 3 by 12 by 10.
     fn task_of(name: &str, dims: &[usize], value: impl Fn(usize) -> f32) -> Option<Task> {
@@ -138,6 +153,8 @@ mod tests {
 
     #[test]
     fn tasks_are_recognised_of_shapes_names_and_values() {
+        let ratings = |i: usize| 1.0 + (i % 5) as f32;
+        assert_eq!(task_of("y", &[2, 3], ratings), Some(Task::Regress));
         let cases: [(&str, &[usize], Option<Task>); 8] = [
             ("logits", &[2, 10], Some(Task::Classify)),
             ("embedding", &[2, 10], Some(Task::Embed)),
