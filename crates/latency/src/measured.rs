@@ -80,7 +80,8 @@ impl Measured {
         Self { bench, ..self }
     }
 
-    /// The same, that begins to time no geometry but the first after that moment: the forms of those left have no timing.
+    /// The same, that begins to time no geometry but the first after that moment, and of the first the middle rank of each
+    /// family alone: forms that are left have no timing.
     #[must_use]
     pub fn until(self, until: Option<Instant>) -> Self {
         Self { until, ..self }
@@ -132,10 +133,12 @@ impl Measured {
             let wanted: Vec<&Block> = blocks.iter().filter(|b| b.geometry == *geometry).collect();
             settled += wanted.len();
             // Without a timing there is no plan.
-            let over = begun && self.until.is_some_and(|until| Instant::now() >= until);
+            let over = begun && self.is_over();
             if !over && wanted.iter().any(|b| cache.entry(b).is_none()) {
                 begun = true;
-                match self.measure_geometry(geometry, &wanted, &mut cache) {
+                let before = settled - wanted.len();
+                let mut told = |done| progress(before + done, blocks.len());
+                match self.measure_geometry(geometry, &wanted, &mut cache, &mut told) {
                     Err(error @ LatencyError::Block { .. }) => failed.push(error),
                     other => other?,
                 }
@@ -157,6 +160,7 @@ impl Measured {
         geometry: &Geometry,
         wanted: &[&Block],
         cache: &mut Cache,
+        progress: &mut dyn FnMut(usize),
     ) -> Result<(), LatencyError> {
         let original = Block::original(geometry.clone());
         let anchor = Loaded::new(self, &original)?.map_err(|source| LatencyError::Block {
@@ -172,16 +176,51 @@ impl Measured {
         forms.dedup();
         let mut out = Ruled::default();
         let mut pending = Vec::new();
-        for same_rank in forms.chunk_by(|a, b| family_and_rank(a) == family_and_rank(b)) {
+        let ranks: Vec<&[&Block]> = forms
+            .chunk_by(|a, b| family_and_rank(a) == family_and_rank(b))
+            .collect();
+        let mut done = 0;
+        for (turn, same_rank) in self.in_turns(ranks) {
+            if turn > 0 && self.is_over() {
+                break;
+            }
             pending.extend(self.shortlist(same_rank, &mut out, cache)?);
             if pending.len() >= TOGETHER {
                 self.finish(&original, &anchor, &mut pending, cache)?;
             }
+            done += same_rank.len();
+            progress(done);
         }
         if !pending.is_empty() {
             self.finish(&original, &anchor, &mut pending, cache)?;
         }
         Ok(())
+    }
+
+    /// True where the time to begin is over.
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// The ranks of all families and their turns, one family after the other; where the time is limited, the middle rank of
+    /// each first, then those about it.
+    fn in_turns<'r>(&self, ranks: Vec<&'r [&'r Block]>) -> Vec<(usize, &'r [&'r Block])> {
+        if self.until.is_none() {
+            return ranks.into_iter().map(|rank| (0, rank)).collect();
+        }
+        let family = |rank: &[&Block]| {
+            let key = rank.first().and_then(|block| family_and_rank(block));
+            key.map(|(floats, family, _)| (floats, family.to_owned()))
+        };
+        let mut turns = Vec::with_capacity(ranks.len());
+        for own in ranks.chunk_by(|a, b| family(a) == family(b)) {
+            let turn =
+                |(place, rank): (usize, &&'r [&'r Block])| (place.abs_diff(own.len() / 2), *rank);
+            turns.extend(own.iter().enumerate().map(turn));
+        }
+        // Stable: families keep their order.
+        turns.sort_by_key(|(turn, _)| *turn);
+        turns
     }
 
     /// Loads the lowerings of one family at one rank that are neither known nor ruled out, and

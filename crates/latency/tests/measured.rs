@@ -145,6 +145,28 @@ fn only_the_heaviest_geometry_is_timed_behind_the_end_and_what_is_known_stays() 
     assert!(costs[2].is_some());
 }
 
+#[test]
+fn the_middle_ranks_of_the_heaviest_geometry_are_timed_behind_the_end() {
+    let chain = |family, rank| Block::chain(geometry(16), family, rank, "branches");
+    let families = ["dw-pw", "pw-dw"];
+    let blocks: Vec<Block> = families
+        .iter()
+        .flat_map(|family| (1..=5).map(|rank| chain(family, rank)))
+        .collect();
+    let model = measured(reference()).until(Some(Instant::now()));
+    let mut told = Vec::new();
+    let costs = model
+        .costs(&blocks, &mut |done, _| told.push(done))
+        .unwrap();
+    let timed: Vec<bool> = costs.iter().map(Option::is_some).collect();
+    let middle = [false, false, true, false, false];
+    assert_eq!(timed, [middle, middle].concat());
+    assert_eq!(told, [0, 1, 2, 10]);
+    let model = measured(reference()).until(Some(Instant::now() + Duration::from_secs(600)));
+    let costs = model.costs(&blocks, &mut |_, _| {}).unwrap();
+    assert!(costs.iter().all(Option::is_some), "{costs:?}");
+}
+
 /// Writes models as they are, and records the layers that are to be in floats.
 struct Other(Mutex<Vec<Vec<String>>>);
 
