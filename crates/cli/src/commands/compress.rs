@@ -159,10 +159,12 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         o.layers.len()
     ));
     let fitted = o.calibration.as_ref().map(|c| c.source.to_string());
-    out.line(format!(
-        "  fitted to   {}",
-        fitted.unwrap_or_else(|| "the weights alone".into())
-    ));
+    if !rewritten.is_empty() {
+        out.line(format!(
+            "  fitted to   {}",
+            fitted.unwrap_or_else(|| "the weights alone".into())
+        ));
+    }
     let (a, b) = (&o.original, &o.compressed);
     let ratio = |a: f64, b: f64| format!("({:.2}x)", a / b.max(1.0));
     out.line(format!(
@@ -248,7 +250,10 @@ fn measures(before: &Size, after: &Size, out: &Output) {
     };
     let all = &evaluation.measures;
     let several = all.iter().any(|m| m.output != evaluation.primary.output);
-    for m in all {
+    // Ratios over whole outputs say little beside the figures of a task.
+    let brief = evaluation.task.is_some() && !out.is_verbose();
+    let is_ratio = |name| matches!(name, "channel-snr" | "snr" | "cosine");
+    for m in all.iter().filter(|m| !(brief && is_ratio(m.metric.name()))) {
         let mut value = quantity(m);
         let mut notes = Vec::new();
         if m.against == Against::Original {
@@ -316,7 +321,7 @@ fn print_comparison(comparison: &Comparison, evaluated: bool, out: &Output) {
         return;
     }
     out.line(format!("  outputs     {text}, on {on}"));
-    for output in &comparison.outputs {
+    for output in comparison.outputs.iter().filter(|_| !evaluated) {
         output
             .scores
             .iter()

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use sepconv_latency::Bench;
 use sepconv_model::{Error, Loaded};
+use sepconv_passes::PassError;
 use sepconv_planning::{Planning, SHARE, Solution, Unit};
 use sepconv_spec::Try;
 
@@ -61,6 +62,15 @@ impl Goal for Measured {
                     ..Try::default()
                 };
                 return Ok((ControlFlow::Break(()), tried));
+            }
+            Err(Error::Pass {
+                source: PassError::Unreachable { target, least },
+                ..
+            }) if search.costing.unit == Unit::Latency => {
+                let (wanted, most) = (1.0 / target, 1.0 / least);
+                return Err(search.job.nothing(format!(
+                    "it can't be {wanted:.2} times as fast: {most:.2} times is the most by the times of its layers"
+                )));
             }
             found => found?,
         };
