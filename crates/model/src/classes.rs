@@ -17,6 +17,9 @@ const HANDING_ON: [&str; 9] = [
     "Unsqueeze",
 ];
 
+/// The most that rounding makes of probabilities beyond 1.
+const ROUNDING: f64 = 1e-3;
+
 /// True for every output of a graph that may be of classes, whatever its extents. Where `Softmax` or `LogSoftmax` (ONNX
 /// opset 1 and later) makes some of the outputs `[n, classes]`, these alone: the others are numbers, such as the box
 /// and the landmarks beside the score of a face.
@@ -36,13 +39,13 @@ pub fn distributions(graph: &Graph) -> Vec<bool> {
 }
 
 /// True of the values of an output `[n, columns]` of three columns or more that are neither probabilities nor logits: none
-/// is below 0, and one is above 1. Such are ratings, ages, and boxes in pixels.
+/// is below 0, and one is above 1 by more than rounding. Such are ratings, ages, and boxes in pixels.
 pub fn are_numbers(columns: usize, values: impl IntoIterator<Item = f64>) -> bool {
     let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
     for value in values {
         (least, most) = (least.min(value), most.max(value));
     }
-    columns > 2 && least >= 0.0 && most > 1.0
+    columns > 2 && least >= 0.0 && most > 1.0 + ROUNDING
 }
 
 /// True where a graph output is declared as `[n, classes]`, trailing 1s aside, or its rank is not declared.
@@ -119,7 +122,7 @@ mod tests {
     #[test]
     fn ratings_are_numbers_and_logits_are_not() {
         assert!(are_numbers(3, [1.2, 3.4, 4.8, 2.0, 2.5, 0.0]));
-        for classes in [[-0.1, 3.4, 4.8], [0.2, 0.3, 0.5], [0.0, 1.0, 0.0]] {
+        for classes in [[-0.1, 3.4, 4.8], [0.2, 0.3, 0.5], [0.0, 1.000_001, 0.0]] {
             assert!(!are_numbers(3, classes), "{classes:?}");
         }
         // Two logits may both be above 0 in a few samples.
