@@ -325,6 +325,14 @@ fn numbers_beside_a_score_are_no_classes() {
     let options = ["--rank", "1", "--target", "macs"];
     let said = sepconv(&[&compress[..], &options].concat()).ok();
     assert_eq!(said.matches("  agreement ").count(), 1, "{said}");
+    // The ratio of the box is its only figure.
+    let evaluated = ["--force", "--eval", &data];
+    let said = sepconv(&[&compress[..], &options, &evaluated].concat()).ok();
+    assert!(
+        said.contains("  snr ") && said.contains("output box"),
+        "{said}"
+    );
+    assert_eq!(said.matches("  agreement ").count(), 1, "{said}");
     let eval = ["eval", &out, "--original", &model, "--data", &data];
     let seen = sepconv(&[&eval[..], &["--json"]].concat()).json();
     let of = |output: &str| -> Vec<&str> {

@@ -38,10 +38,10 @@ pub fn nature_of(graph: &Graph, value: ValueId, seen: &Values) -> Nature {
     }
     let last = graph.producer(value).map(|(_, op)| op.op_type.as_str());
     let columns = seen.dims.get(1).copied().unwrap_or(0);
-    let numbers = are_numbers(columns, seen.elements.iter().map(|v| f64::from(*v)));
+    let values = seen.elements.iter().map(|v| f64::from(*v));
     match (Nature::of(&seen.dims, &seen.elements), last) {
         (Nature::Numbers, _) => Nature::Numbers,
-        (Nature::Logits, _) if numbers => Nature::Numbers,
+        (Nature::Logits, _) if are_numbers(columns, values) => Nature::Numbers,
         (_, Some("Softmax")) => Nature::Probabilities,
         (_, Some("LogSoftmax")) => Nature::Logits,
         (nature, _) => nature,

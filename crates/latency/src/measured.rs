@@ -208,10 +208,10 @@ impl Measured {
         if self.until.is_none() {
             return ranks.into_iter().map(|rank| (0, rank)).collect();
         }
-        let family = |rank: &[&Block]| {
-            let key = rank.first().and_then(|block| family_and_rank(block));
-            key.map(|(floats, family, _)| (floats, family.to_owned()))
-        };
+        fn family<'b>(rank: &[&'b Block]) -> Option<(bool, &'b str)> {
+            let (floats, family, _) = family_and_rank(rank.first()?)?;
+            Some((floats, family))
+        }
         let mut turns = Vec::with_capacity(ranks.len());
         for own in ranks.chunk_by(|a, b| family(a) == family(b)) {
             let turn =

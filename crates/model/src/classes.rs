@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use sepconv_ir::{Graph, ValueId};
 
+use crate::loaded::Loaded;
+
 /// Operators that hand their first input on, in another shape or type.
 const HANDING_ON: [&str; 9] = [
     "Cast",
@@ -78,6 +80,13 @@ pub fn class_rows(dims: &[usize]) -> Option<(usize, usize)> {
         }
         _ => None,
     }
+}
+
+/// [`class_rows`] of a value of a model; `None` where its extents are not known.
+pub fn class_rows_of(model: &Loaded, value: ValueId) -> Option<(usize, usize)> {
+    let dims = model.shapes.extents(value)?;
+    let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
+    class_rows(&dims)
 }
 
 /// Share of the samples that are of the most frequent of their `classes`; `None` without samples.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sepconv_eval::{LatencyTarget, TaskMetric};
 use sepconv_latency::{Bench, cache_folder};
-use sepconv_model::classes::{class_rows, distributions};
+use sepconv_model::classes::{class_rows_of, distributions};
 use sepconv_model::{DataSource, Deadline, Error, Loaded, Task};
 use sepconv_spec::{
     BudgetSpec, CalibrationSettings, DataFreeChoice, FitSpec, Spec, SpecError, TargetSpec,
@@ -130,11 +130,7 @@ fn there(model: &Loaded, threads: NonZeroUsize) -> Option<LatencyTarget> {
 /// a model that can't be run has no known task.
 fn task_of(model: &Loaded, data: &DataSource, target: &dyn Target) -> Result<Option<Task>, Error> {
     let mut outputs = model.graph().outputs();
-    let is_classes = |value| {
-        let dims = model.shapes.extents(value).unwrap_or_default();
-        let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
-        class_rows(&dims).is_some()
-    };
+    let is_classes = |value| class_rows_of(model, value).is_some();
     let distributed = distributions(model.graph()).contains(&true);
     if data.task == Task::Auto && distributed && outputs.all(is_classes) {
         return Ok(None);

@@ -11,7 +11,7 @@ use sepconv_targets::Target;
 use serde::Serialize;
 
 use sepconv_eval::{Evaluator, LatencyTarget, OwnMetric};
-use sepconv_model::classes::class_rows;
+use sepconv_model::classes::class_rows_of;
 use sepconv_model::{DataSource, Deadline, Error, Loaded, Task, machine_memory, shaped_by};
 use sepconv_planning::Unit;
 use sepconv_quantize::Int8;
@@ -69,12 +69,8 @@ impl Budget {
     pub fn usual(model: &Loaded, calibrated: bool, evaluated: bool, task: Option<Task>) -> Self {
         let graph = model.graph();
         // An output of unknown extents may be one of classes: running the model tells.
-        let classes = |value| {
-            model.shapes.extents(value).is_none_or(|dims| {
-                let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
-                class_rows(&dims).is_some()
-            })
-        };
+        let classes =
+            |value| model.shapes.extents(value).is_none() || class_rows_of(model, value).is_some();
         let by_drop = match task {
             Some(Task::Regress | Task::Restore) => evaluated,
             Some(Task::Classify | Task::Detect | Task::Segment | Task::Embed) => true,

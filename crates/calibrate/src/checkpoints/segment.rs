@@ -23,11 +23,8 @@ enum Place {
 /// The value of `document` that stands for one of the original's graph, by its name. Numbers differ where the document is
 /// of a later opset, which has constants in place of attributes.
 fn value_in(document: &Document, original: &Graph, value: ValueId) -> ValueId {
-    let (graph, name) = (&document.model.graph, original.name(value));
-    match graph.name(value) == name {
-        true => value,
-        false => graph.find(name).unwrap_or(value),
-    }
+    let own = document.model.graph.find(original.name(value));
+    own.unwrap_or(value)
 }
 
 /// A network that is run in parts.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use sepconv::quantization::in_floats;
 use sepconv::{
-    Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Hurried, LayerRecord, Loaded,
-    Outcome, Settings, Size, SparseScores, TaskComparison, compress_file, curve,
+    Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Evaluation, Hurried, LayerRecord,
+    Loaded, Measure, Metric, Outcome, Settings, Size, SparseScores, TaskComparison, compress_file,
+    curve,
 };
 use sepconv_report::Report;
 
@@ -208,15 +209,8 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         Some(reason) => out.note(format!("not run: {reason}")),
         None => {
             let by_ratio = o.verdict.is_some_and(|verdict| verdict.one_class.is_some());
-            let evaluated = o.compressed.evaluation.as_ref();
-            print_comparison(&o.comparison, evaluated.is_some(), out);
-            let one_class = match evaluated {
-                Some(evaluation) => evaluation.one_class(),
-                None => o.comparison.one_class(),
-            };
-            if let Some(share) = one_class.filter(|_| !by_ratio) {
-                out.note(verdict::one_class(share));
-            }
+            let evaluation = o.compressed.evaluation.as_ref();
+            print_comparison(&o.comparison, evaluation, by_ratio, out);
             if out.is_verbose() {
                 print_outputs(&o.comparison, out);
             }
@@ -250,10 +244,12 @@ fn measures(before: &Size, after: &Size, out: &Output) {
     };
     let all = &evaluation.measures;
     let several = all.iter().any(|m| m.output != evaluation.primary.output);
-    // Ratios over whole outputs say little beside the figures of a task.
+    // Ratios over a whole output say little beside the figures of a task that is about it.
     let brief = evaluation.task.is_some() && !out.is_verbose();
-    let is_ratio = |name| matches!(name, "channel-snr" | "snr" | "cosine");
-    for m in all.iter().filter(|m| !(brief && is_ratio(m.metric.name()))) {
+    let is_ratio =
+        |m: &Measure| matches!(m.metric, Metric::ChannelSnr | Metric::Snr | Metric::Cosine);
+    let of_task = |m: &Measure| all.iter().any(|o| o.output == m.output && !is_ratio(o));
+    for m in all.iter().filter(|m| !(brief && is_ratio(m) && of_task(m))) {
         let mut value = quantity(m);
         let mut notes = Vec::new();
         if m.against == Against::Original {
@@ -273,8 +269,14 @@ fn measures(before: &Size, after: &Size, out: &Output) {
 }
 
 /// The outputs against the original's: the worst channel, classes that agree, and a plain word where
-/// a channel is lost. Where the models were `evaluated`, the measures of their task have been printed.
-fn print_comparison(comparison: &Comparison, evaluated: bool, out: &Output) {
+/// a channel is lost. Where there is an `evaluation`, the measures of its task have been printed. `by_ratio`: the verdict
+/// has said that one class holds the samples.
+fn print_comparison(
+    comparison: &Comparison,
+    evaluation: Option<&Evaluation>,
+    by_ratio: bool,
+    out: &Output,
+) {
     let on = format!("{} {}", comparison.runs, comparison.inputs.label());
     let same = comparison.outputs.iter().all(|o| o.max_abs == Some(0.0));
     let show = |snr: Option<f64>| {
@@ -321,7 +323,10 @@ fn print_comparison(comparison: &Comparison, evaluated: bool, out: &Output) {
         return;
     }
     out.line(format!("  outputs     {text}, on {on}"));
-    for output in comparison.outputs.iter().filter(|_| !evaluated) {
+    let evaluated = evaluation.is_some();
+    // Scores of no task are seen here alone.
+    let told = evaluated && comparison.task.is_some();
+    for output in comparison.outputs.iter().filter(|_| !told) {
         output
             .scores
             .iter()
@@ -339,6 +344,13 @@ fn print_comparison(comparison: &Comparison, evaluated: bool, out: &Output) {
         ));
         let few = (agreement.value == 100.0).then(|| verdict::too_perfect(agreement.n, least));
         few.flatten().iter().for_each(|text| out.note(text));
+    }
+    let one_class = match evaluation {
+        Some(evaluation) => evaluation.one_class(),
+        None => comparison.one_class(),
+    };
+    if let Some(share) = one_class.filter(|_| !by_ratio) {
+        out.note(verdict::one_class(share));
     }
     if own.is_none_or(|snr| snr < LOST_DB) {
         out.note(format!(

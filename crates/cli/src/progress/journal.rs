@@ -70,10 +70,9 @@ impl Journal {
         if now < SHORT {
             return None;
         }
-        let mut stages = self.stages.iter().enumerate();
-        let lasting =
-            |(depth, s): (usize, &Stage)| !s.told && now.saturating_sub(s.begun) >= brief(depth);
-        let due = now.saturating_sub(self.last) >= EVERY || stages.next_back().is_some_and(lasting);
+        let least = brief(self.stages.len().saturating_sub(1));
+        let lasting = |s: &Stage| !s.told && now.saturating_sub(s.begun) >= least;
+        let due = now.saturating_sub(self.last) >= EVERY || self.stages.last().is_some_and(lasting);
         due.then(|| {
             self.stages.iter_mut().for_each(|s| s.told = true);
             let all: Vec<String> = self.stages.iter().map(|s| s.status(now)).collect();

@@ -197,8 +197,9 @@ impl<'a> Evaluator<'a> {
             let _ = self.task.set(task);
         }
         let done = AtomicUsize::new(0);
+        let classes = class_outputs(model.graph());
         let scores = (0..self.batches()).into_par_iter().map(|i| {
-            let scores = self.scores(i, model, session.as_deref())?;
+            let scores = self.scores(i, model, session.as_deref(), &classes)?;
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             stage.step(done)?;
             Ok(scores)
@@ -286,12 +287,13 @@ impl<'a> Evaluator<'a> {
         load(model, self.target, &specs)
     }
 
-    /// The scores of batch `i`. Without a session the model is the original.
+    /// The scores of batch `i`; `classes` are the outputs that may be of these. Without a session the model is the original.
     fn scores(
         &self,
         i: usize,
         model: &Loaded,
         session: Option<&dyn Session>,
+        classes: &[bool],
     ) -> Result<Scores, Error> {
         let samples = self.samples_of(i)?;
         let reference = match &self.original {
@@ -307,8 +309,7 @@ impl<'a> Evaluator<'a> {
             all: self.batch,
             valid: samples.valid,
         };
-        let classes = class_outputs(model.graph());
-        let divided = |outputs: &[Tensor]| Rows::of_outputs(outputs, rows, &classes);
+        let divided = |outputs: &[Tensor]| Rows::of_outputs(outputs, rows, classes);
         let outputs = divided(&outputs);
         let mut scores = Scores::default();
         if let Some(labels) = &samples.labels

@@ -16,7 +16,7 @@ use sepconv_data::{
 use sepconv_ir::{Dim, Tensor, ValueId};
 
 use crate::advice::Advice;
-use crate::classes::class_rows;
+use crate::classes::class_rows_of;
 use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::task::Task;
@@ -144,9 +144,7 @@ pub fn shaped_by<'a>(
 /// Number of classes of a model whose first output is shaped `[n, classes]`.
 fn class_count(model: &Loaded) -> Option<usize> {
     let output = model.graph().outputs().next()?;
-    let dims = model.shapes.extents(output)?;
-    let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
-    class_rows(&dims).map(|(_, classes)| classes)
+    class_rows_of(model, output).map(|(_, classes)| classes)
 }
 
 /// The model's inputs as a data set must fit them: free dimensions stay free unless pinned. Where
