@@ -4,10 +4,11 @@ use sepconv_data::{Labels, SyntheticKind};
 use sepconv_eval::{ComparedOn, Reference, ReferenceInputs, synthetic_runs};
 use sepconv_model::{DataSource, Error, Loaded, Progress};
 use sepconv_spec::Source;
+use sepconv_targets::Target;
 
 use crate::settings::Settings;
 
-/// Runs the original on the inputs that closing figures come from: the test part of the calibration
+/// Runs the original on `target`, on the inputs that closing figures come from: the test part of the calibration
 /// data, else data that nothing was fitted to, else the evaluation data, else seeded random
 /// inputs.
 ///
@@ -17,11 +18,12 @@ use crate::settings::Settings;
 pub(crate) fn closing_reference(
     original: &Loaded,
     settings: &Settings,
+    target: &dyn Target,
     progress: &dyn Progress,
 ) -> Result<Reference, Error> {
     Reference::of(
         original,
-        settings.measured_on(),
+        target,
         inputs(original, settings)?,
         progress,
     )

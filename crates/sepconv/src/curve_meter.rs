@@ -26,12 +26,13 @@ impl<'a> CurveMeter<'a> {
         latency: Option<LatencyTarget>,
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
+        let target = settings.measured_on();
         Ok(Self {
             original,
             settings,
             latency,
-            evaluator: settings.evaluator(original)?,
-            reference: closing_reference(original, settings, progress).ok(),
+            evaluator: settings.evaluator(original, target)?,
+            reference: closing_reference(original, settings, target, progress).ok(),
             progress,
         })
     }

@@ -1,7 +1,7 @@
 //! The settings of a run, resolved once for a model.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 
 use sepconv_calibrate::{Fitting, MemoryLimit, Sampling, SurveyedModel, cheap_pictures, pictures};
@@ -10,6 +10,7 @@ use sepconv_model::{Error, Loaded, Progress, load, shaped_by};
 use sepconv_planning::{Costing, Unit};
 use sepconv_quantize::{Quantized, in_floats};
 use sepconv_spec::{CalibrationSettings, Source};
+use sepconv_targets::{Target, TargetError};
 
 use crate::functions::reaching;
 use crate::quantizing::quantized;
@@ -26,6 +27,8 @@ pub(crate) struct Job<'a> {
     alone: OnceCell<Quantized>,
     /// Names of the layers that it has in floats.
     floats: OnceCell<Vec<String>>,
+    /// True once the runtime that results are measured on has refused a rewritten model.
+    refused: Cell<bool>,
 }
 
 impl<'a> Job<'a> {
@@ -55,6 +58,7 @@ impl<'a> Job<'a> {
             progress,
             alone: OnceCell::new(),
             floats: OnceCell::new(),
+            refused: Cell::new(false),
         })
     }
 
@@ -107,6 +111,42 @@ impl<'a> Job<'a> {
             self.settings.target = other;
         }
         self
+    }
+
+    /// The runtime that results are measured on: that of the settings, until it refuses a rewritten model; then the
+    /// one that results are deployed on.
+    pub fn measured_on(&self) -> &'static dyn Target {
+        match self.refused.get() {
+            true => self.settings.deployed_on().target,
+            false => self.settings.measured_on(),
+        }
+    }
+
+    /// Moves measurements to the runtime that results are deployed on, where `error` is the refusal of a rewritten
+    /// model by another one. False where they stay.
+    pub fn moves_for(&self, error: &Error) -> bool {
+        let (own, other) = (self.measured_on(), self.settings.deployed_on().target);
+        let refused = matches!(
+            error,
+            Error::Target {
+                source: TargetError::Load { .. } | TargetError::Run { .. },
+                ..
+            }
+        );
+        let moved = refused && own.name() != other.name();
+        self.refused.set(self.refused.get() || moved);
+        moved
+    }
+
+    /// A measurement of results on the runtime for them, made again on the other where they are refused.
+    pub fn measured<T>(
+        &self,
+        measure: impl Fn(&'static dyn Target) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match measure(self.measured_on()) {
+            Err(error) if self.moves_for(&error) => measure(self.measured_on()),
+            other => other,
+        }
     }
 
     /// Opens the data that layers are fitted to: data that do not fit the model are told of before

@@ -128,7 +128,7 @@ pub(crate) fn finished<T>(
     let (job, floats) = begun(original, settings, progress)?;
     let original = &*job.model;
     // Data that do not fit are told of before the work.
-    let evaluator = job.settings.evaluator(original)?;
+    drop(job.settings.evaluator(original, job.measured_on())?);
     let mut compressed = run(&job)?;
     if job.settings.is_in_eight_bits() {
         compressed = step("quantize", || in_eight_bits(&job, compressed))?;
@@ -161,14 +161,17 @@ pub(crate) fn finished<T>(
     let written = original.with(written)?;
     let comparison = match untouched {
         true => Comparison::not_run(
-            job.settings.measured_on().name(),
+            job.measured_on().name(),
             "nothing was changed".into(),
         ),
         false => step("compare", || measure(&job, &written))?,
     };
     let [before, mut after] = step("evaluate", || {
-        let sized = |model| size(model, evaluator.as_ref(), progress);
-        Ok([sized(original)?, sized(&written)?])
+        job.measured(|target| {
+            let evaluator = job.settings.evaluator(original, target)?;
+            let sized = |model| size(model, evaluator.as_ref(), progress);
+            Ok([sized(original)?, sized(&written)?])
+        })
     })?;
     if let Some(eight_bits) = &eight_bits {
         after.params = eight_bits.params;
@@ -258,14 +261,14 @@ fn check_faster(job: &Job<'_>, run: &BenchRun) -> Result<(), Error> {
 }
 
 fn measure(job: &Job<'_>, written: &Loaded) -> Result<Comparison, Error> {
-    let target = job.settings.measured_on();
-    let reference = closing_reference(&job.model, &job.settings, job.progress);
-    let compared =
-        reference.and_then(|reference| reference.compare_and_show(written, target, job.progress));
+    let compared = job.measured(|target| {
+        let reference = closing_reference(&job.model, &job.settings, target, job.progress)?;
+        reference.compare_and_show(written, target, job.progress)
+    });
     match compared.map_err(Error::unadvised) {
         Ok(comparison) => Ok(comparison),
         Err(error @ (Error::Target { .. } | Error::Interface { .. } | Error::Data(_))) => {
-            Ok(Comparison::not_run(target.name(), error.to_string()))
+            Ok(Comparison::not_run(job.measured_on().name(), error.to_string()))
         }
         Err(other) => Err(other),
     }

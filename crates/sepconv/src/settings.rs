@@ -274,26 +274,20 @@ impl Settings {
         }
     }
 
-    /// Opens the evaluation data, where given, to measure models against `original`.
+    /// Opens the evaluation data, where given, to measure models against `original` on a runtime.
     pub(crate) fn evaluator<'a>(
         &self,
         original: &'a Loaded,
+        target: &'static dyn Target,
     ) -> Result<Option<Evaluator<'a>>, Error> {
-        let data = self.eval.as_ref();
-        data.map(|data| self.against(original, data)).transpose()
-    }
-
-    /// Opens data to measure models against `original`.
-    pub(crate) fn against<'a>(
-        &self,
-        original: &'a Loaded,
-        data: &DataSource,
-    ) -> Result<Evaluator<'a>, Error> {
-        let evaluator = Evaluator::against(original, data, self.measured_on())?;
-        Ok(match &self.metric {
+        let Some(data) = &self.eval else {
+            return Ok(None);
+        };
+        let evaluator = Evaluator::against(original, data, target)?;
+        Ok(Some(match &self.metric {
             Some(metric) => evaluator.with_metric(Arc::clone(metric)),
             None => evaluator,
-        })
+        }))
     }
 }
 

@@ -208,8 +208,8 @@ fn sparse_weights_are_made_dense_to_run() {
     }
 }
 
-/// tract, which takes no model in which a name occurs.
-struct Picky(&'static str);
+/// tract, which takes no model in which all of some names occur.
+struct Picky(&'static [&'static str]);
 
 impl Target for Picky {
     fn name(&self) -> &'static str {
@@ -226,11 +226,14 @@ impl Target for Picky {
         inputs: &[InputSpec],
         options: LoadOptions,
     ) -> Result<Box<dyn Session>, TargetError> {
-        let name = self.0.as_bytes();
-        if model.skeleton.windows(name.len()).any(|w| w == name) {
+        let occurs = |name: &&str| {
+            let mut windows = model.skeleton.windows(name.len());
+            windows.any(|w| w == name.as_bytes())
+        };
+        if self.0.iter().all(occurs) {
             return Err(TargetError::Load {
                 target: "picky",
-                reason: format!("'{}' is not to my taste", self.0),
+                reason: format!("'{}' is not to my taste", self.0.join("', '")),
             });
         }
         reference().load_with(model, inputs, options)
@@ -239,7 +242,7 @@ impl Target for Picky {
 
 #[test]
 fn a_layer_whose_candidates_do_not_run_stays_and_the_others_are_done() {
-    let picky: &Picky = Box::leak(Box::new(Picky("c1/")));
+    let picky: &Picky = Box::leak(Box::new(Picky(&["c1/"])));
     let bytes = classifier(DType::F32, 9).bytes();
     for budget in [Budget::Rank(2), Budget::TargetMacs(0.75)] {
         let settings = Settings {
@@ -264,7 +267,7 @@ fn a_layer_whose_candidates_do_not_run_stays_and_the_others_are_done() {
 
 #[test]
 fn a_family_that_does_not_run_leaves_the_layer_to_the_others() {
-    let picky: &Picky = Box::leak(Box::new(Picky("c1/dw")));
+    let picky: &Picky = Box::leak(Box::new(Picky(&["c1/dw"])));
     let bytes = classifier(DType::F32, 9).bytes();
     let settings = Settings {
         target: picky,
@@ -276,8 +279,30 @@ fn a_family_that_does_not_run_leaves_the_layer_to_the_others() {
 }
 
 #[test]
+fn a_whole_that_the_runtime_refuses_is_judged_where_it_is_deployed() {
+    let picky: &Picky = Box::leak(Box::new(Picky(&["c1/", "c2/"])));
+    let other = onnxruntime().unwrap_or(reference()).name();
+    let bytes = classifier(DType::F32, 9).bytes();
+    for budget in [Budget::TargetMacs(0.5), Budget::MinSnr(2.0)] {
+        let settings = Settings {
+            target: picky,
+            runner: Some(reference()),
+            eval: Some(samples(&[8, 3, 12, 12])),
+            ..settings(budget)
+        };
+        let (_, outcome) = compress_bytes(bytes.clone(), &settings, &()).unwrap();
+        assert!(rewritten(&outcome) > 1, "{budget:?}");
+        let compared = &outcome.comparison;
+        assert_eq!((&compared.not_run, compared.target), (&None, other));
+        assert!(outcome.compressed.evaluation.is_some());
+        let judged = matches!(budget, Budget::MinSnr(_));
+        assert_eq!(outcome.verdict.is_some(), judged, "{budget:?}");
+    }
+}
+
+#[test]
 fn what_is_not_changed_is_not_run() {
-    let picky: &Picky = Box::leak(Box::new(Picky("x")));
+    let picky: &Picky = Box::leak(Box::new(Picky(&["x"])));
     let bytes = classifier(DType::F16, 9).bytes();
     let settings = Settings {
         target: picky,

@@ -170,7 +170,7 @@ impl<'a> Acceptance<'a> {
     }
 
     fn on_evaluation_data(job: &'a Job<'a>, drop: f64) -> Result<Self, Error> {
-        let evaluator = job.settings.evaluator(&job.model)?;
+        let evaluator = job.settings.evaluator(&job.model, job.measured_on())?;
         let evaluator = evaluator.ok_or_else(|| undefined(&job.model))?;
         let evaluation = evaluator.evaluate(&job.model, job.progress)?;
         let one_class = evaluation.one_class();
@@ -184,7 +184,7 @@ impl<'a> Acceptance<'a> {
                 held_out_every: 0,
                 ..CalibrationSettings::new(data.clone())
             };
-            let on = job.settings.measured_on();
+            let on = job.measured_on();
             let probe = SensitivityProbe::new(&job.model, on, &all, job.memory())?;
             return Ok(Self {
                 figure: Figure::HeldOut(Box::new(probe), HeldOut::Snr),
@@ -204,7 +204,7 @@ impl<'a> Acceptance<'a> {
     ) -> Result<Self, Error> {
         let (model, settings) = (&*job.model, &job.settings);
         let test = test_part(calibration);
-        let probe = SensitivityProbe::new(model, settings.measured_on(), &test, job.memory())?;
+        let probe = SensitivityProbe::new(model, job.measured_on(), &test, job.memory())?;
         let (held, floor) = match (budget, settings.metric.as_deref()) {
             (Budget::MinSnr(floor), _) => {
                 // A spread takes two samples.

@@ -6,13 +6,14 @@
 
 use std::ops::ControlFlow;
 
-use sepconv_model::Error;
+use sepconv_model::{Error, Loaded};
 use sepconv_planning::{Planning, SHARE, Solution};
-use sepconv_spec::Try;
+use sepconv_spec::{CalibrationSettings, Try, Verdict};
 
 use super::acceptance::Acceptance;
 use super::engine::{Aim, Goal, Search, TRIED, TRIES, is_empty};
 use crate::compressed::Compressed;
+use crate::job::Job;
 use crate::quantizing::quantized_as_planned;
 
 /// Bisections of a criterion on synthetic inputs, which costs little: the result is within 1/2^7 of
@@ -57,7 +58,7 @@ fn between(low: Tried, high: Tried) -> f64 {
     }
     let share = high.excess / (high.excess - low.excess);
     // The original is not on the line: near it, errors fall faster.
-    let most = if high.fraction < 1.0 { 1.0 - OFF } else { 0.5 };
+    let most = if high.excess > -1.0 { 1.0 - OFF } else { 0.5 };
     let share = share.clamp(OFF, most);
     high.fraction - share * (high.fraction - low.fraction)
 }
@@ -88,6 +89,8 @@ fn growth(made: f64, allowed: f64) -> f64 {
 
 /// A model that meets a criterion.
 pub(super) struct Judged<'a> {
+    job: &'a Job<'a>,
+    calibration: Option<&'a CalibrationSettings>,
     criterion: Acceptance<'a>,
     /// The plan of the greatest fraction that is known to fail, or the least that any plan reaches.
     low: Tried,
@@ -110,10 +113,15 @@ impl<'a> Judged<'a> {
     ///
     /// # Errors
     /// As [`Acceptance::verdict`], and where the model can't be quantised.
-    pub fn new(mut criterion: Acceptance<'a>, search: &Search<'_>) -> Result<Self, Error> {
-        let (job, planning) = (search.job, &search.planning);
+    pub fn new(
+        job: &'a Job<'a>,
+        calibration: Option<&'a CalibrationSettings>,
+        mut criterion: Acceptance<'a>,
+        planning: &Planning,
+    ) -> Result<Self, Error> {
         let mut high = Tried {
-            fraction: 1.0,
+            // Folding alone may save time: a plan that costs as much rewrites nothing.
+            fraction: planning.unrewritten().min(1.0),
             excess: -1.0,
             loss: None,
         };
@@ -123,17 +131,15 @@ impl<'a> Judged<'a> {
             criterion.allow(&alone);
             let excess = criterion.excess(&alone);
             start = criterion.noise(excess).unwrap_or(0.0);
-            high = Tried {
-                fraction: planning.unrewritten().min(1.0),
-                excess: excess / criterion.allowance(),
-                loss: None,
-            };
+            high.excess = excess / criterion.allowance();
         }
         let allowed = criterion.noise(0.0).filter(|_| !criterion.is_synthetic());
         let rounding = planning.unrewritten_loss();
         let wanted =
             allowed.map(|allowed| rounding + criterion.loss_of((allowed - start).max(0.0)));
         Ok(Self {
+            job,
+            calibration,
             criterion,
             low: Tried {
                 fraction: planning.least(),
@@ -153,6 +159,18 @@ impl<'a> Judged<'a> {
 }
 
 impl Judged<'_> {
+    /// A rewritten model held against the floor, which is set anew where a runtime refuses the model and another takes
+    /// its place.
+    fn verdict(&mut self, model: &Loaded) -> Result<Verdict, Error> {
+        match self.criterion.verdict(model, self.job) {
+            Err(error) if self.job.moves_for(&error) => {
+                self.criterion = Acceptance::new(self.job, self.calibration)?;
+                self.criterion.verdict(model, self.job)
+            }
+            other => other,
+        }
+    }
+
     /// The expected loss of the plan after one that misses the floor by `excess`. The loss of rounding stays, but for
     /// layers that plans have in floats.
     fn next_loss(&self, loss: f64, excess: f64) -> Option<f64> {
@@ -231,7 +249,7 @@ impl Goal for Judged<'_> {
             made.quantized = Some(quantized_as_planned(search.job, &made)?);
         }
         let judged = made.quantized.as_ref().map_or(&made.model, |q| &q.model);
-        let verdict = self.criterion.verdict(judged, search.job)?;
+        let verdict = self.verdict(judged)?;
         let excess = self.criterion.excess(&verdict);
         self.wanted = self.wanted.and(self.next_loss(loss, excess));
         let measured = Tried {
@@ -299,6 +317,7 @@ mod tests {
         near(between(tried(0.25, f64::INFINITY), tried(1.0, -1.0)), 0.5);
         near(between(tried(0.5, 0.1), tried(1.0, -1.0)), 0.75);
         near(between(tried(0.5, 1.0), tried(0.9, -1.0)), 0.7);
+        near(between(tried(0.5, 0.1), tried(0.9, -1.0)), 0.7);
         // Far beyond the bound, and all but at it.
         near(between(tried(0.5, 99.0), tried(0.6, -0.5)), 0.6 - OFF * 0.1);
         near(between(tried(0.5, 0.01), tried(0.6, -0.9)), 0.5 + OFF * 0.1);

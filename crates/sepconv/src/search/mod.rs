@@ -96,7 +96,9 @@ fn decide_with(
         Budget::MaxDrop(_) | Budget::MinSnr(_) => {
             let criterion = step("reference", || Acceptance::new(job, calibration))?;
             let search = Search::new(job, prepared, calibration, job.settings.unit())?;
-            let goal = step("reference", || Judged::new(criterion, &search))?;
+            let goal = step("reference", || {
+                Judged::new(job, calibration, criterion, &search.planning)
+            })?;
             search.run(goal)
         }
     }
