@@ -12,6 +12,8 @@ pub(crate) struct Layer {
     pub name: String,
     /// The activation that it reads.
     pub input: ValueId,
+    /// The value of its weights in the file, which other layers may read as well.
+    pub weight: ValueId,
     /// Geometry; that of a matrix product is `None`.
     pub geometry: Option<ConvAttributes>,
     /// Shape of the weights as rows, `[Co, Ci/groups, k...]`.
@@ -54,6 +56,13 @@ impl Layer {
         let nodes = graph.operators();
         let found = nodes.filter_map(|(node, _)| Self::of(graph, node)?.ok());
         found.collect()
+    }
+
+    /// True where another layer has the same weights from the same value.
+    pub fn shares_weights(&self, other: &Self) -> bool {
+        self.weight == other.weight
+            && self.shape == other.shape
+            && self.outputs_last == other.outputs_last
     }
 
     /// Values of a row of weights.
@@ -152,10 +161,8 @@ impl Layer {
             bias,
         } = constants;
         let op = graph.operator(node).ok_or("it is gone")?;
-        let (input, _) = op
-            .input(0)
-            .zip(op.output(0))
-            .ok_or("it reads or makes nothing")?;
+        let (input, weight) = op.input(0).zip(op.input(1)).ok_or("it reads nothing")?;
+        op.output(0).ok_or("it makes nothing")?;
         if !op.is_literal() {
             return Err("its attributes are references".into());
         }
@@ -176,6 +183,7 @@ impl Layer {
             node,
             name: graph.label(node).to_owned(),
             input,
+            weight,
             geometry: None,
             shape,
             weights,

@@ -1,5 +1,7 @@
 //! Means and covariances of the inputs of layers, as they are read from eight bits.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 use sepconv_calibrate::geometry;
 use sepconv_factor::linalg::dense;
@@ -16,6 +18,7 @@ use crate::windows::{Run, valid_part};
 const WIDE: usize = 1152;
 
 /// Moments of one layer's inputs.
+#[derive(Clone)]
 pub(crate) struct Moments {
     /// One per group.
     pub groups: Vec<GroupMoments>,
@@ -24,6 +27,7 @@ pub(crate) struct Moments {
 }
 
 /// Moments of the patches of one group.
+#[derive(Clone, Default)]
 pub(crate) struct GroupMoments {
     /// Mean of the patches `[d]` in floats.
     pub mean: Vec<f64>,
@@ -58,6 +62,31 @@ impl Moments {
         })
     }
 
+    /// Those of the patches of all `parts` together, of one layer's shape: covariances about each part's own mean,
+    /// weighted by the patches.
+    pub fn pooled<'a>(parts: impl ExactSizeIterator<Item = &'a Self>) -> Cow<'a, Self> {
+        let mut parts = parts.peekable();
+        if parts.len() == 1
+            && let Some(only) = parts.peek()
+        {
+            return Cow::Borrowed(only);
+        }
+        let parts: Vec<&Self> = parts.collect();
+        let count: usize = parts.iter().map(|own| own.count).sum();
+        let shares = parts
+            .iter()
+            .map(|own| own.count as f64 / count.max(1) as f64);
+        let shares: Vec<f64> = shares.collect();
+        let groups = (0..parts.first().map_or(0, |own| own.groups.len())).map(|group| {
+            let own = parts.iter().map(|own| &own.groups[group]);
+            GroupMoments::mixed(own.zip(shares.iter().copied()))
+        });
+        Cow::Owned(Self {
+            groups: groups.collect(),
+            count,
+        })
+    }
+
     /// Adds patches `[n, d]` of every group.
     fn push(&mut self, groups: &[Vec<f32>], grid: Grid) {
         for (own, patches) in self.groups.iter_mut().zip(groups) {
@@ -88,6 +117,21 @@ impl Moments {
 }
 
 impl GroupMoments {
+    /// The sum of moments times the shares beside them.
+    fn mixed<'a>(parts: impl Iterator<Item = (&'a Self, f64)>) -> Self {
+        let mut mixed = Self::default();
+        for (own, share) in parts {
+            mixed.noise += share * own.noise;
+            add_times(&mut mixed.mean, share, &own.mean);
+            add_times(&mut mixed.snapped, share, &own.snapped);
+            mixed.blocks.resize(own.blocks.len(), Vec::new());
+            for (sum, block) in mixed.blocks.iter_mut().zip(&own.blocks) {
+                add_times(sum, share, block);
+            }
+        }
+        mixed
+    }
+
     fn push(&mut self, patches: &[f32], grid: Grid) {
         let d = self.mean.len();
         let rows = patches.len() / d.max(1);
@@ -116,6 +160,12 @@ impl GroupMoments {
             first += width;
         }
     }
+}
+
+/// `sum += share x`, of a sum that begins empty.
+fn add_times(sum: &mut Vec<f64>, share: f64, x: &[f64]) {
+    sum.resize(x.len(), 0.0);
+    dense::axpy(sum, share, x);
 }
 
 /// Width of the blocks of a layer's covariances, whole channels.

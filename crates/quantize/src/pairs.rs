@@ -1,6 +1,6 @@
 //! `QuantizeLinear` and `DequantizeLinear` as parts of a patch.
 
-use sepconv_ir::{AttributeValue, IrError, Operator, Patch, PatchValue, Tensor};
+use sepconv_ir::{AttributeValue, IrError, Operator, Patch, PatchValue, Tensor, ValueId};
 
 use crate::grid::Grid;
 
@@ -50,6 +50,16 @@ impl Stored {
             scale: patch.initializer(format!("{name}/scale"), scale),
             zero: patch.initializer(format!("{name}/zero"), zero),
             name,
+        }
+    }
+
+    /// Integers, scales and zero points that are there, as `name` is to read them.
+    pub fn of_values(name: String, [integers, scale, zero]: [ValueId; 3]) -> Self {
+        Self {
+            name,
+            integers: integers.into(),
+            scale: scale.into(),
+            zero: zero.into(),
         }
     }
 

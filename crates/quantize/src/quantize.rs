@@ -23,7 +23,7 @@ use crate::rewrite::RoundedLayer;
 use crate::rounding_error::RoundingError;
 use crate::scheme::Scheme;
 use crate::settings::QuantizeSettings;
-use crate::weights::{Rounded, Rounding};
+use crate::weights::{Reader, Rounded, Rounding};
 use crate::windows::Run;
 
 /// MACs that are spent on one judgement of a set of layers.
@@ -236,22 +236,40 @@ fn rounded(
 ) -> Result<Vec<Rounded>, QuantizeError> {
     let seen = moments(run, able, settings.positions, settings.source.seed)?;
     let stage = Stage::begin(run.progress, "rounding weights", able.len());
-    let mut all = Vec::new();
-    for ((layer, grid), moments) in able.iter().zip(seen) {
-        stage.step(all.len())?;
-        let rounding = Rounding {
-            input: *grid,
-            compensate: settings.compensate,
-            correct_bias: settings.correct_bias,
-        };
-        let own = moments.and_then(|m| rounding.round(layer, &m));
-        all.push(own.map_err(|source| QuantizeError::Layer {
+    let rounding = Rounding {
+        compensate: settings.compensate,
+        correct_bias: settings.correct_bias,
+    };
+    let mut all: Vec<Option<Rounded>> = able.iter().map(|_| None).collect();
+    for (at, (layer, _)) in able.iter().enumerate() {
+        stage.step(at)?;
+        if all[at].is_some() {
+            continue;
+        }
+        let failed = |source| QuantizeError::Layer {
             file: run.model.file(),
             layer: layer.name.clone(),
             source,
-        })?);
+        };
+        let sharing: Vec<usize> = (at..able.len())
+            .filter(|other| able[*other].0.shares_weights(layer))
+            .collect();
+        let readers = sharing.iter().map(|other| {
+            let (layer, input) = able[*other];
+            let moments = seen[*other].as_ref().map_err(Clone::clone)?;
+            Ok(Reader {
+                layer,
+                input,
+                moments,
+            })
+        });
+        let readers: Vec<Reader<'_>> = readers.collect::<Result<_, _>>().map_err(failed)?;
+        let rounded = rounding.round(&readers).map_err(failed)?;
+        for (other, rounded) in sharing.into_iter().zip(rounded) {
+            all[other] = Some(rounded);
+        }
     }
-    Ok(all)
+    Ok(all.into_iter().flatten().collect())
 }
 
 /// Batches spread over the samples.

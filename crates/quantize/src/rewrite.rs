@@ -3,7 +3,7 @@
 //! Before: an operator with inputs `x` and output `y`, in floats. After: `y` is the output of a
 //! `DequantizeLinear` of a `QuantizeLinear` of the operator's own, so that all readers of
 //! `y`, and the outputs of the graph, read values of eight bits; constant weights and biases
-//! come through a `DequantizeLinear` each. A value that comes in floats gets its pair where it is first
+//! come through a `DequantizeLinear` each; layers that share weights read the same integers. A value that comes in floats gets its pair where it is first
 //! read in eight bits. Runtimes fuse an operator with the pairs around it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -64,6 +64,8 @@ impl Rewrite<'_> {
     /// Rewrites the graph that the scheme is of.
     pub fn apply(&self, graph: &mut Graph) -> Result<(), IrError> {
         let mut entered: HashMap<ValueId, ValueId> = HashMap::new();
+        // Weights that several layers share, in eight bits.
+        let mut shared: Vec<(&Layer, [ValueId; 3])> = Vec::new();
         let order: Vec<NodeId> = graph.operators().map(|(id, _)| id).collect();
         for node in order {
             let eight = self.scheme.operators.contains(&node);
@@ -82,11 +84,22 @@ impl Rewrite<'_> {
             if eight {
                 self.enter(graph, &op, &entered, &mut edit)?;
             }
-            if let Some(own) = self.layers.get(&node).filter(|_| eight) {
-                self.weights(graph, own, &mut edit)?;
+            let own = self.layers.get(&node).filter(|_| eight);
+            let mut known = None;
+            if let Some(own) = own {
+                let same = shared
+                    .iter()
+                    .find(|(other, _)| other.shares_weights(own.layer));
+                known = same.map(|(_, stored)| *stored);
+                self.weights(graph, own, known, &mut edit)?;
             }
+            let output = op.output(0);
             let entries = self.replace(graph, op, edit)?;
             entered.extend(entries);
+            if let (Some(own), None) = (own, known) {
+                let stored = output.and_then(|output| stored_weights(graph, output));
+                shared.extend(stored.map(|stored| (own.layer, stored)));
+            }
         }
         Ok(())
     }
@@ -124,11 +137,13 @@ impl Rewrite<'_> {
         Ok(())
     }
 
-    /// Puts a layer's weights and bias behind a `DequantizeLinear` each.
+    /// Puts a layer's weights and bias behind a `DequantizeLinear` each; weights that are `known` are those of another
+    /// layer: their integers, scales and zero points.
     fn weights(
         &self,
         graph: &Graph,
         own: &RoundedLayer<'_>,
+        known: Option<[ValueId; 3]>,
         edit: &mut Edit,
     ) -> Result<(), IrError> {
         let (layer, rounded) = (own.layer, own.rounded);
@@ -136,10 +151,15 @@ impl Rewrite<'_> {
             Some(Some(PatchValue::Existing(w))) => graph.name(*w).to_owned(),
             _ => format!("{}/weight", layer.name),
         };
-        let integers = layer.in_file_order(&rounded.integers);
-        let integers = Tensor::from_slice(&layer.dims, &integers);
         let patch = &mut edit.patch;
-        let stored = Stored::constant(patch, name, integers, &rounded.scales)?;
+        let stored = match known {
+            Some(known) => Stored::of_values(name, known),
+            None => {
+                let integers = layer.in_file_order(&rounded.integers);
+                let integers = Tensor::from_slice(&layer.dims, &integers);
+                Stored::constant(patch, name, integers, &rounded.scales)?
+            }
+        };
         edit.inputs[1] = Some(stored.read(patch, Some(layer.axis())));
         edit.changed = true;
         let Some(bias) = &rounded.bias else {
@@ -198,6 +218,13 @@ impl Rewrite<'_> {
         let read = |(value, slot): (ValueId, usize)| Some((value, now.as_ref()?.input(slot)?));
         Ok(entries.into_iter().filter_map(read).collect())
     }
+}
+
+/// The integers, scales and zero points of the weights of the layer that makes `output`.
+fn stored_weights(graph: &Graph, output: ValueId) -> Option<[ValueId; 3]> {
+    let layer = producer_of_floats(graph, output)?;
+    let (_, reader) = graph.producer(layer.input(1)?)?;
+    Some([reader.input(0)?, reader.input(1)?, reader.input(2)?])
 }
 
 /// The operator that makes the floats which `value` stands for.

@@ -43,11 +43,16 @@ impl Rounded {
     }
 }
 
+/// A layer, the grid of its input and the moments of what it reads.
+pub(crate) struct Reader<'a> {
+    pub layer: &'a Layer,
+    pub input: Grid,
+    pub moments: &'a Moments,
+}
+
 /// How weights are rounded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounding {
-    /// The grid of the layer's input.
-    pub input: Grid,
     /// Errors are made up for by other weights.
     pub compensate: bool,
     /// The bias takes up the mean error.
@@ -55,52 +60,48 @@ pub(crate) struct Rounding {
 }
 
 impl Rounding {
-    /// Rounds the weights of a layer in the metric of its inputs.
-    pub fn round(self, layer: &Layer, moments: &Moments) -> Result<Rounded, FactorError> {
-        let (outputs, d) = (layer.shape.out_channels, layer.width());
-        let mut rounded = Rounded::default();
-        let mut bias = layer.bias.clone().unwrap_or_else(|| vec![0.0; outputs]);
-        let per_group = outputs / layer.shape.groups;
-        let weights = layer.weights.chunks_exact(per_group * d);
-        let groups = weights
-            .zip(bias.chunks_exact_mut(per_group))
-            .zip(&moments.groups);
-        for ((weights, bias), own) in groups {
-            let scales = self.scales(weights, bias, own);
-            let trust = shrinkage(width_of_blocks(layer).min(d), moments.count);
-            let integers = self.integers(weights, &scales, own, trust)?;
-            if self.correct_bias {
-                let rows = weights.chunks_exact(d).zip(integers.chunks_exact(d));
-                for ((bias, (row, integers)), scale) in bias.iter_mut().zip(rows).zip(&scales) {
-                    *bias += mean_loss(row, integers, *scale, own);
-                }
-            }
-            rounded.energies += Energies::of_group(weights, &integers, &scales, own);
-            rounded.integers.extend(integers);
-            rounded.scales.extend(scales.iter().map(|s| *s as f32));
-        }
-        let biased = layer.bias.is_some() || (self.correct_bias && layer.takes_bias);
-        Ok(Rounded {
-            bias: Some(bias).filter(|_| biased),
-            ..rounded
-        })
-    }
-
-    /// Scales of the rows of a group. They are numbers of f32, as the file holds them, and large enough
-    /// for the bias, which is stored in steps of a weight's and the input's.
-    fn scales(self, weights: &[f64], bias: &[f64], own: &GroupMoments) -> Vec<f64> {
-        let variances: Vec<f64> = own.blocks.iter().flat_map(|b| diagonal(b)).collect();
-        let rows = weights.chunks_exact(variances.len().max(1)).zip(bias);
-        let scale = |(row, bias): (&[f64], &f64)| {
-            let least = bias.abs() / (f64::from(self.input.scale) * LARGEST_BIAS);
-            let scale = channel_scale(row, &variances).max(least) as f32;
-            if scale.is_normal() {
-                f64::from(scale)
-            } else {
-                1.0
-            }
+    /// Rounds the weights that all `readers` share, once, in the metric of all that these read. The biases and
+    /// energies are each reader's own.
+    pub fn round(self, readers: &[Reader<'_>]) -> Result<Vec<Rounded>, FactorError> {
+        let Some(first) = readers.first() else {
+            return Ok(Vec::new());
         };
-        rows.map(scale).collect()
+        let all = Moments::pooled(readers.iter().map(|reader| reader.moments));
+        let layer = first.layer;
+        let (outputs, d) = (layer.shape.out_channels, layer.width());
+        let per_group = outputs / layer.shape.groups;
+        let trust = shrinkage(width_of_blocks(layer).min(d), all.count);
+        let mut rounded: Vec<Rounded> = readers.iter().map(|_| Rounded::default()).collect();
+        let mut biases: Vec<Vec<f64>> = readers
+            .iter()
+            .map(|own| own.layer.bias.clone().unwrap_or_else(|| vec![0.0; outputs]))
+            .collect();
+        let groups = layer.weights.chunks_exact(per_group * d);
+        for (group, (weights, pooled)) in groups.zip(&all.groups).enumerate() {
+            let rows = group * per_group..(group + 1) * per_group;
+            let least: Vec<f64> = rows.clone().map(|o| least_scale(readers, o)).collect();
+            let scales = scales(weights, &least, pooled);
+            let integers = self.integers(weights, &scales, pooled, trust)?;
+            for ((rounded, biases), reader) in rounded.iter_mut().zip(&mut biases).zip(readers) {
+                let own = &reader.moments.groups[group];
+                if self.correct_bias {
+                    let pairs = weights.chunks_exact(d).zip(integers.chunks_exact(d));
+                    let biases = biases[rows.clone()].iter_mut();
+                    for ((bias, (row, integers)), scale) in biases.zip(pairs).zip(&scales) {
+                        *bias += mean_loss(row, integers, *scale, own);
+                    }
+                }
+                rounded.energies += Energies::of_group(weights, &integers, &scales, own);
+                rounded.integers.extend(&integers);
+                rounded.scales.extend(scales.iter().map(|s| *s as f32));
+            }
+        }
+        for ((rounded, bias), reader) in rounded.iter_mut().zip(biases).zip(readers) {
+            let layer = reader.layer;
+            let biased = layer.bias.is_some() || (self.correct_bias && layer.takes_bias);
+            rounded.bias = Some(bias).filter(|_| biased);
+        }
+        Ok(rounded)
     }
 
     /// Integers of the rows of a group, block by block.
@@ -129,6 +130,31 @@ impl Rounding {
         }
         Ok(integers)
     }
+}
+
+/// The least scale of an output's weights by which the biases of all `readers` can be stored, in steps of a weight's
+/// and the input's.
+fn least_scale(readers: &[Reader<'_>], output: usize) -> f64 {
+    let least = readers.iter().map(|reader| {
+        let bias = reader.layer.bias.as_ref().map_or(0.0, |bias| bias[output]);
+        bias.abs() / (f64::from(reader.input.scale) * LARGEST_BIAS)
+    });
+    least.fold(0.0, f64::max)
+}
+
+/// Scales of the rows of a group, each no less than its `least`. They are numbers of f32, as the file holds them.
+fn scales(weights: &[f64], least: &[f64], own: &GroupMoments) -> Vec<f64> {
+    let variances: Vec<f64> = own.blocks.iter().flat_map(|b| diagonal(b)).collect();
+    let rows = weights.chunks_exact(variances.len().max(1)).zip(least);
+    let scale = |(row, least): (&[f64], &f64)| {
+        let scale = channel_scale(row, &variances).max(*least) as f32;
+        if scale.is_normal() {
+            f64::from(scale)
+        } else {
+            1.0
+        }
+    };
+    rows.map(scale).collect()
 }
 
 /// The loss of the mean of an output by rounded weights and inputs.

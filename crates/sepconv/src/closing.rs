@@ -21,12 +21,7 @@ pub(crate) fn closing_reference(
     target: &dyn Target,
     progress: &dyn Progress,
 ) -> Result<Reference, Error> {
-    Reference::of(
-        original,
-        target,
-        inputs(original, settings)?,
-        progress,
-    )
+    Reference::of(original, target, inputs(original, settings)?, progress)
 }
 
 fn inputs(original: &Loaded, settings: &Settings) -> Result<ReferenceInputs, Error> {

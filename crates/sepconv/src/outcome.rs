@@ -160,10 +160,7 @@ pub(crate) fn finished<T>(
     drop(rewritten);
     let written = original.with(written)?;
     let comparison = match untouched {
-        true => Comparison::not_run(
-            job.measured_on().name(),
-            "nothing was changed".into(),
-        ),
+        true => Comparison::not_run(job.measured_on().name(), "nothing was changed".into()),
         false => step("compare", || measure(&job, &written))?,
     };
     let [before, mut after] = step("evaluate", || {
@@ -267,9 +264,9 @@ fn measure(job: &Job<'_>, written: &Loaded) -> Result<Comparison, Error> {
     });
     match compared.map_err(Error::unadvised) {
         Ok(comparison) => Ok(comparison),
-        Err(error @ (Error::Target { .. } | Error::Interface { .. } | Error::Data(_))) => {
-            Ok(Comparison::not_run(job.measured_on().name(), error.to_string()))
-        }
+        Err(error @ (Error::Target { .. } | Error::Interface { .. } | Error::Data(_))) => Ok(
+            Comparison::not_run(job.measured_on().name(), error.to_string()),
+        ),
         Err(other) => Err(other),
     }
 }

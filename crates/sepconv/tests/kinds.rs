@@ -7,10 +7,11 @@ mod networks;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prost::Message;
-use sepconv_ir::{DType, Tensor};
+use sepconv_ir::{DType, Tensor, ValueId};
 use sepconv_onnx::Detached;
 use sepconv_onnx::proto::ModelProto;
 use sepconv_passes::Selection;
+use sepconv_quantize::{QuantizeSettings, quantize};
 use sepconv_targets::{InputSpec, LoadOptions, Session, Target, TargetError, reference};
 
 use networks::{Arg, Net, noise, onnxruntime, samples};
@@ -370,4 +371,53 @@ fn the_work_of_planning_is_linear_in_the_depth() {
     };
     let (short, long) = (work(70), work(140));
     assert!(long < 3 * short, "{short} {long}");
+}
+
+/// A head on maps of three sizes, its weights shared or of three names; names of the same bytes have the same weights.
+fn head(weights: [&str; 3]) -> Net {
+    let mut net = Net::new(DType::F32);
+    net.input("x", &[1, 3, 16, 16]);
+    net.weight("s", &[12, 3, 3, 3]);
+    net.node("Conv", &["x", "s"], "c", &[("pads", Arg::Ints(&[1; 4]))]);
+    net.node("Relu", &["c"], "p0", &[]);
+    for (level, weight) in weights.into_iter().enumerate() {
+        let (map, next) = (format!("p{level}"), format!("p{}", level + 1));
+        let (bias, y) = (format!("b{level}"), format!("y{level}"));
+        if !weights[..level].contains(&weight) {
+            net.weight(weight, &[16, 12, 3, 3]);
+        }
+        net.weight(&bias, &[16]);
+        net.node("Conv", &[&map, weight, &bias], &y, &[]);
+        net.output(&y);
+        let halved = [
+            ("kernel_shape", Arg::Ints(&[2, 2])),
+            ("strides", Arg::Ints(&[2, 2])),
+        ];
+        net.node("MaxPool", &[&map], &next, &halved);
+    }
+    net
+}
+
+#[test]
+fn layers_that_share_weights_share_them_in_eight_bits() {
+    let judge = onnxruntime().unwrap_or(reference());
+    let settings = QuantizeSettings::new(samples(&[24, 3, 16, 16]), judge);
+    let quantized = |weights| {
+        let found = quantize(&head(weights).loaded(), &settings, &()).unwrap();
+        assert!(found.layers.iter().all(|layer| layer.kept.is_none()));
+        let graph = found.model.graph();
+        let of_head = |value: &ValueId| {
+            let tensor = graph.constant(*value);
+            tensor.is_some_and(|t| t.dtype() == DType::I8 && t.dims() == [16, 12, 3, 3])
+        };
+        let readers = graph.operators().filter_map(|(_, op)| op.input(0));
+        let mut read: Vec<ValueId> = readers.filter(of_head).collect();
+        assert_eq!(read.len(), 3);
+        read.dedup();
+        (read.len(), found.comparison.worst_channel_snr().unwrap())
+    };
+    let shared = quantized(["abc"; 3]);
+    let apart = quantized(["abc", "bca", "cab"]);
+    assert_eq!((shared.0, apart.0), (1, 3));
+    assert!(shared.1 > apart.1 - 1.0, "{shared:?} {apart:?}");
 }
