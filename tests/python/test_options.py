@@ -179,3 +179,17 @@ def test_the_library_that_is_named_is_used(model):
     done = subprocess.run([sys.executable, "-c", code], input=model.SerializeToString(), capture_output=True)
     assert done.returncode == 1 and b"sepconv.Error: target: " in done.stderr, done.stderr.decode()
     assert b"missing.so" in done.stderr, done.stderr.decode()
+
+
+def test_budgets_of_macs_and_of_time_follow_one_another(model, calib, tmp_path):
+    """In a process of its own, which looks for a runtime once."""
+    np.save(tmp_path / "calib.npy", calib)
+    code = (
+        "import sys, sepconv\n"
+        "model = sys.stdin.buffer.read()\n"
+        "for target in ('macs', None):\n"
+        "    sepconv.compress(model, 'calib.npy', rank=1, target=target, allow_slower=True)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=model.SerializeToString(), capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()

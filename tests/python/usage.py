@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from typing_extensions import assert_type
 
@@ -23,6 +24,11 @@ def progress(stage: str, done: int, total: int) -> None:
 model, report = sepconv.compress(onnx.ModelProto(), calib=images, target_macs=0.5)
 assert_type(model, onnx.ModelProto)
 assert_type(report, sepconv.Report)
+def metric(original: npt.NDArray[np.float64], rewritten: npt.NDArray[np.float64]) -> np.float64:
+    return np.float64(-np.abs(original - rewritten).max())
+
+
+sepconv.compress(b"", batches(), max_drop=0.1, metric=metric)
 sepconv.compress(b"", batches(), max_drop=1.0, progress=progress, skip=["stem*"], mean=(0.5, 0.5, 0.5))
 sepconv.compress(Path("model.onnx"), {"x": images}, plan=report.plan)
 assert_type(sepconv.compress_file("a.onnx", Path("b.onnx"), [images], force=True, order="dw-pw"), sepconv.Report)

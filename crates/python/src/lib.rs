@@ -4,6 +4,7 @@
 mod arrays;
 mod doubts;
 mod error;
+mod metric;
 mod options;
 mod outcome;
 mod work;
@@ -24,8 +25,9 @@ mod _sepconv {
     use sepconv::{DataSource, Loaded, QuantizeFiles, QuantizeSpec, Spec};
 
     use crate::arrays::Calibration;
+    use crate::metric::PythonMetric;
     use crate::options::{quantize_settings, settings};
-    use crate::work::Failure;
+    use crate::work::{Failure, Waiting};
     use crate::{doubts, error::refused, work};
     #[pymodule_export]
     use crate::{
@@ -59,10 +61,11 @@ mod _sepconv {
         model: PyBackedBytes,
         calibration: Option<Calibration>,
         options: &str,
-        progress: Option<Py<PyAny>>,
+        callbacks: Callbacks,
     ) -> PyResult<(Bound<'py, PyBytes>, Outcome)> {
         let spec = Spec::from_json(options).map_err(Failure::Spec)?;
-        let (small, outcome, doubts) = work::run(py, progress, move |progress| {
+        let (waiting, metric) = callbacks.split(py);
+        let (small, outcome, doubts) = work::run(py, waiting, move |progress| {
             let model = Bytes::from_owner(model);
             let original = || {
                 Ok(Loaded::new(
@@ -70,7 +73,7 @@ mod _sepconv {
                     &spec.run.shapes.pins()?,
                 )?)
             };
-            let settings = settings(&spec, calibration, original)?;
+            let settings = settings(&spec, calibration, metric, original)?;
             let sources: Vec<&DataSource> = settings.sources().collect();
             let doubts = doubts::of(&sources, settings.target, original);
             let (small, outcome) = sepconv::compress_bytes(model, &settings, progress)?;
@@ -78,6 +81,24 @@ mod _sepconv {
         })?;
         doubts::warn(py, &doubts)?;
         Ok((PyBytes::new(py, &small), outcome))
+    }
+
+    /// The functions that a caller hands over: `progress(stage, done, total)` and `metric(original, rewritten)`.
+    #[derive(FromPyObject)]
+    #[pyo3(from_item_all)]
+    struct Callbacks {
+        progress: Option<Py<PyAny>>,
+        metric: Option<Py<PyAny>>,
+    }
+
+    impl Callbacks {
+        /// For the thread that waits, and for the work.
+        fn split(self, py: Python<'_>) -> (Waiting, Option<PythonMetric>) {
+            let waiting = Waiting::new(self.progress);
+            let raised = waiting.raised.clone();
+            let metric = self.metric.map(|m| PythonMetric::new(py, m, raised));
+            (waiting, metric)
+        }
     }
 
     /// The files of a compression.
@@ -97,17 +118,18 @@ mod _sepconv {
         files: Files,
         calibration: Option<Calibration>,
         options: &str,
-        progress: Option<Py<PyAny>>,
+        callbacks: Callbacks,
     ) -> PyResult<Outcome> {
         let spec = Spec::from_json(options).map_err(Failure::Spec)?;
+        let (waiting, metric) = callbacks.split(py);
         let Files {
             input,
             output,
             kept,
         } = files;
-        let (outcome, doubts) = work::run(py, progress, move |progress| {
+        let (outcome, doubts) = work::run(py, waiting, move |progress| {
             let original = || Ok(Loaded::open(&input, &spec.run.shapes.pins()?)?);
-            let settings = settings(&spec, calibration, original)?;
+            let settings = settings(&spec, calibration, metric, original)?;
             let sources: Vec<&DataSource> = settings.sources().collect();
             let doubts = doubts::of(&sources, settings.target, original);
             let outcome = sepconv::compress_file(&input, &output, &settings, progress)?;
@@ -128,7 +150,7 @@ mod _sepconv {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(Bound<'py, PyBytes>, Quantized)> {
         let spec = QuantizeSpec::from_json(options).map_err(Failure::Spec)?;
-        let (made, record, doubts) = work::run(py, progress, move |progress| {
+        let (made, record, doubts) = work::run(py, Waiting::new(progress), move |progress| {
             let model = Bytes::from_owner(model);
             let pins = spec.shapes.pins().map_err(Failure::Spec)?;
             let original = || Ok(Loaded::new(Document::from_bytes(model.clone())?, &pins)?);
@@ -151,7 +173,7 @@ mod _sepconv {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Quantized> {
         let spec = QuantizeSpec::from_json(options).map_err(Failure::Spec)?;
-        let (record, doubts) = work::run(py, progress, move |progress| {
+        let (record, doubts) = work::run(py, Waiting::new(progress), move |progress| {
             let files = QuantizeFiles {
                 input: files.input,
                 output: files.output,

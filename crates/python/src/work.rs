@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use sepconv::{Event, Progress, SpecError};
 
 use crate::error::refused;
+use crate::metric::Raised;
 
 /// Longest wait of a signal. Python handles signals on the main thread alone, between two
 /// instructions or where it is asked to.
@@ -82,18 +83,34 @@ impl Progress for Listener {
     }
 }
 
+/// The callbacks of the thread that waits.
+pub struct Waiting {
+    progress: Option<Py<PyAny>>,
+    /// An exception of a callback that the work calls itself.
+    pub raised: Raised,
+}
+
+impl Waiting {
+    pub fn new(progress: Option<Py<PyAny>>) -> Self {
+        Self {
+            progress,
+            raised: Raised::default(),
+        }
+    }
+}
+
 /// Runs `work` with the GIL released. `progress(stage, done, total)` is called on this thread.
-/// An exception that it raises, or that a signal handler raises, ends the work at its next
+/// An exception that it raises, or that another callback or a signal handler raises, ends the work at its next
 /// step, and is then raised; after [`GRACE`] also before that.
 pub fn run<T: Send + 'static>(
     py: Python<'_>,
-    progress: Option<Py<PyAny>>,
+    waiting: Waiting,
     work: impl FnOnce(&dyn Progress) -> Result<T, Failure> + Send + 'static,
 ) -> PyResult<T> {
     let (sender, mut steps) = channel();
     let cancel = Arc::new(AtomicBool::new(false));
     let listener = Listener {
-        stage: progress.as_ref().map(|_| Mutex::default()),
+        stage: waiting.progress.as_ref().map(|_| Mutex::default()),
         steps: Mutex::new(sender),
         cancel: Arc::clone(&cancel),
     };
@@ -101,7 +118,7 @@ pub fn run<T: Send + 'static>(
         .name("sepconv".into())
         .spawn(move || work(&listener))
         .map_err(|e| PyRuntimeError::new_err(format!("no thread could be started: {e}")))?;
-    let raised = match attend(py, &mut steps, progress.as_ref(), &cancel) {
+    let raised = match attend(py, &mut steps, &waiting, &cancel) {
         Attended::Ended(raised) => raised,
         Attended::Late(raised) => {
             clean_at_exit(py)?;
@@ -110,7 +127,7 @@ pub fn run<T: Send + 'static>(
     };
     let result = py.detach(|| worker.join());
     let result = result.unwrap_or_else(|panic| resume_unwind(panic));
-    match raised {
+    match raised.or_else(|| waiting.raised.take()) {
         // The last request counts, even where the work was done by then.
         Some(raised) => Err(raised),
         None => Ok(result?),
@@ -145,7 +162,7 @@ enum Attended {
 fn attend(
     py: Python<'_>,
     steps: &mut Receiver<Step>,
-    progress: Option<&Py<PyAny>>,
+    waiting: &Waiting,
     cancel: &AtomicBool,
 ) -> Attended {
     let mut raised: Option<(PyErr, Instant)> = None;
@@ -153,15 +170,16 @@ fn attend(
         if let Some((error, _)) = raised.take_if(|(_, at)| at.elapsed() >= GRACE) {
             return Attended::Late(error);
         }
-        let waiting = &mut *steps;
-        let step = py.detach(move || waiting.recv_timeout(TICK));
-        let told = match (step, progress) {
+        let next = &mut *steps;
+        let step = py.detach(move || next.recv_timeout(TICK));
+        let told = match (step, &waiting.progress) {
             (Err(RecvTimeoutError::Disconnected), _) => {
                 return Attended::Ended(raised.map(|(error, _)| error));
             }
             (Ok(step), Some(progress)) if raised.is_none() => progress.call1(py, step).map(drop),
             _ => Ok(()),
         };
+        let told = told.and_then(|()| waiting.raised.take().map_or(Ok(()), Err));
         if let Err(error) = told.and_then(|()| py.check_signals()) {
             cancel.store(true, Ordering::Relaxed);
             raised.get_or_insert((error, Instant::now()));

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use sepconv_data::Labels;
 use sepconv_eval::{LatencyTarget, TaskMetric};
 use sepconv_latency::{Bench, cache_folder};
 use sepconv_model::classes::{class_rows_of, distributions};
@@ -104,7 +105,9 @@ impl Settings {
             settings.latency = there(&model, spec.target.threads);
         }
         if is_usual {
-            let (data, evaluated) = (settings.fitted_data(), settings.eval.is_some());
+            let evaluated = settings.eval.as_ref().map(|data| is_labelled(&model, data));
+            let evaluated = evaluated.transpose()?.unwrap_or(false);
+            let data = settings.fitted_data();
             let task = data.map(|data| task_of(&model, data, settings.target));
             let (calibrated, task) = (task.is_some(), task.transpose()?.flatten());
             settings.budget = Budget::usual(&model, calibrated, evaluated, task);
@@ -124,6 +127,12 @@ fn there(model: &Loaded, threads: NonZeroUsize) -> Option<LatencyTarget> {
     let latency = deployed(threads);
     let ran = latency.time(&[model], Bench::quick(), 0, &());
     ran.is_ok().then_some(latency)
+}
+
+/// True for data that say what the outputs should be.
+fn is_labelled(model: &Loaded, data: &DataSource) -> Result<bool, Error> {
+    let data = data.open(model, Labels::IfPresent)?;
+    Ok(data.labels().is_some() || data.has_target() || data.has_annotations())
 }
 
 /// The task of a model, named or recognised on data. Distributions need no run to be recognised, and

@@ -9,7 +9,7 @@ explains every argument.
 
 from ._compress import compress, compress_file
 from ._data import Arrays, Batch, Calib
-from ._model import Model, Progress
+from ._model import Metric, Model, Progress
 from ._options import Options, QuantizeOptions
 from ._quantize import quantize, quantize_file
 from ._report import Layer, Missed, QuantizedLayer, QuantizeReport, Report, Size
@@ -21,6 +21,7 @@ __all__ = [
     "Calib",
     "Error",
     "Layer",
+    "Metric",
     "Missed",
     "Model",
     "Options",

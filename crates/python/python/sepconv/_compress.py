@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import onnx
 
 from . import _sepconv
 from ._data import Calib, gather_given
-from ._model import Model, Progress, files, in_memory
+from ._model import Metric, Model, Progress, files, in_memory
 from ._options import Options, as_json
 from ._report import Report
 
@@ -21,6 +22,7 @@ def compress(
     model: Model,
     calib: Calib | None = None,
     *,
+    metric: Metric | None = None,
     progress: Progress | None = None,
     **options: Unpack[Options],
 ) -> tuple[onnx.ModelProto, Report]:
@@ -35,13 +37,17 @@ def compress(
     multiply-accumulates. The default is `max_drop=1.0` with data
     where the outputs are classes or `eval` is given, else `min_snr=30.0`.
 
-    `progress(stage, done, total)` is called on this thread. An exception that it raises ends the
+    `metric(original, rewritten)` is a figure of one sample, of which more is better: of the arrays that the
+    two models give, without the batch, or of dicts of these by name where there are several outputs. The
+    mean over samples is what `max_drop`, in its unit, and `eval` judge by.
+
+    `progress(stage, done, total)` is called on this thread. An exception of either ends the
     work, as Ctrl-C does.
 
     Returns the smaller model and a `Report`. Raises `sepconv.Error` with one line of text where a
     model, data or an option is refused, or where nothing would be better.
     """
-    arguments = (gather_given(calib), as_json(options), progress)
+    arguments = (gather_given(calib), as_json(options), _callbacks(metric, progress))
     small, outcome = in_memory(model, _sepconv.compress_file, _sepconv.compress_bytes, *arguments)
     return small, Report(outcome)
 
@@ -52,6 +58,7 @@ def compress_file(
     calib: Calib | None = None,
     *,
     force: bool = False,
+    metric: Metric | None = None,
     progress: Progress | None = None,
     **options: Unpack[Options],
 ) -> Report:
@@ -61,4 +68,9 @@ def compress_file(
     exists is replaced only with `force`.
     """
     settings = as_json(options, force=force)
-    return Report(_sepconv.compress_file(files(input, output), gather_given(calib), settings, progress))
+    callbacks = _callbacks(metric, progress)
+    return Report(_sepconv.compress_file(files(input, output), gather_given(calib), settings, callbacks))
+
+
+def _callbacks(metric: Metric | None, progress: Progress | None) -> Mapping[str, object]:
+    return {"metric": metric, "progress": progress}

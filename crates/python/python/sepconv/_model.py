@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from typing import TypeVar, Union
+from typing import Any, SupportsFloat, TypeVar, Union
 
 import onnx
 
@@ -16,6 +16,9 @@ Model = Union[onnx.ModelProto, bytes, bytearray, memoryview, str, "os.PathLike[s
 
 Progress = Callable[[str, int, int], object]
 """Called with a stage such as "calibrating", the steps of it that are done, and its steps in all."""
+
+Metric = Callable[[Any, Any], SupportsFloat]
+"""Called with the outputs of the original and of a rewritten model for one sample."""
 
 T = TypeVar("T")
 

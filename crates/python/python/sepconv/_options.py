@@ -189,17 +189,13 @@ def as_json(options: Mapping[str, object], *, force: bool = False) -> str:
         if library is not None:
             use(os.fspath(library))
             _announced.add(runtime)
-    for runtime in _used(given):
+    # Data may be run on one even where MACs are the target.
+    for runtime in _LIBRARIES:
         _announce(runtime)
     try:
         return json.dumps(given, default=_plain, allow_nan=False)
     except ValueError as error:
         raise _sepconv.Error(f"options: {error}") from error
-
-
-def _used(given: Mapping[str, Any]) -> Iterable[str]:
-    """Runtimes with a library that may be looked for: all, unless MACs are the target."""
-    return [] if given.get("target") == "macs" else _LIBRARIES
 
 
 def _plain(value: Any) -> object:

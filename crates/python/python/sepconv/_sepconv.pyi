@@ -36,13 +36,13 @@ def compress_bytes(
     model: bytes,
     calibration: _Calibration | None,
     options: str,
-    progress: _Progress | None,
+    callbacks: Mapping[str, object],
 ) -> tuple[bytes, Outcome]: ...
 def compress_file(
     files: Mapping[str, object],
     calibration: _Calibration | None,
     options: str,
-    progress: _Progress | None,
+    callbacks: Mapping[str, object],
 ) -> Outcome: ...
 def quantize_bytes(
     model: bytes,

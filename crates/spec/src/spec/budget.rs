@@ -114,6 +114,11 @@ impl BudgetSpec {
         self.given().iter().all(|name| judged.contains(name))
     }
 
+    /// True where no budget is given.
+    pub fn is_usual(&self) -> bool {
+        self.given().is_empty()
+    }
+
     /// True where the budget is of time.
     pub fn is_time(&self) -> bool {
         self.speedup.is_some() || self.target_latency.is_some()
