@@ -21,7 +21,7 @@ pub fn print(verdict: &Verdict, out: &Output) {
              decided; samples of all classes would allow more"
         ));
     }
-    if !verdict.is_by_limit() {
+    if !verdict.is_by_limit() && !verdict.shown {
         let limit = verdict.limit;
         let may = limit.map(|l| format!("; {metric} may be {l:.2} {unit}"));
         out.note(format!(

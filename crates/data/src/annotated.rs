@@ -8,7 +8,7 @@ use crate::annotations::{Annotations, Category, Mask, Object};
 use crate::coco::Coco;
 use crate::convert;
 use crate::error::DataError;
-use crate::feed::Feed;
+use crate::feed::{Feed, samples_of};
 use crate::folder::Folder;
 use crate::geometry::Geometry;
 use crate::mask_files::MaskFiles;
@@ -34,7 +34,7 @@ impl Annotated {
         let geometry = geometry(feeds)?.ok_or_else(|| {
             DataError::mismatch(path, "boxes", "a model that takes pictures", "another one")
         })?;
-        let rows = feeds.first().map_or(0, |feed| feed.rows);
+        let rows = samples_of(feeds).unwrap_or(0);
         if coco.images.len() != rows {
             return Err(DataError::mismatch(
                 path,
@@ -87,7 +87,7 @@ impl Annotated {
         let wrong = |expected: String, found: String| {
             Err(DataError::mismatch(path, &table.what, expected, found))
         };
-        let rows = feeds.first().map_or(0, |feed| feed.rows);
+        let rows = samples_of(feeds).unwrap_or(0);
         let shape = format!("{:?}", table.shape);
         let Some(geometry) = geometry(feeds)? else {
             return wrong(format!("shape [{rows}], one label per sample"), shape);

@@ -6,7 +6,7 @@ use sepconv_ir::DType;
 
 use crate::annotated::Annotated;
 use crate::error::DataError;
-use crate::feed::Feed;
+use crate::feed::{Feed, samples_of};
 use crate::labels;
 use crate::npz::{self, Npz};
 use crate::request::{InputSpec, Labels, Request};
@@ -64,20 +64,18 @@ pub(crate) fn open_npz(path: &Path, request: &Request) -> Result<Found, DataErro
                 listing(&names),
             )
         })?;
-        let feed = Feed::new(path, spec, &request.preprocess, archive.table(name)?)?;
-        if let Some(first) = feeds.first()
-            && first.rows != feed.rows
-        {
-            return Err(DataError::mismatch(
-                path,
-                format!("array '{name}'"),
-                format!("{} samples, as for the first input", first.rows),
-                feed.rows,
-            ));
-        }
-        feeds.push(feed);
+        feeds.push(Feed::new(
+            path,
+            spec,
+            &request.preprocess,
+            archive.table(name)?,
+        )?);
     }
-    let rows = feeds.first().map_or(0, |f| f.rows);
+    let rows = samples_of(&feeds).map_err(|(odd, [rows, own])| {
+        let what = feeds[odd].what();
+        let expected = format!("{rows} samples, as for the first input");
+        DataError::mismatch(path, what, expected, own)
+    })?;
     let has = |name: &str| {
         request.labels != Labels::Ignore
             && names.iter().any(|n| n == name)

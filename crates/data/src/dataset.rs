@@ -15,7 +15,7 @@ use crate::coco::Coco;
 use crate::dense::pad_rows;
 use crate::draw::draw;
 use crate::error::DataError;
-use crate::feed::Feed;
+use crate::feed::{Feed, samples_of};
 use crate::folder::Folder;
 use crate::labels;
 use crate::listing::Skipped;
@@ -58,6 +58,8 @@ pub struct Dataset {
     annotated: Option<Annotated>,
     target: Option<Target>,
     fixed_batch: Option<usize>,
+    /// The inputs without a batch axis.
+    whole: Vec<bool>,
 }
 
 impl Dataset {
@@ -118,6 +120,9 @@ impl Dataset {
             None => masks,
             apart => apart,
         };
+        if let Source::Arrays(feeds) = &source {
+            one_for_a_batch(path, feeds, fixed_batch)?;
+        }
         let is_labelled = found.is_some() || annotated.is_some() || target.is_some();
         if request.labels == Labels::Required && !is_labelled {
             return Err(DataError::Unlabelled {
@@ -134,6 +139,7 @@ impl Dataset {
             drawn,
             target,
             fixed_batch,
+            whole: request.inputs.iter().map(|spec| spec.whole).collect(),
         })
     }
 
@@ -167,15 +173,12 @@ impl Dataset {
             let table = Table::from_array(&path, "array".into(), array.clone())?;
             feeds.push(Feed::new(&path, spec, &request.preprocess, table)?);
         }
-        let rows = feeds[0].rows;
-        if let Some(odd) = feeds.iter().position(|f| f.rows != rows) {
-            return Err(DataError::mismatch(
-                &path,
-                format!("array for input '{}'", inputs[odd].name),
-                format!("{rows} samples, as for the first input"),
-                feeds[odd].rows,
-            ));
-        }
+        let rows = samples_of(&feeds).map_err(|(odd, [rows, own])| {
+            let what = format!("array for input '{}'", inputs[odd].name);
+            let expected = format!("{rows} samples, as for the first input");
+            DataError::mismatch(&path, what, expected, own)
+        })?;
+        one_for_a_batch(&path, &feeds, fixed_batch)?;
         if request.labels == Labels::Required {
             return Err(DataError::Unlabelled { path });
         }
@@ -191,6 +194,7 @@ impl Dataset {
             annotated: None,
             target: None,
             fixed_batch,
+            whole: inputs.iter().map(|spec| spec.whole).collect(),
         })
     }
 
@@ -315,7 +319,11 @@ impl Dataset {
         let rows = &self.rows[range.clone()];
         let mut inputs = self.source.read(rows, &self.samples)?;
         if let Some(fixed) = self.fixed_batch {
-            let padded = inputs.into_iter().map(|input| pad_rows(input, fixed));
+            let padded = inputs.into_iter().zip(&self.whole);
+            let padded = padded.map(|(input, whole)| match whole {
+                true => Ok(input),
+                false => pad_rows(input, fixed),
+            });
             inputs = padded.collect::<Result<_, _>>()?;
         }
         Ok(Batch {
@@ -340,7 +348,7 @@ impl Dataset {
 impl Source {
     fn rows(&self) -> usize {
         match self {
-            Source::Arrays(feeds) => feeds.first().map_or(0, |f| f.rows),
+            Source::Arrays(feeds) => samples_of(feeds).unwrap_or(0),
             Source::Pictures(folder) => folder.rows(),
             Source::Sets(sets) => sets.rows(),
         }
@@ -361,6 +369,25 @@ impl Source {
             Source::Pictures(folder) => Ok(vec![folder.read(rows, &samples[0])?]),
             Source::Sets(sets) => sets.read(rows),
         }
+    }
+}
+
+/// Refuses a value per sample of an input without a batch axis, where samples come in batches.
+fn one_for_a_batch(path: &Path, feeds: &[Feed], batch: Option<usize>) -> Result<(), DataError> {
+    let odd = feeds
+        .iter()
+        .find(|feed| feed.is_whole() && feed.rows().is_some());
+    match (odd, batch) {
+        (Some(odd), Some(batch)) if batch > 1 => {
+            let expected = format!("one value for all samples, as the model's batch is {batch}");
+            Err(DataError::mismatch(
+                path,
+                odd.what(),
+                expected,
+                "one per sample",
+            ))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Feed {
     spec: InputSpec,
     recipe: Preprocess,
     /// The number of samples.
-    pub rows: usize,
+    rows: usize,
     /// True where the table's rows are not the samples: one sample without a batch axis.
     lone: bool,
     /// The layout of the array, and that of the model's input.
@@ -112,8 +112,13 @@ impl Feed {
         let shown = format!("{:?}", table.shape);
         let misfit = |hint: &str| {
             let (shape, dims) = (&shown, spec.shape_text());
+            let samples = if spec.whole {
+                "one per sample or one for all"
+            } else {
+                "samples first"
+            };
             wrong(
-                format!("shape {dims} with samples first"),
+                format!("shape {dims} with {samples}"),
                 format!("{shape}{hint}"),
             )
         };
@@ -176,6 +181,21 @@ impl Feed {
         })
     }
 
+    /// True of an input without a batch axis.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.spec.whole
+    }
+
+    /// The array's name in messages.
+    pub(crate) fn what(&self) -> &str {
+        &self.table.what
+    }
+
+    /// The number of samples; `None` where one value serves for any.
+    pub(crate) fn rows(&self) -> Option<usize> {
+        Some(self.rows).filter(|rows| !(self.spec.whole && *rows == 1))
+    }
+
     /// The way of the pixels of its pictures; `None` where it takes none.
     pub(crate) fn geometry(&self) -> Result<Option<Geometry>, DataError> {
         let planar = self.layouts[0].planar(&self.stored);
@@ -186,8 +206,22 @@ impl Feed {
             .transpose()
     }
 
-    /// The given samples as the model takes them: [rows.len(), sample...] of the input's dtype.
+    /// The given samples as the model takes them: [rows.len(), sample...] of the input's dtype; of an input without
+    /// a batch axis the value [sample...] of the first.
     pub(crate) fn read(&self, rows: &[usize]) -> Result<Tensor, DataError> {
+        if !self.spec.whole {
+            return self.read_rows(rows);
+        }
+        let row = match self.rows() {
+            Some(_) => rows.first().copied().unwrap_or(0),
+            None => 0,
+        };
+        let value = self.read_rows(&[row])?;
+        let bytes = value.data().cloned().unwrap_or_default();
+        dense(value.dtype(), self.sample.clone(), bytes)
+    }
+
+    fn read_rows(&self, rows: &[usize]) -> Result<Tensor, DataError> {
         let mut shape = vec![rows.len()];
         let raw = if self.lone {
             let all: Vec<usize> = (0..self.table.rows()).collect();
@@ -246,6 +280,22 @@ impl Feed {
         shape.extend_from_slice(&self.sample);
         self.table.named(dense(self.spec.dtype, shape, bytes))
     }
+}
+
+/// The number of samples that `feeds` agree on: 1 where one value of each serves for any.
+///
+/// # Errors
+/// The index of the first that has another number than those before it, with the two numbers.
+pub(crate) fn samples_of(feeds: &[Feed]) -> Result<usize, (usize, [usize; 2])> {
+    let mut known = None;
+    for (index, feed) in feeds.iter().enumerate() {
+        match (known, feed.rows()) {
+            (Some(rows), Some(own)) if rows != own => return Err((index, [rows, own])),
+            (None, own) => known = own,
+            _ => {}
+        }
+    }
+    Ok(known.unwrap_or(1))
 }
 
 /// Refuses an index that the graph can look nothing up with.
@@ -359,7 +409,10 @@ mod tests {
         // Grey pictures without the axis of one channel.
         let grey = spec(DType::U8, &[2, 8, 1]);
         let grey = feed(bytes(&[5, 2, 8]), &grey, &with(None)).unwrap();
-        assert_eq!((grey.rows, &grey.sample[..]), (5, &[2, 8, 1][..]));
+        assert_eq!(
+            (grey.rows().unwrap(), &grey.sample[..]),
+            (5, &[2, 8, 1][..])
+        );
     }
 
     #[test]
@@ -388,16 +441,22 @@ mod tests {
         let none = Preprocess::default();
         let rgb = spec(DType::U8, &[3, 2, 2]);
         let lone = feed(bytes(&[3, 2, 2]), &rgb, &none).unwrap();
-        assert_eq!(lone.rows, 1);
+        assert_eq!(lone.rows().unwrap(), 1);
         assert_eq!(lone.read(&[0]).unwrap().dims(), &[1, 3, 2, 2]);
         let extra = feed(bytes(&[5, 1, 3, 2, 2]), &rgb, &none).unwrap();
         assert_eq!(
-            (extra.rows, extra.read(&[4]).unwrap().data().unwrap()[0]),
+            (
+                extra.rows().unwrap(),
+                extra.read(&[4]).unwrap().data().unwrap()[0]
+            ),
             (5, 48)
         );
         let grey = spec(DType::U8, &[1, 2, 2]);
         let grey = feed(bytes(&[5, 2, 2]), &grey, &none).unwrap();
-        assert_eq!((grey.rows, &grey.sample[..]), (5, &[1, 2, 2][..]));
+        assert_eq!(
+            (grey.rows().unwrap(), &grey.sample[..]),
+            (5, &[1, 2, 2][..])
+        );
     }
 
     #[test]
@@ -437,5 +496,33 @@ mod tests {
         let got = feed.read(&[0]).unwrap();
         assert_eq!(got.dtype(), DType::F16);
         assert_eq!(&*got.to_f32().unwrap(), &[10.0, 5.5, 1.0]);
+    }
+
+    #[test]
+    fn inputs_without_a_batch_axis_serve_for_all_samples_or_come_one_by_one() {
+        let none = Preprocess::default();
+        let state = InputSpec::of_whole("h", DType::F32, [Some(2), None, Some(3)]);
+        let one = feed(bytes(&[2, 1, 3]), &state, &none).unwrap();
+        assert_eq!((one.rows(), &one.sample[..]), (None, &[2, 1, 3][..]));
+        let read = |feed: &Feed, rows: &[usize]| {
+            let value = feed.read(rows).unwrap();
+            let first = value.to_f32().unwrap().first().copied();
+            (value.dims().to_vec(), first.unwrap())
+        };
+        assert_eq!(read(&one, &[7]), (vec![2, 1, 3], 0.0));
+        let each = feed(bytes(&[4, 2, 1, 3]), &state, &none).unwrap();
+        assert_eq!(each.rows(), Some(4));
+        assert_eq!(read(&each, &[3]), (vec![2, 1, 3], 18.0));
+        let scalar = InputSpec::of_whole("rate", DType::I64, []);
+        let rate = feed(bytes(&[]), &scalar, &none).unwrap();
+        assert_eq!((rate.rows(), read(&rate, &[5, 6])), (None, (vec![], 0.0)));
+        assert_eq!(samples_of(&[rate, each]), Ok(4));
+        let error = feed(bytes(&[3, 1, 3]), &state, &none).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("shape [2,?,3] with one per sample or one for all"),
+            "{error}"
+        );
     }
 }

@@ -20,6 +20,9 @@ pub struct InputSpec {
     /// The axes: the first is the batch axis, `None` is free. `[N,3,H,W]` or `[N,H,W,3]` for
     /// pictures.
     pub dims: Vec<Option<usize>>,
+    /// True where the graph's input has no batch axis: a scalar, the state `[2,N,128]` of a recurrent network.
+    /// The first of `dims`, free, then counts values of the whole input, and one value serves for all samples.
+    pub whole: bool,
     /// The layout of its pictures, where the graph says so. `None`: as the extents tell (1, 3 or 4
     /// channels, second or last), else as [`Preprocess::layout`] says, else channels first.
     pub layout: Option<Layout>,
@@ -36,8 +39,23 @@ impl InputSpec {
             name: name.into(),
             dtype,
             dims,
+            whole: false,
             layout: None,
             indices: None,
+        }
+    }
+
+    /// The spec of an input without a batch axis, of the extents that the graph declares.
+    #[must_use]
+    pub fn of_whole(
+        name: impl Into<String>,
+        dtype: DType,
+        extents: impl IntoIterator<Item = Option<usize>>,
+    ) -> Self {
+        let dims = [None].into_iter().chain(extents).collect();
+        Self {
+            whole: true,
+            ..Self::new(name, dtype, dims)
         }
     }
 
@@ -52,8 +70,8 @@ impl InputSpec {
     /// The axes as text: `[?,3,224,224]`.
     #[must_use]
     pub fn shape_text(&self) -> String {
-        let axes: Vec<String> = self
-            .dims
+        let axes = &self.dims[usize::from(self.whole)..];
+        let axes: Vec<String> = axes
             .iter()
             .map(|d| d.map_or("?".to_string(), |d| d.to_string()))
             .collect();
@@ -63,7 +81,7 @@ impl InputSpec {
     /// True where the input takes pictures: rank 4, and no indices.
     #[must_use]
     pub fn is_picture(&self) -> bool {
-        self.dims.len() == 4 && self.indices.is_none()
+        self.dims.len() == 4 && self.indices.is_none() && !self.whole
     }
 
     /// The layout of its pictures: [`InputSpec::layout`], else that of the extents, else

@@ -33,19 +33,16 @@ impl Table {
         header: Header,
         storage: Storage,
     ) -> Result<Self, DataError> {
-        if header.shape.is_empty() {
-            return Err(DataError::mismatch(
-                path,
-                what,
-                "a first axis of samples",
-                "a scalar",
-            ));
-        }
+        // A scalar is one row.
+        let shape = match header.shape.is_empty() {
+            true => vec![1],
+            false => header.shape,
+        };
         let mut table = Self {
             path: path.to_path_buf(),
             what,
             dtype: header.dtype,
-            shape: header.shape,
+            shape,
             big_endian: header.big_endian,
             storage,
         };

@@ -7,7 +7,7 @@ use sepconv_ir::Tensor;
 use crate::convert;
 use crate::dense::{bytes_of, dense, from_f32};
 use crate::error::DataError;
-use crate::feed::Feed;
+use crate::feed::{Feed, samples_of};
 use crate::listing::Entries;
 use crate::preprocess::Preprocess;
 use crate::request::{InputSpec, Labels, Request};
@@ -59,7 +59,7 @@ impl TestSets {
         let mut shapes: Option<Vec<Vec<usize>>> = (request.labels == Labels::Ignore).then(Vec::new);
         for set in &found.sets {
             let feeds = feeds(set, &found.inputs)?;
-            let rows = feeds.first().map_or(0, |f| f.rows);
+            let rows = samples_of(&feeds).unwrap_or(0);
             let samples: Vec<Vec<usize>> = feeds.into_iter().map(|f| f.sample).collect();
             if found.samples.is_empty() {
                 found.samples = samples;
@@ -112,8 +112,12 @@ impl TestSets {
     pub(crate) fn read(&self, rows: &[usize]) -> Result<Vec<Tensor>, DataError> {
         let mut bytes = vec![Vec::new(); self.inputs.len()];
         self.by_set(rows, |set, _, local| {
-            for (feed, bytes) in feeds(set, &self.inputs)?.iter().zip(&mut bytes) {
-                bytes.extend_from_slice(bytes_of(&feed.read(local)?));
+            let inputs = feeds(set, &self.inputs)?.into_iter().zip(&self.inputs);
+            for ((feed, spec), bytes) in inputs.zip(&mut bytes) {
+                // One value serves for a batch.
+                if !spec.whole || bytes.is_empty() {
+                    bytes.extend_from_slice(bytes_of(&feed.read(local)?));
+                }
             }
             Ok(())
         })?;
@@ -121,7 +125,7 @@ impl TestSets {
         specs
             .zip(bytes)
             .map(|((spec, sample), bytes)| {
-                let mut shape = vec![rows.len()];
+                let mut shape = vec![rows.len(); usize::from(!spec.whole)];
                 shape.extend_from_slice(sample);
                 dense(spec.dtype, shape, bytes)
             })
@@ -167,20 +171,15 @@ fn feeds(set: &Path, inputs: &[InputSpec]) -> Result<Vec<Feed>, DataError> {
     for (i, spec) in inputs.iter().enumerate() {
         let path = file(i);
         let table = Table::from_array(&path, "tensor".into(), tensor::read(&path)?)?;
-        let feed = Feed::new(&path, spec, &Preprocess::default(), table)?;
-        if let Some(first) = feeds.first()
-            && first.rows != feed.rows
-        {
-            return Err(DataError::mismatch(
-                &path,
-                "first axis",
-                format!("{} rows, as input_0.pb", first.rows),
-                feed.rows,
-            ));
-        }
-        feeds.push(feed);
+        feeds.push(Feed::new(&path, spec, &Preprocess::default(), table)?);
     }
-    Ok(feeds)
+    match samples_of(&feeds) {
+        Ok(_) => Ok(feeds),
+        Err((odd, [rows, own])) => {
+            let expected = format!("{rows} rows, as the inputs before it");
+            Err(DataError::mismatch(&file(odd), "first axis", expected, own))
+        }
+    }
 }
 
 /// The shapes, without the batch axis, of `output_0.pb`, which has to be a target, and of the

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sepconv_ir::{Graph, ValueId};
+use sepconv_ir::{Dim, Graph, ValueId};
 
 use crate::loaded::Loaded;
 
@@ -24,13 +24,32 @@ const ROUNDING: f64 = 1e-3;
 
 /// True for every output of a graph that may be of classes, whatever its extents. Where `Softmax` or `LogSoftmax` (ONNX
 /// opset 1 and later) makes some of the outputs `[n, classes]`, these alone: the others are numbers, such as the box
-/// and the landmarks beside the score of a face.
+/// and the landmarks beside the score of a face. Else those whose second axis is not one of [positions](is_over_positions).
 pub fn class_outputs(graph: &Graph) -> Vec<bool> {
     let distributions = distributions(graph);
     match distributions.contains(&true) {
         true => distributions,
-        false => vec![true; distributions.len()],
+        false => {
+            let outputs = graph.outputs();
+            outputs
+                .map(|value| !is_over_positions(graph, value))
+                .collect()
+        }
     }
+}
+
+/// True of an output whose second axis is declared free, by a name that a person gave it: such as `[1, frames]`, the
+/// pitch of every frame. Exporters name extents that they don't know with numbers (`unk__215`, `Gemmy_dim_1`).
+fn is_over_positions(graph: &Graph, value: ValueId) -> bool {
+    let ty = graph.value(value).and_then(|value| value.ty.as_ref());
+    let second = ty.and_then(|ty| ty.dims.as_ref()?.get(1));
+    let Some(Dim::Symbol(name)) = second else {
+        return false;
+    };
+    let given = name
+        .chars()
+        .all(|c| c.is_ascii_alphabetic() || c == '_' || c == '-');
+    given && !name.to_lowercase().contains("class")
 }
 
 /// True for every output `[n, classes]` of a graph that `Softmax` or `LogSoftmax` makes.
@@ -82,8 +101,11 @@ pub fn class_rows(dims: &[usize]) -> Option<(usize, usize)> {
     }
 }
 
-/// [`class_rows`] of a value of a model; `None` where its extents are not known.
+/// [`class_rows`] of a value of a model; `None` where its extents are not known, or are of positions.
 pub fn class_rows_of(model: &Loaded, value: ValueId) -> Option<(usize, usize)> {
+    if is_over_positions(model.graph(), value) {
+        return None;
+    }
     let dims = model.shapes.extents(value)?;
     let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
     class_rows(&dims)
@@ -126,6 +148,15 @@ mod tests {
         );
         // Logits stand for themselves where nothing else is known to be of classes.
         assert_eq!(of(&format!("{face}output box\noutput x\n")), [true, true]);
+    }
+
+    #[test]
+    fn outputs_over_positions_are_no_classes() {
+        let declared = |dims: &str| of(&format!("input x\ny: f32[{dims}] = Relu(x)\noutput y\n"));
+        assert_eq!(declared("1, frames"), [false]);
+        for dims in ["n, 10", "n, num_classes", "n, unk__215", "n, ?"] {
+            assert_eq!(declared(dims), [true], "{dims}");
+        }
     }
 
     #[test]

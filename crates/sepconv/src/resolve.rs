@@ -144,8 +144,17 @@ fn task_of(model: &Loaded, data: &DataSource, target: &dyn Target) -> Result<Opt
     if data.task == Task::Auto && distributed && outputs.all(is_classes) {
         return Ok(None);
     }
-    match TaskMetric::on_data(model, data, target) {
-        Ok(metric) => Ok(metric.map(|metric| metric.taken().task)),
+    let found = TaskMetric::on_data(model, data, target).or_else(|error| match error {
+        Error::Target { .. } => TaskMetric::on_data(model, data, sepconv_targets::deployed()),
+        other => Err(other),
+    });
+    match found {
+        Ok(Some(metric)) => Ok(Some(metric.taken().task)),
+        // A run tells that outputs whose extents are not known are of no classes.
+        Ok(None) => {
+            let mut outputs = model.graph().outputs();
+            Ok((!outputs.any(is_classes)).then_some(Task::Regress))
+        }
         Err(Error::Target { .. }) => Ok(None),
         Err(error) => Err(error),
     }

@@ -15,7 +15,7 @@ use sepconv_quantize::{QuantizeSettings, quantize};
 use sepconv_targets::{InputSpec, LoadOptions, Session, Target, TargetError, reference};
 
 use networks::{Arg, Net, noise, onnxruntime, samples};
-use sepconv::{Budget, CalibrationSettings, Outcome, Settings, compress_bytes, run};
+use sepconv::{Budget, CalibrationSettings, DataSource, Outcome, Settings, compress_bytes, run};
 
 /// Three convolutions, a pool and a product.
 fn classifier(dtype: DType, ir_version: i64) -> Net {
@@ -420,4 +420,44 @@ fn layers_that_share_weights_share_them_in_eight_bits() {
     let apart = quantized(["abc", "bca", "cab"]);
     assert_eq!((shared.0, apart.0), (1, 3));
     assert!(shared.1 > apart.1 - 1.0, "{shared:?} {apart:?}");
+}
+
+#[test]
+fn states_and_settings_serve_for_all_samples_or_come_one_by_one() {
+    let mut net = Net::new(DType::F32);
+    net.input("x", &[-1, 3, 10, 10]);
+    net.input("h", &[2, -1, 4]);
+    net.input("gain", &[]);
+    net.weight("w", &[8, 3, 3, 3]);
+    net.node("Conv", &["x", "w"], "c", &[]);
+    net.node("Mul", &["c", "gain"], "y", &[]);
+    net.node("Tanh", &["h"], "hn", &[]);
+    net.output("y");
+    net.output("hn");
+    let x = Tensor::from_f32(vec![24, 3, 10, 10], noise(7200, 3));
+    let gain = Tensor::from_f32(vec![], vec![2.0]);
+    let one = Tensor::from_f32(vec![2, 1, 4], noise(8, 4));
+    let each = Tensor::from_f32(vec![24, 2, 1, 4], noise(192, 5));
+    for state in [one, each] {
+        let data = DataSource::memory(vec![x.clone(), state, gain.clone()]);
+        let settings = Settings {
+            calibration: Some(CalibrationSettings::new(data.clone())),
+            ..settings(Budget::Rank(2))
+        };
+        let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+        assert!(outcome.layers[0].fit.unwrap().output_error < 0.5);
+        assert_eq!(outcome.comparison.not_run, None);
+        let outputs = &outcome.comparison.outputs;
+        assert_eq!(outputs.len(), 2);
+        let quantizing = QuantizeSettings::new(data, reference());
+        let found = quantize(&net.loaded(), &quantizing, &()).unwrap();
+        assert_eq!(found.layers.len(), 1);
+    }
+    // Synthetic inputs have a scalar, too.
+    let settings = Settings {
+        budget: Budget::Rank(2),
+        ..Settings::default()
+    };
+    let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+    assert_eq!(outcome.comparison.not_run, None);
 }

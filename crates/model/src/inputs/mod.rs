@@ -1,5 +1,6 @@
 //! Inputs to run models on: seeded synthetic ones, or a data set's.
 
+mod batchless;
 mod head;
 mod indices;
 mod layout;
@@ -21,6 +22,7 @@ use crate::error::Error;
 use crate::loaded::Loaded;
 use crate::task::Task;
 
+use batchless::without_batch;
 use indices::indices;
 use layout::layout;
 
@@ -132,11 +134,15 @@ pub fn shaped_by<'a>(
         return Ok(None);
     };
     let data = source.open(model, Labels::Ignore)?;
+    let specs = data_specs(model)?;
     let inputs = model.shapes.inputs().iter().zip(data.sample_shapes());
-    let known = inputs.map(|(input, sample)| {
+    let known = inputs.zip(&specs).map(|((input, sample), spec)| {
         let extents = sample.iter().map(|n| Some(*n as u64));
-        let batch_free = [None].into_iter().chain(extents);
-        (input.name.clone(), batch_free.collect())
+        let batch = (!spec.whole).then_some(None);
+        (
+            input.name.clone(),
+            batch.into_iter().chain(extents).collect(),
+        )
     });
     model.with_extents(known.collect()).map(Some)
 }
@@ -154,6 +160,7 @@ fn class_count(model: &Loaded) -> Option<usize> {
 /// [`Error::Interface`] where an input is no tensor of numbers.
 pub fn data_specs(model: &Loaded) -> Result<Vec<InputSpec>, Error> {
     let graph = model.graph();
+    let whole = without_batch(model);
     let specs = model.shapes.inputs().iter().map(|input| {
         let odd = || Error::Interface {
             file: model.file(),
@@ -179,7 +186,12 @@ pub fn data_specs(model: &Loaded) -> Result<Vec<InputSpec>, Error> {
             Dim::Known(n) if !free(axis) => Some(*n as usize),
             _ => None,
         });
-        let spec = InputSpec::new(input.name.clone(), dtype, dims.collect());
+        let dims: Vec<Option<usize>> = dims.collect();
+        let name = input.name.clone();
+        let spec = match whole.contains(&input.value) {
+            true => InputSpec::of_whole(name, dtype, dims),
+            false => InputSpec::new(name, dtype, dims),
+        };
         Ok(read_by(model, input.value, spec, true))
     });
     specs.collect()
@@ -221,7 +233,10 @@ pub fn synthetic_inputs(
         .zip(inputs)
         .map(|(spec, input)| {
             spec.dtype.size()?;
-            let dims = spec.dims.iter().map(|d| Some(*d)).collect();
+            let mut dims: Vec<Option<usize>> = spec.dims.iter().map(|d| Some(*d)).collect();
+            if dims.is_empty() {
+                dims.push(Some(1));
+            }
             let spec = InputSpec::new(&spec.name, spec.dtype, dims);
             Some(read_by(model, input.value, spec, false))
         })
@@ -236,6 +251,10 @@ pub fn synthetic_inputs(
         for (run, set) in sets.iter_mut().enumerate() {
             for tensor in &all {
                 let rows = tensor.rows(run * batch(i)..(run + 1) * batch(i));
+                let rows = rows.and_then(|rows| {
+                    let data = rows.data()?.clone();
+                    Tensor::new(rows.dtype(), concrete[i].dims.clone(), data)
+                });
                 set.push(rows.ok_or_else(unknown)?);
             }
         }
@@ -262,6 +281,7 @@ pub fn session_specs(
 ) -> Result<Vec<sepconv_targets::InputSpec>, Error> {
     let graph = model.graph();
     let shapes = dataset.sample_shapes();
+    let whole = without_batch(model);
     let specs = model
         .shapes
         .inputs()
@@ -269,7 +289,7 @@ pub fn session_specs(
         .zip(shapes)
         .map(|(input, sample)| {
             let dtype = input.shape.as_ref().and_then(|s| s.dtype);
-            let mut dims = vec![batch];
+            let mut dims = vec![batch; usize::from(!whole.contains(&input.value))];
             dims.extend(sample);
             Ok(sepconv_targets::InputSpec {
                 name: graph.name(input.value).to_owned(),
