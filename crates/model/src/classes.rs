@@ -69,6 +69,28 @@ pub fn are_numbers(columns: usize, values: impl IntoIterator<Item = f64>) -> boo
     columns > 2 && least >= 0.0 && most > 1.0 + ROUNDING
 }
 
+/// Most steps, and least classes, of an output that is recognised as a sequence of classes: more steps are positions of a
+/// map, and fewer classes the scores of boxes.
+const STEPS: usize = 1024;
+const CLASSES: usize = 8;
+
+/// True of an output `[n, steps, classes]` of probabilities, or of their logarithms, along its last axis: the characters
+/// of a line of text, or the phonemes of speech.
+pub fn are_sequences(dims: &[usize], values: &[f32]) -> bool {
+    let &[_, steps, classes] = dims else {
+        return false;
+    };
+    if !(2..=STEPS).contains(&steps) || classes < CLASSES || values.is_empty() {
+        return false;
+    }
+    let is_one = |sum: f32| (f64::from(sum) - 1.0).abs() <= ROUNDING;
+    let mut rows = values.chunks_exact(classes);
+    rows.clone()
+        .all(|row| row.iter().all(|v| *v >= 0.0) && is_one(row.iter().sum()))
+        || rows
+            .all(|row| row.iter().all(|v| *v <= 0.0) && is_one(row.iter().map(|v| v.exp()).sum()))
+}
+
 /// True where a graph output is declared as `[n, classes]`, trailing 1s aside, or its rank is not declared.
 fn is_of_rows(graph: &Graph, value: ValueId) -> bool {
     let ty = graph.value(value).and_then(|value| value.ty.as_ref());
@@ -157,6 +179,17 @@ mod tests {
         for dims in ["n, 10", "n, num_classes", "n, unk__215", "n, ?"] {
             assert_eq!(declared(dims), [true], "{dims}");
         }
+    }
+
+    #[test]
+    fn probabilities_of_steps_are_sequences_of_classes() {
+        let even = [0.125; 32];
+        let logarithms = even.map(f32::ln);
+        assert!(are_sequences(&[1, 4, 8], &even) && are_sequences(&[2, 2, 8], &logarithms));
+        // Rows of 16, boxes of two scores, positions of a map, logits.
+        assert!(!are_sequences(&[1, 2, 16], &even) && !are_sequences(&[1, 16, 2], &[0.5; 32]));
+        assert!(!are_sequences(&[1, 2048, 8], &[0.125; 16384]));
+        assert!(!are_sequences(&[1, 4, 8], &[0.3; 32]) && !are_sequences(&[4, 8], &even));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub enum Task {
     Segment,
     /// Pictures.
     Restore,
+    /// A class for every step of a sequence: the characters of a line of text.
+    Sequence,
     /// Vectors whose directions tell how alike samples are.
     Embed,
     /// Numbers, each on its own scale.
@@ -31,6 +33,7 @@ impl Task {
             Self::Detect => "detect",
             Self::Segment => "segment",
             Self::Restore => "restore",
+            Self::Sequence => "sequence",
             Self::Embed => "embed",
             Self::Regress => "regress",
         }

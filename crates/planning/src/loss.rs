@@ -3,7 +3,7 @@
 use sepconv_ir::{Graph, Tensor};
 
 use sepconv_eval::divergence_of;
-use sepconv_model::classes::{are_numbers, class_outputs, class_rows};
+use sepconv_model::classes::{are_numbers, are_sequences, class_outputs, class_rows};
 use sepconv_model::parts::PartScales;
 
 /// Loss at the outputs as a function of a layer's relative squared output error, through
@@ -72,6 +72,8 @@ pub(crate) struct OutputMeasure {
     pub scales: Option<PartScales>,
     /// It may be of classes, by its shape.
     pub classes: bool,
+    /// It is of sequences of classes.
+    pub sequences: bool,
 }
 
 /// True of an output whose values are no classes, whatever its shape.
@@ -91,6 +93,11 @@ impl OutputMeasure {
         let measures = measures.map(|(output, (scales, classes))| Self {
             scales,
             classes: classes && !are_numbers_of(output, batches),
+            sequences: batches.first().is_some_and(|outputs| {
+                let own = &outputs[output];
+                let values = own.to_f32();
+                values.is_some_and(|values| are_sequences(own.dims(), &values))
+            }),
         });
         measures.collect()
     }
@@ -102,7 +109,7 @@ impl OutputMeasure {
 }
 
 /// The distance of the outputs of a batch from the original's, summed over its rows: for classes
-/// the Kullback-Leibler divergence in nats, for other numbers the squared error over the
+/// the Kullback-Leibler divergence in nats, the mean over the steps of a sequence, for other numbers the squared error over the
 /// variance of the part, which `measures` has for every output; over the squared values where it has none.
 pub(crate) fn loss(
     original: &[Tensor],
@@ -127,8 +134,17 @@ pub(crate) fn loss(
             };
             let classes = classes.is_some();
             let rows = x.chunks_exact(wide).zip(y.chunks_exact(wide)).take(valid);
-            let of = |(x, y): (&[f32], &[f32])| match scale {
-                Some(scale) if !classes => finite(scale.error(a.dims(), x, y)),
+            let each = match measure {
+                Some(measure) if measure.sequences => a.dims().last().copied(),
+                _ => None,
+            };
+            let of = |(x, y): (&[f32], &[f32])| match (each, scale) {
+                (Some(classes), _) => {
+                    let steps = x.chunks_exact(classes).zip(y.chunks_exact(classes));
+                    let losses = steps.map(|(x, y)| row_loss(x, y, true));
+                    losses.sum::<f64>() * classes as f64 / wide as f64
+                }
+                (None, Some(scale)) if !classes => finite(scale.error(a.dims(), x, y)),
                 _ => row_loss(x, y, classes),
             };
             Some(rows.map(of).sum::<f64>())
@@ -202,6 +218,7 @@ mod tests {
         let measures = [OutputMeasure {
             scales: PartScales::of([&a]),
             classes: true,
+            sequences: false,
         }];
         assert!((loss(&[a], &[b], &measures, 1) - 0.5 / 6.25).abs() < 1e-9);
         // Numbers beside an output of classes, over the variance of all columns.
@@ -212,6 +229,7 @@ mod tests {
         let numbers = [OutputMeasure {
             scales: PartScales::of([&a]),
             classes: false,
+            sequences: false,
         }];
         assert!((loss(&[a], &[b], &numbers, 2) - 1.0).abs() < 1e-9);
     }

@@ -42,6 +42,10 @@ pub enum Metric {
     AveragePrecision50,
     /// Intersection over union of masks, mean over classes, in percent.
     MeanIou,
+    /// Share of samples whose sequence of classes is the original's, repeats merged, in percent.
+    Sequences,
+    /// Share of steps with the original's class, mean over samples, in percent.
+    Steps,
     /// Share of samples with the original's nearest other sample, in percent.
     Nearest,
     /// Cosine of the angle between the vectors of a sample, mean over samples; at most 1.
@@ -99,6 +103,8 @@ impl Metric {
             Self::MeanAveragePrecision => "map",
             Self::AveragePrecision50 => "map-50",
             Self::MeanIou => "iou",
+            Self::Sequences => "sequences",
+            Self::Steps => "steps",
             Self::Nearest => "nearest",
             Self::MeanCosine => "mean-cosine",
             Self::RelativeError => "relative-error",
@@ -124,6 +130,8 @@ impl Metric {
             Self::MeanAveragePrecision => "mAP",
             Self::AveragePrecision50 => "mAP at an IoU of 0.5",
             Self::MeanIou => "IoU of masks",
+            Self::Sequences => "agreement of sequences",
+            Self::Steps => "agreement of steps",
             Self::Nearest => "agreement of nearest neighbours",
             Self::MeanCosine => "mean cosine",
             Self::RelativeError => "relative error of the worst channel",
@@ -165,13 +173,19 @@ impl Metric {
     pub fn is_share(self) -> bool {
         matches!(
             self,
-            Self::TopOne | Self::TopFive | Self::Agreement | Self::Nearest
+            Self::TopOne | Self::TopFive | Self::Agreement | Self::Sequences | Self::Nearest
         )
     }
 
     /// True for those that a task brings.
     pub fn is_of_task(self) -> bool {
-        self.is_of_parts() || matches!(self, Self::Nearest | Self::MeanCosine | Self::RelativeError)
+        let others = [
+            Self::Sequences,
+            Self::Nearest,
+            Self::MeanCosine,
+            Self::RelativeError,
+        ];
+        self.is_of_parts() || others.contains(&self)
     }
 
     /// True for percentages.
@@ -189,6 +203,7 @@ impl Metric {
                 | Self::MeanAveragePrecision
                 | Self::AveragePrecision50
                 | Self::MeanIou
+                | Self::Steps
         )
     }
 

@@ -8,6 +8,7 @@ mod recognise;
 mod regress;
 mod seen;
 mod segment;
+mod sequence;
 
 use sepconv_data::{Dataset, Labels};
 use sepconv_ir::Tensor;
@@ -25,6 +26,7 @@ use detect::{Counts, Layout};
 use embed::Vectors;
 use seen::Seen;
 use segment::{Overlaps, Segmentation};
+use sequence::Read;
 
 pub(crate) use labels::{Batch as LabelledBatch, LabelScores, Labelling};
 
@@ -86,6 +88,7 @@ enum Kind {
     Segment(Segmentation),
     /// The output, and the largest value of a picture.
     Restore(usize, f64),
+    Sequence(usize),
     Embed(usize),
     Regress,
 }
@@ -179,7 +182,9 @@ impl TaskMetric {
             Kind::Regress => (0..self.names.len()).collect(),
             Kind::Detect(layout, _) => layout.outputs(),
             Kind::Segment(segmentation) => vec![segmentation.output],
-            Kind::Restore(output, _) | Kind::Embed(output) => vec![*output],
+            Kind::Restore(output, _) | Kind::Sequence(output) | Kind::Embed(output) => {
+                vec![*output]
+            }
         }
     }
 
@@ -207,6 +212,10 @@ impl TaskMetric {
                 let pictures = (0..a.count())
                     .filter_map(|i| Some(Picture::of(a.row(i), b.row(i), shape?, *peak)));
                 TaskScores::Restore(pictures.collect())
+            }),
+            Kind::Sequence(output) => of(*output).map_or(TaskScores::None, |(a, b)| {
+                let samples = 0..a.count();
+                TaskScores::Sequence(samples.filter_map(|i| Read::of(a, b, i)).collect())
             }),
             Kind::Embed(output) => of(*output).map_or(TaskScores::None, |(a, b)| {
                 TaskScores::Embed(Vectors::of(a, b))
@@ -276,7 +285,7 @@ impl TaskMetric {
                 fit.then_some(Drawn::Masks { masks, extents })
             }
             Some(Kind::Restore(output, _)) => of(*output).map(Drawn::Pictures),
-            Some(Kind::Classify | Kind::Embed(_) | Kind::Regress) => None,
+            Some(Kind::Classify | Kind::Sequence(_) | Kind::Embed(_) | Kind::Regress) => None,
             None => {
                 let outputs = 0..pair[0].len();
                 let mut pictures = outputs.filter_map(of);
@@ -296,6 +305,7 @@ impl TaskMetric {
             TaskScores::Restore(pictures) => {
                 restoration::measures(&name, Against::Original, pictures)
             }
+            TaskScores::Sequence(read) => sequence::measures(&name, read),
             TaskScores::Embed(vectors) => embed::measures(&name, vectors),
             TaskScores::Regress(outputs) => regress::measures(&self.names, outputs),
         }
@@ -309,6 +319,7 @@ pub(crate) enum TaskScores {
     Detect(Vec<Counts>),
     Segment(Vec<Overlaps>),
     Restore(Vec<Picture>),
+    Sequence(Vec<Read>),
     Embed(Vectors),
     /// By output: errors by channel of every batch, and the rank of the output.
     Regress(Vec<Option<(Vec<Channels>, usize)>>),
@@ -321,6 +332,7 @@ impl TaskScores {
             (Self::Detect(all), Self::Detect(next)) => all.extend(next),
             (Self::Segment(all), Self::Segment(next)) => all.extend(next),
             (Self::Restore(all), Self::Restore(next)) => all.extend(next),
+            (Self::Sequence(all), Self::Sequence(next)) => all.extend(next),
             (Self::Embed(all), Self::Embed(next)) => all.append(next),
             (Self::Regress(all), Self::Regress(next)) => {
                 for (all, next) in all.iter_mut().zip(next) {

@@ -8,6 +8,7 @@ use super::detect::{Found, Layout};
 use super::embed;
 use super::seen::Seen;
 use super::segment::Segmentation;
+use super::sequence;
 use crate::evaluate::restoration::picture;
 use crate::evaluate::rows::Rows;
 
@@ -52,6 +53,10 @@ pub(super) fn recognised(
             let kind = pictures.map(|output| Kind::Restore(output, source.peak.unwrap_or(1.0)));
             named(kind, "no output is a picture")
         }
+        Task::Sequence => named(
+            sequence::shaped(seen).map(Kind::Sequence),
+            "no output is shaped [n, steps, classes]",
+        ),
         Task::Embed => {
             let vectors = embed::vectors(seen).or_else(|| classes(seen));
             named(
@@ -71,13 +76,22 @@ fn classes(seen: Seen<'_>) -> Option<usize> {
     })
 }
 
-/// By the first rule that holds: boxes and scores, vectors, numbers, classes, a class for every position.
+/// By the first rule that holds: boxes and scores, a class for every step, vectors, numbers, classes, a class for every
+/// position.
 fn auto(seen: Seen<'_>) -> Option<Recognised> {
     if let Found::Detector(layout, why) = Layout::of(seen) {
         let why = described(seen, &layout, why);
         return Some((Task::Detect, detector(seen, layout), why));
     }
     let name = |output: usize| seen.names.get(output).map_or("", String::as_str);
+    if let Some(output) = sequence::recognised(seen) {
+        let why = format!(
+            "output '{}' {:?} has probabilities of classes for every step",
+            name(output),
+            seen.sample(output)
+        );
+        return Some((Task::Sequence, Kind::Sequence(output), why));
+    }
     if let Some(output) = embed::vectors(seen) {
         let why = format!(
             "output '{}' is of vectors of length 1, or named so",
@@ -170,6 +184,7 @@ mod tests {
             assert_eq!(task_of(name, dims, wave), task, "{name} {dims:?}");
         }
         assert_eq!(task_of("mask", &[1, 1, 12, 10], wave), Some(Task::Segment));
+        assert_eq!(task_of("y", &[2, 5, 8], |_| 0.125), Some(Task::Sequence));
         // One channel of a picture's three that is a mask by its numbers, and one that is not.
         let ends = |i: usize| [0.02, 0.99, 0.0, 0.01][i % 4];
         assert_eq!(task_of("y", &[1, 1, 12, 10], ends), Some(Task::Segment));
@@ -203,7 +218,7 @@ mod tests {
         assert_eq!(named(Task::Classify), Ok(Some(Task::Classify)));
         assert_eq!(named(Task::Embed), Ok(Some(Task::Embed)));
         assert_eq!(named(Task::Regress), Ok(Some(Task::Regress)));
-        for task in [Task::Detect, Task::Segment, Task::Restore] {
+        for task in [Task::Detect, Task::Segment, Task::Restore, Task::Sequence] {
             let refused = named(task).unwrap_err();
             assert!(
                 refused.starts_with(&format!("task {}: ", task.name())),

@@ -366,7 +366,9 @@ impl<'a> Acceptance<'a> {
             // The worst channel has about twice the noise of all.
             None => 0.5 * noise,
             Some(_) => match self.floor.metric {
-                Metric::Agreement | Metric::TopOne | Metric::TopFive => LOSS_OF_CLASSES * noise,
+                Metric::Agreement | Metric::TopOne | Metric::TopFive | Metric::Sequences => {
+                    LOSS_OF_CLASSES * noise
+                }
                 _ => LOSS_OF_PARTS * noise,
             },
         }

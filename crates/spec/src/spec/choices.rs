@@ -101,6 +101,8 @@ choices! {
         Segment = "segment",
         /// Pictures
         Restore = "restore",
+        /// A class for every step: lines of text, phonemes
+        Sequence = "sequence",
         /// Vectors whose directions tell how alike samples are
         Embed = "embed",
         /// Numbers, each on its own scale
@@ -160,6 +162,7 @@ impl From<TaskChoice> for Task {
             TaskChoice::Detect => Self::Detect,
             TaskChoice::Segment => Self::Segment,
             TaskChoice::Restore => Self::Restore,
+            TaskChoice::Sequence => Self::Sequence,
             TaskChoice::Embed => Self::Embed,
             TaskChoice::Regress => Self::Regress,
         }
