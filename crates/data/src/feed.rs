@@ -506,7 +506,8 @@ mod tests {
         assert_eq!((one.rows(), &one.sample[..]), (None, &[2, 1, 3][..]));
         let read = |feed: &Feed, rows: &[usize]| {
             let value = feed.read(rows).unwrap();
-            let first = value.to_f32().unwrap().first().copied();
+            let floats = value.to_f32().map(|floats| f64::from(floats[0]));
+            let first = floats.or_else(|| Some(value.to_i64()?[0] as f64));
             (value.dims().to_vec(), first.unwrap())
         };
         assert_eq!(read(&one, &[7]), (vec![2, 1, 3], 0.0));

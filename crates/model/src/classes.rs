@@ -24,7 +24,8 @@ const ROUNDING: f64 = 1e-3;
 
 /// True for every output of a graph that may be of classes, whatever its extents. Where `Softmax` or `LogSoftmax` (ONNX
 /// opset 1 and later) makes some of the outputs `[n, classes]`, these alone: the others are numbers, such as the box
-/// and the landmarks beside the score of a face. Else those whose second axis is not one of [positions](is_over_positions).
+/// and the landmarks beside the score of a face. Else those whose second axis is not one of positions: a free
+/// extent with a name that a person gave it, such as `frames`.
 pub fn class_outputs(graph: &Graph) -> Vec<bool> {
     let distributions = distributions(graph);
     match distributions.contains(&true) {
@@ -76,14 +77,14 @@ const CLASSES: usize = 8;
 
 /// True of an output `[n, steps, classes]` of probabilities, or of their logarithms, along its last axis: the characters
 /// of a line of text, or the phonemes of speech.
-pub fn are_sequences(dims: &[usize], values: &[f32]) -> bool {
+pub fn are_sequences(dims: &[usize], values: &[f64]) -> bool {
     let &[_, steps, classes] = dims else {
         return false;
     };
     if !(2..=STEPS).contains(&steps) || classes < CLASSES || values.is_empty() {
         return false;
     }
-    let is_one = |sum: f32| (f64::from(sum) - 1.0).abs() <= ROUNDING;
+    let is_one = |sum: f64| (sum - 1.0).abs() <= ROUNDING;
     let mut rows = values.chunks_exact(classes);
     rows.clone()
         .all(|row| row.iter().all(|v| *v >= 0.0) && is_one(row.iter().sum()))
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn probabilities_of_steps_are_sequences_of_classes() {
         let even = [0.125; 32];
-        let logarithms = even.map(f32::ln);
+        let logarithms = even.map(f64::ln);
         assert!(are_sequences(&[1, 4, 8], &even) && are_sequences(&[2, 2, 8], &logarithms));
         // Rows of 16, boxes of two scores, positions of a map, logits.
         assert!(!are_sequences(&[1, 2, 16], &even) && !are_sequences(&[1, 16, 2], &[0.5; 32]));

@@ -95,7 +95,7 @@ impl OutputMeasure {
             classes: classes && !are_numbers_of(output, batches),
             sequences: batches.first().is_some_and(|outputs| {
                 let own = &outputs[output];
-                let values = own.to_f32();
+                let values = own.to_f64();
                 values.is_some_and(|values| are_sequences(own.dims(), &values))
             }),
         });

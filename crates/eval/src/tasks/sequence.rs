@@ -13,8 +13,7 @@ pub(super) fn recognised(seen: Seen<'_>) -> Option<usize> {
         runs.peek().is_some()
             && runs.all(|rows| {
                 let (dims, values) = rows.all();
-                let values: Vec<f32> = values.iter().map(|v| *v as f32).collect();
-                are_sequences(&dims, &values)
+                are_sequences(&dims, values)
             })
     })
 }
