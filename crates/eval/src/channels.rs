@@ -4,7 +4,6 @@
 //! 0 and 1. An error over the whole tensor is that of the largest unit; the other channels can be
 //! lost without a trace. Here every channel is held against its own spread.
 
-use sepconv_model::classes::are_sequences;
 use sepconv_model::parts::channel_axis;
 
 use crate::limits::error_of_ratio;
@@ -62,7 +61,7 @@ impl Spread {
 pub(crate) struct Channels {
     axis: Option<usize>,
     all: Vec<Spread>,
-    /// Every row of values, or every step of a sequence, is of class probabilities.
+    /// Every row of values is non-negative and sums to 1.
     distributions: bool,
 }
 
@@ -105,8 +104,7 @@ impl Channels {
         Self {
             axis,
             all: (0..channels).map(channel).collect(),
-            distributions: are_sequences(dims, a)
-                || dims.len() == 2 && are_distributions(a, channels),
+            distributions: dims.len() == 2 && are_distributions(a, channels),
         }
     }
 
@@ -127,7 +125,7 @@ impl Channels {
         }
     }
 
-    /// The worst channel. Rows and steps of class probabilities, and columns of `[n, c]` whose sizes are
+    /// The worst channel. Rows of class probabilities, and columns of `[n, c]` whose sizes are
     /// alike, are one channel: they have one unit. A channel that never changes is held against its
     /// own size or a thousandth of the output's.
     pub fn worst(&self, rank: usize) -> Option<WorstChannel> {
@@ -140,7 +138,7 @@ impl Channels {
             mean: 0.0,
         });
         let mean_energy = whole.energy / self.all.len() as f64;
-        let one_unit = self.distributions || rank == 2 && self.is_of_one_unit();
+        let one_unit = rank == 2 && (self.distributions || self.is_of_one_unit());
         let parts = if one_unit { &[whole][..] } else { &self.all };
         let ratio = |s: &Spread| {
             let signal = match s.squares {
@@ -325,9 +323,6 @@ mod tests {
         // The second class never comes: as probabilities that is no other unit.
         let rows = [0.9, 1e-6, 0.1 - 1e-6, 0.5, 2e-6, 0.5 - 2e-6];
         assert_eq!(worst(&[2, 3], &rows, &rows).channels, 1);
-        let steps = [0.125; 32];
-        assert_eq!(worst(&[1, 4, 8], &steps, &steps).channels, 1);
-        assert_eq!(worst(&[1, 4, 8], &[0.5; 32], &steps).channels, 4);
         let mixed = worst(
             &[2, 2],
             &[100.0, 0.1, 300.0, 0.2],

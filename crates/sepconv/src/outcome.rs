@@ -1,5 +1,6 @@
 //! A model file in, a model file out, and the record of the work.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sepconv_analysis::NodeRow;
@@ -54,6 +55,8 @@ pub struct Outcome {
     pub folded: usize,
     /// `Pad`s folded.
     pub pads: usize,
+    /// Rewritten layers whose weights other layers of the original read, too: each has factors of its own.
+    pub sharing: usize,
     /// Data and settings of the fits; `None`: the weights alone.
     pub calibration: Option<CalibrationSettings>,
     /// The solution of the budget, where one was allocated.
@@ -134,6 +137,7 @@ pub(crate) fn finished<T>(
         compressed = step("quantize", || in_eight_bits(&job, compressed))?;
     }
     count_macs(original, &mut compressed);
+    let sharing = sharing(original, &compressed.layers);
     let plan = plan_of(original, &compressed, &job.settings);
     let [before, after] = [original, &compressed.model].map(pads);
     let pads = before.saturating_sub(after);
@@ -189,6 +193,7 @@ pub(crate) fn finished<T>(
         layers,
         folded,
         pads,
+        sharing,
         calibration,
         solution,
         tries,
@@ -206,6 +211,19 @@ pub(crate) fn finished<T>(
         model: written,
     };
     Ok((outcome, staged))
+}
+
+/// Rewritten layers whose weights other operators of the original read.
+fn sharing(original: &Loaded, layers: &[LayerRecord]) -> usize {
+    let graph = original.graph();
+    let rewritten = layers.iter().filter(|layer| layer.is_rewritten());
+    let names: BTreeSet<&str> = rewritten.map(|layer| layer.name.as_str()).collect();
+    let own = graph.operators().filter(|(id, op)| {
+        let weights = op.input(1).filter(|_| Site::is_convolution(op));
+        let shared = weights.is_some_and(|value| graph.readers(value).len() > 1);
+        shared && names.contains(graph.label(*id))
+    });
+    own.count()
 }
 
 /// `Pad`s of a model.

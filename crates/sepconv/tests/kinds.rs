@@ -399,11 +399,11 @@ fn head(weights: [&str; 3]) -> Net {
 }
 
 #[test]
-fn layers_that_share_weights_share_them_in_eight_bits() {
+fn layers_that_share_weights_share_them_in_eight_bits_and_not_in_floats() {
     let judge = onnxruntime().unwrap_or(reference());
-    let settings = QuantizeSettings::new(samples(&[24, 3, 16, 16]), judge);
+    let quantizing = QuantizeSettings::new(samples(&[24, 3, 16, 16]), judge);
     let quantized = |weights| {
-        let found = quantize(&head(weights).loaded(), &settings, &()).unwrap();
+        let found = quantize(&head(weights).loaded(), &quantizing, &()).unwrap();
         assert!(found.layers.iter().all(|layer| layer.kept.is_none()));
         let graph = found.model.graph();
         let of_head = |value: &ValueId| {
@@ -416,6 +416,16 @@ fn layers_that_share_weights_share_them_in_eight_bits() {
         read.dedup();
         (read.len(), found.comparison.worst_channel_snr().unwrap())
     };
+    let floats = |weights: [&str; 3]| {
+        let settings = Settings {
+            calibration: Some(CalibrationSettings::new(samples(&[24, 3, 16, 16]))),
+            ..settings(Budget::Rank(2))
+        };
+        let (_, outcome) = compress_bytes(head(weights).bytes(), &settings, &()).unwrap();
+        assert!(rewritten(&outcome) >= 3);
+        outcome.sharing
+    };
+    assert_eq!((floats(["abc"; 3]), floats(["abc", "bca", "cab"])), (3, 0));
     let shared = quantized(["abc"; 3]);
     let apart = quantized(["abc", "bca", "cab"]);
     assert_eq!((shared.0, apart.0), (1, 3));

@@ -136,6 +136,13 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
             "calls of local functions were written out, so that their layers could be planned",
         );
     }
+    if o.sharing > 0 {
+        out.note(format!(
+            "{} rewritten layers read weights that other layers read, too: each has factors of its own, \
+             and the file is larger for it",
+            o.sharing
+        ));
+    }
     if !o.hurried.is_none() {
         out.note(time_was_short(o.hurried));
     }
