@@ -109,8 +109,8 @@ impl OutputMeasure {
 }
 
 /// The distance of the outputs of a batch from the original's, summed over its rows: for classes
-/// the Kullback-Leibler divergence in nats, the mean over the steps of a sequence, for other numbers the squared error over the
-/// variance of the part, which `measures` has for every output; over the squared values where it has none.
+/// the Kullback-Leibler divergence in nats, of sequences the mean over their steps; for other numbers the squared error
+/// over the variance of the part, which `measures` has for every output; over the squared values where it has none.
 pub(crate) fn loss(
     original: &[Tensor],
     other: &[Tensor],
@@ -128,24 +128,21 @@ pub(crate) fn loss(
             if wide == 0 || x.len() != y.len() {
                 return None;
             }
+            // Classes of a sample, or of each of its steps.
             let classes = match measure {
-                Some(measure) => measure.class_rows(a),
-                None => class_rows(a.dims()),
-            };
-            let classes = classes.is_some();
-            let rows = x.chunks_exact(wide).zip(y.chunks_exact(wide)).take(valid);
-            let each = match measure {
                 Some(measure) if measure.sequences => a.dims().last().copied(),
-                _ => None,
+                Some(measure) => measure.class_rows(a).map(|(_, classes)| classes),
+                None => class_rows(a.dims()).map(|(_, classes)| classes),
             };
-            let of = |(x, y): (&[f32], &[f32])| match (each, scale) {
+            let rows = x.chunks_exact(wide).zip(y.chunks_exact(wide)).take(valid);
+            let of = |(x, y): (&[f32], &[f32])| match (classes, scale) {
                 (Some(classes), _) => {
                     let steps = x.chunks_exact(classes).zip(y.chunks_exact(classes));
                     let losses = steps.map(|(x, y)| row_loss(x, y, true));
-                    losses.sum::<f64>() * classes as f64 / wide as f64
+                    losses.sum::<f64>() / (wide / classes) as f64
                 }
-                (None, Some(scale)) if !classes => finite(scale.error(a.dims(), x, y)),
-                _ => row_loss(x, y, classes),
+                (None, Some(scale)) => finite(scale.error(a.dims(), x, y)),
+                (None, None) => row_loss(x, y, false),
             };
             Some(rows.map(of).sum::<f64>())
         })

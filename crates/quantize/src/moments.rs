@@ -64,14 +64,10 @@ impl Moments {
 
     /// Those of the patches of all `parts` together, of one layer's shape: covariances about each part's own mean,
     /// weighted by the patches.
-    pub fn pooled<'a>(parts: impl ExactSizeIterator<Item = &'a Self>) -> Cow<'a, Self> {
-        let mut parts = parts.peekable();
-        if parts.len() == 1
-            && let Some(only) = parts.peek()
-        {
+    pub fn pooled<'a>(parts: &[&'a Self]) -> Cow<'a, Self> {
+        if let [only] = parts {
             return Cow::Borrowed(only);
         }
-        let parts: Vec<&Self> = parts.collect();
         let count: usize = parts.iter().map(|own| own.count).sum();
         let shares = parts
             .iter()

@@ -3,8 +3,8 @@
 //! Before: an operator with inputs `x` and output `y`, in floats. After: `y` is the output of a
 //! `DequantizeLinear` of a `QuantizeLinear` of the operator's own, so that all readers of
 //! `y`, and the outputs of the graph, read values of eight bits; constant weights and biases
-//! come through a `DequantizeLinear` each; layers that share weights read the same integers. A value that comes in floats gets its pair where it is first
-//! read in eight bits. Runtimes fuse an operator with the pairs around it.
+//! come through a `DequantizeLinear` each; layers that share weights read the same integers. A value that
+//! comes in floats gets its pair where it is first read in eight bits. Runtimes fuse an operator with the pairs around it.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -66,7 +66,8 @@ impl Rounding {
         let Some(first) = readers.first() else {
             return Ok(Vec::new());
         };
-        let all = Moments::pooled(readers.iter().map(|reader| reader.moments));
+        let moments: Vec<&Moments> = readers.iter().map(|reader| reader.moments).collect();
+        let all = Moments::pooled(&moments);
         let layer = first.layer;
         let (outputs, d) = (layer.shape.out_channels, layer.width());
         let per_group = outputs / layer.shape.groups;

@@ -131,7 +131,8 @@ pub(crate) fn finished<T>(
     let (job, floats) = begun(original, settings, progress)?;
     let original = &*job.model;
     // Data that do not fit are told of before the work.
-    drop(job.settings.evaluator(original, job.measured_on())?);
+    let opened_on = job.measured_on();
+    let opened = job.settings.evaluator(original, opened_on)?;
     let mut compressed = run(&job)?;
     if job.settings.is_in_eight_bits() {
         compressed = step("quantize", || in_eight_bits(&job, compressed))?;
@@ -169,8 +170,12 @@ pub(crate) fn finished<T>(
     };
     let [before, mut after] = step("evaluate", || {
         job.measured(|target| {
-            let evaluator = job.settings.evaluator(original, target)?;
-            let sized = |model| size(model, evaluator.as_ref(), progress);
+            // On another runtime they are opened again.
+            let moved = target.name() != opened_on.name();
+            let again = moved.then(|| job.settings.evaluator(original, target));
+            let again = again.transpose()?.flatten();
+            let evaluator = again.as_ref().or(opened.as_ref());
+            let sized = |model| size(model, evaluator, progress);
             Ok([sized(original)?, sized(&written)?])
         })
     })?;

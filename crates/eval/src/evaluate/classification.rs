@@ -36,7 +36,7 @@ pub(super) fn accuracy(output: &str, classes: usize, places: &[Option<usize>]) -
 }
 
 /// Position of the greatest score, the first of several; `None` where one is not a number.
-fn greatest(scores: &[f64]) -> Option<usize> {
+pub(crate) fn greatest(scores: &[f64]) -> Option<usize> {
     let mut best = 0;
     for (i, score) in scores.iter().enumerate() {
         if score.is_nan() {

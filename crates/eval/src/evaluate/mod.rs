@@ -8,7 +8,7 @@
 //! - an original model, with or without the above: agreement and KL divergence of outputs
 //!   shaped `[n, classes]`, SNR and cosine of the others, and an [`OwnMetric`] where one is given.
 
-mod classification;
+pub(crate) mod classification;
 mod evaluator;
 mod kept;
 mod measure;

@@ -1,8 +1,9 @@
 //! Sequences of classes: what a recogniser of text or speech reads, against what the original reads.
 
-use sepconv_model::classes::{are_sequences, argmax};
+use sepconv_model::classes::are_sequences;
 
 use super::seen::Seen;
+use crate::evaluate::classification::greatest;
 use crate::evaluate::rows::Rows;
 use crate::evaluate::{Against, Measure, Metric};
 
@@ -38,27 +39,22 @@ pub(crate) struct Read {
 impl Read {
     /// Of sample `i`, `[steps, classes]`, of the original and of another model.
     pub fn of(a: &Rows, b: &Rows, i: usize) -> Option<Self> {
-        let classes = *a.sample().last()?;
-        let [a, b] = [a, b].map(|rows| greatest(rows.row(i), classes));
-        let alike = a.iter().zip(&b).filter(|(a, b)| a == b).count();
-        let steps = alike as f64 / a.len().max(1) as f64;
+        let classes = (*a.sample().last()?).max(1);
+        let read = |rows: &Rows| -> Vec<Option<usize>> {
+            rows.row(i).chunks_exact(classes).map(greatest).collect()
+        };
+        let (mut a, mut b) = (read(a), read(b));
+        let alike = a.iter().zip(&b).filter(|(a, b)| a.is_some() && a == b);
+        let steps = alike.count() as f64 / a.len().max(1) as f64;
+        // A class that follows itself counts once: connectionist temporal classification (Graves et al., ICML 2006)
+        // reads so.
+        a.dedup();
+        b.dedup();
         Some(Self {
-            same: merged(a) == merged(b),
+            same: a == b && !a.contains(&None),
             steps,
         })
     }
-}
-
-/// The greatest class of every step.
-fn greatest(values: &[f64], classes: usize) -> Vec<usize> {
-    let single: Vec<f32> = values.iter().map(|v| *v as f32).collect();
-    single.chunks_exact(classes.max(1)).map(argmax).collect()
-}
-
-/// A class that follows itself counts once: connectionist temporal classification (Graves et al., ICML 2006) reads so.
-fn merged(mut classes: Vec<usize>) -> Vec<usize> {
-    classes.dedup();
-    classes
 }
 
 /// Share of samples that are read as the original reads them; share of the steps.
@@ -78,6 +74,15 @@ mod tests {
     use sepconv_ir::Tensor;
 
     use super::*;
+
+    #[test]
+    fn steps_that_are_no_numbers_agree_with_none() {
+        let tensor = Tensor::from_f32(vec![1, 4, 3], vec![f32::NAN; 12]);
+        let none = Rows::of(&tensor, 1, 1).unwrap();
+        let read = Read::of(&rows(&[[0; 4]]), &none, 0).unwrap();
+        assert!(!read.same && read.steps == 0.0, "{read:?}");
+        assert!(!Read::of(&none, &none, 0).unwrap().same);
+    }
 
     fn rows(classes: &[[usize; 4]]) -> Rows {
         let steps = classes.iter().flatten();

@@ -134,11 +134,11 @@ pub fn shaped_by<'a>(
         return Ok(None);
     };
     let data = source.open(model, Labels::Ignore)?;
-    let specs = data_specs(model)?;
+    let whole = without_batch(model);
     let inputs = model.shapes.inputs().iter().zip(data.sample_shapes());
-    let known = inputs.zip(&specs).map(|((input, sample), spec)| {
+    let known = inputs.map(|(input, sample)| {
         let extents = sample.iter().map(|n| Some(*n as u64));
-        let batch = (!spec.whole).then_some(None);
+        let batch = (!whole.contains(&input.value)).then_some(None);
         (
             input.name.clone(),
             batch.into_iter().chain(extents).collect(),
