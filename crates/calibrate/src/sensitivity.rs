@@ -30,7 +30,7 @@ use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
 
 /// MACs of forward passes, in all, and samples at least and at most.
 const WORK: f64 = 3e10;
-const SAMPLES: (usize, usize) = (8, 256);
+const SAMPLES: (usize, usize) = (4, 256);
 
 /// Least factor: a channel that the samples at hand do not depend on may matter on others.
 const LEAST: f64 = 0.1;

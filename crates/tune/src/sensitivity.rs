@@ -1,12 +1,14 @@
 //! The sensitivity of the outputs to the channels of values on the way there.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, Var};
 use sepconv_factor::random::SplitMix64;
 use sepconv_ir::ValueId;
 
 use crate::compute::Compute;
+use crate::conv::floats;
 use crate::error::TuneError;
 use crate::loss::{Nature, log_probabilities};
 use crate::network::Network;
@@ -33,10 +35,10 @@ impl Network {
     /// The derivative is that of a random projection: of numbers, relative to their scale; of the
     /// logarithm of a class's probability, the class drawn by the probabilities. Its mean square is
     /// the diagonal of the Fisher information (Martens 2014, arXiv 1412.1193, sections 5 and 9.2): how
-    /// far the outputs move, in squares or in divergence, when a channel does.
+    /// far the outputs move, in squares or in divergence, when a channel does. It is computed on the processor.
     ///
     /// # Errors
-    /// [`TuneError`].
+    /// [`TuneError`], of a network on another device too.
     pub fn sensitivities(
         &self,
         given: &[Values],
@@ -46,31 +48,74 @@ impl Network {
     ) -> Result<Vec<Option<Vec<f64>>>, TuneError> {
         let device = self.device();
         let given = self.tensors(given)?;
-        let mut vars: HashMap<ValueId, Var> = HashMap::new();
+        let anchor = Var::zeros((), DType::F32, device)?;
+        let mut squares: HashMap<ValueId, MeanSquares> = HashMap::new();
         let mut watch = |value: ValueId, tensor: Tensor| {
             if !watched.contains(&value) || tensor.dtype() != DType::F32 || tensor.rank() < 2 {
                 return Ok(tensor);
             }
-            let var = Var::zeros(tensor.shape(), DType::F32, device)?;
-            let tensor = tensor + var.as_tensor();
-            vars.insert(value, var);
-            tensor
+            let own = squares.entry(value).or_default().clone();
+            tensor.contiguous()?.apply_op2(&anchor, Watch(own))
         };
         let outputs = self.run_watched(&given, false, &mut watch)?;
         let mut sum = Tensor::zeros((), DType::F32, device)?;
         for (output, kind) in outputs.iter().zip(kinds) {
             sum = (sum + projection(output, kind, &mut draw)?)?;
         }
-        let store = sum.backward()?;
-        let per_channel = |value: &ValueId| -> Result<Option<Vec<f64>>, TuneError> {
-            let Some(gradient) = vars.get(value).and_then(|var| store.get(var)) else {
-                return Ok(None);
-            };
-            let squares = gradient.sqr()?.transpose(0, 1)?.flatten_from(1)?;
-            let means = squares.contiguous()?.mean(1)?.to_vec1::<f32>()?;
-            Ok(Some(means.into_iter().map(f64::from).collect()))
-        };
-        watched.iter().map(per_channel).collect()
+        sum.backward()?;
+        let of = |value: &ValueId| squares.get(value).and_then(MeanSquares::taken);
+        Ok(watched.iter().map(of).collect())
+    }
+}
+
+/// The mean squares of a gradient per channel, once it is known.
+#[derive(Debug, Clone, Default)]
+struct MeanSquares(Arc<Mutex<Option<Vec<f64>>>>);
+
+impl MeanSquares {
+    fn taken(&self) -> Option<Vec<f64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Those of `gradient`, channels along axis 1.
+    fn set(&self, gradient: &Tensor) -> candle_core::Result<()> {
+        let squares = gradient.sqr()?.transpose(0, 1)?.flatten_from(1)?;
+        let means = squares.contiguous()?.mean(1)?.to_vec1::<f32>()?;
+        let means = means.into_iter().map(f64::from).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(means);
+        Ok(())
+    }
+}
+
+/// A value as it is, whose gradient is seen on the way back, on the processor. The second argument is a variable: gradients
+/// go where there is one.
+struct Watch(MeanSquares);
+
+impl CustomOp2 for Watch {
+    fn name(&self) -> &'static str {
+        "watch"
+    }
+
+    fn cpu_fwd(
+        &self,
+        value: &CpuStorage,
+        layout: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let own = floats(value, layout)?.to_vec();
+        Ok((CpuStorage::F32(own), layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        value: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        self.0.set(gradient)?;
+        Ok((value.track_op().then(|| gradient.clone()), None))
     }
 }
 

@@ -8,10 +8,13 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-use super::runs::{Run, Runs};
+use super::runs::{Block, Run, Runs};
 
 /// Chunks that the gradient of a weight is summed in.
 const CHUNKS: usize = 8;
+
+/// Numbers of the patches that are multiplied together, at most: a share of the processor's caches.
+const BLOCK: usize = 1 << 19;
 
 /// Channels of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,175 +38,209 @@ impl Channels {
     }
 }
 
-/// `y[n, o] = sum of w[o, i, tap] x[n, i, at tap]`: `x` is `[N, Ci, inputs]`, `w` is
-/// `[Co, Ci / groups, taps]`, the result `[N, Co, outputs]`.
-pub(crate) fn forward(c: Channels, runs: &Runs, pointwise: bool, x: &[f32], w: &[f32]) -> Vec<f32> {
-    let (wide, narrow) = (c.outputs * runs.outputs(), c.inputs * runs.inputs);
-    let samples = x.len() / narrow.max(1);
-    let mut y = vec![0.0; samples * wide];
-    let each = y.par_chunks_exact_mut(wide).zip(x.par_chunks_exact(narrow));
-    each.for_each_init(Vec::new, |columns, (y, x)| {
-        if c.is_depthwise() {
-            for (o, y) in y.chunks_exact_mut(runs.outputs()).enumerate() {
-                let x = &x[o / c.group_out() * runs.inputs..][..runs.inputs];
-                let w = &w[o * runs.taps..][..runs.taps];
-                for run in &runs.runs {
-                    gather(y, x, w[run.tap], run, runs.stride);
-                }
-            }
-            return;
-        }
-        let (depth, rows) = (c.group_in() * runs.taps, c.group_out());
-        for g in 0..c.groups {
-            let x = &x[g * c.group_in() * runs.inputs..][..c.group_in() * runs.inputs];
-            let columns = patches(columns, c.group_in(), runs, pointwise, x);
-            let w =
-                MatRef::from_row_major_slice(&w[g * rows * depth..][..rows * depth], rows, depth);
-            let b = MatRef::from_row_major_slice(columns, depth, runs.outputs());
-            let y = &mut y[g * rows * runs.outputs()..][..rows * runs.outputs()];
-            let y = MatMut::from_row_major_slice_mut(y, rows, runs.outputs());
-            matmul(y, Accum::Replace, w, b, 1.0, Par::Seq);
-        }
-    });
-    y
+/// The kernels of a convolution: `x` is `[N, Ci, inputs]`, `w` `[Co, Ci / groups, taps]`, `y`, and a gradient with
+/// respect to it, `[N, Co, outputs]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kernels<'a> {
+    pub channels: Channels,
+    pub runs: &'a Runs,
+    /// True where output element `i` reads input element `i` and no other.
+    pub pointwise: bool,
 }
 
-/// The gradient of [`forward`] with respect to `x`, given that with respect to its result.
-pub(crate) fn by_input(
-    c: Channels,
-    runs: &Runs,
-    pointwise: bool,
-    grad: &[f32],
-    w: &[f32],
-) -> Vec<f32> {
-    let (wide, narrow) = (c.outputs * runs.outputs(), c.inputs * runs.inputs);
-    let samples = grad.len() / wide.max(1);
-    let mut out = vec![0.0; samples * narrow];
-    let each = out
-        .par_chunks_exact_mut(narrow)
-        .zip(grad.par_chunks_exact(wide));
-    each.for_each_init(Vec::new, |columns: &mut Vec<f32>, (x, grad)| {
-        if c.is_depthwise() {
-            for (o, grad) in grad.chunks_exact(runs.outputs()).enumerate() {
-                let x = &mut x[o / c.group_out() * runs.inputs..][..runs.inputs];
-                let w = &w[o * runs.taps..][..runs.taps];
-                for run in &runs.runs {
-                    scatter(x, grad, w[run.tap], run, runs.stride);
+impl Kernels<'_> {
+    /// `y[n, o] = sum of w[o, i, tap] x[n, i, at tap]`.
+    pub fn forward(&self, x: &[f32], w: &[f32]) -> Vec<f32> {
+        let (c, runs) = (self.channels, self.runs);
+        let (wide, narrow) = (self.wide(), self.narrow());
+        let samples = x.len() / narrow.max(1);
+        let mut y = vec![0.0; samples * wide];
+        let each = y.par_chunks_exact_mut(wide).zip(x.par_chunks_exact(narrow));
+        each.for_each_init(Vec::new, |columns, (y, x)| {
+            if c.is_depthwise() {
+                for (o, y) in y.chunks_exact_mut(runs.outputs()).enumerate() {
+                    let x = &x[o / c.group_out() * runs.inputs..][..runs.inputs];
+                    let w = &w[o * runs.taps..][..runs.taps];
+                    for run in &runs.runs {
+                        gather(y, x, w[run.tap], run, runs.stride);
+                    }
                 }
+                return;
             }
-            return;
-        }
-        let (depth, rows) = (c.group_in() * runs.taps, c.group_out());
-        for g in 0..c.groups {
-            let w =
-                MatRef::from_row_major_slice(&w[g * rows * depth..][..rows * depth], rows, depth);
-            let grad = &grad[g * rows * runs.outputs()..][..rows * runs.outputs()];
-            let grad = MatRef::from_row_major_slice(grad, rows, runs.outputs());
-            let x = &mut x[g * c.group_in() * runs.inputs..][..c.group_in() * runs.inputs];
-            if pointwise {
-                let x = MatMut::from_row_major_slice_mut(x, depth, runs.outputs());
-                matmul(x, Accum::Replace, w.transpose(), grad, 1.0, Par::Seq);
-                continue;
-            }
-            columns.resize(depth * runs.outputs(), 0.0);
-            let product = MatMut::from_row_major_slice_mut(columns, depth, runs.outputs());
-            matmul(product, Accum::Replace, w.transpose(), grad, 1.0, Par::Seq);
-            for (i, x) in x.chunks_exact_mut(runs.inputs).enumerate() {
-                for run in &runs.runs {
-                    let row = (i * runs.taps + run.tap) * runs.outputs();
-                    scatter(x, &columns[row..][..runs.outputs()], 1.0, run, runs.stride);
-                }
-            }
-        }
-    });
-    out
-}
-
-/// The gradient of [`forward`] with respect to `w`.
-pub(crate) fn by_weight(
-    c: Channels,
-    runs: &Runs,
-    pointwise: bool,
-    grad: &[f32],
-    x: &[f32],
-) -> Vec<f32> {
-    let (wide, narrow) = (c.outputs * runs.outputs(), c.inputs * runs.inputs);
-    let length = c.outputs * c.group_in() * runs.taps;
-    let samples = grad.len() / wide.max(1);
-    let chunk = samples.div_ceil(CHUNKS).max(1);
-    let parts: Vec<Vec<f32>> = grad
-        .par_chunks(chunk * wide)
-        .zip(x.par_chunks(chunk * narrow))
-        .map(|(grad, x)| {
-            let mut sum = vec![0.0; length];
-            let mut columns = Vec::new();
-            for (grad, x) in grad.chunks_exact(wide).zip(x.chunks_exact(narrow)) {
-                if c.is_depthwise() {
-                    depthwise_by_weight(c, runs, grad, x, &mut sum);
+            let maps = y.chunks_exact_mut(c.group_out() * runs.outputs());
+            let maps = maps.zip(x.chunks_exact(c.group_in() * runs.inputs));
+            for (g, (y, x)) in maps.enumerate() {
+                let w = self.group(w, g);
+                let mut y = MatMut::from_row_major_slice_mut(y, c.group_out(), runs.outputs());
+                if self.pointwise {
+                    let x = MatRef::from_row_major_slice(x, self.depth(), runs.outputs());
+                    matmul(y, Accum::Replace, w, x, 1.0, Par::Seq);
                     continue;
                 }
-                let grads = grad.chunks_exact(c.group_out() * runs.outputs());
-                let maps = x.chunks_exact(c.group_in() * runs.inputs);
-                let sums = sum.chunks_exact_mut(c.group_out() * c.group_in() * runs.taps);
-                for ((grad, x), sum) in grads.zip(maps).zip(sums) {
-                    let columns = patches(&mut columns, c.group_in(), runs, pointwise, x);
-                    group_by_weight(c, runs, grad, columns, sum);
+                for block in self.blocks() {
+                    let y = y
+                        .as_mut()
+                        .subcols_mut(block.outputs.start, block.outputs.len());
+                    let columns = self.patches(columns, &block, x);
+                    matmul(y, Accum::Replace, w, columns, 1.0, Par::Seq);
                 }
             }
-            sum
-        })
-        .collect();
-    let mut total = vec![0.0; length];
-    for part in parts {
-        total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+        });
+        y
     }
-    total
-}
 
-/// Adds one sample of a depthwise convolution to the gradient of its weight.
-fn depthwise_by_weight(c: Channels, runs: &Runs, grad: &[f32], x: &[f32], sum: &mut [f32]) {
-    for (o, grad) in grad.chunks_exact(runs.outputs()).enumerate() {
-        let x = &x[o / c.group_out() * runs.inputs..][..runs.inputs];
-        let sum = &mut sum[o * runs.taps..][..runs.taps];
-        for run in &runs.runs {
-            sum[run.tap] += dot(grad, x, run, runs.stride);
+    /// The gradient of [`Kernels::forward`] with respect to `x`, given that with respect to its result.
+    pub fn by_input(&self, grad: &[f32], w: &[f32]) -> Vec<f32> {
+        let (c, runs) = (self.channels, self.runs);
+        let (wide, narrow) = (self.wide(), self.narrow());
+        let samples = grad.len() / wide.max(1);
+        let mut out = vec![0.0; samples * narrow];
+        let each = out
+            .par_chunks_exact_mut(narrow)
+            .zip(grad.par_chunks_exact(wide));
+        each.for_each_init(Vec::new, |columns: &mut Vec<f32>, (x, grad)| {
+            if c.is_depthwise() {
+                for (o, grad) in grad.chunks_exact(runs.outputs()).enumerate() {
+                    let x = &mut x[o / c.group_out() * runs.inputs..][..runs.inputs];
+                    let w = &w[o * runs.taps..][..runs.taps];
+                    for run in &runs.runs {
+                        scatter(x, grad, w[run.tap], run, runs.stride);
+                    }
+                }
+                return;
+            }
+            let maps = grad.chunks_exact(c.group_out() * runs.outputs());
+            let maps = maps.zip(x.chunks_exact_mut(c.group_in() * runs.inputs));
+            for (g, (grad, x)) in maps.enumerate() {
+                let w = self.group(w, g).transpose();
+                let grad = MatRef::from_row_major_slice(grad, c.group_out(), runs.outputs());
+                if self.pointwise {
+                    let x = MatMut::from_row_major_slice_mut(x, self.depth(), runs.outputs());
+                    matmul(x, Accum::Replace, w, grad, 1.0, Par::Seq);
+                    continue;
+                }
+                for block in self.blocks() {
+                    let length = block.outputs.len();
+                    columns.resize(self.depth() * length, 0.0);
+                    let product = MatMut::from_row_major_slice_mut(columns, self.depth(), length);
+                    let grad = grad.subcols(block.outputs.start, length);
+                    matmul(product, Accum::Replace, w, grad, 1.0, Par::Seq);
+                    for (i, x) in x.chunks_exact_mut(runs.inputs).enumerate() {
+                        for run in &block.runs {
+                            let row = (i * runs.taps + run.tap) * length;
+                            scatter(x, &columns[row..][..length], 1.0, run, runs.stride);
+                        }
+                    }
+                }
+            }
+        });
+        out
+    }
+
+    /// The gradient of [`Kernels::forward`] with respect to `w`.
+    pub fn by_weight(&self, grad: &[f32], x: &[f32]) -> Vec<f32> {
+        let c = self.channels;
+        let (wide, narrow) = (self.wide(), self.narrow());
+        let length = c.outputs * self.depth();
+        let samples = grad.len() / wide.max(1);
+        let chunk = samples.div_ceil(CHUNKS).max(1);
+        let parts: Vec<Vec<f32>> = grad
+            .par_chunks(chunk * wide)
+            .zip(x.par_chunks(chunk * narrow))
+            .map(|(grad, x)| {
+                let mut sum = vec![0.0; length];
+                let mut columns = Vec::new();
+                for (grad, x) in grad.chunks_exact(wide).zip(x.chunks_exact(narrow)) {
+                    if c.is_depthwise() {
+                        self.depthwise_by_weight(grad, x, &mut sum);
+                        continue;
+                    }
+                    let grads = grad.chunks_exact(c.group_out() * self.runs.outputs());
+                    let maps = x.chunks_exact(c.group_in() * self.runs.inputs);
+                    let sums = sum.chunks_exact_mut(c.group_out() * self.depth());
+                    for ((grad, x), sum) in grads.zip(maps).zip(sums) {
+                        self.group_by_weight(&mut columns, grad, x, sum);
+                    }
+                }
+                sum
+            })
+            .collect();
+        let mut total = vec![0.0; length];
+        for part in parts {
+            total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+        }
+        total
+    }
+
+    /// Adds one sample of a depthwise convolution to the gradient of its weight.
+    fn depthwise_by_weight(&self, grad: &[f32], x: &[f32], sum: &mut [f32]) {
+        let (c, runs) = (self.channels, self.runs);
+        for (o, grad) in grad.chunks_exact(runs.outputs()).enumerate() {
+            let x = &x[o / c.group_out() * runs.inputs..][..runs.inputs];
+            let sum = &mut sum[o * runs.taps..][..runs.taps];
+            for run in &runs.runs {
+                sum[run.tap] += dot(grad, x, run, runs.stride);
+            }
         }
     }
-}
 
-/// Adds one sample of one group, by its patches `[group_in * taps, outputs]`, to the gradient of its
-/// weight.
-fn group_by_weight(c: Channels, runs: &Runs, grad: &[f32], columns: &[f32], sum: &mut [f32]) {
-    let (depth, rows) = (c.group_in() * runs.taps, c.group_out());
-    let columns = MatRef::from_row_major_slice(columns, depth, runs.outputs());
-    let grad = MatRef::from_row_major_slice(grad, rows, runs.outputs());
-    let sum = MatMut::from_row_major_slice_mut(sum, rows, depth);
-    matmul(sum, Accum::Add, grad, columns.transpose(), 1.0, Par::Seq);
-}
-
-/// The patches of `x` `[channels, inputs]`, `[channels * taps, outputs]`: `x` itself where the
-/// window is pointwise.
-fn patches<'a>(
-    columns: &'a mut Vec<f32>,
-    channels: usize,
-    runs: &Runs,
-    pointwise: bool,
-    x: &'a [f32],
-) -> &'a [f32] {
-    if pointwise {
-        return x;
-    }
-    let outputs = runs.outputs();
-    columns.clear();
-    columns.resize(channels * runs.taps * outputs, 0.0);
-    let planes = columns.chunks_exact_mut(runs.taps * outputs);
-    for (columns, x) in planes.zip(x.chunks_exact(runs.inputs)) {
-        for run in &runs.runs {
-            let row = &mut columns[run.tap * outputs..][..outputs];
-            gather(row, x, 1.0, run, runs.stride);
+    /// Adds one sample of one group to the gradient of its weight.
+    fn group_by_weight(&self, columns: &mut Vec<f32>, grad: &[f32], x: &[f32], sum: &mut [f32]) {
+        let (outputs, rows) = (self.runs.outputs(), self.channels.group_out());
+        let grad = MatRef::from_row_major_slice(grad, rows, outputs);
+        let mut sum = MatMut::from_row_major_slice_mut(sum, rows, self.depth());
+        if self.pointwise {
+            let x = MatRef::from_row_major_slice(x, self.depth(), outputs);
+            matmul(sum, Accum::Add, grad, x.transpose(), 1.0, Par::Seq);
+            return;
+        }
+        for block in self.blocks() {
+            let grad = grad.subcols(block.outputs.start, block.outputs.len());
+            let columns = self.patches(columns, &block, x).transpose();
+            matmul(sum.as_mut(), Accum::Add, grad, columns, 1.0, Par::Seq);
         }
     }
-    columns
+
+    /// The patches of a group's `x` at a block of output elements, `[depth, block]`.
+    fn patches<'a>(&self, columns: &'a mut Vec<f32>, block: &Block, x: &[f32]) -> MatRef<'a, f32> {
+        let (length, taps) = (block.outputs.len(), self.runs.taps);
+        columns.clear();
+        columns.resize(self.depth() * length, 0.0);
+        let planes = columns.chunks_exact_mut(taps * length);
+        for (columns, x) in planes.zip(x.chunks_exact(self.runs.inputs)) {
+            for run in &block.runs {
+                let row = &mut columns[run.tap * length..][..length];
+                gather(row, x, 1.0, run, self.runs.stride);
+            }
+        }
+        MatRef::from_row_major_slice(columns, self.depth(), length)
+    }
+
+    /// Output elements whose patches are multiplied together.
+    fn blocks(&self) -> impl Iterator<Item = Block> {
+        self.runs.blocks(BLOCK / self.depth().max(1))
+    }
+
+    /// The weights of a group, `[group_out, depth]`.
+    fn group<'w>(&self, w: &'w [f32], group: usize) -> MatRef<'w, f32> {
+        let (rows, depth) = (self.channels.group_out(), self.depth());
+        MatRef::from_row_major_slice(&w[group * rows * depth..][..rows * depth], rows, depth)
+    }
+
+    /// Values of a group's patch.
+    fn depth(&self) -> usize {
+        self.channels.group_in() * self.runs.taps
+    }
+
+    /// Elements of a sample's output.
+    fn wide(&self) -> usize {
+        self.channels.outputs * self.runs.outputs()
+    }
+
+    /// Elements of a sample's input.
+    fn narrow(&self) -> usize {
+        self.channels.inputs * self.runs.inputs
+    }
 }
 
 /// `y += a x` along a run.

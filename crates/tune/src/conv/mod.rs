@@ -10,7 +10,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 pub(crate) use kernels::Channels;
-use kernels::{by_input, by_weight, forward};
+use kernels::Kernels;
 pub(crate) use runs::{Runs, Window};
 pub(crate) use taps::taps;
 
@@ -47,6 +47,14 @@ impl Conv {
         taps::conv(self.channels, &self.window, &self.runs.output, x, w)
     }
 
+    fn kernels(&self) -> Kernels<'_> {
+        Kernels {
+            channels: self.channels,
+            runs: &self.runs,
+            pointwise: self.window.is_pointwise(),
+        }
+    }
+
     fn map(&self, batch: usize, channels: usize, spatial: &[usize]) -> Shape {
         [&[batch, channels], spatial].concat().into()
     }
@@ -65,7 +73,7 @@ impl CustomOp2 for Conv {
         w_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (x, w) = (floats(x, x_layout)?, floats(w, w_layout)?);
-        let y = forward(self.channels, &self.runs, self.window.is_pointwise(), x, w);
+        let y = self.kernels().forward(x, w);
         let batch = x_layout.dims().first().copied().unwrap_or(0);
         let shape = self.map(batch, self.channels.outputs, &self.runs.output);
         Ok((CpuStorage::F32(y), shape))
@@ -122,15 +130,11 @@ impl CustomOp2 for Gradient {
         other_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (grad, other) = (floats(grad, grad_layout)?, floats(other, other_layout)?);
-        let run = if self.by_input { by_input } else { by_weight };
-        let conv = &self.of;
-        let result = run(
-            conv.channels,
-            &conv.runs,
-            conv.window.is_pointwise(),
-            grad,
-            other,
-        );
+        let kernels = self.of.kernels();
+        let result = match self.by_input {
+            true => kernels.by_input(grad, other),
+            false => kernels.by_weight(grad, other),
+        };
         Ok((CpuStorage::F32(result), self.shape.clone()))
     }
 }
@@ -217,6 +221,8 @@ mod tests {
             alike(channels, &same, &[5, 7]);
             alike(channels, &odd, &[9, 11]);
         }
+        // Patches of more numbers than are multiplied together.
+        alike(channels(4, 2, 1), &same, &[61, 250]);
         alike(
             channels(3, 5, 1),
             &window(&[1, 1], &[1, 1], &[1, 1], &[0; 4]),

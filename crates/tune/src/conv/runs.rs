@@ -1,5 +1,7 @@
 //! The multiplications of a convolution's window, as runs along the last spatial axis.
 
+use std::ops::Range;
+
 /// A window over a map, one number per spatial axis: ONNX `Conv`'s attributes, `auto_pad`
 /// resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -89,6 +91,41 @@ impl Runs {
     pub fn outputs(&self) -> usize {
         self.output.iter().product()
     }
+
+    /// The output elements in blocks of `length` at most.
+    pub fn blocks(&self, length: usize) -> impl Iterator<Item = Block> {
+        let (outputs, length) = (self.outputs(), length.max(1));
+        (0..outputs).step_by(length).map(move |begin| {
+            let outputs = begin..outputs.min(begin + length);
+            let runs = self.runs.iter();
+            let runs = runs.filter_map(|run| run.within(&outputs, self.stride));
+            Block {
+                runs: runs.collect(),
+                outputs,
+            }
+        })
+    }
+}
+
+/// Output elements that lie beside one another, and their runs, whose outputs count from the first of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub outputs: Range<usize>,
+    pub runs: Vec<Run>,
+}
+
+impl Run {
+    /// The part of it that lies in some output elements, counted from the first of these; `None` where there is none.
+    fn within(&self, block: &Range<usize>, stride: usize) -> Option<Self> {
+        let first = self.output.max(block.start);
+        let end = block.end.min(self.output + self.count);
+        (first < end).then(|| Self {
+            output: first - block.start,
+            input: self.input + (first - self.output) * stride,
+            count: end - first,
+            ..*self
+        })
+    }
 }
 
 impl Window {
@@ -139,6 +176,36 @@ fn unravel(mut index: usize, extents: &[usize]) -> Vec<usize> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn blocks_hold_the_runs_of_their_outputs() {
+        let window = Window {
+            kernel: vec![3, 2],
+            strides: vec![2, 3],
+            dilations: vec![2, 1],
+            begins: vec![0, 1],
+            ends: vec![3, 0],
+        };
+        let runs = Runs::new(&window, &[9, 11]).unwrap();
+        let read = |run: &Run, from: usize| -> Vec<[usize; 3]> {
+            let each = 0..run.count;
+            each.map(|i| [run.tap, from + run.output + i, run.input + i * runs.stride])
+                .collect()
+        };
+        let mut all: Vec<[usize; 3]> = runs.runs.iter().flat_map(|run| read(run, 0)).collect();
+        all.sort_unstable();
+        for length in [1, 5, runs.outputs()] {
+            let mut found = Vec::new();
+            for block in runs.blocks(length) {
+                let count = block.outputs.len();
+                assert!(block.runs.iter().all(|run| run.output + run.count <= count));
+                let own = block.runs.iter();
+                found.extend(own.flat_map(|run| read(run, block.outputs.start)));
+            }
+            found.sort_unstable();
+            assert_eq!(found, all, "{length}");
+        }
+    }
 
     #[test]
     fn runs_skip_the_padding() {
