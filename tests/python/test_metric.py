@@ -34,6 +34,12 @@ def test_models_are_judged_by_the_metric_and_its_unit_is_the_budget(model, calib
     assert wide.compressed.macs < tight.compressed.macs
 
 
+def test_a_metric_without_a_name_is_called_metric(model, calib):
+    unnamed = lambda original, rewritten: nearness(original, rewritten)  # noqa: E731
+    _, report = sepconv.compress(model, calib, target="macs", max_drop=0.3, metric=unnamed)
+    assert report.contents["verdict"]["metric"] == "metric"
+
+
 def test_several_outputs_come_by_name(calib):
     seen = set()
 

@@ -43,7 +43,9 @@ impl PythonMetric {
     pub fn new(py: Python<'_>, callable: Py<PyAny>, raised: Raised) -> Self {
         let name = callable.getattr(py, "__name__");
         let name = name.and_then(|name| name.extract::<String>(py));
-        let name = name.unwrap_or_else(|_| "metric".into());
+        // A lambda's is `<lambda>`, which names nothing.
+        let name = name.ok().filter(|name| !name.starts_with('<'));
+        let name = name.unwrap_or_else(|| "metric".into());
         Self {
             callable,
             // The library keeps names of metrics for good.
