@@ -37,9 +37,10 @@ pub fn curve(
         costlier: false,
         ..settings.planned()?.holding_out()
     };
-    let meter = CurveMeter::new(&job.model, &uniform, None, progress)?;
+    let measured = job.with(uniform.clone())?;
+    let meter = CurveMeter::new(&measured, None)?;
     let mut points = match &uniform.calibration {
-        Some(calibration) => fitted_apart(&job.with(uniform.clone())?, calibration, &meter)?,
+        Some(calibration) => fitted_apart(&measured, calibration, &meter)?,
         None => by_ranks(&job, &uniform, &meter, Series::Uniform)?,
     };
     points.reverse();

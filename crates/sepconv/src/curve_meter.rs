@@ -1,42 +1,48 @@
 //! Measurements of the points of a curve.
 
-use sepconv_eval::{Evaluator, LatencyTarget, Reference};
+use std::cell::OnceCell;
+
+use sepconv_eval::{Evaluation, Evaluator, LatencyTarget, Reference};
 use sepconv_latency::Bench;
-use sepconv_model::{Error, Loaded, Progress};
+use sepconv_model::{Error, Loaded};
+use sepconv_targets::Target;
 
 use crate::closing::closing_reference;
 use crate::curve_point::{CurvePoint, Series};
-use crate::settings::Settings;
+use crate::job::Job;
 
-/// Measures models against the original, which is run once.
+/// Measures models against the original of a job, which is run once on every runtime that is needed.
 pub(crate) struct CurveMeter<'a> {
-    original: &'a Loaded,
-    settings: &'a Settings,
+    job: &'a Job<'a>,
     /// Target that points are timed on; `None`: they are not timed.
     latency: Option<LatencyTarget>,
+    usual: Gauge<'a>,
+    /// That of the runtime which takes over where a point is refused.
+    other: OnceCell<Gauge<'a>>,
+}
+
+/// The original's results on one runtime.
+struct Gauge<'a> {
+    target: &'static dyn Target,
     evaluator: Option<Evaluator<'a>>,
     reference: Option<Reference>,
-    progress: &'a dyn Progress,
 }
 
 impl<'a> CurveMeter<'a> {
-    pub fn new(
-        original: &'a Loaded,
-        settings: &'a Settings,
-        latency: Option<LatencyTarget>,
-        progress: &'a dyn Progress,
-    ) -> Result<Self, Error> {
-        let target = settings.measured_on();
+    /// # Errors
+    /// [`Error::Data`] where the evaluation data can't be read, [`Error::Target`] where the original can't be
+    /// run on them.
+    pub fn new(job: &'a Job<'a>, latency: Option<LatencyTarget>) -> Result<Self, Error> {
         Ok(Self {
-            original,
-            settings,
+            job,
             latency,
-            evaluator: settings.evaluator(original, target)?,
-            reference: closing_reference(original, settings, target, progress).ok(),
-            progress,
+            usual: Gauge::new(job, job.measured_on())?,
+            other: OnceCell::new(),
         })
     }
 
+    /// # Errors
+    /// As [`CurveMeter::point_of`].
     pub fn point(
         &self,
         series: Series,
@@ -48,6 +54,9 @@ impl<'a> CurveMeter<'a> {
 
     /// As [`Self::point`], of a model whose MACs and parameters are those of `counted`: constants of
     /// eight bits are not counted as parameters.
+    ///
+    /// # Errors
+    /// [`Error::Target`] where no runtime that measures results can run it.
     pub fn point_of(
         &self,
         series: Series,
@@ -55,10 +64,9 @@ impl<'a> CurveMeter<'a> {
         model: &Loaded,
         counted: &Loaded,
     ) -> Result<CurvePoint, Error> {
-        let evaluation = self.evaluator.as_ref();
-        let evaluation = evaluation.map(|e| e.evaluate(model, self.progress));
+        let evaluation = self.job.measured(|target| self.evaluated(target, model))?;
         let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
-        let cost = (&counted.cost, &self.original.cost);
+        let cost = (&counted.cost, &self.job.model.cost);
         Ok(CurvePoint {
             series,
             label,
@@ -66,19 +74,42 @@ impl<'a> CurveMeter<'a> {
             params: ratio(cost.0.params, cost.1.params),
             time: self.time(series, model)?,
             snr_db: self.snr(series, model),
-            evaluation: evaluation.transpose()?,
+            evaluation,
         })
     }
 
-    /// `None` for no difference, and where a runtime can't run it.
+    fn gauge(&self, target: &'static dyn Target) -> Result<&Gauge<'a>, Error> {
+        if target.name() == self.usual.target.name() {
+            return Ok(&self.usual);
+        }
+        if let Some(known) = self.other.get() {
+            return Ok(known);
+        }
+        let made = Gauge::new(self.job, target)?;
+        Ok(self.other.get_or_init(|| made))
+    }
+
+    fn evaluated(
+        &self,
+        target: &'static dyn Target,
+        model: &Loaded,
+    ) -> Result<Option<Evaluation>, Error> {
+        let evaluator = self.gauge(target)?.evaluator.as_ref();
+        let evaluation = evaluator.map(|e| e.evaluate(model, self.job.progress));
+        evaluation.transpose()
+    }
+
+    /// `None` for no difference, and where no runtime can run it.
     fn snr(&self, series: Series, model: &Loaded) -> Option<f64> {
         if series == Series::Original {
             return None;
         }
-        let reference = self.reference.as_ref()?;
-        let compared = reference
-            .compare(model, self.settings.measured_on(), self.progress)
-            .ok()?;
+        let compared = self.job.measured(|target| {
+            let reference = self.gauge(target)?.reference.as_ref();
+            let compared = reference.map(|r| r.compare(model, target, self.job.progress));
+            compared.transpose()
+        });
+        let compared = compared.ok()??;
         let snr = compared.worst_channel_snr().filter(|s| s.is_finite());
         snr.filter(|_| !compared.is_silent())
     }
@@ -91,11 +122,22 @@ impl<'a> CurveMeter<'a> {
             return Ok(Some(1.0));
         }
         let run = latency.time(
-            &[self.original, model],
+            &[&self.job.model, model],
             Bench::default(),
-            self.settings.seed,
-            self.progress,
+            self.job.settings.seed,
+            self.job.progress,
         )?;
         Ok(run.models.last().map(|m| 1.0 / m.speed_up.median))
+    }
+}
+
+impl<'a> Gauge<'a> {
+    fn new(job: &'a Job<'a>, target: &'static dyn Target) -> Result<Self, Error> {
+        let (original, settings) = (&job.model, &job.settings);
+        Ok(Self {
+            target,
+            evaluator: settings.evaluator(original, target)?,
+            reference: closing_reference(original, settings, target, job.progress).ok(),
+        })
     }
 }

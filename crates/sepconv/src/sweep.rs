@@ -65,11 +65,11 @@ pub fn sweep(
         .latency
         .or(eight.then(|| job.settings.deployed_on()));
     let plain = job.with(floats.clone())?;
-    let meter = CurveMeter::new(&job.model, &plain.settings, latency, progress)?;
+    let meter = CurveMeter::new(&plain, latency)?;
     let mut points = vec![meter.point(Series::Original, "original".into(), &job.model)?];
     allocated(&plain, plan, &meter, &mut points)?;
     if eight {
-        let meter = CurveMeter::new(&job.model, &job.settings, latency, progress)?;
+        let meter = CurveMeter::new(&job, latency)?;
         in_eight_bits(&job, plan, &meter, &mut points)?;
     }
     if plan.baselines {
