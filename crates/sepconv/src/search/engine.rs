@@ -118,6 +118,7 @@ impl<'a> Search<'a> {
                 };
                 let found = self.solved(aim);
                 let (flow, tried) = goal.consider(found, &self)?;
+                log(&tried);
                 tries.push(tried);
                 let now = self.spent();
                 if flow.is_break() || now + LONGER * (now - begun) > goal.end() {
@@ -198,6 +199,19 @@ fn sensitivity(
         Some((scores, fitting)) => expected_losses(surveyed, scores, fitting, rounding),
         None => Ok(losses_by_weights(surveyed)),
     }
+}
+
+/// Tells the log of a try: where nothing is written no report does.
+fn log(tried: &Try) {
+    tracing::debug!(
+        target: "sepconv::search",
+        asked = tried.asked,
+        fraction = tried.fraction,
+        expected_loss = tried.expected_loss,
+        measured = tried.measured,
+        limit = tried.limit,
+        holds = tried.holds,
+    );
 }
 
 /// True for a plan that rewrites nothing.
