@@ -124,28 +124,23 @@ impl ConvGeometry {
         spread.is_multiple_of(stride).then_some(spread / stride)
     }
 
-    /// The patches that `group` sees at `positions` (row-major indices into the output map):
+    /// For each group the patches that it sees at `positions` (row-major indices into the output map):
     /// row-major `[positions, d]`, `d = Ci/g * taps` in the order of ONNX's
     /// `W` of `Conv`, channel first, tap last. Outside the map, and between its elements where
     /// the convolution is transposed, there are zeros.
     ///
     /// # Errors
     /// [`FactorError::Geometry`] as [`ConvGeometry::output_spatial`], and where the length of
-    /// the map, the group or a position does not fit.
+    /// the map or a position does not fit.
     pub fn gather(
         &self,
         shape: &KernelShape,
-        group: usize,
         map: InputMap<'_>,
         positions: &[usize],
-    ) -> Result<Vec<f32>, FactorError> {
-        let InputMap {
-            values: x,
-            extents: input,
-        } = map;
-        let output = self.output_spatial(shape, input)?;
-        let plane: usize = input.iter().product();
-        if x.len() != plane * shape.in_channels || group >= shape.groups {
+    ) -> Result<Vec<Vec<f32>>, FactorError> {
+        let output = self.output_spatial(shape, map.extents)?;
+        let plane: usize = map.extents.iter().product();
+        if plane == 0 || map.values.len() != plane * shape.in_channels {
             return Err(FactorError::Geometry(
                 "the map does not have the kernel's channels",
             ));
@@ -157,49 +152,69 @@ impl ConvGeometry {
             ));
         }
         let (group_in, taps) = (shape.group_in(), shape.taps());
-        let x = &x[group * group_in * plane..][..group_in * plane];
-        let mut patches = Vec::with_capacity(positions.len() * group_in * taps);
-        for &position in positions {
-            let offsets = self.tap_offsets(shape, input, &output, position);
-            for channel in x.chunks_exact(plane) {
-                let values = offsets
-                    .iter()
-                    .map(|o| o.map_or(0.0, |offset| channel[offset]));
-                patches.extend(values);
+        let places = self.places(shape, map.extents, &output, positions);
+        let of_group = |group: &[f32]| {
+            let mut patches = Vec::with_capacity(positions.len() * group_in * taps);
+            for places in places.chunks_exact(taps) {
+                for channel in group.chunks_exact(plane) {
+                    let values = places.iter().map(|at| channel.get(*at));
+                    patches.extend(values.map(|value| value.copied().unwrap_or(0.0)));
+                }
             }
-        }
-        Ok(patches)
+            patches
+        };
+        let groups = map.values.chunks_exact(group_in * plane);
+        Ok(groups.map(of_group).collect())
     }
 
-    /// For each tap, the index into the input plane, or `None` in the padding.
-    fn tap_offsets(
+    /// The index into the input plane, or [`OUTSIDE`], that each tap reads at `positions`: `[positions, taps]`.
+    fn places(
         &self,
         shape: &KernelShape,
         input: &[usize],
         output: &[usize],
-        position: usize,
-    ) -> Vec<Option<usize>> {
-        let mut offsets = vec![Some(0)];
-        let mut stride: usize = output.iter().product();
-        let mut rest = position;
-        for axis in 0..input.len() {
-            stride /= output[axis];
-            let at = rest / stride;
-            rest %= stride;
-            let before = std::mem::take(&mut offsets);
-            for offset in before {
-                for tap in 0..shape.spatial[axis] {
-                    let inside = self.source(axis, at, tap).filter(|&i| i < input[axis]);
-                    offsets.push(match (offset, inside) {
-                        (Some(offset), Some(at)) => Some(offset * input[axis] + at),
-                        _ => None,
-                    });
+        positions: &[usize],
+    ) -> Vec<usize> {
+        // Per axis, the coordinate that each tap reads for each output coordinate.
+        let coordinates = (0..input.len()).map(|axis| {
+            let inside = |at, tap| {
+                let source = self.source(axis, at, tap);
+                source.filter(|i| *i < input[axis]).unwrap_or(OUTSIDE)
+            };
+            let taps = shape.spatial[axis];
+            let all = (0..output[axis]).flat_map(|at| (0..taps).map(move |tap| inside(at, tap)));
+            all.collect()
+        });
+        let coordinates: Vec<Vec<usize>> = coordinates.collect();
+        let mut places = Vec::with_capacity(positions.len() * shape.taps());
+        let (mut own, mut before) = (Vec::new(), Vec::new());
+        for position in positions {
+            own.clear();
+            own.push(0);
+            let mut stride: usize = output.iter().product();
+            let mut rest = *position;
+            for (axis, coordinates) in coordinates.iter().enumerate() {
+                stride /= output[axis];
+                let taps = shape.spatial[axis];
+                let read = &coordinates[rest / stride * taps..][..taps];
+                rest %= stride;
+                std::mem::swap(&mut own, &mut before);
+                own.clear();
+                for place in &before {
+                    own.extend(read.iter().map(|at| match (*place, *at) {
+                        (OUTSIDE, _) | (_, OUTSIDE) => OUTSIDE,
+                        (place, at) => place * input[axis] + at,
+                    }));
                 }
             }
+            places.extend_from_slice(&own);
         }
-        offsets
+        places
     }
 }
+
+/// The place of a zero outside the map, or between its elements.
+const OUTSIDE: usize = usize::MAX;
 
 /// Appends the values of a map `y` `[channels, positions...]` at `positions` to `values`:
 /// row-major `[positions, channels]`.
@@ -265,7 +280,7 @@ mod tests {
         let x: Vec<f32> = (0..36).map(|i| (i / 9 * 10 + i % 9 + 1) as f32).collect();
         assert_eq!(geometry.output_spatial(&shape, &[3, 3]).unwrap(), [2, 2]);
         let map = map(&x, &[3, 3]);
-        let patches = geometry.gather(&shape, 1, map, &[0, 3]).unwrap();
+        let patches = geometry.gather(&shape, map, &[0, 3]).unwrap();
         #[rustfmt::skip]
         let expected = [
             // Row -1 is padding; columns 0 and 2 of row 0.
@@ -273,7 +288,7 @@ mod tests {
             // Rows 1 and 2; column 1, and column 3 is padding.
             25.0, 0.0, 28.0, 0.0, 35.0, 0.0, 38.0, 0.0,
         ];
-        assert_eq!(patches, expected);
+        assert_eq!(patches[1], expected);
         let mut values = Vec::new();
         gather_outputs(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &[0, 2], &mut values).unwrap();
         assert_eq!(values, [1.0, 4.0, 3.0, 6.0]);
@@ -292,10 +307,10 @@ mod tests {
         assert_eq!(geometry.output_spatial(&shape, &[3]).unwrap(), [7]);
         let all: Vec<usize> = (0..7).collect();
         let map = map(&[1.0, 2.0, 3.0], &[3]);
-        let patches = geometry.gather(&shape, 0, map, &all).unwrap();
+        let patches = geometry.gather(&shape, map, &all).unwrap();
         let w = [1.0, 10.0, 100.0];
         let dot = |p: &[f32]| p.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
-        let y: Vec<f32> = patches.chunks_exact(3).map(dot).collect();
+        let y: Vec<f32> = patches[0].chunks_exact(3).map(dot).collect();
         assert_eq!(y, [10.0, 102.0, 20.0, 203.0, 30.0, 300.0, 0.0]);
         let cut = ConvGeometry {
             pads_end: vec![7],
@@ -313,11 +328,16 @@ mod tests {
         assert_eq!(unit.output_spatial(&shape, &[3]).unwrap(), [1]);
         let mut out = Vec::new();
         let x = [0.0; 5];
-        let refuses = |group, extent: usize, position: usize| {
-            let found = unit.gather(&shape, group, map(&x, &[extent]), &[position]);
+        let refuses = |x: &[f32], extent: usize, position: usize| {
+            let found = unit.gather(&shape, map(x, &[extent]), &[position]);
             found.is_err()
         };
-        assert!(refuses(0, 4, 0) && refuses(0, 5, 3) && refuses(1, 5, 0));
+        assert!(refuses(&x, 4, 0) && refuses(&x, 5, 3) && !refuses(&x, 5, 2));
+        let padded = ConvGeometry {
+            pads_begin: vec![3],
+            ..unit.clone()
+        };
+        assert!(padded.gather(&shape, map(&[], &[0]), &[0]).is_err());
         let still = ConvGeometry {
             strides: vec![0],
             ..unit

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// Subjects take turns: in every round each is sampled once, in an order that alternates. A
 /// sample is the mean of as many runs as fit into [`Bench::sample`], at least one. Before the
-/// first round each subject warms up for one run and [`Bench::warm_up`].
+/// first round each subject warms up for one run and, where that takes less than half a second, for
+/// [`Bench::warm_up`]. Rounds end behind the fourth where a subject has been timed for ten seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bench {
     /// Warm-up per subject.
@@ -23,6 +24,13 @@ pub struct Bench {
     /// Between the two, rounds go on until every subject has been timed this long.
     pub enough: Duration,
 }
+
+/// A subject whose run takes so long is warm behind one.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// Rounds at least, whatever time they take, and the time of a subject behind which these are enough.
+const FEWEST: usize = 4;
+const LONGEST: Duration = Duration::from_secs(10);
 
 impl Default for Bench {
     /// 30 samples of 1 ms; fewer, at least 6, of runs that take longer than 4 ms.
@@ -111,10 +119,7 @@ impl Bench {
         let mut samples = vec![Samples::default(); subjects.len()];
         let mut spent = vec![Duration::ZERO; subjects.len()];
         for round in 0..self.most_rounds.max(1) {
-            if round >= self.least_rounds.max(1) && spent.iter().all(|s| *s >= self.enough) {
-                break;
-            }
-            if !wanted(round) {
+            if self.suffice(round, &spent) || !wanted(round) {
                 break;
             }
             let forward = round % 2 == 0;
@@ -138,9 +143,20 @@ impl Bench {
         Ok(samples)
     }
 
+    /// True where so many rounds are enough, which took each subject so long.
+    fn suffice(&self, rounds: usize, spent: &[Duration]) -> bool {
+        let enough = spent.iter().all(|s| *s >= self.enough);
+        let long = spent.iter().any(|s| *s >= LONGEST);
+        rounds >= self.least_rounds.max(1) && enough || rounds >= FEWEST && long
+    }
+
     /// Warms a subject up and returns how many of its runs make a sample.
     fn repeats(&self, subject: &mut dyn Prepared) -> Result<usize, TargetError> {
+        let first = Instant::now();
         subject.run()?;
+        if first.elapsed() >= SLOW {
+            return Ok(1);
+        }
         let (mut runs, mut fastest) = (0_u32, Duration::MAX);
         let start = Instant::now();
         while runs == 0 || start.elapsed() < self.warm_up {
@@ -265,6 +281,15 @@ mod tests {
         // Two runs each to warm up, then three rounds.
         assert_eq!(log.into_inner(), "aabbabbaab");
         assert!(samples.iter().all(|s| s.seconds.len() == 3));
+    }
+
+    #[test]
+    fn slow_subjects_are_timed_in_few_rounds() {
+        let of = |rounds, seconds: [u64; 2]| {
+            Bench::long().suffice(rounds, &seconds.map(Duration::from_secs))
+        };
+        assert!(of(10, [3, 3]) && !of(9, [3, 3]) && !of(10, [1, 3]));
+        assert!(of(4, [11, 5]) && !of(3, [30, 30]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use sepconv_calibrate::{SurveyedModel, little_time_to_time, spread};
 use sepconv_factor::RankUnit;
 use sepconv_model::Deadline;
-use sepconv_passes::{Candidate, Survey, Surveyed};
+use sepconv_passes::{Candidate, Kept, Survey, Surveyed};
 
 /// Candidates of a family that are timed before there is a plan; the same where the time is short.
 pub(crate) const AT_FIRST: usize = 12;
@@ -26,7 +26,7 @@ const WIDE: usize = 2304;
 /// Drops candidates that save nothing, and of families with many ranks all but some: those
 /// whose rank the target computes at full speed. Of wide kernels, whose fits take minutes, also
 /// those that save less than a quarter, and channels between the stages of more than twice the
-/// kernel's own.
+/// kernel's own. A layer that is left without any stays.
 ///
 /// `step`: channel counts that the target computes at full speed are multiples of it.
 pub fn thin(prepared: &mut SurveyedModel, step: usize) {
@@ -48,6 +48,10 @@ pub fn thin(prepared: &mut SurveyedModel, step: usize) {
         }
         let kept = spread(candidates, PER_FAMILY).into_iter();
         *candidates = kept.map(|i| candidates[i].clone()).collect();
+        // Statistics of it would serve nothing.
+        if candidates.is_empty() {
+            layer.site = Err(Kept::NoSaving);
+        }
     }
 }
 

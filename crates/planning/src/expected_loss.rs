@@ -56,30 +56,12 @@ pub fn expected_losses(
     fitting: Fitting<'_>,
     rounding: Rounding<'_>,
 ) -> Result<Losses, Error> {
-    let model = &prepared.folded;
     let layers: Vec<(&Surveyed, Score)> = prepared.survey.layers.iter().zip(scores).collect();
     let open = layers.iter().enumerate();
     let open = open.filter(|(_, (layer, score))| layer.site.is_ok() && !score.probes.is_empty());
     let open: Vec<usize> = open.map(|(i, _)| i).collect();
     let probed: Vec<usize> = sampled(open.len()).into_iter().map(|i| open[i]).collect();
-    let stage = Stage::begin(fitting.progress, "probing", probed.len());
-    let mut network = SensitivityProbe::of_layers(
-        model,
-        fitting.runner,
-        fitting.calibration,
-        probed.len(),
-        fitting.memory,
-    )?;
-    let mut found = BTreeMap::new();
-    for (done, i) in probed.into_iter().enumerate() {
-        if no_time_to_probe(fitting.deadline) {
-            break;
-        }
-        let (layer, score) = &layers[i];
-        found.insert(i, probe_layer(prepared, &mut network, layer, score)?);
-        stage.step(done + 1)?;
-    }
-    drop(stage);
+    let found = probe_layers(prepared, &layers, probed, fitting)?;
     let plain = LossCurve::new(Vec::new());
     let none = BTreeSet::new();
     let of = |(i, (layer, score)): (usize, &(&Surveyed, Score))| {
@@ -141,6 +123,36 @@ struct Probed {
     curve: LossCurve,
     /// Families that can't be written or run.
     dropped: BTreeSet<String>,
+}
+
+/// Probes layers of such numbers, while there is time.
+fn probe_layers(
+    prepared: &SurveyedModel,
+    layers: &[(&Surveyed, Score)],
+    probed: Vec<usize>,
+    fitting: Fitting<'_>,
+) -> Result<BTreeMap<usize, Probed>, Error> {
+    let mut found = BTreeMap::new();
+    if probed.is_empty() {
+        return Ok(found);
+    }
+    let stage = Stage::begin(fitting.progress, "probing", probed.len());
+    let mut network = SensitivityProbe::of_layers(
+        &prepared.folded,
+        fitting.runner,
+        fitting.calibration,
+        probed.len(),
+        fitting.memory,
+    )?;
+    for (done, i) in probed.into_iter().enumerate() {
+        if no_time_to_probe(fitting.deadline) {
+            break;
+        }
+        let (layer, score) = &layers[i];
+        found.insert(i, probe_layer(prepared, &mut network, layer, score)?);
+        stage.step(done + 1)?;
+    }
+    Ok(found)
 }
 
 /// Probes a layer. A family that can't be written or run is dropped.

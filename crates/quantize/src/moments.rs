@@ -256,8 +256,9 @@ impl Drawn {
             let sample = (self.sample + row) as u64;
             let positions = sample_positions(self.seed, sample, total, self.most);
             let map = InputMap { values, extents };
-            for (group, own) in groups.iter_mut().enumerate() {
-                own.extend(geometry.gather(&layer.shape, group, map, &positions)?);
+            let patches = geometry.gather(&layer.shape, map, &positions)?;
+            for (group, own) in groups.iter_mut().zip(patches) {
+                group.extend(own);
             }
         }
         Ok(groups)

@@ -211,12 +211,12 @@ fn by_patches(model: &Loaded, node: NodeId, x: &Tensor) -> Vec<f32> {
     for x in values.chunks_exact(values.len() / x.dims()[0]) {
         let rows = kernel.data().chunks_exact(shape.group_in() * shape.taps());
         let rows: Vec<&[f64]> = rows.collect();
-        for (group, rows) in rows.chunks_exact(shape.group_out()).enumerate() {
-            let map = InputMap {
-                values: x,
-                extents: input,
-            };
-            let patches = geometry.gather(shape, group, map, &all).unwrap();
+        let map = InputMap {
+            values: x,
+            extents: input,
+        };
+        let patches = geometry.gather(shape, map, &all).unwrap();
+        for (patches, rows) in patches.iter().zip(rows.chunks_exact(shape.group_out())) {
             for row in rows {
                 y.extend(patches.chunks_exact(row.len()).map(|patch| {
                     let products = patch.iter().zip(*row);

@@ -81,10 +81,7 @@ impl PositionSampler {
     pub fn patches(&self, sample: u64, map: InputMap<'_>) -> Result<Vec<Vec<f32>>, FactorError> {
         let output = self.geometry.output_spatial(&self.shape, map.extents)?;
         let positions = self.positions(sample, output.iter().product());
-        let groups = 0..self.shape.groups;
-        let geometry = &self.geometry;
-        let patches = groups.map(|group| geometry.gather(&self.shape, group, map, &positions));
-        patches.collect()
+        self.geometry.gather(&self.shape, map, &positions)
     }
 
     /// The outputs `[positions, Co]` of an output map `y` `[Co, output...]`.
