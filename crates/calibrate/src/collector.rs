@@ -174,7 +174,12 @@ impl<'a> Collector<'a> {
             .map(|dims| dims.iter().map(|n| *n as usize).product::<usize>() * 4)
             .sum();
         let most = (memory.patches() / per_batch.max(1)).min(memory.checkpoint() / 2 / held.max(1));
-        let mut windows = batches.chunks(most.clamp(2, WINDOW));
+        let least = if 2 * held as u64 > memory.fits() {
+            1
+        } else {
+            2
+        };
+        let mut windows = batches.chunks(most.clamp(least, WINDOW));
         // While one window runs on all cores, the one before it is accumulated, in order.
         loop {
             stage.step(done)?;

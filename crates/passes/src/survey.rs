@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use rayon::prelude::*;
 use sepconv_analysis::Shapes;
 use sepconv_factor::{Chain, Kernel, KernelShape, StageShape};
 use sepconv_ir::{Graph, NodeId, Operator};
@@ -51,34 +52,19 @@ impl Survey {
         let all = layers(graph, allowed.products());
         let total = all.len();
         let mut layers = Vec::with_capacity(total);
-        for (done, (node, label)) in all.into_iter().enumerate() {
-            let Some(site) = Site::of(graph, node, shapes, selection.sight()) else {
-                continue;
+        for (window, some) in all.chunks(WINDOW).enumerate() {
+            progress(window * WINDOW, total);
+            let of = |(node, label): &(NodeId, String)| {
+                let site = Site::of(graph, *node, shapes, selection.sight())?;
+                let name = selection.layer(label);
+                let site = match selection.includes(label) {
+                    true => site,
+                    false => Err(Kept::NotSelected),
+                };
+                Some(surveyed(graph, *node, name, site, allowed))
             };
-            progress(done, total);
-            let name = selection.layer(&label);
-            let site = if selection.includes(&label) {
-                site
-            } else {
-                Err(Kept::NotSelected)
-            };
-            let (site, decomposed) = match site {
-                Ok(site) => described(
-                    graph,
-                    Site {
-                        name: name.clone(),
-                        ..site
-                    },
-                    allowed,
-                )?,
-                Err(kept) => (Err(kept), Decomposed::default()),
-            };
-            layers.push(Surveyed {
-                name,
-                node,
-                site,
-                decomposed,
-            });
+            let found: Result<Vec<_>, PassError> = some.par_iter().filter_map(of).collect();
+            layers.extend(found?);
         }
         progress(total, total);
         Ok(Self {
@@ -147,6 +133,31 @@ fn unique_name(graph: &Graph, node: NodeId, names: &mut HashSet<String>) -> Stri
     let name = output.map_or(label, |v| graph.name(v).to_owned());
     names.insert(name.clone());
     name
+}
+
+/// Layers that are factored beside one another.
+const WINDOW: usize = 4;
+
+fn surveyed(
+    graph: &Graph,
+    node: NodeId,
+    name: String,
+    site: Result<Site, Kept>,
+    allowed: &Families,
+) -> Result<Surveyed, PassError> {
+    let (site, decomposed) = match site {
+        Ok(site) => {
+            let name = name.clone();
+            described(graph, Site { name, ..site }, allowed)?
+        }
+        Err(kept) => (Err(kept), Decomposed::default()),
+    };
+    Ok(Surveyed {
+        name,
+        node,
+        site,
+        decomposed,
+    })
 }
 
 type Described = (Result<(Site, Vec<Candidate>), Kept>, Decomposed);
