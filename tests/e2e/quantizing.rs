@@ -387,7 +387,10 @@ fn raised(case: &str, opset: u32) {
     assert_eq!(layers(&seen)[0], 1, "{seen}");
     let parts = ask(json!({"do": "functions", "original": model, "rewritten": out}));
     assert_eq!(parts["problems"], json!(["opset_import"]), "{parts}");
-    let agreed = ask(json!({"do": "agree", "model": out, "reference": model, "inputs": data}));
+    // Where processors have no VNNI, sums of two of ONNX Runtime's products of eight bits end at 16 bits.
+    let files =
+        json!({"do": "agree", "model": out, "reference": model, "inputs": data, "exact": true});
+    let agreed = ask(files);
     for output in ["y", "z"] {
         let snr = agreed["snr_db"][output].as_f64().unwrap();
         assert!(snr > 25.0, "{agreed}");

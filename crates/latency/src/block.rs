@@ -68,6 +68,17 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// Bytes of its input and its output as floats of 32 bits.
+    pub fn bytes(&self) -> u64 {
+        let elements = |channels: usize, extents: &[usize]| {
+            let all = extents.iter().chain([&channels, &self.batch]);
+            all.fold(4_u64, |bytes, n| bytes.saturating_mul(*n as u64))
+        };
+        let output = self.output().unwrap_or_default();
+        elements(self.kernel.in_channels, &self.input)
+            .saturating_add(elements(self.kernel.out_channels, &output))
+    }
+
     /// True where another convolution reads the block's output: a block of another precision than what
     /// surrounds it pays for a conversion there.
     pub fn is_framed(&self) -> bool {

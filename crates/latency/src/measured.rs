@@ -21,8 +21,17 @@ use crate::precision::Precision;
 /// Lowerings this many times slower than the best of their family at the same rank are ruled
 /// out for that family and geometry.
 const RULED_OUT: f64 = 1.5;
-/// Forms that are timed together with the original.
+/// Forms that are timed together with the original, at most, and the bytes that their values may take: each holds its
+/// input, its output and about as much between its stages.
 const TOGETHER: usize = 8;
+const HELD: u64 = 1 << 30;
+const EACH: u64 = 3;
+
+/// Number of the forms of a layer that are timed together.
+fn together(geometry: &Geometry) -> usize {
+    let most = HELD / (EACH * geometry.bytes()).max(1);
+    usize::try_from(most).map_or(TOGETHER, |most| most.clamp(1, TOGETHER))
+}
 
 /// Costs in seconds, measured on a target: the fastest sample of one run of the block.
 ///
@@ -185,7 +194,7 @@ impl Measured {
                 break;
             }
             pending.extend(self.shortlist(same_rank, &mut out, cache)?);
-            if pending.len() >= TOGETHER {
+            if pending.len() >= together(geometry) {
                 self.finish(&original, &anchor, &mut pending, cache)?;
             }
             done += same_rank.len();
@@ -398,4 +407,25 @@ fn time<'a, 'b: 'a>(
         prepared.push(subject.session.prepare(input)?);
     }
     Ok(bench.time_interleaved(&mut prepared)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::conv;
+
+    #[test]
+    fn few_forms_of_large_maps_are_timed_together() {
+        let of = |extent: usize| {
+            let geometry = Geometry {
+                input: vec![extent; 2],
+                pads: vec![1; 4],
+                ..conv(64)
+            };
+            (geometry.bytes(), together(&geometry))
+        };
+        assert_eq!(of(8), (2 * 4 * 64 * 64, TOGETHER));
+        assert_eq!(of(512), (1 << 27, 2));
+        assert_eq!(of(2048).1, 1);
+    }
 }

@@ -123,6 +123,14 @@ impl Rows {
         }
     }
 
+    /// True of floats of which each sample is a vector: one of its axes has an extent above 1. A sample of one axis is no
+    /// vector where it is of positions.
+    pub fn is_of_vectors(&self) -> bool {
+        let long = self.sample.iter().filter(|d| **d > 1).count();
+        let positions = self.sample.len() == 1 && !self.classes;
+        self.by_sample && self.floats && long == 1 && !positions
+    }
+
     /// True where both have as many samples, of the same shape but for axes of extent 1.
     pub fn fits(&self, other: &Self) -> bool {
         let axes = |rows: &Self| -> Vec<usize> {

@@ -17,7 +17,7 @@ pub(super) fn vectors(seen: Seen<'_>) -> Option<usize> {
         let Some(rows) = seen.of(*output).next() else {
             return false;
         };
-        if rows.classes().is_none() {
+        if !rows.is_of_vectors() {
             return false;
         }
         let all = || {
@@ -25,12 +25,18 @@ pub(super) fn vectors(seen: Seen<'_>) -> Option<usize> {
                 .flat_map(|rows| (0..rows.count()).map(|i| rows.row(i)))
         };
         let length = |row: &[f64]| row.iter().map(|v| v * v).sum::<f64>().sqrt();
-        let of_one = rows.classes().is_some_and(|n| n >= LEAST)
+        let of_one = seen.sample(*output).iter().product::<usize>() >= LEAST
             && all().all(|row| (length(row) - 1.0).abs() < NEAR)
             && all().flatten().any(|v| *v < 0.0);
         of_one || seen.is_named(*output, &["embed", "descriptor"])
     };
     (0..seen.outputs()).find(is_vectors)
+}
+
+/// The first output of vectors, whatever their name and length.
+pub(super) fn shaped(seen: Seen<'_>) -> Option<usize> {
+    let is_shaped = |output: &usize| seen.of(*output).next().is_some_and(Rows::is_of_vectors);
+    (0..seen.outputs()).find(is_shaped)
 }
 
 /// Vectors of the original and of another model, sample by sample.

@@ -58,10 +58,10 @@ pub(super) fn recognised(
             "no output is shaped [n, steps, classes]",
         ),
         Task::Embed => {
-            let vectors = embed::vectors(seen).or_else(|| classes(seen));
+            let vectors = embed::vectors(seen).or_else(|| embed::shaped(seen));
             named(
                 vectors.map(Kind::Embed),
-                "no output is of vectors, [n, values]",
+                "no output is of vectors, [n, values], axes of one element aside",
             )
         }
         Task::Regress => named(Some(Kind::Regress), ""),
@@ -169,9 +169,11 @@ mod tests {
     fn tasks_are_recognised_of_shapes_names_and_values() {
         let ratings = |i: usize| 1.0 + (i % 5) as f32;
         assert_eq!(task_of("y", &[2, 3], ratings), Some(Task::Regress));
-        let cases: [(&str, &[usize], Option<Task>); 8] = [
+        let cases: [(&str, &[usize], Option<Task>); 10] = [
             ("logits", &[2, 10], Some(Task::Classify)),
             ("embedding", &[2, 10], Some(Task::Embed)),
+            ("embedding", &[2, 1, 1, 10], Some(Task::Embed)),
+            ("embedding", &[2, 2, 5, 1], None),
             ("y", &[1, 21, 12, 10], Some(Task::Segment)),
             ("y", &[1, 12, 10, 21], Some(Task::Segment)),
             // Pictures, flow, features and a number.
@@ -196,6 +198,28 @@ mod tests {
         assert_eq!(task_of("y", &[1, 2, 12, 10], halves), Some(Task::Segment));
         let unit = |i: usize| [0.125, -0.125][i % 2];
         assert_eq!(task_of("y", &[2, 64], unit), Some(Task::Embed));
+        assert_eq!(task_of("y", &[2, 1, 1, 64], unit), Some(Task::Embed));
+    }
+
+    #[test]
+    fn vectors_may_have_axes_of_one_element() {
+        let of = |dims: &[usize]| {
+            let tensor = Tensor::from_f32(dims.to_vec(), vec![0.0; dims.iter().product()]);
+            let runs = [vec![Rows::of(&tensor, dims[0], dims[0])]];
+            let names = ["y".to_owned()];
+            let seen = Seen {
+                names: &names,
+                runs: &runs,
+                picture: None,
+            };
+            let source = DataSource {
+                task: Task::Embed,
+                ..DataSource::default()
+            };
+            recognised(seen, &source).map(|found| found.map(|(task, _, _)| task))
+        };
+        assert_eq!(of(&[2, 1, 1, 96]), Ok(Some(Task::Embed)));
+        assert!(of(&[2, 4, 1, 96]).is_err());
     }
 
     #[test]
