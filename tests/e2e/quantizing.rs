@@ -388,9 +388,9 @@ fn raised(case: &str, opset: u32) {
     let parts = ask(json!({"do": "functions", "original": model, "rewritten": out}));
     assert_eq!(parts["problems"], json!(["opset_import"]), "{parts}");
     // Where processors have no VNNI, sums of two of ONNX Runtime's products of eight bits end at 16 bits.
-    let files =
+    let request =
         json!({"do": "agree", "model": out, "reference": model, "inputs": data, "exact": true});
-    let agreed = ask(files);
+    let agreed = ask(request);
     for output in ["y", "z"] {
         let snr = agreed["snr_db"][output].as_f64().unwrap();
         assert!(snr > 25.0, "{agreed}");

@@ -174,6 +174,7 @@ impl<'a> Collector<'a> {
             .map(|dims| dims.iter().map(|n| *n as usize).product::<usize>() * 4)
             .sum();
         let most = (memory.patches() / per_batch.max(1)).min(memory.checkpoint() / 2 / held.max(1));
+        // One for each of two cores, unless these take the memory of fits.
         let least = if 2 * held as u64 > memory.fits() {
             1
         } else {

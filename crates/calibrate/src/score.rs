@@ -73,12 +73,8 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
     let layers: Vec<(&Site, &[Candidate])> = surveyed.survey.sites().collect();
     let sites: Vec<&Site> = layers.iter().map(|(site, _)| *site).collect();
     if sites.is_empty() {
-        return Ok(surveyed
-            .survey
-            .layers
-            .iter()
-            .map(|_| Score::default())
-            .collect());
+        let none = surveyed.survey.layers.iter().map(|_| Score::default());
+        return Ok(none.collect());
     }
     let cache = StatisticsCache::open(model, &sites, fitting.calibration, fitting.runner);
     let factors = sensitivities(surveyed, fitting, cache.as_ref())?;

@@ -188,13 +188,13 @@ impl Measured {
         let ranks: Vec<&[&Block]> = forms
             .chunk_by(|a, b| family_and_rank(a) == family_and_rank(b))
             .collect();
-        let mut done = 0;
+        let (mut done, most) = (0, together(geometry));
         for (turn, same_rank) in self.in_turns(ranks) {
             if turn > 0 && self.is_over() {
                 break;
             }
             pending.extend(self.shortlist(same_rank, &mut out, cache)?);
-            if pending.len() >= together(geometry) {
+            if pending.len() >= most {
                 self.finish(&original, &anchor, &mut pending, cache)?;
             }
             done += same_rank.len();

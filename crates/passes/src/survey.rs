@@ -138,6 +138,7 @@ fn unique_name(graph: &Graph, node: NodeId, names: &mut HashSet<String>) -> Stri
 /// Layers that are factored beside one another.
 const WINDOW: usize = 4;
 
+/// A layer of that name with its candidates, or the reason why it stays.
 fn surveyed(
     graph: &Graph,
     node: NodeId,
@@ -145,32 +146,30 @@ fn surveyed(
     site: Result<Site, Kept>,
     allowed: &Families,
 ) -> Result<Surveyed, PassError> {
-    let (site, decomposed) = match site {
-        Ok(site) => {
-            let name = name.clone();
-            described(graph, Site { name, ..site }, allowed)?
-        }
-        Err(kept) => (Err(kept), Decomposed::default()),
-    };
-    Ok(Surveyed {
+    let kept = |name, kept| Surveyed {
         name,
         node,
-        site,
-        decomposed,
-    })
-}
-
-type Described = (Result<(Site, Vec<Candidate>), Kept>, Decomposed);
-
-fn described(graph: &Graph, site: Site, allowed: &Families) -> Result<Described, PassError> {
+        site: Err(kept),
+        decomposed: Decomposed::default(),
+    };
+    let mut site = match site {
+        Ok(site) => site,
+        Err(reason) => return Ok(kept(name, reason)),
+    };
+    site.name.clone_from(&name);
     let mut decomposed = Decomposed::new(graph, &site, allowed);
     let layer = InGraph { graph, site: &site };
     let offered = offers(&layer, allowed, &mut |family, factored| {
         decomposed.push(family, factored);
     })?;
     Ok(match offered {
-        Ok(candidates) => (Ok((site, candidates)), decomposed),
-        Err(kept) => (Err(kept), Decomposed::default()),
+        Ok(candidates) => Surveyed {
+            name,
+            node,
+            site: Ok((site, candidates)),
+            decomposed,
+        },
+        Err(reason) => kept(name, reason),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The sensitivity of the outputs to the channels of values on the way there.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, Var};
 use sepconv_factor::random::SplitMix64;
@@ -63,26 +63,22 @@ impl Network {
             sum = (sum + projection(output, kind, &mut draw)?)?;
         }
         sum.backward()?;
-        let of = |value: &ValueId| squares.get(value).and_then(MeanSquares::taken);
+        let of = |value: &ValueId| squares.get(value)?.0.get().cloned();
         Ok(watched.iter().map(of).collect())
     }
 }
 
 /// The mean squares of a gradient per channel, once it is known.
 #[derive(Debug, Clone, Default)]
-struct MeanSquares(Arc<Mutex<Option<Vec<f64>>>>);
+struct MeanSquares(Arc<OnceLock<Vec<f64>>>);
 
 impl MeanSquares {
-    fn taken(&self) -> Option<Vec<f64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
     /// Those of `gradient`, channels along axis 1.
     fn set(&self, gradient: &Tensor) -> candle_core::Result<()> {
         let squares = gradient.sqr()?.transpose(0, 1)?.flatten_from(1)?;
         let means = squares.contiguous()?.mean(1)?.to_vec1::<f32>()?;
-        let means = means.into_iter().map(f64::from).collect();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(means);
+        self.0
+            .get_or_init(|| means.into_iter().map(f64::from).collect());
         Ok(())
     }
 }

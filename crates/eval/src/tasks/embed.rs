@@ -13,13 +13,7 @@ const NEAR: f64 = 1e-3;
 
 /// The output of vectors: of a name that says so, or of vectors of length 1 with values below 0.
 pub(super) fn vectors(seen: Seen<'_>) -> Option<usize> {
-    let is_vectors = |output: &usize| {
-        let Some(rows) = seen.of(*output).next() else {
-            return false;
-        };
-        if !rows.is_of_vectors() {
-            return false;
-        }
+    let is_recognised = |output: &usize| {
         let all = || {
             seen.of(*output)
                 .flat_map(|rows| (0..rows.count()).map(|i| rows.row(i)))
@@ -30,13 +24,16 @@ pub(super) fn vectors(seen: Seen<'_>) -> Option<usize> {
             && all().flatten().any(|v| *v < 0.0);
         of_one || seen.is_named(*output, &["embed", "descriptor"])
     };
-    (0..seen.outputs()).find(is_vectors)
+    shaped(seen).find(is_recognised)
 }
 
-/// The first output of vectors, whatever their name and length.
-pub(super) fn shaped(seen: Seen<'_>) -> Option<usize> {
-    let is_shaped = |output: &usize| seen.of(*output).next().is_some_and(Rows::is_of_vectors);
-    (0..seen.outputs()).find(is_shaped)
+/// The outputs of vectors, whatever their name and length.
+pub(super) fn shaped(seen: Seen<'_>) -> impl Iterator<Item = usize> {
+    let is_shaped = move |output: &usize| {
+        let mut rows = seen.of(*output);
+        rows.next().is_some_and(Rows::is_of_vectors)
+    };
+    (0..seen.outputs()).filter(is_shaped)
 }
 
 /// Vectors of the original and of another model, sample by sample.

@@ -58,7 +58,7 @@ pub(super) fn recognised(
             "no output is shaped [n, steps, classes]",
         ),
         Task::Embed => {
-            let vectors = embed::vectors(seen).or_else(|| embed::shaped(seen));
+            let vectors = embed::vectors(seen).or_else(|| embed::shaped(seen).next());
             named(
                 vectors.map(Kind::Embed),
                 "no output is of vectors, [n, values], axes of one element aside",
@@ -201,44 +201,33 @@ mod tests {
         assert_eq!(task_of("y", &[2, 1, 1, 64], unit), Some(Task::Embed));
     }
 
-    #[test]
-    fn vectors_may_have_axes_of_one_element() {
-        let of = |dims: &[usize]| {
-            let tensor = Tensor::from_f32(dims.to_vec(), vec![0.0; dims.iter().product()]);
-            let runs = [vec![Rows::of(&tensor, dims[0], dims[0])]];
-            let names = ["y".to_owned()];
-            let seen = Seen {
-                names: &names,
-                runs: &runs,
-                picture: None,
-            };
-            let source = DataSource {
-                task: Task::Embed,
-                ..DataSource::default()
-            };
-            recognised(seen, &source).map(|found| found.map(|(task, _, _)| task))
-        };
-        assert_eq!(of(&[2, 1, 1, 96]), Ok(Some(Task::Embed)));
-        assert!(of(&[2, 4, 1, 96]).is_err());
-    }
-
-    #[test]
-    fn a_task_that_the_outputs_are_not_of_is_refused() {
-        let tensor = Tensor::from_f32(vec![1, 10], vec![0.0; 10]);
-        let runs = [vec![Rows::of(&tensor, 1, 1)]];
+    /// The task that is named, for one output of zeros of that shape.
+    fn named(task: Task, dims: &[usize]) -> Result<Option<Task>, String> {
+        let tensor = Tensor::from_f32(dims.to_vec(), vec![0.0; dims.iter().product()]);
+        let runs = [vec![Rows::of(&tensor, dims[0], dims[0])]];
         let names = ["y".to_owned()];
         let seen = Seen {
             names: &names,
             runs: &runs,
             picture: None,
         };
-        let named = |task| {
-            let source = DataSource {
-                task,
-                ..DataSource::default()
-            };
-            recognised(seen, &source).map(|found| found.map(|(task, _, _)| task))
+        let source = DataSource {
+            task,
+            ..DataSource::default()
         };
+        recognised(seen, &source).map(|found| found.map(|(task, _, _)| task))
+    }
+
+    #[test]
+    fn vectors_may_have_axes_of_one_element() {
+        let of = |dims| named(Task::Embed, dims);
+        assert_eq!(of(&[2, 1, 1, 96]), Ok(Some(Task::Embed)));
+        assert!(of(&[2, 4, 1, 96]).is_err());
+    }
+
+    #[test]
+    fn a_task_that_the_outputs_are_not_of_is_refused() {
+        let named = |task| named(task, &[1, 10]);
         assert_eq!(named(Task::Classify), Ok(Some(Task::Classify)));
         assert_eq!(named(Task::Embed), Ok(Some(Task::Embed)));
         assert_eq!(named(Task::Regress), Ok(Some(Task::Regress)));

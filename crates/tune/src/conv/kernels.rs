@@ -40,15 +40,31 @@ impl Channels {
 
 /// The kernels of a convolution: `x` is `[N, Ci, inputs]`, `w` `[Co, Ci / groups, taps]`, `y`, and a gradient with
 /// respect to it, `[N, Co, outputs]`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Kernels<'a> {
-    pub channels: Channels,
-    pub runs: &'a Runs,
-    /// True where output element `i` reads input element `i` and no other.
-    pub pointwise: bool,
+    channels: Channels,
+    runs: &'a Runs,
+    pointwise: bool,
+    /// Output elements whose patches are multiplied together; none where no patches are made.
+    blocks: Vec<Block>,
 }
 
-impl Kernels<'_> {
+impl<'a> Kernels<'a> {
+    /// `pointwise`: output element `i` reads input element `i` and no other.
+    pub fn new(channels: Channels, runs: &'a Runs, pointwise: bool) -> Self {
+        let depth = channels.group_in() * runs.taps;
+        let blocks = match pointwise || channels.is_depthwise() {
+            true => Vec::new(),
+            false => runs.blocks(BLOCK / depth.max(1)).collect(),
+        };
+        Self {
+            channels,
+            runs,
+            pointwise,
+            blocks,
+        }
+    }
+
     /// `y[n, o] = sum of w[o, i, tap] x[n, i, at tap]`.
     pub fn forward(&self, x: &[f32], w: &[f32]) -> Vec<f32> {
         let (c, runs) = (self.channels, self.runs);
@@ -77,11 +93,11 @@ impl Kernels<'_> {
                     matmul(y, Accum::Replace, w, x, 1.0, Par::Seq);
                     continue;
                 }
-                for block in self.blocks() {
+                for block in &self.blocks {
                     let y = y
                         .as_mut()
                         .subcols_mut(block.outputs.start, block.outputs.len());
-                    let columns = self.patches(columns, &block, x);
+                    let columns = self.patches(columns, block, x);
                     matmul(y, Accum::Replace, w, columns, 1.0, Par::Seq);
                 }
             }
@@ -119,7 +135,7 @@ impl Kernels<'_> {
                     matmul(x, Accum::Replace, w, grad, 1.0, Par::Seq);
                     continue;
                 }
-                for block in self.blocks() {
+                for block in &self.blocks {
                     let length = block.outputs.len();
                     columns.resize(self.depth() * length, 0.0);
                     let product = MatMut::from_row_major_slice_mut(columns, self.depth(), length);
@@ -194,15 +210,15 @@ impl Kernels<'_> {
             matmul(sum, Accum::Add, grad, x.transpose(), 1.0, Par::Seq);
             return;
         }
-        for block in self.blocks() {
+        for block in &self.blocks {
             let grad = grad.subcols(block.outputs.start, block.outputs.len());
-            let columns = self.patches(columns, &block, x).transpose();
+            let columns = self.patches(columns, block, x).transpose();
             matmul(sum.as_mut(), Accum::Add, grad, columns, 1.0, Par::Seq);
         }
     }
 
     /// The patches of a group's `x` at a block of output elements, `[depth, block]`.
-    fn patches<'a>(&self, columns: &'a mut Vec<f32>, block: &Block, x: &[f32]) -> MatRef<'a, f32> {
+    fn patches<'c>(&self, columns: &'c mut Vec<f32>, block: &Block, x: &[f32]) -> MatRef<'c, f32> {
         let (length, taps) = (block.outputs.len(), self.runs.taps);
         columns.clear();
         columns.resize(self.depth() * length, 0.0);
@@ -214,11 +230,6 @@ impl Kernels<'_> {
             }
         }
         MatRef::from_row_major_slice(columns, self.depth(), length)
-    }
-
-    /// Output elements whose patches are multiplied together.
-    fn blocks(&self) -> impl Iterator<Item = Block> {
-        self.runs.blocks(BLOCK / self.depth().max(1))
     }
 
     /// The weights of a group, `[group_out, depth]`.

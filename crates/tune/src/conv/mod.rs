@@ -48,11 +48,7 @@ impl Conv {
     }
 
     fn kernels(&self) -> Kernels<'_> {
-        Kernels {
-            channels: self.channels,
-            runs: &self.runs,
-            pointwise: self.window.is_pointwise(),
-        }
+        Kernels::new(self.channels, &self.runs, self.window.is_pointwise())
     }
 
     fn map(&self, batch: usize, channels: usize, spatial: &[usize]) -> Shape {
