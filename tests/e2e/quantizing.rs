@@ -59,6 +59,47 @@ fn the_shipped_model_runs_in_integers_on_onnx_runtime() {
     assert!(accuracy(&out) >= accuracy(&digits().path) - 2);
 }
 
+/// On processors without VNNI eight bits lose more than seven; on others seven do.
+#[test]
+fn weights_have_the_bits_that_the_outputs_keep_most_by() {
+    let scratch = Scratch::new();
+    let made = |name: &str, more: &[&str]| {
+        let common = ["--max-samples", "64", "--all-layers"];
+        let out = scratch.path(name);
+        let seen = quantize(&digits().path, &out, &[&common, more].concat());
+        let bits = seen["layers"].as_array().unwrap().iter();
+        let bits: Vec<u64> = bits.map(|l| l["weight_bits"].as_u64().unwrap()).collect();
+        let worst = &seen["comparison"]["outputs"][0]["worst_channel"];
+        (bits, worst["snr_db"].as_f64().unwrap())
+    };
+    let usual = made("usual.onnx", &[]);
+    let eight = made("eight.onnx", &["--weight-bits", "8"]);
+    let seven = made("seven.onnx", &["--weight-bits", "7"]);
+    assert_eq!((&eight.0, &seven.0), (&vec![8; 11], &vec![7; 11]));
+    assert!(
+        usual == eight || usual.1 > eight.1 && usual.1 >= seven.1,
+        "{usual:?} {eight:?} {seven:?}"
+    );
+    assert!(usual.1 > 20.0 && seven.1 > 15.0);
+    let floats = scratch.path("floats.onnx");
+    let model = digits().path;
+    let told = [
+        "compress",
+        &model,
+        "--rank",
+        "1",
+        "--weight-bits",
+        "7",
+        "-o",
+        &floats,
+    ];
+    let told = sepconv(&told).refused();
+    assert!(
+        told.contains("weights are rounded for eight bits alone"),
+        "{told}"
+    );
+}
+
 /// A model that is rewritten as chains of depthwise and pointwise convolutions.
 #[test]
 fn chains_run_in_integers_too() {
@@ -268,7 +309,7 @@ fn floats_stay_where_eight_bits_are_no_faster() {
     assert!(told.contains("no family"), "{told}");
 }
 
-/// A plan names layers that stay in floats. tract computes eight bits in floats, and so is fastest where few of them are.
+/// A plan names layers that stay in floats, and is written however fast it is.
 #[test]
 fn a_plan_says_which_layers_stay_in_floats() {
     let scratch = Scratch::new();

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
 use sepconv::passes::{Kept, PassError, Reasons};
+use sepconv::quantization::{QuantizedLayer, in_seven_bits};
 use sepconv::targets::TargetError;
 use sepconv::{Advice, Measure, SpecError, Unshaped};
 use serde::Serialize;
@@ -324,6 +325,14 @@ pub fn bytes(value: usize) -> String {
             si(value as u64)
         }
     )
+}
+
+/// The end of a line on layers in eight bits: the number of those whose weights are rounded to seven.
+pub fn in_seven(layers: &[QuantizedLayer]) -> String {
+    match in_seven_bits(layers) {
+        0 => String::new(),
+        seven => format!(" (weights of 7 bits in {seven})"),
+    }
 }
 
 /// A figure in dB; `none` where there is no figure.

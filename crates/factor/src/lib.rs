@@ -81,7 +81,7 @@ pub use kernel::Kernel;
 pub use metric::Metric;
 pub use patches::{ConvGeometry, InputMap, gather_outputs, sample_positions};
 pub use post_activation::{Observed, Positions, PostActivation};
-pub use rounding::{channel_scale, round_compensated, rounded_error, rounded_plainly};
+pub use rounding::{WeightBits, channel_scale, round_compensated, rounded_error, rounded_plainly};
 pub use shape::KernelShape;
 pub use skip::Skip;
 pub use spectrum::Spectrum;

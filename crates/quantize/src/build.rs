@@ -19,21 +19,23 @@ pub(crate) struct Parts<'a> {
     pub folded: &'a Loaded,
     pub layers: &'a [Layer],
     pub ranges: &'a Ranges,
-    /// The layers that can be in eight bits.
-    pub rounded: &'a BTreeMap<NodeId, RoundedLayer<'a>>,
 }
 
 impl Parts<'_> {
-    /// The model with the layers of `left` in floats, beside those that can't be in eight bits.
-    pub fn model(&self, left: &BTreeSet<NodeId>) -> Result<Loaded, QuantizeError> {
+    /// The model with the layers of `rounded` in eight bits, but for those of `left`.
+    pub fn model(
+        &self,
+        rounded: &BTreeMap<NodeId, RoundedLayer<'_>>,
+        left: &BTreeSet<NodeId>,
+    ) -> Result<Loaded, QuantizeError> {
         let nodes = self.layers.iter().map(|layer| layer.node);
-        let stay = |node: &NodeId| left.contains(node) || !self.rounded.contains_key(node);
+        let stay = |node: &NodeId| left.contains(node) || !rounded.contains_key(node);
         let left = nodes.filter(stay).collect();
         let graph = self.folded.graph();
         let rewrite = Rewrite {
             scheme: &Scheme::of(graph, &self.folded.shapes, self.layers, &left),
             ranges: self.ranges,
-            layers: self.rounded,
+            layers: rounded,
         };
         let mut document = self.folded.document.clone();
         let graph = &mut document.model.graph;

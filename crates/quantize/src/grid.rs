@@ -45,9 +45,13 @@ impl Grid {
     /// The number of the grid that stands for `value`, as ONNX `QuantizeLinear` and `DequantizeLinear`
     /// make it.
     pub fn snap(&self, value: f32) -> f32 {
-        let zero = f32::from(self.zero);
-        let steps = (value / self.scale).round_ties_even() + zero;
-        self.scale * (steps.clamp(0.0, LARGEST as f32) - zero)
+        self.scale * (self.integer(value) - f32::from(self.zero))
+    }
+
+    /// The integer that stands for `value`, from 0 to 255.
+    pub fn integer(&self, value: f32) -> f32 {
+        let steps = (value / self.scale).round_ties_even() + f32::from(self.zero);
+        steps.clamp(0.0, LARGEST as f32)
     }
 }
 

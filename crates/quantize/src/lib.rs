@@ -13,6 +13,7 @@
 //! | `scheme` | operators and values in eight bits |
 //! | `histogram`, `behind`, `grid`, `ranges` | grids of activations |
 //! | `moments`, `weights` | statistics of inputs, weights rounded by them |
+//! | `saturation`, `overflow` | runtimes whose sums end at 16 bits, and what that costs a layer |
 //! | `rounding_error` | errors of layers by rounding |
 //! | `rewrite`, `pairs`, `build`, `float_readers` | the QDQ model |
 //! | `reserve`, `missed` | layers that stay in floats, and a ratio that they do not reach |
@@ -31,12 +32,14 @@ mod layers;
 mod missed;
 mod moments;
 mod outline;
+mod overflow;
 mod pairs;
 mod quantize;
 mod ranges;
 mod reserve;
 mod rewrite;
 mod rounding_error;
+mod saturation;
 mod scheme;
 mod settings;
 mod weights;
@@ -47,7 +50,7 @@ pub use error::QuantizeError;
 pub use grid::Grid;
 pub use missed::Missed;
 pub use outline::Int8;
-pub use quantize::{Quantized, QuantizedLayer, in_floats, quantize};
+pub use quantize::{Quantized, QuantizedLayer, in_floats, in_seven_bits, quantize};
 pub use ranges::Ranges;
 pub use rounding_error::RoundingError;
 pub use settings::QuantizeSettings;

@@ -17,6 +17,9 @@ use crate::windows::{Run, valid_part};
 /// neighbouring channels, and errors are made up for within a block.
 const WIDE: usize = 1152;
 
+/// One patch of so many is kept as it is.
+const KEPT_EVERY: usize = 32;
+
 /// Moments of one layer's inputs.
 #[derive(Clone)]
 pub(crate) struct Moments {
@@ -37,6 +40,10 @@ pub(crate) struct GroupMoments {
     pub noise: f64,
     /// Covariances of the patches in eight bits, `[width, width]` each, side by side.
     pub blocks: Vec<Vec<f64>>,
+    /// Some of the patches `[n, d]` in integers.
+    pub kept: Vec<u8>,
+    /// The value of one integer.
+    pub step: f64,
 }
 
 impl Moments {
@@ -53,6 +60,8 @@ impl Moments {
                 snapped: vec![0.0; d],
                 noise: 0.0,
                 blocks: blocks.collect::<Result<_, FactorError>>()?,
+                kept: Vec::new(),
+                step: 0.0,
             })
         };
         let groups = (0..layer.shape.groups).map(|_| group());
@@ -85,8 +94,10 @@ impl Moments {
 
     /// Adds patches `[n, d]` of every group.
     fn push(&mut self, groups: &[Vec<f32>], grid: Grid) {
+        let before = self.count;
         for (own, patches) in self.groups.iter_mut().zip(groups) {
             own.push(patches, grid);
+            own.keep(patches, before, grid);
         }
         let d = self.groups.first().map_or(1, |g| g.mean.len());
         self.count += groups.first().map_or(0, |p| p.len() / d.max(1));
@@ -126,6 +137,16 @@ impl GroupMoments {
             }
         }
         mixed
+    }
+
+    /// Keeps some of patches `[n, d]`, `before` of which came earlier.
+    fn keep(&mut self, patches: &[f32], before: usize, grid: Grid) {
+        self.step = f64::from(grid.scale);
+        let first = (KEPT_EVERY - before % KEPT_EVERY) % KEPT_EVERY;
+        let rows = patches.chunks_exact(self.mean.len().max(1));
+        for row in rows.skip(first).step_by(KEPT_EVERY) {
+            self.kept.extend(row.iter().map(|v| grid.integer(*v) as u8));
+        }
     }
 
     fn push(&mut self, patches: &[f32], grid: Grid) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 use sepconv_analysis::Pins;
+use sepconv_factor::WeightBits;
 use sepconv_ir::{Graph, ValueId};
 use sepconv_latency::Precision;
 use sepconv_model::Loaded;
@@ -33,18 +34,24 @@ impl Precision for Int8 {
         model: &Document,
         floats: &[String],
     ) -> Result<Document, Box<dyn Error + Send + Sync>> {
-        Ok(outline(model, floats)?)
+        Ok(outline(model, floats, WeightBits::Eight)?)
     }
 }
 
-fn outline(model: &Document, floats: &[String]) -> Result<Document, QuantizeError> {
+/// The model in eight bits with weights of these, but for the layers `floats`, with grids of no data.
+pub(crate) fn outline(
+    model: &Document,
+    floats: &[String],
+    bits: WeightBits,
+) -> Result<Document, QuantizeError> {
     let model = Loaded::new(model.clone(), &Pins::default())?;
     let raised = admitted(&model, true)?;
     let folded = prepared(raised.as_ref().unwrap_or(&model))?;
     let graph = folded.graph();
     let layers = Layer::all(graph);
     let whole = Scheme::of(graph, &folded.shapes, &layers, &BTreeSet::new());
-    let rounded: Vec<Rounded> = layers.iter().map(Rounded::plainly).collect();
+    let rounded = layers.iter().map(|layer| Rounded::plainly(layer, bits));
+    let rounded: Vec<Rounded> = rounded.collect();
     let read = layers.iter().map(|layer| (layer, grid(graph, layer.input)));
     let by_node = RoundedLayer::by_node(read, &rounded);
     let values = whole.values().into_iter();
@@ -53,13 +60,12 @@ fn outline(model: &Document, floats: &[String]) -> Result<Document, QuantizeErro
         folded: &folded,
         layers: &layers,
         ranges: &ranges,
-        rounded: &by_node,
     };
     let left = layers
         .iter()
         .filter(|layer| floats.iter().any(|own| is_of(&layer.name, own)));
     let left = left.map(|layer| layer.node).collect();
-    Ok(parts.model(&left)?.document)
+    Ok(parts.model(&by_node, &left)?.document)
 }
 
 /// A grid as wide as activations are, about. That of a clamp begins at zero, by which runtimes leave the

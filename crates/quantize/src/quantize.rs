@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sepconv_data::{Labels, Part};
 use sepconv_eval::{ComparedOn, Comparison};
+use sepconv_factor::{FactorError, WeightBits};
 use sepconv_ir::{Graph, NodeId, Tensor};
 use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, Stage};
 use serde::Serialize;
@@ -16,11 +17,13 @@ use crate::error::QuantizeError;
 use crate::grid::Grid;
 use crate::layers::Layer;
 use crate::missed::Missed;
-use crate::moments::moments;
+use crate::moments::{Moments, moments};
+use crate::overflow::overflow;
 use crate::ranges::Ranges;
 use crate::reserve::{Judge, reserved};
 use crate::rewrite::RoundedLayer;
 use crate::rounding_error::RoundingError;
+use crate::saturation::saturates;
 use crate::scheme::Scheme;
 use crate::settings::QuantizeSettings;
 use crate::weights::{Reader, Rounded, Rounding};
@@ -56,10 +59,13 @@ pub struct QuantizedLayer {
     pub op_type: String,
     /// The reason for which it stays in floats; `None`: it is in eight bits.
     pub kept: Option<String>,
+    /// Bits that its weights are rounded to: 8, or 7 where the runtime's sums of products of eight bits end at 16 bits and
+    /// the outputs keep more so, or where they were asked for; `None` in floats.
+    pub weight_bits: Option<u8>,
 }
 
-/// Turns a float model into a QDQ model: activations `uint8` with a grid per tensor, weights `int8`
-/// per output channel, biases `int32`.
+/// Turns a float model into a QDQ model: activations `uint8` with a grid per tensor, weights `int8` of
+/// [`QuantizeSettings::weight_bits`] per output channel, biases `int32`.
 ///
 /// # Errors
 /// [`QuantizeError::Opset`] below opset 13, [`QuantizeError::Quantized`], [`QuantizeError::Nothing`]
@@ -113,15 +119,6 @@ pub fn quantize(
             reason,
         });
     }
-    let rounded = rounded(run, settings, &able)?;
-    let by_node = RoundedLayer::by_node(able.iter().copied(), &rounded);
-    let parts = Parts {
-        folded: &folded,
-        layers: &layers,
-        ranges: &ranges,
-        rounded: &by_node,
-    };
-
     let test = samples(Part::Test { every })?;
     // Of a few samples both parts are all.
     let compared = match train.len() + test.len() > samples(Part::Whole)?.len() {
@@ -130,34 +127,48 @@ pub fn quantize(
     };
     let inputs = spread(&folded, &test)?;
     let judge = Judge::new(&folded, settings.target, inputs, progress)?;
-    let nodes: Vec<NodeId> = able.iter().map(|(layer, _)| layer.node).collect();
     let named = able
         .iter()
         .filter(|(layer, _)| settings.named(&layer.name).is_some());
     let named: BTreeSet<NodeId> = named.map(|(layer, _)| layer.node).collect();
+    let parts = Parts {
+        folded: &folded,
+        layers: &layers,
+        ranges: &ranges,
+    };
+    let rounded = least_noise(run, settings, &able, &|rounded| {
+        let by_node = RoundedLayer::by_node(able.iter().copied(), rounded);
+        Ok(judge.noise(&parts.model(&by_node, &named)?)?)
+    })?;
+    let by_node = RoundedLayer::by_node(able.iter().copied(), &rounded);
+    let nodes: Vec<NodeId> = able.iter().map(|(layer, _)| layer.node).collect();
     let left = match settings.least_snr {
         Some(least) => {
-            let build = |left: &BTreeSet<NodeId>| parts.model(&(left | &named));
+            let build = |left: &BTreeSet<NodeId>| parts.model(&by_node, &(left | &named));
             &reserved(&judge, &nodes, least, &build)? | &named
         }
         None => named,
     };
-    let model = parts.model(&left)?;
+    let model = parts.model(&by_node, &left)?;
     let comparison = Comparison {
         inputs: compared,
         ..judge.compare(&model)?
     };
-    let layers = found.into_iter().map(|f| QuantizedLayer {
-        kept: match &f.layer {
-            Ok(_) if left.contains(&f.node) => {
-                let named = settings.named(&f.name);
-                Some(named.unwrap_or("it costs the outputs too much").to_owned())
-            }
-            Ok(_) if by_node.contains_key(&f.node) => None,
-            _ => Some(f.reason()),
-        },
-        name: f.name,
-        op_type: f.op_type,
+    let layers = found.into_iter().map(|f| {
+        let own = by_node.get(&f.node).filter(|_| !left.contains(&f.node));
+        QuantizedLayer {
+            kept: match &f.layer {
+                Ok(_) if left.contains(&f.node) => {
+                    let named = settings.named(&f.name);
+                    Some(named.unwrap_or("it costs the outputs too much").to_owned())
+                }
+                Ok(_) if own.is_some() => None,
+                _ => Some(f.reason()),
+            },
+            weight_bits: own.map(|own| own.rounded.bits.count()),
+            name: f.name,
+            op_type: f.op_type,
+        }
     });
     let asked = settings.least_snr;
     let rounded = by_node
@@ -181,6 +192,12 @@ pub fn in_floats(layers: &[QuantizedLayer]) -> impl Iterator<Item = (&str, &str)
     layers
         .iter()
         .filter_map(|layer| Some((layer.name.as_str(), layer.kept.as_deref()?)))
+}
+
+/// The number of layers whose weights are rounded to seven bits.
+pub fn in_seven_bits(layers: &[QuantizedLayer]) -> usize {
+    let seven = Some(WeightBits::Seven.count());
+    layers.iter().filter(|l| l.weight_bits == seven).count()
 }
 
 /// A layer of the model, or the reason for which it stays.
@@ -228,18 +245,76 @@ fn balanced(run: Run<'_>) -> Result<Loaded, QuantizeError> {
     verified(model, document)
 }
 
-/// The weights of layers, which read values of these grids, in eight bits.
-fn rounded(
+/// The weights of layers, which read values of these grids, rounded to the integers by which the outputs lose least:
+/// those of the settings; seven bits beside eight where the runtime's sums of eight saturate.
+fn least_noise(
     run: Run<'_>,
     settings: &QuantizeSettings,
     able: &[(&Layer, Grid)],
+    noise: &dyn Fn(&[Rounded]) -> Result<f64, QuantizeError>,
 ) -> Result<Vec<Rounded>, QuantizeError> {
     let seen = moments(run, able, settings.positions, settings.source.seed)?;
-    let stage = Stage::begin(run.progress, "rounding weights", able.len());
-    let rounding = Rounding {
-        compensate: settings.compensate,
-        correct_bias: settings.correct_bias,
+    let round = |bits| {
+        let rounding = Rounding {
+            bits,
+            compensate: settings.compensate,
+            correct_bias: settings.correct_bias,
+        };
+        rounded(run, rounding, able, &seen)
     };
+    let usual = settings.weight_bits.unwrap_or_default();
+    let eight = round(usual)?;
+    let (asked, target) = (settings.weight_bits, settings.target);
+    if asked.is_some() || !saturates(target, usual) || saturates(target, WeightBits::Seven) {
+        return Ok(eight);
+    }
+    let seven = round(WeightBits::Seven)?;
+    let mixed = mixed(able, &seen, &eight, &seven);
+    let mut best = (noise(&eight)?, eight);
+    for other in [seven, mixed] {
+        let noise = noise(&other)?;
+        if noise < best.0 {
+            best = (noise, other);
+        }
+    }
+    Ok(best.1)
+}
+
+/// Of each layer the weights of eight bits or those of seven, by the errors of their own: those of eight bits also lose
+/// what their sums have beyond 16. Layers that share weights have the same.
+fn mixed(
+    able: &[(&Layer, Grid)],
+    seen: &[Result<Moments, FactorError>],
+    eight: &[Rounded],
+    seven: &[Rounded],
+) -> Vec<Rounded> {
+    let error = |at: usize, rounded: &Rounded| {
+        let lost = seen[at]
+            .as_ref()
+            .map(|own| overflow(able[at].0, rounded, own));
+        lost.unwrap_or(0.0) + rounded.energies.by_weights()
+    };
+    let gains: Vec<f64> = (0..able.len())
+        .map(|at| error(at, &eight[at]) - error(at, &seven[at]))
+        .collect();
+    let layers = able.iter().enumerate();
+    let chosen = layers.map(|(at, (layer, _))| {
+        let sharing = able.iter().zip(&gains);
+        let sharing = sharing.filter(|((other, _), _)| other.shares_weights(layer));
+        let gain: f64 = sharing.map(|(_, gain)| gain).sum();
+        if gain > 0.0 { &seven[at] } else { &eight[at] }
+    });
+    chosen.cloned().collect()
+}
+
+/// The weights of layers, rounded in the metric of what these read.
+fn rounded(
+    run: Run<'_>,
+    rounding: Rounding,
+    able: &[(&Layer, Grid)],
+    seen: &[Result<Moments, FactorError>],
+) -> Result<Vec<Rounded>, QuantizeError> {
+    let stage = Stage::begin(run.progress, "rounding weights", able.len());
     let mut all: Vec<Option<Rounded>> = able.iter().map(|_| None).collect();
     for (at, (layer, _)) in able.iter().enumerate() {
         stage.step(at)?;

@@ -53,7 +53,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Noise over signal of the worst channel.
-    fn noise(&self, model: &Loaded) -> Result<f64, Error> {
+    pub fn noise(&self, model: &Loaded) -> Result<f64, Error> {
         let snr = self.compare(model)?.worst_channel_snr();
         Ok(snr.map_or(f64::INFINITY, |db| 10_f64.powf(-db / 10.0)))
     }

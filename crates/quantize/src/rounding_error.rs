@@ -51,6 +51,11 @@ impl Energies {
         }
     }
 
+    /// That of errors by rounded weights.
+    pub fn by_weights(self) -> f64 {
+        self.by_weights
+    }
+
     /// The errors over the outputs; none of outputs that never change.
     pub fn relative(self) -> RoundingError {
         let over = |error: f64| match self.outputs > 0.0 {
@@ -98,6 +103,7 @@ mod tests {
             snapped: vec![0.0; 2],
             noise: 0.01,
             blocks: vec![vec![4.0, 0.0, 0.0, 1.0]],
+            ..GroupMoments::default()
         };
         let mut energies = Energies::of_group(&[1.1, 2.0], &[1, 2], &[1.0], &own);
         let first = energies.relative();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sepconv_factor::WeightBits;
 use sepconv_model::DataSource;
 use sepconv_spec::{QuantizeSpec, SpecError};
 use sepconv_targets::{Target, find, reference};
@@ -36,6 +37,9 @@ pub struct QuantizeSettings {
     pub compensate: bool,
     /// Biases take up the mean error of a layer.
     pub correct_bias: bool,
+    /// The integers that weights are rounded to. `None`: eight bits; where sums of the runtime's products of eight
+    /// bits end at 16 on this processor, also seven, and the model whose outputs keep more is taken.
+    pub weight_bits: Option<WeightBits>,
 }
 
 impl QuantizeSettings {
@@ -52,6 +56,7 @@ impl QuantizeSettings {
             balance: true,
             compensate: true,
             correct_bias: true,
+            weight_bits: None,
         }
     }
 
@@ -83,6 +88,7 @@ impl QuantizeSettings {
         Ok(Self {
             held_out_every,
             raise: spec.raises()?,
+            weight_bits: spec.weight_bits()?,
             least_snr: match spec.all_layers {
                 true => None,
                 false => spec.min_snr.or(usual.least_snr),
@@ -120,11 +126,12 @@ mod tests {
         assert_eq!((usual.least_snr, usual.held_out_every), (Some(10.0), 4));
         assert!(!usual.raise);
         let json = r#"{"min_snr": 30, "held_out_every": 8, "opset": 13, "target": "tract", "scale": "1/2",
-            "seed": 7, "max_samples": 3}"#;
+            "seed": 7, "max_samples": 3, "weight_bits": 7}"#;
         let settings = asked(json).unwrap();
         assert_eq!(settings.least_snr, Some(30.0));
         assert_eq!((settings.held_out_every, settings.raise), (8, true));
         assert_eq!(settings.target.name(), "tract");
+        assert_eq!(settings.weight_bits, Some(WeightBits::Seven));
         let source = settings.source;
         assert_eq!((source.preprocess.scale, source.seed), (0.5, 7));
         assert_eq!(source.max_samples, Some(3));
@@ -141,6 +148,10 @@ mod tests {
             (
                 r#"{"held_out_every": 1}"#,
                 "held_out_every: expected at least 2, found 1",
+            ),
+            (
+                r#"{"weight_bits": 6}"#,
+                "weight_bits: expected 7 or 8, found 6",
             ),
             (
                 r#"{"opset": 15}"#,

@@ -1,6 +1,6 @@
 //! Weights of a layer in eight bits.
 
-use sepconv_factor::{FactorError, channel_scale, round_compensated, rounded_plainly};
+use sepconv_factor::{FactorError, WeightBits, channel_scale, round_compensated, rounded_plainly};
 
 use crate::grid::Grid;
 use crate::layers::Layer;
@@ -13,7 +13,9 @@ const LARGEST_BIAS: f64 = (1 << 28) as f64;
 /// Weights of a layer in eight bits.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Rounded {
-    /// Integers `[Co, d]`, from -127 to 127.
+    /// The bits of the integers.
+    pub bits: WeightBits,
+    /// Integers `[Co, d]`.
     pub integers: Vec<i8>,
     /// Scales `[Co]`, positive; 1 where all weights of an output are zero.
     pub scales: Vec<f32>,
@@ -25,17 +27,18 @@ pub(crate) struct Rounded {
 
 impl Rounded {
     /// Every weight at its nearest step, rows as wide as their largest weight.
-    pub fn plainly(layer: &Layer) -> Self {
+    pub fn plainly(layer: &Layer, bits: WeightBits) -> Self {
         let rows = layer.weights.chunks_exact(layer.width().max(1));
         let scales = rows.map(|row| {
             let largest = row.iter().fold(0.0_f64, |most, w| most.max(w.abs()));
-            let scale = (largest / f64::from(i8::MAX)) as f32;
+            let scale = (largest / f64::from(bits.largest())) as f32;
             if scale.is_normal() { scale } else { 1.0 }
         });
         let scales: Vec<f32> = scales.collect();
         let wide: Vec<f64> = scales.iter().map(|s| f64::from(*s)).collect();
         Self {
-            integers: rounded_plainly(&layer.weights, &wide),
+            bits,
+            integers: rounded_plainly(&layer.weights, &wide, bits),
             bias: layer.bias.clone(),
             energies: Energies::default(),
             scales,
@@ -53,6 +56,8 @@ pub(crate) struct Reader<'a> {
 /// How weights are rounded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounding {
+    /// The integers.
+    pub bits: WeightBits,
     /// Errors are made up for by other weights.
     pub compensate: bool,
     /// The bias takes up the mean error.
@@ -72,7 +77,11 @@ impl Rounding {
         let (outputs, d) = (layer.shape.out_channels, layer.width());
         let per_group = outputs / layer.shape.groups;
         let trust = shrinkage(width_of_blocks(layer).min(d), all.count);
-        let mut rounded: Vec<Rounded> = readers.iter().map(|_| Rounded::default()).collect();
+        let empty = || Rounded {
+            bits: self.bits,
+            ..Rounded::default()
+        };
+        let mut rounded: Vec<Rounded> = readers.iter().map(|_| empty()).collect();
         let mut biases: Vec<Vec<f64>> = readers
             .iter()
             .map(|own| own.layer.bias.clone().unwrap_or_else(|| vec![0.0; outputs]))
@@ -81,7 +90,7 @@ impl Rounding {
         for (group, (weights, pooled)) in groups.zip(&all.groups).enumerate() {
             let rows = group * per_group..(group + 1) * per_group;
             let least: Vec<f64> = rows.clone().map(|o| least_scale(readers, o)).collect();
-            let scales = scales(weights, &least, pooled);
+            let scales = self.scales(weights, &least, pooled);
             let integers = self.integers(weights, &scales, pooled, trust)?;
             for ((rounded, biases), reader) in rounded.iter_mut().zip(&mut biases).zip(readers) {
                 let own = &reader.moments.groups[group];
@@ -105,6 +114,21 @@ impl Rounding {
         Ok(rounded)
     }
 
+    /// Scales of the rows of a group, each no less than its `least`. They are numbers of f32, as the file holds them.
+    fn scales(self, weights: &[f64], least: &[f64], own: &GroupMoments) -> Vec<f64> {
+        let variances: Vec<f64> = own.blocks.iter().flat_map(|b| diagonal(b)).collect();
+        let rows = weights.chunks_exact(variances.len().max(1)).zip(least);
+        let scale = |(row, least): (&[f64], &f64)| {
+            let scale = channel_scale(row, &variances, self.bits).max(*least) as f32;
+            if scale.is_normal() {
+                f64::from(scale)
+            } else {
+                1.0
+            }
+        };
+        rows.map(scale).collect()
+    }
+
     /// Integers of the rows of a group, block by block.
     fn integers(
         self,
@@ -121,8 +145,8 @@ impl Rounding {
             let columns = weights.chunks_exact(d).flat_map(|row| &row[at..at + width]);
             let columns: Vec<f64> = columns.copied().collect();
             let found = match self.compensate {
-                true => round_compensated(&columns, covariance, scales, trust)?,
-                false => rounded_plainly(&columns, scales),
+                true => round_compensated(&columns, covariance, scales, trust, self.bits)?,
+                false => rounded_plainly(&columns, scales, self.bits),
             };
             for (row, found) in integers.chunks_exact_mut(d).zip(found.chunks_exact(width)) {
                 row[at..at + width].copy_from_slice(found);
@@ -141,21 +165,6 @@ fn least_scale(readers: &[Reader<'_>], output: usize) -> f64 {
         bias.abs() / (f64::from(reader.input.scale) * LARGEST_BIAS)
     });
     least.fold(0.0, f64::max)
-}
-
-/// Scales of the rows of a group, each no less than its `least`. They are numbers of f32, as the file holds them.
-fn scales(weights: &[f64], least: &[f64], own: &GroupMoments) -> Vec<f64> {
-    let variances: Vec<f64> = own.blocks.iter().flat_map(|b| diagonal(b)).collect();
-    let rows = weights.chunks_exact(variances.len().max(1)).zip(least);
-    let scale = |(row, least): (&[f64], &f64)| {
-        let scale = channel_scale(row, &variances).max(*least) as f32;
-        if scale.is_normal() {
-            f64::from(scale)
-        } else {
-            1.0
-        }
-    };
-    rows.map(scale).collect()
 }
 
 /// The loss of the mean of an output by rounded weights and inputs.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sepconv_analysis::Pins;
 use sepconv_analysis::constants::Sight;
 use sepconv_data::Preprocess;
+use sepconv_factor::WeightBits;
 use sepconv_ir::{DType, Graph, Operator};
 use sepconv_model::{DataSource, Loaded};
 use sepconv_onnx::Document;
@@ -139,6 +140,35 @@ fn grids_and_weights_survive_the_file() {
                 .all(|(b, w)| *b == f64::from(*w as f32 * of_input))
         );
     }
+}
+
+#[test]
+fn weights_of_seven_bits_are_integers_up_to_64() {
+    let [seven, eight] = [WeightBits::Seven, WeightBits::Eight].map(|bits| {
+        quantized(&QuantizeSettings {
+            weight_bits: Some(bits),
+            ..settings()
+        })
+    });
+    assert!(seven.layers.iter().all(|l| l.weight_bits == Some(7)));
+    let largest = |made: &Quantized| {
+        let graph = made.model.graph();
+        let convolutions = graph.operators().filter(|(_, op)| op.is("Conv"));
+        let read = convolutions.map(|(_, op)| {
+            let (_, read) = graph.producer(op.input(1).unwrap()).unwrap();
+            let stored = graph.constant(read.input(0).unwrap()).unwrap();
+            let integers = stored.to_i64().unwrap();
+            integers.iter().map(|q| q.abs()).max().unwrap()
+        });
+        read.max().unwrap()
+    };
+    assert_eq!((largest(&seven), largest(&eight)), (64, 127));
+    let snr = |made: &Quantized| made.comparison.outputs[0].snr_db.unwrap();
+    assert!(snr(&seven) > 25.0 && snr(&seven) < snr(&eight));
+    // tract adds exactly: where nothing is said, weights have eight bits.
+    let usual = quantized(&settings());
+    assert!(usual.layers.iter().all(|l| l.weight_bits == Some(8)));
+    assert!(bytes(&usual.model) == bytes(&eight.model));
 }
 
 #[test]

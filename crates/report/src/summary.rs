@@ -8,6 +8,7 @@ use super::rich::Rich;
 use super::table::{Cell, Table};
 use sepconv::Series;
 use sepconv::Size;
+use sepconv::quantization::in_seven_bits;
 use sepconv_eval::Against;
 use sepconv_eval::{ComparedOn, OutputComparison, TaskComparison};
 
@@ -84,7 +85,13 @@ fn eight_bits(report: &Report) -> Rich {
         (Some(record), _) => {
             let all = record.layers.len();
             let eight = record.layers.iter().filter(|l| l.kept.is_none()).count();
-            Rich::plain(format!("{eight} of {all} layers compute in eight bits. "))
+            let weights = match in_seven_bits(&record.layers) {
+                0 => String::new(),
+                seven => format!(", {seven} of them with weights of seven"),
+            };
+            Rich::plain(format!(
+                "{eight} of {all} layers compute in eight bits{weights}. "
+            ))
         }
         (None, Some(reason)) => Rich::plain(format!("The result computes in floats: {reason}. ")),
         (None, None) => Rich::default(),
@@ -310,6 +317,7 @@ mod tests {
             name: name.into(),
             op_type: "Conv".into(),
             kept: kept.map(str::to_owned),
+            weight_bits: kept.is_none().then_some(7),
         };
         let layers = vec![
             layer("first", None),
@@ -327,7 +335,7 @@ mod tests {
         let begins = format!("<b>{speed:.2}× as fast</b>");
         assert!(text.contains(&begins), "{begins} in {text}");
         assert!(
-            text.contains("1 of 2 layers compute in eight bits"),
+            text.contains("1 of 2 layers compute in eight bits, 1 of them with weights of seven."),
             "{text}"
         );
         let page = report.markdown();

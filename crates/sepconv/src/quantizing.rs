@@ -62,6 +62,7 @@ pub(crate) fn quantized(
     };
     let settings = QuantizeSettings {
         raise: job.settings.raise,
+        weight_bits: job.settings.weight_bits,
         floats,
         ..QuantizeSettings::new(source.clone(), job.settings.deployed_on().target)
     };
@@ -101,7 +102,7 @@ pub(crate) fn rounding<'j>(
     })
 }
 
-/// The faster of the compressed model and the original, both in eight bits.
+/// The faster of the compressed model and the original, both in eight bits; the compressed one where a plan says so.
 ///
 /// # Errors
 /// As [`quantized`].
@@ -118,7 +119,7 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
     let timing = on.time(&models, Bench::default(), job.settings.seed, job.progress)?;
     let speed = |i: usize| timing.models.get(i).map_or(0.0, |m| m.speed_up.median);
     let (result, separable) = match both {
-        Some(both) if speed(2) > speed(1) => (both, true),
+        Some(both) if job.settings.plan.is_some() || speed(2) > speed(1) => (both, true),
         _ => (alone.clone(), false),
     };
     let params = match separable {

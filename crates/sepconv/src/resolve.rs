@@ -60,6 +60,7 @@ impl Settings {
             quantized: spec.space.quantized,
             precision: spec.space.precision()?,
             raise: spec.space.raises()?,
+            weight_bits: spec.space.weight_bits()?,
             calibration,
             closing,
             data_free: match spec.fit.data_free {

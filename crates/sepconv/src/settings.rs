@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sepconv_analysis::Pins;
 use sepconv_data::{Part, Preprocess};
+use sepconv_factor::WeightBits;
 use sepconv_latency::{CostModel, Precision};
 use sepconv_passes::{Families, Lowering, Planner, Selection};
 use sepconv_targets::Target;
@@ -129,6 +130,8 @@ pub struct Settings {
     pub precision: PrecisionChoice,
     /// In eight bits: a model of opset 7 to 12 is raised to 13, which eight bits need.
     pub raise: bool,
+    /// In eight bits: the integers that weights are rounded to; `None` where measurements choose.
+    pub weight_bits: Option<WeightBits>,
     /// Input shapes fixed by the user.
     pub pins: Pins,
     /// Seed of synthetic inputs.
@@ -305,6 +308,7 @@ impl Default for Settings {
             quantized: false,
             precision: PrecisionChoice::F32,
             raise: false,
+            weight_bits: None,
             pins: Pins::default(),
             seed: 0,
             force: false,

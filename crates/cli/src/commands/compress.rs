@@ -16,7 +16,9 @@ use crate::commands::compare::print_outputs;
 use crate::doubts;
 use crate::files::{self, command_line};
 use crate::interrupt;
-use crate::output::{Output, bytes, db, kept_hint, limit, quantity, si, stderr, with_limit};
+use crate::output::{
+    Output, bytes, db, in_seven, kept_hint, limit, quantity, si, stderr, with_limit,
+};
 use crate::verdict;
 
 /// A sentence about layers that had less work than was asked for.
@@ -411,7 +413,8 @@ fn print_eight_bits(record: &EightBits, out: &Output) {
         0 => String::new(),
         n => format!(", {n} in floats"),
     };
-    out.line(format!("  eight bits  {eight} layers{kept}"));
+    let seven = in_seven(&record.layers);
+    out.line(format!("  eight bits  {eight} layers{seven}{kept}"));
     if out.is_verbose() {
         for (name, reason) in floats {
             out.line(format!("              '{name}': {reason}"));

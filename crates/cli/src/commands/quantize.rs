@@ -8,7 +8,7 @@ use crate::args::QuantizeArgs;
 use crate::commands::compare::print_outputs;
 use crate::doubts;
 use crate::files::check_free;
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, in_seven};
 
 pub fn run(args: &QuantizeArgs, out: &Output) -> Result<()> {
     let output = args.output.clone();
@@ -50,7 +50,8 @@ fn print(outcome: &QuantizeOutcome, out: &Output) {
     let kept: Vec<(&str, &str)> = in_floats(&outcome.layers).collect();
     let eight = outcome.layers.len() - kept.len();
     out.line(format!(
-        "layers  {eight} in eight bits, {} in floats",
+        "layers  {eight} in eight bits{}, {} in floats",
+        in_seven(&outcome.layers),
         kept.len()
     ));
     for (name, reason) in kept {

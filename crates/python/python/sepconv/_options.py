@@ -82,6 +82,9 @@ class Options(_Common, total=False):
     budget that is judged. All but "f32" need `calib`."""
     opset: int | None
     """In eight bits, raise a model of opset 7 to 12 to this one, which eight bits need: 13."""
+    weight_bits: Literal[7, 8] | None
+    """In eight bits, bits that weights are rounded to: 7 where the model is deployed on x86 processors without VNNI,
+    whose sums end at 16 bits. 8 where it is left out, or by measuring where this processor is one."""
     quantized: bool
     """Rewrite convolutions of quantised weights (behind `DequantizeLinear`) too, with floats."""
     families: str | Iterable[str]
@@ -160,6 +163,9 @@ class QuantizeOptions(_Common, total=False):
     """Of so many samples one is held out of the calibration, at least 2; 4 where it is left out."""
     opset: int | None
     """Raise a model of opset 7 to 12 to this one, which eight bits need: 13."""
+    weight_bits: Literal[7, 8] | None
+    """Bits that weights are rounded to: 7 where the model is deployed on x86 processors without VNNI, whose sums end
+    at 16 bits. 8 where it is left out, or by measuring where this processor is one."""
     target: Literal["tract", "onnxruntime", "openvino"] | None
     """Runtime that both models run on and are timed with: ONNX Runtime where it is left out and that is found,
     else tract."""

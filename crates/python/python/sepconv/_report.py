@@ -50,6 +50,8 @@ class QuantizedLayer:
     """Its operator: "Conv", "ConvTranspose", "Gemm" or "MatMul"."""
     reason: str | None
     """Why it stays in floats; `None` where it is in eight bits."""
+    weight_bits: int | None = None
+    """Bits that its weights are rounded to, 7 or 8; `None` in floats."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,8 @@ class QuantizeReport(_Record):
     @cached_property
     def layers(self) -> list[QuantizedLayer]:
         """The convolutions and products by a matrix, in graph order."""
-        return [QuantizedLayer(one["name"], one["op_type"], one["kept"]) for one in self.contents["layers"]]
+        layers = self.contents["layers"]
+        return [QuantizedLayer(one["name"], one["op_type"], one["kept"], one["weight_bits"]) for one in layers]
 
     @property
     def eight_bits(self) -> list[QuantizedLayer]:

@@ -1,8 +1,9 @@
 //! The options of `quantize`.
 
+use sepconv_factor::WeightBits;
 use serde::{Deserialize, Serialize};
 
-use super::space::raises;
+use super::space::{raises, weight_bits};
 use super::{SampleSpec, ShapeSpec, SpecError, json};
 
 /// The options of a quantisation, but for its data. Serialised, it is one flat object with a value for every
@@ -28,6 +29,13 @@ pub struct QuantizeSpec {
         arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(13..=13))
     )]
     pub opset: Option<i64>,
+    /// Bits that weights are rounded to: 7 where the model is deployed on x86 processors without VNNI, whose sums end
+    /// at 16 bits [default: 8, or by measuring where this processor is one]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(7..=8))
+    )]
+    pub weight_bits: Option<u8>,
     /// Replace existing files
     #[cfg_attr(feature = "clap", arg(long))]
     pub force: bool,
@@ -69,5 +77,13 @@ impl QuantizeSpec {
     /// [`SpecError::Refused`] for any other opset.
     pub fn raises(&self) -> Result<bool, SpecError> {
         raises(self.opset)
+    }
+
+    /// The integers that weights are rounded to; `None` where measurements choose.
+    ///
+    /// # Errors
+    /// [`SpecError::Value`] for any but 7 and 8.
+    pub fn weight_bits(&self) -> Result<Option<WeightBits>, SpecError> {
+        weight_bits(self.weight_bits)
     }
 }

@@ -1,6 +1,6 @@
 //! The search space: the layers, and the forms that they may take.
 
-use sepconv_factor::{families, family};
+use sepconv_factor::{WeightBits, families, family};
 use sepconv_passes::{Families, Selection};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,13 @@ pub struct SearchSpace {
         arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(13..=13))
     )]
     pub opset: Option<i64>,
+    /// In eight bits, bits that weights are rounded to: 7 where the model is deployed on x86 processors without
+    /// VNNI, whose sums end at 16 bits [default: 8, or by measuring where this processor is one]
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(7..=8))
+    )]
+    pub weight_bits: Option<u8>,
     /// Rewrite convolutions of quantised weights (behind DequantizeLinear) too, with floats
     #[cfg_attr(feature = "clap", arg(long))]
     pub quantized: bool,
@@ -118,6 +125,18 @@ impl SearchSpace {
         raises(self.opset)
     }
 
+    /// The integers that weights are rounded to; `None` where measurements choose.
+    ///
+    /// # Errors
+    /// [`SpecError::Value`] for any but 7 and 8, [`SpecError::Refused`] where the result is not in eight bits.
+    pub fn weight_bits(&self) -> Result<Option<WeightBits>, SpecError> {
+        if self.weight_bits.is_some() && self.precision()? == PrecisionChoice::F32 {
+            let needs = SpecError::refused(&["weight_bits"]);
+            return Err(needs("weights are rounded for eight bits alone: int8"));
+        }
+        weight_bits(self.weight_bits)
+    }
+
     /// The layers.
     ///
     /// # Errors
@@ -137,6 +156,7 @@ impl Default for SearchSpace {
             int8: false,
             precision: PrecisionChoice::F32,
             opset: None,
+            weight_bits: None,
             quantized: false,
             families: Vec::new(),
         }
@@ -154,5 +174,23 @@ pub(super) fn raises(opset: Option<i64>) -> Result<bool, SpecError> {
         Some(other) => Err(SpecError::refused(&["opset"])(format!(
             "models are raised to opset 13, not {other}"
         ))),
+    }
+}
+
+/// The integers of so many bits.
+///
+/// # Errors
+/// [`SpecError::Value`] for any but 7 and 8.
+pub(super) fn weight_bits(count: Option<u8>) -> Result<Option<WeightBits>, SpecError> {
+    let known = [WeightBits::Seven, WeightBits::Eight];
+    match count {
+        None => Ok(None),
+        Some(count) => match known.iter().find(|bits| bits.count() == count) {
+            Some(bits) => Ok(Some(*bits)),
+            None => Err(SpecError::Value {
+                option: "weight_bits".into(),
+                reason: format!("expected 7 or 8, found {count}"),
+            }),
+        },
     }
 }

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use sepconv_factor::WeightBits;
+
 use super::*;
 
 fn error(json: &str) -> String {
@@ -151,6 +153,10 @@ fn precision_is_said_once_and_what_needs_eight_bits_is_refused_without() {
     );
     let raised = space(r#"{"opset": 13}"#).raises().unwrap_err();
     assert!(raised.to_string().starts_with("opset: "), "{raised}");
+    let seven = space(r#"{"weight_bits": 7}"#).weight_bits().unwrap_err();
+    assert!(seven.to_string().starts_with("weight_bits: "), "{seven}");
+    let seven = space(r#"{"weight_bits": 7, "int8": true}"#).weight_bits();
+    assert_eq!(seven.unwrap(), Some(WeightBits::Seven));
     assert!(
         space(r#"{"opset": 13, "precision": "auto"}"#)
             .raises()
