@@ -5,7 +5,7 @@ use std::time::Instant;
 use sepconv_model::Deadline;
 
 /// Shares of the time behind which channels are no longer weighed, candidates no longer scored, outputs no longer
-/// probed, layers no longer timed, and fits no longer made at length.
+/// probed and layers fitted on few samples, layers no longer timed, and fits no longer made at length.
 const WEIGHED: f64 = 0.15;
 const SCORED: f64 = 0.35;
 const PROBED: f64 = 0.5;
@@ -53,6 +53,11 @@ pub(crate) fn no_time_to_score(deadline: Option<Deadline>) -> bool {
 
 /// True where no time is left to probe the outputs.
 pub fn no_time_to_probe(deadline: Option<Deadline>) -> bool {
+    is_over(deadline, PROBED)
+}
+
+/// True where little time is left to fit layers on all samples.
+pub(crate) fn little_time_to_fit(deadline: Option<Deadline>) -> bool {
     is_over(deadline, PROBED)
 }
 
@@ -113,6 +118,7 @@ mod tests {
         assert!(no_time_to_score(Some(over)) && !no_time_to_score(None));
         assert!(no_time_to_weigh(Some(over)) && !no_time_to_weigh(Some(ample)));
         assert!(no_time_to_probe(Some(over)) && !no_time_to_probe(Some(ample)));
+        assert!(little_time_to_fit(Some(over)) && !little_time_to_fit(Some(ample)));
         assert!(little_time_to_time(Some(over)) && !little_time_to_time(None));
         assert!(timed_until(Some(ample)) > Some(Instant::now()) && timed_until(None).is_none());
         let half = Deadline::within(Duration::from_millis(200));

@@ -16,9 +16,10 @@ use sepconv_passes::{Candidate, Choice, Kept, PassError, Plan, Site};
 use sepconv_spec::{LayerFit, LayerRecord, Schedule};
 
 use crate::collector::Collector;
-use crate::hurry::Paced;
+use crate::hurry::{Paced, little_time_to_fit};
 use crate::memory_limit::{MemoryLimit, Need};
 use crate::runnable::{Work, Written, fitted};
+use crate::sampling::Sampling;
 use crate::sensitivity::sensitivities;
 use crate::surveyed_model::{Fitting, SurveyedModel};
 
@@ -65,6 +66,11 @@ pub fn calibrate(
     fitting: Fitting<'_>,
 ) -> Result<Calibrated, Error> {
     let mut result = Calibrated::none(surveyed);
+    let few = little_time_to_fit(fitting.deadline);
+    let fitting = Fitting {
+        sampling: if few { Sampling::FEW } else { fitting.sampling },
+        ..fitting
+    };
     let layers = open(surveyed, admissible);
     let sites: Vec<&Site> = layers.iter().map(|layer| layer.site).collect();
     let weights = sensitivities(surveyed, fitting, None)?;
@@ -106,7 +112,7 @@ pub fn calibrate(
                 site: layer.site,
             };
             let all = admissible[layer.place].clone();
-            if hurried {
+            if hurried || few {
                 surveyed.hurry(|hurried| hurried.short += 1);
             }
             let fitting = match hurried {

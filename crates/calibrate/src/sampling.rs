@@ -44,6 +44,12 @@ impl Sampling {
         }
     }
 
+    /// Few samples with all of their positions, where the time is short.
+    pub(crate) const FEW: Self = Self {
+        samples: HURRIED as usize,
+        per_value: usize::MAX,
+    };
+
     /// Positions at most for patches of `values` values, of those that the settings allow.
     pub(crate) fn positions(self, allowed: usize, values: usize) -> usize {
         allowed.min(self.per_value.saturating_mul(values).max(LEAST))

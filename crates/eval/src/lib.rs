@@ -21,8 +21,8 @@ pub use bench::{BenchRun, BenchSettings, LatencyTarget, ModelTiming, bench};
 pub use channels::WorstChannel;
 pub use compare::{ComparedOn, Comparison, TaskComparison, compare};
 pub use evaluate::{
-    Against, BatchRows, Described, Drop, Evaluation, Evaluator, Measure, Metric, OwnMetric,
-    SampleOutput, divergence_of, evaluate, evaluate_against, of_batch,
+    Against, BatchRows, Described, Drop, Evaluation, Evaluator, Measure, Metric, OriginalOutputs,
+    OwnMetric, SampleOutput, divergence_of, evaluate, evaluate_against, of_batch,
 };
 pub use limits::{CONFIDENCE, Decibels, student};
 pub use metrics::{ONE_CLASS, OutputComparison};

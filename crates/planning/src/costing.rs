@@ -48,9 +48,12 @@ impl Costing<'_> {
         let outline = self.outline(&self.surveyed.folded, self.floats)?;
         let folded = outline.as_ref().unwrap_or(&self.surveyed.folded);
         let both = [self.original, folded];
-        let run = self
-            .latency()?
-            .time(&both, Bench::long(), self.seed, self.progress)?;
+        let bench = match little_time_to_time(self.deadline) {
+            true => Bench::hasty(),
+            false => Bench::long(),
+        };
+        let run = self.latency()?;
+        let run = run.time(&both, bench, self.seed, self.progress)?;
         let seconds = |i: usize| run.models.get(i).map_or(f64::NAN, |m| m.timing.min);
         let totals = Totals {
             original: seconds(0),

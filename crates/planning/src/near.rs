@@ -4,6 +4,9 @@
 //! 18. To time every rank of every family would take minutes, so a few of each are timed, and then
 //! the neighbours of those that a plan takes, until it takes no other.
 
+use std::time::Instant;
+
+use sepconv_calibrate::timed_until;
 use sepconv_model::Error;
 
 use crate::cost::Unit;
@@ -39,8 +42,9 @@ impl Planning {
 
     /// Times the neighbours of a solution's candidates; true where there were any.
     fn time_near(&mut self, solution: &Solution, by: &Costing<'_>) -> Result<bool, Error> {
+        let over = timed_until(by.deadline).is_some_and(|until| Instant::now() >= until);
         // A caller's cost model is asked once.
-        if self.timed.is_none() || by.unit == Unit::Cost {
+        if self.timed.is_none() || by.unit == Unit::Cost || over {
             return Ok(false);
         }
         let mut new = Vec::new();

@@ -136,7 +136,7 @@ impl<'a> Gauge<'a> {
         let (original, settings) = (&job.model, &job.settings);
         Ok(Self {
             target,
-            evaluator: settings.evaluator(original, target)?,
+            evaluator: job.evaluator(target)?,
             reference: closing_reference(original, settings, target, job.progress).ok(),
         })
     }

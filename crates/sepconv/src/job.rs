@@ -1,11 +1,12 @@
 //! The settings of a run, resolved once for a model.
 
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 
 use sepconv_calibrate::{Fitting, MemoryLimit, Sampling, SurveyedModel, cheap_pictures, pictures};
 use sepconv_data::Labels;
+use sepconv_eval::{Evaluator, OriginalOutputs};
 use sepconv_model::{Error, Loaded, Progress, load, shaped_by};
 use sepconv_planning::{Costing, Unit};
 use sepconv_quantize::{Quantized, in_floats};
@@ -29,6 +30,8 @@ pub(crate) struct Job<'a> {
     floats: OnceCell<Vec<String>>,
     /// True once the runtime that results are measured on has refused a rewritten model.
     refused: Cell<bool>,
+    /// The model's outputs for the evaluation data, by the names of runtimes.
+    originals: RefCell<BTreeMap<&'static str, OriginalOutputs>>,
 }
 
 impl<'a> Job<'a> {
@@ -59,6 +62,7 @@ impl<'a> Job<'a> {
             alone: OnceCell::new(),
             floats: OnceCell::new(),
             refused: Cell::new(false),
+            originals: RefCell::default(),
         })
     }
 
@@ -147,6 +151,18 @@ impl<'a> Job<'a> {
             Err(error) if self.moves_for(&error) => measure(self.measured_on()),
             other => other,
         }
+    }
+
+    /// Opens the evaluation data, where given, to measure models against the job's on a runtime. The job's model is run on
+    /// them once, for all evaluators.
+    ///
+    /// # Errors
+    /// As [`Settings::evaluator`].
+    pub fn evaluator(&self, target: &'static dyn Target) -> Result<Option<Evaluator<'_>>, Error> {
+        let opened = self.settings.evaluator(&self.model, target)?;
+        let mut originals = self.originals.borrow_mut();
+        let outputs = originals.entry(target.name()).or_default().clone();
+        Ok(opened.map(|evaluator| evaluator.sharing(outputs)))
     }
 
     /// Opens the data that layers are fitted to: data that do not fit the model are told of before

@@ -132,7 +132,7 @@ pub(crate) fn finished<T>(
     let original = &*job.model;
     // Data that do not fit are told of before the work.
     let opened_on = job.measured_on();
-    let opened = job.settings.evaluator(original, opened_on)?;
+    let opened = job.evaluator(opened_on)?;
     let mut compressed = run(&job)?;
     if job.settings.is_in_eight_bits() {
         compressed = step("quantize", || in_eight_bits(&job, compressed))?;
@@ -172,7 +172,7 @@ pub(crate) fn finished<T>(
         job.measured(|target| {
             // On another runtime they are opened again.
             let moved = target.name() != opened_on.name();
-            let again = moved.then(|| job.settings.evaluator(original, target));
+            let again = moved.then(|| job.evaluator(target));
             let again = again.transpose()?.flatten();
             let evaluator = again.as_ref().or(opened.as_ref());
             let sized = |model| size(model, evaluator, progress);

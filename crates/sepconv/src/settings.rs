@@ -243,10 +243,11 @@ impl Settings {
         self.calibration.as_ref().and_then(|c| c.source.data())
     }
 
-    /// The runtime that results are measured on: of eight bits that they are deployed on, as tract
-    /// computes these in floats.
+    /// The runtime that results are measured on: of eight bits that they are deployed on, as tract computes these in
+    /// floats; the same where time is limited and models are timed, as it mostly is the faster one.
     pub(crate) fn measured_on(&self) -> &'static dyn Target {
-        match self.is_in_eight_bits() {
+        let timed = self.latency.is_some() || self.timed.is_some();
+        match self.is_in_eight_bits() || (timed && self.deadline.is_some()) {
             true => self.deployed_on().target,
             false => self.target,
         }

@@ -7,6 +7,7 @@ mod networks;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prost::Message;
+use sepconv_eval::{Evaluator, OriginalOutputs};
 use sepconv_ir::{DType, Tensor, ValueId};
 use sepconv_onnx::Detached;
 use sepconv_onnx::proto::ModelProto;
@@ -337,6 +338,27 @@ impl Target for Counting {
         self.0.fetch_add(model.skeleton.len(), Ordering::Relaxed);
         reference().load_with(model, inputs, options)
     }
+}
+
+#[test]
+fn evaluators_that_share_an_original_load_it_once() {
+    let counting: &Counting = Box::leak(Box::new(Counting(AtomicUsize::new(0))));
+    let original = classifier(DType::F32, 9).loaded();
+    let (data, outputs) = (samples(&[8, 3, 12, 12]), OriginalOutputs::default());
+    let other = original.clone();
+    let evaluated = || {
+        let before = counting.0.load(Ordering::Relaxed);
+        let evaluator = Evaluator::against(&original, &data, counting).unwrap();
+        let found = evaluator.sharing(outputs.clone()).evaluate(&other, &());
+        (
+            found.unwrap().measures,
+            counting.0.load(Ordering::Relaxed) - before,
+        )
+    };
+    let (first, again) = (evaluated(), evaluated());
+    assert_eq!(first.0, again.0);
+    // The other model alone.
+    assert_eq!(first.1, 2 * again.1);
 }
 
 #[test]

@@ -72,12 +72,16 @@ fn bytes(tensors: &[Tensor]) -> usize {
     sizes.sum()
 }
 
+/// The outputs of one original on one data set and one runtime, which evaluators of it may share: clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct OriginalOutputs(Arc<OnceLock<Kept<Vec<Tensor>>>>);
+
 /// The model that others are held against.
 struct Original<'a> {
     model: &'a Loaded,
     /// Loaded when it is first needed.
     session: OnceLock<Box<dyn Session>>,
-    outputs: Kept<Vec<Tensor>>,
+    outputs: OriginalOutputs,
 }
 
 impl<'a> Evaluator<'a> {
@@ -118,9 +122,18 @@ impl<'a> Evaluator<'a> {
         evaluator.original = Some(Original {
             model: original,
             session: OnceLock::new(),
-            outputs: Kept::new(evaluator.batches(), KEPT_OUTPUTS),
+            outputs: OriginalOutputs::default(),
         });
         Ok(evaluator)
+    }
+
+    /// Takes and keeps the outputs of the original where other evaluators of the same original, data and runtime do.
+    #[must_use]
+    pub fn sharing(mut self, outputs: OriginalOutputs) -> Self {
+        if let Some(original) = &mut self.original {
+            original.outputs = outputs;
+        }
+        self
     }
 
     /// Measures by the caller's metric as well, where there is an original: that is then the one
@@ -177,7 +190,9 @@ impl<'a> Evaluator<'a> {
         let stage = Stage::begin(progress, "evaluating", self.batches());
         if let Some(original) = &self.original {
             same_interface(original.model, model)?;
-            if original.session.get().is_none() {
+            let kept = original.outputs.0.get();
+            let all = kept.is_some_and(Kept::is_complete);
+            if !all && original.session.get().is_none() {
                 let _ = original.session.set(self.load(original.model)?);
             }
         }
@@ -385,11 +400,13 @@ impl<'a> Evaluator<'a> {
         i: usize,
         samples: &Samples,
     ) -> Result<Arc<Vec<Tensor>>, Error> {
+        let kept = &original.outputs.0;
+        let kept = kept.get_or_init(|| Kept::new(self.batches(), KEPT_OUTPUTS));
         let compute = || match original.session.get() {
             Some(session) => run(original.model, &**session, samples),
             None => run(original.model, &*self.load(original.model)?, samples),
         };
-        original.outputs.get(i, compute, |outputs| bytes(outputs))
+        kept.get(i, compute, |outputs| bytes(outputs))
     }
 }
 

@@ -20,6 +20,11 @@ impl<T> Kept<T> {
         }
     }
 
+    /// True where the values of all batches are kept.
+    pub fn is_complete(&self) -> bool {
+        self.slots.iter().all(|slot| slot.get().is_some())
+    }
+
     /// The value of batch `i`, which `make` makes where it is not kept. `size` tells its bytes.
     pub fn get<E>(
         &self,
@@ -71,6 +76,10 @@ mod tests {
             );
         }
         assert_eq!(made.load(Ordering::Relaxed), 4);
+        assert!(!kept.is_complete());
+        let small = Kept::<Vec<u8>>::new(1, 1);
+        small.get(0, || Ok::<_, ()>(vec![0]), Vec::len).unwrap();
+        assert!(small.is_complete());
         let failed = Kept::<Vec<u8>>::new(1, 1).get(0, || Err("no"), Vec::len);
         assert_eq!(failed.unwrap_err(), "no");
     }

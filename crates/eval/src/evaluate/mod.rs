@@ -22,7 +22,7 @@ use sepconv_targets::Target;
 use serde::Serialize;
 
 pub use classification::divergence_of;
-pub use evaluator::Evaluator;
+pub use evaluator::{Evaluator, OriginalOutputs};
 pub use measure::{Against, Described, Drop, Measure, Metric};
 pub use own::{OwnMetric, SampleOutput, of_batch};
 pub use rows::BatchRows;

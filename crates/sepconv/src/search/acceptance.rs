@@ -170,7 +170,7 @@ impl<'a> Acceptance<'a> {
     }
 
     fn on_evaluation_data(job: &'a Job<'a>, drop: f64) -> Result<Self, Error> {
-        let evaluator = job.settings.evaluator(&job.model, job.measured_on())?;
+        let evaluator = job.evaluator(job.measured_on())?;
         let evaluator = evaluator.ok_or_else(|| undefined(&job.model))?;
         let evaluation = evaluator.evaluate(&job.model, job.progress)?;
         let one_class = evaluation.one_class();
