@@ -75,21 +75,36 @@ pub fn are_numbers(columns: usize, values: impl IntoIterator<Item = f64>) -> boo
 const STEPS: usize = 1024;
 const CLASSES: usize = 8;
 
-/// True of an output `[n, steps, classes]` of probabilities, or of their logarithms, along its last axis: the characters
-/// of a line of text, or the phonemes of speech.
+/// Mean share of the greatest class of a step from which logits `[steps, 1, classes]` are those of classes: states of a
+/// recurrent network, of the same shape, lie between -1 and 1.
+const CLEAR: f64 = 0.9;
+
+/// True of an output `[n, steps, classes]` or `[steps, 1, classes]` of probabilities, or of their logarithms, along its last
+/// axis: the characters of a line of text, or the phonemes of speech. Also of logits `[steps, 1, classes]`, the order that
+/// losses of sequences take, where the classes are clear.
 pub fn are_sequences(dims: &[usize], values: &[f64]) -> bool {
-    let &[_, steps, classes] = dims else {
-        return false;
+    let (steps, classes, by_step) = match *dims {
+        [steps, 1, classes] => (steps, classes, true),
+        [_, steps, classes] => (steps, classes, false),
+        _ => return false,
     };
     if !(2..=STEPS).contains(&steps) || classes < CLASSES || values.is_empty() {
         return false;
     }
     let is_one = |sum: f64| (sum - 1.0).abs() <= ROUNDING;
-    let mut rows = values.chunks_exact(classes);
-    rows.clone()
-        .all(|row| row.iter().all(|v| *v >= 0.0) && is_one(row.iter().sum()))
-        || rows
-            .all(|row| row.iter().all(|v| *v <= 0.0) && is_one(row.iter().map(|v| v.exp()).sum()))
+    let rows = values.chunks_exact(classes);
+    let probabilities = |row: &[f64]| row.iter().all(|v| *v >= 0.0) && is_one(row.iter().sum());
+    let logarithms =
+        |row: &[f64]| row.iter().all(|v| *v <= 0.0) && is_one(row.iter().map(|v| v.exp()).sum());
+    let clear = || rows.clone().map(greatest_share).sum::<f64>() / steps as f64 >= CLEAR;
+    rows.clone().all(probabilities) || rows.clone().all(logarithms) || (by_step && clear())
+}
+
+/// The share of the greatest class of logits; 0 where one is no number.
+fn greatest_share(logits: &[f64]) -> f64 {
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = logits.iter().map(|v| (v - most).exp()).sum();
+    if sum.is_finite() { 1.0 / sum } else { 0.0 }
 }
 
 /// True where a graph output is declared as `[n, classes]`, trailing 1s aside, or its rank is not declared.
@@ -189,6 +204,16 @@ mod tests {
         assert!(are_sequences(&[1, 4, 8], &even) && are_sequences(&[2, 2, 8], &logarithms));
         // Rows of 16, boxes of two scores, positions of a map, logits.
         assert!(!are_sequences(&[1, 2, 16], &even) && !are_sequences(&[1, 16, 2], &[0.5; 32]));
+        // Time first: probabilities, and logits whose classes are clear.
+        assert!(are_sequences(&[4, 1, 8], &even));
+        let logits = |most: f64| -> Vec<f64> {
+            let one = |at: usize| if at % 8 == at / 8 { most } else { -0.5 };
+            (0..32).map(one).collect()
+        };
+        assert!(are_sequences(&[4, 1, 8], &logits(9.0)));
+        assert!(!are_sequences(&[4, 1, 8], &logits(1.0)));
+        assert!(!are_sequences(&[1, 4, 8], &logits(9.0)));
+        assert!(!are_sequences(&[4, 1, 8], &[f64::NAN; 32]));
         assert!(!are_sequences(&[1, 2048, 8], &[0.125; 16384]));
         assert!(!are_sequences(&[1, 4, 8], &[0.3; 32]) && !are_sequences(&[4, 8], &even));
     }

@@ -2,7 +2,7 @@
 
 use sepconv_ir::{Graph, Tensor};
 
-use sepconv_eval::divergence_of;
+use sepconv_eval::{BatchRows, divergence_of};
 use sepconv_model::classes::{are_numbers, are_sequences, class_outputs, class_rows};
 use sepconv_model::parts::PartScales;
 
@@ -115,7 +115,7 @@ pub(crate) fn loss(
     original: &[Tensor],
     other: &[Tensor],
     measures: &[OutputMeasure],
-    valid: usize,
+    rows: BatchRows,
 ) -> f64 {
     let outputs = original.iter().zip(other).enumerate();
     outputs
@@ -123,8 +123,12 @@ pub(crate) fn loss(
             let measure = measures.get(place);
             let scale = measure.and_then(|measure| measure.scales.as_ref());
             let (x, y) = (a.to_f32()?, b.to_f32()?);
-            let rows = *a.dims().first()?;
-            let wide = x.len().checked_div(rows)?;
+            // An output without an axis of the batch is one row.
+            let (all, valid) = match a.dims().first() == Some(&rows.all) {
+                true => (rows.all, rows.valid),
+                false => (1, 1),
+            };
+            let wide = x.len().checked_div(all)?;
             if wide == 0 || x.len() != y.len() {
                 return None;
             }
@@ -204,20 +208,21 @@ mod tests {
         let t = |dims: &[usize], v: &[f32]| Tensor::from_f32(dims.to_vec(), v.to_vec());
         let (a, b) = (t(&[1, 2], &[0.0, 0.0]), t(&[1, 2], &[1.0, 1.0]));
         // The same probabilities.
-        assert!(loss(&[a], &[b], &[], 1).abs() < 1e-9);
+        let rows = |all, valid| BatchRows { all, valid };
+        assert!(loss(&[a], &[b], &[], rows(1, 1)).abs() < 1e-9);
         let (a, b) = (
             t(&[2, 1, 1, 2], &[3.0, 4.0, 9.0, 9.0]),
             t(&[2, 1, 1, 2], &[3.0, 3.0, 0.0, 0.0]),
         );
         // The second row is padding.
-        assert!((loss(from_ref(&a), from_ref(&b), &[], 1) - 1.0 / 25.0).abs() < 1e-9);
+        assert!((loss(from_ref(&a), from_ref(&b), &[], rows(2, 1)) - 1.0 / 25.0).abs() < 1e-9);
         // Over the variance of the second channel, 4 and 9.
         let measures = [OutputMeasure {
             scales: PartScales::of([&a]),
             classes: true,
             sequences: false,
         }];
-        assert!((loss(&[a], &[b], &measures, 1) - 0.5 / 6.25).abs() < 1e-9);
+        assert!((loss(&[a], &[b], &measures, rows(2, 1)) - 0.5 / 6.25).abs() < 1e-9);
         // Numbers beside an output of classes, over the variance of all columns.
         let (a, b) = (
             t(&[2, 2], &[0.0, 2.0, 0.0, 2.0]),
@@ -228,6 +233,27 @@ mod tests {
             classes: false,
             sequences: false,
         }];
-        assert!((loss(&[a], &[b], &numbers, 2) - 1.0).abs() < 1e-9);
+        assert!((loss(&[a], &[b], &numbers, rows(2, 2)) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn all_of_an_output_without_an_axis_of_the_batch_counts() {
+        let t = |v: &[f32]| Tensor::from_f32(vec![3, 1, 2], v.to_vec());
+        let (a, b) = (
+            t(&[9.0, 0.0, 9.0, 0.0, 9.0, 0.0]),
+            t(&[9.0, 0.0, 9.0, 0.0, 0.0, 9.0]),
+        );
+        let rows = BatchRows { all: 1, valid: 1 };
+        // The squared error of the last step over all squares.
+        let squares = loss(from_ref(&a), from_ref(&b), &[], rows);
+        assert!((squares - 162.0 / 243.0).abs() < 1e-9, "{squares}");
+        let measures = [OutputMeasure {
+            scales: None,
+            classes: false,
+            sequences: true,
+        }];
+        // About 9 nats in one step of three.
+        let divergence = loss(&[a], &[b], &measures, rows);
+        assert!((divergence - 3.0).abs() < 0.01, "{divergence}");
     }
 }

@@ -321,9 +321,9 @@ impl<'a> SensitivityProbe<'a> {
         let mut sum = 0.0;
         let mut rows = 0;
         for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(outputs) {
-            let valid = self.samples.valid(*batch);
-            sum += loss(a, b, &self.measures, valid);
-            rows += valid;
+            let own = self.rows_of(*batch);
+            sum += loss(a, b, &self.measures, own);
+            rows += own.valid;
         }
         sum / rows.max(1) as f64
     }

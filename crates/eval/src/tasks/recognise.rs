@@ -86,7 +86,7 @@ fn auto(seen: Seen<'_>) -> Option<Recognised> {
     let name = |output: usize| seen.names.get(output).map_or("", String::as_str);
     if let Some(output) = sequence::recognised(seen) {
         let why = format!(
-            "output '{}' {:?} has probabilities of classes for every step",
+            "output '{}' {:?} has a class for every step",
             name(output),
             seen.sample(output)
         );

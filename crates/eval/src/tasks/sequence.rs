@@ -19,11 +19,10 @@ pub(super) fn recognised(seen: Seen<'_>) -> Option<usize> {
     })
 }
 
-/// The first output shaped `[n, steps, classes]`.
+/// The first output shaped `[n, steps, classes]` or `[steps, 1, classes]`.
 pub(super) fn shaped(seen: Seen<'_>) -> Option<usize> {
     (0..seen.outputs()).find(|output| {
-        let is_long = |n: &usize| *n > 1;
-        seen.sample(*output).len() == 2 && seen.sample(*output).iter().all(is_long)
+        matches!(*seen.sample(*output), [steps, classes] | [steps, 1, classes] if steps > 1 && classes > 1)
     })
 }
 
@@ -37,7 +36,7 @@ pub(crate) struct Read {
 }
 
 impl Read {
-    /// Of sample `i`, `[steps, classes]`, of the original and of another model.
+    /// Of sample `i`, `[steps, classes]` or `[steps, 1, classes]`, of the original and of another model.
     pub fn of(a: &Rows, b: &Rows, i: usize) -> Option<Self> {
         let classes = (*a.sample().last()?).max(1);
         let read = |rows: &Rows| -> Vec<Option<usize>> {
