@@ -109,7 +109,8 @@ impl Settings {
             let evaluated = settings.eval.as_ref().map(|data| is_labelled(&model, data));
             let evaluated = evaluated.transpose()?.unwrap_or(false);
             let data = settings.fitted_data();
-            let task = data.map(|data| task_of(&model, data, settings.target));
+            let runner = settings.runner.unwrap_or(settings.target);
+            let task = data.map(|data| task_of(&model, data, runner));
             let (calibrated, task) = (task.is_some(), task.transpose()?.flatten());
             settings.budget = Budget::usual(&model, calibrated, evaluated, task);
         }
