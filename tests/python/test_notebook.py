@@ -39,7 +39,10 @@ def test_a_model_that_was_not_run_says_so():
 
 def quantized(**more):
     layers = [("conv", "Conv", None), ("a<b>", "Gemm", "it costs the outputs too much")]
-    layers = [{"name": name, "op_type": op_type, "kept": kept} for name, op_type, kept in layers]
+    layers = [
+        {"name": name, "op_type": op_type, "kept": kept, "weight_bits": None if kept else 8}
+        for name, op_type, kept in layers
+    ]
     timing = {"models": [{"speed_up": {"median": 1.0}}, {"speed_up": {"median": 1.5}}]}
     contents = {"layers": layers, "bytes": [4000, 1000], "timing": timing, "not_timed": None, "missed": None}
     contents |= more

@@ -48,6 +48,7 @@ def test_the_report(eight, model):
         ("second", "Conv", None),
     ]
     assert report.eight_bits == report.layers and report.floats == []
+    assert {layer.weight_bits for layer in report.layers} <= {7, 8}
     assert report.bytes_before == len(model.SerializeToString())
     assert report.bytes_after == len(made.SerializeToString()) < report.bytes_before / 2
     assert report.snr_db > 10 and report.comparison["runs"] == 12
@@ -96,6 +97,7 @@ def test_layers_stay_in_floats_with_their_reasons(eight, model, calib):
     _, report = sepconv.quantize(model, calib, min_snr=least)
     assert report.snr_db >= least and "1 of 2 layers in eight bits" in repr(report)
     assert [layer.reason for layer in report.floats] == ["it costs the outputs too much"]
+    assert [layer.weight_bits for layer in report.floats] == [None]
 
 
 def test_a_ratio_that_is_not_reached_is_told(eight, model, calib):

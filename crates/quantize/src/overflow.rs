@@ -12,13 +12,13 @@ use crate::weights::Rounded;
 /// Mean squared error per position of the outputs, all channels together, by sums of two products beyond 16 bits.
 pub(crate) fn overflow(layer: &Layer, rounded: &Rounded, moments: &Moments) -> f64 {
     let (d, taps) = (layer.width(), layer.shape.taps());
-    let own = layer.shape.group_in();
+    let inputs = layer.shape.group_in();
     // A depthwise convolution multiplies in 16 bits and adds in 32.
-    if layer.shape.groups > 1 && own == 1 {
+    if layer.shape.groups > 1 && inputs == 1 {
         return 0.0;
     }
     let order: Vec<usize> = (0..taps)
-        .flat_map(|tap| (0..own).map(move |channel| channel * taps + tap))
+        .flat_map(|tap| (0..inputs).map(move |channel| channel * taps + tap))
         .collect();
     let rows = layer.shape.out_channels / layer.shape.groups;
     let groups = moments.groups.iter().enumerate();

@@ -262,12 +262,15 @@ fn least_noise(
         };
         rounded(run, rounding, able, &seen)
     };
-    let usual = settings.weight_bits.unwrap_or_default();
-    let eight = round(usual)?;
-    let (asked, target) = (settings.weight_bits, settings.target);
-    if asked.is_some() || !saturates(target, usual) || saturates(target, WeightBits::Seven) {
-        return Ok(eight);
+    let ends = |bits| saturates(settings.target, bits);
+    match settings.weight_bits {
+        Some(bits) => return round(bits),
+        None if !ends(WeightBits::Eight) || ends(WeightBits::Seven) => {
+            return round(WeightBits::Eight);
+        }
+        None => {}
     }
+    let eight = round(WeightBits::Eight)?;
     let seven = round(WeightBits::Seven)?;
     let mixed = mixed(able, &seen, &eight, &seven);
     let mut best = (noise(&eight)?, eight);
@@ -353,4 +356,78 @@ fn spread(model: &Loaded, samples: &Samples) -> Result<Vec<Vec<Tensor>>, Error> 
     let most = (JUDGED_MACS / model.cost.macs.max(1)).clamp(JUDGED.0, JUDGED.1) as usize;
     let count = n.min(most);
     (0..count).map(|i| samples.inputs(i * n / count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::moments::GroupMoments;
+    use crate::weights::Reader;
+
+    /// Two products.
+    const PRODUCTS: &str = "\
+input x: f32[1,8]
+const v: f32[8,4] noise(1)
+const w: f32[4,4] noise(2)
+y = MatMul(x, v) # a
+z = MatMul(y, w) # b
+output z
+";
+
+    #[test]
+    fn layers_whose_sums_end_at_16_bits_have_seven() {
+        let graph: Graph = PRODUCTS.parse().unwrap();
+        let layers = Layer::all(&graph);
+        let grid = Grid::over(0.0, 255.0);
+        let able: Vec<(&Layer, Grid)> = layers.iter().map(|layer| (layer, grid)).collect();
+        // All inputs are the largest integer.
+        let seen = layers.iter().map(|layer| {
+            let d = layer.width();
+            let mut covariance = vec![0.0; d * d];
+            (0..d).for_each(|i| covariance[i * d + i] = 1.0);
+            let group = GroupMoments {
+                mean: vec![255.0; d],
+                snapped: vec![255.0; d],
+                blocks: vec![covariance],
+                kept: vec![255; d],
+                step: 1.0,
+                ..GroupMoments::default()
+            };
+            Ok(Moments {
+                groups: vec![group],
+                count: 64,
+            })
+        });
+        let seen: Vec<Result<Moments, FactorError>> = seen.collect();
+        let made = |bits| -> Vec<Rounded> {
+            let rounding = Rounding {
+                bits,
+                compensate: true,
+                correct_bias: false,
+            };
+            let pairs = able.iter().zip(&seen);
+            let rounded = pairs.map(|((layer, input), moments)| {
+                let reader = Reader {
+                    layer,
+                    input: *input,
+                    moments: moments.as_ref().unwrap(),
+                };
+                rounding.round(&[reader]).unwrap().remove(0)
+            });
+            rounded.collect()
+        };
+        let (eight, seven) = (made(WeightBits::Eight), made(WeightBits::Seven));
+        let bits = |seen: &[Result<Moments, FactorError>]| -> Vec<u8> {
+            let chosen = mixed(&able, seen, &eight, &seven);
+            chosen.iter().map(|own| own.bits.count()).collect()
+        };
+        assert_eq!(bits(&seen)[0], 7);
+        // Small inputs have small sums.
+        let mut small = seen.clone();
+        for own in small.iter_mut().flatten() {
+            own.groups[0].kept.fill(9);
+        }
+        assert_eq!(bits(&small), [8, 8]);
+    }
 }
