@@ -104,7 +104,7 @@ impl Patch {
         PatchValue::New(index)
     }
 
-    /// Adds an operator with one new output, called `output`.
+    /// Adds an operator with one new output, called `output`. Inputs and outputs that `op` has itself do not count.
     pub fn operator(
         &mut self,
         op: Operator,
@@ -121,7 +121,8 @@ impl Patch {
         PatchValue::New(index)
     }
 
-    /// Adds an operator whose one output takes over `value`, made by a removed operator.
+    /// Adds an operator whose one output takes over `value`, made by a removed operator. Inputs and outputs that `op` has
+    /// itself do not count.
     pub fn operator_into(&mut self, op: Operator, inputs: Vec<Option<PatchValue>>, value: ValueId) {
         self.operators.push(NewOperator {
             op,

@@ -172,10 +172,7 @@ fn patch(graph: &Graph, node: NodeId, side: Side<'_>) -> Option<Patch> {
         inputs[2] = Some(patch.initializer(format!("{name}/bias"), bias));
     }
     let output = op.output(0)?;
-    let mut new = op.clone();
-    new.inputs.clear();
-    new.outputs.clear();
-    patch.operator_into(new, inputs, output);
+    patch.operator_into(op.clone(), inputs, output);
     Some(patch)
 }
 

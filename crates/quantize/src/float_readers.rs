@@ -48,10 +48,7 @@ pub(crate) fn keep_float_weights(graph: &mut Graph) -> Result<(), IrError> {
         };
         let mut inputs: Vec<_> = op.inputs.iter().map(|v| v.map(Into::into)).collect();
         inputs[0] = Some(floats);
-        let mut new = op;
-        new.inputs.clear();
-        new.outputs.clear();
-        patch.operator_into(new, inputs, output);
+        patch.operator_into(op, inputs, output);
         graph.apply(patch)?;
         let now = graph.producer(output).and_then(|(_, op)| op.input(0));
         known.extend(now.map(|floats| (integers, floats)));

@@ -124,10 +124,7 @@ fn with_factor(graph: &Graph, node: NodeId) -> Option<Patch> {
         Some(patch.initializer(format!("{name}/weight"), weight)),
         Some(patch.initializer(format!("{name}/bias"), bias)),
     ];
-    let mut new = op.clone();
-    new.inputs.clear();
-    new.outputs.clear();
-    patch.operator_into(new, inputs, output);
+    patch.operator_into(op.clone(), inputs, output);
     Some(patch)
 }
 

@@ -42,8 +42,6 @@ pub(crate) struct GroupMoments {
     pub blocks: Vec<Vec<f64>>,
     /// Some of the patches `[n, d]` in integers.
     pub kept: Vec<u8>,
-    /// The value of one integer.
-    pub step: f64,
 }
 
 impl Moments {
@@ -61,7 +59,6 @@ impl Moments {
                 noise: 0.0,
                 blocks: blocks.collect::<Result<_, FactorError>>()?,
                 kept: Vec::new(),
-                step: 0.0,
             })
         };
         let groups = (0..layer.shape.groups).map(|_| group());
@@ -141,7 +138,6 @@ impl GroupMoments {
 
     /// Keeps some of patches `[n, d]`, `before` of which came earlier.
     fn keep(&mut self, patches: &[f32], before: usize, grid: Grid) {
-        self.step = f64::from(grid.scale);
         let first = (KEPT_EVERY - before % KEPT_EVERY) % KEPT_EVERY;
         let rows = patches.chunks_exact(self.mean.len().max(1));
         for row in rows.skip(first).step_by(KEPT_EVERY) {

@@ -5,12 +5,14 @@
 
 use rayon::prelude::*;
 
+use crate::grid::Grid;
 use crate::layers::Layer;
 use crate::moments::{GroupMoments, Moments};
 use crate::weights::Rounded;
 
-/// Mean squared error per position of the outputs, all channels together, by sums of two products beyond 16 bits.
-pub(crate) fn overflow(layer: &Layer, rounded: &Rounded, moments: &Moments) -> f64 {
+/// Mean squared error per position of the outputs, all channels together, by sums of two products beyond 16 bits, of a
+/// layer that reads a value of the grid `input`.
+pub(crate) fn overflow(layer: &Layer, input: Grid, rounded: &Rounded, moments: &Moments) -> f64 {
     let (d, taps) = (layer.width(), layer.shape.taps());
     let inputs = layer.shape.group_in();
     // A depthwise convolution multiplies in 16 bits and adds in 32.
@@ -31,9 +33,9 @@ pub(crate) fn overflow(layer: &Layer, rounded: &Rounded, moments: &Moments) -> f
             excess * f64::from(*scale).powi(2)
         });
         // Summed in order.
-        energies.collect::<Vec<f64>>().iter().sum::<f64>() * own.step.powi(2)
+        energies.collect::<Vec<f64>>().iter().sum::<f64>()
     });
-    energies.sum()
+    energies.sum::<f64>() * f64::from(input.scale).powi(2)
 }
 
 /// Mean square of the part of a row's sums of two that does not fit 16 bits, in integers.

@@ -292,9 +292,9 @@ fn mixed(
     seven: &[Rounded],
 ) -> Vec<Rounded> {
     let error = |at: usize, rounded: &Rounded| {
-        let lost = seen[at]
-            .as_ref()
-            .map(|own| overflow(able[at].0, rounded, own));
+        let (layer, input) = able[at];
+        let lost = seen[at].as_ref();
+        let lost = lost.map(|own| overflow(layer, input, rounded, own));
         lost.unwrap_or(0.0) + rounded.energies.by_weights()
     };
     let gains: Vec<f64> = (0..able.len())
@@ -391,7 +391,6 @@ output z
                 snapped: vec![255.0; d],
                 blocks: vec![covariance],
                 kept: vec![255; d],
-                step: 1.0,
                 ..GroupMoments::default()
             };
             Ok(Moments {

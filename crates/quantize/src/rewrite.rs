@@ -200,18 +200,15 @@ impl Rewrite<'_> {
         if !changed && grid.is_none() {
             return Ok(Vec::new());
         }
-        let mut new = op;
-        new.inputs.clear();
-        new.outputs.clear();
         match grid {
             Some(grid) => {
                 let name = graph.name(output).to_owned();
-                let float = patch.operator(new, inputs, format!("{name}/float"));
+                let float = patch.operator(op, inputs, format!("{name}/float"));
                 let stored = Stored::activation(&mut patch, &name, float, grid)?;
                 let (reader, inputs) = stored.reader(None);
                 patch.operator_into(reader, inputs, output);
             }
-            None => patch.operator_into(new, inputs, output),
+            None => patch.operator_into(op, inputs, output),
         }
         graph.apply(patch)?;
         let now = producer_of_floats(graph, output);

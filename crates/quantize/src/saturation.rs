@@ -69,16 +69,14 @@ fn alike(graph: &mut Graph) -> Result<(), IrError> {
     let (Some(x), Some(y)) = (op.input(0), op.output(0)) else {
         return Ok(());
     };
-    let mut new = op.clone();
+    let op = op.clone();
     drop(operators);
     let weight = OUTPUT / TOP / (CHANNELS * 9) as f32;
     let weights = vec![weight; CHANNELS * CHANNELS * 9];
     let weights = Tensor::from_f32(vec![CHANNELS, CHANNELS, 3, 3], weights);
     let mut patch = Patch::replace("weights alike", node);
     let weights = patch.initializer("alike", weights);
-    new.inputs.clear();
-    new.outputs.clear();
-    patch.operator_into(new, vec![Some(x.into()), Some(weights)], y);
+    patch.operator_into(op, vec![Some(x.into()), Some(weights)], y);
     graph.apply(patch)?;
     Ok(())
 }
