@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use sepconv_factor::{Chain, Estimate, Fitter, SplitStatistics};
+use sepconv_factor::{Chain, Estimate, FactorError, Fitter, SplitStatistics};
 use sepconv_passes::{Candidate, Kept, Site};
 
 use sepconv_model::{Error, Stage, step};
@@ -182,14 +182,15 @@ impl Scorer<'_> {
         let known = calibrated(&self.surveyed.folded, site, seen, options).and_then(|start| {
             let (families, progress) = (self.fitting.families, self.fitting.progress);
             let estimate = |fitter: &dyn Fitter, c: &Candidate| fitter.estimate(c.rank);
-            let with = |known: Known, fit: Result<Estimate, _>| Ok(known.with(fit?, &some));
-            match is_narrow(site) {
+            let with = |known: Known, fit| known.with(fit, &some);
+            let known = match is_narrow(site) {
                 true => fitted_beside(&start, &some, families, progress, estimate)
                     .into_iter()
-                    .try_fold(Known::default(), with),
+                    .fold(Known::default(), with),
                 false => each_fitted(&start, &some, families, progress, estimate)
-                    .try_fold(Known::default(), with),
-            }
+                    .fold(Known::default(), with),
+            };
+            known.of_some()
         });
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         self.stage.step(done)?;
@@ -244,13 +245,29 @@ struct Known {
     /// For each of [`PROBED`] the index of the nearest.
     nearest: [Option<usize>; PROBED.len()],
     chains: BTreeMap<usize, Chain>,
+    /// How many could be fitted.
+    fitted: usize,
+    /// The last of the reasons for which some could not be fitted.
+    failed: Option<FactorError>,
 }
+
+/// The relative error of a constant, which stands for that of a candidate that can't be fitted.
+const CONSTANT: f64 = 1.0;
 
 impl Known {
     /// With the fit of the next of `candidates`.
-    fn with(mut self, fit: Estimate, candidates: &[Candidate]) -> Self {
+    fn with(mut self, fit: Result<Estimate, FactorError>, candidates: &[Candidate]) -> Self {
         let own = self.errors.len();
+        let fit = match fit {
+            Ok(fit) => fit,
+            Err(reason) => {
+                self.errors.push(CONSTANT);
+                self.failed = Some(reason);
+                return self;
+            }
+        };
         self.errors.push(fit.error.max(0.0));
+        self.fitted += 1;
         let errors = &self.errors;
         let distance = |i: usize, wanted: f64| (errors[i].max(LEAST) / wanted).ln().abs();
         if candidates.get(own).is_some_and(Candidate::saves) {
@@ -265,6 +282,14 @@ impl Known {
         let nearest = &self.nearest;
         self.chains.retain(|i, _| nearest.contains(&Some(*i)));
         self
+    }
+
+    /// The same, where at least one could be fitted.
+    fn of_some(self) -> Result<Self, FactorError> {
+        match &self.failed {
+            Some(reason) if self.fitted == 0 => Err(reason.clone()),
+            _ => Ok(self),
+        }
     }
 
     /// Chains to probe with, for outputs that are not multiplied by the factors any more.
@@ -399,7 +424,7 @@ mod tests {
         let some: Vec<Candidate> = chosen.iter().map(|i| all[*i].clone()).collect();
         let falling = |rank: usize| (-0.5 * (rank as f64).powf(POWER)).exp();
         let errors = some.iter().map(|c| falling(c.rank));
-        let known = errors.fold(Known::default(), |known, e| known.with(fit(e), &some));
+        let known = errors.fold(Known::default(), |known, e| known.with(Ok(fit(e)), &some));
         assert!(known.chains.len() <= PROBED.len());
         let score = Score::of(&all, &chosen, known, None);
         for (candidate, error) in all.iter().zip(&score.errors) {
@@ -410,6 +435,29 @@ mod tests {
             );
         }
         assert_eq!(score.probes.len(), 3);
+    }
+
+    #[test]
+    fn a_candidate_that_fails_leaves_the_others() {
+        let all: Vec<Candidate> = (1..=2).map(|r| candidate("cp", r)).collect();
+        let reason = FactorError::Singular { order: 2 };
+        let failed = || Err(reason.clone());
+        let fit = Estimate {
+            chain: Chain {
+                family: "cp",
+                rank: 2,
+                stages: Vec::new(),
+                bias: None,
+            },
+            error: 0.1,
+        };
+        let known = Known::default().with(failed(), &all).with(Ok(fit), &all);
+        let known = known.of_some().unwrap_or_default();
+        let score = Score::of(&all, &[0, 1], known, None);
+        assert!((score.errors[0] - CONSTANT).abs() < 1e-9 && score.errors[1] == 0.1);
+        assert_eq!((score.probes.len(), score.kept.is_none()), (1, true));
+        let none = Known::default().with(failed(), &all).of_some();
+        assert_eq!(none.err(), Some(reason));
     }
 
     #[test]

@@ -38,8 +38,7 @@ pub(crate) fn mixture_behind(
     } = problem;
     let features = front.len() / inner;
     if problem.seen().is_some() {
-        let reduced = problem.reduced(front, features)?;
-        return DepthwiseSolver::new(&reduced)?.mixture(filters);
+        return mixture_reduced(problem, front, filters);
     }
     // A map [features, inner] for every tap.
     let maps: Vec<Vec<f64>> = (0..outer)
@@ -72,8 +71,22 @@ pub(crate) fn mixture_behind(
     let mut gram: Vec<f64> = gram.into_iter().map(f64::from).collect();
     let mean = gram.iter().step_by(features + 1).sum::<f64>() / features.max(1) as f64;
     dense::add_to_diagonal(&mut gram, features, SINGLE_JITTER * mean);
-    Cholesky::regularised(&gram, features)?.solve(&mut mixture);
+    match Cholesky::semidefinite(&gram, features) {
+        Some(factor) => factor.solve(&mut mixture),
+        // Taps that cancel leave too little of single precision.
+        None => return mixture_reduced(problem, front, filters),
+    }
     Ok(mixture)
+}
+
+/// [`mixture_behind`] in double precision.
+fn mixture_reduced(
+    problem: &Problem,
+    front: &[f64],
+    filters: &[f64],
+) -> Result<Vec<f64>, FactorError> {
+    let reduced = problem.reduced(front, front.len() / problem.inner)?;
+    DepthwiseSolver::new(&reduced)?.mixture(filters)
 }
 
 /// `We[o, i, t] = sum over r of U[o, i*K + r] D[i*K + r, t]`: alternates between `U` and `D`,
@@ -483,5 +496,43 @@ impl GroupSolver for DepthwiseFirstSolver<'_> {
         self.solver.orthonormalise(filters, rank);
         *mixture = self.solver.mixture(filters)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::random::SplitMix64;
+
+    #[test]
+    fn taps_that_cancel_are_mixed_in_double_precision() {
+        let (outputs, inner, outer, features) = (3, 4, 3, 12);
+        let mut random = SplitMix64::new(11, 0);
+        let mut numbers = |n: usize| -> Vec<f64> {
+            let number = |_| random.below(2001) as f64 / 1000.0 - 1.0;
+            (0..n).map(number).collect()
+        };
+        let d = inner * outer;
+        // All taps of a channel see nearly the same.
+        let (own, noise) = (numbers(inner * 60), numbers(d * 60));
+        let samples: Vec<f64> = noise
+            .iter()
+            .enumerate()
+            .map(|(at, small)| 1e4 * own[at / 60 / outer * 60 + at % 60] + small)
+            .collect();
+        let samples = dense::view(&samples, d, 60);
+        let mut covariance = vec![0.0; d * d];
+        dense::product(&mut covariance, false, samples, samples.transpose());
+        let cross = numbers(outputs * d);
+        let problem = Problem::new(&covariance, 1e-3, &cross, outputs, outer).unwrap();
+        let front = numbers(features * inner);
+        // Every filter sums to zero.
+        let filters: Vec<f64> = (0..features)
+            .flat_map(|r| [1.0, -1.0 - r as f64, r as f64])
+            .collect();
+        let found = mixture_behind(&problem, &front, &filters).unwrap();
+        let expected = mixture_reduced(&problem, &front, &filters).unwrap();
+        assert_eq!(found, expected);
     }
 }
