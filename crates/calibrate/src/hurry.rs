@@ -20,13 +20,20 @@ const LATE: f64 = 0.15;
 const SLACK: f64 = 0.2;
 const SLACKS: (f64, f64) = (0.5, 3.0);
 
-/// Counts of the layers for which the time was short.
+/// Share of the time that one evaluation may take: the original, some plans and the file have one each.
+const EVALUATED: f64 = 0.06;
+/// Samples that are evaluated at least.
+const LEAST: usize = 16;
+
+/// Counts of the layers, and of the evaluation data, for which the time was short.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Hurried {
     /// Layers whose candidates were judged by their weights.
     pub unscored: usize,
     /// Layers that were fitted with less effort.
     pub short: usize,
+    /// Samples of the evaluation data that were left out.
+    pub left_out: usize,
 }
 
 impl Hurried {
@@ -64,6 +71,17 @@ pub(crate) fn little_time_to_fit(deadline: Option<Deadline>) -> bool {
 /// True where little time is left to time layers.
 pub fn little_time_to_time(deadline: Option<Deadline>) -> bool {
     is_over(deadline, LATE)
+}
+
+/// True where no time is left to time further candidates.
+pub fn no_time_to_time(deadline: Option<Deadline>) -> bool {
+    is_over(deadline, TIMED)
+}
+
+/// Samples that an evaluation has time for, on all cores, where a run of one takes `seconds` on one.
+pub fn samples_in_time(deadline: Deadline, seconds: f64) -> usize {
+    let share = EVALUATED * deadline.allowed().as_secs_f64() * rayon::current_num_threads() as f64;
+    ((share / seconds.max(f64::MIN_POSITIVE)) as usize).max(LEAST)
 }
 
 /// The moment behind which no other layer is timed; `None` where the time is not limited.
@@ -119,7 +137,10 @@ mod tests {
         assert!(no_time_to_weigh(Some(over)) && !no_time_to_weigh(Some(ample)));
         assert!(no_time_to_probe(Some(over)) && !no_time_to_probe(Some(ample)));
         assert!(little_time_to_fit(Some(over)) && !little_time_to_fit(Some(ample)));
+        assert!(no_time_to_time(Some(over)) && !no_time_to_time(Some(ample)));
         assert!(little_time_to_time(Some(over)) && !little_time_to_time(None));
+        assert_eq!(samples_in_time(ample, 1e6), LEAST);
+        assert!(samples_in_time(ample, 1e-3) > 1000);
         assert!(timed_until(Some(ample)) > Some(Instant::now()) && timed_until(None).is_none());
         let half = Deadline::within(Duration::from_millis(200));
         let paced = Paced::new(Some(half), 100);

@@ -28,7 +28,9 @@ mod targets;
 
 pub use apart::calibrate_apart;
 pub use geometry::geometry;
-pub use hurry::{Hurried, little_time_to_time, no_time_to_probe, timed_until};
+pub use hurry::{
+    Hurried, little_time_to_time, no_time_to_probe, no_time_to_time, samples_in_time, timed_until,
+};
 pub use memory_limit::MemoryLimit;
 pub use pictures::{cheap_pictures, pictures};
 pub use reconstruct::{AS_PLANNED, Calibrated, Committed, Revision, calibrate};

@@ -80,6 +80,15 @@ impl Bench {
         }
     }
 
+    /// The same, where rounds up to the most end once every subject has been timed for `enough`, if that is sooner.
+    #[must_use]
+    pub fn enough_at(self, enough: Duration) -> Self {
+        Self {
+            enough: self.enough.min(enough),
+            ..self
+        }
+    }
+
     /// Three samples of 0.5 ms: enough to rule out slow candidates.
     pub fn quick() -> Self {
         Self {
@@ -281,6 +290,14 @@ mod tests {
         // Two runs each to warm up, then three rounds.
         assert_eq!(log.into_inner(), "aabbabbaab");
         assert!(samples.iter().all(|s| s.seconds.len() == 3));
+    }
+
+    #[test]
+    fn a_timing_is_no_longer_than_enough() {
+        let of = |bench: Bench| bench.suffice(10, &[Duration::from_secs(1); 2]);
+        assert!(!of(Bench::long()) && of(Bench::long().enough_at(Duration::from_secs(1))));
+        let bench = Bench::default();
+        assert_eq!(bench.enough_at(Duration::MAX), bench);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Latency as a cost.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -21,6 +21,10 @@ use crate::precision::Precision;
 /// Lowerings this many times slower than the best of their family at the same rank are ruled
 /// out for that family and geometry.
 const RULED_OUT: f64 = 1.5;
+/// Where only forms that pay are asked for, one this many times slower than the original is ruled out, and so are those of
+/// its family and lowering at higher ranks: by a full timing, and by the moment before it.
+const SLOW: f64 = 1.1;
+const SLOW_AT_ONCE: f64 = 1.25;
 /// Forms that are timed together with the original, at most, and the bytes that their values may take: each holds its
 /// input, its output and about as much between its stages.
 const TOGETHER: usize = 8;
@@ -44,7 +48,20 @@ pub struct Measured {
     precision: Option<&'static dyn Precision>,
     bench: Bench,
     until: Option<Instant>,
+    paying: bool,
     cache: Mutex<Cache>,
+}
+
+/// True where the time to begin is over.
+fn is_over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
+}
+
+/// The end of the part of the time until then that `own` of the MACs `left` have.
+fn part(until: Instant, own: u64, left: u64) -> Instant {
+    let now = Instant::now();
+    let share = own as f64 / left.max(1) as f64;
+    now + until.saturating_duration_since(now).mul_f64(share.min(1.0))
 }
 
 impl Measured {
@@ -70,6 +87,7 @@ impl Measured {
             precision,
             bench: Bench::brief(),
             until: None,
+            paying: false,
             cache: Mutex::new(Cache::open(key)),
         })
     }
@@ -89,11 +107,22 @@ impl Measured {
         Self { bench, ..self }
     }
 
-    /// The same, that begins to time no geometry but the first after that moment, and of the first the middle rank of each
-    /// family alone: forms that are left have no timing.
+    /// The same, that begins to time no geometry but the first after that moment, and has each a part of the time until then
+    /// in proportion to its MACs. The middle rank of each family of a geometry that is begun is timed always; forms that are
+    /// left have no timing.
     #[must_use]
     pub fn until(self, until: Option<Instant>) -> Self {
         Self { until, ..self }
+    }
+
+    /// The same, for the sake of forms that are faster than their original: of one that is slower, the same at higher ranks,
+    /// which takes more work, has no timing. Forms in floats of results in another precision have theirs.
+    #[must_use]
+    pub fn of_those_that_pay(self) -> Self {
+        Self {
+            paying: true,
+            ..self
+        }
     }
 
     /// The target that is measured.
@@ -130,24 +159,24 @@ impl Measured {
                 geometries.push(&block.geometry);
             }
         }
-        geometries.sort_by_cached_key(|geometry| {
-            let macs = Block::original((*geometry).clone()).macs();
-            Reverse(macs.unwrap_or(0))
-        });
+        let macs = |geometry: &Geometry| Block::original(geometry.clone()).macs().unwrap_or(0);
+        geometries.sort_by_cached_key(|geometry| Reverse(macs(geometry)));
         let (mut settled, mut begun) = (0, false);
         let mut failed = Vec::new();
         let all = geometries.len();
-        for geometry in geometries {
+        for (place, geometry) in geometries.iter().copied().enumerate() {
             progress(settled, blocks.len());
             let wanted: Vec<&Block> = blocks.iter().filter(|b| b.geometry == *geometry).collect();
             settled += wanted.len();
             // Without a timing there is no plan.
-            let over = begun && self.is_over();
+            let over = begun && is_over(self.until);
             if !over && wanted.iter().any(|b| cache.entry(b).is_none()) {
                 begun = true;
+                let left = geometries[place..].iter().map(|left| macs(left)).sum();
+                let until = self.until.map(|until| part(until, macs(geometry), left));
                 let before = settled - wanted.len();
                 let mut told = |done| progress(before + done, blocks.len());
-                match self.measure_geometry(geometry, &wanted, &mut cache, &mut told) {
+                match self.measure_geometry(&wanted, until, &mut cache, &mut told) {
                     Err(error @ LatencyError::Block { .. }) => failed.push(error),
                     other => other?,
                 }
@@ -164,14 +193,26 @@ impl Measured {
         Ok(blocks.iter().map(|b| cache.get(b)).collect())
     }
 
+    /// Times the blocks of one geometry: the middle rank of each family, and others until the moment.
     fn measure_geometry(
         &self,
-        geometry: &Geometry,
         wanted: &[&Block],
+        until: Option<Instant>,
         cache: &mut Cache,
         progress: &mut dyn FnMut(usize),
     ) -> Result<(), LatencyError> {
+        let Some(geometry) = wanted.first().map(|block| &block.geometry) else {
+            return Ok(());
+        };
         let original = Block::original(geometry.clone());
+        let mut out = self.ruled_out(&original, wanted, cache);
+        if cache.entry(&original).is_some()
+            && wanted
+                .iter()
+                .all(|b| cache.entry(b).is_some() || out.has(b))
+        {
+            return Ok(());
+        }
         let anchor = Loaded::new(self, &original)?.map_err(|source| LatencyError::Block {
             block: original.to_string(),
             source,
@@ -183,19 +224,21 @@ impl Measured {
         forms.retain(|b| **b != original);
         forms.sort_by(|a, b| a.floats.cmp(&b.floats).then(a.form.cmp(&b.form)));
         forms.dedup();
-        let mut out = Ruled::default();
         let mut pending = Vec::new();
         let ranks: Vec<&[&Block]> = forms
             .chunk_by(|a, b| family_and_rank(a) == family_and_rank(b))
             .collect();
         let (mut done, most) = (0, together(geometry));
         for (turn, same_rank) in self.in_turns(ranks) {
-            if turn > 0 && self.is_over() {
+            if turn > 0 && is_over(until) {
                 break;
             }
-            pending.extend(self.shortlist(same_rank, &mut out, cache)?);
+            let limit = self.limit(&original, cache);
+            pending.extend(self.shortlist(same_rank, limit, &mut out, cache)?);
             if pending.len() >= most {
-                self.finish(&original, &anchor, &mut pending, cache)?;
+                for slow in self.finish(&original, &anchor, &mut pending, cache)? {
+                    out.add(slow);
+                }
             }
             done += same_rank.len();
             progress(done);
@@ -204,11 +247,6 @@ impl Measured {
             self.finish(&original, &anchor, &mut pending, cache)?;
         }
         Ok(())
-    }
-
-    /// True where the time to begin is over.
-    fn is_over(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// The ranks of all families and their turns, one family after the other; where the time is limited, the middle rank of
@@ -232,21 +270,40 @@ impl Measured {
         turns
     }
 
+    /// Seconds of the original where forms have to pay, else no limit.
+    fn limit(&self, original: &Block, cache: &Cache) -> f64 {
+        let known = cache.get(original).filter(|_| self.paying);
+        known.map_or(f64::INFINITY, |timing| timing.min)
+    }
+
+    /// The lowerings that known timings rule out.
+    fn ruled_out<'b>(&self, original: &Block, wanted: &[&'b Block], cache: &Cache) -> Ruled<'b> {
+        let limit = self.limit(original, cache);
+        let mut out = Ruled::default();
+        for block in wanted {
+            let slow = |seconds: f64| !block.floats && seconds > SLOW * limit;
+            if let Some(entry) = cache.entry(block)
+                && (entry.ruled_out || slow(entry.timing.min))
+            {
+                out.add(block);
+            }
+        }
+        out
+    }
+
     /// Loads the lowerings of one family at one rank that are neither known nor ruled out, and
-    /// rules out the slow ones.
+    /// rules out the slow ones; `limit`: seconds of the original where they have to pay.
     fn shortlist<'b>(
         &self,
         same_rank: &[&'b Block],
+        limit: f64,
         out: &mut Ruled<'b>,
         cache: &mut Cache,
     ) -> Result<Vec<Loaded<'b>>, LatencyError> {
         let mut loaded = Vec::new();
         for block in same_rank {
-            match cache.entry(block) {
-                Some(entry) if entry.ruled_out => out.add(block),
-                Some(_) => {}
-                None if out.has(block) => {}
-                None => loaded.extend(Loaded::new(self, block)?),
+            if cache.entry(block).is_none() && !out.has(block) {
+                loaded.extend(Loaded::new(self, block)?);
             }
         }
         if same_rank.len() < 2 || loaded.len() < 2 {
@@ -257,9 +314,11 @@ impl Measured {
         let best = timings.iter().map(|t| t.min).fold(f64::INFINITY, f64::min);
         let mut kept = Vec::new();
         for (subject, timing) in loaded.into_iter().zip(timings) {
-            if timing.min > RULED_OUT * best {
+            let beaten = timing.min > RULED_OUT * best;
+            let slow = !subject.block.floats && timing.min > SLOW_AT_ONCE * limit;
+            if beaten || slow {
                 out.add(subject.block);
-                cache.insert(subject.block, timing, true);
+                cache.insert(subject.block, timing, beaten);
             } else {
                 kept.push(subject);
             }
@@ -267,30 +326,35 @@ impl Measured {
         Ok(kept)
     }
 
-    /// Times the pending blocks beside the original and moves the timings into the cache.
+    /// Times the pending blocks beside the original and moves the timings into the cache; those that have to pay and are
+    /// slower than it.
     fn finish<'b>(
         &self,
         original: &Block,
         anchor: &Loaded<'_>,
         pending: &mut Vec<Loaded<'b>>,
         cache: &mut Cache,
-    ) -> Result<(), LatencyError> {
+    ) -> Result<Vec<&'b Block>, LatencyError> {
         let forms = std::mem::take(pending);
         let subjects: Vec<&Loaded<'_>> = std::iter::once(anchor).chain(&forms).collect();
         let samples = time(&self.bench, subjects)?;
         let timings: Vec<Timing> = samples.iter().map(Samples::timing).collect();
         let Some((now, timings)) = timings.split_first() else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let first = cache.get(original).unwrap_or_else(|| {
             cache.insert(original, *now, false);
             *now
         });
         let scale = first.min / now.min.max(f64::MIN_POSITIVE);
+        let mut slow = Vec::new();
         for (form, timing) in forms.iter().zip(timings) {
             cache.insert(form.block, timing.scaled(scale), false);
+            if self.paying && !form.block.floats && timing.min > SLOW * now.min {
+                slow.push(form.block);
+            }
         }
-        Ok(())
+        Ok(slow)
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -324,25 +388,33 @@ impl CostModel for Measured {
     }
 }
 
-/// Lowerings that are ruled out, by family.
+/// Lowerings that are ruled out, by family, and the least of the ranks from which on they are.
 #[derive(Default)]
-struct Ruled<'b>(HashSet<(bool, &'b str, &'b str)>);
+struct Ruled<'b>(HashMap<Lowered<'b>, usize>);
 
 impl<'b> Ruled<'b> {
     fn add(&mut self, block: &'b Block) {
-        self.0.extend(family_and_lowering(block));
+        if let Some((key, rank)) = lowering_and_rank(block) {
+            let least = self.0.entry(key).or_insert(rank);
+            *least = rank.min(*least);
+        }
     }
 
     fn has(&self, block: &'b Block) -> bool {
-        family_and_lowering(block).is_some_and(|key| self.0.contains(&key))
+        let own = lowering_and_rank(block);
+        own.is_some_and(|(key, rank)| self.0.get(&key).is_some_and(|least| rank >= *least))
     }
 }
 
-fn family_and_lowering(block: &Block) -> Option<(bool, &str, &str)> {
+type Lowered<'b> = (bool, &'b str, &'b str);
+
+fn lowering_and_rank(block: &Block) -> Option<(Lowered<'_>, usize)> {
     match &block.form {
         Form::Chain {
-            family, lowering, ..
-        } => Some((block.floats, family, lowering)),
+            family,
+            rank,
+            lowering,
+        } => Some(((block.floats, family, lowering), *rank)),
         Form::Original => None,
     }
 }
@@ -411,8 +483,50 @@ fn time<'a, 'b: 'a>(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
     use super::*;
     use crate::testing::conv;
+
+    #[test]
+    fn of_a_form_that_does_not_pay_higher_ranks_are_not_timed() {
+        let form = |rank| Block::chain(conv(8), "dw-pw", rank, "branches");
+        let blocks = [1, 2, 3, 4].map(form);
+        let measured = || {
+            let target = sepconv_targets::reference();
+            let key = Key::here(target.name(), "any", 1);
+            let mut cache = Cache::in_memory(key);
+            let timing = |min| Timing {
+                min,
+                median: min,
+                mad: 0.0,
+                samples: 1,
+            };
+            cache.insert(&Block::original(conv(8)), timing(1.0), false);
+            cache.insert(&form(2), timing(0.5), false);
+            cache.insert(&form(3), timing(1.2), false);
+            let measured = Measured::new(target, NonZeroUsize::MIN, None).unwrap();
+            measured.with_cache(cache)
+        };
+        let timed = |measured: Measured| {
+            let costs = measured.costs(&blocks, &mut |_, _| {}).unwrap();
+            costs.iter().map(Option::is_some).collect::<Vec<bool>>()
+        };
+        assert_eq!(timed(measured()), [true; 4]);
+        let paying = measured().of_those_that_pay();
+        assert_eq!(timed(paying), [true, true, true, false]);
+    }
+
+    #[test]
+    fn geometries_have_parts_of_the_time_by_their_macs() {
+        let hundred = Duration::from_secs(100);
+        let until = Instant::now() + hundred;
+        let quarter = until - part(until, 1, 4);
+        assert!(quarter > hundred.mul_f64(0.7499) && quarter < hundred.mul_f64(0.7501));
+        assert!(until - part(until, 4, 4) < hundred.mul_f64(0.001));
+        assert!(is_over(Some(part(Instant::now(), 1, 2))) && !is_over(None));
+    }
 
     #[test]
     fn few_forms_of_large_maps_are_timed_together() {

@@ -1,5 +1,7 @@
 //! Times and costs of a model's layers.
 
+use std::time::Duration;
+
 use sepconv_calibrate::{SurveyedModel, little_time_to_time, timed_until};
 use sepconv_eval::LatencyTarget;
 use sepconv_latency::{Bench, CostModel, LatencyError, Measured, Precision};
@@ -38,6 +40,17 @@ pub struct Costing<'a> {
 /// A layer is planned in floats as well where it takes so many times its time in the precision of results at most.
 const ABOUT: f64 = 1.5;
 
+/// Share of a limited time for which a network is timed, and seconds at least.
+const TIMED: f64 = 0.01;
+const LEAST: f64 = 0.12;
+
+/// [`Bench::long`], shorter where the time is limited.
+pub fn long_bench(deadline: Option<Deadline>) -> Bench {
+    let allowed = deadline.map(|deadline| TIMED * deadline.allowed().as_secs_f64());
+    let enough = allowed.and_then(|s| Duration::try_from_secs_f64(s.max(LEAST)).ok());
+    Bench::long().enough_at(enough.unwrap_or(Duration::MAX))
+}
+
 impl Costing<'_> {
     /// Costs in seconds on the target of the candidates for which `wanted` holds, in the precision of results;
     /// of layers that stay in floats in these.
@@ -50,7 +63,7 @@ impl Costing<'_> {
         let both = [self.original, folded];
         let bench = match little_time_to_time(self.deadline) {
             true => Bench::hasty(),
-            false => Bench::long(),
+            false => long_bench(self.deadline),
         };
         let run = self.latency()?;
         let run = run.time(&both, bench, self.seed, self.progress)?;
@@ -198,6 +211,7 @@ impl Costing<'_> {
         let latency = self.latency()?;
         let until = timed_until(self.deadline);
         let measured = Measured::new(latency.target, latency.threads, self.precision);
+        let measured = measured.map(Measured::of_those_that_pay);
         let measured = measured.map(|measured| match little_time_to_time(self.deadline) {
             true => measured.with_bench(Bench::hasty()).until(until),
             false => measured.until(until),

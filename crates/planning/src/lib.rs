@@ -21,7 +21,7 @@ mod solve;
 
 pub use candidates::thin;
 pub use cost::{Costs, FormCost, Unit, Written};
-pub use costing::Costing;
+pub use costing::{Costing, long_bench};
 pub use expected_loss::{Rounding, expected_losses, losses_by_weights};
 pub use losses::{LayerRounding, Losses};
 pub use plan::Planning;

@@ -4,9 +4,7 @@
 //! 18. To time every rank of every family would take minutes, so a few of each are timed, and then
 //! the neighbours of those that a plan takes, until it takes no other.
 
-use std::time::Instant;
-
-use sepconv_calibrate::timed_until;
+use sepconv_calibrate::no_time_to_time;
 use sepconv_model::Error;
 
 use crate::cost::Unit;
@@ -42,9 +40,8 @@ impl Planning {
 
     /// Times the neighbours of a solution's candidates; true where there were any.
     fn time_near(&mut self, solution: &Solution, by: &Costing<'_>) -> Result<bool, Error> {
-        let over = timed_until(by.deadline).is_some_and(|until| Instant::now() >= until);
         // A caller's cost model is asked once.
-        if self.timed.is_none() || by.unit == Unit::Cost || over {
+        if self.timed.is_none() || by.unit == Unit::Cost || no_time_to_time(by.deadline) {
             return Ok(false);
         }
         let mut new = Vec::new();

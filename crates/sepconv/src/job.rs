@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use sepconv_calibrate::{Fitting, MemoryLimit, Sampling, SurveyedModel, cheap_pictures, pictures};
+use sepconv_calibrate::{
+    Fitting, MemoryLimit, Sampling, SurveyedModel, cheap_pictures, pictures, samples_in_time,
+};
 use sepconv_data::Labels;
 use sepconv_eval::{Evaluator, OriginalOutputs};
 use sepconv_model::{Error, Loaded, Progress, load, shaped_by};
@@ -32,6 +35,8 @@ pub(crate) struct Job<'a> {
     refused: Cell<bool>,
     /// The model's outputs for the evaluation data, by the names of runtimes.
     originals: RefCell<BTreeMap<&'static str, OriginalOutputs>>,
+    /// Samples of the evaluation data at most, where the time is limited.
+    evaluated: OnceCell<usize>,
 }
 
 impl<'a> Job<'a> {
@@ -63,6 +68,7 @@ impl<'a> Job<'a> {
             floats: OnceCell::new(),
             refused: Cell::new(false),
             originals: RefCell::default(),
+            evaluated: OnceCell::new(),
         })
     }
 
@@ -154,15 +160,30 @@ impl<'a> Job<'a> {
     }
 
     /// Opens the evaluation data, where given, to measure models against the job's on a runtime. The job's model is run on
-    /// them once, for all evaluators.
+    /// them once, for all evaluators; where the time is limited, all see the same part of the data.
     ///
     /// # Errors
-    /// As [`Settings::evaluator`].
+    /// As [`Evaluator::against`].
     pub fn evaluator(&self, target: &'static dyn Target) -> Result<Option<Evaluator<'_>>, Error> {
-        let opened = self.settings.evaluator(&self.model, target)?;
+        let Some(data) = &self.settings.eval else {
+            return Ok(None);
+        };
+        let mut evaluator = Evaluator::against(&self.model, data, target)?;
+        if let Some(deadline) = self.settings.deadline {
+            let most = self.evaluated.get_or_init(|| {
+                // A runtime that can't run the model is told of where it is measured.
+                let each = evaluator.seconds_per_sample().ok().flatten();
+                each.map_or(usize::MAX, |each| samples_in_time(deadline, each))
+            });
+            evaluator = evaluator.of_samples(*most);
+        }
         let mut originals = self.originals.borrow_mut();
         let outputs = originals.entry(target.name()).or_default().clone();
-        Ok(opened.map(|evaluator| evaluator.sharing(outputs)))
+        let evaluator = evaluator.sharing(outputs);
+        Ok(Some(match &self.settings.metric {
+            Some(metric) => evaluator.with_metric(Arc::clone(metric)),
+            None => evaluator,
+        }))
     }
 
     /// Opens the data that layers are fitted to: data that do not fit the model are told of before

@@ -11,7 +11,7 @@ use sepconv_latency::Bench;
 use sepconv_model::{Advice, Error, Loaded, Progress, step};
 use sepconv_onnx::{Document, Staged};
 use sepconv_passes::{Site, lowering};
-use sepconv_planning::Solution;
+use sepconv_planning::{Solution, long_bench};
 use sepconv_spec::{CalibrationSettings, LayerRecord, SavedPlan, Try, Verdict};
 use serde::Serialize;
 
@@ -158,7 +158,7 @@ pub(crate) fn finished<T>(
         tuning,
         dropped,
         eight_bits,
-        hurried,
+        mut hurried,
         quantized: _,
         in_floats: _,
     } = compressed;
@@ -179,6 +179,7 @@ pub(crate) fn finished<T>(
             Ok([sized(original)?, sized(&written)?])
         })
     })?;
+    hurried.left_out = opened.as_ref().map_or(0, Evaluator::left_out);
     if let Some(eight_bits) = &eight_bits {
         after.params = eight_bits.params;
     }
@@ -258,7 +259,7 @@ fn time(job: &Job<'_>, written: &Loaded) -> Result<Option<BenchRun>, Error> {
     let both = [&*job.model, written];
     let run = |on: LatencyTarget, bench| on.time(&both, bench, job.settings.seed, job.progress);
     if let Some(latency) = job.settings.latency {
-        return run(latency, Bench::long()).map(Some);
+        return run(latency, long_bench(job.settings.deadline)).map(Some);
     }
     let timed = job.settings.timed.map(|on| run(on, Bench::default()));
     match timed.transpose() {

@@ -11,7 +11,7 @@ use sepconv_passes::{Families, Lowering, Planner, Selection};
 use sepconv_targets::Target;
 use serde::Serialize;
 
-use sepconv_eval::{Evaluator, LatencyTarget, OwnMetric};
+use sepconv_eval::{LatencyTarget, OwnMetric};
 use sepconv_model::classes::class_rows_of;
 use sepconv_model::{DataSource, Deadline, Error, Loaded, Task, machine_memory, shaped_by};
 use sepconv_planning::Unit;
@@ -278,22 +278,6 @@ impl Settings {
             (None, Some(_)) => Unit::Latency,
             (None, None) => Unit::Macs,
         }
-    }
-
-    /// Opens the evaluation data, where given, to measure models against `original` on a runtime.
-    pub(crate) fn evaluator<'a>(
-        &self,
-        original: &'a Loaded,
-        target: &'static dyn Target,
-    ) -> Result<Option<Evaluator<'a>>, Error> {
-        let Some(data) = &self.eval else {
-            return Ok(None);
-        };
-        let evaluator = Evaluator::against(original, data, target)?;
-        Ok(Some(match &self.metric {
-            Some(metric) => evaluator.with_metric(Arc::clone(metric)),
-            None => evaluator,
-        }))
     }
 }
 

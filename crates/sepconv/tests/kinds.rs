@@ -362,6 +362,20 @@ fn evaluators_that_share_an_original_load_it_once() {
 }
 
 #[test]
+fn a_part_of_the_data_is_evaluated_where_asked() {
+    let original = classifier(DType::F32, 9).loaded();
+    let data = samples(&[8, 3, 12, 12]);
+    let evaluator = Evaluator::against(&original, &data, reference()).unwrap();
+    let each = evaluator.seconds_per_sample().unwrap();
+    assert!(each.is_some_and(|seconds| seconds > 0.0));
+    let evaluator = evaluator.of_samples(3);
+    assert_eq!((evaluator.samples(), evaluator.left_out()), (3, 5));
+    let found = evaluator.evaluate(&original.clone(), &()).unwrap();
+    assert!(found.measures.iter().all(|measure| measure.n == 3));
+    assert_eq!(evaluator.of_samples(100).left_out(), 5);
+}
+
+#[test]
 fn the_work_of_planning_is_linear_in_the_depth() {
     let counting: &Counting = Box::leak(Box::new(Counting(AtomicUsize::new(0))));
     let work = |depth: usize| {

@@ -21,15 +21,16 @@ use crate::output::{
 };
 use crate::verdict;
 
-/// A sentence about layers that had less work than was asked for.
+/// A sentence about the work that was left out.
 fn time_was_short(hurried: Hurried) -> String {
     let counts = [
-        (hurried.unscored, "planned by their weights"),
-        (hurried.short, "fitted with less effort"),
+        (hurried.unscored, "layers planned by their weights"),
+        (hurried.short, "layers fitted with less effort"),
+        (hurried.left_out, "samples not evaluated"),
     ];
     let told = counts.iter().filter(|(count, _)| *count > 0);
     let told: Vec<String> = told
-        .map(|(count, done)| format!("{count} layers {done}"))
+        .map(|(count, done)| format!("{count} {done}"))
         .collect();
     format!(
         "--max-time was short: {}; another run may differ",

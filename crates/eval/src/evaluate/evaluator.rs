@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use rayon::prelude::*;
 use sepconv_data::{Annotations, DataError, Dataset, Labels};
@@ -34,6 +35,8 @@ const KEPT_OUTPUTS: usize = 512 << 20;
 /// scores are added up in the order of the batches.
 pub struct Evaluator<'a> {
     dataset: Dataset,
+    /// Samples of the data that are not evaluated.
+    left_out: usize,
     target: &'a dyn Target,
     /// Largest value of a picture.
     peak: f64,
@@ -159,6 +162,7 @@ impl<'a> Evaluator<'a> {
         Ok(Self {
             inputs: Kept::new(dataset.len().div_ceil(batch), KEPT_INPUTS),
             dataset,
+            left_out: 0,
             target,
             peak,
             batch,
@@ -170,9 +174,41 @@ impl<'a> Evaluator<'a> {
         })
     }
 
+    /// Evaluates on so many of the samples at most, spread over the data; at least one.
+    #[must_use]
+    pub fn of_samples(mut self, most: usize) -> Self {
+        let all = self.dataset.len();
+        self.dataset = self.dataset.spread(most);
+        self.left_out += all - self.dataset.len();
+        self.inputs = Kept::new(self.batches(), KEPT_INPUTS);
+        self
+    }
+
     /// Number of samples.
     pub fn samples(&self) -> usize {
         self.dataset.len()
+    }
+
+    /// Number of samples of the data that [`Evaluator::of_samples`] left out.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// Seconds that a run of the original takes for a sample, on one thread; `None` where there is no original. The first
+    /// run is not timed.
+    ///
+    /// # Errors
+    /// As [`Evaluator::evaluate`].
+    pub fn seconds_per_sample(&self) -> Result<Option<f64>, Error> {
+        let Some(original) = &self.original else {
+            return Ok(None);
+        };
+        let samples = self.samples_of(0)?;
+        let session = self.session_of(original)?;
+        run(original.model, session, &samples)?;
+        let begun = Instant::now();
+        run(original.model, session, &samples)?;
+        Ok(Some(begun.elapsed().as_secs_f64() / samples.valid as f64))
     }
 
     fn batches(&self) -> usize {
@@ -192,8 +228,8 @@ impl<'a> Evaluator<'a> {
             same_interface(original.model, model)?;
             let kept = original.outputs.0.get();
             let all = kept.is_some_and(Kept::is_complete);
-            if !all && original.session.get().is_none() {
-                let _ = original.session.set(self.load(original.model)?);
+            if !all {
+                self.session_of(original)?;
             }
         }
         let is_original = self
@@ -295,6 +331,15 @@ impl<'a> Evaluator<'a> {
             valid: self.batch.min(self.dataset.len()),
         };
         TaskMetric::of(model, &self.source, &runs, rows)
+    }
+
+    /// The session of the original, loaded where it is not yet.
+    fn session_of<'b>(&self, original: &'b Original<'_>) -> Result<&'b dyn Session, Error> {
+        if let Some(session) = original.session.get() {
+            return Ok(&**session);
+        }
+        let session = self.load(original.model)?;
+        Ok(&**original.session.get_or_init(|| session))
     }
 
     fn load(&self, model: &Loaded) -> Result<Box<dyn Session>, Error> {
