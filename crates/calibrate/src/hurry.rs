@@ -12,13 +12,16 @@ const PROBED: f64 = 0.5;
 const TIMED: f64 = 0.65;
 const FITTED: f64 = 0.8;
 
-/// Share of the time of which more is over, before layers are timed, where they are timed in short.
+/// Share of the time of which more is over, before candidates are scored or layers timed, where that is done in short.
 const LATE: f64 = 0.15;
 
 /// Share of the layers by which the fits may lag behind the time, and layers at least and at most: the first layer waits
 /// for a run of the original.
 const SLACK: f64 = 0.2;
 const SLACKS: (f64, f64) = (0.5, 3.0);
+
+/// Share of the time that one of several runs of the network may take.
+const RUN: f64 = 0.01;
 
 /// Share of the time that one evaluation may take: the original, some plans and the file have one each.
 const EVALUATED: f64 = 0.06;
@@ -53,9 +56,19 @@ pub(crate) fn no_time_to_weigh(deadline: Option<Deadline>) -> bool {
     is_over(deadline, WEIGHED)
 }
 
+/// True where a run of the network took more than a small share of the time, of which the share `begun` was over before.
+pub(crate) fn is_slow(deadline: Option<Deadline>, begun: f64) -> bool {
+    is_over(deadline, begun + RUN)
+}
+
 /// True where no time is left to score candidates.
 pub(crate) fn no_time_to_score(deadline: Option<Deadline>) -> bool {
     is_over(deadline, SCORED)
+}
+
+/// True where little time is left to score candidates.
+pub(crate) fn little_time_to_score(deadline: Option<Deadline>) -> bool {
+    is_over(deadline, LATE)
 }
 
 /// True where no time is left to probe the outputs.
@@ -134,11 +147,13 @@ mod tests {
         std::thread::sleep(Duration::from_millis(1));
         assert!(Paced::new(Some(over), 3).is_short(0));
         assert!(no_time_to_score(Some(over)) && !no_time_to_score(None));
+        assert!(is_slow(Some(over), 0.5) && !is_slow(Some(ample), 0.0) && !is_slow(None, 0.0));
         assert!(no_time_to_weigh(Some(over)) && !no_time_to_weigh(Some(ample)));
         assert!(no_time_to_probe(Some(over)) && !no_time_to_probe(Some(ample)));
         assert!(little_time_to_fit(Some(over)) && !little_time_to_fit(Some(ample)));
         assert!(no_time_to_time(Some(over)) && !no_time_to_time(Some(ample)));
         assert!(little_time_to_time(Some(over)) && !little_time_to_time(None));
+        assert!(little_time_to_score(Some(over)) && !little_time_to_score(Some(ample)));
         assert_eq!(samples_in_time(ample, 1e6), LEAST);
         assert!(samples_in_time(ample, 1e-3) > 1000);
         assert!(timed_until(Some(ample)) > Some(Instant::now()) && timed_until(None).is_none());

@@ -13,7 +13,7 @@ use sepconv_spec::Effort;
 use crate::cache::StatisticsCache;
 use crate::collector::Collector;
 use crate::fits::{Scaled, as_they_were, calibrated, each_fitted, fitted_beside, is_narrow};
-use crate::hurry::no_time_to_score;
+use crate::hurry::{little_time_to_score, no_time_to_score};
 use crate::layer_sampler::Unfit;
 use crate::memory_limit::Need;
 use crate::sampling::Sampling;
@@ -172,7 +172,11 @@ impl Scorer<'_> {
         if no_time_to_score(self.fitting.deadline) {
             return Ok(self.unscored(candidates));
         }
-        let chosen = fitted_of(site, candidates, need, self.fitting.calibration.effort);
+        let effort = match little_time_to_score(self.fitting.deadline) {
+            true => Effort::Quick,
+            false => self.fitting.calibration.effort,
+        };
+        let chosen = fitted_of(site, candidates, need, effort);
         let some: Vec<Candidate> = chosen.iter().map(|i| candidates[*i].clone()).collect();
         let seen = Scaled {
             statistics: &statistics,

@@ -15,7 +15,7 @@ use sepconv_analysis::Shape;
 use sepconv_factor::is_held_out;
 use sepconv_ir::{Tensor, ValueId};
 use sepconv_model::parts::PartScales;
-use sepconv_model::{Error, Loaded, Samples, Stage, still_wanted};
+use sepconv_model::{Deadline, Error, Loaded, Samples, Stage, still_wanted};
 use sepconv_passes::Site;
 use sepconv_spec::{CalibrationSettings, Source};
 use sepconv_tune::{Compute, Draw, Nature, Network, OutputKind, TypedGraph, Values};
@@ -23,7 +23,7 @@ use sepconv_tune::{Compute, Draw, Nature, Network, OutputKind, TypedGraph, Value
 use crate::cache::StatisticsCache;
 use crate::endpoints::Endpoints;
 use crate::gradients::{Feed, feeds, nature_of};
-use crate::hurry::no_time_to_weigh;
+use crate::hurry::{is_slow, no_time_to_weigh};
 use crate::memory_limit::MemoryLimit;
 use crate::source::open;
 use crate::surveyed_model::{Fitting, Sensitivities, SurveyedModel};
@@ -141,6 +141,7 @@ fn measured(
     let run = |batch: &usize| -> Result<Option<Vec<Values>>, Error> {
         Ok(given(*batch)?.and_then(|given| network.values(&given).ok()))
     };
+    let begun = fitting.deadline.map_or(0.0, Deadline::spent);
     let Some(first) = batches.first().map(run).transpose()?.flatten() else {
         return Ok(none());
     };
@@ -158,9 +159,9 @@ fn measured(
         return Ok(none());
     }
     let mut runs = vec![tensors(first)];
-    let scaled = match fitting.deadline {
-        Some(_) => 1,
-        None => SCALED,
+    let scaled = match is_slow(fitting.deadline, begun) {
+        true => 1,
+        false => SCALED,
     };
     for batch in batches.iter().take(scaled).skip(1) {
         runs.extend(run(batch)?.map(tensors));
@@ -209,7 +210,7 @@ fn measured(
     Ok(of.collect())
 }
 
-/// Batches that the scales of the outputs' parts are of; one where the time is limited.
+/// Batches that the scales of the outputs' parts are of; one where a run takes long for the time that there is.
 const SCALED: usize = 4;
 
 /// Batches that run beside one another, at most.

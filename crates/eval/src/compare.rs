@@ -174,6 +174,15 @@ impl Comparison {
         self.worst(OutputComparison::worst_channel_snr)
     }
 
+    /// As [`Comparison::worst_channel_snr`], where the part that varies between samples at one place of an output counts as
+    /// well, if that is worse.
+    pub fn varying_snr(&self) -> Option<f64> {
+        self.worst(|o| {
+            let own = o.worst_channel_snr()?;
+            Some(o.varying_snr_db.map_or(own, |varying| varying.min(own)))
+        })
+    }
+
     /// The output whose worst channel is the worst of all; `None` where nothing was compared.
     pub fn worst_output(&self) -> Option<&OutputComparison> {
         let snr = |o: &OutputComparison| o.worst_channel_snr().unwrap_or(f64::NEG_INFINITY);
@@ -224,6 +233,20 @@ pub fn compare(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_varies_at_one_place_counts_where_it_is_worse() {
+        let run = |values: [f32; 2]| vec![Tensor::from_f32(vec![2], values.to_vec())];
+        let (a, b) = (
+            [run([100.0, 1.0]), run([100.0, 2.0])],
+            [run([100.0, 2.0]), run([100.0, 1.0])],
+        );
+        let compared = Comparison::of("any", &["y".into()], &a, &b);
+        assert!(compared.worst_channel_snr().unwrap() > 30.0);
+        assert!(compared.varying_snr().unwrap() < 0.0);
+        let same = Comparison::of("any", &["y".into()], &a, &a);
+        assert_eq!(same.varying_snr(), Some(f64::INFINITY));
+    }
 
     /// Boxes in pixels that hold, and scores of which two large ones hold as well: most that are
     /// above the threshold are lost, and nothing else says so.

@@ -299,6 +299,7 @@ fn print_comparison(
         false => "SNR",
     };
     let own = comparison.worst_channel_snr();
+    let varying = comparison.varying_snr();
     let worst = comparison.worst_output();
     let channel = worst.and_then(|o| Some((o, o.worst_channel.filter(|w| w.channels > 1)?)));
     let text = match channel.filter(|_| !same) {
@@ -311,9 +312,9 @@ fn print_comparison(
             show(comparison.worst_snr())
         ),
         // A distribution of two classes that hardly changes: what is constant hides the error in the rest.
-        None if !same && own != comparison.worst_snr() => format!(
+        None if !same && varying != comparison.worst_snr() => format!(
             "{name} {} of what varies, {} over all",
-            show(own),
+            show(varying),
             show(comparison.worst_snr())
         ),
         None => format!("{name} {}", show(own)),

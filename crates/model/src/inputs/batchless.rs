@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use sepconv_ir::{Dim, ValueId};
+use sepconv_ir::{Dim, Graph, ValueId};
 
 use crate::loaded::Loaded;
 
 /// The inputs of which one value serves for all samples: scalars, and those whose first axis is not the batch of the
-/// first input that has axes, as of a state `[layers, batch, width]` beside it.
+/// first input that has axes, as of a state `[layers, batch, width]` beside it: by the extents, or as a recurrent operator
+/// reads it.
 pub(super) fn without_batch(model: &Loaded) -> BTreeSet<ValueId> {
     let graph = model.graph();
     let inputs: Vec<(ValueId, &[Dim])> = graph
@@ -18,7 +19,9 @@ pub(super) fn without_batch(model: &Loaded) -> BTreeSet<ValueId> {
         })
         .collect();
     let batch = inputs.iter().find_map(|(_, dims)| dims.first());
-    let whole = inputs.iter().filter(|(_, dims)| !has_batch(dims, batch));
+    let whole = inputs
+        .iter()
+        .filter(|(value, dims)| !has_batch(dims, batch) || is_state(graph, *value, dims));
     whole.map(|(value, _)| *value).collect()
 }
 
@@ -35,8 +38,45 @@ fn has_batch(dims: &[Dim], batch: Option<&Dim>) -> bool {
     }
 }
 
+/// Operators whose first output is a part of their first input, or the input itself.
+const PARTS: [&str; 7] = [
+    "Cast",
+    "Gather",
+    "Identity",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Unsqueeze",
+];
+
+/// True for the initial state `[layers, batch, width]` of recurrent operators (ONNX `LSTM`, `GRU` and `RNN`, inputs
+/// `initial_h` and `initial_c`, layout 0), whole or cut into layers, where the first extent is fixed and more than one.
+fn is_state(graph: &Graph, value: ValueId, dims: &[Dim]) -> bool {
+    if dims.first().and_then(Dim::known).is_none_or(|n| n <= 1) {
+        return false;
+    }
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        for (reader, _) in graph.readers(value) {
+            let Some(op) = graph.operator(reader) else {
+                continue;
+            };
+            let reads = |at: usize| op.input(at) == Some(value);
+            let recurrent = ["LSTM", "GRU", "RNN"].iter().any(|name| op.is(name));
+            if recurrent && (reads(5) || reads(6)) && op.int("layout", 0) == 0 {
+                return true;
+            }
+            if PARTS.iter().any(|name| op.is(name)) && reads(0) {
+                open.extend(op.outputs.iter().flatten());
+            }
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn dims(text: &str) -> Vec<Dim> {
@@ -46,6 +86,32 @@ mod tests {
             Err(_) => Dim::Symbol(part.into()),
         };
         text.split_whitespace().map(dim).collect()
+    }
+
+    #[test]
+    fn what_a_recurrent_operator_begins_with_is_a_state() {
+        let of = |state: &str, layout: &str| {
+            let text = format!(
+                "input x: f32[n,5,3]\n\
+                 input h: f32[{state}]\n\
+                 const from: i64[1] fill(0)\n\
+                 const to: i64[1] fill(2)\n\
+                 const w: f32[2,12,3] noise(1)\n\
+                 const r: f32[2,12,4] noise(2)\n\
+                 first = Slice(h, from, to)\n\
+                 y, last = GRU{{hidden_size=4{layout}}}(x, w, r, _, _, first)\n\
+                 other = Relu(h)\n\
+                 output last\n\
+                 output other\n"
+            );
+            let graph: Graph = text.parse().unwrap();
+            let h = graph.inputs().nth(1).unwrap();
+            let dims = graph.value(h).unwrap().ty.as_ref().unwrap().dims.as_ref();
+            is_state(&graph, h, dims.unwrap())
+        };
+        assert!(of("4,1,4", "") && of("4,1,4", ", layout=0"));
+        // Samples come first.
+        assert!(!of("4,1,4", ", layout=1") && !of("1,1,4", "") && !of("n,1,4", ""));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) const TRIES: usize = 6;
 /// Share of the time by which a search ends whose plan is fitted afterwards, and by which one ends that fits every plan.
 const PLANNED: f64 = 0.6;
 pub(super) const TRIED: f64 = 0.85;
+/// The same while no plan holds.
+pub(super) const UNMET: f64 = 1.2;
 /// Share of the original's time by which layers in floats may save less than their blocks say.
 const NEAR: f64 = 0.01;
 /// Time of a try over that of the one before, at most.

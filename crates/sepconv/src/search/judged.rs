@@ -11,7 +11,7 @@ use sepconv_planning::{Planning, SHARE, Solution};
 use sepconv_spec::{CalibrationSettings, Try, Verdict};
 
 use super::acceptance::Acceptance;
-use super::engine::{Aim, Goal, Search, TRIED, TRIES, is_empty};
+use super::engine::{Aim, Goal, Search, TRIED, TRIES, UNMET, is_empty};
 use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::quantizing::quantized_as_planned;
@@ -194,7 +194,10 @@ impl Goal for Judged<'_> {
     }
 
     fn end(&self) -> f64 {
-        TRIED
+        match self.best {
+            Some(_) => TRIED,
+            None => UNMET,
+        }
     }
 
     fn aim(&mut self, planning: &Planning) -> Option<Aim> {
