@@ -1,6 +1,6 @@
 //! Every candidate of every layer scored: planners allocate by the scores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -241,7 +241,7 @@ pub fn spread(candidates: &[Candidate], most: usize) -> Vec<usize> {
     chosen
 }
 
-/// Errors of the candidates that were fitted, and their chains to probe with.
+/// Errors of the candidates that were fitted, infinite where that failed, and their chains to probe with.
 #[derive(Default)]
 struct Known {
     /// Their errors.
@@ -249,14 +249,9 @@ struct Known {
     /// For each of [`PROBED`] the index of the nearest.
     nearest: [Option<usize>; PROBED.len()],
     chains: BTreeMap<usize, Chain>,
-    /// How many could be fitted.
-    fitted: usize,
     /// The last of the reasons for which some could not be fitted.
     failed: Option<FactorError>,
 }
-
-/// The relative error of a constant, which stands for that of a candidate that can't be fitted.
-const CONSTANT: f64 = 1.0;
 
 impl Known {
     /// With the fit of the next of `candidates`.
@@ -265,13 +260,12 @@ impl Known {
         let fit = match fit {
             Ok(fit) => fit,
             Err(reason) => {
-                self.errors.push(CONSTANT);
+                self.errors.push(f64::INFINITY);
                 self.failed = Some(reason);
                 return self;
             }
         };
         self.errors.push(fit.error.max(0.0));
-        self.fitted += 1;
         let errors = &self.errors;
         let distance = |i: usize, wanted: f64| (errors[i].max(LEAST) / wanted).ln().abs();
         if candidates.get(own).is_some_and(Candidate::saves) {
@@ -291,7 +285,7 @@ impl Known {
     /// The same, where at least one could be fitted.
     fn of_some(self) -> Result<Self, FactorError> {
         match &self.failed {
-            Some(reason) if self.fitted == 0 => Err(reason.clone()),
+            Some(reason) if self.errors.iter().all(|e| e.is_infinite()) => Err(reason.clone()),
             _ => Ok(self),
         }
     }
@@ -357,7 +351,10 @@ impl Score {
         known: Known,
         factors: Option<&[f64]>,
     ) -> Self {
-        let errors = &known.errors;
+        let fits = || chosen.iter().copied().zip(known.errors.iter().copied());
+        let failed: BTreeSet<usize> = fits().filter(|f| f.1.is_infinite()).map(|f| f.0).collect();
+        let (chosen, errors): (Vec<usize>, Vec<f64>) =
+            fits().filter(|fit| fit.1.is_finite()).unzip();
         let rank = |i: usize| (candidates[i].rank as f64).powf(POWER);
         let log = |at: usize| errors[at].max(LEAST).ln();
         // On the line in the logarithm through the fits `low` and `high`, of different ranks.
@@ -368,11 +365,13 @@ impl Score {
         };
         let alike = |at: usize, i: usize| candidates[chosen[at]].family == candidates[i].family;
         let between = |i: usize| {
+            if failed.contains(&i) {
+                return f64::INFINITY;
+            }
             let after = chosen.partition_point(|c| *c < i);
             let before = after.checked_sub(1).filter(|at| alike(*at, i));
             match (before, chosen.get(after)) {
                 (_, Some(c)) if *c == i => errors[after],
-                // The first of a family is fitted.
                 (Some(low), Some(_)) if alike(after, i) => line(i, low, after),
                 (Some(last), _) => match last.checked_sub(1).filter(|at| alike(*at, i)) {
                     Some(low) => line(i, low, last).min(errors[last]),
@@ -443,23 +442,28 @@ mod tests {
 
     #[test]
     fn a_candidate_that_fails_leaves_the_others() {
-        let all: Vec<Candidate> = (1..=2).map(|r| candidate("cp", r)).collect();
+        let all: Vec<Candidate> = (1..=4).map(|r| candidate("cp", r)).collect();
         let reason = FactorError::Singular { order: 2 };
         let failed = || Err(reason.clone());
-        let fit = Estimate {
-            chain: Chain {
+        let fit = |error: f64| {
+            let chain = Chain {
                 family: "cp",
                 rank: 2,
                 stages: Vec::new(),
                 bias: None,
-            },
-            error: 0.1,
+            };
+            Ok(Estimate { chain, error })
         };
-        let known = Known::default().with(failed(), &all).with(Ok(fit), &all);
+        let known = [fit(0.4), failed(), fit(0.1)].into_iter();
+        let known = known.fold(Known::default(), |known, fit| known.with(fit, &all));
         let known = known.of_some().unwrap_or_default();
-        let score = Score::of(&all, &[0, 1], known, None);
-        assert!((score.errors[0] - CONSTANT).abs() < 1e-9 && score.errors[1] == 0.1);
-        assert_eq!((score.probes.len(), score.kept.is_none()), (1, true));
+        let score = Score::of(&all, &[0, 1, 3], known, None);
+        // The third lies between the first and the last.
+        let [first, second, third, last] = score.errors[..] else {
+            panic!("{:?}", score.errors);
+        };
+        assert!(second.is_infinite() && 0.1 < third && third < 0.4);
+        assert_eq!((first, last, score.kept.is_none()), (0.4, 0.1, true));
         let none = Known::default().with(failed(), &all).of_some();
         assert_eq!(none.err(), Some(reason));
     }

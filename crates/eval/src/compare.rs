@@ -176,7 +176,7 @@ impl Comparison {
 
     /// As [`Comparison::worst_channel_snr`], where the part that varies between samples at one place of an output counts as
     /// well, if that is worse.
-    pub fn varying_snr(&self) -> Option<f64> {
+    pub fn varying_or_channel_snr(&self) -> Option<f64> {
         self.worst(|o| {
             let own = o.worst_channel_snr()?;
             Some(o.varying_snr_db.map_or(own, |varying| varying.min(own)))
@@ -243,9 +243,9 @@ mod tests {
         );
         let compared = Comparison::of("any", &["y".into()], &a, &b);
         assert!(compared.worst_channel_snr().unwrap() > 30.0);
-        assert!(compared.varying_snr().unwrap() < 0.0);
+        assert!(compared.varying_or_channel_snr().unwrap() < 0.0);
         let same = Comparison::of("any", &["y".into()], &a, &a);
-        assert_eq!(same.varying_snr(), Some(f64::INFINITY));
+        assert_eq!(same.varying_or_channel_snr(), Some(f64::INFINITY));
     }
 
     /// Boxes in pixels that hold, and scores of which two large ones hold as well: most that are

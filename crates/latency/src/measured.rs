@@ -18,13 +18,16 @@ use crate::cost::CostModel;
 use crate::error::LatencyError;
 use crate::precision::Precision;
 
-/// Lowerings this many times slower than the best of their family at the same rank are ruled
+/// Lowerings this many times slower than the best of their family at one rank are ruled
 /// out for that family and geometry.
 const RULED_OUT: f64 = 1.5;
-/// Where only forms that pay are asked for, one this many times slower than the original is ruled out, and so are those of
-/// its family and lowering at higher ranks: by a full timing, and by the moment before it.
+/// Where only forms that pay are asked for, one this many times slower than the original is slow, by a full timing; this many
+/// times by the momentary one before it.
 const SLOW: f64 = 1.1;
 const SLOW_AT_ONCE: f64 = 1.25;
+/// Of a family and lowering, ranks beyond so many times that of a slow form are not timed. Ranks nearer may be faster:
+/// runtimes prefer some numbers of channels.
+const BEYOND: f64 = 1.25;
 /// Forms that are timed together with the original, at most, and the bytes that their values may take: each holds its
 /// input, its output and about as much between its stages.
 const TOGETHER: usize = 8;
@@ -115,8 +118,8 @@ impl Measured {
         Self { until, ..self }
     }
 
-    /// The same, for the sake of forms that are faster than their original: of one that is slower, the same at higher ranks,
-    /// which takes more work, has no timing. Forms in floats of results in another precision have theirs.
+    /// The same, for the sake of forms that are faster than their original: of one that is slower, the same at ranks well
+    /// above, which takes more work, has no timing. Forms in floats of results in another precision have theirs.
     #[must_use]
     pub fn of_those_that_pay(self) -> Self {
         Self {
@@ -164,6 +167,10 @@ impl Measured {
         let (mut settled, mut begun) = (0, false);
         let mut failed = Vec::new();
         let all = geometries.len();
+        let known = |b: &&Block| cache.entry(b).is_some();
+        let open: HashSet<&Geometry> = (blocks.iter().filter(|b| !known(b)))
+            .map(|block| &block.geometry)
+            .collect();
         for (place, geometry) in geometries.iter().copied().enumerate() {
             progress(settled, blocks.len());
             let wanted: Vec<&Block> = blocks.iter().filter(|b| b.geometry == *geometry).collect();
@@ -172,7 +179,10 @@ impl Measured {
             let over = begun && is_over(self.until);
             if !over && wanted.iter().any(|b| cache.entry(b).is_none()) {
                 begun = true;
-                let left = geometries[place..].iter().map(|left| macs(left)).sum();
+                let left = geometries[place..]
+                    .iter()
+                    .filter(|left| open.contains(*left));
+                let left = left.map(|left| macs(left)).sum();
                 let until = self.until.map(|until| part(until, macs(geometry), left));
                 let before = settled - wanted.len();
                 let mut told = |done| progress(before + done, blocks.len());
@@ -229,15 +239,30 @@ impl Measured {
             .chunk_by(|a, b| family_and_rank(a) == family_and_rank(b))
             .collect();
         let (mut done, most) = (0, together(geometry));
+        // Of this machine now: a known timing may be of a quieter one.
+        let mut now = match self.paying {
+            true => time(&Bench::quick(), [&anchor])?
+                .first()
+                .map(Samples::timing),
+            false => None,
+        };
         for (turn, same_rank) in self.in_turns(ranks) {
             if turn > 0 && is_over(until) {
                 break;
             }
-            let limit = self.limit(&original, cache);
-            pending.extend(self.shortlist(same_rank, limit, &mut out, cache)?);
+            pending.extend(self.shortlist(same_rank, now, &mut out, cache)?);
             if pending.len() >= most {
-                for slow in self.finish(&original, &anchor, &mut pending, cache)? {
-                    out.add(slow);
+                let forms = pending.iter().map(|form: &Loaded<'_>| form.block);
+                let forms: Vec<&Block> = forms.collect();
+                now = self
+                    .finish(&original, &anchor, &mut pending, cache)?
+                    .filter(|_| self.paying);
+                let limit = self.limit(&original, cache);
+                for form in forms {
+                    let timing = cache.get(form);
+                    if timing.is_some_and(|timing| is_slow(form, timing.min, SLOW * limit)) {
+                        out.add_from(form);
+                    }
                 }
             }
             done += same_rank.len();
@@ -281,10 +306,12 @@ impl Measured {
         let limit = self.limit(original, cache);
         let mut out = Ruled::default();
         for block in wanted {
-            let slow = |seconds: f64| !block.floats && seconds > SLOW * limit;
-            if let Some(entry) = cache.entry(block)
-                && (entry.ruled_out || slow(entry.timing.min))
-            {
+            let Some(entry) = cache.entry(block) else {
+                continue;
+            };
+            if is_slow(block, entry.timing.min, SLOW * limit) {
+                out.add_from(block);
+            } else if entry.ruled_out {
                 out.add(block);
             }
         }
@@ -292,11 +319,11 @@ impl Measured {
     }
 
     /// Loads the lowerings of one family at one rank that are neither known nor ruled out, and
-    /// rules out the slow ones; `limit`: seconds of the original where they have to pay.
+    /// rules out the slow ones; `now`: the timing of the original as it is now, where they have to pay.
     fn shortlist<'b>(
         &self,
         same_rank: &[&'b Block],
-        limit: f64,
+        now: Option<Timing>,
         out: &mut Ruled<'b>,
         cache: &mut Cache,
     ) -> Result<Vec<Loaded<'b>>, LatencyError> {
@@ -314,11 +341,12 @@ impl Measured {
         let best = timings.iter().map(|t| t.min).fold(f64::INFINITY, f64::min);
         let mut kept = Vec::new();
         for (subject, timing) in loaded.into_iter().zip(timings) {
-            let beaten = timing.min > RULED_OUT * best;
-            let slow = !subject.block.floats && timing.min > SLOW_AT_ONCE * limit;
-            if beaten || slow {
+            let limit = now.map_or(f64::INFINITY, |now| SLOW_AT_ONCE * now.min);
+            if is_slow(subject.block, timing.min, limit) {
+                out.add_from(subject.block);
+            } else if timing.min > RULED_OUT * best {
                 out.add(subject.block);
-                cache.insert(subject.block, timing, beaten);
+                cache.insert(subject.block, timing, true);
             } else {
                 kept.push(subject);
             }
@@ -326,35 +354,31 @@ impl Measured {
         Ok(kept)
     }
 
-    /// Times the pending blocks beside the original and moves the timings into the cache; those that have to pay and are
-    /// slower than it.
-    fn finish<'b>(
+    /// Times the pending blocks beside the original and moves the timings into the cache. Returns that of the original as
+    /// it is now.
+    fn finish(
         &self,
         original: &Block,
         anchor: &Loaded<'_>,
-        pending: &mut Vec<Loaded<'b>>,
+        pending: &mut Vec<Loaded<'_>>,
         cache: &mut Cache,
-    ) -> Result<Vec<&'b Block>, LatencyError> {
+    ) -> Result<Option<Timing>, LatencyError> {
         let forms = std::mem::take(pending);
         let subjects: Vec<&Loaded<'_>> = std::iter::once(anchor).chain(&forms).collect();
         let samples = time(&self.bench, subjects)?;
         let timings: Vec<Timing> = samples.iter().map(Samples::timing).collect();
         let Some((now, timings)) = timings.split_first() else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let first = cache.get(original).unwrap_or_else(|| {
             cache.insert(original, *now, false);
             *now
         });
         let scale = first.min / now.min.max(f64::MIN_POSITIVE);
-        let mut slow = Vec::new();
         for (form, timing) in forms.iter().zip(timings) {
             cache.insert(form.block, timing.scaled(scale), false);
-            if self.paying && !form.block.floats && timing.min > SLOW * now.min {
-                slow.push(form.block);
-            }
         }
-        Ok(slow)
+        Ok(Some(*now))
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -388,22 +412,36 @@ impl CostModel for Measured {
     }
 }
 
-/// Lowerings that are ruled out, by family, and the least of the ranks from which on they are.
+/// Lowerings that are ruled out, by family, and the least of the ranks beyond which they are.
 #[derive(Default)]
-struct Ruled<'b>(HashMap<Lowered<'b>, usize>);
+struct Ruled<'b>(HashMap<Lowered<'b>, f64>);
 
 impl<'b> Ruled<'b> {
+    /// Rules the lowering of a block out at all ranks.
     fn add(&mut self, block: &'b Block) {
+        if let Some((key, _)) = lowering_and_rank(block) {
+            self.0.insert(key, 0.0);
+        }
+    }
+
+    /// Rules it out at ranks well beyond that of a block which does not pay.
+    fn add_from(&mut self, block: &'b Block) {
         if let Some((key, rank)) = lowering_and_rank(block) {
-            let least = self.0.entry(key).or_insert(rank);
-            *least = rank.min(*least);
+            let least = self.0.entry(key).or_insert(f64::INFINITY);
+            *least = least.min(BEYOND * rank as f64);
         }
     }
 
     fn has(&self, block: &'b Block) -> bool {
         let own = lowering_and_rank(block);
-        own.is_some_and(|(key, rank)| self.0.get(&key).is_some_and(|least| rank >= *least))
+        own.is_some_and(|(key, rank)| self.0.get(&key).is_some_and(|least| rank as f64 >= *least))
     }
+}
+
+/// True for a form that takes longer than `limit`, the original's time and some. Forms in floats of results in another
+/// precision are held against others.
+fn is_slow(block: &Block, seconds: f64, limit: f64) -> bool {
+    !block.floats && seconds > limit
 }
 
 type Lowered<'b> = (bool, &'b str, &'b str);

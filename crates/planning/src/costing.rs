@@ -40,14 +40,14 @@ pub struct Costing<'a> {
 /// A layer is planned in floats as well where it takes so many times its time in the precision of results at most.
 const ABOUT: f64 = 1.5;
 
-/// Share of a limited time for which a network is timed, and seconds at least.
-const TIMED: f64 = 0.01;
-const LEAST: f64 = 0.12;
+/// Share of a limited time for which each of two networks is timed beside the other, and seconds at least.
+const NETWORK: f64 = 0.01;
+const SHORTEST: f64 = 0.12;
 
 /// [`Bench::long`], shorter where the time is limited.
 pub fn long_bench(deadline: Option<Deadline>) -> Bench {
-    let allowed = deadline.map(|deadline| TIMED * deadline.allowed().as_secs_f64());
-    let enough = allowed.and_then(|s| Duration::try_from_secs_f64(s.max(LEAST)).ok());
+    let allowed = deadline.map(|deadline| NETWORK * deadline.allowed().as_secs_f64());
+    let enough = allowed.and_then(|s| Duration::try_from_secs_f64(s.max(SHORTEST)).ok());
     Bench::long().enough_at(enough.unwrap_or(Duration::MAX))
 }
 

@@ -170,12 +170,15 @@ impl<'a> Job<'a> {
         };
         let mut evaluator = Evaluator::against(&self.model, data, target)?;
         if let Some(deadline) = self.settings.deadline {
-            let most = self.evaluated.get_or_init(|| {
-                // A runtime that can't run the model is told of where it is measured.
-                let each = evaluator.seconds_per_sample().ok().flatten();
-                each.map_or(usize::MAX, |each| samples_in_time(deadline, each))
-            });
-            evaluator = evaluator.of_samples(*most);
+            // A runtime that can't run the model is told of where it is measured.
+            let each = match self.evaluated.get() {
+                None => evaluator.seconds_per_sample().ok().flatten(),
+                Some(_) => None,
+            };
+            each.map(|each| self.evaluated.set(samples_in_time(deadline, each)));
+            if let Some(most) = self.evaluated.get() {
+                evaluator = evaluator.of_samples(*most);
+            }
         }
         let mut originals = self.originals.borrow_mut();
         let outputs = originals.entry(target.name()).or_default().clone();

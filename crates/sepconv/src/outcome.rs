@@ -168,7 +168,7 @@ pub(crate) fn finished<T>(
         true => Comparison::not_run(job.measured_on().name(), "nothing was changed".into()),
         false => step("compare", || measure(&job, &written))?,
     };
-    let [before, mut after] = step("evaluate", || {
+    let ([before, mut after], left_out) = step("evaluate", || {
         job.measured(|target| {
             // On another runtime they are opened again.
             let moved = target.name() != opened_on.name();
@@ -176,10 +176,11 @@ pub(crate) fn finished<T>(
             let again = again.transpose()?.flatten();
             let evaluator = again.as_ref().or(opened.as_ref());
             let sized = |model| size(model, evaluator, progress);
-            Ok([sized(original)?, sized(&written)?])
+            let left_out = evaluator.map_or(0, Evaluator::left_out);
+            Ok(([sized(original)?, sized(&written)?], left_out))
         })
     })?;
-    hurried.left_out = opened.as_ref().map_or(0, Evaluator::left_out);
+    hurried.left_out = left_out;
     if let Some(eight_bits) = &eight_bits {
         after.params = eight_bits.params;
     }

@@ -299,7 +299,7 @@ fn print_comparison(
         false => "SNR",
     };
     let own = comparison.worst_channel_snr();
-    let varying = comparison.varying_snr();
+    let varying = comparison.varying_or_channel_snr();
     let worst = comparison.worst_output();
     let channel = worst.and_then(|o| Some((o, o.worst_channel.filter(|w| w.channels > 1)?)));
     let text = match channel.filter(|_| !same) {

@@ -181,6 +181,11 @@ impl<'a> Evaluator<'a> {
         self.dataset = self.dataset.spread(most);
         self.left_out += all - self.dataset.len();
         self.inputs = Kept::new(self.batches(), KEPT_INPUTS);
+        // Known for other samples.
+        if let Some(original) = &mut self.original {
+            original.outputs = OriginalOutputs::default();
+        }
+        (self.task, self.labelling) = (OnceLock::new(), OnceLock::new());
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sepconv_ir::{Dim, Graph, ValueId};
+use sepconv_ir::{Dim, Graph, Operator, Tensor, ValueId};
 
 use crate::loaded::Loaded;
 
@@ -38,21 +38,10 @@ fn has_batch(dims: &[Dim], batch: Option<&Dim>) -> bool {
     }
 }
 
-/// Operators whose first output is a part of their first input, or the input itself.
-const PARTS: [&str; 7] = [
-    "Cast",
-    "Gather",
-    "Identity",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Unsqueeze",
-];
-
 /// True for the initial state `[layers, batch, width]` of recurrent operators (ONNX `LSTM`, `GRU` and `RNN`, inputs
 /// `initial_h` and `initial_c`, layout 0), whole or cut into layers, where the first extent is fixed and more than one.
 fn is_state(graph: &Graph, value: ValueId, dims: &[Dim]) -> bool {
-    if dims.first().and_then(Dim::known).is_none_or(|n| n <= 1) {
+    if dims.len() != 3 || dims[0].known().is_none_or(|n| n <= 1) {
         return false;
     }
     let mut open = vec![value];
@@ -66,12 +55,35 @@ fn is_state(graph: &Graph, value: ValueId, dims: &[Dim]) -> bool {
             if recurrent && (reads(5) || reads(6)) && op.int("layout", 0) == 0 {
                 return true;
             }
-            if PARTS.iter().any(|name| op.is(name)) && reads(0) {
+            if reads(0) && cuts_layers(graph, op) {
                 open.extend(op.outputs.iter().flatten());
             }
         }
     }
     false
+}
+
+/// True for an operator whose outputs are parts of its first input along the first axis, or that input itself.
+fn cuts_layers(graph: &Graph, op: &Operator) -> bool {
+    let first = |axes: &[i64]| axes == [0];
+    match op {
+        _ if ["Cast", "Identity", "Squeeze", "Unsqueeze"]
+            .iter()
+            .any(|name| op.is(name)) =>
+        {
+            true
+        }
+        _ if op.is("Gather") || op.is("Split") => op.int("axis", 0) == 0,
+        _ if op.is("Slice") => match (op.ints("axes"), op.input(3)) {
+            (Some(axes), _) => first(axes),
+            (None, Some(axes)) => {
+                let axes = graph.constant(axes).and_then(Tensor::to_i64);
+                axes.is_some_and(|axes| first(&axes))
+            }
+            (None, None) => false,
+        },
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -90,15 +102,16 @@ mod tests {
 
     #[test]
     fn what_a_recurrent_operator_begins_with_is_a_state() {
-        let of = |state: &str, layout: &str| {
+        let of = |state: &str, axis: i64, layout: &str| {
             let text = format!(
                 "input x: f32[n,5,3]\n\
                  input h: f32[{state}]\n\
                  const from: i64[1] fill(0)\n\
                  const to: i64[1] fill(2)\n\
+                 const axes: i64[1] fill({axis})\n\
                  const w: f32[2,12,3] noise(1)\n\
                  const r: f32[2,12,4] noise(2)\n\
-                 first = Slice(h, from, to)\n\
+                 first = Slice(h, from, to, axes)\n\
                  y, last = GRU{{hidden_size=4{layout}}}(x, w, r, _, _, first)\n\
                  other = Relu(h)\n\
                  output last\n\
@@ -109,9 +122,10 @@ mod tests {
             let dims = graph.value(h).unwrap().ty.as_ref().unwrap().dims.as_ref();
             is_state(&graph, h, dims.unwrap())
         };
-        assert!(of("4,1,4", "") && of("4,1,4", ", layout=0"));
+        assert!(of("4,1,4", 0, "") && of("4,1,4", 0, ", layout=0"));
         // Samples come first.
-        assert!(!of("4,1,4", ", layout=1") && !of("1,1,4", "") && !of("n,1,4", ""));
+        assert!(!of("4,1,4", 0, ", layout=1") && !of("4,4,4", 1, "") && !of("4,4", 0, ""));
+        assert!(!of("1,1,4", 0, "") && !of("n,1,4", 0, ""));
     }
 
     #[test]
