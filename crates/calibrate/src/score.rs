@@ -1,6 +1,6 @@
 //! Every candidate of every layer scored: planners allocate by the scores.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -352,7 +352,6 @@ impl Score {
         factors: Option<&[f64]>,
     ) -> Self {
         let fits = || chosen.iter().copied().zip(known.errors.iter().copied());
-        let failed: BTreeSet<usize> = fits().filter(|f| f.1.is_infinite()).map(|f| f.0).collect();
         let (chosen, errors): (Vec<usize>, Vec<f64>) =
             fits().filter(|fit| fit.1.is_finite()).unzip();
         let rank = |i: usize| (candidates[i].rank as f64).powf(POWER);
@@ -365,9 +364,6 @@ impl Score {
         };
         let alike = |at: usize, i: usize| candidates[chosen[at]].family == candidates[i].family;
         let between = |i: usize| {
-            if failed.contains(&i) {
-                return f64::INFINITY;
-            }
             let after = chosen.partition_point(|c| *c < i);
             let before = after.checked_sub(1).filter(|at| alike(*at, i));
             match (before, chosen.get(after)) {
@@ -380,10 +376,13 @@ impl Score {
                 (None, _) => f64::INFINITY,
             }
         };
-        let errors = (0..candidates.len()).map(between).collect();
+        let mut all: Vec<f64> = (0..candidates.len()).map(between).collect();
+        for (failed, error) in fits().filter(|fit| fit.1.is_infinite()) {
+            all[failed] = error;
+        }
         Self {
             probes: known.probes(factors),
-            errors,
+            errors: all,
             kept: None,
         }
     }

@@ -155,35 +155,34 @@ impl Measured {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Vec<Option<Timing>>, LatencyError> {
         let mut cache = self.cache();
-        let mut geometries: Vec<&Geometry> = Vec::new();
+        let unknown = blocks.iter().filter(|b| cache.entry(b).is_none());
+        let open: HashSet<&Geometry> = unknown.map(|block| &block.geometry).collect();
+        // With their MACs.
+        let mut geometries: Vec<(u64, &Geometry)> = Vec::new();
         let mut seen = HashSet::new();
         for block in blocks {
-            if seen.insert(&block.geometry) {
-                geometries.push(&block.geometry);
+            let geometry = &block.geometry;
+            if seen.insert(geometry) {
+                let macs = Block::original(geometry.clone()).macs();
+                geometries.push((macs.unwrap_or(0), geometry));
             }
         }
-        let macs = |geometry: &Geometry| Block::original(geometry.clone()).macs().unwrap_or(0);
-        geometries.sort_by_cached_key(|geometry| Reverse(macs(geometry)));
+        geometries.sort_by_key(|(macs, _)| Reverse(*macs));
+        let left = geometries.iter().filter(|(_, g)| open.contains(g));
+        let mut left: u64 = left.map(|(macs, _)| macs).sum();
         let (mut settled, mut begun) = (0, false);
         let mut failed = Vec::new();
         let all = geometries.len();
-        let known = |b: &&Block| cache.entry(b).is_some();
-        let open: HashSet<&Geometry> = (blocks.iter().filter(|b| !known(b)))
-            .map(|block| &block.geometry)
-            .collect();
-        for (place, geometry) in geometries.iter().copied().enumerate() {
+        for (macs, geometry) in geometries {
             progress(settled, blocks.len());
             let wanted: Vec<&Block> = blocks.iter().filter(|b| b.geometry == *geometry).collect();
             settled += wanted.len();
             // Without a timing there is no plan.
             let over = begun && is_over(self.until);
-            if !over && wanted.iter().any(|b| cache.entry(b).is_none()) {
+            if !over && open.contains(geometry) {
                 begun = true;
-                let left = geometries[place..]
-                    .iter()
-                    .filter(|left| open.contains(*left));
-                let left = left.map(|left| macs(left)).sum();
-                let until = self.until.map(|until| part(until, macs(geometry), left));
+                let until = self.until.map(|until| part(until, macs, left));
+                left -= macs;
                 let before = settled - wanted.len();
                 let mut told = |done| progress(before + done, blocks.len());
                 match self.measure_geometry(&wanted, until, &mut cache, &mut told) {
@@ -215,21 +214,25 @@ impl Measured {
             return Ok(());
         };
         let original = Block::original(geometry.clone());
-        let mut out = self.ruled_out(&original, wanted, cache);
-        if cache.entry(&original).is_some()
-            && wanted
-                .iter()
-                .all(|b| cache.entry(b).is_some() || out.has(b))
-        {
+        let mut out = Ruled::default();
+        self.rule_out(&original, wanted, &mut out, cache);
+        let settled = |b: &&Block| cache.entry(b).is_some() || out.has(b);
+        if cache.entry(&original).is_some() && wanted.iter().all(settled) {
             return Ok(());
         }
         let anchor = Loaded::new(self, &original)?.map_err(|source| LatencyError::Block {
             block: original.to_string(),
             source,
         })?;
-        if cache.entry(&original).is_none() {
-            self.finish(&original, &anchor, &mut Vec::new(), cache)?;
-        }
+        // Of this machine now: a known timing may be of a quieter one.
+        let mut now = match cache.entry(&original) {
+            None => self.finish(&original, &anchor, &mut Vec::new(), cache)?,
+            Some(_) if self.paying => {
+                let samples = time(&Bench::quick(), [&anchor])?;
+                samples.first().map(Samples::timing)
+            }
+            Some(_) => None,
+        };
         let mut forms: Vec<&Block> = wanted.to_vec();
         forms.retain(|b| **b != original);
         forms.sort_by(|a, b| a.floats.cmp(&b.floats).then(a.form.cmp(&b.form)));
@@ -239,31 +242,16 @@ impl Measured {
             .chunk_by(|a, b| family_and_rank(a) == family_and_rank(b))
             .collect();
         let (mut done, most) = (0, together(geometry));
-        // Of this machine now: a known timing may be of a quieter one.
-        let mut now = match self.paying {
-            true => time(&Bench::quick(), [&anchor])?
-                .first()
-                .map(Samples::timing),
-            false => None,
-        };
         for (turn, same_rank) in self.in_turns(ranks) {
             if turn > 0 && is_over(until) {
                 break;
             }
             pending.extend(self.shortlist(same_rank, now, &mut out, cache)?);
             if pending.len() >= most {
-                let forms = pending.iter().map(|form: &Loaded<'_>| form.block);
-                let forms: Vec<&Block> = forms.collect();
-                now = self
-                    .finish(&original, &anchor, &mut pending, cache)?
-                    .filter(|_| self.paying);
-                let limit = self.limit(&original, cache);
-                for form in forms {
-                    let timing = cache.get(form);
-                    if timing.is_some_and(|timing| is_slow(form, timing.min, SLOW * limit)) {
-                        out.add_from(form);
-                    }
-                }
+                let timed: Vec<&Block> =
+                    pending.iter().map(|form: &Loaded<'_>| form.block).collect();
+                now = self.finish(&original, &anchor, &mut pending, cache)?;
+                self.rule_out(&original, &timed, &mut out, cache);
             }
             done += same_rank.len();
             progress(done);
@@ -295,31 +283,27 @@ impl Measured {
         turns
     }
 
-    /// Seconds of the original where forms have to pay, else no limit.
-    fn limit(&self, original: &Block, cache: &Cache) -> f64 {
+    /// Rules out the lowerings that the known timings of some blocks speak against.
+    fn rule_out<'b>(
+        &self,
+        original: &Block,
+        blocks: &[&'b Block],
+        out: &mut Ruled<'b>,
+        cache: &Cache,
+    ) {
         let known = cache.get(original).filter(|_| self.paying);
-        known.map_or(f64::INFINITY, |timing| timing.min)
-    }
-
-    /// The lowerings that known timings rule out.
-    fn ruled_out<'b>(&self, original: &Block, wanted: &[&'b Block], cache: &Cache) -> Ruled<'b> {
-        let limit = self.limit(original, cache);
-        let mut out = Ruled::default();
-        for block in wanted {
-            let Some(entry) = cache.entry(block) else {
-                continue;
-            };
-            if is_slow(block, entry.timing.min, SLOW * limit) {
-                out.add_from(block);
-            } else if entry.ruled_out {
-                out.add(block);
+        let limit = known.map_or(f64::INFINITY, |timing| SLOW * timing.min);
+        for block in blocks {
+            match cache.entry(block) {
+                Some(entry) if is_slow(block, entry.timing.min, limit) => out.add_from(block),
+                Some(entry) if entry.ruled_out => out.add(block),
+                _ => {}
             }
         }
-        out
     }
 
     /// Loads the lowerings of one family at one rank that are neither known nor ruled out, and
-    /// rules out the slow ones; `now`: the timing of the original as it is now, where they have to pay.
+    /// rules out the slow ones; `now`: the timing of the original as it is now.
     fn shortlist<'b>(
         &self,
         same_rank: &[&'b Block],
@@ -339,9 +323,10 @@ impl Measured {
         let samples = time(&Bench::quick(), &loaded)?;
         let timings: Vec<Timing> = samples.iter().map(Samples::timing).collect();
         let best = timings.iter().map(|t| t.min).fold(f64::INFINITY, f64::min);
+        let now = now.filter(|_| self.paying);
+        let limit = now.map_or(f64::INFINITY, |now| SLOW_AT_ONCE * now.min);
         let mut kept = Vec::new();
         for (subject, timing) in loaded.into_iter().zip(timings) {
-            let limit = now.map_or(f64::INFINITY, |now| SLOW_AT_ONCE * now.min);
             if is_slow(subject.block, timing.min, limit) {
                 out.add_from(subject.block);
             } else if timing.min > RULED_OUT * best {

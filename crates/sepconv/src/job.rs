@@ -171,11 +171,11 @@ impl<'a> Job<'a> {
         let mut evaluator = Evaluator::against(&self.model, data, target)?;
         if let Some(deadline) = self.settings.deadline {
             // A runtime that can't run the model is told of where it is measured.
-            let each = match self.evaluated.get() {
-                None => evaluator.seconds_per_sample().ok().flatten(),
-                Some(_) => None,
-            };
-            each.map(|each| self.evaluated.set(samples_in_time(deadline, each)));
+            if self.evaluated.get().is_none()
+                && let Ok(Some(each)) = evaluator.seconds_per_sample()
+            {
+                let _ = self.evaluated.set(samples_in_time(deadline, each));
+            }
             if let Some(most) = self.evaluated.get() {
                 evaluator = evaluator.of_samples(*most);
             }

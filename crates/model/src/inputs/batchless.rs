@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sepconv_ir::{Dim, Graph, Operator, Tensor, ValueId};
+use sepconv_ir::{Dim, Graph, Operator, Slot, ValueId};
 
 use crate::loaded::Loaded;
 
@@ -44,46 +44,41 @@ fn is_state(graph: &Graph, value: ValueId, dims: &[Dim]) -> bool {
     if dims.len() != 3 || dims[0].known().is_none_or(|n| n <= 1) {
         return false;
     }
+    let mut seen = BTreeSet::from([value]);
     let mut open = vec![value];
     while let Some(value) = open.pop() {
-        for (reader, _) in graph.readers(value) {
+        for (reader, slot) in graph.readers(value) {
             let Some(op) = graph.operator(reader) else {
                 continue;
             };
-            let reads = |at: usize| op.input(at) == Some(value);
-            let recurrent = ["LSTM", "GRU", "RNN"].iter().any(|name| op.is(name));
-            if recurrent && (reads(5) || reads(6)) && op.int("layout", 0) == 0 {
-                return true;
-            }
-            if reads(0) && cuts_layers(graph, op) {
-                open.extend(op.outputs.iter().flatten());
+            let recurrent = || RECURRENT.iter().any(|name| op.is(name));
+            match slot {
+                Slot::Input(5 | 6) if recurrent() && op.int("layout", 0) == 0 => return true,
+                Slot::Input(0) if cuts_layers(graph, op) => {
+                    let cut = op.outputs.iter().flatten();
+                    open.extend(cut.filter(|cut| seen.insert(**cut)));
+                }
+                _ => {}
             }
         }
     }
     false
 }
 
+/// Operators with initial states.
+const RECURRENT: [&str; 3] = ["LSTM", "GRU", "RNN"];
+/// Operators that hand their first input on.
+const PASS: [&str; 4] = ["Cast", "Identity", "Squeeze", "Unsqueeze"];
+
 /// True for an operator whose outputs are parts of its first input along the first axis, or that input itself.
 fn cuts_layers(graph: &Graph, op: &Operator) -> bool {
-    let first = |axes: &[i64]| axes == [0];
-    match op {
-        _ if ["Cast", "Identity", "Squeeze", "Unsqueeze"]
-            .iter()
-            .any(|name| op.is(name)) =>
-        {
-            true
-        }
-        _ if op.is("Gather") || op.is("Split") => op.int("axis", 0) == 0,
-        _ if op.is("Slice") => match (op.ints("axes"), op.input(3)) {
-            (Some(axes), _) => first(axes),
-            (None, Some(axes)) => {
-                let axes = graph.constant(axes).and_then(Tensor::to_i64);
-                axes.is_some_and(|axes| first(&axes))
-            }
-            (None, None) => false,
-        },
-        _ => false,
+    if op.is("Slice") {
+        let input = || graph.constant(op.input(3)?)?.to_i64();
+        let axes = op.ints("axes").map(<[i64]>::to_vec).or_else(input);
+        return axes.is_some_and(|axes| axes == [0]);
     }
+    let apart = op.is("Gather") || op.is("Split");
+    PASS.iter().any(|name| op.is(name)) || apart && op.int("axis", 0) == 0
 }
 
 #[cfg(test)]
