@@ -478,8 +478,9 @@ def certain():
     return model(nodes, tensors, outputs={"y": ("N", 3)}, inputs={"x": ("N", 4, 12, 12)})
 
 
-def detector():
-    """A detector of two classes in YOLOv8's layout, of 64 cells: boxes in pixels, and scores that are mostly near 0."""
+def detector(masks=0):
+    """A detector of two classes in YOLOv8's layout, of 64 cells: boxes in pixels, and scores that are mostly near 0. With
+    coefficients of `masks` prototypes, which are a second output."""
     y, x = np.mgrid[0:8, 0:8]
     cells = np.stack([8 * x + 4, 8 * y + 4, 0 * x + 12, 0 * y + 12]).astype(np.float32)
     tensors = {
@@ -488,20 +489,32 @@ def detector():
         "ws": array(2, 12, 8, 8) * 2,
         "bs": np.full(2, -4, np.float32),
         "cells": cells[None],
-        "shape": np.array([0, 6, 64]),
+        "shape": np.array([0, 6 + masks, 64]),
     }
+    parts = ["b", "p"]
     nodes = [
         conv(["x", "w"], "c", name="features", pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["c"], ["r"], name="relu"),
+    ]
+    if masks:
+        tensors |= {"wc": array(masks, 12, 8, 8), "wp": array(masks, 12, 3, 3)}
+        parts.append("k")
+        nodes += [
+            conv(["r", "wc"], "k", name="coefficients", strides=[8, 8]),
+            helper.make_node("AveragePool", ["r"], ["a"], name="pool", kernel_shape=[2, 2], strides=[2, 2]),
+            conv(["a", "wp"], "prototypes", name="prototypes", pads=[1, 1, 1, 1]),
+        ]
+    nodes += [
         conv(["r", "wb"], "d", name="boxes", strides=[8, 8]),
         helper.make_node("Tanh", ["d"], ["t"], name="tanh"),
         helper.make_node("Add", ["t", "cells"], ["b"], name="place"),
         conv(["r", "ws", "bs"], "s", name="scores", strides=[8, 8]),
         helper.make_node("Sigmoid", ["s"], ["p"], name="sigmoid"),
-        helper.make_node("Concat", ["b", "p"], ["both"], name="both", axis=1),
+        helper.make_node("Concat", parts, ["both"], name="both", axis=1),
         helper.make_node("Reshape", ["both", "shape"], ["y"], name="flat"),
     ]
-    return model(nodes, tensors, inputs={"x": ("n", 3, 64, 64)})
+    outputs = {"y": None} | ({"prototypes": None} if masks else {})
+    return model(nodes, tensors, outputs=outputs, inputs={"x": ("n", 3, 64, 64)})
 
 
 def segmenter():
@@ -516,7 +529,7 @@ def segmenter():
 
 
 # Those that a test asks for by name.
-OTHERS = {"certain": certain, "face": face, "squeezed": squeezed, "detector": detector, "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "face": face, "squeezed": squeezed, "detector": detector, "detector-masks": lambda: detector(6), "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

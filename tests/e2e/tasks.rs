@@ -4,6 +4,48 @@ use serde_json::json;
 
 use crate::support::{Scratch, ask, digits, digits_eval, sepconv};
 
+/// The masks of a detector are part of its verdict: one whose prototypes alone changed has the same boxes.
+#[test]
+fn a_detector_of_masks_is_measured_by_its_masks_too() {
+    let scratch = Scratch::new();
+    let [model, lossy, data] = ["model.onnx", "lossy.onnx", "data.npz"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "detector-masks", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data, "free": {"n": 48}}));
+    let rank = [
+        "--rank",
+        "1",
+        "--layers",
+        "prototypes",
+        "--data-free=weights",
+    ];
+    sepconv(&[&["compress", &model, "-o", &lossy][..], &rank].concat()).ok();
+    let of = |file: &str| {
+        let eval = [
+            "eval",
+            file,
+            "--original",
+            &model,
+            "--data",
+            &data,
+            "--json",
+        ];
+        sepconv(&eval).json()
+    };
+    let seen = of(&lossy);
+    let why = seen["task"]["why"].as_str().unwrap();
+    assert!(
+        why.contains("'prototypes'") && why.ends_with("masks beside"),
+        "{why}"
+    );
+    let f1 = |seen: &serde_json::Value| seen["primary"]["value"].as_f64().unwrap();
+    assert!(f1(&seen) < 95.0, "{seen}");
+    assert_eq!(f1(&of(&model)), 100.0);
+    // Their boxes are the same to the last bit.
+    let boxes =
+        ask(json!({"do": "detections", "model": lossy, "reference": model, "inputs": data}));
+    assert_eq!(boxes["original"], boxes["both"], "{boxes}");
+}
+
 /// A detector that loses detections says so first, however good the whole tensor looks, and is
 /// measured by them wherever it is judged.
 #[test]

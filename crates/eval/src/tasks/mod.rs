@@ -22,7 +22,7 @@ use crate::evaluate::restoration::{self, Picture, picture};
 use crate::evaluate::rows::Rows;
 use crate::evaluate::{Against, BatchRows, Measure};
 
-use detect::{Counts, Layout};
+use detect::{Counts, Detector};
 use embed::Vectors;
 use seen::Seen;
 use segment::{Overlaps, Segmentation};
@@ -83,8 +83,7 @@ impl Drawn<'_> {
 enum Kind {
     /// As outputs of any shape are: agreement and divergence.
     Classify,
-    /// With whether boxes are in fractions of the picture's extents.
-    Detect(Layout, bool),
+    Detect(Detector),
     Segment(Segmentation),
     /// The output, and the largest value of a picture.
     Restore(usize, f64),
@@ -180,7 +179,7 @@ impl TaskMetric {
         match &self.kind {
             Kind::Classify => Vec::new(),
             Kind::Regress => (0..self.names.len()).collect(),
-            Kind::Detect(layout, _) => layout.outputs(),
+            Kind::Detect(detector) => detector.outputs(),
             Kind::Segment(segmentation) => vec![segmentation.output],
             Kind::Restore(output, _) | Kind::Sequence(output) | Kind::Embed(output) => {
                 vec![*output]
@@ -199,9 +198,9 @@ impl TaskMetric {
         };
         match &self.kind {
             Kind::Classify => TaskScores::None,
-            Kind::Detect(layout, _) => {
+            Kind::Detect(detector) => {
                 let samples = 0..valid;
-                TaskScores::Detect(samples.map(|i| Counts::of(layout, pair, i)).collect())
+                TaskScores::Detect(samples.map(|i| Counts::of(detector, pair, i)).collect())
             }
             Kind::Segment(how) => of(how.output).map_or(TaskScores::None, |(a, b)| {
                 let samples = 0..a.count();
@@ -238,7 +237,9 @@ impl TaskMetric {
     /// The reason for which they can't be.
     pub(crate) fn labelling(&self, dataset: &Dataset) -> Result<Labelling, String> {
         match &self.kind {
-            Kind::Detect(layout, relative) => Labelling::of_boxes(*layout, *relative, dataset),
+            Kind::Detect(detector) => {
+                Labelling::of_boxes(detector.layout, detector.relative, dataset)
+            }
             Kind::Segment(how) => Ok(Labelling::Masks(*how)),
             _ => Err(format!(
                 "its labels are boxes or masks, and the task of the model is {}",
@@ -270,12 +271,12 @@ impl TaskMetric {
             Some([a?, b?])
         };
         match task.map(|task| &task.kind) {
-            Some(Kind::Detect(layout, relative)) => Some(Drawn::Detections {
+            Some(Kind::Detect(detector)) => Some(Drawn::Detections {
                 found: pair.map(|outputs| {
-                    let found = layout.detections(outputs, i).into_iter();
+                    let found = detector.layout.detections(outputs, i).into_iter();
                     found.map(|one| (one.corners, one.class)).collect()
                 }),
-                relative: *relative,
+                relative: detector.relative,
             }),
             Some(Kind::Segment(how)) => {
                 let pair = of(how.output)?;

@@ -4,7 +4,7 @@ use sepconv_model::classes::are_numbers;
 use sepconv_model::{DataSource, Task};
 
 use super::Kind;
-use super::detect::{Found, Layout};
+use super::detect::{Detector, Found, Layout};
 use super::embed;
 use super::seen::Seen;
 use super::segment::Segmentation;
@@ -32,8 +32,9 @@ pub(super) fn recognised(
         ),
         Task::Detect => match Layout::of(seen) {
             Found::Detector(layout, why) => {
-                let why = format!("it was named: {}", described(seen, &layout, why));
-                Ok(Some((Task::Detect, detector(seen, layout), why)))
+                let detector = Detector::of(seen, layout);
+                let why = format!("it was named: {}", described(seen, &detector, why));
+                Ok(Some((Task::Detect, Kind::Detect(detector), why)))
             }
             Found::Undecoded(why) => named(None, why),
             Found::Other => named(
@@ -80,8 +81,9 @@ fn classes(seen: Seen<'_>) -> Option<usize> {
 /// position.
 fn auto(seen: Seen<'_>) -> Option<Recognised> {
     if let Found::Detector(layout, why) = Layout::of(seen) {
-        let why = described(seen, &layout, why);
-        return Some((Task::Detect, detector(seen, layout), why));
+        let detector = Detector::of(seen, layout);
+        let why = described(seen, &detector, why);
+        return Some((Task::Detect, Kind::Detect(detector), why));
     }
     let name = |output: usize| seen.names.get(output).map_or("", String::as_str);
     if let Some(output) = sequence::recognised(seen) {
@@ -126,17 +128,17 @@ fn is_no_class(seen: Seen<'_>, output: usize) -> bool {
     columns.is_none_or(|columns| are_numbers(columns, seen.values(output)))
 }
 
-fn detector(seen: Seen<'_>, layout: Layout) -> Kind {
-    Kind::Detect(layout, layout.is_relative(seen))
-}
-
 /// Such as `output 'y' [22, 2100]: channels of boxes, then of scores`.
-fn described(seen: Seen<'_>, layout: &Layout, why: &str) -> String {
-    let outputs = layout.outputs().into_iter().map(|output| {
+fn described(seen: Seen<'_>, detector: &Detector, why: &str) -> String {
+    let outputs = detector.outputs().into_iter().map(|output| {
         let name = seen.names.get(output).map_or("", String::as_str);
         format!("'{name}' {:?}", seen.sample(output))
     });
-    format!("{}: {why}", outputs.collect::<Vec<_>>().join(", "))
+    let outputs = outputs.collect::<Vec<_>>().join(", ");
+    match detector.details() {
+        Some(details) => format!("{outputs}: {why}; {details} beside"),
+        None => format!("{outputs}: {why}"),
+    }
 }
 
 #[cfg(test)]

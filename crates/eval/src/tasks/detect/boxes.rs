@@ -7,7 +7,7 @@ const OVERLAP: f64 = 0.45;
 /// The same of boxes of one class, where detections are ranked by score: that of YOLOX's evaluation.
 const OVERLAP_OF_A_CLASS: f64 = 0.65;
 /// Detections of a class that overlap by so much are the same.
-const SAME: f64 = 0.5;
+pub const SAME: f64 = 0.5;
 
 /// A detection in one picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,17 +16,30 @@ pub struct Detection {
     pub corners: [f64; 4],
     pub score: f64,
     pub class: usize,
+    /// The anchor or row that it is of, from 0.
+    pub place: usize,
 }
 
 impl Detection {
-    /// Of a box by its centre and extents.
-    pub fn centred([x, y, w, h]: [f64; 4], score: f64, class: usize) -> Self {
-        let corners = [x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0];
+    /// Of a box by its corners.
+    pub fn cornered(corners: [f64; 4], score: f64, class: usize) -> Self {
         Self {
             corners,
             score,
             class,
+            place: 0,
         }
+    }
+
+    /// Of a box by its centre and extents.
+    pub fn centred([x, y, w, h]: [f64; 4], score: f64, class: usize) -> Self {
+        let corners = [x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0];
+        Self::cornered(corners, score, class)
+    }
+
+    /// The same, of an anchor or row.
+    pub fn at(self, place: usize) -> Self {
+        Self { place, ..self }
     }
 
     /// Intersection over union of two boxes.
@@ -89,16 +102,20 @@ pub fn ranked(mut candidates: Vec<Detection>, suppress: bool, most: usize) -> Ve
     kept
 }
 
-/// Pairs of detections of a class that are the same: each of `ours`, the highest score first, takes
-/// the one of `theirs` that is left and overlaps it most.
-pub fn pairs(ours: &[Detection], theirs: &[Detection]) -> usize {
+/// Pairs of detections of a class that are the same, also in what `agrees` looks at: each of `ours`, the highest
+/// score first, takes the one of `theirs` that is left and overlaps it most.
+pub fn pairs(
+    ours: &[Detection],
+    theirs: &[Detection],
+    agrees: impl Fn(&Detection, &Detection) -> bool,
+) -> usize {
     let mut taken = vec![false; theirs.len()];
     let mut count = 0;
     for one in ours {
         let free = theirs.iter().enumerate();
         let free = free.filter(|(i, t)| !taken[*i] && t.class == one.class);
         let overlaps = free.map(|(i, t)| (i, one.overlap(t)));
-        let same = overlaps.filter(|(_, overlap)| *overlap >= SAME);
+        let same = overlaps.filter(|(i, overlap)| *overlap >= SAME && agrees(one, &theirs[*i]));
         if let Some((best, _)) = same.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))) {
             taken[best] = true;
             count += 1;
@@ -165,9 +182,11 @@ mod tests {
             at(5.0, 0.6, 1),
         ];
         let theirs = [at(6.0, 0.5, 0), at(41.0, 0.5, 1), at(5.0, 0.4, 1)];
-        assert_eq!(pairs(&ours, &theirs), 2);
-        assert_eq!(pairs(&theirs, &ours), 2);
-        assert_eq!(pairs(&ours, &ours), 4);
-        assert_eq!(pairs(&ours, &[]), 0);
+        let all = |a: &[Detection], b: &[Detection]| pairs(a, b, |_, _| true);
+        assert_eq!(all(&ours, &theirs), 2);
+        assert_eq!(all(&theirs, &ours), 2);
+        assert_eq!(all(&ours, &ours), 4);
+        assert_eq!(all(&ours, &[]), 0);
+        assert_eq!(pairs(&ours, &ours, |a, _| a.class == 1), 1);
     }
 }

@@ -25,8 +25,8 @@ pub(crate) enum Layout {
     One(One),
     /// Boxes `[anchors, 4]`, and scores in another output: SSD.
     Apart(Apart),
-    /// Rows of left, top, right, bottom, score and class, suppressed: YOLOv10.
-    Rows { output: usize },
+    /// Rows of left, top, right, bottom, score and class, suppressed, and of values that follow: YOLOv10.
+    Rows { output: usize, width: usize },
     /// Rows of sample, left, top, right, bottom, class and score of all samples, suppressed: YOLOv7.
     Batched { output: usize },
     /// Boxes, scores and classes behind a suppression, in outputs of their own.
@@ -62,6 +62,37 @@ pub(crate) struct Apart {
     background: bool,
     /// Number of classes, with the one that is none.
     classes: usize,
+    /// Number of anchors.
+    anchors: usize,
+    /// Another output of rows for anchors, and the numbers in a row.
+    beside: Option<(usize, usize)>,
+}
+
+/// The values of a detection that are neither box nor score nor class.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rest {
+    pub output: usize,
+    /// The first one and the number, of all values of an anchor or row.
+    first: usize,
+    pub count: usize,
+    width: usize,
+    /// Number of anchors or rows.
+    pub places: usize,
+    /// Values lie before anchors.
+    channels_first: bool,
+}
+
+impl Rest {
+    /// Those of an anchor or row of a sample.
+    pub fn values(&self, sample: &[f64], place: usize) -> Option<Vec<f64>> {
+        let fits = sample.len() == self.places * self.width && place < self.places;
+        let at = |v: usize| match self.channels_first {
+            true => v * self.places + place,
+            false => place * self.width + v,
+        };
+        let all = self.first..self.first + self.count;
+        fits.then(|| all.map(|v| sample[at(v)]).collect())
+    }
 }
 
 /// Lists of detections.
@@ -87,7 +118,7 @@ pub(crate) enum Found {
     Other,
 }
 
-fn is_score(value: f64) -> bool {
+pub fn is_score(value: f64) -> bool {
     (-NEAR..=1.0 + NEAR).contains(&value)
 }
 
@@ -101,9 +132,10 @@ impl Layout {
         if let Some(lists) = lists(seen) {
             return Found::Detector(Self::Lists(lists), "boxes, scores and classes in lists");
         }
-        if let Some(output) = (0..seen.outputs()).find(|o| are_rows(seen, *o)) {
+        let rows = (0..seen.outputs()).find_map(|o| rows_of(seen, o).map(|width| (o, width)));
+        if let Some((output, width)) = rows {
             let why = "rows of a box, a score and a class";
-            return Found::Detector(Self::Rows { output }, why);
+            return Found::Detector(Self::Rows { output, width }, why);
         }
         if let Some(output) = (0..seen.outputs()).find(|o| are_batched(seen, *o)) {
             let why = "rows of a sample, a box, a class and a score";
@@ -122,10 +154,45 @@ impl Layout {
     pub fn outputs(&self) -> Vec<usize> {
         match self {
             Self::One(one) => vec![one.output],
-            Self::Rows { output } | Self::Batched { output } => vec![*output],
+            Self::Rows { output, .. } | Self::Batched { output } => vec![*output],
             Self::Apart(apart) => vec![apart.boxes, apart.scores],
             Self::Lists(lists) => vec![lists.boxes, lists.scores, lists.classes],
         }
+    }
+
+    /// The values of detections that are neither box nor score nor class, by runs that were seen.
+    pub fn rest(&self, seen: Seen<'_>) -> Option<Rest> {
+        let rest = match *self {
+            Self::One(one) => Rest {
+                output: one.output,
+                first: one.first + one.classes,
+                count: one.channels - (one.first + one.classes),
+                width: one.channels,
+                places: one.anchors,
+                channels_first: one.channels_first,
+            },
+            Self::Rows { output, width } => Rest {
+                output,
+                first: 6,
+                count: width - 6,
+                width,
+                places: seen.sample(output)[0],
+                channels_first: false,
+            },
+            Self::Apart(apart) => {
+                let (output, width) = apart.beside?;
+                Rest {
+                    output,
+                    first: 0,
+                    count: width,
+                    width,
+                    places: apart.anchors,
+                    channels_first: false,
+                }
+            }
+            Self::Batched { .. } | Self::Lists(_) => return None,
+        };
+        (rest.count > 0).then_some(rest)
     }
 
     /// The detections in sample `i` of a batch, by falling score; none where the outputs have
@@ -180,9 +247,10 @@ impl Layout {
         let found = match self {
             Self::One(one) => one.candidates(outputs, i, least),
             Self::Apart(apart) => apart.candidates(outputs, i, least),
-            Self::Rows { output } => rows(outputs, *output).map(|rows| {
-                let all = rows.row(i).chunks_exact(6);
-                all.map(|r| corners(&r[..4], r[4], r[5])).collect()
+            Self::Rows { output, width } => rows(outputs, *output).map(|rows| {
+                let all = rows.row(i).chunks_exact(*width).enumerate();
+                all.map(|(place, r)| corners(&r[..4], r[4], r[5]).at(place))
+                    .collect()
             }),
             Self::Batched { output } => rows(outputs, *output).map(|rows| {
                 let all = rows.all().1.chunks_exact(7);
@@ -202,11 +270,8 @@ fn rows(outputs: &[Option<Rows>], output: usize) -> Option<&Rows> {
 }
 
 fn corners(bounds: &[f64], score: f64, class: f64) -> Detection {
-    Detection {
-        corners: [bounds[0], bounds[1], bounds[2], bounds[3]],
-        score,
-        class: class.round().max(0.0) as usize,
-    }
+    let corners = [bounds[0], bounds[1], bounds[2], bounds[3]];
+    Detection::cornered(corners, score, class.round().max(0.0) as usize)
 }
 
 /// The greatest of some scores, with its position.
@@ -243,7 +308,7 @@ impl One {
                     Some(extents) => on_grid(bounds, anchor, extents),
                     None => bounds,
                 };
-                found.push(Detection::centred(bounds, score, class));
+                found.push(Detection::centred(bounds, score, class).at(anchor));
             }
         }
         Some(found)
@@ -289,10 +354,11 @@ impl Apart {
             let (class, score) = best((none..classes).map(|class| at(class, anchor)));
             if score > least {
                 let bounds = [bounds[0], bounds[1], bounds[2], bounds[3]];
-                found.push(match self.corners {
+                let one = match self.corners {
                     true => corners(&bounds, score, class as f64),
                     false => Detection::centred(bounds, score, class),
-                });
+                };
+                found.push(one.at(anchor));
             }
         }
         Some(found)
@@ -345,14 +411,19 @@ fn lists(seen: Seen<'_>) -> Option<Lists> {
     })
 }
 
-fn are_rows(seen: Seen<'_>, output: usize) -> bool {
+/// Numbers in a row of an output whose rows begin with a box, a score and a class. Rows of seven are
+/// those of a batch.
+fn rows_of(seen: Seen<'_>, output: usize) -> Option<usize> {
+    let width = match *seen.sample(output) {
+        [_, width] if width == 6 || width > 7 => width,
+        _ => return None,
+    };
     let rows = || {
         seen.of(output)
-            .flat_map(|rows| rows.all().1.chunks_exact(6))
+            .flat_map(|rows| rows.all().1.chunks_exact(width))
     };
-    matches!(seen.sample(output), [_, 6])
-        && rows().all(|r| is_score(r[4]) && is_whole(r[5]) && r[2] >= r[0] && r[3] >= r[1])
-        && rows().any(|r| r[4] > SCORE)
+    let is = |r: &[f64]| is_score(r[4]) && is_whole(r[5]) && r[2] >= r[0] && r[3] >= r[1];
+    (rows().all(is) && rows().any(|r| r[4] > SCORE)).then_some(width)
 }
 
 fn are_batched(seen: Seen<'_>, output: usize) -> bool {
@@ -381,6 +452,10 @@ fn apart(seen: Seen<'_>) -> Option<Apart> {
         seen.of(scores)
             .flat_map(|rows| rows.all().1.chunks_exact(seen.sample(scores)[1]))
     };
+    let beside = all().find_map(|o| match *seen.sample(o) {
+        [rows, width] if rows == n && o != boxes && o != scores => Some((o, width)),
+        _ => None,
+    });
     let sums_to_one = |r: &[f64]| r.len() > 1 && (r.iter().sum::<f64>() - 1.0).abs() < NEAR;
     Some(Apart {
         boxes,
@@ -389,6 +464,8 @@ fn apart(seen: Seen<'_>) -> Option<Apart> {
         corners: boxes_of().all(|b| b[2] >= b[0] && b[3] >= b[1]),
         background: !channels_first && rows().all(sums_to_one),
         classes: seen.sample(scores)[usize::from(!channels_first)],
+        anchors: n,
+        beside,
     })
 }
 

@@ -2,16 +2,58 @@
 //! average precision against labels.
 
 mod boxes;
+mod details;
 mod layout;
 mod precision;
 
 use crate::evaluate::rows::Rows;
 use crate::evaluate::{Against, Measure, Metric};
 use crate::limits::jackknife;
+use crate::tasks::seen::Seen;
+
+use details::Details;
 
 pub(super) use layout::{Found, Layout};
 pub(crate) use precision::Matched;
 pub(super) use precision::{Truth, measures as precision_measures};
+
+/// The way in which a detector's outputs are decoded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Detector {
+    pub layout: Layout,
+    /// Boxes are in fractions of the picture's extents, not pixels.
+    pub relative: bool,
+    details: Option<Details>,
+}
+
+impl Detector {
+    /// Of outputs of a layout.
+    pub fn of(seen: Seen<'_>, layout: Layout) -> Self {
+        let relative = layout.is_relative(seen);
+        Self {
+            layout,
+            relative,
+            details: Details::of(seen, &layout, relative),
+        }
+    }
+
+    /// The outputs that it is about.
+    pub fn outputs(&self) -> Vec<usize> {
+        let mut all = self.layout.outputs();
+        let details = self.details.iter();
+        for output in details.flat_map(Details::outputs) {
+            if !all.contains(&output) {
+                all.push(output);
+            }
+        }
+        all
+    }
+
+    /// The details that detections have beside boxes, such as `masks`.
+    pub fn details(&self) -> Option<&'static str> {
+        self.details.as_ref().map(Details::name)
+    }
+}
 
 /// Detections of both models in one picture.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -26,12 +68,16 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// In sample `i` of a batch.
-    pub fn of(layout: &Layout, [a, b]: [&[Option<Rows>]; 2], i: usize) -> Self {
-        let [original, model] = [a, b].map(|outputs| layout.detections(outputs, i));
+    pub fn of(detector: &Detector, pair: [&[Option<Rows>]; 2], i: usize) -> Self {
+        let [original, model] = pair.map(|outputs| detector.layout.detections(outputs, i));
+        let both = boxes::pairs(&original, &model, |a, b| {
+            let details = detector.details.as_ref();
+            details.is_none_or(|details| details.agree(pair, i, [a, b]))
+        });
         Self {
             original: original.len(),
             model: model.len(),
-            both: boxes::pairs(&original, &model),
+            both,
         }
     }
 

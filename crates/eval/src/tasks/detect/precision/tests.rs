@@ -72,13 +72,12 @@ impl Case {
         }
         let mut found: Vec<Detection> = found
             .into_iter()
-            .map(|(bounds, score, class)| Detection {
-                corners: corners(bounds),
-                score: match self.decimals {
+            .map(|(bounds, score, class)| {
+                let score = match self.decimals {
                     true => (score * 10.0).trunc() / 10.0,
                     false => score,
-                },
-                class,
+                };
+                Detection::cornered(corners(bounds), score, class)
             })
             .collect();
         sort(&mut found);
@@ -140,11 +139,7 @@ fn figures_are_those_of_pycocotools() {
 }
 
 fn at(x: f64, score: f64) -> Detection {
-    Detection {
-        corners: [x, 0.0, x + 10.0, 10.0],
-        score,
-        class: 0,
-    }
+    Detection::cornered([x, 0.0, x + 10.0, 10.0], score, 0)
 }
 
 fn truth(x: f64, crowd: bool) -> Truth {
