@@ -58,7 +58,7 @@ pub struct Dataset {
     annotated: Option<Annotated>,
     target: Option<Target>,
     fixed_batch: Option<usize>,
-    /// The inputs without a batch axis.
+    /// By input: true without a batch axis.
     whole: Vec<bool>,
 }
 
@@ -120,6 +120,8 @@ impl Dataset {
             None => masks,
             apart => apart,
         };
+        let whole = source.whole(&request.inputs);
+        let fixed_batch = fixed_batch.filter(|_| whole.contains(&false));
         if let Source::Arrays(feeds) = &source {
             one_for_a_batch(path, feeds, fixed_batch)?;
         }
@@ -139,7 +141,7 @@ impl Dataset {
             drawn,
             target,
             fixed_batch,
-            whole: request.inputs.iter().map(|spec| spec.whole).collect(),
+            whole,
         })
     }
 
@@ -178,6 +180,8 @@ impl Dataset {
             let expected = format!("{rows} samples, as for the first input");
             DataError::mismatch(&path, what, expected, own)
         })?;
+        let whole: Vec<bool> = feeds.iter().map(Feed::is_whole).collect();
+        let fixed_batch = fixed_batch.filter(|_| whole.contains(&false));
         one_for_a_batch(&path, &feeds, fixed_batch)?;
         if request.labels == Labels::Required {
             return Err(DataError::Unlabelled { path });
@@ -194,7 +198,7 @@ impl Dataset {
             annotated: None,
             target: None,
             fixed_batch,
-            whole: inputs.iter().map(|spec| spec.whole).collect(),
+            whole,
         })
     }
 
@@ -282,6 +286,12 @@ impl Dataset {
         &self.samples
     }
 
+    /// By input: true where it has no batch axis, so that a sample is a value of the whole input.
+    #[must_use]
+    pub fn whole(&self) -> &[bool] {
+        &self.whole
+    }
+
     /// Entries of a directory of pictures that are none; empty for other data.
     #[must_use]
     pub fn skipped(&self) -> Skipped {
@@ -351,6 +361,14 @@ impl Source {
             Source::Arrays(feeds) => samples_of(feeds).unwrap_or(0),
             Source::Pictures(folder) => folder.rows(),
             Source::Sets(sets) => sets.rows(),
+        }
+    }
+
+    /// By input: true where it has no batch axis.
+    fn whole(&self, inputs: &[InputSpec]) -> Vec<bool> {
+        match self {
+            Source::Arrays(feeds) => feeds.iter().map(Feed::is_whole).collect(),
+            Source::Pictures(_) | Source::Sets(_) => inputs.iter().map(|spec| spec.whole).collect(),
         }
     }
 

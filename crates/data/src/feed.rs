@@ -97,6 +97,8 @@ impl Feed {
                 found,
             )
         };
+        let clips = spec.of_clips(&table.shape).filter(|_| recipe.is_identity());
+        let spec = clips.as_ref().unwrap_or(spec);
         let picture = spec.is_picture();
         let recipe = if picture {
             recipe.clone()

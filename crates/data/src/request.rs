@@ -59,6 +59,24 @@ impl InputSpec {
         }
     }
 
+    /// The spec for an array `[samples, extents...]` of values of the whole input, where the first axis of the input counts
+    /// steps and no samples. `None` where the array is no such one.
+    pub(crate) fn of_clips(&self, shape: &[usize]) -> Option<Self> {
+        let [_, extents @ ..] = shape else {
+            return None;
+        };
+        let fits = |(dim, extent): (&Option<usize>, &usize)| dim.is_none_or(|dim| dim == *extent);
+        let is = !self.whole
+            && extents.len() == self.dims.len()
+            && extents.first().is_some_and(|steps| *steps > 1)
+            && self.dims.iter().zip(extents).all(fits);
+        is.then(|| Self {
+            layout: self.layout,
+            indices: self.indices.clone(),
+            ..Self::of_whole(&self.name, self.dtype, self.dims.iter().copied())
+        })
+    }
+
     /// Refuses an element type that data sets have no values of.
     pub(crate) fn check_dtype(&self) -> Result<(), DataError> {
         match self.dtype.size() {

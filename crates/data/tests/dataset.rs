@@ -232,6 +232,44 @@ fn a_fixed_batch_is_padded() {
 }
 
 #[test]
+fn arrays_of_an_axis_more_are_whole_inputs() {
+    // Frames by bands: of a network that takes one recording.
+    let inputs = [spec("x", DType::F32, &[0, 3])];
+    let clips = Dataset::from_arrays(&inputs, vec![ramp(&[5, 4, 3])]).unwrap();
+    assert_eq!((clips.len(), clips.fixed_batch()), (5, None));
+    assert_eq!(
+        (clips.whole(), clips.sample_shapes()),
+        (&[true][..], &[vec![4, 3]][..])
+    );
+    let third = clips.batch(2..3).unwrap().inputs;
+    assert_eq!(third[0].dims(), [4, 3]);
+    assert_eq!(third[0].to_f32().unwrap()[0], 24.0);
+    // Of a fixed number of frames, which is no batch then.
+    let fixed = [spec("x", DType::F32, &[4, 3])];
+    let clips = Dataset::from_arrays(&fixed, vec![ramp(&[5, 4, 3])]).unwrap();
+    assert_eq!((clips.len(), clips.fixed_batch()), (5, None));
+    let rows = Dataset::from_arrays(&fixed, vec![ramp(&[8, 3])]).unwrap();
+    assert_eq!((rows.fixed_batch(), rows.whole()), (Some(4), &[false][..]));
+    refusal(
+        Dataset::from_arrays(&fixed, vec![ramp(&[5, 6, 3])]),
+        "samples first",
+    );
+    // One row each: an axis too many.
+    let one = Dataset::from_arrays(&inputs, vec![ramp(&[5, 1, 3])]).unwrap();
+    assert_eq!(
+        (one.whole(), one.sample_shapes()),
+        (&[false][..], &[vec![3]][..])
+    );
+    // Pictures keep their axis where they are prepared.
+    let mut request = request("x", DType::F32, &[0, 3, 2, 2]);
+    request.preprocess.scale = 0.5;
+    refusal(
+        Dataset::in_memory(&request, &[ramp(&[5, 2, 3, 2, 2])]),
+        "samples first",
+    );
+}
+
+#[test]
 fn a_spread_keeps_rows_and_labels_together() {
     let scratch = tempdir().unwrap();
     let path = scratch.path().join("d.npz");

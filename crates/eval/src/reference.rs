@@ -136,13 +136,25 @@ impl Reference {
                 pairs.map(|(i, (a, b))| ([a.as_slice(), b.as_slice()], self.inputs.batch(i))),
             ),
         });
+        let classes = class_outputs(model.graph()).into_iter().enumerate();
+        let classes = classes.map(|(output, classes)| classes && self.is_by_sample(output));
         Comparison {
             inputs: self.inputs.kind,
             runs: self.inputs.count(),
             task,
             ..Comparison::of(target.name(), &names, &self.outputs, outputs)
-                .of_classes(&class_outputs(model.graph()))
+                .of_classes(&classes.collect::<Vec<_>>())
         }
+    }
+
+    /// True of an output that begins with the axis of the batch. Random inputs are of any batch.
+    fn is_by_sample(&self, output: usize) -> bool {
+        if self.inputs.source.is_none() {
+            return true;
+        }
+        let batches = self.outputs.iter().zip(&self.inputs.valid);
+        let mut own = batches.filter_map(|(run, valid)| Some((run.get(output)?, valid)));
+        own.all(|(own, valid)| own.dims().first() == Some(valid))
     }
 }
 

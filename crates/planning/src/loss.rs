@@ -86,13 +86,18 @@ fn are_numbers_of(output: usize, batches: &[Vec<Tensor>]) -> bool {
 }
 
 impl OutputMeasure {
-    /// Of the outputs of a network, by their values in several batches.
-    pub fn of_outputs(graph: &Graph, batches: &[Vec<Tensor>]) -> Vec<Self> {
+    /// Of the outputs of a network, by their values in several batches of `rows`. One without an axis of the batch is of
+    /// no classes: `[frames, pitches]` of a network that takes one recording.
+    pub fn of_outputs(graph: &Graph, batches: &[Vec<Tensor>], rows: usize) -> Vec<Self> {
+        let by_sample = |output: usize| {
+            let mut own = batches.iter().filter_map(|outputs| outputs.get(output));
+            own.all(|own| own.dims().first() == Some(&rows))
+        };
         let scales = PartScales::of_outputs(batches).into_iter();
         let measures = scales.zip(class_outputs(graph)).enumerate();
         let measures = measures.map(|(output, (scales, classes))| Self {
             scales,
-            classes: classes && !are_numbers_of(output, batches),
+            classes: classes && by_sample(output) && !are_numbers_of(output, batches),
             sequences: batches.first().is_some_and(|outputs| {
                 let own = &outputs[output];
                 let values = own.to_f64();

@@ -139,7 +139,8 @@ impl<'a> SensitivityProbe<'a> {
             memory,
         };
         probe.reference = probe.run(&original.document, &probe.outputs)?;
-        probe.measures = OutputMeasure::of_outputs(original.graph(), &probe.reference);
+        let rows = probe.samples.rows();
+        probe.measures = OutputMeasure::of_outputs(original.graph(), &probe.reference, rows);
         Ok(probe)
     }
 
@@ -159,7 +160,8 @@ impl<'a> SensitivityProbe<'a> {
             ..self
         };
         let reference = all.run(&all.original.document, &all.outputs)?;
-        let measures = OutputMeasure::of_outputs(all.original.graph(), &reference);
+        let rows = all.samples.rows();
+        let measures = OutputMeasure::of_outputs(all.original.graph(), &reference, rows);
         let active = reference.iter().map(|outputs| {
             let pairs = measures.iter().zip(outputs);
             pairs.filter_map(|(s, o)| activity(s, o)).sum()

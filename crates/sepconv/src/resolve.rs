@@ -152,11 +152,8 @@ fn task_of(model: &Loaded, data: &DataSource, target: &dyn Target) -> Result<Opt
     });
     match found {
         Ok(Some(metric)) => Ok(Some(metric.taken().task)),
-        // A run tells that outputs whose extents are not known are of no classes.
-        Ok(None) => {
-            let mut outputs = model.graph().outputs();
-            Ok((!outputs.any(is_classes)).then_some(Task::Regress))
-        }
+        // A run tells that outputs are of no classes, whatever their extents: those of a sample may be `[frames, pitches]`.
+        Ok(None) => Ok(Some(Task::Regress)),
         Err(Error::Target { .. }) => Ok(None),
         Err(error) => Err(error),
     }

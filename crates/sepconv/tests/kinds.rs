@@ -468,6 +468,49 @@ fn layers_that_share_weights_share_them_in_eight_bits_and_not_in_floats() {
     assert!(shared.1 > apart.1 - 1.0, "{shared:?} {apart:?}");
 }
 
+/// A network that takes one recording, `[frames, bands]`, and gives pitches by frame: the first frame is not its verdict.
+#[test]
+fn recordings_without_a_batch_axis_are_samples() {
+    let mut net = Net::new(DType::F32);
+    net.input("x", &[-1, 12]);
+    net.node(
+        "Constant",
+        &[],
+        "front",
+        &[("value_ints", Arg::Ints(&[0, 1]))],
+    );
+    net.weight("a", &[8, 1, 3, 3]);
+    net.weight("b", &[8, 8, 3, 10]);
+    net.node("Unsqueeze", &["x", "front"], "u", &[]);
+    net.node("Conv", &["u", "a"], "c", &[]);
+    net.node("Relu", &["c"], "r", &[]);
+    net.node("Conv", &["r", "b"], "d", &[]);
+    net.node("Squeeze", &["d"], "s", &[]);
+    net.node("Transpose", &["s"], "y", &[]);
+    net.output("y");
+    let data = samples(&[16, 30, 12]);
+    let with = |budget| Settings {
+        calibration: Some(CalibrationSettings::new(data.clone())),
+        ..settings(budget)
+    };
+    let (_, outcome) = compress_bytes(net.bytes(), &with(Budget::Rank(2)), &()).unwrap();
+    assert!(outcome.layers[1].fit.is_some());
+    let comparison = &outcome.comparison;
+    assert_eq!(
+        (
+            comparison.not_run.as_deref(),
+            comparison.agreements().count()
+        ),
+        (None, 0)
+    );
+    assert!(comparison.runs > 1 && comparison.worst_channel_snr().is_some());
+    let refused = compress_bytes(net.bytes(), &with(Budget::MaxDrop(1.0)), &()).unwrap_err();
+    assert!(
+        refused.to_string().contains("a drop is not defined"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn states_and_settings_serve_for_all_samples_or_come_one_by_one() {
     let mut net = Net::new(DType::F32);

@@ -125,20 +125,28 @@ pub fn shaped_by<'a>(
     model: &Loaded,
     sources: impl IntoIterator<Item = &'a DataSource>,
 ) -> Result<Option<Loaded>, Error> {
-    let assumed = model.shapes.assumed();
-    let mut sources = sources.into_iter();
-    let (true, Some(source)) = (
-        assumed.iter().any(|a| a.axis > 0 && !a.known),
-        sources.next(),
-    ) else {
+    let mut assumed = model.shapes.assumed().iter().filter(|a| !a.known);
+    let within = assumed.clone().any(|a| a.axis > 0);
+    // The first axis of pictures is that of the batch.
+    let is_picture = |name: &str| {
+        let mut inputs = model.shapes.inputs().iter();
+        let own = inputs.find(|input| input.name == name);
+        let shape = own.and_then(|input| input.shape.as_ref());
+        shape.is_some_and(|shape| shape.dims.len() == 4)
+    };
+    let first = assumed.any(|a| a.axis == 0 && !is_picture(&a.input));
+    let (true, Some(source)) = (within || first, sources.into_iter().next()) else {
         return Ok(None);
     };
     let data = source.open(model, Labels::Ignore)?;
-    let whole = without_batch(model);
-    let inputs = model.shapes.inputs().iter().zip(data.sample_shapes());
-    let known = inputs.map(|(input, sample)| {
+    if !within && !data.whole().contains(&true) {
+        return Ok(None);
+    }
+    let samples = data.sample_shapes().iter().zip(data.whole());
+    let inputs = model.shapes.inputs().iter().zip(samples);
+    let known = inputs.map(|(input, (sample, whole))| {
         let extents = sample.iter().map(|n| Some(*n as u64));
-        let batch = (!whole.contains(&input.value)).then_some(None);
+        let batch = (!whole).then_some(None);
         (
             input.name.clone(),
             batch.into_iter().chain(extents).collect(),
@@ -281,15 +289,14 @@ pub fn session_specs(
 ) -> Result<Vec<sepconv_targets::InputSpec>, Error> {
     let graph = model.graph();
     let shapes = dataset.sample_shapes();
-    let whole = without_batch(model);
     let specs = model
         .shapes
         .inputs()
         .iter()
-        .zip(shapes)
-        .map(|(input, sample)| {
+        .zip(shapes.iter().zip(dataset.whole()))
+        .map(|(input, (sample, whole))| {
             let dtype = input.shape.as_ref().and_then(|s| s.dtype);
-            let mut dims = vec![batch; usize::from(!whole.contains(&input.value))];
+            let mut dims = vec![batch; usize::from(!whole)];
             dims.extend(sample);
             Ok(sepconv_targets::InputSpec {
                 name: graph.name(input.value).to_owned(),
