@@ -1,5 +1,6 @@
 //! Every candidate of every layer scored: planners allocate by the scores.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -91,12 +92,14 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
         stage: Stage::begin(fitting.progress, "scoring", sites.len()),
         done: AtomicUsize::new(0),
     };
-    let mut scored = Vec::with_capacity(sites.len());
+    // With the places of their layers.
+    let mut scored: Vec<(usize, Score)> = Vec::with_capacity(sites.len());
     let mut first = 0;
     while first < sites.len() {
         if no_time_to_score(fitting.deadline) {
-            let left = layers[first..].iter();
-            scored.extend(left.map(|(_, candidates)| scorer.unscored(candidates)));
+            let left = layers.iter().enumerate().skip(first);
+            scored
+                .extend(left.map(|(layer, (_, candidates))| (layer, scorer.unscored(candidates))));
             break;
         }
         let end = first + memory.together(&needs[first..]);
@@ -115,24 +118,37 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
                 seen
             }
         };
-        let own = &needs[first..end];
-        let held = own.iter().flatten().map(|need| need.statistics).sum();
-        let mut seen = seen.into_iter();
-        let mut begin = first;
-        while begin < end {
-            let some = memory.at_once(&needs[begin..end], held);
-            let work: Vec<_> = seen.by_ref().take(some).zip(&needs[begin..]).collect();
-            let part = work.into_par_iter().zip(&layers[begin..begin + some]);
-            let part = part.map(|((seen, need), (site, candidates))| {
-                scorer.score(site, candidates, seen, need)
+        let held = needs[first..end].iter().flatten();
+        let held = held.map(|need| need.statistics).sum();
+        let mut work: Vec<(usize, Seen)> = (first..end).zip(seen).collect();
+        if limited {
+            // The time may end before all are scored.
+            work.sort_by_key(|(layer, _)| Reverse(sites[*layer].macs));
+        }
+        let own: Vec<_> = work
+            .iter()
+            .map(|(layer, _)| needs[*layer].clone())
+            .collect();
+        let score = |(layer, seen): (usize, Seen)| {
+            let (site, candidates) = layers[layer];
+            Ok((layer, scorer.score(site, candidates, seen, &needs[layer])?))
+        };
+        let (mut rest, mut begin) = (work.into_iter(), 0);
+        while begin < own.len() {
+            let some = memory.at_once(&own[begin..], held);
+            let part: Vec<_> = rest.by_ref().take(some).collect();
+            // A bridge hands them out in their order.
+            let found = step("collect/estimates", || match limited {
+                true => part.into_iter().par_bridge().map(score).collect(),
+                false => part.into_par_iter().map(score).collect(),
             });
-            let part = || part.collect::<Result<Vec<Score>, Error>>();
-            scored.extend(step("collect/estimates", part)?);
+            scored.extend::<Vec<(usize, Score)>>(found?);
             begin += some;
         }
         first = end;
     }
-    let mut scored = scored.into_iter();
+    scored.sort_by_key(|(layer, _)| *layer);
+    let mut scored = scored.into_iter().map(|(_, score)| score);
     let layers = surveyed.survey.layers.iter();
     let scores = layers.map(|layer| match layer.site {
         Ok(_) => scored.next().unwrap_or_default(),

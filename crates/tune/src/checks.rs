@@ -448,6 +448,83 @@ fn an_operator_without_a_gradient_freezes_what_is_upstream() {
     );
 }
 
+/// A detector's grid: `[1, anchors]`, computed of the extents of its map, and concatenated to what it scales.
+#[test]
+fn grids_that_extents_make_are_constants() {
+    let mut b = Builder::new();
+    let dims = [1, 4, 3, 5].map(Dim::Known).to_vec();
+    let dtype = DType::F32;
+    let x = b
+        .input(
+            "x",
+            Some(ValueType {
+                dtype,
+                dims: Some(dims),
+            }),
+        )
+        .unwrap();
+    let w = Tensor::from_f32(vec![2, 4, 1, 1], numbers(8, 5));
+    let w = b.initializer("w", w).unwrap();
+    let mut by = |op: Operator, inputs: &[ValueId]| {
+        let name = op.name.clone();
+        let inputs: Vec<Option<ValueId>> = inputs.iter().copied().map(Some).collect();
+        b.operator(op, &inputs, &[name.as_str()]).unwrap()[0]
+    };
+    let constant = |name: &str, tensor: Tensor| {
+        Operator::new("Constant", name).with("value", AttributeValue::Tensor(tensor))
+    };
+    let list = |values: &[i64]| Tensor::from_i64(vec![values.len()], values);
+    let conv = by(Operator::new("Conv", "conv"), &[x, w]);
+    let flat = by(constant("flat", list(&[0, 2, -1])), &[]);
+    let rows = by(Operator::new("Reshape", "rows"), &[conv, flat]);
+    let count = by(Operator::new("Size", "count"), &[rows]);
+    let two = by(constant("two", Tensor::from_i64(vec![], &[2])), &[]);
+    let zero = by(constant("zero", Tensor::from_i64(vec![], &[0])), &[]);
+    let one = by(constant("one", Tensor::from_i64(vec![], &[1])), &[]);
+    let anchors = by(Operator::new("Div", "anchors"), &[count, two]);
+    let grid = by(Operator::new("Range", "range"), &[zero, anchors, one]);
+    let to = AttributeValue::Int(i64::from(dtype.code()));
+    let grid = by(Operator::new("Cast", "grid").with("to", to), &[grid]);
+    let front = by(constant("front", list(&[0])), &[]);
+    let strides = by(Operator::new("Unsqueeze", "strides"), &[grid, front]);
+    let scaled = by(Operator::new("Mul", "scaled"), &[rows, strides]);
+    let beside = by(Operator::new("Unsqueeze", "beside"), &[strides, front]);
+    let op = Operator::new("Concat", "both").with("axis", AttributeValue::Int(1));
+    let y = by(op, &[scaled, beside]);
+    b.output(y).unwrap();
+    let graph = b.finish().unwrap();
+    let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+    let network = Network::new(COMPUTE, typed(&graph, &shapes), &[], &[y], &[w]).unwrap();
+    assert_eq!(
+        (network.given(), network.without_gradient().len()),
+        (&[x][..], 0)
+    );
+    // Two samples share the grid.
+    let x = numbers(120, 7);
+    let given = Values {
+        dims: vec![2, 4, 3, 5],
+        elements: x.clone(),
+    };
+    let found = network.values(&[given]).unwrap().remove(0);
+    assert_eq!(found.dims, [2, 3, 15]);
+    let kernel = numbers(8, 5);
+    let at = |sample: usize, channel: usize, place: usize| {
+        let terms = (0..4).map(|c| kernel[channel * 4 + c] * x[(sample * 4 + c) * 15 + place]);
+        terms.sum::<f32>() * place as f32
+    };
+    for (i, value) in found.elements.iter().enumerate() {
+        let (sample, channel, place) = (i / 45, i / 15 % 3, i % 15);
+        let expected = match channel {
+            2 => place as f32,
+            _ => at(sample, channel, place),
+        };
+        assert!(
+            (value - expected).abs() < 1e-4,
+            "{i}: {value} not {expected}"
+        );
+    }
+}
+
 /// `y = W2 relu(W1 x)` of known weights: the mean square of a projection's derivative with respect to
 /// a channel is that of the rows of `W2`, where the channel is on.
 #[test]

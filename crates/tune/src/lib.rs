@@ -14,6 +14,7 @@ mod compute;
 mod conv;
 mod epoch;
 mod error;
+mod extents;
 mod loss;
 mod network;
 mod ops;

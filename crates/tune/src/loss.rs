@@ -55,6 +55,9 @@ pub struct Goal {
     pub loss: Loss,
     /// The meaning of its numbers.
     pub nature: Nature,
+    /// Factors of the numbers of a row, row-major, where parts of it have units of their own: boxes in pixels beside
+    /// scores between 0 and 1. Differences are compared times these.
+    pub factors: Option<Vec<f32>>,
     /// True where this is an output of the network, which results are judged by, or a value on
     /// the way there.
     pub output: bool,
@@ -94,6 +97,10 @@ impl Goal {
             });
         }
         let (value, target) = (value.flatten_from(1)?, target.flatten_from(1)?);
+        let (value, target) = match self.loss {
+            Loss::Kl => (value, target),
+            Loss::L2 | Loss::L1 => (self.scaled(value)?, self.scaled(target)?),
+        };
         let mean = |t: Tensor| t.mean(D::Minus1)?.sum_all();
         Ok(match self.loss {
             Loss::Kl => {
@@ -107,6 +114,15 @@ impl Goal {
         })
     }
 
+    /// Rows times the factors.
+    fn scaled(&self, rows: Tensor) -> candle_core::Result<Tensor> {
+        let Some(factors) = &self.factors else {
+            return Ok(rows);
+        };
+        let factors = Tensor::from_slice(factors, (1, factors.len()), rows.device())?;
+        rows.broadcast_mul(&factors)
+    }
+
     /// The agreement of rows, summed: rows with the same largest element where this is about
     /// classes, else the signal's and the error's squares.
     pub(crate) fn agreement(
@@ -116,6 +132,7 @@ impl Goal {
     ) -> Result<Agreement, TuneError> {
         let (value, target) = (value.flatten_from(1)?, target.flatten_from(1)?);
         if self.nature == Nature::Numbers {
+            let (value, target) = (self.scaled(value)?, self.scaled(target)?);
             let sum = |t: Tensor| -> Result<f64, TuneError> {
                 Ok(f64::from(t.sqr()?.sum_all()?.to_scalar::<f32>()?))
             };
@@ -163,5 +180,44 @@ impl Agreement {
             return 100.0 * self.same as f64 / self.rows as f64;
         }
         (10.0 * (self.signal / self.error.max(1e-30)).log10()).min(200.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn parts_count_on_their_own_scales() {
+        let goal = |factors: Option<Vec<f32>>, loss| Goal {
+            name: "y".into(),
+            loss,
+            nature: Nature::Numbers,
+            factors,
+            output: true,
+        };
+        let rows = |values: &[f32]| Tensor::from_slice(values, (2, 2), &Device::Cpu).unwrap();
+        // A box in pixels, a score.
+        let (value, target) = (
+            rows(&[100.0, 0.5, 50.0, 0.0]),
+            rows(&[110.0, 0.4, 50.0, 0.0]),
+        );
+        let sum = |goal: Goal| {
+            let sum = goal.sum(&value, &target, 1.0).unwrap();
+            f64::from(sum.to_scalar::<f32>().unwrap())
+        };
+        let scales = || Some(vec![0.1, 10.0]);
+        assert!((sum(goal(None, Loss::L2)) - 50.005).abs() < 1e-4);
+        assert!((sum(goal(scales(), Loss::L2)) - 1.0).abs() < 1e-5);
+        assert!((sum(goal(scales(), Loss::L1)) - 1.0).abs() < 1e-5);
+        let agreement = goal(scales(), Loss::L2).agreement(&value, &target).unwrap();
+        assert!(
+            (agreement.signal - (121.0 + 16.0 + 25.0)).abs() < 1e-3,
+            "{agreement:?}"
+        );
+        assert!((agreement.error - 2.0).abs() < 1e-5, "{agreement:?}");
     }
 }

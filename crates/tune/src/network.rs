@@ -8,6 +8,7 @@ use sepconv_ir::{Node, NodeId, ValueId};
 
 use crate::compute::Compute;
 use crate::error::{TuneError, one_line};
+use crate::extents::with_known_extents;
 use crate::ops::{Forward, Rule, rule};
 use crate::parameter::Parameter;
 use crate::typed::TypedGraph;
@@ -71,6 +72,11 @@ impl Network {
     ) -> Result<Self, TuneError> {
         let device = compute.device()?;
         let none = HashSet::new();
+        let known = with_known_extents(model);
+        let model = TypedGraph {
+            graph: &known,
+            ..model
+        };
         let graph = model.graph;
         let first = Compiler::run(model, &device, given, wanted, &none)?;
         // Given values must stay the same while parameters move.

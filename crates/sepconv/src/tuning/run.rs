@@ -12,7 +12,7 @@ use sepconv_tune::{
 };
 
 use super::blocks::{Block, biases};
-use super::goals::{of_block, of_output};
+use super::goals::{SCALED, of_block, of_output};
 use sepconv_calibrate::gradients::feeds;
 
 use super::student::{Student, Training};
@@ -126,19 +126,22 @@ impl<'a> Work<'a> {
                 ..Training::default()
             }),
         };
-        let first = student
-            .example(0, None)
-            .map_err(|e| failed(model, TuneError::Caller(e)))?;
-        let goals = pairs
-            .iter()
-            .zip(&first.targets)
-            .map(|((_, target, output), seen)| {
-                let graph = self.original.graph();
-                match output {
-                    true => of_output(graph, *target, seen, self.settings.loss),
-                    false => of_block(graph, *target),
-                }
-            });
+        let examples = (0..student.len().min(SCALED)).map(|i| student.example(i, None));
+        let examples = examples.collect::<Result<Vec<_>, _>>();
+        let examples = examples.map_err(|e| failed(model, TuneError::Caller(e)))?;
+        let goals = pairs.iter().enumerate().map(|(i, (_, target, output))| {
+            let graph = self.original.graph();
+            let seen = examples.iter().filter_map(|example| example.targets.get(i));
+            match output {
+                true => of_output(
+                    graph,
+                    *target,
+                    &seen.collect::<Vec<_>>(),
+                    self.settings.loss,
+                ),
+                false => of_block(graph, *target),
+            }
+        });
         let goals = goals.collect();
         let part = Part {
             file: model.file(),

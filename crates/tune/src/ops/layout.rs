@@ -96,15 +96,24 @@ fn concat(context: &OpContext<'_>) -> Option<Rule> {
         return None;
     }
     context.of(&read, move |x| {
+        let rows = x.iter().filter_map(|x| x.dims().first().copied());
+        let rows = rows.max().unwrap_or(1);
         let mut read = x.iter();
         let mut made = Vec::new();
         for part in &parts {
-            made.extend(match part {
-                None => read.next().cloned(),
-                Some(count) => {
+            made.extend(match (part, read.as_slice()) {
+                (Some(count), _) => {
                     let mut dims = x[0].dims().to_vec();
-                    dims[axis] = *count;
+                    (dims[0], dims[axis]) = (rows, *count);
                     Some(Tensor::zeros(dims, x[0].dtype(), x[0].device())?)
+                }
+                (None, []) => None,
+                (None, [own, rest @ ..]) => {
+                    read = rest.iter();
+                    // A constant is the same for all rows of the batch.
+                    let mut dims = own.dims().to_vec();
+                    dims[0] = rows;
+                    Some(own.broadcast_as(dims)?)
                 }
             });
         }

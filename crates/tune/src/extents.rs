@@ -1,0 +1,54 @@
+//! Extents that a graph computes with, where they are known.
+
+use sepconv_ir::{AttributeValue, Graph, NodeId, Operator, Patch, Tensor};
+
+use crate::typed::TypedGraph;
+
+/// The graph with the results of `Shape` and `Size` (ONNX opset 1 and later) as constants, where the shapes are known: a
+/// detector's grid of anchors, which it computes of the extents of its maps, then depends on no input. All other
+/// values keep their identifiers. Of the batch, one row is counted.
+pub(crate) fn with_known_extents(model: TypedGraph<'_>) -> Graph {
+    let mut graph = model.graph.clone();
+    let known = model.graph.operators().filter_map(|(id, op)| {
+        let tensor = known(model, op)?;
+        Some((id, op, tensor))
+    });
+    let known: Vec<(NodeId, &Operator, Tensor)> = known.collect();
+    for (id, op, tensor) in known {
+        let [Some(result)] = op.outputs[..] else {
+            continue;
+        };
+        let mut patch = Patch::replace("known-extents", id);
+        let constant = Operator::new("Constant", op.name.as_str());
+        let constant = constant.with("value", AttributeValue::Tensor(tensor));
+        patch.operator_into(constant, Vec::new(), result);
+        // One that does not fit stays as it is.
+        let _ = graph.apply(patch);
+    }
+    graph
+}
+
+/// The result of an operator that reads nothing but extents.
+fn known(model: TypedGraph<'_>, op: &Operator) -> Option<Tensor> {
+    let extents = || model.shapes.extents(op.input(0)?);
+    if op.is("Size") {
+        let count = extents()?.iter().product::<u64>();
+        return Some(Tensor::from_i64(vec![], &[i64::try_from(count).ok()?]));
+    }
+    if !op.is("Shape") {
+        return None;
+    }
+    let all: Vec<i64> = extents()?.iter().map(|n| *n as i64).collect();
+    let rank = all.len() as i64;
+    let place = |end: i64| {
+        let from_front = if end < 0 {
+            end.saturating_add(rank)
+        } else {
+            end
+        };
+        from_front.clamp(0, rank) as usize
+    };
+    let (start, end) = (place(op.int("start", 0)), place(op.int("end", rank)));
+    let part = all.get(start..end).unwrap_or_default();
+    Some(Tensor::from_i64(vec![part.len()], part))
+}
