@@ -102,7 +102,9 @@ fn a_detector_is_measured_by_its_detections() {
     let judged = ["compress", &model, "-o", &out, "--calib", &data];
     let refused = sepconv(&[&judged[..], &["--layers", "features"]].concat()).refused();
     assert!(refused.contains("F1 of detections at 95.00 %"), "{refused}");
+    let plan = scratch.path("plan.json");
     let allowed = ["--layers", "features", "--max-drop", "50", "--json"];
+    let allowed = [&allowed[..], &["--save-plan", &plan]].concat();
     let report = sepconv(&[&judged[..], &allowed].concat()).json();
     let verdict = &report["verdict"];
     assert_eq!(
@@ -110,6 +112,14 @@ fn a_detector_is_measured_by_its_detections() {
         (&json!("F1 of detections"), &json!(50.0))
     );
     assert!(verdict["shown"].as_bool().unwrap(), "{verdict}");
+    // Half of the samples are judged on.
+    let plan: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&plan).unwrap()).unwrap();
+    assert_eq!(
+        plan["fit"]["to"]["data"]["part"],
+        json!({"train": {"every": 2}}),
+        "{plan}"
+    );
     // Held for a ratio in place of its task, scores above the threshold count as well.
     let ratio = ["--layers", "features", "--min-snr", "3", "--json"];
     let report = sepconv(&[&judged[..], &ratio, &["--force"]].concat()).json();

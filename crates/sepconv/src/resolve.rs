@@ -14,7 +14,7 @@ use sepconv_spec::{
 
 use sepconv_targets::Target;
 
-use crate::settings::{Budget, DataFree, Settings};
+use crate::settings::{Budget, DataFree, Settings, TEST_EVERY_DETECTED};
 use crate::tuning::TuneSettings;
 
 impl Settings {
@@ -98,21 +98,27 @@ impl Settings {
         let judged = spec.budget.is_judged() && settings.calibration.is_some();
         let by_time = judged && spec.target.target.is_none();
         let is_usual = budget(&spec.budget).is_none();
-        if !is_usual && !by_time {
+        let by_drop = judged && matches!(settings.budget, Budget::MaxDrop(_));
+        if !is_usual && !by_time && !by_drop {
             return Ok(settings);
         }
         let model = settings.shaped(model()?)?;
         if by_time {
             settings.latency = there(&model, spec.target.threads);
         }
-        if is_usual {
-            let evaluated = settings.eval.as_ref().map(|data| is_labelled(&model, data));
-            let evaluated = evaluated.transpose()?.unwrap_or(false);
+        if is_usual || by_drop {
             let data = settings.fitted_data();
             let runner = settings.runner.unwrap_or(settings.target);
             let task = data.map(|data| task_of(&model, data, runner));
             let (calibrated, task) = (task.is_some(), task.transpose()?.flatten());
-            settings.budget = Budget::usual(&model, calibrated, evaluated, task);
+            if task == Some(Task::Detect) {
+                settings.test_every = Some(TEST_EVERY_DETECTED);
+            }
+            if is_usual {
+                let evaluated = settings.eval.as_ref().map(|data| is_labelled(&model, data));
+                let evaluated = evaluated.transpose()?.unwrap_or(false);
+                settings.budget = Budget::usual(&model, calibrated, evaluated, task);
+            }
         }
         Ok(settings)
     }

@@ -25,6 +25,8 @@ use crate::tuning::TuneSettings;
 const TEST_EVERY: usize = 8;
 /// The same, where it is.
 const TEST_EVERY_JUDGED: usize = 4;
+/// The same of detectors, which need not say anything of a sample: a few detections are too few to judge by.
+pub(crate) const TEST_EVERY_DETECTED: usize = 2;
 
 /// The least signal-to-noise ratio of outputs that are of no task, in dB.
 pub(crate) const USUAL_SNR: f64 = 30.0;
@@ -143,6 +145,8 @@ pub struct Settings {
     /// Unlabelled data that the layers are fitted to, but for a test part
     /// ([`sepconv_data::Part`]) that the closing figures and budgets that are judged come from.
     pub calibration: Option<CalibrationSettings>,
+    /// Of so many calibration samples one is in the test part, where the budget is judged by that; `None`: 4.
+    pub test_every: Option<usize>,
     /// Data that the closing figures come from where layers are not fitted to data.
     pub closing: Option<DataSource>,
     /// The source of fits without such data.
@@ -205,7 +209,9 @@ impl Settings {
             return settings;
         }
         let every = match (self.budget, &self.eval) {
-            (Budget::MaxDrop(_), None) | (Budget::MinSnr(_), _) => TEST_EVERY_JUDGED,
+            (Budget::MaxDrop(_), None) | (Budget::MinSnr(_), _) => {
+                self.test_every.unwrap_or(TEST_EVERY_JUDGED)
+            }
             _ => TEST_EVERY,
         };
         let train = |source: &mut Source| {
@@ -299,6 +305,7 @@ impl Default for Settings {
             force: false,
             costlier: false,
             calibration: None,
+            test_every: None,
             closing: None,
             data_free: DataFree::default(),
             max_memory: (machine_memory() / 2).min(USUAL_MEMORY),
