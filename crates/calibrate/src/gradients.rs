@@ -2,7 +2,7 @@
 
 use sepconv_ir::{Graph, ValueId};
 use sepconv_model::Loaded;
-use sepconv_model::classes::{are_numbers, class_outputs};
+use sepconv_model::classes::{are_numbers, class_outputs, is_by_sample};
 use sepconv_tune::{Nature, Values};
 
 /// The origin of a value that a network with gradients is handed.
@@ -30,8 +30,11 @@ pub fn feeds(model: &Loaded, given: &[ValueId]) -> (Vec<Feed>, Vec<ValueId>) {
     (feeds.collect(), computed)
 }
 
-/// The kind of an output's numbers, by those seen and by the operator that makes it.
-pub fn nature_of(graph: &Graph, value: ValueId, seen: &Values) -> Nature {
+/// The kind of an output's numbers, by those seen in a batch of `rows` and by the operator that makes it.
+pub fn nature_of(graph: &Graph, value: ValueId, seen: &Values, rows: usize) -> Nature {
+    if !is_by_sample(&seen.dims, rows) {
+        return Nature::Numbers;
+    }
     let mut outputs = graph.outputs().zip(class_outputs(graph));
     if outputs.any(|(output, classes)| output == value && !classes) {
         return Nature::Numbers;

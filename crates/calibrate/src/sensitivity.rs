@@ -146,7 +146,8 @@ fn measured(
         return Ok(none());
     };
     let mut seen = outputs.iter().zip(&first);
-    if seen.any(|(value, seen)| nature_of(graph, *value, seen) != Nature::Numbers) {
+    let rows = samples.rows();
+    if seen.any(|(value, seen)| nature_of(graph, *value, seen, rows) != Nature::Numbers) {
         return Ok(none());
     }
     let tensors = |run: Vec<Values>| -> Vec<Tensor> {

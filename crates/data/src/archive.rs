@@ -39,7 +39,7 @@ pub(crate) fn open_npy(path: &Path, request: &Request) -> Result<Found, DataErro
     };
     let table = npz::open_npy(path)?;
     Ok(Found {
-        feeds: vec![Feed::new(path, spec, &request.preprocess, table)?],
+        feeds: vec![Feed::of_array(path, spec, &request.preprocess, table)?],
         labels: None,
         masks: None,
         target: None,
@@ -64,7 +64,7 @@ pub(crate) fn open_npz(path: &Path, request: &Request) -> Result<Found, DataErro
                 listing(&names),
             )
         })?;
-        feeds.push(Feed::new(
+        feeds.push(Feed::of_array(
             path,
             spec,
             &request.preprocess,

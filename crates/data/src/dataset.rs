@@ -173,7 +173,7 @@ impl Dataset {
         let mut feeds: Vec<Feed> = Vec::new();
         for (spec, array) in inputs.iter().zip(arrays) {
             let table = Table::from_array(&path, "array".into(), array.clone())?;
-            feeds.push(Feed::new(&path, spec, &request.preprocess, table)?);
+            feeds.push(Feed::of_array(&path, spec, &request.preprocess, table)?);
         }
         let rows = samples_of(&feeds).map_err(|(odd, [rows, own])| {
             let what = format!("array for input '{}'", inputs[odd].name);

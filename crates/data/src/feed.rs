@@ -82,6 +82,17 @@ fn axes(shape: &[usize], spec: &InputSpec, [from, to]: [Layout; 2]) -> Option<Ax
 }
 
 impl Feed {
+    /// As [`Feed::new`], of an array that may have a value of the whole input for each sample ([`InputSpec::of_clips`]).
+    pub(crate) fn of_array(
+        path: &Path,
+        spec: &InputSpec,
+        recipe: &Preprocess,
+        table: Table,
+    ) -> Result<Self, DataError> {
+        let clips = spec.of_clips(&table.shape);
+        Self::new(path, clips.as_ref().unwrap_or(spec), recipe, table)
+    }
+
     /// Checks that the array of `table` suits `spec` once `recipe` is applied.
     pub(crate) fn new(
         path: &Path,
@@ -97,8 +108,6 @@ impl Feed {
                 found,
             )
         };
-        let clips = spec.of_clips(&table.shape).filter(|_| recipe.is_identity());
-        let spec = clips.as_ref().unwrap_or(spec);
         let picture = spec.is_picture();
         let recipe = if picture {
             recipe.clone()

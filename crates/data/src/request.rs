@@ -60,13 +60,14 @@ impl InputSpec {
     }
 
     /// The spec for an array `[samples, extents...]` of values of the whole input, where the first axis of the input counts
-    /// steps and no samples. `None` where the array is no such one.
+    /// steps and no samples. `None` where the array is no such one, and for pictures, whose first axis is that of the batch.
     pub(crate) fn of_clips(&self, shape: &[usize]) -> Option<Self> {
         let [_, extents @ ..] = shape else {
             return None;
         };
         let fits = |(dim, extent): (&Option<usize>, &usize)| dim.is_none_or(|dim| dim == *extent);
         let is = !self.whole
+            && !self.is_picture()
             && extents.len() == self.dims.len()
             && extents.first().is_some_and(|steps| *steps > 1)
             && self.dims.iter().zip(extents).all(fits);

@@ -2,7 +2,7 @@
 
 use sepconv_data::{Labels, SyntheticKind};
 use sepconv_ir::Tensor;
-use sepconv_model::classes::class_outputs;
+use sepconv_model::classes::{class_outputs, is_by_sample};
 use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, run, synthetic_inputs};
 use sepconv_targets::Target;
 
@@ -154,7 +154,7 @@ impl Reference {
         }
         let batches = self.outputs.iter().zip(&self.inputs.valid);
         let mut own = batches.filter_map(|(run, valid)| Some((run.get(output)?, valid)));
-        own.all(|(own, valid)| own.dims().first() == Some(valid))
+        own.all(|(own, valid)| is_by_sample(own.dims(), *valid))
     }
 }
 

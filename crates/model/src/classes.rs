@@ -128,6 +128,12 @@ fn is_distribution(graph: &Graph, mut value: ValueId) -> bool {
     false
 }
 
+/// True for the extents of an output that begins with the axis of a batch of `rows`. Other outputs are one sample's, and of no
+/// classes, whatever their shape: `[frames, pitches]`.
+pub fn is_by_sample(dims: &[usize], rows: usize) -> bool {
+    dims.first() == Some(&rows)
+}
+
 /// Rows and columns of an output of shape `[n, classes]`, trailing 1s aside; `None` for other
 /// shapes.
 pub fn class_rows(dims: &[usize]) -> Option<(usize, usize)> {

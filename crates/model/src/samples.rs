@@ -55,6 +55,11 @@ impl Samples {
         self.dataset.len()
     }
 
+    /// True where a sample is a value of a whole input, without an axis of the batch.
+    pub fn are_whole(&self) -> bool {
+        self.dataset.whole().contains(&true)
+    }
+
     /// True without samples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -3,7 +3,7 @@
 use sepconv_ir::{Graph, Tensor};
 
 use sepconv_eval::{BatchRows, divergence_of};
-use sepconv_model::classes::{are_numbers, are_sequences, class_outputs, class_rows};
+use sepconv_model::classes::{are_numbers, are_sequences, class_outputs, class_rows, is_by_sample};
 use sepconv_model::parts::PartScales;
 
 /// Loss at the outputs as a function of a layer's relative squared output error, through
@@ -91,7 +91,7 @@ impl OutputMeasure {
     pub fn of_outputs(graph: &Graph, batches: &[Vec<Tensor>], rows: usize) -> Vec<Self> {
         let by_sample = |output: usize| {
             let mut own = batches.iter().filter_map(|outputs| outputs.get(output));
-            own.all(|own| own.dims().first() == Some(&rows))
+            own.all(|own| is_by_sample(own.dims(), rows))
         };
         let scales = PartScales::of_outputs(batches).into_iter();
         let measures = scales.zip(class_outputs(graph)).enumerate();

@@ -83,7 +83,7 @@ impl Settings {
     }
 
     /// The same as [`Settings::of`], but that a spec without a budget has the usual one for the model
-    /// and the data, and that a budget which is judged on data, where the spec names no target, is met by
+    /// and the data, that half of the samples are in the test part of a detector which is judged by them, and that a budget which is judged on data, where the spec names no target, is met by
     /// time on the runtime that is there and can run the model.
     ///
     /// # Errors
@@ -149,7 +149,12 @@ fn task_of(model: &Loaded, data: &DataSource, target: &dyn Target) -> Result<Opt
     let mut outputs = model.graph().outputs();
     let is_classes = |value| class_rows_of(model, value).is_some();
     let distributed = distributions(model.graph()).contains(&true);
-    if data.task == Task::Auto && distributed && outputs.all(is_classes) {
+    let is_whole = || -> Result<bool, Error> {
+        let data = data.open(model, Labels::Ignore)?;
+        Ok(data.whole().contains(&true))
+    };
+    // Of whole inputs, rows may be steps.
+    if data.task == Task::Auto && distributed && outputs.all(is_classes) && !is_whole()? {
         return Ok(None);
     }
     let found = TaskMetric::on_data(model, data, target).or_else(|error| match error {
@@ -239,7 +244,7 @@ mod tests {
             asked(r#"{"rank": 1, "min_snr": 3}"#),
             Err(SpecError::Budgets { .. })
         ));
-        // The model is read only for the usual one.
+        // The model is read for the usual one, and for drops that are judged by its task.
         let unread = || Err(SpecError::from(Error::Cancelled));
         let rank = Settings::with_budget(&spec(r#"{"rank": 1}"#), None, unread).unwrap();
         assert_eq!(rank.budget, Budget::Rank(1));

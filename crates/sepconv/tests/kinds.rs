@@ -16,7 +16,9 @@ use sepconv_quantize::{QuantizeSettings, quantize};
 use sepconv_targets::{InputSpec, LoadOptions, Session, Target, TargetError, reference};
 
 use networks::{Arg, Net, noise, onnxruntime, samples};
-use sepconv::{Budget, CalibrationSettings, DataSource, Outcome, Settings, compress_bytes, run};
+use sepconv::{
+    Budget, CalibrationSettings, DataSource, Outcome, Settings, Spec, compress_bytes, run,
+};
 
 /// Three convolutions, a pool and a product.
 fn classifier(dtype: DType, ir_version: i64) -> Net {
@@ -509,6 +511,12 @@ fn recordings_without_a_batch_axis_are_samples() {
         refused.to_string().contains("a drop is not defined"),
         "{refused}"
     );
+    // Nor are distributions over the bands of a frame classes of a sample.
+    net.node("Softmax", &["y"], "p", &[]);
+    net.output("p");
+    let model = || Ok(net.loaded());
+    let usual = Settings::with_budget(&Spec::default(), Some(data.clone()), model).unwrap();
+    assert_eq!(usual.budget, Budget::MinSnr(30.0));
 }
 
 #[test]

@@ -5,10 +5,11 @@ use serde::Serialize;
 /// An epoch's figures. Epoch 0 is the start.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Epoch {
-    /// Loss of the outputs on the held-out examples: nats times the squared temperature, a mean
-    /// square or a mean difference.
+    /// Loss of the outputs on the held-out examples: nats times the squared temperature, or a mean
+    /// square or a mean difference of numbers times [`Goal::factors`](crate::Goal::factors).
     pub held_out_loss: f64,
-    /// Percent of held-out rows whose class is the target's, or the signal-to-noise ratio, dB.
+    /// Percent of held-out rows whose class is the target's, or the signal-to-noise ratio of
+    /// numbers times their factors, dB.
     pub held_out_agreement: f64,
     /// Mean of the training loss, relative to the start; 1 at the start.
     pub loss: f64,

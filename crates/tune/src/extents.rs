@@ -6,9 +6,14 @@ use crate::typed::TypedGraph;
 
 /// The graph with the results of `Shape` and `Size` (ONNX opset 1 and later) as constants, where the shapes are known: a
 /// detector's grid of anchors, which it computes of the extents of its maps, then depends on no input. All other
-/// values keep their identifiers. Of the batch, one row is counted.
+/// values keep their identifiers. Nothing changes where an input has a first extent of more than 1: several batches are joined
+/// in training, and a constant may have the rows of one.
 pub(crate) fn with_known_extents(model: TypedGraph<'_>) -> Graph {
     let mut graph = model.graph.clone();
+    let mut inputs = model.graph.inputs().filter_map(|v| model.shapes.extents(v));
+    if inputs.any(|extents| extents.first().is_some_and(|rows| *rows > 1)) {
+        return graph;
+    }
     let known = model.graph.operators().filter_map(|(id, op)| {
         let tensor = known(model, op)?;
         Some((id, op, tensor))

@@ -26,8 +26,8 @@ pub(super) const TRIED: f64 = 0.85;
 pub(super) const UNMET: f64 = 1.2;
 /// Share of the original's time by which layers in floats may save less than their blocks say.
 const NEAR: f64 = 0.01;
-/// Time of a try over that of the one before, at most.
-const LONGER: f64 = 1.5;
+/// Time of a try over that of the one before, at most: plans that rewrite more take longer.
+pub(super) const LONGER: f64 = 1.5;
 
 /// The aim of a plan.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,11 @@ pub(super) trait Goal {
     /// Share of the time by which tries are to end.
     fn end(&self) -> f64 {
         PLANNED
+    }
+
+    /// Time of the next try over that of the last, at most.
+    fn longer(&self) -> f64 {
+        LONGER
     }
 
     /// The aim of the next plan; `None` ends the search.
@@ -123,7 +128,7 @@ impl<'a> Search<'a> {
                 log(&tried);
                 tries.push(tried);
                 let now = self.spent();
-                if flow.is_break() || now + LONGER * (now - begun) > goal.end() {
+                if flow.is_break() || now + goal.longer() * (now - begun) > goal.end() {
                     break;
                 }
             }

@@ -11,7 +11,7 @@ use sepconv_planning::{Planning, SHARE, Solution};
 use sepconv_spec::{CalibrationSettings, Try, Verdict};
 
 use super::acceptance::Acceptance;
-use super::engine::{Aim, Goal, Search, TRIED, TRIES, UNMET, is_empty};
+use super::engine::{Aim, Goal, LONGER, Search, TRIED, TRIES, UNMET, is_empty};
 use crate::compressed::Compressed;
 use crate::job::Job;
 use crate::quantizing::quantized_as_planned;
@@ -197,6 +197,14 @@ impl Goal for Judged<'_> {
         match self.best {
             Some(_) => TRIED,
             None => UNMET,
+        }
+    }
+
+    fn longer(&self) -> f64 {
+        match self.best {
+            Some(_) => LONGER,
+            // Of plans that fail the next rewrites less.
+            None => 1.0,
         }
     }
 

@@ -8,16 +8,17 @@ use sepconv_tune::{Goal, Loss, Nature, Values};
 /// Samples that the scales of an output's parts are of, at most.
 pub(super) const SCALED: usize = 8;
 
-/// The goal of an output, by the original's values for some samples, of which there is one at least, and by the operator that
-/// makes it. Parts of numbers count on their own scales.
+/// The goal of an output, by the original's values for some batches of `rows`, and by the operator that makes it. Parts of
+/// numbers count on their own scales.
 pub(super) fn of_output(
     graph: &Graph,
     value: ValueId,
-    seen: &[&Values],
+    seen: &[Values],
+    rows: usize,
     asked: Option<Loss>,
 ) -> Goal {
     let nature = match seen.first() {
-        Some(first) => nature_of(graph, value, first),
+        Some(first) => nature_of(graph, value, first, rows),
         None => Nature::Numbers,
     };
     let loss = asked.unwrap_or(match nature {
@@ -41,7 +42,7 @@ pub(super) fn of_output(
 }
 
 /// Factors of the numbers of a row, by some samples.
-fn factors(seen: &[&Values]) -> Option<Vec<f32>> {
+fn factors(seen: &[Values]) -> Option<Vec<f32>> {
     let tensors = seen
         .iter()
         .map(|own| Tensor::from_f32(own.dims.clone(), own.elements.clone()));

@@ -7,8 +7,8 @@ use sepconv_ir::{Tensor, ValueId};
 use sepconv_passes::PassError;
 use sepconv_targets::{Session, Target};
 use sepconv_tune::{
-    Epoch, Examples, Goal, Loss, Network, TrainSettings, Trained, TuneError, TypedGraph, held_out,
-    train,
+    Epoch, Examples, Goal, Loss, Network, TrainSettings, Trained, TuneError, TypedGraph, Values,
+    held_out, train,
 };
 
 use super::blocks::{Block, biases};
@@ -126,23 +126,7 @@ impl<'a> Work<'a> {
                 ..Training::default()
             }),
         };
-        let examples = (0..student.len().min(SCALED)).map(|i| student.example(i, None));
-        let examples = examples.collect::<Result<Vec<_>, _>>();
-        let examples = examples.map_err(|e| failed(model, TuneError::Caller(e)))?;
-        let goals = pairs.iter().enumerate().map(|(i, (_, target, output))| {
-            let graph = self.original.graph();
-            let seen = examples.iter().filter_map(|example| example.targets.get(i));
-            match output {
-                true => of_output(
-                    graph,
-                    *target,
-                    &seen.collect::<Vec<_>>(),
-                    self.settings.loss,
-                ),
-                false => of_block(graph, *target),
-            }
-        });
-        let goals = goals.collect();
+        let goals = self.goals(&student, pairs).map_err(|e| failed(model, e))?;
         let part = Part {
             file: model.file(),
             network,
@@ -152,6 +136,35 @@ impl<'a> Work<'a> {
         };
         part.check(self, model, &wanted)?;
         Ok(part)
+    }
+
+    /// The goals of pairs of a value and its target, with true for an output.
+    fn goals(
+        &self,
+        student: &Student<'_>,
+        pairs: &[(ValueId, ValueId, bool)],
+    ) -> Result<Vec<Goal>, TuneError> {
+        let graph = self.original.graph();
+        let scaled = match pairs.iter().any(|(_, _, output)| *output) {
+            true => student.len().min(SCALED),
+            false => 0,
+        };
+        // Values of outputs alone are held.
+        let mut seen: Vec<Vec<Values>> = vec![Vec::new(); pairs.len()];
+        for index in 0..scaled {
+            let example = student.example(index, None).map_err(TuneError::Caller)?;
+            let targets = example.targets.into_iter().zip(pairs).zip(&mut seen);
+            for ((target, (_, _, output)), seen) in targets {
+                seen.extend(output.then_some(target));
+            }
+        }
+        let rows = self.samples.rows();
+        let pairs = pairs.iter().zip(&seen);
+        let goals = pairs.map(|((_, target, output), seen)| match output {
+            true => of_output(graph, *target, seen, rows, self.settings.loss),
+            false => of_block(graph, *target),
+        });
+        Ok(goals.collect())
     }
 
     fn session(&self, model: &Loaded, values: &[ValueId]) -> Result<Box<dyn Session>, Error> {
@@ -205,14 +218,22 @@ impl Part<'_> {
         Ok(())
     }
 
+    /// The settings of the training. Whole inputs can't be joined: their first axis is not that of a batch.
+    fn train_settings(&self) -> TrainSettings {
+        let asked = self.settings.train.clone();
+        match self.student.samples.are_whole() {
+            true => TrainSettings {
+                batch: Some(1),
+                ..asked
+            },
+            false => asked,
+        }
+    }
+
     /// Figures on the held-out samples as the weights are.
     pub fn held_out(&self) -> Result<Epoch, Error> {
-        let outputs = held_out(
-            &self.network,
-            &self.goals,
-            &self.student,
-            &self.settings.train,
-        );
+        let settings = self.train_settings();
+        let outputs = held_out(&self.network, &self.goals, &self.student, &settings);
         outputs.map_err(|e| self.failed(e))
     }
 
@@ -220,7 +241,7 @@ impl Part<'_> {
         let settings = TrainSettings {
             state,
             key,
-            ..self.settings.train.clone()
+            ..self.train_settings()
         };
         let trained = train(&self.network, &self.goals, &self.student, &settings);
         self.student.trained();

@@ -102,7 +102,7 @@ pub fn ranked(mut candidates: Vec<Detection>, suppress: bool, most: usize) -> Ve
     kept
 }
 
-/// Pairs of detections of a class that are the same, also in what `agrees` looks at: each of `ours`, the highest
+/// Pairs of detections of a class that are the same, also by `agrees`: each of `ours`, the highest
 /// score first, takes the one of `theirs` that is left and overlaps it most.
 pub fn pairs(
     ours: &[Detection],

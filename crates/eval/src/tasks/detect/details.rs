@@ -1,4 +1,4 @@
-//! What detectors tell of an object beside its box: its mask, its key points or its angle.
+//! Details of an object beside its box: its mask, its key points or its angle.
 
 use super::boxes::{Detection, SAME, area};
 use super::layout::{Layout, Rest, is_score};
@@ -6,7 +6,7 @@ use crate::evaluate::rows::Rows;
 use crate::sparse::SCORE;
 use crate::tasks::seen::Seen;
 
-/// Prototypes have a row for so many rows of the picture, where its extents are not known: YOLACT's and YOLOv8's.
+/// Prototypes have a row for so many rows of the picture, where its extents are not known: those of YOLOv8.
 const STRIDE: f64 = 4.0;
 /// Standard deviation of a key point, as a share of the root of its box's area: a value between those of COCO's
 /// `kpt_oks_sigmas`, 0.025 for eyes and 0.107 for hips.
@@ -25,7 +25,7 @@ pub(crate) struct Details {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
-    /// Coefficients of masks `[coefficients, rows, columns]` in an output of their own: YOLACT, YOLOv5, v8 and v11.
+    /// Coefficients of masks `[coefficients, rows, columns]` in an output of their own: YOLOv5, v8 and v11.
     Masks {
         prototypes: usize,
         extents: [usize; 2],
@@ -132,25 +132,35 @@ fn masks(seen: Seen<'_>, rest: &Rest, relative: bool) -> Option<Kind> {
 fn points(seen: Seen<'_>, layout: &Layout, rest: &Rest) -> Option<Kind> {
     let mut found = Vec::new();
     for run in seen.runs {
-        let rows = run.get(rest.output)?.as_ref()?;
+        let Some(Some(rows)) = run.get(rest.output) else {
+            continue;
+        };
         for i in 0..rows.count() {
             for one in layout.candidates(run, i, SCORE) {
-                found.push((one.corners, rest.values(rows.row(i), one.place)?));
+                let values = rest.values(rows.row(i), one.place);
+                found.extend(values.map(|values| (one.corners, values)));
             }
         }
     }
     let all = |holds: fn(&[f64]) -> bool| found.iter().all(|(_, values)| holds(values));
     let is_angle = rest.count == 1 && all(|v| v[0].abs() <= std::f64::consts::PI);
-    let of_each = |each: usize| {
+    let share = |each: usize| {
         let divides = rest.count.is_multiple_of(each) && rest.count >= 2 * each;
-        divides && share_near(&found, each) >= NEAR
+        if divides {
+            share_near(&found, each)
+        } else {
+            0.0
+        }
     };
     let visible = all(|v| v.chunks_exact(3).all(|point| is_score(point[2])));
+    let (two, three) = (share(2), if visible { share(3) } else { 0.0 });
     match found.is_empty() {
         true => None,
         false if is_angle => Some(Kind::Angle),
-        false if of_each(3) && visible => Some(Kind::Points { each: 3 }),
-        false => of_each(2).then_some(Kind::Points { each: 2 }),
+        false if two.max(three) < NEAR => None,
+        // Of points in fractions, coordinates look like visibilities.
+        false if three > two => Some(Kind::Points { each: 3 }),
+        false => Some(Kind::Points { each: 2 }),
     }
 }
 

@@ -76,18 +76,22 @@ pub(crate) struct Rest {
     first: usize,
     pub count: usize,
     width: usize,
-    /// Number of anchors or rows.
-    pub places: usize,
-    /// Values lie before anchors.
+    /// Number of anchors, where values lie before them.
+    places: usize,
     channels_first: bool,
 }
 
 impl Rest {
     /// Those of an anchor or row of a sample.
     pub fn values(&self, sample: &[f64], place: usize) -> Option<Vec<f64>> {
-        let fits = sample.len() == self.places * self.width && place < self.places;
+        // Rows may be as many as there are detections.
+        let places = match self.channels_first {
+            true => self.places,
+            false => sample.len() / self.width,
+        };
+        let fits = sample.len() == places * self.width && place < places;
         let at = |v: usize| match self.channels_first {
-            true => v * self.places + place,
+            true => v * places + place,
             false => place * self.width + v,
         };
         let all = self.first..self.first + self.count;
@@ -422,8 +426,13 @@ fn rows_of(seen: Seen<'_>, output: usize) -> Option<usize> {
         seen.of(output)
             .flat_map(|rows| rows.all().1.chunks_exact(width))
     };
-    let is = |r: &[f64]| is_score(r[4]) && is_whole(r[5]) && r[2] >= r[0] && r[3] >= r[1];
-    (rows().all(is) && rows().any(|r| r[4] > SCORE)).then_some(width)
+    let is = |r: &[f64]| {
+        // Rows of padding have no box.
+        let has_box = r[2] > r[0] && r[3] > r[1] || r[4] <= SCORE && r[2] >= r[0] && r[3] >= r[1];
+        is_score(r[4]) && is_whole(r[5]) && has_box
+    };
+    let are_floats = seen.of(output).all(Rows::are_floats);
+    (are_floats && rows().all(is) && rows().any(|r| r[4] > SCORE)).then_some(width)
 }
 
 fn are_batched(seen: Seen<'_>, output: usize) -> bool {
@@ -453,7 +462,7 @@ fn apart(seen: Seen<'_>) -> Option<Apart> {
             .flat_map(|rows| rows.all().1.chunks_exact(seen.sample(scores)[1]))
     };
     let beside = all().find_map(|o| match *seen.sample(o) {
-        [rows, width] if rows == n && o != boxes && o != scores => Some((o, width)),
+        [rows, width] if rows == n && width > 1 && o != boxes && o != scores => Some((o, width)),
         _ => None,
     });
     let sums_to_one = |r: &[f64]| r.len() > 1 && (r.iter().sum::<f64>() - 1.0).abs() < NEAR;

@@ -106,6 +106,15 @@ fn boxes_with_other_key_points_are_no_pairs() {
     assert_eq!(detector(&original).details(), Some("key points"));
     let moved = pairs.map(|v| v + 12.0);
     assert_eq!(shared(&original, &[tensor([&moved, &others])]), (2, 1));
+    // Fractions of the picture: coordinates are no visibilities.
+    let fractions = |x: f64, y: f64| {
+        let row = [0.2, 0.2, 0.8, 0.8, 0.9, 0.0];
+        let points = [x, y, 0.6, 0.3, 0.45, 0.5, 0.35, 0.7, 0.65, 0.7, 0.5, 0.6];
+        [rows(&[1, 1, 18], &[&row[..], &points].concat())]
+    };
+    let original = fractions(0.4, 0.3);
+    assert_eq!(detector(&original).details(), Some("key points"));
+    assert_eq!(shared(&original, &fractions(0.41, 0.31)), (1, 1));
     // Numbers that lie nowhere near their boxes are none.
     let far = [-7.0, 8.0, -3.0, 2.0];
     assert_eq!(detector(&[tensor([&far, &far])]).details(), None);
@@ -142,6 +151,26 @@ fn rows_and_outputs_of_their_own_have_details_too() {
     assert_eq!(detector(&of(12.0)).outputs(), [0, 1, 2]);
     assert_eq!(shared(&of(12.0), &of(12.5)), (1, 1));
     assert_eq!(shared(&of(12.0), &of(40.0)), (1, 0));
+}
+
+/// Suppressed in the graph: as many rows as there are detections, in other pictures others.
+#[test]
+fn rows_may_be_as_many_as_detections() {
+    let row = |x: f64, on: f64| [x, 20.0, x + 40.0, 60.0, 0.9, 1.0, on, -on];
+    let picture = |rows_of: &[[f64; 8]]| {
+        let output = rows(&[1, rows_of.len(), 8], &rows_of.concat());
+        [output, planes()]
+    };
+    let one = picture(&[row(10.0, 3.0)]);
+    let two = picture(&[row(10.0, 3.0), row(110.0, 3.0)]);
+    let lost = picture(&[row(10.0, 3.0), row(110.0, -3.0)]);
+    let detector = detector(&one);
+    assert_eq!(detector.details(), Some("masks"));
+    let both = |a: &[Option<Rows>], b: &[Option<Rows>]| Counts::of(&detector, [a, b], 0).both;
+    assert_eq!(
+        (both(&one, &one), both(&two, &two), both(&two, &lost)),
+        (1, 2, 1)
+    );
 }
 
 #[test]

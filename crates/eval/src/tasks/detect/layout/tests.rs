@@ -212,7 +212,12 @@ fn rows_and_lists_of_what_was_suppressed() {
 fn other_outputs_are_no_detections() {
     // Probabilities over time, a map, embeddings, logits.
     let probabilities: Vec<f64> = (0..80 * 10).map(|i| f64::from(i % 7) / 7.0).collect();
-    let cases: [(&[usize], Vec<f64>); 4] = [
+    // A mask of two classes, whose regions end at straight lines.
+    let mask: Vec<f64> = (0..24 * 20)
+        .map(|i| f64::from(u8::from(i / 20 > 11)))
+        .collect();
+    let cases: [(&[usize], Vec<f64>); 5] = [
+        (&[1, 24, 20], mask),
         (&[1, 80, 10], probabilities.clone()),
         (&[1, 8, 10, 10], probabilities),
         (&[1, 512], vec![0.1; 512]),
