@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use sepconv_ir::{AttributeValue, Graph, NodeId, Operator, Tensor, ValueId};
 
-use crate::evaluate::{Call, rule};
+use crate::evaluate::{self, Call, rule};
 
 /// The tensor of a value that depends on constants alone: an initializer that callers can't
 /// override, a `Constant`, or a result of operators on those, computed as ONNX says, in the type
@@ -14,6 +14,12 @@ use crate::evaluate::{Call, rule};
 /// quantised weight stays as it is.
 pub fn resolve(graph: &Graph, value: ValueId) -> Option<Cow<'_, Tensor>> {
     Sight::Plain.resolve(graph, value)
+}
+
+/// The result of a `Shape` or `Size` (ONNX opset 1 and later) on an input of these extents; `None` of other operators.
+pub fn of_extents(op: &Operator, extents: &[u64]) -> Option<Tensor> {
+    let dims = extents.iter().map(|n| usize::try_from(*n).ok());
+    evaluate::of_extents(op, &dims.collect::<Option<Vec<_>>>()?)
 }
 
 /// Operators that a constant is seen through.

@@ -138,11 +138,11 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
             let some = memory.at_once(&own[begin..], held);
             let part: Vec<_> = rest.by_ref().take(some).collect();
             // A bridge hands them out in their order.
-            let found = step("collect/estimates", || match limited {
-                true => part.into_iter().par_bridge().map(score).collect(),
-                false => part.into_par_iter().map(score).collect(),
+            let found = step("collect/estimates", || {
+                let found = part.into_iter().par_bridge().map(score);
+                found.collect::<Result<Vec<(usize, Score)>, Error>>()
             });
-            scored.extend::<Vec<(usize, Score)>>(found?);
+            scored.extend(found?);
             begin += some;
         }
         first = end;

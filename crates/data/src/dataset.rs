@@ -121,10 +121,7 @@ impl Dataset {
             apart => apart,
         };
         let whole = source.whole(&request.inputs);
-        let fixed_batch = fixed_batch.filter(|_| whole.contains(&false));
-        if let Source::Arrays(feeds) = &source {
-            one_for_a_batch(path, feeds, fixed_batch)?;
-        }
+        let fixed_batch = source.fixed_batch(path, fixed_batch, &whole)?;
         let is_labelled = found.is_some() || annotated.is_some() || target.is_some();
         if request.labels == Labels::Required && !is_labelled {
             return Err(DataError::Unlabelled {
@@ -180,13 +177,12 @@ impl Dataset {
             let expected = format!("{rows} samples, as for the first input");
             DataError::mismatch(&path, what, expected, own)
         })?;
-        let whole: Vec<bool> = feeds.iter().map(Feed::is_whole).collect();
-        let fixed_batch = fixed_batch.filter(|_| whole.contains(&false));
-        one_for_a_batch(&path, &feeds, fixed_batch)?;
+        let source = Source::Arrays(feeds);
+        let whole = source.whole(inputs);
+        let fixed_batch = source.fixed_batch(&path, fixed_batch, &whole)?;
         if request.labels == Labels::Required {
             return Err(DataError::Unlabelled { path });
         }
-        let source = Source::Arrays(feeds);
         let (rows, drawn) = selected(rows, request);
         Ok(Self {
             path,
@@ -370,6 +366,20 @@ impl Source {
             Source::Arrays(feeds) => feeds.iter().map(Feed::is_whole).collect(),
             Source::Pictures(_) | Source::Sets(_) => inputs.iter().map(|spec| spec.whole).collect(),
         }
+    }
+
+    /// The batch that the inputs fix: none where all are without a batch axis.
+    fn fixed_batch(
+        &self,
+        path: &Path,
+        fixed: Option<usize>,
+        whole: &[bool],
+    ) -> Result<Option<usize>, DataError> {
+        let fixed = fixed.filter(|_| whole.contains(&false));
+        if let Source::Arrays(feeds) = self {
+            one_for_a_batch(path, feeds, fixed)?;
+        }
+        Ok(fixed)
     }
 
     /// The sample shape per input, given the rows that will be read.

@@ -72,7 +72,6 @@ impl InputSpec {
             && extents.first().is_some_and(|steps| *steps > 1)
             && self.dims.iter().zip(extents).all(fits);
         is.then(|| Self {
-            layout: self.layout,
             indices: self.indices.clone(),
             ..Self::of_whole(&self.name, self.dtype, self.dims.iter().copied())
         })

@@ -129,7 +129,7 @@ pub(crate) fn loss(
             let scale = measure.and_then(|measure| measure.scales.as_ref());
             let (x, y) = (a.to_f32()?, b.to_f32()?);
             // An output without an axis of the batch is one row.
-            let (all, valid) = match a.dims().first() == Some(&rows.all) {
+            let (all, valid) = match is_by_sample(a.dims(), rows.all) {
                 true => (rows.all, rows.valid),
                 false => (1, 1),
             };

@@ -149,12 +149,8 @@ fn task_of(model: &Loaded, data: &DataSource, target: &dyn Target) -> Result<Opt
     let mut outputs = model.graph().outputs();
     let is_classes = |value| class_rows_of(model, value).is_some();
     let distributed = distributions(model.graph()).contains(&true);
-    let is_whole = || -> Result<bool, Error> {
-        let data = data.open(model, Labels::Ignore)?;
-        Ok(data.whole().contains(&true))
-    };
     // Of whole inputs, rows may be steps.
-    if data.task == Task::Auto && distributed && outputs.all(is_classes) && !is_whole()? {
+    if data.task == Task::Auto && distributed && outputs.all(is_classes) && !data.is_whole(model)? {
         return Ok(None);
     }
     let found = TaskMetric::on_data(model, data, target).or_else(|error| match error {

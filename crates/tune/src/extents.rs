@@ -1,5 +1,6 @@
 //! Extents that a graph computes with, where they are known.
 
+use sepconv_analysis::constants;
 use sepconv_ir::{AttributeValue, Graph, NodeId, Operator, Patch, Tensor};
 
 use crate::typed::TypedGraph;
@@ -15,7 +16,8 @@ pub(crate) fn with_known_extents(model: TypedGraph<'_>) -> Graph {
         return graph;
     }
     let known = model.graph.operators().filter_map(|(id, op)| {
-        let tensor = known(model, op)?;
+        let extents = model.shapes.extents(op.input(0)?)?;
+        let tensor = constants::of_extents(op, &extents)?;
         Some((id, op, tensor))
     });
     let known: Vec<(NodeId, &Operator, Tensor)> = known.collect();
@@ -31,29 +33,4 @@ pub(crate) fn with_known_extents(model: TypedGraph<'_>) -> Graph {
         let _ = graph.apply(patch);
     }
     graph
-}
-
-/// The result of an operator that reads nothing but extents.
-fn known(model: TypedGraph<'_>, op: &Operator) -> Option<Tensor> {
-    let extents = || model.shapes.extents(op.input(0)?);
-    if op.is("Size") {
-        let count = extents()?.iter().product::<u64>();
-        return Some(Tensor::from_i64(vec![], &[i64::try_from(count).ok()?]));
-    }
-    if !op.is("Shape") {
-        return None;
-    }
-    let all: Vec<i64> = extents()?.iter().map(|n| *n as i64).collect();
-    let rank = all.len() as i64;
-    let place = |end: i64| {
-        let from_front = if end < 0 {
-            end.saturating_add(rank)
-        } else {
-            end
-        };
-        from_front.clamp(0, rank) as usize
-    };
-    let (start, end) = (place(op.int("start", 0)), place(op.int("end", rank)));
-    let part = all.get(start..end).unwrap_or_default();
-    Some(Tensor::from_i64(vec![part.len()], part))
 }

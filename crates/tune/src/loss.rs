@@ -97,10 +97,6 @@ impl Goal {
             });
         }
         let (value, target) = (value.flatten_from(1)?, target.flatten_from(1)?);
-        let (value, target) = match self.loss {
-            Loss::Kl => (value, target),
-            Loss::L2 | Loss::L1 => (self.scaled(value)?, self.scaled(target)?),
-        };
         let mean = |t: Tensor| t.mean(D::Minus1)?.sum_all();
         Ok(match self.loss {
             Loss::Kl => {
@@ -109,8 +105,8 @@ impl Goal {
                 let divergence = (p.exp()? * (p - q)?)?.sum_all()?;
                 (divergence * (temperature * temperature))?
             }
-            Loss::L2 => mean((value - target)?.sqr()?)?,
-            Loss::L1 => mean((value - target)?.abs()?)?,
+            Loss::L2 => mean(self.scaled((value - target)?)?.sqr()?)?,
+            Loss::L1 => mean(self.scaled((value - target)?)?.abs()?)?,
         })
     }
 
@@ -132,9 +128,10 @@ impl Goal {
     ) -> Result<Agreement, TuneError> {
         let (value, target) = (value.flatten_from(1)?, target.flatten_from(1)?);
         if self.nature == Nature::Numbers {
-            let (value, target) = (self.scaled(value)?, self.scaled(target)?);
             let sum = |t: Tensor| -> Result<f64, TuneError> {
-                Ok(f64::from(t.sqr()?.sum_all()?.to_scalar::<f32>()?))
+                Ok(f64::from(
+                    self.scaled(t)?.sqr()?.sum_all()?.to_scalar::<f32>()?,
+                ))
             };
             return Ok(Agreement {
                 same: 0,

@@ -1,29 +1,36 @@
 //! Operators that make tensors out of shapes and numbers.
 
-use sepconv_ir::{AttributeValue, DType, Tensor};
+use sepconv_ir::{AttributeValue, DType, Operator, Tensor};
 
 use super::Call;
 use super::layout::extents;
 
-/// `Shape`, from `start` to before `end` (opset 15).
-pub(super) fn shape(call: &Call<'_>) -> Option<Tensor> {
-    let dims = call.input(0)?.dims();
+/// `Shape`, from `start` to before `end` (opset 15), and `Size`: all that read nothing but extents.
+pub(super) fn extents_read(call: &Call<'_>) -> Option<Tensor> {
+    of_extents(call.op, call.input(0)?.dims())
+}
+
+/// The result of `Shape` or `Size` on an input of these extents; `None` of other operators.
+pub(crate) fn of_extents(op: &Operator, dims: &[usize]) -> Option<Tensor> {
+    if op.is("Size") {
+        let count = dims
+            .iter()
+            .try_fold(1, |n: usize, dim| n.checked_mul(*dim))?;
+        return Some(Tensor::from_i64(vec![], &[i64::try_from(count).ok()?]));
+    }
+    if !op.is("Shape") {
+        return None;
+    }
     let rank = i64::try_from(dims.len()).ok()?;
     let cut = |v: i64| {
         let from = if v < 0 { v.saturating_add(rank) } else { v };
         usize::try_from(from.clamp(0, rank)).ok()
     };
-    let start = cut(call.op.int("start", 0))?;
-    let end = cut(call.op.int("end", rank))?;
+    let start = cut(op.int("start", 0))?;
+    let end = cut(op.int("end", rank))?;
     let part = dims.get(start..end).unwrap_or_default();
     let all: Vec<i64> = part.iter().map(|n| *n as i64).collect();
     Some(Tensor::from_i64(vec![all.len()], &all))
-}
-
-/// `Size`.
-pub(super) fn size(call: &Call<'_>) -> Option<Tensor> {
-    let count = call.input(0)?.len();
-    Some(Tensor::from_i64(vec![], &[i64::try_from(count).ok()?]))
 }
 
 /// `ConstantOfShape`: `value`, by default 0.0, repeated.

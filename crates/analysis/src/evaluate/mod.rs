@@ -21,6 +21,7 @@ mod window;
 use sepconv_ir::{Operator, Tensor};
 
 pub(crate) use call::Call;
+pub(crate) use make::of_extents;
 
 type Rule = fn(&Call<'_>) -> Option<Tensor>;
 
@@ -84,8 +85,7 @@ const TABLE: &[(&[&str], Rule)] = &[
     (&["Slice"], window::slice),
     (&["Split"], window::split),
     (&["Pad"], window::pad),
-    (&["Shape"], make::shape),
-    (&["Size"], make::size),
+    (&["Shape", "Size"], make::extents_read),
     (&["ConstantOfShape"], make::of_shape),
     (&["Range"], make::range),
     (&["MatMul"], product::matmul),

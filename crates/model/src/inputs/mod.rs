@@ -104,6 +104,19 @@ impl DataSource {
 }
 
 impl DataSource {
+    /// True where samples are values of a whole input, without an axis of the batch. That of pictures is their first: such
+    /// data are not opened.
+    ///
+    /// # Errors
+    /// As [`DataSource::open`].
+    pub fn is_whole(&self, model: &Loaded) -> Result<bool, Error> {
+        if !may_be_whole(model)? {
+            return Ok(false);
+        }
+        let data = self.open(model, Labels::Ignore)?;
+        Ok(data.whole().contains(&true))
+    }
+
     /// The samples as inputs of a model, one set per batch that it takes.
     ///
     /// # Errors
@@ -127,17 +140,12 @@ pub fn shaped_by<'a>(
 ) -> Result<Option<Loaded>, Error> {
     let mut assumed = model.shapes.assumed().iter().filter(|a| !a.known);
     let within = assumed.clone().any(|a| a.axis > 0);
-    // The first axis of pictures is that of the batch.
-    let is_picture = |name: &str| {
-        let mut inputs = model.shapes.inputs().iter();
-        let own = inputs.find(|input| input.name == name);
-        let shape = own.and_then(|input| input.shape.as_ref());
-        shape.is_some_and(|shape| shape.dims.len() == 4)
-    };
-    let first = assumed.any(|a| a.axis == 0 && !is_picture(&a.input));
-    let (true, Some(source)) = (within || first, sources.into_iter().next()) else {
+    let (Some(_), Some(source)) = (assumed.next(), sources.into_iter().next()) else {
         return Ok(None);
     };
+    if !within && !may_be_whole(model)? {
+        return Ok(None);
+    }
     let data = source.open(model, Labels::Ignore)?;
     if !within && !data.whole().contains(&true) {
         return Ok(None);
@@ -153,6 +161,11 @@ pub fn shaped_by<'a>(
         )
     });
     model.with_extents(known.collect()).map(Some)
+}
+
+/// True where data may hold values of a whole input: not of pictures alone, whose first axis is that of the batch.
+fn may_be_whole(model: &Loaded) -> Result<bool, Error> {
+    Ok(!data_specs(model)?.iter().all(InputSpec::is_picture))
 }
 
 /// Number of classes of a model whose first output is shaped `[n, classes]`.

@@ -42,7 +42,7 @@ impl Details {
     /// Those of the values that a layout leaves, where boxes are in fractions of the picture's extents
     /// or not. Of pictures without detections none but masks are known.
     pub fn of(seen: Seen<'_>, layout: &Layout, relative: bool) -> Option<Self> {
-        let rest = layout.rest(seen)?;
+        let rest = layout.rest()?;
         let kind = masks(seen, &rest, relative).or_else(|| points(seen, layout, &rest))?;
         Some(Self { rest, kind })
     }
@@ -146,10 +146,9 @@ fn points(seen: Seen<'_>, layout: &Layout, rest: &Rest) -> Option<Kind> {
     let is_angle = rest.count == 1 && all(|v| v[0].abs() <= std::f64::consts::PI);
     let share = |each: usize| {
         let divides = rest.count.is_multiple_of(each) && rest.count >= 2 * each;
-        if divides {
-            share_near(&found, each)
-        } else {
-            0.0
+        match divides {
+            true => share_near(&found, each),
+            false => 0.0,
         }
     };
     let visible = all(|v| v.chunks_exact(3).all(|point| is_score(point[2])));
@@ -177,12 +176,9 @@ fn share_near(found: &[([f64; 4], Vec<f64>)], each: usize) -> f64 {
         let points = values.chunks_exact(each);
         points.map(move |point| near(corners, point))
     });
-    let (mut inside, mut count) = (0.0, 0.0);
-    for is_near in all {
-        inside += f64::from(u8::from(is_near));
-        count += 1.0;
-    }
-    inside / f64::max(count, 1.0)
+    let all: Vec<bool> = all.collect();
+    let inside = all.iter().filter(|is_near| **is_near).count();
+    inside as f64 / all.len().max(1) as f64
 }
 
 /// COCO's object keypoint similarity: the mean of `exp(-d² / (8 area σ²))` over the points that `a` shows.
@@ -249,7 +245,7 @@ impl Mask {
     /// Intersection over union; 1 of two that have no cell.
     fn overlap(&self, other: &Self) -> f64 {
         let hull = |a: [usize; 2], b: [usize; 2]| a[0].min(b[0])..a[1].max(b[1]);
-        let (mut both, mut either) = (0, 0);
+        let (mut both, mut either) = (0usize, 0usize);
         for y in hull(self.rows, other.rows) {
             for x in hull(self.columns, other.columns) {
                 let (a, b) = (self.has(x, y), other.has(x, y));
@@ -259,7 +255,7 @@ impl Mask {
         }
         match either {
             0 => 1.0,
-            _ => f64::from(both as u32) / f64::from(either as u32),
+            _ => both as f64 / either as f64,
         }
     }
 }

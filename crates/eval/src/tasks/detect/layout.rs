@@ -62,8 +62,6 @@ pub(crate) struct Apart {
     background: bool,
     /// Number of classes, with the one that is none.
     classes: usize,
-    /// Number of anchors.
-    anchors: usize,
     /// Another output of rows for anchors, and the numbers in a row.
     beside: Option<(usize, usize)>,
 }
@@ -76,8 +74,7 @@ pub(crate) struct Rest {
     first: usize,
     pub count: usize,
     width: usize,
-    /// Number of anchors, where values lie before them.
-    places: usize,
+    /// Values lie before anchors.
     channels_first: bool,
 }
 
@@ -85,10 +82,7 @@ impl Rest {
     /// Those of an anchor or row of a sample.
     pub fn values(&self, sample: &[f64], place: usize) -> Option<Vec<f64>> {
         // Rows may be as many as there are detections.
-        let places = match self.channels_first {
-            true => self.places,
-            false => sample.len() / self.width,
-        };
+        let places = sample.len() / self.width;
         let fits = sample.len() == places * self.width && place < places;
         let at = |v: usize| match self.channels_first {
             true => v * places + place,
@@ -164,15 +158,14 @@ impl Layout {
         }
     }
 
-    /// The values of detections that are neither box nor score nor class, by runs that were seen.
-    pub fn rest(&self, seen: Seen<'_>) -> Option<Rest> {
+    /// The values of detections that are neither box nor score nor class.
+    pub fn rest(&self) -> Option<Rest> {
         let rest = match *self {
             Self::One(one) => Rest {
                 output: one.output,
                 first: one.first + one.classes,
                 count: one.channels - (one.first + one.classes),
                 width: one.channels,
-                places: one.anchors,
                 channels_first: one.channels_first,
             },
             Self::Rows { output, width } => Rest {
@@ -180,7 +173,6 @@ impl Layout {
                 first: 6,
                 count: width - 6,
                 width,
-                places: seen.sample(output)[0],
                 channels_first: false,
             },
             Self::Apart(apart) => {
@@ -190,7 +182,6 @@ impl Layout {
                     first: 0,
                     count: width,
                     width,
-                    places: apart.anchors,
                     channels_first: false,
                 }
             }
@@ -473,7 +464,6 @@ fn apart(seen: Seen<'_>) -> Option<Apart> {
         corners: boxes_of().all(|b| b[2] >= b[0] && b[3] >= b[1]),
         background: !channels_first && rows().all(sums_to_one),
         classes: seen.sample(scores)[usize::from(!channels_first)],
-        anchors: n,
         beside,
     })
 }
