@@ -20,7 +20,7 @@ use crate::families::grouped::{Grouped, Part, rank_step};
 use crate::family::{Decomposition, RankRange, Resolution, check_rank};
 use crate::fit::{
     Calibration, Fitter, Front, GroupSolver, MapExtents, Problem, StartBasis, Target, Weights,
-    feature_basis,
+    leading_features,
 };
 use crate::kernel::Kernel;
 use crate::linalg::dense;
@@ -78,7 +78,7 @@ impl Decomposition for Spatial {
             outer,
         };
         let grouped = Grouped::new(&Self, kernel, |group, weight| {
-            let (energies, basis) = feature_basis(weight, extents, None, group)?;
+            let (energies, basis) = leading_features(weight, extents, None, group)?;
             Ok(Columns {
                 extents,
                 weight: weight.to_vec(),

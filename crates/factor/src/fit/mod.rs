@@ -71,7 +71,9 @@ pub(crate) use depthwise::{DepthwiseFirstSolver, DepthwiseSolver, mixture_behind
 pub(crate) use filters::filters_between;
 pub use fitter::{Estimate, Fit, Fitter};
 pub(crate) use fitter::{best_bias, held_out_error};
-pub(crate) use front::{Front, StartBasis, Whitening, feature_basis, slice_components};
+pub(crate) use front::{
+    Front, StartBasis, Whitening, feature_basis, leading_features, slice_components,
+};
 pub(crate) use last_stage::LastStage;
 pub use options::FitOptions;
 pub(crate) use per_output::PerOutputSolver;
