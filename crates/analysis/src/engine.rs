@@ -6,6 +6,7 @@ use sepconv_ir::{Graph, NodeId, Operator, ValueId};
 
 use crate::contradiction::Contradiction;
 use crate::fact::{Fact, MAX_RANK};
+use crate::known;
 use crate::order::topological;
 use crate::rules::{self, Call, Rule, Stop};
 
@@ -54,16 +55,19 @@ impl<'a> Engine<'a> {
             }
         }
         for (node, op, rule) in &self.steps {
-            let inputs = op
+            let inputs: Vec<Option<&Fact>> = op
                 .inputs
                 .iter()
                 .map(|v| v.and_then(|v| facts.get(v.index())))
                 .collect();
             let inferred = match rule {
-                Some(rule) => rule(&Call { op, inputs }),
+                Some(rule) => rule(&Call {
+                    op,
+                    inputs: inputs.clone(),
+                }),
                 None => Err(Stop::Unknown),
             };
-            let outputs = inferred.unwrap_or_else(|stop| {
+            let mut outputs = inferred.unwrap_or_else(|stop| {
                 if let Stop::Contradiction(reason) = stop {
                     contradictions.push(Contradiction {
                         node: *node,
@@ -72,6 +76,13 @@ impl<'a> Engine<'a> {
                 }
                 Vec::new()
             });
+            for (at, fact) in outputs.iter_mut().enumerate() {
+                if known::is_open(fact)
+                    && let Some(made) = known::result(op, &inputs, at)
+                {
+                    *fact = made;
+                }
+            }
             self.store(op, outputs, symbols, &mut facts);
         }
         Pass {

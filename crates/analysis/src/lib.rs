@@ -41,6 +41,7 @@ mod data;
 mod engine;
 mod evaluate;
 mod fact;
+mod known;
 mod order;
 mod pins;
 mod rules;

@@ -251,6 +251,44 @@ fn ranks_do_not_explode() {
     assert_eq!(show(&graph, &infer(&graph, &[]), &last), "unknown");
 }
 
+/// Padding as TensorFlow's SAME has it, which PyTorch models compute from the extents of what they pad.
+#[test]
+fn padding_computed_from_extents_is_known() {
+    let int = |v| sepconv_ir::AttributeValue::Int(v);
+    let with = |op: &str, name: &str, value| Operator::new(op, "").with(name, int(value));
+    let float = |v| Tensor::from_f32(vec![], vec![v]);
+    let graph = Net::new(&[("x", free(&["N", "3", "h", "w"]))])
+        .constant("second", Tensor::from_i64(vec![1], &[2]))
+        .constant("stride", float(2.0))
+        .constant("kernel", float(3.0))
+        .constant("one", float(1.0))
+        .constant("none", float(0.0))
+        .constant("before", i64s(&[0; 6]))
+        .constant("last", i64s(&[0]))
+        .node("Shape", &["x"], "shape")
+        .node("Gather", &["shape", "second"], "h")
+        .operator(with("Cast", "to", 1), &["h"], "height")
+        .node("Div", &["height", "stride"], "steps")
+        .node("Ceil", &["steps"], "outputs")
+        .node("Sub", &["outputs", "one"], "strides")
+        .node("Mul", &["strides", "stride"], "begin")
+        .node("Add", &["begin", "kernel"], "end")
+        .node("Sub", &["end", "height"], "missing")
+        .node("Clip", &["missing", "none"], "clipped")
+        .operator(with("Cast", "to", 7), &["clipped"], "rows")
+        .operator(
+            with("Concat", "axis", 0),
+            &["before", "rows", "last"],
+            "pads",
+        )
+        .node("Pad", &["x", "pads"], "y")
+        .graph();
+    let shapes = infer(&graph, &["x=1x3x225x7"]);
+    assert_eq!(show(&graph, &shapes, "y"), "f32[1,3,227,7]");
+    let shapes = infer(&graph, &["x=1x3x224x7"]);
+    assert_eq!(show(&graph, &shapes, "y"), "f32[1,3,225,7]");
+}
+
 #[test]
 fn resizing_to_a_computed_size() {
     // F.interpolate(x, scale_factor=2) as older exporters write it.
