@@ -122,7 +122,9 @@ pub fn calibrate(
                 },
                 false => fitting,
             };
-            let best = fitted(&work, all, seen.as_ref(), fitting);
+            let best = step("fit/candidates", || {
+                Ok(fitted(&work, all, seen.as_ref(), fitting))
+            })?;
             done += 1;
             stage.step(done)?;
             result.settle(layer, best);

@@ -14,6 +14,10 @@ const HURRIED: u64 = 16;
 const PER_VALUE: usize = 4;
 const LEAST: usize = 16_384;
 
+/// Multiply-adds of the products of all positions with one another, at most, where the time is short: fits of long
+/// patches take some of these.
+const PRODUCTS: f64 = 4e11;
+
 /// The part of the data that statistics are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampling {
@@ -21,6 +25,8 @@ pub struct Sampling {
     pub samples: usize,
     /// Positions at most for every value of a patch, where there are more than the least.
     per_value: usize,
+    /// True where positions are bounded by the work that they make.
+    in_haste: bool,
 }
 
 impl Sampling {
@@ -28,6 +34,7 @@ impl Sampling {
     pub const WHOLE: Self = Self {
         samples: usize::MAX,
         per_value: usize::MAX,
+        in_haste: false,
     };
 
     /// The part that candidates of `model` are scored on. Where the time is `limited`, fewer samples do for networks
@@ -40,19 +47,26 @@ impl Sampling {
             Effort::Normal | Effort::Quick => Self {
                 samples: samples as usize,
                 per_value: PER_VALUE,
+                in_haste: false,
             },
         }
     }
 
-    /// Few samples with all of their positions, where the time is short.
+    /// Few samples, with all of their positions but for long patches, where the time is short.
     pub(crate) const FEW: Self = Self {
         samples: HURRIED as usize,
         per_value: usize::MAX,
+        in_haste: true,
     };
 
     /// Positions at most for patches of `values` values, of those that the settings allow.
     pub(crate) fn positions(self, allowed: usize, values: usize) -> usize {
-        allowed.min(self.per_value.saturating_mul(values).max(LEAST))
+        let most = self.per_value.saturating_mul(values).max(LEAST);
+        let quick = match self.in_haste {
+            true => (PRODUCTS / values.max(1) as f64).sqrt() as usize,
+            false => usize::MAX,
+        };
+        allowed.min(most).min(quick)
     }
 }
 
@@ -65,9 +79,12 @@ mod tests {
         let scores = Sampling {
             samples: 64,
             per_value: PER_VALUE,
+            in_haste: false,
         };
         let of = |values| scores.positions(60_000, values);
         assert_eq!([of(27), of(4608), of(50_000)], [16_384, 18_432, 60_000]);
         assert_eq!(Sampling::WHOLE.positions(60_000, 27), 60_000);
+        let few = |values| Sampling::FEW.positions(60_000, values);
+        assert_eq!([few(27), few(2304), few(18_432)], [60_000, 13_176, 4658]);
     }
 }
