@@ -364,15 +364,24 @@ impl<'a> Acceptance<'a> {
         }
     }
 
+    /// [`Acceptance::noise`] that a plan may make by what was measured. Of classes it is that of half a sample at
+    /// least: where a sample is more than the bound, one that changes says little of the distance from it.
+    pub fn noise_that_shows(&self) -> Option<f64> {
+        let allowed = self.noise(0.0)?;
+        let original = self.floor.original.as_ref();
+        let least = original
+            .filter(|original| counts_samples(original.metric))
+            .map_or(0.0, |original| 50.0 / original.n.max(1) as f64);
+        Some(allowed.max(least.powi(2)))
+    }
+
     /// The expected loss of a plan that makes about so much noise, before any was measured.
     pub fn loss_of(&self, noise: f64) -> f64 {
         match self.floor.original {
             // The worst channel has about twice the noise of all.
             None => 0.5 * noise,
             Some(_) => match self.floor.metric {
-                Metric::Agreement | Metric::TopOne | Metric::TopFive | Metric::Sequences => {
-                    LOSS_OF_CLASSES * noise
-                }
+                metric if counts_samples(metric) => LOSS_OF_CLASSES * noise,
                 Metric::MeanIou => LOSS_OF_MASKS * noise,
                 Metric::DetectionF1
                 | Metric::Recall
@@ -410,6 +419,14 @@ impl<'a> Acceptance<'a> {
                 .advising(Advice::GiveLowerBound),
         }
     }
+}
+
+/// True of a figure to which every sample adds all or nothing.
+fn counts_samples(metric: Metric) -> bool {
+    matches!(
+        metric,
+        Metric::Agreement | Metric::TopOne | Metric::TopFive | Metric::Sequences
+    )
 }
 
 /// Share of the samples of the most frequent class, in percent, where it is so great that agreement says
@@ -516,5 +533,21 @@ mod tests {
         near(noise(&classes, 0.0), 1.0);
         near(noise(&classes, 1.0), 4.0);
         near(noise(&classes, -1.0), 0.0);
+    }
+
+    #[test]
+    fn a_bound_finer_than_a_sample_shows_from_half_a_sample_on() {
+        let of = |n| Acceptance {
+            figure: Figure::Synthetic(Vec::new()),
+            floor: Floor::below(
+                Measure::share(Metric::Agreement, Against::Original, "y", n, n),
+                1.0,
+            ),
+        };
+        let shows = |criterion: &Acceptance<'_>| criterion.noise_that_shows().unwrap_or(f64::NAN);
+        near(shows(&of(16)), 3.125 * 3.125);
+        near(shows(&of(50)), 1.0);
+        near(shows(&of(200)), 1.0);
+        near(shows(&criterion(false)), 1e-3);
     }
 }

@@ -174,7 +174,7 @@ impl Judged<'_> {
     /// The expected loss of the plan after one that misses the floor by `excess`. The loss of rounding stays, but for
     /// layers that plans have in floats.
     fn next_loss(&self, loss: f64, excess: f64) -> Option<f64> {
-        let allowed = self.criterion.noise(0.0)? - self.start;
+        let allowed = self.criterion.noise_that_shows()? - self.start;
         let made = self.criterion.noise(excess)? - self.start;
         let added = (loss - self.rounding).max(LEAST * self.rounding);
         Some(self.rounding + added * growth(made, allowed))
