@@ -82,13 +82,8 @@ impl Fact {
         }
         let ints = || Some(tensor.to_i64()?.into_iter().map(Scalar::Int).collect());
         let floats = || {
-            let values = tensor.to_f32()?;
-            Some(
-                values
-                    .iter()
-                    .map(|v| Scalar::Float(f64::from(*v)))
-                    .collect(),
-            )
+            let values = tensor.to_f64()?;
+            Some(values.into_iter().map(Scalar::Float).collect())
         };
         let elements: Option<Vec<Scalar>> = ints().or_else(floats);
         fact.with_data(elements.map(|e| e.into_iter().map(Some).collect()))

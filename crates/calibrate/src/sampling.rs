@@ -14,8 +14,8 @@ const HURRIED: u64 = 16;
 const PER_VALUE: usize = 4;
 const LEAST: usize = 16_384;
 
-/// Multiply-adds of the products of all positions with one another, at most, where the time is short: fits of long
-/// patches take some of these.
+/// Multiply-adds at most, where the time is short, of a covariance of patches, or of the products of all positions with
+/// one another where these are fewer.
 const PRODUCTS: f64 = 4e11;
 
 /// The part of the data that statistics are made of.
@@ -63,7 +63,10 @@ impl Sampling {
     pub(crate) fn positions(self, allowed: usize, values: usize) -> usize {
         let most = self.per_value.saturating_mul(values).max(LEAST);
         let quick = match self.in_haste {
-            true => (PRODUCTS / values.max(1) as f64).sqrt() as usize,
+            true => {
+                let allowed = PRODUCTS / values.max(1) as f64;
+                (allowed / values.max(1) as f64).max(allowed.sqrt()) as usize
+            }
             false => usize::MAX,
         };
         allowed.min(most).min(quick)
@@ -85,6 +88,6 @@ mod tests {
         assert_eq!([of(27), of(4608), of(50_000)], [16_384, 18_432, 60_000]);
         assert_eq!(Sampling::WHOLE.positions(60_000, 27), 60_000);
         let few = |values| Sampling::FEW.positions(60_000, values);
-        assert_eq!([few(27), few(2304), few(18_432)], [60_000, 13_176, 4658]);
+        assert_eq!([few(2304), few(4608), few(18_432)], [60_000, 18_838, 4658]);
     }
 }

@@ -113,12 +113,12 @@ mod tests {
     use crate::testing::{Op, f32s, fixed, i64s};
 
     #[test]
-    fn activations_keep_the_shape_and_drop_the_contents() {
+    fn activations_keep_the_shape() {
         for op in ["Relu", "Clip", "Softmax", "HardSwish", "Erf", "LeakyRelu"] {
             assert_eq!(Op::new(op).input(f32s(&[2, 3])).infer(), "f32[2,3]");
         }
-        let relu = Op::new("Relu").constant(i64s(&[1, 2]));
-        assert_eq!(relu.contents(), "? ?");
+        let selu = Op::new("Selu").constant(i64s(&[1, 2]));
+        assert_eq!(selu.contents(), "? ?");
     }
 
     #[test]

@@ -251,7 +251,7 @@ fn ranks_do_not_explode() {
     assert_eq!(show(&graph, &infer(&graph, &[]), &last), "unknown");
 }
 
-/// Padding as TensorFlow's SAME has it, which PyTorch models compute from the extents of what they pad.
+/// Padding as TensorFlow's SAME has it, which PyTorch models compute from the extents of the padded map.
 #[test]
 fn padding_computed_from_extents_is_known() {
     let int = |v| sepconv_ir::AttributeValue::Int(v);

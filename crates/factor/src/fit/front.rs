@@ -81,8 +81,8 @@ pub(crate) fn feature_basis(
     Ok((values, basis))
 }
 
-/// The part of [`feature_basis`] that carries anything: `min(inner, outer outputs)` values and rows. Where features are
-/// more than what they carry, a thin SVD takes far less work.
+/// The part of [`feature_basis`] that carries anything: at least `min(inner, outer outputs)` values and rows. Where features
+/// are more than twice as many as the columns that they carry, a thin SVD takes less work.
 ///
 /// # Errors
 /// [`FactorError::NoConvergence`].
@@ -98,7 +98,7 @@ pub(crate) fn leading_features(
         outer,
     } = extents;
     let carried = outer * outputs;
-    if carried >= inner {
+    if 2 * carried > inner {
         return feature_basis(map, extents, whitening, slice);
     }
     let features = features_of(map, extents, whitening);
@@ -146,7 +146,7 @@ impl<'a> StartBasis<'a> {
         }
     }
 
-    /// The first `features` of all, `[features, inner]`.
+    /// The first `features` of all, at most `min(inner, outer outputs)`: `[features, inner]`.
     pub fn first(&self, features: usize, front: &Front<'_>) -> Result<Vec<f64>, FactorError> {
         let problem = front.problem;
         let basis = made_once(&self.basis, || {

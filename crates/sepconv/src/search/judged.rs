@@ -87,6 +87,11 @@ fn growth(made: f64, allowed: f64) -> f64 {
     }
 }
 
+/// An expected loss of which all but that of rounding grows by `factor`.
+fn grown(loss: f64, rounding: f64, factor: f64) -> f64 {
+    rounding + (loss - rounding).max(LEAST * rounding) * factor
+}
+
 /// A model that meets a criterion.
 pub(super) struct Judged<'a> {
     job: &'a Job<'a>,
@@ -174,10 +179,9 @@ impl Judged<'_> {
     /// The expected loss of the plan after one that misses the floor by `excess`. The loss of rounding stays, but for
     /// layers that plans have in floats.
     fn next_loss(&self, loss: f64, excess: f64) -> Option<f64> {
-        let allowed = self.criterion.noise_that_shows()? - self.start;
-        let made = self.criterion.noise(excess)? - self.start;
-        let added = (loss - self.rounding).max(LEAST * self.rounding);
-        Some(self.rounding + added * growth(made, allowed))
+        let (made, allowed) = self.criterion.noise_beside_bound(excess)?;
+        let (made, allowed) = (made - self.start, allowed - self.start);
+        Some(grown(loss, self.rounding, growth(made, allowed)))
     }
 }
 
@@ -341,6 +345,12 @@ mod tests {
         assert_eq!(growth(-1.0, 1.0), STEP);
         assert_eq!(growth(0.0, 0.0), STEP);
         assert_eq!(growth(1.0, 0.0), 1.0 / STEP);
+    }
+
+    #[test]
+    fn the_loss_of_rounding_stays() {
+        assert_eq!(grown(5.0, 1.0, 0.25), 2.0);
+        assert_eq!(grown(1.0, 1.0, 2.0), 1.0 + 2.0 * LEAST);
     }
 
     #[test]
