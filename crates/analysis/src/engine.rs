@@ -55,16 +55,14 @@ impl<'a> Engine<'a> {
             }
         }
         for (node, op, rule) in &self.steps {
-            let inputs: Vec<Option<&Fact>> = op
+            let inputs = op
                 .inputs
                 .iter()
                 .map(|v| v.and_then(|v| facts.get(v.index())))
                 .collect();
+            let call = Call { op, inputs };
             let inferred = match rule {
-                Some(rule) => rule(&Call {
-                    op,
-                    inputs: inputs.clone(),
-                }),
+                Some(rule) => rule(&call),
                 None => Err(Stop::Unknown),
             };
             let mut outputs = inferred.unwrap_or_else(|stop| {
@@ -78,7 +76,7 @@ impl<'a> Engine<'a> {
             });
             for (at, fact) in outputs.iter_mut().enumerate() {
                 if known::is_open(fact)
-                    && let Some(made) = known::result(op, &inputs, at)
+                    && let Some(made) = known::result(op, &call.inputs, at)
                 {
                     *fact = made;
                 }

@@ -4,7 +4,7 @@
 use sepconv_ir::{Operator, Tensor};
 
 use crate::evaluate::{self, Call};
-use crate::fact::{Fact, MAX_DATA, Scalar, count};
+use crate::fact::{Data, Fact, MAX_DATA, Scalar, count};
 
 /// Operators whose results may lie beyond the ends of an integer: rules refuse these, and runtimes wrap them around.
 const WRAPPING: &[&str] = &[
@@ -55,19 +55,16 @@ pub(crate) fn result(op: &Operator, inputs: &[Option<&Fact>], output: usize) -> 
 
 /// True of a small fact some element of which is not known.
 pub(crate) fn is_open(fact: &Fact) -> bool {
-    let known = |data: &Vec<Option<Scalar>>| data.iter().all(Option::is_some);
-    is_small(fact) && !fact.data.as_ref().is_some_and(known)
-}
-
-fn is_small(fact: &Fact) -> bool {
     let count = fact.dims.as_deref().and_then(count);
-    count.is_some_and(|n| (1..=MAX_DATA).contains(&n))
+    let is_small = count.is_some_and(|n| (1..=MAX_DATA).contains(&n));
+    let known = |data: &Data| data.iter().all(Option::is_some);
+    is_small && !fact.data.as_ref().is_some_and(known)
 }
 
-/// The tensor of a small fact; `None` where its type or an element is not known.
+/// The tensor of a fact with elements; `None` where its type or one of these is not known.
 fn tensor(fact: &Fact) -> Option<Tensor> {
     let (dtype, data) = (fact.dtype?, fact.data.as_ref()?);
-    if !is_small(fact) {
+    if data.is_empty() {
         return None;
     }
     let dims = fact.extents()?;

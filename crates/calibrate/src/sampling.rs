@@ -64,8 +64,8 @@ impl Sampling {
         let most = self.per_value.saturating_mul(values).max(LEAST);
         let quick = match self.in_haste {
             true => {
-                let allowed = PRODUCTS / values.max(1) as f64;
-                (allowed / values.max(1) as f64).max(allowed.sqrt()) as usize
+                let squares = PRODUCTS / values.max(1) as f64;
+                squares.sqrt().max(squares / values.max(1) as f64) as usize
             }
             false => usize::MAX,
         };

@@ -56,13 +56,9 @@ pub(crate) fn feature_basis(
     whitening: Option<&Whitening>,
     slice: usize,
 ) -> Result<(Vec<f64>, Vec<f64>), FactorError> {
-    let MapExtents {
-        outputs,
-        inner,
-        outer,
-    } = extents;
+    let inner = extents.inner;
     let rows = features_of(map, extents, whitening);
-    let rows = dense::view(&rows, inner, outer * outputs);
+    let rows = dense::view(&rows, inner, extents.outer * extents.outputs);
     let mut matrix = vec![0.0; inner * inner];
     dense::product(&mut matrix, false, rows, rows.transpose());
     if let Some(whitening) = whitening {
@@ -92,12 +88,7 @@ pub(crate) fn leading_features(
     whitening: Option<&Whitening>,
     slice: usize,
 ) -> Result<(Vec<f64>, Vec<f64>), FactorError> {
-    let MapExtents {
-        outputs,
-        inner,
-        outer,
-    } = extents;
-    let carried = outer * outputs;
+    let (inner, carried) = (extents.inner, extents.outer * extents.outputs);
     if 2 * carried > inner {
         return feature_basis(map, extents, whitening, slice);
     }
@@ -116,16 +107,11 @@ pub(crate) fn leading_features(
 
 /// A map `[outputs, inner, outer]` as `[inner, outer, outputs]`, a row a feature, whitened over the outer taps.
 fn features_of(map: &[f64], extents: MapExtents, whitening: Option<&Whitening>) -> Vec<f64> {
-    let MapExtents {
-        outputs,
-        inner,
-        outer,
-    } = extents;
     let mut map = map.to_vec();
     if let Some(whitening) = whitening {
         whitening.outer.multiply(&mut map);
     }
-    dense::transposed(&map, outputs, inner * outer)
+    dense::transposed(&map, extents.outputs, extents.inner * extents.outer)
 }
 
 /// [`leading_features`] of a group's optimum, made where it is first asked for: who goes on from a

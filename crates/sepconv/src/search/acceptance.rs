@@ -482,14 +482,21 @@ mod tests {
 
     /// A criterion with the floor of a drop of one point from full agreement, or of 30 dB.
     fn criterion(classes: bool) -> Acceptance<'static> {
-        let full = Measure::share(Metric::Agreement, Against::Original, "y", 64, 64);
-        Acceptance {
-            figure: Figure::Synthetic(Vec::new()),
-            floor: match classes {
-                true => Floor::below(full, 1.0),
-                false => Floor::snr(30.0, None),
-            },
+        match classes {
+            true => agreement_of(64),
+            false => of_floor(Floor::snr(30.0, None)),
         }
+    }
+
+    /// A criterion with the floor of a drop of one point from full agreement on so many samples.
+    fn agreement_of(n: usize) -> Acceptance<'static> {
+        let full = Measure::share(Metric::Agreement, Against::Original, "y", n, n);
+        of_floor(Floor::below(full, 1.0))
+    }
+
+    fn of_floor(floor: Floor) -> Acceptance<'static> {
+        let figure = Figure::Synthetic(Vec::new());
+        Acceptance { figure, floor }
     }
 
     fn near(found: f64, expected: f64) {
@@ -532,23 +539,16 @@ mod tests {
 
     #[test]
     fn a_bound_finer_than_half_a_sample_gives_way_to_it() {
-        let of = |n| Acceptance {
-            figure: Figure::Synthetic(Vec::new()),
-            floor: Floor::below(
-                Measure::share(Metric::Agreement, Against::Original, "y", n, n),
-                1.0,
-            ),
-        };
         let share = |criterion: &Acceptance<'_>, excess| {
             let noise = criterion.noise_beside_bound(excess);
             noise.map_or(f64::NAN, |(made, allowed)| allowed / made)
         };
         // One sample of them changes, by which 99 % are missed.
-        let one = |n: usize| share(&of(n), 100.0 / n as f64 - 1.0);
+        let one = |n: usize| share(&agreement_of(n), 100.0 / n as f64 - 1.0);
         near(one(16), 0.25);
         near(one(49), 0.25);
         near(one(64), 0.64 * 0.64);
-        near(share(&of(200), 1.0), 0.25);
+        near(share(&agreement_of(200), 1.0), 0.25);
         near(share(&criterion(false), 10.0), 0.1);
     }
 }
