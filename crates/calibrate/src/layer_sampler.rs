@@ -260,7 +260,7 @@ impl<'a> LayerSampler<'a> {
             }
             None => SplitStatisticsBuilder::new,
         };
-        Ok(make(kernel, self.seed, held_out_every)?)
+        Ok(make(kernel, self.seed, held_out_every)?.expecting(positions))
     }
 }
 

@@ -208,6 +208,7 @@ fn foreign_packages_have_one_owner() {
         ("petgraph", "sepconv-ir"),
         ("memmap2", "sepconv-onnx"),
         ("nalgebra", "sepconv-factor"),
+        ("pulp", "sepconv-factor"),
         ("candle-core", "sepconv-tune"),
         ("pyo3", "sepconv-python"),
         ("numpy", "sepconv-python"),

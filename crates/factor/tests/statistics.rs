@@ -6,7 +6,8 @@ mod common;
 use common::{Noise, convolve, kernel, map, same, statistics};
 use proptest::prelude::*;
 use sepconv_factor::{
-    ConvGeometry, FactorError, Kernel, KernelShape, Statistics, StatisticsBuilder, families,
+    ConvGeometry, FactorError, Kernel, KernelShape, SplitStatisticsBuilder, Statistics,
+    StatisticsBuilder, families,
 };
 
 /// Two-pass means and covariances of `[n, width]` rows, f64.
@@ -171,6 +172,33 @@ fn stored_and_read_back() {
         broken[at + 7] ^= 0x7f;
         broken[at] ^= 0x55;
         assert!(Statistics::from_bytes(&broken).is_err(), "{at}");
+    }
+}
+
+#[test]
+fn many_positions_are_summed_in_single_precision_close_to_the_sums() {
+    let shape = KernelShape::new(2, 96, 1, [3]).unwrap();
+    let (n, d) = (600, 288);
+    let (x, y) = rows(&shape, n, 0.0);
+    let built = |expected: Option<u64>| {
+        let mut builder = SplitStatisticsBuilder::new(&shape, 0, 0).unwrap();
+        if let Some(expected) = expected {
+            builder = builder.expecting(expected);
+        }
+        builder.push(0, &x, &y).unwrap();
+        builder.finish().unwrap().fit
+    };
+    let (unknown, few, many) = (built(None), built(Some(575)), built(Some(600)));
+    assert_eq!(unknown, few);
+    assert_ne!(unknown, many);
+    let found = many.covariance(0).unwrap();
+    let expected = covariance(&x[0], &x[0], n);
+    for i in 0..d {
+        for j in 0..d {
+            let scale = (expected[i * (d + 1)] * expected[j * (d + 1)]).sqrt();
+            let at = i * d + j;
+            assert!((found[at] - expected[at]).abs() < 3e-6 * scale, "{i} {j}");
+        }
     }
 }
 

@@ -55,12 +55,16 @@ pub(crate) fn mixture_behind(
         dense::product(&mut mixture, t > 0, b, map.transpose());
     }
     let maps: Vec<Vec<f32>> = maps.iter().map(|map| dense::single(map)).collect();
+    // Of the symmetric product the half of the pairs of taps up to the diagonal, and its transpose.
     let mut gram = vec![0.0_f32; features * features];
     let mut seen = vec![0.0_f32; features * inner];
     for (t, map) in maps.iter().enumerate() {
-        for (s, other) in maps.iter().enumerate() {
+        let pair = dense::view(problem.single_pair(t, t), inner, inner);
+        dense::product(&mut seen, false, dense::view(map, features, inner), pair);
+        seen.iter_mut().for_each(|x| *x *= 0.5);
+        for (s, other) in maps[..t].iter().enumerate() {
             let pair = dense::view(problem.single_pair(s, t), inner, inner);
-            dense::product(&mut seen, s > 0, dense::view(other, features, inner), pair);
+            dense::product(&mut seen, true, dense::view(other, features, inner), pair);
         }
         let (seen, map) = (
             dense::view(&seen, features, inner),
@@ -68,7 +72,9 @@ pub(crate) fn mixture_behind(
         );
         dense::product(&mut gram, t > 0, seen, map.transpose());
     }
-    let mut gram: Vec<f64> = gram.into_iter().map(f64::from).collect();
+    let half = dense::transposed(&gram, features, features);
+    let halves = gram.into_iter().zip(half);
+    let mut gram: Vec<f64> = halves.map(|(a, b)| f64::from(a) + f64::from(b)).collect();
     let mean = gram.iter().step_by(features + 1).sum::<f64>() / features.max(1) as f64;
     dense::add_to_diagonal(&mut gram, features, SINGLE_JITTER * mean);
     match Cholesky::semidefinite(&gram, features) {
@@ -275,20 +281,22 @@ impl<'a> DepthwiseSolver<'a> {
                     let mut seen = vec![0.0_f32; width];
                     for t in 0..outer {
                         seen.fill(0.0);
-                        for s in 0..outer {
-                            let c = &self.problem.single_pair(t, s)[i * inner..][..inner];
-                            if let [c] = c {
-                                let x = &x[s * rank..][..rank];
-                                seen.iter_mut().zip(x).for_each(|(z, x)| *z += c * x);
-                                continue;
+                        dense::vectorised(|| {
+                            for s in 0..outer {
+                                let c = &self.problem.single_pair(t, s)[i * inner..][..inner];
+                                if let [c] = c {
+                                    let x = &x[s * rank..][..rank];
+                                    seen.iter_mut().zip(x).for_each(|(z, x)| *z += c * x);
+                                    continue;
+                                }
+                                for (l, seen) in seen.chunks_exact_mut(inner).enumerate() {
+                                    let x = &x[(l * outer + s) * inner..][..inner];
+                                    seen.iter_mut()
+                                        .zip(c.iter().zip(x))
+                                        .for_each(|(z, (c, x))| *z += c * x);
+                                }
                             }
-                            for (l, seen) in seen.chunks_exact_mut(inner).enumerate() {
-                                let x = &x[(l * outer + s) * inner..][..inner];
-                                seen.iter_mut()
-                                    .zip(c.iter().zip(x))
-                                    .for_each(|(z, (c, x))| *z += c * x);
-                            }
-                        }
+                        });
                         for k in 0..rank {
                             let row = &gram[(i * rank + k) * width..][..width];
                             out[k * outer + t] = dense::dot_single(row, &seen);

@@ -75,10 +75,12 @@ impl FilterMatrix {
             let rows = block.chunks_exact(features);
             let first: Vec<f64> = rows.clone().map(|row| dot_single(row, of(s))).collect();
             let mut second = vec![0.0_f32; if t == s { 0 } else { features }];
-            for (row, x) in rows.zip(of(t)) {
-                let pairs = second.iter_mut().zip(row);
-                pairs.for_each(|(sum, value)| *sum += value * x);
-            }
+            dense::vectorised(|| {
+                for (row, x) in rows.zip(of(t)) {
+                    let pairs = second.iter_mut().zip(row);
+                    pairs.for_each(|(sum, value)| *sum += value * x);
+                }
+            });
             (first, second)
         });
         let parts: Vec<(Vec<f64>, Vec<f32>)> = parts.collect();

@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use faer::MatRef;
+use rayon::prelude::*;
 
 use super::calibration::Target;
 use super::problem::{MapExtents, PatchCovariance, Problem, Ridge};
@@ -387,24 +388,28 @@ impl<'a> Front<'a> {
         }
         let gram = dense::single(&gram);
         let gram = dense::view(&gram, features, features);
-        let [mut filtered, mut seen] = [(); 2].map(|()| vec![0.0_f32; front.len()]);
+        // The front times the filters of every tap, [outer, features, inner].
+        let mut filtered = vec![0.0_f32; outer * front.len()];
+        let [mut seen, mut behind] = [(); 2].map(|()| vec![0.0_f32; front.len()]);
         let mut wide = vec![0.0; front.len()];
         let apply = |v: &[f64], out: &mut [f64]| {
+            let maps = filtered.par_chunks_exact_mut(v.len()).enumerate();
+            maps.for_each(|(t, map)| {
+                let rows = map.chunks_exact_mut(inner).zip(v.chunks_exact(inner));
+                for ((map, v), d) in rows.zip(&taps[t * features..]) {
+                    let pairs = map.iter_mut().zip(v);
+                    pairs.for_each(|(map, v)| *map = (d * v) as f32);
+                }
+            });
             out.fill(0.0);
             for s in 0..outer {
-                for t in 0..outer {
-                    let rows = filtered.chunks_exact_mut(inner).zip(v.chunks_exact(inner));
-                    for ((filtered, v), d) in rows.zip(&taps[t * features..]) {
-                        let pairs = filtered.iter_mut().zip(v);
-                        pairs.for_each(|(filtered, v)| *filtered = (d * v) as f32);
-                    }
+                for (t, map) in filtered.chunks_exact(v.len()).enumerate() {
                     let pair = dense::view(self.problem.single_pair(t, s), inner, inner);
-                    let filtered = dense::view(&filtered, features, inner);
-                    dense::product(&mut seen, t > 0, filtered, pair);
+                    dense::product(&mut seen, t > 0, dense::view(map, features, inner), pair);
                 }
                 let seen = dense::view(&seen, features, inner);
-                dense::product(&mut filtered, false, gram, seen);
-                dense::widen(&mut wide, &filtered);
+                dense::product(&mut behind, false, gram, seen);
+                dense::widen(&mut wide, &behind);
                 scaled(out, &wide, s);
             }
         };

@@ -21,6 +21,8 @@ const TASKS: usize = 8;
 const BLOCK: usize = 32;
 /// Multiply-adds below which a product is not worth splitting.
 const SPLIT: usize = 1 << 20;
+/// Values from which on a loop over them is worth a choice of its instructions.
+const LONG: usize = 64;
 
 /// A real number in single or in double precision.
 pub trait Real: ComplexField + Copy + Into<f64> + Send + Sync {
@@ -116,16 +118,30 @@ pub fn widen(out: &mut [f64], from: &[f32]) {
     pairs.for_each(|(out, x)| *out = f64::from(*x));
 }
 
+/// Runs `work` as compiled for the widest vectors of the processor. Its sums have the order that they are written in, on
+/// every processor.
+#[inline(always)]
+pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
+
 /// `sum of x[i] y[i]`, in an order that depends on the length alone.
 pub fn dot(x: &[f64], y: &[f64]) -> f64 {
-    dot_in_lanes::<f64, 8>(x, y)
+    match x.len() < LONG {
+        true => dot_in_lanes::<f64, 8>(x, y),
+        false => vectorised(|| dot_in_lanes::<f64, 8>(x, y)),
+    }
 }
 
 /// [`dot`] in single precision.
 pub fn dot_single(x: &[f32], y: &[f32]) -> f64 {
-    f64::from(dot_in_lanes::<f32, 16>(x, y))
+    f64::from(match x.len() < LONG {
+        true => dot_in_lanes::<f32, 16>(x, y),
+        false => vectorised(|| dot_in_lanes::<f32, 16>(x, y)),
+    })
 }
 
+#[inline(always)]
 fn dot_in_lanes<T, const LANES: usize>(x: &[T], y: &[T]) -> T
 where
     T: Copy + Default + AddAssign + Add<Output = T> + Mul<Output = T> + Sum,
@@ -144,8 +160,10 @@ where
 
 /// `y += a x`.
 pub fn axpy(y: &mut [f64], a: f64, x: &[f64]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += a * x;
+    let mut add = || y.iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
+    match x.len() < LONG {
+        true => add(),
+        false => vectorised(add),
     }
 }
 

@@ -24,7 +24,8 @@ const PANEL: usize = 96;
 /// subtracted: so large means (images in 0..255) cost no accuracy, and the bytes depend neither on
 /// how the positions are cut into pushes nor on the number of threads. The products of a block are
 /// in f64 for patches of up to 256 values, and for as many positions as a patch has values, of which
-/// `C` is singular; else in f32. They are summed in f64: an entry of `C` is off by about 1e-7 of its
+/// `C` is singular; else in f32. Where twice as many positions are to come, all are in f32 (see
+/// [`SplitStatisticsBuilder::expecting`](super::SplitStatisticsBuilder::expecting)). They are summed in f64: an entry of `C` is off by about 1e-7 of its
 /// standard deviations' product, a hundredth of the ridge that fits add to the diagonal.
 pub struct StatisticsBuilder {
     shape: KernelShape,
@@ -32,6 +33,8 @@ pub struct StatisticsBuilder {
     keeps: bool,
     /// Positions of a block.
     block: usize,
+    /// Positions at first whose products are in f64.
+    double: u64,
     count: u64,
     buffered: usize,
     /// Buffered patches of each group `[buffered, d]`.
@@ -103,12 +106,22 @@ impl StatisticsBuilder {
             } else {
                 BLOCK
             },
+            double: if d <= DOUBLE { u64::MAX } else { d as u64 },
             count: 0,
             buffered: 0,
             patches: vec![Vec::new(); shape.groups],
             outputs: Vec::new(),
             groups: groups.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// For `positions` of them in all.
+    pub(super) fn expecting(mut self, positions: u64) -> Self {
+        let d = self.shape.group_in() * self.shape.taps();
+        if d > DOUBLE && positions >= 2 * d as u64 {
+            self.double = 0;
+        }
+        self
     }
 
     /// Adds `n` positions: for each group its patches, row-major `[n, d]`
@@ -190,14 +203,14 @@ impl StatisticsBuilder {
             self.shape.group_out(),
             self.shape.out_channels,
         );
-        let (outputs, before) = (&self.outputs, self.count);
+        let (outputs, double) = (&self.outputs, self.count < self.double);
         let parts = self.groups.par_iter_mut().zip(&mut self.patches);
         parts.enumerate().for_each(|(group, (sums, patches))| {
             let rows = outputs.chunks_exact(co);
             let y: Vec<f32> = rows
                 .flat_map(|row| row[group * m..][..m].iter().copied())
                 .collect();
-            sums.add(patches, &y, before);
+            sums.add(patches, &y, double);
             patches.clear();
         });
         self.outputs.clear();
@@ -208,18 +221,17 @@ impl StatisticsBuilder {
 }
 
 impl GroupSums {
-    /// Adds `n` positions, `x` `[n, d]` and `y` `[n, m]`, to `before` of them.
-    fn add(&mut self, x: &[f32], y: &[f32], before: u64) {
+    /// Adds `n` positions, `x` `[n, d]` and `y` `[n, m]`, with products in f64 where `double`.
+    fn add(&mut self, x: &[f32], y: &[f32], double: bool) {
         let (d, m) = (self.sum_x.len(), self.sum_y.len());
         let n = y.len() / m;
         if self.shift_x.is_empty() {
             self.shift_x = mean(x, n, d);
             self.shift_y = mean(y, n, m);
         }
-        if d <= DOUBLE || before < d as u64 {
-            self.add_shifted::<f64>(x, y);
-        } else {
-            self.add_shifted::<f32>(x, y);
+        match double {
+            true => self.add_shifted::<f64>(x, y),
+            false => self.add_shifted::<f32>(x, y),
         }
     }
 
@@ -299,13 +311,15 @@ fn add_product<T: Real>(out: &mut [f64], left: MatRef<'_, T>, right: MatRef<'_, 
     let mut product = vec![zero::<T>(); rows * columns];
     dense::panel(&mut product, false, left.transpose(), right);
     let width = out.len() / rows;
-    for (row, product) in out
+    let rows = out
         .chunks_exact_mut(width)
-        .zip(product.chunks_exact(columns))
-    {
-        let sums = row[width - columns..].iter_mut().zip(product);
-        sums.for_each(|(sum, x)| *sum += (*x).into());
-    }
+        .zip(product.chunks_exact(columns));
+    dense::vectorised(|| {
+        for (row, product) in rows {
+            let sums = row[width - columns..].iter_mut().zip(product);
+            sums.for_each(|(sum, x)| *sum += (*x).into());
+        }
+    });
 }
 
 fn mean(rows: &[f32], n: usize, width: usize) -> Vec<f64> {
@@ -321,14 +335,17 @@ fn mean(rows: &[f32], n: usize, width: usize) -> Vec<f64> {
 
 /// The rows less `shift`; their sum in f64 is added to `sums`.
 fn shifted<T: Real>(rows: &[f32], shift: &[f64], sums: &mut [f64]) -> Vec<T> {
-    let mut out = Vec::with_capacity(rows.len());
-    for row in rows.chunks_exact(shift.len()) {
-        let values = row.iter().zip(shift).zip(&mut *sums);
-        out.extend(values.map(|((&x, s), sum)| {
-            let value = f64::from(x) - s;
-            *sum += value;
-            T::of(value)
-        }));
-    }
+    let mut out = vec![zero::<T>(); rows.len()];
+    let wide = shift.len();
+    dense::vectorised(|| {
+        for (row, out) in rows.chunks_exact(wide).zip(out.chunks_exact_mut(wide)) {
+            let values = row.iter().zip(shift).zip(&mut *sums);
+            for (((x, shift), sum), out) in values.zip(out) {
+                let value = f64::from(*x) - shift;
+                *sum += value;
+                *out = T::of(value);
+            }
+        }
+    });
     out
 }

@@ -258,10 +258,7 @@ impl Statistics {
         }
         let (m, d) = self.extents();
         let rows = kernel.data().chunks_exact(d).zip(&self.mean_y).enumerate();
-        let bias = rows.map(|(o, (row, mean))| {
-            let inputs = row.iter().zip(&self.groups[o / m].mean_x);
-            mean - inputs.map(|(w, x)| w * x).sum::<f64>()
-        });
+        let bias = rows.map(|(o, (row, mean))| mean - dense::dot(row, &self.groups[o / m].mean_x));
         Ok(bias.collect())
     }
 

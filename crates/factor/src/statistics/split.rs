@@ -157,6 +157,19 @@ impl SplitStatisticsBuilder {
         })
     }
 
+    /// For `positions` positions in all. Covariances of at least twice as many positions as a patch has
+    /// values are summed from products in single precision alone.
+    #[must_use]
+    pub fn expecting(mut self, positions: u64) -> Self {
+        let held_out = match self.held_out_every {
+            0 | 1 => 0,
+            every => positions / every,
+        };
+        self.fit = self.fit.expecting(positions - held_out);
+        self.held_out = self.held_out.expecting(held_out);
+        self
+    }
+
     /// Adds positions of one sample: its number in the data set, the patches of each group in
     /// the network compressed so far and the outputs `[positions, Co]` of the original, as a
     /// [`PositionSampler`] gives them.

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 use sepconv_analysis::constants;
 
 use super::rule::{OpContext, Rule};
+use super::sigmoid::sigmoid;
 
 pub(super) fn rule(context: &OpContext<'_>) -> Option<Rule> {
     let op = context.op;
@@ -75,10 +76,6 @@ pub(super) fn rule(context: &OpContext<'_>) -> Option<Rule> {
         "Max" => broadcast(context, Tensor::broadcast_maximum),
         _ => None,
     }
-}
-
-fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    (x * 0.5)?.tanh()?.affine(0.5, 0.5)
 }
 
 /// `log(1 + e^x)`, where neither end overflows.

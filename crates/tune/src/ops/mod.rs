@@ -8,6 +8,7 @@ pub(crate) use normalise::log_softmax;
 mod pools;
 mod reduce;
 mod rule;
+mod sigmoid;
 
 pub(crate) use rule::{Forward, Rule};
 
