@@ -10,8 +10,10 @@ use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
 use crate::patch_matrix::PatchMatrix;
 
-/// Steps of iterative refinement.
+/// Steps of iterative refinement at most, and the share of a step in the solution behind which there is no other: it would be
+/// about the square of that.
 const REFINEMENTS: usize = 2;
+const ENOUGH: f64 = 1e-5;
 
 /// A factor of `X^T X + ridge I`.
 pub(crate) struct Dual {
@@ -47,7 +49,12 @@ impl Dual {
             let mut left = self.rows.times(&solution);
             let values = left.iter_mut().zip(v.iter().zip(&solution));
             values.for_each(|(left, (v, s))| *left = v - *left - self.ridge * s);
-            dense::axpy(&mut solution, 1.0, &self.once(&left));
+            let step = self.once(&left);
+            dense::axpy(&mut solution, 1.0, &step);
+            let square = |values: &[f64]| dense::dot(values, values);
+            if square(&step) <= ENOUGH * ENOUGH * square(&solution) {
+                break;
+            }
         }
         solution
     }
