@@ -341,7 +341,7 @@ impl<'a> Acceptance<'a> {
 
     /// The distance from the original that is good enough, in the metric's unit: the allowed drop, or
     /// the decibels that a ratio is asked for.
-    pub fn allowance(&self) -> f64 {
+    fn allowance(&self) -> f64 {
         let original = self.floor.original.as_ref();
         let allowed = original.map_or(self.floor.value, |own| own.value - self.floor.value);
         allowed.abs().max(f64::MIN_POSITIVE)
@@ -361,6 +361,15 @@ impl<'a> Acceptance<'a> {
             None => Some(10_f64.powf((excess - value) / 10.0)),
             Some(_) if metric.is_percentage() => Some((self.allowance() + excess).max(0.0).powi(2)),
             Some(_) => None,
+        }
+    }
+
+    /// The distance from the bound of a model that misses the floor by `excess`, as a share of that of the original from it: -1 is
+    /// the original, above 0 it fails. Of decibels by the power of the noise.
+    pub fn share(&self, excess: f64) -> f64 {
+        match &self.floor.original {
+            None => 10_f64.powf(excess / 10.0) - 1.0,
+            Some(_) => excess / self.allowance(),
         }
     }
 
@@ -523,6 +532,16 @@ mod tests {
         let verdict = decibels.floor.verdict(24.0, None, 0);
         decibels.allow(&verdict);
         near(decibels.floor.value, 23.0);
+    }
+
+    #[test]
+    fn distances_from_the_bound_are_shares_of_that_of_the_original() {
+        let (classes, decibels) = (criterion(true), criterion(false));
+        near(classes.share(-1.0), -1.0);
+        near(classes.share(0.5), 0.5);
+        near(decibels.share(f64::NEG_INFINITY), -1.0);
+        near(decibels.share(0.0), 0.0);
+        near(decibels.share(-3.0), 10_f64.powf(-0.3) - 1.0);
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl<'a> Judged<'a> {
             criterion.allow(&alone);
             let excess = criterion.excess(&alone);
             start = criterion.noise(excess).unwrap_or(0.0);
-            high.excess = excess / criterion.allowance();
+            high.excess = criterion.share(excess);
         }
         let allowed = criterion.noise(0.0).filter(|_| !criterion.is_synthetic());
         let rounding = planning.unrewritten_loss();
@@ -269,7 +269,7 @@ impl Goal for Judged<'_> {
         self.wanted = self.wanted.and(self.next_loss(loss, excess));
         let measured = Tried {
             fraction: reached.min(asked),
-            excess: excess / self.criterion.allowance(),
+            excess: self.criterion.share(excess),
             loss: Some(loss),
         };
         tried.measured = verdict.value;
