@@ -260,7 +260,12 @@ impl<'a> LayerSampler<'a> {
             }
             None => SplitStatisticsBuilder::new,
         };
-        Ok(make(kernel, self.seed, held_out_every)?.expecting(positions))
+        let builder = make(kernel, self.seed, held_out_every)?;
+        // Of maps of unknown extents the positions are no more than a bound.
+        Ok(match self.site.output_spatial {
+            Some(_) => builder.expecting(positions),
+            None => builder,
+        })
     }
 }
 

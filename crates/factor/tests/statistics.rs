@@ -191,6 +191,14 @@ fn many_positions_are_summed_in_single_precision_close_to_the_sums() {
     let (unknown, few, many) = (built(None), built(Some(575)), built(Some(600)));
     assert_eq!(unknown, few);
     assert_ne!(unknown, many);
+    // Sums over patches that are kept are of any number in double precision at first.
+    let kept = |expected: u64| {
+        let builder = SplitStatisticsBuilder::of_patches(&shape, 0, 0).unwrap();
+        let mut builder = builder.expecting(expected);
+        builder.push(0, &x, &y).unwrap();
+        builder.finish().unwrap()
+    };
+    assert_eq!(kept(0), kept(600));
     let found = many.covariance(0).unwrap();
     let expected = covariance(&x[0], &x[0], n);
     for i in 0..d {

@@ -55,7 +55,7 @@ pub(crate) fn mixture_behind(
         dense::product(&mut mixture, t > 0, b, map.transpose());
     }
     let maps: Vec<Vec<f32>> = maps.iter().map(|map| dense::single(map)).collect();
-    // Of the symmetric product the half of the pairs of taps up to the diagonal, and its transpose.
+    // Pairs of taps s < t, and half of those with s = t: with its transpose the whole product.
     let mut gram = vec![0.0_f32; features * features];
     let mut seen = vec![0.0_f32; features * inner];
     for (t, map) in maps.iter().enumerate() {

@@ -10,9 +10,9 @@ use crate::linalg::cholesky::Cholesky;
 use crate::linalg::dense;
 use crate::patch_matrix::PatchMatrix;
 
-/// Steps of iterative refinement at most, and the share of a step in the solution behind which there is no other: it would be
-/// about the square of that.
+/// Steps of iterative refinement at most.
 const REFINEMENTS: usize = 2;
+/// A step of at most this share of the solution is the last: the next is about its square.
 const ENOUGH: f64 = 1e-5;
 
 /// A factor of `X^T X + ridge I`.
@@ -51,8 +51,10 @@ impl Dual {
             values.for_each(|(left, (v, s))| *left = v - *left - self.ridge * s);
             let step = self.once(&left);
             dense::axpy(&mut solution, 1.0, &step);
-            let square = |values: &[f64]| dense::dot(values, values);
-            if square(&step) <= ENOUGH * ENOUGH * square(&solution) {
+            let width = self.rows.width().max(1);
+            let mut rows = step.chunks_exact(width).zip(solution.chunks_exact(width));
+            let square = |row: &[f64]| dense::dot(row, row);
+            if rows.all(|(step, row)| square(step) <= ENOUGH * ENOUGH * square(row)) {
                 break;
             }
         }

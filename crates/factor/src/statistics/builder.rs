@@ -24,8 +24,9 @@ const PANEL: usize = 96;
 /// subtracted: so large means (images in 0..255) cost no accuracy, and the bytes depend neither on
 /// how the positions are cut into pushes nor on the number of threads. The products of a block are
 /// in f64 for patches of up to 256 values, and for as many positions as a patch has values, of which
-/// `C` is singular; else in f32. Where twice as many positions are to come, all are in f32 (see
-/// [`SplitStatisticsBuilder::expecting`](super::SplitStatisticsBuilder::expecting)). They are summed in f64: an entry of `C` is off by about 1e-7 of its
+/// `C` is singular; else in f32. Of wider patches, where at least twice as many positions are expected
+/// ([`SplitStatisticsBuilder::expecting`](super::SplitStatisticsBuilder::expecting)), all products are
+/// in f32. They are summed in f64: an entry of `C` is off by about 1e-7 of its
 /// standard deviations' product, a hundredth of the ridge that fits add to the diagonal.
 pub struct StatisticsBuilder {
     shape: KernelShape,
@@ -115,10 +116,10 @@ impl StatisticsBuilder {
         })
     }
 
-    /// For `positions` of them in all.
+    /// For so many positions in all.
     pub(super) fn expecting(mut self, positions: u64) -> Self {
         let d = self.shape.group_in() * self.shape.taps();
-        if d > DOUBLE && positions >= 2 * d as u64 {
+        if !self.keeps && d > DOUBLE && positions >= 2 * d as u64 {
             self.double = 0;
         }
         self

@@ -271,14 +271,14 @@ impl<'a> Acceptance<'a> {
         if !(missed > 0.0 && missed.is_finite()) {
             return;
         }
-        let room = match self.floor.original {
-            Some(_) if self.floor.metric.is_percentage() => {
+        let room = match &self.floor.original {
+            Some(original) if self.floor.metric.is_percentage() => {
                 let sample = 100.0 / asked.samples.max(1) as f64;
-                Some(self.allowance())
+                Some(self.allowed_drop(original))
                     .filter(|room| *room >= sample)
                     .unwrap_or(0.0)
             }
-            Some(_) => self.allowance(),
+            Some(original) => self.allowed_drop(original),
             None => ROOM,
         };
         let sign = match self.floor.metric.higher_is_better() {
@@ -339,12 +339,11 @@ impl<'a> Acceptance<'a> {
         counts.map_or(f64::INFINITY, |value| self.floor.missed_by(value))
     }
 
-    /// The distance from the original that is good enough, in the metric's unit: the allowed drop, or
-    /// the decibels that a ratio is asked for.
-    fn allowance(&self) -> f64 {
-        let original = self.floor.original.as_ref();
-        let allowed = original.map_or(self.floor.value, |own| own.value - self.floor.value);
-        allowed.abs().max(f64::MIN_POSITIVE)
+    /// The allowed drop from a measure of the original, in the metric's unit.
+    fn allowed_drop(&self, original: &Measure) -> f64 {
+        (original.value - self.floor.value)
+            .abs()
+            .max(f64::MIN_POSITIVE)
     }
 
     /// Noise of a model that misses the floor by `excess`, in a unit in which it adds up and is in proportion
@@ -359,7 +358,9 @@ impl<'a> Acceptance<'a> {
         } = &self.floor;
         match original {
             None => Some(10_f64.powf((excess - value) / 10.0)),
-            Some(_) if metric.is_percentage() => Some((self.allowance() + excess).max(0.0).powi(2)),
+            Some(original) if metric.is_percentage() => {
+                Some((self.allowed_drop(original) + excess).max(0.0).powi(2))
+            }
             Some(_) => None,
         }
     }
@@ -369,7 +370,7 @@ impl<'a> Acceptance<'a> {
     pub fn share(&self, excess: f64) -> f64 {
         match &self.floor.original {
             None => 10_f64.powf(excess / 10.0) - 1.0,
-            Some(_) => excess / self.allowance(),
+            Some(original) => excess / self.allowed_drop(original),
         }
     }
 
@@ -532,6 +533,9 @@ mod tests {
         let verdict = decibels.floor.verdict(24.0, None, 0);
         decibels.allow(&verdict);
         near(decibels.floor.value, 23.0);
+        // A decibel is a fifth of the noise, which separable forms may have.
+        let excess = decibels.excess(&verdict);
+        assert!(decibels.share(excess) < -0.2, "{excess}");
     }
 
     #[test]
@@ -541,7 +545,8 @@ mod tests {
         near(classes.share(0.5), 0.5);
         near(decibels.share(f64::NEG_INFINITY), -1.0);
         near(decibels.share(0.0), 0.0);
-        near(decibels.share(-3.0), 10_f64.powf(-0.3) - 1.0);
+        // Less than half a decibel above the bound is within a tenth of it.
+        near(decibels.share(-0.457_574_905_606_751_3), -0.1);
     }
 
     #[test]

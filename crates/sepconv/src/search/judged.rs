@@ -23,7 +23,7 @@ const MANY: usize = 7;
 /// Tries of a criterion on data, each of which is fitted, once one of them holds.
 const FEW: usize = 4;
 
-/// The search ends where a plan that holds uses so much of the criterion's allowance, or where the
+/// The search ends where a plan that holds uses so much of the allowed drop, of decibels of the allowed noise, or where the
 /// fractions that are left are so near.
 const NEAR: f64 = 0.9;
 const FINE: f64 = 0.02;
@@ -36,7 +36,7 @@ const OFF: f64 = 0.15;
 struct Tried {
     /// Fraction of the cost that it keeps.
     fraction: f64,
-    /// Distance from the bound in units of the criterion's allowance: -1 is the original, above 0 it fails.
+    /// Distance from the bound ([`Acceptance::share`]): -1 is the original, above 0 it fails.
     excess: f64,
     /// Its expected loss, where it is a plan.
     loss: Option<f64>,

@@ -1,4 +1,5 @@
-//! ONNX `Sigmoid` (opset 6) with its gradient: the hyperbolic tangent that other devices take is slow on processors.
+//! ONNX `Sigmoid` (opset 6) with its gradient. On CPUs it is an exponential: the hyperbolic tangent, which other devices take, takes
+//! more time there.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
