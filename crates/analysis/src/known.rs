@@ -82,11 +82,7 @@ mod tests {
     use sepconv_ir::DType;
 
     use super::*;
-    use crate::testing::{Op, f32s, i64s};
-
-    fn floats(values: &[f32]) -> Tensor {
-        Tensor::from_f32(vec![values.len()], values.to_vec())
-    }
+    use crate::testing::{Op, f32s, floats, i64s};
 
     #[test]
     fn elements_are_known_whatever_operator_makes_them() {

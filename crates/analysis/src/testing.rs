@@ -42,6 +42,11 @@ pub(crate) fn free(dims: &[&str]) -> ValueType {
     }
 }
 
+/// A list of numbers.
+pub(crate) fn floats(values: &[f32]) -> Tensor {
+    Tensor::from_f32(vec![values.len()], values.to_vec())
+}
+
 /// A list of integers.
 pub(crate) fn i64s(values: &[i64]) -> Tensor {
     Tensor::from_i64(vec![values.len()], values)

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use sepconv_factor::{
-    ConvGeometry, FactorError, InputMap, PositionSampler, SplitStatisticsBuilder,
+    ConvGeometry, FactorError, InputMap, PositionSampler, SplitStatisticsBuilder, held_out_of,
 };
 use sepconv_ir::Tensor;
 use sepconv_passes::{Kept, Product, Site};
@@ -252,7 +252,7 @@ impl<'a> LayerSampler<'a> {
         let kernel = &self.site.kernel;
         let need = self.need.as_ref().map_err(Unfit::of)?;
         let positions = samples as u64 * self.positions_per_sample() as u64;
-        let held_out = positions.checked_div(held_out_every).unwrap_or(0);
+        let held_out = held_out_of(positions, held_out_every);
         let make = match need.patches {
             Some(_) => SplitStatisticsBuilder::of_patches,
             None if held_out <= self.patch_len() as u64 => {

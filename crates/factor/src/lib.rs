@@ -87,5 +87,5 @@ pub use skip::Skip;
 pub use spectrum::Spectrum;
 pub use statistics::{
     PositionSampler, SplitStatistics, SplitStatisticsBuilder, Statistics, StatisticsBuilder,
-    is_held_out,
+    held_out_of, is_held_out,
 };

@@ -174,13 +174,9 @@ pub(super) fn grid_sample(call: &Call<'_>) -> Inferred {
 
 #[cfg(test)]
 mod tests {
-    use sepconv_ir::{DType, Tensor};
+    use sepconv_ir::DType;
 
-    use crate::testing::{Op, f32s, fixed, i64s};
-
-    fn floats(values: &[f32]) -> Tensor {
-        Tensor::from_f32(vec![values.len()], values.to_vec())
-    }
+    use crate::testing::{Op, f32s, fixed, floats, i64s};
 
     #[test]
     fn scales_of_all_opsets() {

@@ -280,23 +280,7 @@ impl<'a> DepthwiseSolver<'a> {
                 .for_each(|(i, out)| {
                     let mut seen = vec![0.0_f32; width];
                     for t in 0..outer {
-                        seen.fill(0.0);
-                        dense::vectorised(|| {
-                            for s in 0..outer {
-                                let c = &self.problem.single_pair(t, s)[i * inner..][..inner];
-                                if let [c] = c {
-                                    let x = &x[s * rank..][..rank];
-                                    seen.iter_mut().zip(x).for_each(|(z, x)| *z += c * x);
-                                    continue;
-                                }
-                                for (l, seen) in seen.chunks_exact_mut(inner).enumerate() {
-                                    let x = &x[(l * outer + s) * inner..][..inner];
-                                    seen.iter_mut()
-                                        .zip(c.iter().zip(x))
-                                        .for_each(|(z, (c, x))| *z += c * x);
-                                }
-                            }
-                        });
+                        self.seen_from(i, t, &x, &mut seen);
                         for k in 0..rank {
                             let row = &gram[(i * rank + k) * width..][..width];
                             out[k * outer + t] = dense::dot_single(row, &seen);
@@ -311,6 +295,28 @@ impl<'a> DepthwiseSolver<'a> {
         };
         conjugate::solve(filters, &rhs, limits, system);
         Ok(())
+    }
+
+    /// Filters `x` as tap `t` of channel `i` sees them: `out[l, j] = sum over s of C_ts[i, j] x[l, s, j]`.
+    fn seen_from(&self, i: usize, t: usize, x: &[f32], out: &mut [f32]) {
+        let Problem { inner, outer, .. } = *self.problem;
+        let rank = out.len() / inner;
+        out.fill(0.0);
+        dense::vectorised(|| {
+            for s in 0..outer {
+                let c = &self.problem.single_pair(t, s)[i * inner..][..inner];
+                if let [c] = c {
+                    let pairs = out.iter_mut().zip(&x[s * rank..][..rank]);
+                    pairs.for_each(|(z, x)| *z += c * x);
+                    continue;
+                }
+                for (l, out) in out.chunks_exact_mut(inner).enumerate() {
+                    let x = &x[(l * outer + s) * inner..][..inner];
+                    let pairs = out.iter_mut().zip(c.iter().zip(x));
+                    pairs.for_each(|(z, (c, x))| *z += c * x);
+                }
+            }
+        });
     }
 
     /// The inverse of the coupling of filters of one channel, `blocks` of `U^T U`

@@ -37,7 +37,9 @@ use std::borrow::Cow;
 
 pub use builder::StatisticsBuilder;
 pub(crate) use covariance::Covariance;
-pub use split::{PositionSampler, SplitStatistics, SplitStatisticsBuilder, is_held_out};
+pub use split::{
+    PositionSampler, SplitStatistics, SplitStatisticsBuilder, held_out_of, is_held_out,
+};
 
 use crate::chain::Chain;
 use crate::error::FactorError;

@@ -161,10 +161,7 @@ impl SplitStatisticsBuilder {
     /// values are summed from products in single precision alone.
     #[must_use]
     pub fn expecting(mut self, positions: u64) -> Self {
-        let held_out = match self.held_out_every {
-            0 | 1 => 0,
-            every => positions / every,
-        };
+        let held_out = held_out_of(positions, self.held_out_every);
         self.fit = self.fit.expecting(positions - held_out);
         self.held_out = self.held_out.expecting(held_out);
         self
@@ -215,6 +212,14 @@ impl SplitStatisticsBuilder {
             fit: self.fit.finish()?,
             held_out: self.held_out.finish()?,
         })
+    }
+}
+
+/// The number of `positions` that are held out, about: those of one sample of `every` ([`is_held_out`]).
+pub fn held_out_of(positions: u64, every: u64) -> u64 {
+    match every {
+        0 | 1 => 0,
+        every => positions / every,
     }
 }
 
