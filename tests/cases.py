@@ -460,6 +460,23 @@ def squeezed():
     return model(nodes, tensors, outputs={"y": ("N", 5)}, inputs={"x": ("N", 4, 24, 24)}, opset=12)
 
 
+def leaky():
+    """Slopes for each channel: on both sides of one, below it, above it, and all alike; two of them for all channels."""
+    slopes = {
+        "mixed": np.linspace(-0.5, 1.5, 8, dtype=np.float32).reshape(8, 1, 1),
+        "below": np.linspace(-0.5, 1, 8, dtype=np.float32).reshape(8, 1, 1),
+        "above": np.linspace(1, 1.25, 8, dtype=np.float32).reshape(8, 1, 1),
+        "alike": np.full(1, 0.25, np.float32),
+    }
+    nodes, tensors, last = [], {f"{name}.slopes": values for name, values in slopes.items()}, "x"
+    for name in slopes:
+        tensors[f"{name}.w"] = array(8, 4 if last == "x" else 8, 3, 3) / 6
+        nodes.append(conv([last, f"{name}.w"], f"{name}.c", name=f"{name}.conv", pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("PRelu", [f"{name}.c", f"{name}.slopes"], [f"{name}.y"], name=name))
+        last = f"{name}.y"
+    return model(nodes, tensors, outputs={last: ("N", 8, 12, 12)}, inputs={"x": ("N", 4, 12, 12)})
+
+
 def certain():
     """A classifier that gives noise one class always: its mean is that of the bias."""
     tensors = {
@@ -529,7 +546,7 @@ def segmenter():
 
 
 # Those that a test asks for by name.
-OTHERS = {"certain": certain, "face": face, "squeezed": squeezed, "detector": detector, "detector-masks": lambda: detector(6), "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "face": face, "leaky": leaky, "squeezed": squeezed, "detector": detector, "detector-masks": lambda: detector(6), "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

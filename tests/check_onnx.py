@@ -145,7 +145,8 @@ def defined(graph):
 
 def changes(a, b, constants, outer):
     """What changed between two graphs, or two functions, besides what may: convolutions and the batch normalisations
-    folded into them; what makes their weights, and padding, may go. `constants` are values of `a` and of the graphs
+    folded into them; what makes their weights, and padding, may go, and leaky activations be written in other
+    operators. `constants` are values of `a` and of the graphs
     around it that are made of constants, `outer` the names that are defined in `b` and around it."""
     problems = []
     after = {n.output[0]: n for n in b.node if n.output}
@@ -157,6 +158,8 @@ def changes(a, b, constants, outer):
             continue
         if now is None:
             problems.append(f"{node.op_type} that makes '{node.output[0]}' is gone")
+            continue
+        if node.op_type == "PRelu" and now.op_type in ("Add", "Max", "Min", "LeakyRelu") and now.name == node.name:
             continue
         for (name, old), (_, new) in zip(subgraphs(node), subgraphs(now)):
             problems += [f"'{v}' of {name} is defined outside too" for v in defined(new) & outer]

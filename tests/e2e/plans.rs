@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Scratch, compress, digits, digits_eval, root, sepconv};
+use crate::support::{Scratch, ask, compress, digits, digits_eval, root, sepconv, worst};
 
 /// Compresses the shipped model with `options` and saves the plan, applies the plan with `again`
 /// added, and checks that model and plan are the same bytes. The plan.
@@ -195,4 +195,66 @@ fn a_plan_that_is_applied_again_has_a_report_with_a_curve() {
     let curve = report["curve"].as_array().unwrap();
     assert!(curve.len() > 3, "{curve:?}");
     assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
+}
+
+#[test]
+fn a_plan_writes_leaky_activations_in_simpler_operators() {
+    let scratch = Scratch::new();
+    let [model, inputs, plan] = ["leaky.onnx", "x.npz", "plan.json"].map(|n| scratch.path(n));
+    let [first, out] = ["first.onnx", "out.onnx"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "leaky", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": inputs, "free": {"N": 16}}));
+    compress(&model, &first, &["--skip", "*", "--save-plan", &plan]).ok();
+    let text = fs::read_to_string(&plan).unwrap();
+    let mut saved: Value = serde_json::from_str(&text).unwrap();
+    assert!(saved["expanded"].is_null(), "{saved:#}");
+    saved["expanded"] = true.into();
+    fs::write(&plan, saved.to_string()).unwrap();
+    let copy = scratch.path("copy.json");
+    let replay = [
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--plan",
+        &plan,
+        "--save-plan",
+        &copy,
+    ];
+    let told = sepconv(&replay).ok();
+    assert!(
+        told.contains("4 PRelu written in simpler operators"),
+        "{told}"
+    );
+    let found = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+    assert_eq!(found["problems"], json!([]), "{found:#}");
+    let added =
+        json!({"Add": 1, "LeakyRelu": 1, "Max": 1, "Min": 2, "Mul": 3, "PRelu": -4, "Relu": 1});
+    assert_eq!(found["added"], added, "{found:#}");
+    let agree = json!({"do": "agree", "model": out, "reference": model, "inputs": inputs});
+    let error = worst(&ask(agree)["error"]);
+    assert!(error < 1e-6, "{error}");
+    let copy: Value = serde_json::from_str(&fs::read_to_string(copy).unwrap()).unwrap();
+    assert_eq!(copy["expanded"], true);
+    // In eight bits the activations are written so as well.
+    let common = [
+        "compress", &model, "-o", &out, "--force", "--calib", &inputs,
+    ];
+    let rank = [
+        "--rank",
+        "1",
+        "--layers",
+        "below.conv",
+        "--save-plan",
+        &plan,
+    ];
+    sepconv(&[&common[..], &rank].concat()).ok();
+    let text = fs::read_to_string(&plan).unwrap();
+    let mut saved: Value = serde_json::from_str(&text).unwrap();
+    saved["expanded"] = true.into();
+    fs::write(&plan, saved.to_string()).unwrap();
+    sepconv(&[&common[..], &["--plan", &plan, "--int8"]].concat()).ok();
+    let found = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+    assert_eq!(found["added"]["PRelu"], -4, "{found:#}");
+    assert!(found["added"]["QuantizeLinear"].is_u64(), "{found:#}");
 }

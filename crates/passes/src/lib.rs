@@ -41,6 +41,7 @@
 mod candidate;
 mod decomposed;
 mod error;
+mod expand_prelu;
 mod families;
 mod fold;
 mod fold_batchnorm;
@@ -66,6 +67,7 @@ mod transposed;
 
 pub use candidate::Candidate;
 pub use error::PassError;
+pub use expand_prelu::ExpandPRelu;
 pub use families::{Families, NO_FAMILY, Order, Own};
 pub use fold::{FOLDS, Folded, fold, pipeline};
 pub use fold_batchnorm::FoldBatchNorm;

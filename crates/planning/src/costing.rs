@@ -8,6 +8,7 @@ use sepconv_latency::{Bench, CostModel, LatencyError, Measured, Precision};
 use sepconv_model::{Advice, Deadline, Error, Loaded, Progress};
 use sepconv_passes::Families;
 
+use crate::activations::expanded;
 use crate::cost::{Costs, Totals, Unit, geometry};
 
 /// A model, and how its layers are timed and costed.
@@ -25,6 +26,8 @@ pub struct Costing<'a> {
     pub latency: Option<LatencyTarget>,
     /// The precision that results are computed in and layers are timed in; `None`: that of their weights.
     pub precision: Option<&'static dyn Precision>,
+    /// True where activations are written as [`expanded`] writes them.
+    pub expanded: bool,
     /// Names of layers that stay in floats in any result of that precision.
     pub floats: &'a [String],
     /// Costs of the caller's, for [`Unit::Cost`].
@@ -179,15 +182,20 @@ impl Costing<'_> {
         })
     }
 
-    /// A model of the original's as it is timed in [`Costing::precision`], with the layers of the names `floats` in
-    /// floats; `None`: as it is.
+    /// A model of the original's as it is timed: with its activations as they are written, in [`Costing::precision`], with
+    /// the layers of the names `floats` in floats; `None`: as it is.
     ///
     /// # Errors
-    /// [`Error::Latency`] where it has no such form.
+    /// [`Error::Latency`] where it has no such form; as [`expanded`].
     pub fn outline(&self, model: &Loaded, floats: &[String]) -> Result<Option<Loaded>, Error> {
-        let Some(precision) = self.precision else {
-            return Ok(None);
+        let written = match self.expanded {
+            true => expanded(model)?,
+            false => None,
         };
+        let Some(precision) = self.precision else {
+            return Ok(written);
+        };
+        let model = written.as_ref().unwrap_or(model);
         let outline = precision.outline(&model.document, floats);
         let outline = outline.map_err(|source| Error::Latency {
             file: model.file(),

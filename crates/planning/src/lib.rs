@@ -6,6 +6,7 @@
 //! are counted or measured ([`Costing`]). The rest is a multiple-choice knapsack
 //! ([`sepconv_passes::knapsack`]), which a [`Planning`] solves for any budget.
 
+mod activations;
 mod candidates;
 mod cost;
 mod costing;
@@ -19,6 +20,7 @@ mod sensitivity_probe;
 mod solution;
 mod solve;
 
+pub use activations::{expanded, expanded_if_faster};
 pub use candidates::thin;
 pub use cost::{Costs, FormCost, Unit, Written};
 pub use costing::{Costing, long_bench};

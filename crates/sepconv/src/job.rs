@@ -11,9 +11,9 @@ use sepconv_calibrate::{
 use sepconv_data::Labels;
 use sepconv_eval::{Evaluator, OriginalOutputs};
 use sepconv_model::{Error, Loaded, Progress, load, shaped_by};
-use sepconv_planning::{Costing, Unit};
+use sepconv_planning::{Costing, Unit, expanded, expanded_if_faster};
 use sepconv_quantize::{Quantized, in_floats};
-use sepconv_spec::{CalibrationSettings, Source};
+use sepconv_spec::{CalibrationSettings, PrecisionChoice, Source};
 use sepconv_targets::{Target, TargetError};
 
 use crate::functions::reaching;
@@ -27,6 +27,8 @@ pub(crate) struct Job<'a> {
     pub model: Cow<'a, Loaded>,
     pub settings: Settings,
     pub progress: &'a dyn Progress,
+    /// True where `PRelu`s are written in simpler operators.
+    pub expanded: bool,
     /// The model in eight bits with no layer rewritten, once it is made.
     alone: OnceCell<Quantized>,
     /// Names of the layers that it has in floats.
@@ -64,6 +66,7 @@ impl<'a> Job<'a> {
             model,
             settings: widened(settings),
             progress,
+            expanded: false,
             alone: OnceCell::new(),
             floats: OnceCell::new(),
             refused: Cell::new(false),
@@ -104,7 +107,42 @@ impl<'a> Job<'a> {
     pub fn with(&self, settings: Settings) -> Result<Job<'_>, Error> {
         let target = self.settings.target;
         let settings = Settings { target, ..settings };
-        Job::new(&self.model, &settings, self.progress)
+        let job = Job::new(&self.model, &settings, self.progress)?;
+        Ok(Job {
+            expanded: self.expanded,
+            ..job
+        })
+    }
+
+    /// The same job with its activations decided: as its plan says; else, where time is measured, as the runtime that
+    /// results are deployed on computes them faster.
+    ///
+    /// # Errors
+    /// As [`expanded_if_faster`].
+    pub fn with_activations(mut self) -> Result<Self, Error> {
+        let settings = &self.settings;
+        let timed = settings.latency.is_some() || settings.precision != PrecisionChoice::F32;
+        self.expanded = match &settings.plan {
+            Some(plan) => plan.expanded,
+            None if timed => {
+                let on = settings.deployed_on();
+                expanded_if_faster(&self.model, on, settings.seed, self.progress)?.is_some()
+            }
+            None => false,
+        };
+        Ok(self)
+    }
+
+    /// A model made of the job's, with its activations as they are written.
+    ///
+    /// # Errors
+    /// As [`expanded`].
+    pub fn written<'m>(&self, model: &'m Loaded) -> Result<Cow<'m, Loaded>, Error> {
+        let written = match self.expanded {
+            true => expanded(model)?,
+            false => None,
+        };
+        Ok(written.map_or(Cow::Borrowed(model), Cow::Owned))
     }
 
     /// The same job; on the runtime that is there in place of tract, where only the former can load the model.
@@ -264,6 +302,7 @@ impl<'a> Job<'a> {
             unit,
             latency: self.settings.latency,
             precision: self.settings.timed_precision(),
+            expanded: self.expanded,
             floats: self.floats()?,
             cost: self.settings.cost.as_deref(),
             seed: self.settings.seed,

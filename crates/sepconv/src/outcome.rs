@@ -20,7 +20,7 @@ use crate::compressed::Compressed;
 use crate::eight_bits::EightBits;
 use crate::job::Job;
 use crate::pipeline::{begun, run};
-use crate::planned::plan_of;
+use crate::planned::{expanded, plan_of};
 use crate::quantizing::in_eight_bits;
 use crate::settings::Settings;
 use crate::tuning::Tuning;
@@ -55,6 +55,8 @@ pub struct Outcome {
     pub folded: usize,
     /// `Pad`s folded.
     pub pads: usize,
+    /// `PRelu`s written in simpler operators, which the runtime computes faster.
+    pub expanded: usize,
     /// Rewritten layers whose weights other layers of the original read, too: each has factors of its own.
     pub sharing: usize,
     /// Data and settings of the fits; `None`: the weights alone.
@@ -140,6 +142,7 @@ pub(crate) fn finished<T>(
     count_macs(original, &mut compressed);
     let sharing = sharing(original, &compressed.layers);
     let plan = plan_of(original, &compressed, &job.settings);
+    let expanded = expanded(original, &compressed.model);
     let [before, after] = [original, &compressed.model].map(pads);
     let pads = before.saturating_sub(after);
     // An unchanged model computes the same, and is not run.
@@ -200,6 +203,7 @@ pub(crate) fn finished<T>(
         layers,
         folded,
         pads,
+        expanded,
         sharing,
         calibration,
         solution,

@@ -4,6 +4,8 @@
 //! [`run`] names the steps in their order. Each is logged with its time and the memory that the
 //! process has held (`tracing`, level `DEBUG`, target `sepconv::pipeline`).
 
+use std::borrow::Cow;
+
 use sepconv_model::{Error, Loaded, Progress, step};
 use sepconv_passes::PassError;
 
@@ -14,7 +16,7 @@ use crate::prepared::{Prepared, fold_model, survey_model};
 use crate::quantizing;
 use crate::replay::replay;
 use crate::search::decide;
-use crate::settings::Settings;
+use crate::settings::{Budget, Settings};
 use crate::spectra::spectra;
 use crate::tuning::tune;
 
@@ -34,11 +36,11 @@ pub fn compress(
     run(&job)
 }
 
-/// A job with its functions inlined, on a runtime that loads the model and with its precision decided; and the reason for
+/// A job with its functions inlined, on a runtime that loads the model, with its activations and its precision decided; and the reason for
 /// floats where eight bits were in question.
 ///
 /// # Errors
-/// As [`Job::new`] and [`decided`].
+/// As [`Job::new`], [`Job::with_activations`] and [`decided`].
 pub(crate) fn begun<'a>(
     model: &'a Loaded,
     settings: &Settings,
@@ -46,6 +48,7 @@ pub(crate) fn begun<'a>(
 ) -> Result<(Job<'a>, Option<String>), Error> {
     let job = step("inline", || Job::new(model, settings, progress))?;
     let job = step("load", || Ok::<_, Error>(job.on_capable_target()))?;
+    let job = step("activations", || job.with_activations())?;
     step("precision", || decided(job))
 }
 
@@ -60,18 +63,27 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
         return step("apply", || apply(job, &prepared, untouched));
     }
     if job.settings.plan.is_none() && job.settings.families.is_none() {
-        if !job.settings.is_in_eight_bits() {
+        if !job.settings.is_in_eight_bits() && !job.expanded {
             return Err(job.nothing("there is no family to rewrite layers by"));
         }
         let unwritten = prepared.unwritten(job)?;
-        return step("apply", || apply(job, &prepared, unwritten));
+        let applied = step("apply", || apply(job, &prepared, unwritten))?;
+        return with_activations(job, applied);
     }
     // Before a budget thins out the candidates.
     let spectra = spectra(&prepared.surveyed.survey);
     let mut decided = match &job.settings.plan {
         Some(plan) => step("replay", || replay(job, &prepared, plan))?,
         // Collect, cost and sensitivity, search.
-        None => decide(job, &mut prepared).map_err(|e| reasoned(&prepared, e))?,
+        None => match decide(job, &mut prepared).map_err(|e| reasoned(&prepared, e)) {
+            // Faster activations are a result.
+            Err(Error::Nothing { .. } | Error::AllKept { .. })
+                if is_judged(job) && job.expanded =>
+            {
+                prepared.unwritten(job)?
+            }
+            other => other?,
+        },
     };
     for layer in &mut decided.layers {
         layer.spectrum = spectra.get(&layer.name).cloned().unwrap_or_default();
@@ -88,7 +100,24 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
         })?,
         _ => applied,
     };
-    step("verify", || verify(job, tuned))
+    let written = with_activations(job, tuned)?;
+    step("verify", || verify(job, written))
+}
+
+/// True where any plan that keeps the budget is a result, one that rewrites no layer too.
+fn is_judged(job: &Job<'_>) -> bool {
+    matches!(job.settings.budget, Budget::MaxDrop(_) | Budget::MinSnr(_))
+}
+
+/// The result with its activations as they are written; those of a model in eight bits are written where it is made.
+fn with_activations(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
+    if job.settings.is_in_eight_bits() {
+        return Ok(made);
+    }
+    match job.written(&made.model)? {
+        Cow::Owned(model) => Ok(made.with_model(model)),
+        Cow::Borrowed(_) => Ok(made),
+    }
 }
 
 /// Rewrites the layers of subgraphs and functions, whose records follow those of the main graph.
@@ -109,7 +138,8 @@ fn apply(job: &Job<'_>, prepared: &Prepared, made: Compressed) -> Result<Compres
 /// Refuses a result of which no layer is rewritten, unless none was selected, and a graph that is
 /// not consistent.
 fn verify(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
-    if job.settings.plan.is_none() && !made.is_rewritten() && !job.settings.is_in_eight_bits() {
+    let rewritten = made.is_rewritten() || job.expanded || job.settings.is_in_eight_bits();
+    if job.settings.plan.is_none() && !rewritten {
         let kept = made.layers.iter().filter_map(|l| l.choice.kept());
         return Err(Error::AllKept {
             file: job.model.file(),
@@ -148,7 +178,6 @@ mod tests {
     use sepconv_spec::{CalibrationSettings, PrecisionChoice, Source};
 
     use super::*;
-    use crate::settings::{Budget, Settings};
     use crate::tuning::TuneSettings;
 
     /// Pictures of stripes.

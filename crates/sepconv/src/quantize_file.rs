@@ -9,6 +9,7 @@ use sepconv_eval::{BenchRun, Comparison, LatencyTarget};
 use sepconv_latency::Bench;
 use sepconv_model::{Error, Loaded, Progress, shaped_by};
 use sepconv_onnx::{Document, Staged};
+use sepconv_planning::expanded_if_faster;
 use sepconv_quantize::{Missed, QuantizeSettings, QuantizedLayer, quantize};
 use serde::Serialize;
 
@@ -92,15 +93,18 @@ fn quantized<T>(
 ) -> Result<(QuantizeOutcome, T), Error> {
     let shaped = shaped_by(original, [&settings.source])?;
     let original = shaped.as_ref().unwrap_or(original);
-    let made = quantize(original, settings, progress).map_err(failed)?;
-    let (written, staged) = write(&made.model.document)?;
-    let written = original.with(written)?;
     let on = LatencyTarget {
         target: settings.target,
         threads: NonZeroUsize::MIN,
     };
+    let seed = settings.source.seed;
+    let expanded = expanded_if_faster(original, on, seed, progress)?;
+    let model = expanded.as_ref().unwrap_or(original);
+    let made = quantize(model, settings, progress).map_err(failed)?;
+    let (written, staged) = write(&made.model.document)?;
+    let written = original.with(written)?;
     let models = [original, &written];
-    let timed = on.time(&models, Bench::default(), settings.source.seed, progress);
+    let timed = on.time(&models, Bench::default(), seed, progress);
     let (timing, not_timed) = match timed {
         Ok(timing) => (Some(timing), None),
         Err(Error::Cancelled) => return Err(Error::Cancelled),

@@ -66,7 +66,7 @@ pub(crate) fn quantized(
         floats,
         ..QuantizeSettings::new(source.clone(), job.settings.deployed_on().target)
     };
-    quantize(model, &settings, job.progress).map_err(failed)
+    quantize(&*job.written(model)?, &settings, job.progress).map_err(failed)
 }
 
 /// A rewritten model in eight bits. Layers that the original keeps in floats are left so, and those of the plan.

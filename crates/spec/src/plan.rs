@@ -41,6 +41,9 @@ pub struct SavedPlan {
     pub fit: Option<PlannedFit>,
     /// One entry per convolution, in graph order.
     pub layers: Vec<LayerPlan>,
+    /// True where `PRelu`s are written in simpler operators, see [`sepconv_passes::ExpandPRelu`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expanded: bool,
     /// Names of layers that stay in floats where the result is in eight bits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_floats: Vec<String>,

@@ -169,6 +169,12 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         rewritten.len(),
         o.layers.len()
     ));
+    if o.expanded > 0 {
+        let count = o.expanded;
+        out.line(format!(
+            "  activations {count} PRelu written in simpler operators that compute the same"
+        ));
+    }
     let fitted = o.calibration.as_ref().map(|c| c.source.to_string());
     if !rewritten.is_empty() {
         out.line(format!(
