@@ -16,6 +16,7 @@ from zoo_parts import (  # noqa: E402
     bisection,
     drawing,
     measuring,
+    ncnn,
     packages,
     recording,
     rendering,
@@ -68,6 +69,56 @@ def test_yolox_boxes_lie_in_their_cells():
     boxes, scores, classes = tasks.yolox([values])
     np.testing.assert_allclose(boxes[53], [4, 8, 20, 16], atol=1e-4)
     assert scores.argmax() == 53 and classes[53] == 0
+
+
+def test_pictures_have_the_mean_of_their_ratios():
+    a = [[np.zeros((1, 3, 4, 4), np.float32)]] * 2
+    b = [[np.full((1, 3, 4, 4), error, np.float32)] for error in (0.1, 0.001)]
+    score = tasks.picture(a, b)
+    assert score["psnr_db"] == pytest.approx(40)
+    assert score["kept"] == pytest.approx(0.99)
+    assert tables.kept(score) == "PSNR 40.0 dB"
+
+
+def test_a_network_of_ncnn_is_the_same_in_onnx(tmp_path):
+    import onnxruntime
+
+    draws = np.random.default_rng(0)
+    kernel, biases = draws.standard_normal((4, 3, 3, 3)).astype(np.float16), draws.standard_normal(4).astype(np.float32)
+    slopes = np.array([0.5, -0.5, 0.25, 2], np.float32)
+    wide = draws.standard_normal((12, 4, 1, 1)).astype(np.float32)
+    lines = [
+        "7767517",
+        "7 8",
+        "Input input 0 1 data",
+        "Split split 1 2 data a b",
+        "Convolution conv 1 1 a c 0=4 1=3 4=1 5=1 6=108 9=2 -23310=1,0.1",
+        "PReLU prelu 1 1 c p 0=4",
+        "Convolution wide 1 1 p w 0=12 1=1 6=48",
+        "PixelShuffle shuffle 1 1 w s 0=2",
+        "Interp resize 1 1 b r 0=1 1=2.0 2=2.0",
+        "BinaryOp add 2 1 s r out 0=0",
+    ]
+    source = tmp_path / "net.param"
+    source.write_text("\n".join(lines) + "\n")
+    halves, floats = np.uint32(0x01306B47).tobytes(), np.uint32(0).tobytes()
+    parts = [halves, kernel.tobytes(), biases.tobytes(), slopes.tobytes(), floats, wide.tobytes()]
+    source.with_suffix(".bin").write_bytes(b"".join(parts))
+    ncnn.convert(source, tmp_path / "net.onnx")
+    x = draws.standard_normal((1, 3, 5, 6)).astype(np.float32)
+    (found,) = onnxruntime.InferenceSession(tmp_path / "net.onnx").run(None, {"data": x})
+    padded = np.pad(x[0], ((0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))
+    y = np.einsum("oikl,ihwkl->ohw", kernel.astype(np.float32), windows) + biases[:, None, None]
+    y = np.where(y < 0, 0.1 * y, y)
+    y = np.where(y < 0, slopes[:, None, None] * y, y)
+    y = np.einsum("oi,ihw->ohw", wide[:, :, 0, 0], y).reshape(3, 2, 2, 5, 6).transpose(0, 3, 1, 4, 2).reshape(3, 10, 12)
+    expected = y + x[0].repeat(2, 1).repeat(2, 2)
+    assert np.abs(found[0] - expected).max() < 1e-4
+    # Weights that no layer reads are a fault of the conversion.
+    source.with_suffix(".bin").write_bytes(b"".join([*parts, floats]))
+    with pytest.raises(ValueError, match="left over"):
+        ncnn.convert(source, tmp_path / "net.onnx")
 
 
 def test_numbers_have_one_ratio_an_output():

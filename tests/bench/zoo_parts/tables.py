@@ -33,7 +33,9 @@ def columns(record):
 
 
 def kept(score):
-    """The task's figure as one number: a share in percent, or the SNR in dB of the worst output."""
+    """The task's figure as one number: a share in percent, the SNR in dB of the worst output, or the PSNR in dB."""
+    if "psnr_db" in score:
+        return f"PSNR {score['psnr_db']:.1f} dB"
     if "snr_db" in score:
         return f"{min(score['snr_db']):.1f} dB"
     return f"{100 * score['kept']:.1f} %"

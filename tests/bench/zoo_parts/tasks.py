@@ -59,6 +59,18 @@ def numbers(original, variant):
     return {"kept": kept, "text": f"SNR {every} dB", "snr_db": ratios}
 
 
+def picture(original, variant):
+    """Peak signal-to-noise ratio in dB of pictures of values from 0 to 1, the mean over the samples (ITU-T J.340)."""
+    ratios = []
+    for a, b in zip(original, variant):
+        noise = float(((a[0].astype(np.float64) - b[0]) ** 2).mean())
+        ratios.append(snr_db(1.0, noise))
+    mean = float(np.mean(ratios))
+    # The error of the mean ratio, as the share of the peak that is lost.
+    kept = 1 - min(1.0, 10 ** (-mean / 20))
+    return {"kept": kept, "text": f"PSNR {mean:.1f} dB", "psnr_db": mean, "samples": len(ratios)}
+
+
 def snr_db(signal, noise):
     """Finite, so that JSON can hold it: 200 dB stands for no difference."""
     if noise == 0:
