@@ -63,7 +63,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
         return step("apply", || apply(job, &prepared, untouched));
     }
     if job.settings.plan.is_none() && job.settings.families.is_none() {
-        if !job.settings.is_in_eight_bits() && !job.expanded {
+        if !job.settings.is_in_eight_bits() && !suffices(job) {
             return Err(job.nothing("there is no family to rewrite layers by"));
         }
         let unwritten = prepared.unwritten(job)?;
@@ -77,11 +77,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
         // Collect, cost and sensitivity, search.
         None => match decide(job, &mut prepared).map_err(|e| reasoned(&prepared, e)) {
             // Faster activations are a result.
-            Err(Error::Nothing { .. } | Error::AllKept { .. })
-                if is_judged(job) && job.expanded =>
-            {
-                prepared.unwritten(job)?
-            }
+            Err(error) if suffices(job) && pays_nothing(&error) => prepared.unwritten(job)?,
             other => other?,
         },
     };
@@ -104,9 +100,20 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
     step("verify", || verify(job, written))
 }
 
-/// True where any plan that keeps the budget is a result, one that rewrites no layer too.
-fn is_judged(job: &Job<'_>) -> bool {
-    matches!(job.settings.budget, Budget::MaxDrop(_) | Budget::MinSnr(_))
+/// True where activations that are written anew are a result by themselves: the budget only bounds an error, and the
+/// result is in floats, whose outputs they leave as they are.
+fn suffices(job: &Job<'_>) -> bool {
+    let judged = matches!(job.settings.budget, Budget::MaxDrop(_) | Budget::MinSnr(_));
+    job.expanded && judged && !job.settings.is_in_eight_bits()
+}
+
+/// True for the error that no plan is better than the model, or that every layer stays.
+fn pays_nothing(error: &Error) -> bool {
+    match error {
+        Error::Nothing { .. } | Error::AllKept { .. } => true,
+        Error::Advised { source, .. } => pays_nothing(source),
+        _ => false,
+    }
 }
 
 /// The result with its activations as they are written; those of a model in eight bits are written where it is made.
@@ -138,7 +145,7 @@ fn apply(job: &Job<'_>, prepared: &Prepared, made: Compressed) -> Result<Compres
 /// Refuses a result of which no layer is rewritten, unless none was selected, and a graph that is
 /// not consistent.
 fn verify(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
-    let rewritten = made.is_rewritten() || job.expanded || job.settings.is_in_eight_bits();
+    let rewritten = made.is_rewritten() || suffices(job) || job.settings.is_in_eight_bits();
     if job.settings.plan.is_none() && !rewritten {
         let kept = made.layers.iter().filter_map(|l| l.choice.kept());
         return Err(Error::AllKept {
@@ -220,5 +227,34 @@ mod tests {
         };
         let tuned = run(&Job::new(&model, &tuned, &()).unwrap()).unwrap();
         assert!(tuned.tuning.is_some() && tuned.quantized.is_none());
+    }
+
+    #[test]
+    fn faster_activations_are_a_result_where_no_plan_keeps_a_bound() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/digits.onnx");
+        let model = Loaded::open(&path, &Pins::default()).unwrap();
+        let settings = Settings {
+            budget: Budget::MinSnr(300.0),
+            selection: Selection::new(&["stage1/block0/conv1"], &[]).unwrap(),
+            calibration: Some(CalibrationSettings {
+                positions: 200,
+                cache: None,
+                ..CalibrationSettings::new(stripes(12))
+            }),
+            ..Settings::default()
+        };
+        let mut job = Job::new(&model, &settings, &()).unwrap();
+        let refused = run(&job).unwrap_err();
+        assert!(pays_nothing(&refused), "{refused}");
+        job.expanded = true;
+        assert!(!run(&job).unwrap().is_rewritten());
+        // Eight bits are held to the bound themselves, and a cost is no bound of an error.
+        let mut bounded = job.with(settings.clone()).unwrap();
+        assert!(suffices(&bounded));
+        bounded.settings.precision = PrecisionChoice::Int8;
+        assert!(!suffices(&bounded));
+        bounded.settings.precision = PrecisionChoice::F32;
+        bounded.settings.budget = Budget::TargetMacs(0.5);
+        assert!(!suffices(&bounded));
     }
 }
