@@ -6,7 +6,7 @@
 //! - none below one: `y = Min(x, x s)`;
 //! - any others: `y = Relu(x) + s Min(x, 0)`.
 //!
-//! Exact: of the two terms of a sum one is zero. Runtimes that compute `PRelu` value by value compute these forms
+//! Exact for finite values: of the two terms of a sum one is zero. Runtimes that compute `PRelu` value by value compute these forms
 //! on vectors; others have a kernel of their own for it, so whoever runs the pass measures the result.
 //! Terminates: every patch removes a `PRelu`, and none adds one.
 

@@ -114,14 +114,17 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// The same job with its activations decided: as its plan says; else, where time is measured, as the runtime that
-    /// results are deployed on computes them faster.
+    /// The same job with its activations decided: as its plan says; else, in eight bits and where the budget bounds
+    /// an error and time is measured, as the runtime that results are deployed on computes them faster.
     ///
     /// # Errors
     /// As [`expanded_if_faster`].
     pub fn with_activations(mut self) -> Result<Self, Error> {
         let settings = &self.settings;
-        let timed = settings.latency.is_some() || settings.precision != PrecisionChoice::F32;
+        // Another budget in floats is of a cost, which a search meets by layers.
+        let judged = matches!(settings.budget, Budget::MinSnr(_) | Budget::MaxDrop(_));
+        let timed =
+            settings.latency.is_some() && judged || settings.precision != PrecisionChoice::F32;
         self.expanded = match &settings.plan {
             Some(plan) => plan.expanded,
             None if timed => {

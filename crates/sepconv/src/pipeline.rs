@@ -104,7 +104,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
 /// result is in floats, whose outputs they leave as they are.
 fn suffices(job: &Job<'_>) -> bool {
     let judged = matches!(job.settings.budget, Budget::MaxDrop(_) | Budget::MinSnr(_));
-    job.expanded && judged && !job.settings.is_in_eight_bits()
+    let own = job.settings.planner.is_some();
+    job.expanded && judged && !own && !job.settings.is_in_eight_bits()
 }
 
 /// True for the error that no plan is better than the model, or that every layer stays.

@@ -64,7 +64,9 @@ pub fn sweep(
     let latency = settings
         .latency
         .or(eight.then(|| job.settings.deployed_on()));
-    let plain = job.with(floats.clone())?;
+    // Its plans are written with the activations of the original.
+    let mut plain = job.with(floats.clone())?;
+    plain.expanded = false;
     let meter = CurveMeter::new(&plain, latency)?;
     let mut points = vec![meter.point(Series::Original, "original".into(), &job.model)?];
     allocated(&plain, plan, &meter, &mut points)?;
