@@ -205,11 +205,14 @@ fn a_plan_writes_leaky_activations_in_simpler_operators() {
     ask(json!({"do": "build", "case": "leaky", "out": model}));
     ask(json!({"do": "inputs", "model": model, "out": inputs, "free": {"N": 16}}));
     compress(&model, &first, &["--skip", "*", "--save-plan", &plan]).ok();
-    let text = fs::read_to_string(&plan).unwrap();
-    let mut saved: Value = serde_json::from_str(&text).unwrap();
-    assert!(saved["expanded"].is_null(), "{saved:#}");
-    saved["expanded"] = true.into();
-    fs::write(&plan, saved.to_string()).unwrap();
+    let expand = || {
+        let text = fs::read_to_string(&plan).unwrap();
+        let mut saved: Value = serde_json::from_str(&text).unwrap();
+        assert!(saved["expanded"].is_null(), "{saved:#}");
+        saved["expanded"] = true.into();
+        fs::write(&plan, saved.to_string()).unwrap();
+    };
+    expand();
     let copy = scratch.path("copy.json");
     let replay = [
         "compress",
@@ -249,10 +252,7 @@ fn a_plan_writes_leaky_activations_in_simpler_operators() {
         &plan,
     ];
     sepconv(&[&common[..], &rank].concat()).ok();
-    let text = fs::read_to_string(&plan).unwrap();
-    let mut saved: Value = serde_json::from_str(&text).unwrap();
-    saved["expanded"] = true.into();
-    fs::write(&plan, saved.to_string()).unwrap();
+    expand();
     sepconv(&[&common[..], &["--plan", &plan, "--int8"]].concat()).ok();
     let found = ask(json!({"do": "interface", "original": model, "rewritten": out}));
     assert_eq!(found["added"]["PRelu"], -4, "{found:#}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sepconv_calibrate::Hurried;
+use sepconv_ir::Graph;
 use sepconv_model::Loaded;
 use sepconv_passes::Plan;
 use sepconv_planning::Solution;
@@ -88,6 +89,16 @@ impl Compressed {
         Plan {
             layers: self.layers.iter().map(LayerRecord::plan).collect(),
         }
+    }
+
+    /// Operators of a name that the original has and the result has not, those of subgraphs and functions included.
+    pub(crate) fn fewer(&self, name: &str, original: &Loaded) -> usize {
+        let [before, after] = [original, &self.model].map(|model| {
+            let bodies = model.document.bodies().iter().map(|b| &b.graph);
+            let operators = bodies.chain([model.graph()]).flat_map(Graph::operators);
+            operators.filter(|(_, op)| op.is(name)).count()
+        });
+        before.saturating_sub(after)
     }
 
     /// The layers that were rewritten.

@@ -122,9 +122,8 @@ impl<'a> Job<'a> {
     pub fn with_activations(mut self) -> Result<Self, Error> {
         let settings = &self.settings;
         // Another budget in floats is of a cost, which a search meets by layers.
-        let judged = matches!(settings.budget, Budget::MinSnr(_) | Budget::MaxDrop(_));
-        let timed =
-            settings.latency.is_some() && judged || settings.precision != PrecisionChoice::F32;
+        let by_time = settings.latency.is_some() && settings.budget.is_judged();
+        let timed = by_time || settings.precision != PrecisionChoice::F32;
         self.expanded = match &settings.plan {
             Some(plan) => plan.expanded,
             None if timed => {
@@ -253,10 +252,8 @@ impl<'a> Job<'a> {
     /// Source of the fit where there is no data; `None`: the weights alone.
     fn without_data(&self, surveyed: &SurveyedModel) -> Option<CalibrationSettings> {
         let settings = &self.settings;
-        let counted = !matches!(
-            settings.budget,
-            Budget::Energy(_) | Budget::MinSnr(_) | Budget::MaxDrop(_)
-        );
+        let by_energy = matches!(settings.budget, Budget::Energy(_));
+        let counted = !by_energy && !settings.budget.is_judged();
         match &settings.data_free {
             DataFree::Weights => None,
             DataFree::Pictures(recipe) => pictures(surveyed, settings.seed, recipe.clone()),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sepconv_analysis::NodeRow;
 use sepconv_calibrate::Hurried;
 use sepconv_eval::{BenchRun, Comparison, Evaluation, Evaluator, LatencyTarget};
-use sepconv_ir::{Graph, Operator};
+use sepconv_ir::Operator;
 use sepconv_latency::Bench;
 use sepconv_model::{Advice, Error, Loaded, Progress, step};
 use sepconv_onnx::{Document, Staged};
@@ -20,7 +20,7 @@ use crate::compressed::Compressed;
 use crate::eight_bits::EightBits;
 use crate::job::Job;
 use crate::pipeline::{begun, run};
-use crate::planned::{expanded, plan_of};
+use crate::planned::plan_of;
 use crate::quantizing::in_eight_bits;
 use crate::settings::Settings;
 use crate::tuning::Tuning;
@@ -142,9 +142,7 @@ pub(crate) fn finished<T>(
     count_macs(original, &mut compressed);
     let sharing = sharing(original, &compressed.layers);
     let plan = plan_of(original, &compressed, &job.settings);
-    let expanded = expanded(original, &compressed.model);
-    let [before, after] = [original, &compressed.model].map(pads);
-    let pads = before.saturating_sub(after);
+    let [expanded, pads] = ["PRelu", "Pad"].map(|name| compressed.fewer(name, original));
     // An unchanged model computes the same, and is not run.
     let untouched = compressed.eight_bits.is_none()
         && !compressed.is_rewritten()
@@ -235,13 +233,6 @@ fn sharing(original: &Loaded, layers: &[LayerRecord]) -> usize {
         shared && names.contains(graph.label(*id))
     });
     own.count()
-}
-
-/// `Pad`s of a model.
-fn pads(model: &Loaded) -> usize {
-    let bodies = model.document.bodies().iter().map(|b| &b.graph);
-    let operators = bodies.chain([model.graph()]).flat_map(Graph::operators);
-    operators.filter(|(_, op)| op.is("Pad")).count()
 }
 
 fn size(

@@ -16,7 +16,7 @@ use crate::prepared::{Prepared, fold_model, survey_model};
 use crate::quantizing;
 use crate::replay::replay;
 use crate::search::decide;
-use crate::settings::{Budget, Settings};
+use crate::settings::Settings;
 use crate::spectra::spectra;
 use crate::tuning::tune;
 
@@ -103,9 +103,9 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
 /// True where activations that are written anew are a result by themselves: the budget only bounds an error, and the
 /// result is in floats, whose outputs they leave as they are.
 fn suffices(job: &Job<'_>) -> bool {
-    let judged = matches!(job.settings.budget, Budget::MaxDrop(_) | Budget::MinSnr(_));
-    let own = job.settings.planner.is_some();
-    job.expanded && judged && !own && !job.settings.is_in_eight_bits()
+    let settings = &job.settings;
+    let own = settings.planner.is_some();
+    job.expanded && settings.budget.is_judged() && !own && !settings.is_in_eight_bits()
 }
 
 /// True for the error that no plan is better than the model, or that every layer stays.
@@ -186,6 +186,7 @@ mod tests {
     use sepconv_spec::{CalibrationSettings, PrecisionChoice, Source};
 
     use super::*;
+    use crate::settings::Budget;
     use crate::tuning::TuneSettings;
 
     /// Pictures of stripes.
@@ -203,13 +204,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_model_that_was_judged_in_eight_bits_is_kept_until_its_weights_change() {
+    fn digits() -> Loaded {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/digits.onnx");
-        let model = Loaded::open(&path, &Pins::default()).unwrap();
-        let settings = Settings {
-            budget: Budget::MinSnr(6.0),
-            precision: PrecisionChoice::Int8,
+        Loaded::open(&path, &Pins::default()).unwrap()
+    }
+
+    /// One layer of the digits, fitted to a few pictures.
+    fn one_layer() -> Settings {
+        Settings {
             selection: Selection::new(&["stage1/block0/conv1"], &[]).unwrap(),
             calibration: Some(CalibrationSettings {
                 positions: 200,
@@ -217,6 +219,16 @@ mod tests {
                 ..CalibrationSettings::new(stripes(12))
             }),
             ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn the_model_that_was_judged_in_eight_bits_is_kept_until_its_weights_change() {
+        let model = digits();
+        let settings = Settings {
+            budget: Budget::MinSnr(6.0),
+            precision: PrecisionChoice::Int8,
+            ..one_layer()
         };
         let judged = run(&Job::new(&model, &settings, &()).unwrap()).unwrap();
         assert!(judged.is_rewritten() && judged.quantized.is_some());
@@ -232,17 +244,10 @@ mod tests {
 
     #[test]
     fn faster_activations_are_a_result_where_no_plan_keeps_a_bound() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/digits.onnx");
-        let model = Loaded::open(&path, &Pins::default()).unwrap();
+        let model = digits();
         let settings = Settings {
             budget: Budget::MinSnr(300.0),
-            selection: Selection::new(&["stage1/block0/conv1"], &[]).unwrap(),
-            calibration: Some(CalibrationSettings {
-                positions: 200,
-                cache: None,
-                ..CalibrationSettings::new(stripes(12))
-            }),
-            ..Settings::default()
+            ..one_layer()
         };
         let mut job = Job::new(&model, &settings, &()).unwrap();
         let refused = run(&job).unwrap_err();

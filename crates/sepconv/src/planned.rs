@@ -28,18 +28,9 @@ pub(crate) fn plan_of(
         order: settings.families.order,
         fit: compressed.calibration.as_ref().map(PlannedFit::of),
         layers: compressed.plan().layers,
-        expanded: expanded(original, &compressed.model) > 0,
+        expanded: compressed.fewer("PRelu", original) > 0,
         in_floats: compressed.in_floats.clone(),
     }
-}
-
-/// `PRelu`s of a model that are written in simpler operators in another made of it.
-pub(crate) fn expanded(original: &Loaded, made: &Loaded) -> usize {
-    let [before, after] = [original, made].map(|model| {
-        let operators = model.graph().operators();
-        operators.filter(|(_, op)| op.is("PRelu")).count()
-    });
-    before.saturating_sub(after)
 }
 
 /// `given` with what the plan says in place of it: shapes, selection, order,

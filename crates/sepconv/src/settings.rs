@@ -65,6 +65,13 @@ pub enum Budget {
 }
 
 impl Budget {
+    /// True for a bound of the error of the outputs: plans are held against it one after another.
+    pub(crate) fn is_judged(self) -> bool {
+        matches!(self, Self::MaxDrop(_) | Self::MinSnr(_))
+    }
+}
+
+impl Budget {
     /// The default: with calibration data a drop of one point (of a detector,
     /// whose detections near the threshold come and go with any change, of five) where there is
     /// evaluation data with labels or targets (`evaluated`), where outputs are classes, and for tasks whose measures

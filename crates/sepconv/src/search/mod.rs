@@ -109,7 +109,7 @@ fn decide_with(
 /// # Errors
 /// As [`Acceptance::new`] and [`Acceptance::verdict`].
 pub(crate) fn holds(job: &Job<'_>, model: &Loaded) -> Result<bool, Error> {
-    if !matches!(job.settings.budget, Budget::MaxDrop(_) | Budget::MinSnr(_)) {
+    if !job.settings.budget.is_judged() {
         return Ok(true);
     }
     let criterion = Acceptance::new(job, job.settings.calibration.as_ref())?;
