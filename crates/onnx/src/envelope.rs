@@ -24,9 +24,10 @@ pub(crate) enum GraphRecord {
     Node,
     /// An initializer.
     Initializer(ValueId),
-    /// A record about a value, to be dropped when the value is gone: `value_info`, or an
-    /// input that only lists an initializer.
+    /// A record about a value, to be dropped when the value is gone: `value_info`.
     About(ValueId, Bytes),
+    /// An input that lists an initializer.
+    Listing(ValueId, Bytes),
     /// A graph input.
     Input(Bytes),
     /// A graph output.

@@ -163,8 +163,12 @@ impl<'a> Exporter<'a> {
                 GraphRecord::Initializer(value) => self.initializer(*value, &mut out, rewrite),
                 GraphRecord::About(value, raw) => {
                     let value = self.graph.value(*value);
-                    // An input that lists an initializer is an input without it.
                     if value.is_some_and(|v| self.needs(v.producer)) {
+                        out.push(raw.clone());
+                    }
+                }
+                GraphRecord::Listing(value, raw) => {
+                    if self.lists(*value) {
                         out.push(raw.clone());
                     }
                 }
@@ -207,6 +211,18 @@ impl<'a> Exporter<'a> {
 
     fn needs(&self, node: NodeId) -> bool {
         self.needed.as_ref().is_none_or(|n| n.contains(&node))
+    }
+
+    /// True where an initializer that the file lists as an input is one. From IR version 4 on that means one which
+    /// callers may override: beside new initializers, which are not listed, those listed by habit would be taken for such.
+    fn lists(&self, value: ValueId) -> bool {
+        // Without the initializer it would be an input that has to be given.
+        let Some(producer) = self.graph.value(value).map(|v| v.producer) else {
+            return false;
+        };
+        let initializer = self.graph.initializer(producer);
+        let overridable = initializer.is_some_and(|init| init.overridable);
+        self.needs(producer) && (overridable || self.constants == Constants::Listed)
     }
 
     fn position(&self, f: impl Fn(&GraphRecord) -> bool) -> Option<usize> {

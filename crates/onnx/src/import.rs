@@ -359,7 +359,7 @@ impl<'a> Importer<'a> {
                 None => GraphRecord::Verbatim(r.raw),
             },
             11 => match inputs.next().and_then(|v| constants.get(&v.name)) {
-                Some(value) => GraphRecord::About(*value, r.raw),
+                Some(value) => GraphRecord::Listing(*value, r.raw),
                 None => GraphRecord::Input(r.raw),
             },
             12 => GraphRecord::Output(r.raw),

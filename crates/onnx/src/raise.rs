@@ -5,7 +5,7 @@ use prost::Message;
 use crate::document::{Document, named};
 use crate::error::{Malformed, OnnxError};
 use crate::inline::{nodes, taken};
-use crate::proto::{NodeProto, OperatorSetIdProto};
+use crate::proto::{NodeProto, OperatorSetIdProto, ValueInfoProto};
 use crate::raising::{Raising, ValueKind};
 use crate::rope::Rope;
 use crate::wire::{Record, records};
@@ -59,12 +59,52 @@ impl Document {
                     let version = record.varint().map_err(Malformed::NotOnnx)?;
                     out.push_varint(1, version.max(IR_VERSION));
                 }
-                7 => out.push_field(7, raised_graph(record, self.model.opset(), kind)?),
+                7 => out.push_field(7, self.raised_graph(record, kind)?),
                 8 => out.push_bytes(8, &raised_opset(record)?),
                 _ => out.push(record.raw.clone()),
             }
         }
         Ok(out.to_bytes())
+    }
+
+    fn raised_graph(
+        &self,
+        graph: &Record,
+        kind: &dyn Fn(&str) -> ValueKind,
+    ) -> Result<Rope, Fault> {
+        let graph = graph.payload().map_err(Malformed::NotOnnx)?;
+        let graph = records(graph).map_err(Malformed::NotOnnx)?;
+        let mut own = nodes(&graph)?.into_iter();
+        let taken = taken(&graph, own.as_slice());
+        let mut raising = Raising::new(self.model.opset(), taken, kind);
+        let mut out = Rope::default();
+        for record in &graph {
+            match record.number {
+                1 => {
+                    let Some(node) = own.next() else { continue };
+                    match raising.raised(&node)? {
+                        None => out.push(record.raw.clone()),
+                        Some(written) => {
+                            let written = written.iter().map(NodeProto::encode_to_vec);
+                            written.for_each(|node| out.push_bytes(1, &node));
+                        }
+                    }
+                }
+                11 if self.lists_a_constant(record)? => {}
+                _ => out.push(record.raw.clone()),
+            }
+        }
+        Ok(out)
+    }
+
+    /// True for an input that only lists a constant: in this version of the format callers could override it.
+    fn lists_a_constant(&self, input: &Record) -> Result<bool, Malformed> {
+        let part = |e: String| Malformed::part("input", e);
+        let message = input.payload().map_err(part)?.clone();
+        let input = ValueInfoProto::decode(message).map_err(|e| part(e.to_string()))?;
+        let graph = &self.model.graph;
+        let value = graph.find(input.name());
+        Ok(value.is_some_and(|value| graph.constant(value).is_some()))
     }
 }
 
@@ -90,39 +130,12 @@ fn raised_opset(record: &Record) -> Result<Vec<u8>, Malformed> {
     Ok(opset.encode_to_vec())
 }
 
-fn raised_graph(
-    graph: &Record,
-    opset: i64,
-    kind: &dyn Fn(&str) -> ValueKind,
-) -> Result<Rope, Fault> {
-    let graph = graph.payload().map_err(Malformed::NotOnnx)?;
-    let graph = records(graph).map_err(Malformed::NotOnnx)?;
-    let mut own = nodes(&graph)?.into_iter();
-    let mut raising = Raising::new(opset, taken(&graph, own.as_slice()), kind);
-    let mut out = Rope::default();
-    for record in &graph {
-        if record.number != 1 {
-            out.push(record.raw.clone());
-            continue;
-        }
-        let Some(node) = own.next() else { continue };
-        match raising.raised(&node)? {
-            None => out.push(record.raw.clone()),
-            Some(written) => {
-                let written = written.iter().map(NodeProto::encode_to_vec);
-                written.for_each(|node| out.push_bytes(1, &node));
-            }
-        }
-    }
-    Ok(out)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::proto::attribute_proto::AttributeType;
-    use crate::proto::{AttributeProto, GraphProto, ModelProto, ValueInfoProto};
+    use crate::proto::{AttributeProto, GraphProto, ModelProto, TensorProto};
 
     fn node(
         op_type: &str,
@@ -194,6 +207,30 @@ mod tests {
         let values = constants.iter().map(|n| n.attribute[0].t.as_ref().unwrap());
         let values: Vec<&[i64]> = values.map(|t| &*t.int64_data).collect();
         assert_eq!(values, [&[0, 2][..], &[1], &[0]]);
+    }
+
+    #[test]
+    fn initializers_are_no_inputs_any_more() {
+        let model = document(9, vec![node("Identity", &["x"], "y", None)]);
+        let mut proto = ModelProto::decode(model.encode().to_bytes()).unwrap();
+        proto.ir_version = Some(3);
+        let graph = proto.graph.as_mut().unwrap();
+        graph.node[0] = node("Add", &["x", "w"], "y", None);
+        graph.input.push(ValueInfoProto {
+            name: Some("w".into()),
+            ..ValueInfoProto::default()
+        });
+        graph.initializer.push(TensorProto {
+            name: Some("w".into()),
+            data_type: Some(1),
+            float_data: vec![1.0],
+            ..TensorProto::default()
+        });
+        let model = Document::from_bytes(proto.encode_to_vec().into()).unwrap();
+        let graph = raised(&model, None).graph.unwrap();
+        let names: Vec<&str> = graph.input.iter().map(|i| i.name()).collect();
+        assert_eq!(names, ["x"]);
+        assert_eq!(graph.initializer.len(), 1);
     }
 
     #[test]

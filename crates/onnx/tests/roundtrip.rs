@@ -151,9 +151,15 @@ fn an_overridable_weight_is_no_constant() {
 fn listing_every_initializer_is_a_habit() {
     let mut proto = model();
     proto.graph.as_mut().unwrap().input.push(info("w"));
-    let doc = Document::from_bytes(proto.encode_to_vec().into()).unwrap();
+    let mut doc = Document::from_bytes(proto.encode_to_vec().into()).unwrap();
     let graph = &doc.model.graph;
     assert!(graph.constant(graph.find("w").unwrap()).is_some());
+    // With initializers that are not listed beside them it would be a meaning.
+    split_conv(&mut doc);
+    let out = ModelProto::decode(doc.encode().to_bytes()).unwrap();
+    let inputs = out.graph.unwrap().input;
+    let names: Vec<_> = inputs.iter().map(|v| v.name()).collect();
+    assert_eq!(names, ["x", "flag"]);
 }
 
 #[test]
