@@ -10,7 +10,7 @@ use sepconv_ir::{Tensor, ValueId};
 use sepconv_onnx::Document;
 use sepconv_passes::{Kept, Site};
 
-use crate::layer_sampler::{LayerSampler, Sampled, Unfit};
+use crate::layer_sampler::{BatchSamples, LayerSampler, Sampled, Unfit};
 
 use crate::checkpoints::{Checkpoint, Cuts, Network, Segment};
 use crate::memory_limit::Need;
@@ -145,15 +145,15 @@ impl<'a> Collector<'a> {
         let run = |batch: usize| -> Result<Yield, Error> {
             let mut values = segment.run(&checkpoint.batch(samples, batch)?)?;
             let cut = values.split_off(ends);
-            let (first, valid) = (samples.first(batch), samples.valid(batch));
+            let own_samples = BatchSamples::of(samples, batch);
             let each = values.chunks_exact((ends / samplers.len().max(1)).max(1));
             let sampled = each.zip(samplers).enumerate();
             let sampled = sampled.map(|(i, (own, sampler))| {
                 let targets: Cow<'_, [Vec<f32>]> = match own.get(2) {
-                    Some(target) => sampler.outputs(first, valid, target)?.into(),
+                    Some(target) => sampler.outputs(own_samples, target)?.into(),
                     None => targets.batch(from + i, batch)?.into(),
                 };
-                sampler.sample(first, valid, &own[0], &own[1], &targets)
+                sampler.sample(own_samples, &own[0], &own[1], &targets)
             });
             Ok((batch, cut, sampled.collect()))
         };

@@ -10,7 +10,7 @@ use sepconv_factor::{
 use sepconv_ir::Tensor;
 use sepconv_passes::{Kept, Product, Site};
 
-use sepconv_model::{Error, Loaded};
+use sepconv_model::{Error, Loaded, Samples};
 
 use crate::endpoints::Endpoints;
 use crate::geometry::geometry;
@@ -124,18 +124,22 @@ impl<'a> LayerSampler<'a> {
         Ok(sampler)
     }
 
-    /// The outputs at the sampled positions `[positions, Co]`, times the factors, of the rows of a
-    /// batch that begins with sample `first`: `y` is `[rows, Co, output...]`.
-    pub fn outputs(&self, first: usize, valid: usize, y: &Tensor) -> Result<Vec<Vec<f32>>, Unfit> {
+    /// The outputs at the sampled positions `[positions, Co]`, times the factors, of every sample of a
+    /// batch: `y` is `[maps, Co, output...]`.
+    pub fn outputs(&self, batch: BatchSamples, y: &Tensor) -> Result<Vec<Vec<f32>>, Unfit> {
         let unit = ConvGeometry::unit(0);
         let y = &*self.maps(y)?;
-        let (values, wide) =
-            rows(y).ok_or_else(|| Unfit::of("its output is no batch of numbers"))?;
-        let rows = values.chunks_exact(wide).take(valid).enumerate();
-        let outputs = rows.map(|(row, y)| {
-            let sample = first + row;
-            self.position_sampler(&unit, sample)
-                .outputs(sample as u64, y)
+        let maps =
+            Maps::of(y, batch).ok_or_else(|| Unfit::of("its output is no batch of numbers"))?;
+        let outputs = (0..batch.valid).map(|row| {
+            let looked = self.looked_at(&maps, batch.first + row);
+            let mut outputs = Vec::new();
+            for map in looked.maps() {
+                let drawn = self.position_sampler(&unit, looked.positions);
+                let number = maps.number(batch.first + row, map);
+                outputs.extend(drawn.outputs(number, maps.values(row, map))?);
+            }
+            Ok::<_, Unfit>(outputs)
         });
         let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
         if let Some(factors) = &self.factors {
@@ -150,12 +154,11 @@ impl<'a> LayerSampler<'a> {
         Ok(outputs)
     }
 
-    /// Samples of a batch: `x` is `[rows, Ci, input...]`; `targets` are the outputs of the
+    /// Samples of a batch: `x` is `[maps, Ci, input...]`; `targets` are the outputs of the
     /// original at the sampled positions, less those of `shortcut` where there is one.
     pub fn sample(
         &self,
-        first: usize,
-        valid: usize,
+        batch: BatchSamples,
         x: &Tensor,
         shortcut: &Tensor,
         targets: &[Vec<f32>],
@@ -164,33 +167,40 @@ impl<'a> LayerSampler<'a> {
         let input = self.input_extents(x)?;
         let geometry =
             geometry(&self.site.attributes, &input).ok_or_else(|| Unfit::of("unknown padding"))?;
-        let (values, wide) =
-            rows(x).ok_or_else(|| Unfit::of("its input is no batch of numbers"))?;
+        let maps =
+            Maps::of(x, batch).ok_or_else(|| Unfit::of("its input is no batch of numbers"))?;
         let others = match self.endpoints.shortcut {
-            Some(_) => Some(self.outputs(first, valid, shortcut)?),
+            Some(_) => Some(self.outputs(batch, shortcut)?),
             None => None,
         };
-        let maps = values.chunks_exact(wide).take(valid).zip(targets);
-        maps.enumerate()
-            .map(|(row, (x, target))| {
-                let sample = first + row;
-                let drawn = self.position_sampler(&geometry, sample);
+        let rows = targets.iter().take(batch.valid).enumerate();
+        rows.map(|(row, target)| {
+            let looked = self.looked_at(&maps, batch.first + row);
+            let mut patches = vec![Vec::new(); self.site.kernel.groups];
+            for map in looked.maps() {
+                let drawn = self.position_sampler(&geometry, looked.positions);
+                let number = maps.number(batch.first + row, map);
                 let map = InputMap {
-                    values: x,
+                    values: maps.values(row, map),
                     extents: &input,
                 };
-                let patches = drawn.patches(sample as u64, map);
-                let mut outputs = target.clone();
-                let others = others.as_ref().and_then(|o| o.get(row)).cloned();
-                let others = others.unwrap_or_default();
-                outputs.iter_mut().zip(&others).for_each(|(y, s)| *y -= s);
-                Ok(Sampled {
-                    patches: patches?,
-                    outputs,
-                    others,
-                })
+                let own = drawn.patches(number, map)?;
+                patches
+                    .iter_mut()
+                    .zip(own)
+                    .for_each(|(all, own)| all.extend(own));
+            }
+            let mut outputs = target.clone();
+            let others = others.as_ref().and_then(|o| o.get(row)).cloned();
+            let others = others.unwrap_or_default();
+            outputs.iter_mut().zip(&others).for_each(|(y, s)| *y -= s);
+            Ok(Sampled {
+                patches,
+                outputs,
+                others,
             })
-            .collect()
+        })
+        .collect()
     }
 
     /// Bytes of the outputs of `samples` samples, at most.
@@ -234,12 +244,31 @@ impl<'a> LayerSampler<'a> {
         }
     }
 
-    /// The positions of a sample that are looked at.
-    fn position_sampler(&self, geometry: &ConvGeometry, sample: usize) -> PositionSampler {
-        let positions = match sample.is_multiple_of(self.every) {
+    /// The maps of a sample that are looked at: as many positions of one as of all of several.
+    fn looked_at(&self, maps: &Maps<'_>, sample: usize) -> LookedAt {
+        let all = match sample.is_multiple_of(self.every) {
             true => self.per_sample,
             false => 0,
         };
+        match maps.each {
+            1 => LookedAt {
+                maps: 1,
+                every: 1,
+                positions: all,
+            },
+            each => {
+                let most = self.positions_per_sample().min(all);
+                LookedAt {
+                    maps: if most > 0 { each } else { 0 },
+                    every: each.div_ceil(most.max(1)),
+                    positions: (most / each).max(1),
+                }
+            }
+        }
+    }
+
+    /// Draws so many positions of a map.
+    fn position_sampler(&self, geometry: &ConvGeometry, positions: usize) -> PositionSampler {
         PositionSampler::new(&self.site.kernel, geometry.clone(), self.seed, positions)
     }
 
@@ -269,9 +298,109 @@ impl<'a> LayerSampler<'a> {
     }
 }
 
-/// The values of a batch, and how many a row has.
-fn rows(t: &Tensor) -> Option<(Cow<'_, [f32]>, usize)> {
-    let values = t.to_f32()?;
-    let wide = values.len().checked_div(*t.dims().first()?)?;
-    (wide > 0).then_some((values, wide))
+/// The samples of a batch: the number of the first, the number of rows that are samples, and that of all rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchSamples {
+    first: usize,
+    valid: usize,
+    rows: usize,
+}
+
+impl BatchSamples {
+    pub fn of(samples: &Samples, batch: usize) -> Self {
+        Self {
+            first: samples.first(batch),
+            valid: samples.valid(batch),
+            rows: samples.rows(),
+        }
+    }
+}
+
+/// The maps of a batch along its first axis: one of each sample, or several, such as the frames of a clip.
+struct Maps<'t> {
+    values: Cow<'t, [f32]>,
+    /// Values of a map.
+    wide: usize,
+    /// Maps of a sample.
+    each: usize,
+}
+
+impl<'t> Maps<'t> {
+    /// `None` for other than numbers, for no values, and for fewer maps than samples.
+    fn of(t: &'t Tensor, batch: BatchSamples) -> Option<Self> {
+        let values = t.to_f32()?;
+        let all = *t.dims().first()?;
+        let wide = values.len().checked_div(all)?;
+        let each = match all.is_multiple_of(batch.rows.max(1)) {
+            true => all / batch.rows.max(1),
+            false => 1,
+        };
+        let fits = wide > 0 && all >= batch.valid * each;
+        fits.then_some(Self { values, wide, each })
+    }
+
+    /// Values of a map of the sample in a row.
+    fn values(&self, row: usize, map: usize) -> &[f32] {
+        &self.values[(row * self.each + map) * self.wide..][..self.wide]
+    }
+
+    /// The number of a map among those of all samples.
+    fn number(&self, sample: usize, map: usize) -> u64 {
+        (sample * self.each + map) as u64
+    }
+}
+
+/// The maps of a sample that are looked at.
+struct LookedAt {
+    maps: usize,
+    /// Of so many maps one is looked at.
+    every: usize,
+    /// Positions of a map.
+    positions: usize,
+}
+
+impl LookedAt {
+    fn maps(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.maps).step_by(self.every)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn samples_may_have_several_maps() {
+        let batch = BatchSamples {
+            first: 4,
+            valid: 1,
+            rows: 2,
+        };
+        let values: Vec<f32> = (0..24).map(|v| v as f32).collect();
+        let t = Tensor::from_f32(vec![6, 1, 4], values);
+        let maps = Maps::of(&t, batch).unwrap();
+        assert_eq!((maps.each, maps.wide), (3, 4));
+        assert_eq!(maps.values(0, 2), [8.0, 9.0, 10.0, 11.0]);
+        assert_eq!(maps.number(5, 1), 16);
+        // An axis that holds other than samples is taken as it is.
+        let odd = Tensor::from_f32(vec![3, 1], vec![0.0; 3]);
+        assert_eq!(Maps::of(&odd, batch).unwrap().each, 1);
+        let none = Tensor::from_f32(vec![2, 0], vec![]);
+        assert!(Maps::of(&none, batch).is_none());
+    }
+
+    #[test]
+    fn several_maps_are_looked_at_evenly() {
+        let seen = |maps, every| {
+            let looked = LookedAt {
+                maps,
+                every,
+                positions: 1,
+            };
+            looked.maps().collect::<Vec<_>>()
+        };
+        assert_eq!(seen(7, 3), [0, 3, 6]);
+        assert!(seen(0, 3).is_empty());
+    }
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use sepconv_model::{Error, Progress, Samples, Stage};
 
 use crate::checkpoints::{Checkpoint, Network, Segment};
-use crate::layer_sampler::{LayerSampler, Unfit};
+use crate::layer_sampler::{BatchSamples, LayerSampler, Unfit};
 
 /// Batches whose maps are held at a time.
 const WINDOW: usize = 16;
@@ -70,9 +70,9 @@ impl Targets {
         for window in batches.chunks(WINDOW) {
             let sampled = window.par_iter().map(|batch| {
                 let maps = segment.run(&samples.inputs(*batch)?)?;
-                let (first, valid) = (samples.first(*batch), samples.valid(*batch));
+                let own = BatchSamples::of(samples, *batch);
                 let outputs = samplers.iter().zip(&maps);
-                let outputs = outputs.map(|(sampler, map)| sampler.outputs(first, valid, map));
+                let outputs = outputs.map(|(sampler, map)| sampler.outputs(own, map));
                 Ok(outputs.collect::<Vec<_>>())
             });
             for rows in sampled.collect::<Result<Vec<_>, Error>>()? {

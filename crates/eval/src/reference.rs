@@ -3,7 +3,7 @@
 use sepconv_data::{Labels, SyntheticKind};
 use sepconv_ir::Tensor;
 use sepconv_model::classes::{class_outputs, is_by_sample};
-use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, run, synthetic_inputs};
+use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, run, synthetic_inputs, trimmed};
 use sepconv_targets::Target;
 
 use crate::compare::{ComparedOn, Comparison, TaskComparison};
@@ -58,7 +58,10 @@ impl Reference {
         let outputs = inputs.without_padding(outputs);
         let task = match &inputs.source {
             Some(source) => {
-                let runs = outputs.iter().take(RECOGNISED).map(Vec::as_slice);
+                // The last batch may have fewer rows.
+                let own = |valid: &usize| Some(valid) == inputs.valid.first();
+                let runs = outputs.iter().zip(&inputs.valid).filter(|(_, v)| own(v));
+                let runs = runs.take(RECOGNISED).map(|(run, _)| run.as_slice());
                 TaskMetric::of(original, source, &runs.collect::<Vec<_>>(), inputs.batch(0))?
             }
             None => None,
@@ -233,14 +236,7 @@ impl ReferenceInputs {
     /// Outputs of the batches without the rows of padding.
     fn without_padding(&self, outputs: Vec<Vec<Tensor>>) -> Vec<Vec<Tensor>> {
         let batches = outputs.into_iter().zip(&self.valid);
-        let trimmed = |tensor: Tensor, valid: usize| match tensor.dims() {
-            [rows, ..] if *rows == self.rows && valid < self.rows => {
-                tensor.first_rows(valid).unwrap_or(tensor)
-            }
-            _ => tensor,
-        };
-        let batches =
-            batches.map(|(run, valid)| run.into_iter().map(|t| trimmed(t, *valid)).collect());
+        let batches = batches.map(|(run, valid)| trimmed(run, self.rows, *valid));
         batches.collect()
     }
 }

@@ -30,7 +30,7 @@ pub use loaded::Loaded;
 pub use machine::{MemoryError, machine_memory, parse_memory, peak_memory, processor_seconds};
 pub use progress::{Event, Progress, Reach, Stage, Untold, still_wanted};
 pub use runner::{load, run, run_to_npz};
-pub use samples::Samples;
+pub use samples::{Samples, trimmed};
 pub use step::step;
 pub use task::Task;
 pub use unshaped::Unshaped;

@@ -85,6 +85,11 @@ impl Samples {
         self.batch.min(self.dataset.len() - self.first(batch))
     }
 
+    /// Outputs of a batch without the rows of padding.
+    pub fn without_padding(&self, batch: usize, outputs: Vec<Tensor>) -> Vec<Tensor> {
+        trimmed(outputs, self.batch, self.valid(batch))
+    }
+
     /// The graph inputs as they are run.
     pub fn specs(&self) -> &[InputSpec] {
         &self.specs
@@ -108,4 +113,13 @@ impl Samples {
         }
         Ok(tensors)
     }
+}
+
+/// Outputs of a batch of `rows` rows cut to the `valid` ones before its padding; outputs of another first axis stay.
+pub fn trimmed(outputs: Vec<Tensor>, rows: usize, valid: usize) -> Vec<Tensor> {
+    let outputs = outputs.into_iter().map(|tensor| match tensor.dims() {
+        [first, ..] if *first == rows && valid < rows => tensor.first_rows(valid).unwrap_or(tensor),
+        _ => tensor,
+    });
+    outputs.collect()
 }

@@ -74,7 +74,8 @@ pub(crate) fn prepared(original: &Loaded) -> Result<Loaded, QuantizeError> {
         file: original.file(),
         source,
     })?;
-    let joined = gemm::join_sums(graph, &original.shapes).and_then(|()| gemm::join_factors(graph));
+    let shapes = &original.shapes;
+    let joined = gemm::join_sums(graph, shapes).and_then(|()| gemm::join_factors(graph, shapes));
     joined.map_err(|source| QuantizeError::graph(original, source))?;
     verified(original, document)
 }

@@ -26,6 +26,8 @@ pub(crate) struct Pair {
     /// The input of the second.
     value: ValueId,
     channels: usize,
+    /// Channels are the last axis, as those of a product's rows; else the second.
+    last: bool,
 }
 
 impl Pair {
@@ -42,9 +44,20 @@ impl Pair {
                 second: second.node,
                 value: second.input,
                 channels,
+                last: second.geometry.is_none(),
             })
         });
         pairs.collect()
+    }
+}
+
+impl Pair {
+    /// Values of a channel that lie side by side in an input of these extents.
+    fn inner(&self, dims: &[usize]) -> usize {
+        match self.last {
+            true => 1,
+            false => dims.iter().skip(2).product(),
+        }
     }
 }
 
@@ -67,7 +80,7 @@ pub(crate) fn factors(run: Run<'_>, pairs: &[Pair]) -> Result<Vec<Vec<f64>>, Err
         let seen = pairs.iter().zip(&values);
         let seen = seen.map(|(pair, value)| match value.to_f32() {
             Some(numbers) => spans(
-                value.dims(),
+                pair.inner(value.dims()),
                 pair.channels,
                 valid_part(&numbers, valid, rows),
             ),
@@ -86,11 +99,9 @@ pub(crate) fn factors(run: Run<'_>, pairs: &[Pair]) -> Result<Vec<Vec<f64>>, Err
     Ok(ranges.iter().map(|ranges| factors_of(ranges)).collect())
 }
 
-/// Summed over rows, the largest absolute value of every channel in a row.
-fn spans(dims: &[usize], channels: usize, numbers: &[f32]) -> Vec<f64> {
+/// Summed over rows, the largest absolute value of every channel in a row, of which a channel has `inner` values.
+fn spans(inner: usize, channels: usize, numbers: &[f32]) -> Vec<f64> {
     let mut spans = vec![0.0; channels];
-    // Channels are the second axis; of a product's rows the last.
-    let inner: usize = dims.iter().skip(2).product();
     for row in numbers.chunks_exact((inner * channels).max(1)) {
         for (span, values) in spans.iter_mut().zip(row.chunks_exact(inner.max(1))) {
             let most = values.iter().fold(0.0_f32, |most, v| most.max(v.abs()));

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use sepconv_analysis::constants;
 use sepconv_ir::{DType, Graph, IrError, NodeId, Operator, Patch, Tensor, ValueId};
 
 use crate::pairs::{RULE, Stored};
@@ -59,7 +60,7 @@ pub(crate) fn keep_float_weights(graph: &mut Graph) -> Result<(), IrError> {
 /// A layer whose weights are constant floats, and the channels that it reads.
 fn float_layer(graph: &Graph, node: NodeId) -> Option<(Operator, usize)> {
     let op = graph.operator(node)?;
-    let weights = graph.constant(op.input(1)?)?;
+    let weights = constants::resolve(graph, op.input(1)?)?;
     if weights.dtype() != DType::F32 {
         return None;
     }
@@ -91,4 +92,30 @@ fn repeated(scale: &Tensor, zero: &Tensor, channels: usize) -> Option<(Tensor, T
     let scale = Tensor::from_f32(vec![channels], vec![value; channels]);
     let zero = Tensor::from_i64s(zero.dtype(), vec![channels], &vec![point; channels])?;
     Some((scale, zero))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn weights_need_not_be_initializers() {
+        let text = "\
+input x
+const s: f32[] [0.1]
+const z: u8[] [0]
+const v: f32[4,3,1,1] noise(1)
+q = QuantizeLinear(x, s, z)
+d = DequantizeLinear(q, s, z)
+w = Identity(v)
+y = Conv(d, w)
+output y
+";
+        let mut graph: Graph = text.parse().unwrap();
+        keep_float_weights(&mut graph).unwrap();
+        let (_, layer) = graph.producer(graph.find("y").unwrap()).unwrap();
+        let (_, reader) = graph.producer(layer.input(0).unwrap()).unwrap();
+        assert_eq!(graph.constant(reader.input(1).unwrap()).unwrap().len(), 3);
+    }
 }

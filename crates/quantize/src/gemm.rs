@@ -6,7 +6,7 @@
 //!
 //! Before: `y = Gemm(Mul(x, c), W, b)` or `y = Gemm(Add(x, c), W, b)`, as a batch norm behind an
 //! activation is written. After: `y = Gemm(x, W', b')` with `W' = diag(c) W`, or `b' = b + c W`. Conditions:
-//! `c` is a constant of one number per input or for all, nothing else reads the `Mul` or `Add`, and the `Gemm` has
+//! `c` is a constant of one number for all, or per input of an `x` of known extents, nothing else reads the `Mul` or `Add`, and the `Gemm` has
 //! no factors. Computed in f64. Terminates: every rewrite removes a node.
 
 use sepconv_analysis::{Shapes, constants};
@@ -54,11 +54,11 @@ fn joined(graph: &Graph, shapes: &Shapes, node: NodeId) -> Option<Patch> {
 }
 
 /// Rewrites all factors and sums before a `Gemm`.
-pub(crate) fn join_factors(graph: &mut Graph) -> Result<(), IrError> {
+pub(crate) fn join_factors(graph: &mut Graph, shapes: &Shapes) -> Result<(), IrError> {
     let products = graph.operators().filter(|(_, op)| op.is("Gemm"));
     for node in products.map(|(id, _)| id).collect::<Vec<_>>() {
         let mut node = node;
-        while let Some(patch) = with_factor(graph, node) {
+        while let Some(patch) = with_factor(graph, shapes, node) {
             let applied = graph.apply(patch)?;
             let Some(new) = applied.operators.last() else {
                 break;
@@ -69,7 +69,7 @@ pub(crate) fn join_factors(graph: &mut Graph) -> Result<(), IrError> {
     Ok(())
 }
 
-fn with_factor(graph: &Graph, node: NodeId) -> Option<Patch> {
+fn with_factor(graph: &Graph, shapes: &Shapes, node: NodeId) -> Option<Patch> {
     let op = graph.operator(node)?;
     let (x, output) = (op.input(0)?, op.output(0)?);
     let plain =
@@ -94,6 +94,11 @@ fn with_factor(graph: &Graph, node: NodeId) -> Option<Patch> {
     let constant = constants::resolve(graph, constant)?;
     let all_f32 = weight.dtype() == DType::F32 && constant.dtype() == DType::F32;
     if !is_row(&constant) || !all_f32 || ![1, inputs].contains(&constant.len()) {
+        return None;
+    }
+    // A row may widen a column.
+    let is_wide = |dims: Vec<u64>| matches!(dims[..], [_, width] if width == inputs as u64);
+    if constant.len() > 1 && !shapes.extents(from).is_some_and(is_wide) {
         return None;
     }
     let by_input = constant.to_f64()?;
@@ -138,7 +143,7 @@ fn is_row(tensor: &Tensor) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use sepconv_analysis::{Assumptions, Pins};
-    use sepconv_ir::{AttributeValue, Builder, Dim, ValueType};
+    use sepconv_ir::{Builder, Dim, ValueType};
 
     use super::*;
 
@@ -184,53 +189,43 @@ mod tests {
         assert_eq!(joined(three, vec![3]), "MatMul Add");
     }
 
-    /// `Gemm(Add(Mul(x, 2), [1, -1]), W, b)` on one row.
+    /// The operators of `Gemm(Add(Mul(x, 2), [1, -1]), W)` with its factors and sums joined, where rows of `x` are `wide`,
+    /// and the constants of the last.
+    fn with_factors(wide: u64, turned: u8) -> (Vec<String>, Vec<Vec<f64>>) {
+        let text = format!(
+            "input x: f32[1,{wide}]\n\
+             const w: f32[2,2] [1.0, 2.0, 3.0, 5.0]\n\
+             const c: f32[1] [2.0]\n\
+             const t: f32[2] [1.0, -1.0]\n\
+             m = Mul(c, x)\n\
+             s = Add(m, t)\n\
+             y = Gemm{{transB={turned}}}(s, w)\n\
+             output y\n"
+        );
+        let mut graph: Graph = text.parse().unwrap();
+        let shapes = Shapes::infer(&graph, &Pins::default(), &Assumptions::default()).unwrap();
+        join_factors(&mut graph, &shapes).unwrap();
+        graph.verify().unwrap();
+        let (_, gemm) = graph.producer(graph.find("y").unwrap()).unwrap();
+        let constants = gemm.inputs.iter().flatten();
+        let constants = constants.filter_map(|v| graph.constant(*v)?.to_f64());
+        let names = graph.operators().map(|(_, op)| op.op_type.clone());
+        (names.collect(), constants.collect())
+    }
+
     #[test]
     fn factors_and_sums_before_a_gemm_join_it() {
-        for turned in [0, 1] {
-            let mut b = Builder::new();
-            let x = b.input("x", None).unwrap();
-            let w = b
-                .initializer("w", Tensor::from_f32(vec![2, 2], vec![1.0, 2.0, 3.0, 5.0]))
-                .unwrap();
-            let c = b
-                .initializer("c", Tensor::from_f32(vec![1], vec![2.0]))
-                .unwrap();
-            let t = b
-                .initializer("t", Tensor::from_f32(vec![2], vec![1.0, -1.0]))
-                .unwrap();
-            let m = b
-                .operator(Operator::new("Mul", "m"), &[Some(c), Some(x)], &["m"])
-                .unwrap();
-            let s = b
-                .operator(Operator::new("Add", "s"), &[Some(m[0]), Some(t)], &["s"])
-                .unwrap();
-            let gemm = Operator::new("Gemm", "g").with("transB", AttributeValue::Int(turned));
-            let y = b.operator(gemm, &[Some(s[0]), Some(w)], &["y"]).unwrap();
-            b.output(y[0]).unwrap();
-            let mut graph = b.finish().unwrap();
-            join_factors(&mut graph).unwrap();
-            graph.verify().unwrap();
-            let ops: Vec<_> = graph.operators().map(|(_, op)| op.clone()).collect();
-            let [gemm] = ops.as_slice() else {
-                panic!("{} operators", ops.len());
-            };
-            let read = |slot: usize| {
-                graph
-                    .constant(gemm.input(slot).unwrap())
-                    .unwrap()
-                    .to_f64()
-                    .unwrap()
-            };
-            assert_eq!(read(1), [2.0, 4.0, 6.0, 10.0]);
-            assert_eq!(
-                read(2),
-                if turned == 1 {
-                    [-1.0, -2.0]
-                } else {
-                    [-2.0, -3.0]
-                }
-            );
-        }
+        let weight = vec![2.0, 4.0, 6.0, 10.0];
+        let joined = |bias: [f64; 2]| {
+            let constants = vec![weight.clone(), bias.to_vec()];
+            (vec!["Gemm".to_owned()], constants)
+        };
+        assert_eq!(with_factors(2, 0), joined([-2.0, -3.0]));
+        assert_eq!(with_factors(2, 1), joined([-1.0, -2.0]));
+    }
+
+    #[test]
+    fn a_row_that_widens_a_column_stays() {
+        assert_eq!(with_factors(1, 0).0, ["Mul", "Add", "Gemm"]);
     }
 }

@@ -266,12 +266,13 @@ impl Drawn {
             .output_spatial(&layer.shape, extents)?
             .iter()
             .product();
-        for (row, values) in numbers
-            .chunks_exact(numbers.len() / self.valid.max(1))
-            .enumerate()
-        {
-            let sample = (self.sample + row) as u64;
-            let positions = sample_positions(self.seed, sample, total, self.most);
+        let wide: usize = value.dims()[1..].iter().product();
+        // The first axis may hold several maps of a sample, such as the frames of a clip.
+        let maps = numbers.len() / wide.max(1);
+        let each = maps.div_ceil(self.valid.max(1)).max(1);
+        for (row, values) in numbers.chunks_exact(wide.max(1)).enumerate() {
+            let map = (self.sample * each + row) as u64;
+            let positions = sample_positions(self.seed, map, total, self.most.div_ceil(each));
             let map = InputMap { values, extents };
             let patches = geometry.gather(&layer.shape, map, &positions)?;
             for (group, own) in groups.iter_mut().zip(patches) {

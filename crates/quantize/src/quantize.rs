@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use sepconv_data::{Labels, Part};
 use sepconv_eval::{ComparedOn, Comparison};
 use sepconv_factor::{FactorError, WeightBits};
-use sepconv_ir::{Graph, NodeId, Tensor};
+use sepconv_ir::{Graph, NodeId};
+use sepconv_model::classes::class_outputs;
 use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, Stage};
 use serde::Serialize;
 
@@ -28,11 +29,6 @@ use crate::scheme::Scheme;
 use crate::settings::QuantizeSettings;
 use crate::weights::{Reader, Rounded, Rounding};
 use crate::windows::Run;
-
-/// MACs that are spent on one judgement of a set of layers.
-const JUDGED_MACS: u64 = 100_000_000_000;
-/// Samples that a set of layers is judged by, least and most.
-const JUDGED: (u64, u64) = (8, 64);
 
 /// A model in eight bits.
 #[derive(Debug, Clone)]
@@ -125,8 +121,7 @@ pub fn quantize(
         true => ComparedOn::Calibration,
         false => ComparedOn::Test,
     };
-    let inputs = spread(&folded, &test)?;
-    let judge = Judge::new(&folded, settings.target, inputs, progress)?;
+    let judge = Judge::new(&folded, settings.target, &test, progress)?;
     let named = able
         .iter()
         .filter(|(layer, _)| settings.named(&layer.name).is_some());
@@ -138,7 +133,8 @@ pub fn quantize(
     };
     let rounded = least_noise(run, settings, &able, &|rounded| {
         let by_node = RoundedLayer::by_node(able.iter().copied(), rounded);
-        Ok(judge.noise(&parts.model(&by_node, &named)?)?)
+        let noise = judge.noise(&parts.model(&by_node, &named)?)?;
+        Ok(noise.unwrap_or(f64::INFINITY))
     })?;
     let by_node = RoundedLayer::by_node(able.iter().copied(), &rounded);
     let nodes: Vec<NodeId> = able.iter().map(|(layer, _)| layer.node).collect();
@@ -152,7 +148,7 @@ pub fn quantize(
     let model = parts.model(&by_node, &left)?;
     let comparison = Comparison {
         inputs: compared,
-        ..judge.compare(&model)?
+        ..judge.compare(&model)?.of_classes(&class_outputs(graph))
     };
     let layers = found.into_iter().map(|f| {
         let own = by_node.get(&f.node).filter(|_| !left.contains(&f.node));
@@ -348,14 +344,6 @@ fn rounded(
         }
     }
     Ok(all.into_iter().flatten().collect())
-}
-
-/// Batches spread over the samples.
-fn spread(model: &Loaded, samples: &Samples) -> Result<Vec<Vec<Tensor>>, Error> {
-    let n = samples.batches();
-    let most = (JUDGED_MACS / model.cost.macs.max(1)).clamp(JUDGED.0, JUDGED.1) as usize;
-    let count = n.min(most);
-    (0..count).map(|i| samples.inputs(i * n / count)).collect()
 }
 
 #[cfg(test)]

@@ -72,7 +72,12 @@ impl Ranges {
 }
 
 fn grid(seen: &Histogram, held: &Histogram, behind: Behind) -> Option<Grid> {
-    if seen.is_odd() || held.is_odd() || seen.is_empty() {
+    if seen.is_odd() || held.is_odd() {
+        return None;
+    }
+    // Of a few samples all may be held out.
+    let seen = if seen.is_empty() { held } else { seen };
+    if seen.is_empty() {
         return None;
     }
     let spectrum = seen.spectrum();

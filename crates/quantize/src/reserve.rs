@@ -8,54 +8,94 @@ use std::collections::BTreeSet;
 
 use sepconv_eval::Comparison;
 use sepconv_ir::{NodeId, Tensor};
-use sepconv_model::{Error, Loaded, Progress, Stage, run};
+use sepconv_model::{Error, Loaded, Progress, Samples, Stage, run};
 use sepconv_targets::Target;
 
 use crate::error::QuantizeError;
 
+/// MACs that are spent on one judgement of a set of layers.
+const JUDGED_MACS: u64 = 100_000_000_000;
+/// Batches that a set of layers is judged by, least and most.
+const JUDGED: (u64, u64) = (8, 64);
+
 /// The original's outputs on some samples.
 pub(crate) struct Judge<'a> {
-    pub original: &'a Loaded,
-    pub target: &'a dyn Target,
-    pub inputs: Vec<Vec<Tensor>>,
-    pub outputs: Vec<Vec<Tensor>>,
-    pub progress: &'a dyn Progress,
+    original: &'a Loaded,
+    target: &'a dyn Target,
+    samples: &'a Samples,
+    /// Batches spread over the samples.
+    batches: Vec<usize>,
+    inputs: Vec<Vec<Tensor>>,
+    outputs: Vec<Vec<Tensor>>,
+    progress: &'a dyn Progress,
 }
 
 impl<'a> Judge<'a> {
-    /// Runs the original on `inputs`.
+    /// Runs the original on batches of `samples`.
     pub fn new(
         original: &'a Loaded,
         target: &'a dyn Target,
-        inputs: Vec<Vec<Tensor>>,
+        samples: &'a Samples,
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
-        let outputs = run(original, target, &inputs, &())?;
-        Ok(Self {
+        let n = samples.batches();
+        let most = JUDGED_MACS / original.cost.macs.max(1);
+        let count = n.min(most.clamp(JUDGED.0, JUDGED.1) as usize);
+        let batches: Vec<usize> = (0..count).map(|i| i * n / count).collect();
+        let inputs = batches.iter().map(|batch| samples.inputs(*batch));
+        let mut judge = Self {
             original,
             target,
-            inputs,
-            outputs,
+            samples,
+            inputs: inputs.collect::<Result<_, Error>>()?,
+            batches,
+            outputs: Vec::new(),
             progress,
-        })
+        };
+        judge.outputs = judge.run(original)?;
+        Ok(judge)
+    }
+
+    fn run(&self, model: &Loaded) -> Result<Vec<Vec<Tensor>>, Error> {
+        let outputs = run(model, self.target, &self.inputs, &())?;
+        let runs = self.batches.iter().zip(outputs);
+        let runs = runs.map(|(batch, run)| self.samples.without_padding(*batch, run));
+        Ok(runs.collect())
     }
 
     /// The outputs of a rewritten model held against the original's.
     pub fn compare(&self, model: &Loaded) -> Result<Comparison, Error> {
-        let outputs = run(model, self.target, &self.inputs, &())?;
+        let (name, outputs) = (self.target.name(), self.run(model)?);
         let names = self.original.output_names();
-        Ok(Comparison::of(
-            self.target.name(),
-            &names,
-            &self.outputs,
-            &outputs,
-        ))
+        let batches = self.batches.iter();
+        Ok(Comparison {
+            runs: batches.map(|batch| self.samples.valid(*batch)).sum(),
+            ..Comparison::of(name, &names, &self.outputs, &outputs)
+        })
     }
 
-    /// Noise over signal of the worst channel.
-    pub fn noise(&self, model: &Loaded) -> Result<f64, Error> {
-        let snr = self.compare(model)?.worst_channel_snr();
-        Ok(snr.map_or(f64::INFINITY, |db| 10_f64.powf(-db / 10.0)))
+    /// Noise over signal of the worst channel of the outputs that can be compared; `None` where none can.
+    pub fn noise(&self, model: &Loaded) -> Result<Option<f64>, Error> {
+        let compared = self.compare(model)?.outputs;
+        let outputs = compared.iter().enumerate();
+        let outputs = outputs.filter(|(i, o)| o.not_compared.is_none() && self.has_signal(*i));
+        let noise = outputs.map(|(_, output)| {
+            let snr = output.worst_channel_snr();
+            snr.map_or(f64::INFINITY, |db| 10_f64.powf(-db / 10.0))
+        });
+        Ok(noise.reduce(f64::max))
+    }
+
+    /// False for an output of the original with values that are not finite, or with zeros alone.
+    fn has_signal(&self, output: usize) -> bool {
+        let values = self
+            .outputs
+            .iter()
+            .filter_map(|run| run.get(output)?.to_f32());
+        let values: Vec<_> = values.collect();
+        let mut all = values.iter().flat_map(|values| values.iter());
+        // Integers are no floats.
+        values.is_empty() || all.clone().all(|v| v.is_finite()) && all.any(|v| *v != 0.0)
     }
 }
 
@@ -69,10 +109,13 @@ pub(crate) fn reserved(
 ) -> Result<BTreeSet<NodeId>, QuantizeError> {
     let allowed = 10_f64.powf(-least_snr / 10.0);
     let none = BTreeSet::new();
-    let whole = judge.noise(&build(&none)?)?;
-    if whole <= allowed || layers.len() < 2 {
-        return Ok(none);
-    }
+    let noise = |left: &BTreeSet<NodeId>| -> Result<f64, QuantizeError> {
+        Ok(judge.noise(&build(left)?)?.unwrap_or(f64::INFINITY))
+    };
+    let whole = match judge.noise(&build(&none)?)? {
+        Some(whole) if whole > allowed && layers.len() > 1 => whole,
+        _ => return Ok(none),
+    };
     let stage = Stage::begin(judge.progress, "layers alone", layers.len());
     let all: BTreeSet<NodeId> = layers.iter().copied().collect();
     let mut alone = Vec::new();
@@ -80,7 +123,7 @@ pub(crate) fn reserved(
         stage.step(i)?;
         let mut left = all.clone();
         left.remove(layer);
-        alone.push((judge.noise(&build(&left)?)?, *layer));
+        alone.push((noise(&left)?, *layer));
     }
     drop(stage);
     alone.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -88,7 +131,7 @@ pub(crate) fn reserved(
         alone[..count].iter().map(|(_, layer)| *layer).collect()
     };
     let count = fewest(layers.len(), whole, allowed, |count| {
-        Ok(judge.noise(&build(&noisiest(count))?)?)
+        noise(&noisiest(count))
     })?;
     Ok(noisiest(count))
 }

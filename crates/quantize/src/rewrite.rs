@@ -8,7 +8,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sepconv_ir::{Graph, IrError, NodeId, Operator, Patch, PatchValue, Tensor, ValueId};
+use sepconv_ir::{
+    AttributeValue, Graph, IrError, NodeId, Operator, Patch, PatchValue, Tensor, ValueId,
+};
 
 use crate::grid::Grid;
 use crate::layers::Layer;
@@ -191,6 +193,11 @@ impl Rewrite<'_> {
             changed,
             entries,
         } = edit;
+        // Without a bias its factor says nothing.
+        let op = match op.is("Gemm") && op.input(2).is_none() && inputs.len() > 2 {
+            true => op.with("beta", AttributeValue::Float(1.0)),
+            false => op,
+        };
         // An operator of several outputs, a Split, stays: its readers store their inputs.
         let [Some(output)] = op.outputs[..] else {
             return Ok(Vec::new());
