@@ -178,16 +178,37 @@ fn deep_planes(rgba: &[f32], channels: usize) -> Vec<f32> {
         .collect()
 }
 
-/// True where the last scan of a JPEG is followed by an end marker.
+/// True where the segments of a JPEG end with its end marker, whatever follows (ITU-T T.81, annex B).
 ///
-/// The decoder fills the missing part of a cut file with grey and says nothing. Within
-/// a scan 0xFF is always escaped, so an end marker after the last scan is real.
+/// The decoder fills the missing part of a cut file with grey and says nothing.
 fn jpeg_ends(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|w| w == [0xff, marker]);
-    match (last(0xda), last(0xd9)) {
-        (Some(scan), Some(end)) => end > scan,
-        _ => false,
+    const END: u8 = 0xd9;
+    let mut at = 2;
+    while let Some(next) = bytes.get(at..).and_then(marker) {
+        let code = bytes[at + next];
+        at += next + 1;
+        if code == END {
+            return true;
+        }
+        // Restart markers and those of no length stand alone.
+        if matches!(code, 0x01 | 0xd0..=0xd8) {
+            continue;
+        }
+        let Some([high, low]) = bytes.get(at..at + 2) else {
+            return false;
+        };
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        // The data of a scan end before the next marker.
+        at += length.max(2);
     }
+    false
+}
+
+/// Position of the code of the first marker: behind a 0xFF, which data of a scan follow by 0, and others fill with.
+fn marker(bytes: &[u8]) -> Option<usize> {
+    let pairs = bytes.windows(2);
+    let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff);
+    Some(pairs.into_iter().position(is_marker)? + 1)
 }
 
 #[cfg(test)]
@@ -236,6 +257,21 @@ mod tests {
         std::fs::write(&png, "qoif............").unwrap();
         let error = decode(&png, 3).unwrap_err().to_string();
         assert!(error.ends_with("found image/x-qoi"), "{error}");
+    }
+
+    #[test]
+    fn what_follows_a_jpeg_is_no_part_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let jpeg = dir.path().join("a.jpg");
+        save(&jpeg, 64, 64, 200);
+        let whole = std::fs::read(&jpeg).unwrap();
+        let alone = decode(&jpeg, 3).unwrap().0.data;
+        // A film behind a picture holds any bytes.
+        let film = [0, 0xff, 0xda, 7, 0xff, 0xd9, 0xff, 0xda, 1];
+        std::fs::write(&jpeg, [&whole[..], &film].concat()).unwrap();
+        assert_eq!(decode(&jpeg, 3).unwrap().0.data, alone);
+        std::fs::write(&jpeg, &whole[..whole.len() - 2]).unwrap();
+        assert!(decode(&jpeg, 3).is_err());
     }
 
     #[test]

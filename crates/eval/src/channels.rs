@@ -108,21 +108,25 @@ impl Channels {
         }
     }
 
-    /// With the values of `other`, which is of the same output.
+    /// With the values of `other`, which is of the same output. Of a run without values the other one; `None` where
+    /// both have values and other channels, as outputs do whose extents depend on the inputs.
     #[must_use]
-    pub fn merged(self, other: Self) -> Self {
+    pub fn merged(self, other: Self) -> Option<Self> {
         if self.all.is_empty() {
-            return other;
+            return Some(other);
+        }
+        if other.all.is_empty() {
+            return Some(self);
         }
         if (self.axis, self.all.len()) != (other.axis, other.all.len()) {
-            return Self::default();
+            return None;
         }
         let all = self.all.into_iter().zip(other.all);
-        Self {
+        Some(Self {
             axis: self.axis,
             all: all.map(|(a, b)| a.merged(b)).collect(),
             distributions: self.distributions && other.distributions,
-        }
+        })
     }
 
     /// The worst channel. Rows of class probabilities, and columns of `[n, c]` whose sizes are
@@ -163,15 +167,18 @@ impl Channels {
         })
     }
 
-    /// The worst channel over `runs` of one output of that rank, with its standard error.
+    /// The worst channel over `runs` of one output of that rank, with its standard error; `None` where runs have other
+    /// channels.
     pub fn worst_of(runs: &[Self], rank: usize) -> Option<WorstChannel> {
-        let all = runs.iter().cloned().fold(Self::default(), Self::merged);
+        let mut own = runs.iter().cloned();
+        let all = own.try_fold(Self::default(), Self::merged)?;
         let worst = all.worst(rank)?;
         let chosen = match worst.channels == all.all.len() {
             true => worst.channel..worst.channel + 1,
             false => 0..all.all.len(),
         };
-        let samples = runs.iter().map(|run| {
+        let runs = runs.iter().filter(|run| !run.all.is_empty());
+        let samples = runs.map(|run| {
             let pairs = run.all[chosen.clone()].iter().zip(&all.all[chosen.clone()]);
             pairs.fold([0.0, 0.0], |[signal, noise], (part, whole)| {
                 let apart = part.mean - whole.mean;
@@ -278,7 +285,8 @@ mod tests {
         let whole = Channels::of(&[2, 3, 10], &a, &b);
         let halves = [0..30, 30..60].map(|r| Channels::of(&[1, 3, 10], &a[r.clone()], &b[r]));
         let [first, second] = halves;
-        let merged = Channels::default().merged(first).merged(second);
+        let merged = Channels::default().merged(first);
+        let merged = merged.and_then(|first| first.merged(second)).unwrap();
         let (whole, merged) = (whole.worst(3).unwrap(), merged.worst(3).unwrap());
         assert_eq!(whole.channel, merged.channel);
         assert!((whole.snr_db.unwrap() - merged.snr_db.unwrap()).abs() < 1e-9);
@@ -314,6 +322,24 @@ mod tests {
         let seen = whole.stderr_db.unwrap();
         assert!((seen / jackknife - 1.0).abs() < 0.03, "{seen} {jackknife}");
         assert_eq!(Channels::worst_of(&runs[..1], 3).unwrap().stderr_db, None);
+    }
+
+    #[test]
+    fn extents_that_depend_on_the_inputs_have_no_worst_channel() {
+        let run = |n: usize| {
+            let values: Vec<f64> = (0..n).map(|i| i as f64).collect();
+            let others: Vec<f64> = values.iter().map(|v| v + 0.1).collect();
+            Channels::of(&[1, n], &values, &others)
+        };
+        let of = |runs: &[usize]| {
+            let runs: Vec<Channels> = runs.iter().map(|n| run(*n)).collect();
+            Channels::worst_of(&runs, 2)
+        };
+        assert_eq!(of(&[2, 3, 4]), None);
+        assert_eq!(of(&[2, 3]), None);
+        // Nothing was found in one of them.
+        assert_eq!(of(&[0, 5, 5]), of(&[5, 5]));
+        assert!(of(&[0, 5]).is_some() && of(&[0]).is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Differences between two outputs.
 
 use sepconv_ir::Tensor;
-use sepconv_model::classes::{argmax, class_rows, largest_share};
+use sepconv_model::classes::{argmax, class_rows, largest_share, same_class};
 use serde::Serialize;
 
 use crate::channels::{Channels, WorstChannel};
@@ -183,18 +183,23 @@ fn varying_snr(pairs: &[(&Tensor, &Tensor)]) -> Option<Decibels> {
     let length = a.first().map_or(0, Vec::len);
     let mut mean = vec![0.0; length];
     // Outputs whose extents depend on the values have no mean over samples.
-    if a.iter().all(|r| r.len() == length) {
+    let uniform = a.iter().all(|r| r.len() == length);
+    if uniform {
         for row in &a {
             let parts = mean.iter_mut().zip(row);
             parts.for_each(|(mean, v)| *mean += v / n as f64);
         }
     }
     let squares = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum();
-    let pair = |(a, b): (&Vec<f64>, &Vec<f64>)| [squares(a, &mean), squares(a, b)];
+    let whole = |row: &[f64]| -> f64 { row.iter().map(|v| v * v).sum() };
+    let signal = |row: &[f64]| match uniform {
+        true => squares(row, &mean),
+        false => whole(row),
+    };
+    let pair = |(a, b): (&Vec<f64>, &Vec<f64>)| [signal(a), squares(a, b)];
     let mut samples: Vec<[f64; 2]> = a.iter().zip(&b).map(pair).collect();
     // Outputs that never vary, or a single sample, leave nothing to judge by but the whole.
     if samples.iter().all(|s| s[0] == 0.0) {
-        let whole = |row: &Vec<f64>| row.iter().map(|v| v * v).sum();
         samples
             .iter_mut()
             .zip(&a)
@@ -241,13 +246,12 @@ fn agreement(pairs: &[(&Tensor, &Tensor)]) -> Option<(f64, f64)> {
         let (_, classes) = class_rows(a.dims())?;
         let (a, b) = (a.to_f32()?, b.to_f32()?);
         for (a, b) in a.chunks_exact(classes).zip(b.chunks_exact(classes)) {
-            let top = argmax(a);
-            same += usize::from(top == argmax(b));
-            tops.push(top);
+            same += usize::from(same_class(a, b));
+            tops.push(argmax(a));
         }
     }
     let total = tops.len();
-    let largest = largest_share(tops.into_iter())?;
+    let largest = largest_share(tops.into_iter().flatten())?;
     Some((same as f64 / total as f64, largest))
 }
 

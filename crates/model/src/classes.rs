@@ -163,15 +163,23 @@ pub fn largest_share(classes: impl Iterator<Item = usize>) -> Option<f64> {
     Some(most as f64 / counts.values().sum::<usize>() as f64)
 }
 
-/// Index of the greatest value; the first of several.
-pub fn argmax(row: &[f32]) -> usize {
-    let mut best = 0;
+/// Index of the greatest value, the first of several; `None` where one is not a number, or there is none.
+pub fn argmax(row: &[f32]) -> Option<usize> {
+    let mut best = None;
     for (i, v) in row.iter().enumerate() {
-        if *v > row[best] {
-            best = i;
+        if v.is_nan() {
+            return None;
+        }
+        if best.is_none_or(|best: usize| *v > row[best]) {
+            best = Some(i);
         }
     }
     best
+}
+
+/// True where both rows have the same greatest value; never where one has none.
+pub fn same_class(a: &[f32], b: &[f32]) -> bool {
+    argmax(a).is_some_and(|class| argmax(b) == Some(class))
 }
 
 #[cfg(test)]
@@ -192,6 +200,16 @@ mod tests {
         );
         // Logits stand for themselves where nothing else is known to be of classes.
         assert_eq!(of(&format!("{face}output box\noutput x\n")), [true, true]);
+    }
+
+    #[test]
+    fn what_is_no_number_is_of_no_class() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), Some(1));
+        assert_eq!(argmax(&[f32::NAN, 1.0]), None);
+        assert_eq!(argmax(&[]), None);
+        assert!(same_class(&[2.0, 1.0], &[5.0, f32::NEG_INFINITY]));
+        assert!(!same_class(&[2.0, 1.0], &[f32::NAN, f32::NAN]));
+        assert!(!same_class(&[f32::NAN; 2], &[f32::NAN; 2]));
     }
 
     #[test]

@@ -69,7 +69,8 @@ fn specs(model: &Loaded, inputs: &[Tensor]) -> Vec<InputSpec> {
 }
 
 /// Runs a model and writes its outputs as arrays named like the graph outputs, runs joined
-/// along the first axis.
+/// along the first axis. Runs whose other extents differ, as of what a detector finds, are arrays of their own: the name
+/// with a dot and the number of the run.
 ///
 /// # Errors
 /// As [`run`], or [`Error::Data`] where the file can't be written.
@@ -84,7 +85,14 @@ pub fn run_to_npz(
     let mut arrays = Vec::new();
     for (i, name) in model.output_names().into_iter().enumerate() {
         let parts: Vec<&Tensor> = runs.iter().filter_map(|r| r.get(i)).collect();
-        arrays.push((name, join(&parts)?));
+        match are_joinable(&parts) {
+            true => arrays.push((name, join(&parts)?)),
+            false => {
+                let own =
+                    |(run, part): (usize, &&Tensor)| (format!("{name}.{run}"), (*part).clone());
+                arrays.extend(parts.iter().enumerate().map(own));
+            }
+        }
     }
     let named: Vec<(&str, &Tensor)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
     sepconv_data::write_npz(path, &named)?;
@@ -92,18 +100,23 @@ pub fn run_to_npz(
     Ok(shapes.collect())
 }
 
+/// True for runs of one rank whose extents differ along the first axis alone.
+fn are_joinable(parts: &[&Tensor]) -> bool {
+    let rest = |part: &Tensor| part.dims().get(1..).map(<[usize]>::to_vec);
+    parts.windows(2).all(|two| rest(two[0]) == rest(two[1]))
+}
+
 fn join(parts: &[&Tensor]) -> Result<Tensor, Error> {
     let first = parts
         .first()
         .ok_or_else(|| Error::Setting("no outputs to write".into()))?;
     let mut shape = first.dims().to_vec();
-    let joinable = !shape.is_empty() && parts.iter().all(|p| p.dims()[1..] == shape[1..]);
-    let parts = if joinable {
-        shape[0] = parts.iter().map(|p| p.dims()[0]).sum();
-        parts
-    } else {
-        &parts[..1]
-    };
+    match shape.first_mut() {
+        Some(rows) => *rows = parts.iter().map(|p| p.dims()[0]).sum(),
+        // Runs of one number are samples of it.
+        None if parts.len() > 1 => shape.push(parts.len()),
+        None => {}
+    }
     let bytes = parts.iter().filter_map(|p| p.data()).flatten().copied();
     Tensor::new(first.dtype(), shape, bytes.collect())
         .ok_or_else(|| Error::Setting(format!("output of type {}", first.dtype())))

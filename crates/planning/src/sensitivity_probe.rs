@@ -11,7 +11,7 @@ use sepconv_eval::{
 };
 use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
-use sepconv_model::classes::{argmax, largest_share};
+use sepconv_model::classes::{argmax, largest_share, same_class};
 use sepconv_model::{DataSource, Error, Loaded, Samples};
 use sepconv_onnx::Document;
 use sepconv_spec::CalibrationSettings;
@@ -227,7 +227,7 @@ impl<'a> SensitivityProbe<'a> {
                 if let (Some(a), Some(b)) = (a.to_f32(), b.to_f32()) {
                     let pairs = a.chunks_exact(classes).zip(b.chunks_exact(classes));
                     let pairs = pairs.take(valid);
-                    same.extend(pairs.map(|(a, b)| argmax(a) == argmax(b)));
+                    same.extend(pairs.map(|(a, b)| same_class(a, b)));
                 }
             }
         }
@@ -246,7 +246,7 @@ impl<'a> SensitivityProbe<'a> {
                 let (_, classes) = self.measures[output].class_rows(&run[output])?;
                 let values = run[output].to_f32()?;
                 let rows = values.chunks_exact(classes);
-                tops.extend(rows.take(self.samples.valid(*batch)).map(argmax));
+                tops.extend(rows.take(self.samples.valid(*batch)).filter_map(argmax));
             }
             largest_share(tops.into_iter())
         });

@@ -2,7 +2,7 @@
 
 use sepconv_data::{Annotations, Category, Dataset, Object};
 
-use super::detect::{Layout, Matched, Truth, precision_measures};
+use super::detect::{Detector, Layout, Matched, Truth, precision_measures};
 use super::segment::{self, Overlaps, Segmentation};
 use crate::evaluate::rows::Rows;
 use crate::evaluate::{Against, Measure};
@@ -43,11 +43,12 @@ impl Labelling {
     ///
     /// # Errors
     /// The reason for which its categories are no classes of the model.
-    pub fn of_boxes(layout: Layout, is_relative: bool, dataset: &Dataset) -> Result<Self, String> {
+    pub fn of_boxes(detector: &Detector, dataset: &Dataset) -> Result<Self, String> {
+        let (layout, all) = (detector.layout, dataset.categories());
         Ok(Self::Boxes(Boxes {
-            classes: classes(dataset.categories(), layout.classes())?,
+            classes: classes(all, layout.classes(), detector.greatest)?,
             layout,
-            is_relative,
+            is_relative: detector.relative,
         }))
     }
 
@@ -131,27 +132,36 @@ impl Boxes {
 }
 
 /// The class of every category, by the file of classes; else by its place among them, where the model
-/// has as many classes or does not say; else its own number, where the model has a class that is none.
+/// has as many classes, or does not say and names none beyond these (`greatest`); else its own number, where the model has
+/// a class that is none or names others.
 fn classes(
     categories: &[Category],
     scored: Option<(usize, usize)>,
+    greatest: usize,
 ) -> Result<Vec<Option<usize>>, String> {
     if categories.iter().any(|category| category.class.is_some()) {
         let classes = categories.iter().map(|category| category.class);
         return Ok(classes.collect());
     }
-    let (first, count) = scored.unwrap_or((0, categories.len()));
-    if count == categories.len() {
+    let named = scored.is_none() && greatest >= categories.len();
+    let (first, count) = match scored {
+        Some(scored) => scored,
+        None if named => (1, greatest),
+        None => (0, categories.len()),
+    };
+    if !named && count == categories.len() {
         return Ok((first..first + count).map(Some).collect());
     }
     let numbers = categories.iter().map(|c| usize::try_from(c.id).ok());
     let numbers: Vec<Option<usize>> = numbers.collect();
     let fits = |number: &Option<usize>| number.is_some_and(|n| (first..first + count).contains(&n));
-    if first > 0 && numbers.iter().all(fits) {
+    // Classes that were not seen may have greater numbers.
+    let is_one = |number: usize| numbers.contains(&Some(number));
+    if first > 0 && (numbers.iter().all(fits) || named && is_one(greatest)) {
         return Ok(numbers);
     }
     Err(format!(
-        "the model has scores of {count} classes and its labels have {} categories: a file of \
+        "the model has {count} classes and its labels have {} categories: a file of \
          classes says which is which",
         categories.len()
     ))
@@ -174,9 +184,14 @@ mod tests {
     #[test]
     fn categories_are_classes_by_file_by_place_or_by_number() {
         let plain = categories(&[(1, None), (3, None), (90, None)]);
-        let by = |scored| classes(&plain, scored);
+        let by = |scored| classes(&plain, scored, 0);
         assert_eq!(by(None), Ok(vec![Some(0), Some(1), Some(2)]));
         assert_eq!(by(Some((0, 3))), Ok(vec![Some(0), Some(1), Some(2)]));
+        // A model that names classes has one beyond the places.
+        let numbers = Ok(vec![Some(1), Some(3), Some(90)]);
+        assert_eq!(classes(&plain, None, 90), numbers);
+        assert_eq!(classes(&plain, None, 3), numbers);
+        assert!(classes(&plain, None, 4).is_err());
         // Behind a class that is none.
         assert_eq!(by(Some((1, 3))), Ok(vec![Some(1), Some(2), Some(3)]));
         assert_eq!(by(Some((1, 90))), Ok(vec![Some(1), Some(3), Some(90)]));
@@ -188,7 +203,7 @@ mod tests {
         );
         let named = categories(&[(0, None), (1, Some(7)), (2, Some(0))]);
         assert_eq!(
-            classes(&named, Some((0, 80))),
+            classes(&named, Some((0, 80)), 0),
             Ok(vec![None, Some(7), Some(0)])
         );
     }

@@ -237,9 +237,7 @@ impl TaskMetric {
     /// The reason for which they can't be.
     pub(crate) fn labelling(&self, dataset: &Dataset) -> Result<Labelling, String> {
         match &self.kind {
-            Kind::Detect(detector) => {
-                Labelling::of_boxes(detector.layout, detector.relative, dataset)
-            }
+            Kind::Detect(detector) => Labelling::of_boxes(detector, dataset),
             Kind::Segment(how) => Ok(Labelling::Masks(*how)),
             _ => Err(format!(
                 "its labels are boxes or masks, and the task of the model is {}",

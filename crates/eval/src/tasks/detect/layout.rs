@@ -227,13 +227,23 @@ impl Layout {
 
     /// True where boxes are in fractions of the picture's extents, by runs that were seen.
     pub fn is_relative(&self, seen: Seen<'_>) -> bool {
-        let corners = seen.runs.iter().flat_map(|run| {
-            let samples = run.iter().flatten().map(Rows::count).max().unwrap_or(0);
-            let all = (0..samples).flat_map(|i| self.candidates(run, i, 0.0));
-            all.flat_map(|detection| detection.corners)
-        });
+        let corners = self.all(seen).flat_map(|detection| detection.corners);
         let largest = corners.fold(0.0, f64::max);
         largest > 0.0 && largest <= PIXELS
+    }
+
+    /// The greatest class of any box, by runs that were seen; 0 where there is none.
+    pub fn greatest_class(&self, seen: Seen<'_>) -> usize {
+        let classes = self.all(seen).map(|detection| detection.class);
+        classes.max().unwrap_or(0)
+    }
+
+    /// The boxes of all runs that were seen.
+    fn all(&self, seen: Seen<'_>) -> impl Iterator<Item = Detection> {
+        seen.runs.iter().flat_map(|run| {
+            let samples = run.iter().flatten().map(Rows::count).max().unwrap_or(0);
+            (0..samples).flat_map(|i| self.candidates(run, i, 0.0))
+        })
     }
 
     /// Boxes in sample `i` of a batch of a score above `least`, in the order of the outputs and
@@ -432,9 +442,12 @@ fn are_batched(seen: Seen<'_>, output: usize) -> bool {
             .flat_map(|rows| rows.all().1.chunks_exact(7))
     };
     let is = |r: &[f64]| {
-        is_whole(r[0]) && r[0] >= 0.0 && is_whole(r[5]) && is_score(r[6]) && r[3] >= r[1]
+        let has_box = r[3] >= r[1] && r[4] >= r[2];
+        is_whole(r[0]) && r[0] >= 0.0 && is_whole(r[5]) && is_score(r[6]) && has_box
     };
-    matches!(seen.sample(output), [_, 7] | [7]) && rows().all(is) && rows().next().is_some()
+    // A distribution over seven classes is none.
+    let found = |r: &[f64]| r[6] > SCORE && r[3] > r[1] && r[4] > r[2];
+    matches!(seen.sample(output), [_, 7] | [7]) && rows().all(is) && rows().any(found)
 }
 
 fn apart(seen: Seen<'_>) -> Option<Apart> {

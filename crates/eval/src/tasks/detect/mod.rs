@@ -23,6 +23,8 @@ pub(crate) struct Detector {
     pub layout: Layout,
     /// Boxes are in fractions of the picture's extents, not pixels.
     pub relative: bool,
+    /// The greatest class that was seen.
+    pub greatest: usize,
     details: Option<Details>,
 }
 
@@ -33,6 +35,7 @@ impl Detector {
         Self {
             layout,
             relative,
+            greatest: layout.greatest_class(seen),
             details: Details::of(seen, &layout, relative),
         }
     }
