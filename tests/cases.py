@@ -460,6 +460,25 @@ def squeezed():
     return model(nodes, tensors, outputs={"y": ("N", 5)}, inputs={"x": ("N", 4, 24, 24)}, opset=12)
 
 
+def clips():
+    """Clips of four pictures, which the convolutions see as a batch."""
+    tensors = {
+        "shape": np.array([-1, 3, 16, 16]),
+        "flat": np.array([1, -1]),
+        "w": array(8, 3, 3, 3),
+        "v": array(8, 8, 3, 3) / 4,
+    }
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["p"], name="pictures"),
+        conv(["p", "w"], "c", name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        conv(["r", "v"], "d", name="second", pads=[1, 1, 1, 1]),
+        helper.make_node("GlobalAveragePool", ["d"], ["g"], name="pool"),
+        helper.make_node("Reshape", ["g", "flat"], ["y"], name="flatten"),
+    ]
+    return model(nodes, tensors, outputs={"y": (1, 32)}, inputs={"x": (1, 4, 3, 16, 16)})
+
+
 def leaky():
     """Slopes for each channel: on both sides of one, below it, above it, and all alike; two of them for all channels."""
     slopes = {
@@ -546,7 +565,7 @@ def segmenter():
 
 
 # Those that a test asks for by name.
-OTHERS = {"certain": certain, "face": face, "leaky": leaky, "squeezed": squeezed, "detector": detector, "detector-masks": lambda: detector(6), "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "clips": clips, "face": face, "leaky": leaky, "squeezed": squeezed, "detector": detector, "detector-masks": lambda: detector(6), "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

@@ -205,14 +205,11 @@ fn a_plan_writes_leaky_activations_in_simpler_operators() {
     ask(json!({"do": "build", "case": "leaky", "out": model}));
     ask(json!({"do": "inputs", "model": model, "out": inputs, "free": {"N": 16}}));
     compress(&model, &first, &["--skip", "*", "--save-plan", &plan]).ok();
-    let expand = || {
-        let text = fs::read_to_string(&plan).unwrap();
-        let mut saved: Value = serde_json::from_str(&text).unwrap();
-        assert!(saved["expanded"].is_null(), "{saved:#}");
-        saved["expanded"] = true.into();
-        fs::write(&plan, saved.to_string()).unwrap();
-    };
-    expand();
+    let text = fs::read_to_string(&plan).unwrap();
+    let mut saved: Value = serde_json::from_str(&text).unwrap();
+    assert!(saved["expanded"].is_null(), "{saved:#}");
+    saved["expanded"] = true.into();
+    fs::write(&plan, saved.to_string()).unwrap();
     let copy = scratch.path("copy.json");
     let replay = [
         "compress",
@@ -235,26 +232,38 @@ fn a_plan_writes_leaky_activations_in_simpler_operators() {
         json!({"Add": 1, "LeakyRelu": 1, "Max": 1, "Min": 2, "Mul": 3, "PRelu": -4, "Relu": 1});
     assert_eq!(found["added"], added, "{found:#}");
     let agree = json!({"do": "agree", "model": out, "reference": model, "inputs": inputs});
-    let error = worst(&ask(agree)["error"]);
+    let error = worst(&ask(agree.clone())["error"]);
     assert!(error < 1e-6, "{error}");
-    let copy: Value = serde_json::from_str(&fs::read_to_string(copy).unwrap()).unwrap();
+    let copy: Value = serde_json::from_str(&fs::read_to_string(&copy).unwrap()).unwrap();
     assert_eq!(copy["expanded"], true);
     // In eight bits the activations are written so as well.
-    let common = [
-        "compress", &model, "-o", &out, "--force", "--calib", &inputs,
-    ];
-    let rank = [
-        "--rank",
-        "1",
-        "--layers",
-        "below.conv",
-        "--save-plan",
-        &plan,
-    ];
-    sepconv(&[&common[..], &rank].concat()).ok();
-    expand();
-    sepconv(&[&common[..], &["--plan", &plan, "--int8"]].concat()).ok();
+    let eight = ["--calib", &inputs, "--int8", "--allow-slower", "--force"];
+    sepconv(&[&replay[..6], &eight].concat()).ok();
     let found = ask(json!({"do": "interface", "original": model, "rewritten": out}));
     assert_eq!(found["added"]["PRelu"], -4, "{found:#}");
     assert!(found["added"]["QuantizeLinear"].is_u64(), "{found:#}");
+    let ratio = worst(&ask(agree)["snr_db"]);
+    assert!(ratio > 20.0, "{ratio}");
+}
+
+#[test]
+fn a_plan_of_eight_bits_alone_has_the_data_of_their_ranges() {
+    let scratch = Scratch::new();
+    let [model, inputs, plan] = ["leaky.onnx", "x.npz", "plan.json"].map(|n| scratch.path(n));
+    let [first, again] = ["first.onnx", "again.onnx"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "leaky", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": inputs, "free": {"N": 16}}));
+    let common = [
+        "compress",
+        &model,
+        "--calib",
+        &inputs,
+        "--int8",
+        "--allow-slower",
+    ];
+    let none = ["-o", &first, "--families", "none", "--save-plan", &plan];
+    let replay = ["-o", &again, "--plan", &plan];
+    sepconv(&[&common[..], &none].concat()).ok();
+    sepconv(&[&common[..], &replay].concat()).ok();
+    assert_eq!(fs::read(&first).unwrap(), fs::read(&again).unwrap());
 }

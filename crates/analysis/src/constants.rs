@@ -112,6 +112,19 @@ impl Sight {
     }
 }
 
+/// True for a value that is made of a tensor by a `DequantizeLinear`, perhaps with other operators behind it: a model
+/// computes with it in eight bits, whether it stores integers or floats that it rounds.
+pub fn is_dequantized(graph: &Graph, value: ValueId) -> bool {
+    let mut value = Some(value);
+    while let Some((_, op)) = value.and_then(|v| graph.producer(v)) {
+        if op.is("DequantizeLinear") {
+            return true;
+        }
+        value = op.input(0);
+    }
+    false
+}
+
 /// The operators that make `values` out of constants, and that nothing but `gone` and one
 /// another read: they go with `gone`, except for those that make a value of `kept`. Values that
 /// depend on an input are left alone.

@@ -2,11 +2,12 @@
 //!
 //! Before: `y = PRelu(x, s)`. After, by the slopes `s`, which are constant:
 //! - all alike: `y = LeakyRelu(x)`, which runtimes join with the convolution before it;
-//! - none above one: `y = Max(x, x s)`;
+//! - none zero or above one: `y = Max(x, x s)`;
 //! - none below one: `y = Min(x, x s)`;
 //! - any others: `y = Relu(x) + s Min(x, 0)`.
 //!
-//! Exact for finite values: of the two terms of a sum one is zero. Runtimes that compute `PRelu` value by value compute these forms
+//! Exact for numbers, infinite ones too: of the two terms of a sum one is zero, and no infinity meets a slope of zero that
+//! it does not meet in `PRelu`. Runtimes that compute `PRelu` value by value compute these forms
 //! on vectors; others have a kernel of their own for it, so whoever runs the pass measures the result.
 //! Terminates: every patch removes a `PRelu`, and none adds one.
 
@@ -16,7 +17,7 @@ use sepconv_ir::{AttributeValue, DType, Graph, NodeId, Operator, Patch, Tensor};
 use crate::error::PassError;
 use crate::pass::{Context, Outcome, Pass};
 
-/// Writes each `PRelu` (ONNX opset 7 and later) of the main graph in operators of opset 8, `opset` being the model's.
+/// Writes each `PRelu` (ONNX opset 7 and later) of the main graph in operators of `opset`, the model's.
 /// Notes the activations. It is none of [`crate::FOLDS`].
 #[derive(Debug, Clone, Copy)]
 pub struct ExpandPRelu {
@@ -26,8 +27,11 @@ pub struct ExpandPRelu {
 
 const NAME: &str = "expand-prelu";
 
-/// The first opset in which `Max` and `Min` broadcast.
-const BROADCASTS: i64 = 8;
+/// The first opset in which the slopes of `PRelu` and the factors of `Mul` broadcast in both directions.
+const BROADCASTS: i64 = 7;
+
+/// The first opset in which `Min` does.
+const MIN_BROADCASTS: i64 = 8;
 
 impl Pass for ExpandPRelu {
     fn name(&self) -> &'static str {
@@ -40,8 +44,8 @@ impl Pass for ExpandPRelu {
         for node in found.map(|(id, _)| id).collect::<Vec<_>>() {
             let label = graph.label(node).to_owned();
             let made = match self.opset >= BROADCASTS {
-                true => expanded(graph, node, &label),
-                false => Err("the opset's Max and Min do not broadcast"),
+                true => expanded(graph, node, self.opset),
+                false => Err("the opset's operators do not broadcast"),
             };
             match made {
                 Ok(patch) => {
@@ -55,7 +59,8 @@ impl Pass for ExpandPRelu {
     }
 }
 
-fn expanded(graph: &Graph, node: NodeId, label: &str) -> Result<Patch, &'static str> {
+fn expanded(graph: &Graph, node: NodeId, opset: i64) -> Result<Patch, &'static str> {
+    let label = graph.label(node);
     let op = graph.operator(node).ok_or("it is gone")?;
     let ends = op.input(0).zip(op.input(1)).zip(op.output(0));
     let ((x, slope), y) = ends.ok_or("it lacks an input or its output")?;
@@ -68,7 +73,11 @@ fn expanded(graph: &Graph, node: NodeId, label: &str) -> Result<Patch, &'static 
     }
     let mut patch = Patch::replace(NAME, node);
     let own = |name: &str, part: &str| Operator::new(name, format!("{label}/{part}"));
-    let last = |name: &str| Operator::new(name, label);
+    // tract names what it makes of operators and of constants alike.
+    let last = |name: &str| match graph.name(slope) == label {
+        true => own(name, "result"),
+        false => Operator::new(name, label),
+    };
     let (x, s) = (Some(x.into()), Some(slope.into()));
     let alike = slopes.iter().all(|s| s.to_bits() == first.to_bits());
     if alike {
@@ -81,7 +90,7 @@ fn expanded(graph: &Graph, node: NodeId, label: &str) -> Result<Patch, &'static 
     }
     let scaled = format!("{label}/scaled");
     let one_sided = match &slopes {
-        all if all.iter().all(|s| *s <= 1.0) => Some("Max"),
+        all if all.iter().all(|s| *s <= 1.0 && *s != 0.0) => Some("Max"),
         all if all.iter().all(|s| *s >= 1.0) => Some("Min"),
         _ => None,
     };
@@ -89,6 +98,9 @@ fn expanded(graph: &Graph, node: NodeId, label: &str) -> Result<Patch, &'static 
         let product = patch.operator(own("Mul", "scaled"), vec![x, s], scaled);
         patch.operator_into(last(name), vec![x, Some(product)], y);
         return Ok(patch);
+    }
+    if opset < MIN_BROADCASTS {
+        return Err("the opset's Min does not broadcast");
     }
     let zero = patch.initializer(format!("{label}/zero"), Tensor::from_f32(vec![], vec![0.0]));
     let above = patch.operator(own("Relu", "above"), vec![x], format!("{label}/above"));
@@ -129,7 +141,6 @@ mod tests {
         let rest = |name: &str| format!("{scaled}y = {name}(x, p/scaled) # p\noutput y\n");
         assert_eq!(of(few), head(few) + &rest("Max"));
         assert_eq!(of(many), head(many) + &rest("Min"));
-        let mixed = "[0.5, 1.5]";
         let expected = "\
 const p/zero: f32[] [0.0]
 p/above = Relu(x) # p/above
@@ -138,14 +149,34 @@ p/scaled = Mul(p/below, s) # p/scaled
 y = Add(p/above, p/scaled) # p
 output y
 ";
-        assert_eq!(of(mixed), head(mixed) + expected);
+        // Infinity times a slope of zero is no number.
+        for mixed in ["[0.5, 1.5]", "[0.0, 0.5]"] {
+            assert_eq!(of(mixed), head(mixed) + expected);
+        }
+    }
+
+    #[test]
+    fn the_last_operator_does_not_share_a_name_with_the_slopes() {
+        let text = "input x\nconst s: f32[2,1,1] [0.5, 0.25]\ny = PRelu(x, s) # s\noutput y\n";
+        let mut graph: Graph = text.parse().unwrap();
+        run(
+            &[&ExpandPRelu { opset: 17 }],
+            &mut graph,
+            &Context::default(),
+        )
+        .unwrap();
+        let text = graph.to_string();
+        assert!(text.contains("y = Max(x, s/scaled) # s/result"), "{text}");
     }
 
     #[test]
     fn an_opset_without_broadcasts_and_slopes_that_are_none_stay() {
-        let (text, why) = written("[0.5, 0.25]", 7);
+        let (text, why) = written("[0.5, 1.5]", 7);
         assert!(text.contains("PRelu"), "{text}");
-        assert_eq!(why, ["the opset's Max and Min do not broadcast"]);
+        assert_eq!(why, ["the opset's Min does not broadcast"]);
+        assert_eq!(written("[0.5, 0.25]", 7).1, [""; 0]);
+        let why = written("[0.5, 0.25]", 6).1;
+        assert_eq!(why, ["the opset's operators do not broadcast"]);
         assert_eq!(written("[0.5, inf]", 17).1, ["its slopes are not finite"]);
         let mut graph: Graph = "input x\ninput s\ny = PRelu(x, s) # p\noutput y\n"
             .parse()

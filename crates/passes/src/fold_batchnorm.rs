@@ -75,6 +75,16 @@ fn fold(graph: &Graph, conv: NodeId, norm: NodeId) -> Result<Patch, &'static str
     }
     let weight = op.input(1).and_then(|w| constants::resolve(graph, w));
     let weight = weight.ok_or("its weight is not a constant")?;
+    // Folded it would be in the file as often as it is read, or in floats.
+    if op.input(1).is_some_and(|w| graph.readers(w).len() > 1) {
+        return Err("its weight is read elsewhere too");
+    }
+    if op
+        .input(1)
+        .is_some_and(|w| constants::is_dequantized(graph, w))
+    {
+        return Err("its weight is of eight bits");
+    }
     let attributes = ConvAttributes::read(op, weight.dims());
     let attributes = attributes.map_err(|_| "its attributes are malformed")?;
     let channels = attributes.out_channels as usize;
@@ -178,6 +188,25 @@ output z
         let why = fold_by(&FoldBatchNorm, &mut g, &Selection::default());
         assert_eq!(why, Err(vec!["its output is read elsewhere too".into()]));
         assert_eq!(g.to_string(), text);
+    }
+
+    #[test]
+    fn a_weight_that_others_read_stays() {
+        let text = format!("{CONV_AND_NORM}p = Conv(z, w) # d\noutput p\n");
+        let mut g: Graph = text.parse().unwrap();
+        let why = fold_by(&FoldBatchNorm, &mut g, &Selection::default());
+        assert_eq!(why, Err(vec!["its weight is read elsewhere too".into()]));
+    }
+
+    #[test]
+    fn a_weight_that_the_model_rounds_stays() {
+        let rounded = "y = Conv(x, r)";
+        let made = "const s: f32[] [0.5]\nconst o: i8[] [0]\nq = QuantizeLinear(w, s, o)\n\
+                    r = DequantizeLinear(q, s, o)\n";
+        let text = CONV_AND_NORM.replace("y = Conv(x, w)", &format!("{made}{rounded}"));
+        let mut g: Graph = text.parse().unwrap();
+        let why = fold_by(&FoldBatchNorm, &mut g, &Selection::default());
+        assert_eq!(why, Err(vec!["its weight is of eight bits".into()]));
     }
 
     #[test]

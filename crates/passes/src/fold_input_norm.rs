@@ -108,6 +108,12 @@ fn parameters(graph: &Graph, norm: NodeId, conv: NodeId) -> Result<Folded, &'sta
         .ok_or("it is gone")?;
     let weight = op.input(1).and_then(|w| constants::resolve(graph, w));
     let weight = weight.ok_or("the weight of a convolution after it is not a constant")?;
+    if op
+        .input(1)
+        .is_some_and(|w| constants::is_dequantized(graph, w))
+    {
+        return Err("the weight of a convolution after it is of eight bits");
+    }
     let attributes = ConvAttributes::read(op, weight.dims());
     let attributes = attributes.map_err(|_| "a convolution after it is malformed")?;
     if pads(&attributes) {

@@ -121,6 +121,7 @@ impl Site {
             None => spatial_of(&extents, axes),
         };
         let batch = input.as_ref().and_then(|d| d.first().copied());
+        let counted = input.is_some() && output.is_some();
         Ok(Self {
             node,
             name: graph.label(node).to_owned(),
@@ -132,7 +133,8 @@ impl Site {
             attributes,
             kernel,
             batch: batch.unwrap_or(1),
-            macs: NodeCost::of(graph, node, shapes).macs,
+            // Chains are counted by both extents.
+            macs: NodeCost::of(graph, node, shapes).macs.filter(|_| counted),
         })
     }
 

@@ -31,21 +31,22 @@ pub fn expanded(model: &Loaded) -> Result<Option<Loaded>, Error> {
     }
 }
 
-/// [`expanded`], where the runtime `on` computes it faster than the model in at least 95 of 100 rounds; timed on inputs
-/// of this seed. `None` too where it can't be timed there.
+/// [`expanded`], where the runtime `on` computes it faster than the model in at least 95 of 100 rounds of `bench`, on
+/// inputs of this seed. `None` too where it can't be timed there.
 ///
 /// # Errors
 /// As [`expanded`]; [`Error::Cancelled`].
 pub fn expanded_if_faster(
     model: &Loaded,
     on: LatencyTarget,
+    bench: Bench,
     seed: u64,
     progress: &dyn Progress,
 ) -> Result<Option<Loaded>, Error> {
     let Some(expanded) = expanded(model)? else {
         return Ok(None);
     };
-    let run = match on.time(&[model, &expanded], Bench::default(), seed, progress) {
+    let run = match on.time(&[model, &expanded], bench, seed, progress) {
         Err(Error::Cancelled) => return Err(Error::Cancelled),
         other => other.ok(),
     };

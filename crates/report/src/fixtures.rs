@@ -224,6 +224,8 @@ pub(super) fn evaluated() -> Report {
             kept("/layer2/layer2.0/shortcut/Conv", Some(131_072), "pointwise kernel"),
             layer("/layer3/layer3.2/conv2/Conv", Some(2_359_296), Some(557_056)),
         ],
+        unrewritten: None,
+        expanded: 0,
         curve: vec![
             point("rank 1", 0.169, Some(3.1), Some(62.41)),
             point("rank 2", 0.293, Some(8.4), Some(85.02)),

@@ -42,6 +42,10 @@ pub struct Report {
     pub not_run: Option<String>,
     /// The convolutions in graph order.
     pub layers: Vec<LayerRecord>,
+    /// The reason for which none of them is rewritten, where the result is one all the same.
+    pub unrewritten: Option<String>,
+    /// `PRelu`s written in simpler operators, which the runtime computes faster.
+    pub expanded: usize,
     /// Measured points of accuracy against compression, by rising MACs.
     pub curve: Vec<CurvePoint>,
     /// Settings of the run.
@@ -93,6 +97,8 @@ impl Report {
             pictures: outcome.comparison.pictures.clone(),
             not_run: outcome.comparison.not_run.clone(),
             layers: outcome.layers.clone(),
+            unrewritten: outcome.unrewritten.clone(),
+            expanded: outcome.expanded,
             curve: with_ends(outcome, curve),
             settings: ReportSettings {
                 budget: settings.plan.is_none().then_some(settings.budget),
@@ -147,6 +153,8 @@ impl Report {
             pictures: Vec::new(),
             not_run: None,
             layers: Vec::new(),
+            unrewritten: None,
+            expanded: 0,
             settings: ReportSettings::new(model, settings, calibration, evaluated, command),
             curve,
             solution: None,

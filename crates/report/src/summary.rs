@@ -34,7 +34,7 @@ fn written(report: &Report, b: &Size) -> Rich {
         ),
     ];
     let mut text = faster(report)
-        .text(format!("{} ", rewritten(report)))
+        .text(format!("{} {}", rewritten(report), activations(report)))
         .then(eight_bits(report));
     for (what, before, after, from, to) in sizes {
         text = text
@@ -168,9 +168,21 @@ fn rewritten(report: &Report) -> String {
     };
     match (count, report.layers.len()) {
         (_, 0) => "The model has no convolutions.".into(),
-        (0, _) => "No convolution was replaced.".into(),
+        (0, _) => match &report.unrewritten {
+            Some(reason) => format!("No convolution was replaced: {reason}."),
+            None => "No convolution was replaced.".into(),
+        },
         (1, _) => format!("{total} {noun} was replaced by a depthwise-separable chain."),
         _ => format!("{total} {noun} were replaced by depthwise-separable chains."),
+    }
+}
+
+/// The activations in simpler operators, in a sentence; empty where there are none.
+fn activations(report: &Report) -> String {
+    match report.expanded {
+        0 => String::new(),
+        1 => "One PRelu is written in simpler operators that compute the same. ".into(),
+        n => format!("{n} PRelu are written in simpler operators that compute the same. "),
     }
 }
 
@@ -409,6 +421,11 @@ mod tests {
         assert!(rewritten(&report).starts_with("The only convolution was replaced"));
         report.layers[0].choice = Choice::Keep(Kept::Planned);
         assert_eq!(rewritten(&report), "No convolution was replaced.");
+        report.unrewritten = Some("no rewrite pays".into());
+        report.expanded = 2;
+        let text = "No convolution was replaced: no rewrite pays. 2 PRelu are written in simpler \
+                    operators that compute the same. ";
+        assert!(html(&report).contains(text), "{}", html(&report));
         report.layers.clear();
         assert_eq!(rewritten(&report), "The model has no convolutions.");
     }

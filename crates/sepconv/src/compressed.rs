@@ -28,6 +28,9 @@ pub struct Compressed {
     pub calibration: Option<CalibrationSettings>,
     /// The solution of the budget, where one was allocated.
     pub solution: Option<Solution>,
+    /// The reason for which no layer is rewritten, where the model is a result all the same: eight bits or simpler
+    /// activations are faster by themselves.
+    pub unrewritten: Option<String>,
     /// The plans that a search tried, in order.
     pub tries: Vec<Try>,
     /// The model held against its budget, where that is judged; before it was tuned.
@@ -55,6 +58,7 @@ impl Compressed {
             folded,
             calibration: None,
             solution: None,
+            unrewritten: None,
             tries: Vec::new(),
             verdict: None,
             tuning: None,
@@ -91,14 +95,9 @@ impl Compressed {
         }
     }
 
-    /// Operators of a name that the original has and the result has not, those of subgraphs and functions included.
+    /// Operators of a name that the original has and the result has not, as [`fewer`].
     pub(crate) fn fewer(&self, name: &str, original: &Loaded) -> usize {
-        let [before, after] = [original, &self.model].map(|model| {
-            let bodies = model.document.bodies().iter().map(|b| &b.graph);
-            let operators = bodies.chain([model.graph()]).flat_map(Graph::operators);
-            operators.filter(|(_, op)| op.is(name)).count()
-        });
-        before.saturating_sub(after)
+        fewer(name, [original, &self.model])
     }
 
     /// The layers that were rewritten.
@@ -110,4 +109,15 @@ impl Compressed {
     pub fn is_rewritten(&self) -> bool {
         self.rewritten().next().is_some()
     }
+}
+
+/// Operators of a name that the first of two models has and the second has not, those of subgraphs and functions
+/// included.
+pub(crate) fn fewer(name: &str, models: [&Loaded; 2]) -> usize {
+    let [before, after] = models.map(|model| {
+        let bodies = model.document.bodies().iter().map(|b| &b.graph);
+        let operators = bodies.chain([model.graph()]).flat_map(Graph::operators);
+        operators.filter(|(_, op)| op.is(name)).count()
+    });
+    before.saturating_sub(after)
 }

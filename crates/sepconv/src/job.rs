@@ -10,6 +10,7 @@ use sepconv_calibrate::{
 };
 use sepconv_data::Labels;
 use sepconv_eval::{Evaluator, OriginalOutputs};
+use sepconv_latency::Bench;
 use sepconv_model::{Error, Loaded, Progress, load, shaped_by};
 use sepconv_planning::{Costing, Unit, expanded, expanded_if_faster};
 use sepconv_quantize::{Quantized, in_floats};
@@ -114,25 +115,42 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// The same job with its activations decided: as its plan says; else, in eight bits and where the budget bounds
-    /// an error and time is measured, as the runtime that results are deployed on computes them faster.
+    /// The same job with its activations decided: as its plan says; else, in eight bits, and where the budget is of
+    /// time or bounds an error and time is measured, as the runtime that results are deployed on computes them faster.
     ///
     /// # Errors
-    /// As [`expanded_if_faster`].
+    /// [`Error::Plan`] where the plan's can't be written; as [`expanded_if_faster`].
     pub fn with_activations(mut self) -> Result<Self, Error> {
         let settings = &self.settings;
-        // Another budget in floats is of a cost, which a search meets by layers.
-        let by_time = settings.latency.is_some() && settings.budget.is_judged();
+        let by_time = settings.latency.is_some() && settings.budget.gains_by_time();
         let timed = by_time || settings.precision != PrecisionChoice::F32;
         self.expanded = match &settings.plan {
+            Some(plan) if plan.expanded && expanded(&self.model)?.is_none() => {
+                return Err(Error::Plan {
+                    file: self.model.file(),
+                    reason: "it has no PRelu that can be written in simpler operators".into(),
+                });
+            }
             Some(plan) => plan.expanded,
             None if timed => {
-                let on = settings.deployed_on();
-                expanded_if_faster(&self.model, on, settings.seed, self.progress)?.is_some()
+                let bench = match settings.deadline {
+                    Some(_) => Bench::hasty(),
+                    None => Bench::default(),
+                };
+                let (on, seed) = (settings.deployed_on(), settings.seed);
+                expanded_if_faster(&self.model, on, bench, seed, self.progress)?.is_some()
             }
             None => false,
         };
         Ok(self)
+    }
+
+    /// True where a model of which no layer is rewritten can be a result: in eight bits, or with its activations in
+    /// simpler operators, where less time is a gain by itself.
+    pub fn may_rewrite_no_layer(&self) -> bool {
+        let settings = &self.settings;
+        let faster = self.expanded && settings.budget.gains_by_time();
+        settings.is_in_eight_bits() || faster && settings.planner.is_none()
     }
 
     /// A model made of the job's, with its activations as they are written.

@@ -57,6 +57,8 @@ pub struct Outcome {
     pub pads: usize,
     /// `PRelu`s written in simpler operators, which the runtime computes faster.
     pub expanded: usize,
+    /// The reason for which no layer is rewritten, see [`Compressed::unrewritten`].
+    pub unrewritten: Option<String>,
     /// Rewritten layers whose weights other layers of the original read, too: each has factors of its own.
     pub sharing: usize,
     /// Data and settings of the fits; `None`: the weights alone.
@@ -154,6 +156,7 @@ pub(crate) fn finished<T>(
         folded,
         calibration,
         solution,
+        unrewritten,
         tries,
         verdict,
         tuning,
@@ -202,6 +205,7 @@ pub(crate) fn finished<T>(
         folded,
         pads,
         expanded,
+        unrewritten,
         sharing,
         calibration,
         solution,

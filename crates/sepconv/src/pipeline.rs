@@ -63,7 +63,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
         return step("apply", || apply(job, &prepared, untouched));
     }
     if job.settings.plan.is_none() && job.settings.families.is_none() {
-        if !job.settings.is_in_eight_bits() && !suffices(job) {
+        if !job.may_rewrite_no_layer() {
             return Err(job.nothing("there is no family to rewrite layers by"));
         }
         let unwritten = prepared.unwritten(job)?;
@@ -76,8 +76,10 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
         Some(plan) => step("replay", || replay(job, &prepared, plan))?,
         // Collect, cost and sensitivity, search.
         None => match decide(job, &mut prepared).map_err(|e| reasoned(&prepared, e)) {
-            // Faster activations are a result.
-            Err(error) if suffices(job) && pays_nothing(&error) => prepared.unwritten(job)?,
+            // Eight bits are held to the bound by a search alone.
+            Err(error) if job.settings.budget.is_judged() && !job.settings.is_in_eight_bits() => {
+                prepared.unwritten_for(error, job)?
+            }
             other => other?,
         },
     };
@@ -98,23 +100,6 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
     };
     let written = with_activations(job, tuned)?;
     step("verify", || verify(job, written))
-}
-
-/// True where activations that are written anew are a result by themselves: the budget only bounds an error, and the
-/// result is in floats, whose outputs they leave as they are.
-fn suffices(job: &Job<'_>) -> bool {
-    let settings = &job.settings;
-    let own = settings.planner.is_some();
-    job.expanded && settings.budget.is_judged() && !own && !settings.is_in_eight_bits()
-}
-
-/// True for the error that no plan is better than the model, or that every layer stays.
-fn pays_nothing(error: &Error) -> bool {
-    match error {
-        Error::Nothing { .. } | Error::AllKept { .. } => true,
-        Error::Advised { source, .. } => pays_nothing(source),
-        _ => false,
-    }
 }
 
 /// The result with its activations as they are written; those of a model in eight bits are written where it is made.
@@ -146,7 +131,7 @@ fn apply(job: &Job<'_>, prepared: &Prepared, made: Compressed) -> Result<Compres
 /// Refuses a result of which no layer is rewritten, unless none was selected, and a graph that is
 /// not consistent.
 fn verify(job: &Job<'_>, made: Compressed) -> Result<Compressed, Error> {
-    let rewritten = made.is_rewritten() || suffices(job) || job.settings.is_in_eight_bits();
+    let rewritten = made.is_rewritten() || job.may_rewrite_no_layer();
     if job.settings.plan.is_none() && !rewritten {
         let kept = made.layers.iter().filter_map(|l| l.choice.kept());
         return Err(Error::AllKept {
@@ -177,6 +162,7 @@ fn reasoned(prepared: &Prepared, error: Error) -> Error {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::path::Path;
+    use std::sync::Arc;
 
     use sepconv_analysis::Pins;
     use sepconv_data::Preprocess;
@@ -186,6 +172,7 @@ mod tests {
     use sepconv_spec::{CalibrationSettings, PrecisionChoice, Source};
 
     use super::*;
+    use crate::planned::plan_of;
     use crate::settings::Budget;
     use crate::tuning::TuneSettings;
 
@@ -250,17 +237,37 @@ mod tests {
             ..one_layer()
         };
         let mut job = Job::new(&model, &settings, &()).unwrap();
-        let refused = run(&job).unwrap_err();
-        assert!(pays_nothing(&refused), "{refused}");
+        let refused = run(&job).unwrap_err().to_string();
         job.expanded = true;
-        assert!(!run(&job).unwrap().is_rewritten());
-        // Eight bits are held to the bound themselves, and a cost is no bound of an error.
-        let mut bounded = job.with(settings.clone()).unwrap();
-        assert!(suffices(&bounded));
-        bounded.settings.precision = PrecisionChoice::Int8;
-        assert!(!suffices(&bounded));
-        bounded.settings.precision = PrecisionChoice::F32;
-        bounded.settings.budget = Budget::TargetMacs(0.5);
-        assert!(!suffices(&bounded));
+        let made = run(&job).unwrap();
+        assert!(!made.is_rewritten());
+        let reason = made.unrewritten.unwrap();
+        assert!(
+            refused.contains(&reason) && !made.tries.is_empty(),
+            "{refused}"
+        );
+        // MACs are not saved by them.
+        for (budget, result) in [
+            (Budget::MinSnr(300.0), true),
+            (Budget::TargetLatency(0.5), true),
+            (Budget::TargetMacs(0.5), false),
+        ] {
+            job.settings.budget = budget;
+            assert_eq!(job.may_rewrite_no_layer(), result);
+        }
+    }
+
+    #[test]
+    fn a_plan_with_activations_that_are_not_there_is_refused() {
+        let model = digits();
+        let made = run(&Job::new(&model, &one_layer(), &()).unwrap()).unwrap();
+        let mut plan = plan_of(&model, &made, &one_layer());
+        plan.expanded = true;
+        let settings = Settings {
+            plan: Some(Arc::new(plan)),
+            ..one_layer()
+        };
+        let error = begun(&model, &settings, &()).err().unwrap().to_string();
+        assert!(error.contains("no PRelu"), "{error}");
     }
 }

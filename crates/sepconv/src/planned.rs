@@ -14,6 +14,10 @@ pub(crate) fn plan_of(
     settings: &Settings,
 ) -> SavedPlan {
     let (only, skip) = settings.selection.globs();
+    // Eight bits have ranges of the data, whatever is rewritten.
+    let ranges = settings.calibration.as_ref();
+    let ranges = ranges.filter(|_| compressed.eight_bits.is_some());
+    let fitted = compressed.calibration.as_ref().or(ranges);
     SavedPlan {
         format: PLAN_FORMAT.to_owned(),
         sepconv: env!("CARGO_PKG_VERSION").to_owned(),
@@ -26,7 +30,7 @@ pub(crate) fn plan_of(
         },
         functions: original.is_written_out(),
         order: settings.families.order,
-        fit: compressed.calibration.as_ref().map(PlannedFit::of),
+        fit: fitted.map(PlannedFit::of),
         layers: compressed.plan().layers,
         expanded: compressed.fewer("PRelu", original) > 0,
         in_floats: compressed.in_floats.clone(),
@@ -38,7 +42,7 @@ pub(crate) fn plan_of(
 ///
 /// # Errors
 /// [`Error::Pass`] for a glob that is not valid; [`Error::Setting`] where the plan was
-/// fitted to data and none is given, or the other way round.
+/// fitted to data and none is given, or data are given and layers are rewritten by their weights alone.
 pub(crate) fn planned(plan: &SavedPlan, given: &Settings) -> Result<Settings, Error> {
     let PlannedSelection {
         layers,
@@ -56,6 +60,7 @@ pub(crate) fn planned(plan: &SavedPlan, given: &Settings) -> Result<Settings, Er
     let given_data = given.calibration.as_ref();
     let calibration = match (&plan.fit, given_data) {
         (Some(fit), data) => Some(fit.settings(data)?),
+        (None, given) if names.is_empty() => given.cloned(),
         (None, None) => None,
         (None, Some(_)) => {
             let error = Error::Setting("the plan's weights are not fitted to data".into());

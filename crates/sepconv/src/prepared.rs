@@ -125,6 +125,18 @@ impl Prepared {
         )
     }
 
+    /// [`Prepared::unwritten`] with the reason of an error that no plan is better, or that every layer stays; the error
+    /// itself where such a model is no result.
+    pub fn unwritten_for(&self, none: Error, job: &Job<'_>) -> Result<Compressed, Error> {
+        match why_none(&none).filter(|_| job.may_rewrite_no_layer()) {
+            Some(reason) => Ok(Compressed {
+                unrewritten: Some(reason),
+                ..self.unwritten(job)?
+            }),
+            None => Err(none),
+        }
+    }
+
     /// The model as it came, of which no layer is selected.
     pub fn untouched(&self, job: &Job<'_>) -> Compressed {
         let survey = &self.surveyed.survey;
@@ -158,6 +170,16 @@ impl Prepared {
     /// An error of a pass over this model.
     pub fn failed(&self, source: PassError) -> Error {
         self.surveyed.failed(source)
+    }
+}
+
+/// The reason of an error that no plan is better than the model, or that every layer stays.
+fn why_none(error: &Error) -> Option<String> {
+    match error {
+        Error::Nothing { reason, .. } => Some(reason.clone()),
+        Error::AllKept { reasons, .. } => Some(format!("no convolution qualifies: {reasons}")),
+        Error::Advised { source, .. } => why_none(source),
+        _ => None,
     }
 }
 

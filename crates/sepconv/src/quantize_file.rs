@@ -10,9 +10,10 @@ use sepconv_latency::Bench;
 use sepconv_model::{Error, Loaded, Progress, shaped_by};
 use sepconv_onnx::{Document, Staged};
 use sepconv_planning::expanded_if_faster;
-use sepconv_quantize::{Missed, QuantizeSettings, QuantizedLayer, quantize};
+use sepconv_quantize::{Missed, QuantizeSettings, QuantizedLayer, quantize, refuse};
 use serde::Serialize;
 
+use crate::compressed::fewer;
 use crate::quantizing::failed;
 
 /// Record of a [`quantize_file`] or a [`quantize_bytes`].
@@ -22,6 +23,8 @@ pub struct QuantizeOutcome {
     pub layers: Vec<QuantizedLayer>,
     /// Bytes of the model before and after; external data are counted too.
     pub bytes: [usize; 2],
+    /// `PRelu`s written in simpler operators, which the runtime computes faster.
+    pub expanded: usize,
     /// The model held against the original, on samples that were held out.
     pub comparison: Comparison,
     /// The ratio that the outputs were to keep, where no choice of layers that was tried reaches it.
@@ -98,7 +101,8 @@ fn quantized<T>(
         threads: NonZeroUsize::MIN,
     };
     let seed = settings.source.seed;
-    let expanded = expanded_if_faster(original, on, seed, progress)?;
+    refuse(original, settings.raise).map_err(failed)?;
+    let expanded = expanded_if_faster(original, on, Bench::default(), seed, progress)?;
     let model = expanded.as_ref().unwrap_or(original);
     let made = quantize(model, settings, progress).map_err(failed)?;
     let (written, staged) = write(&made.model.document)?;
@@ -113,6 +117,7 @@ fn quantized<T>(
     let outcome = QuantizeOutcome {
         layers: made.layers,
         bytes: models.map(|model| model.document.source_size()),
+        expanded: fewer("PRelu", models),
         comparison: made.comparison,
         missed: made.missed,
         timing,

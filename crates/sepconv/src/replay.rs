@@ -26,8 +26,10 @@ pub(crate) fn replay(
     let admissible =
         admissible(prepared, families, &decided, &in_floats).map_err(|e| prepared.failed(e))?;
     let mut made = match &job.settings.calibration {
-        Some(calibration) => fitted(prepared, &admissible, &AS_PLANNED, job.fitting(calibration))?,
-        None => {
+        Some(calibration) if !admissible.iter().all(Vec::is_empty) => {
+            fitted(prepared, &admissible, &AS_PLANNED, job.fitting(calibration))?
+        }
+        _ => {
             let made = prepared.with(decided, job)?;
             return Ok(Compressed { in_floats, ..made });
         }

@@ -69,6 +69,11 @@ impl Budget {
     pub(crate) fn is_judged(self) -> bool {
         matches!(self, Self::MaxDrop(_) | Self::MinSnr(_))
     }
+
+    /// True where less time is a gain by itself: the budget is of it or bounds an error.
+    pub(crate) fn gains_by_time(self) -> bool {
+        self.is_judged() || matches!(self, Self::TargetLatency(_))
+    }
 }
 
 impl Budget {

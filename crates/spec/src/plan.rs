@@ -37,7 +37,7 @@ pub struct SavedPlan {
     pub functions: bool,
     /// The order that was allowed of the depthwise and the pointwise convolution.
     pub order: Order,
-    /// How the weights are fitted; `None`: the data-free decomposition.
+    /// How the weights are fitted, and the data that eight bits have their ranges of; `None`: the data-free decomposition.
     pub fit: Option<PlannedFit>,
     /// One entry per convolution, in graph order.
     pub layers: Vec<LayerPlan>,

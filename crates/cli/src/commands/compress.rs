@@ -169,6 +169,9 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         rewritten.len(),
         o.layers.len()
     ));
+    if let Some(reason) = &o.unrewritten {
+        out.line(format!("              none: {reason}"));
+    }
     if o.expanded > 0 {
         let count = o.expanded;
         out.line(format!(

@@ -57,6 +57,12 @@ fn print(outcome: &QuantizeOutcome, out: &Output) {
     for (name, reason) in kept {
         out.line(format!("        '{name}': {reason}"));
     }
+    if outcome.expanded > 0 {
+        let count = outcome.expanded;
+        out.line(format!(
+            "        {count} PRelu written in simpler operators that compute the same"
+        ));
+    }
     let [before, after] = outcome.bytes.map(bytes);
     out.line(format!("size    {before} -> {after}"));
     let comparison = &outcome.comparison;

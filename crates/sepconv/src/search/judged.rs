@@ -291,13 +291,14 @@ impl Goal for Judged<'_> {
 
     fn conclude(self, search: &Search<'_>) -> Result<Compressed, Error> {
         let (criterion, closest, job) = (&self.criterion, self.closest, search.job);
-        match self.best {
-            Some(best) => Ok(best),
-            // Eight bits alone are a result.
-            None if job.settings.is_in_eight_bits() => search.prepared.unwritten(job),
-            None if closest.is_finite() => Err(criterion.missed_by(closest, job)),
-            None => Err(job.nothing("no rewrite pays")),
+        if let Some(best) = self.best {
+            return Ok(best);
         }
+        let none = match closest.is_finite() {
+            true => criterion.missed_by(closest, job),
+            false => job.nothing("no rewrite pays"),
+        };
+        search.prepared.unwritten_for(none, job)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A cost that is only estimated while planning, time and bytes, and measured on the planned model
+//! A cost that is only estimated while planning, time, bytes and the parameters of shared weights, and measured on the planned model
 //! with unfitted weights: the aim is lowered until the measurement holds. An aim of time that the
 //! measurement holds by far is raised again: estimates of layers alone are off by a factor.
 
@@ -112,16 +112,22 @@ impl Goal for Measured {
     }
 
     fn conclude(self, search: &Search<'_>) -> Result<Compressed, Error> {
+        let kept = self.tried.iter().any(|(_, t)| t.cost <= self.fraction);
         let best = best_of_tried(self.tried, self.fraction);
         let best = best.ok_or_else(|| search.job.nothing("no plan was tried"))?;
-        if is_empty(&best) && search.job.settings.is_in_eight_bits() {
-            // Eight bits alone are a result.
-            return search.prepared.unwritten(search.job);
+        if !is_empty(&best) {
+            return search.materialise(best);
         }
-        if is_empty(&best) {
-            return Err(search.job.nothing("no rewrite pays within this budget"));
+        let job = search.job;
+        let kept = kept && job.may_rewrite_no_layer();
+        let none = job.nothing(match kept {
+            true => "the budget is kept with every layer as it is",
+            false => "no rewrite pays within this budget",
+        });
+        match kept || job.settings.is_in_eight_bits() {
+            true => search.prepared.unwritten_for(none, job),
+            false => Err(none),
         }
-        search.materialise(best)
     }
 }
 
@@ -256,6 +262,7 @@ fn trial(search: &Search<'_>, solution: &Solution) -> Result<Trial, Error> {
     let bytes = |m: &Loaded| m.document.encoded_size() as f64;
     let cost = match unit {
         Unit::Size => bytes(&made()?.model) / bytes(model),
+        Unit::Params => made()?.model.cost.params as f64 / model.cost.params.max(1) as f64,
         // Counted exactly: the plan holds.
         _ => solution.fraction,
     };

@@ -16,7 +16,7 @@ mod measured;
 mod per_layer;
 
 use sepconv_model::{Error, Event, Loaded, Reach, step};
-use sepconv_passes::PassError;
+use sepconv_passes::{PassError, Site};
 use sepconv_planning::{Costs, Unit};
 use sepconv_spec::CalibrationSettings;
 
@@ -143,11 +143,23 @@ fn to_fraction(
         job.progress.on(Event::Foreseen(reach));
     }
     let search = Search::new(job, prepared, calibration, unit)?;
-    let exact = matches!(unit, Unit::Macs | Unit::Params | Unit::Cost);
+    let exact = match unit {
+        Unit::Macs | Unit::Cost => true,
+        // Layers that share weights have factors of their own.
+        Unit::Params => !shares_weights(&job.model),
+        Unit::Size | Unit::Latency => false,
+    };
     match exact && job.settings.latency.is_none() {
         true => search.run(Counted::new(fraction)),
         false => search.run(Measured::new(fraction)),
     }
+}
+
+/// True where several operators read the weights of a layer.
+fn shares_weights(model: &Loaded) -> bool {
+    let graph = model.graph();
+    let mut layers = graph.operators().filter(|(_, op)| Site::is_layer(op));
+    layers.any(|(_, op)| op.input(1).is_some_and(|w| graph.readers(w).len() > 1))
 }
 
 /// The part that a fraction of all MACs leaves of the layers that can be rewritten, where that is
