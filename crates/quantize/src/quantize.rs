@@ -417,4 +417,35 @@ output z
         }
         assert_eq!(bits(&small), [8, 8]);
     }
+
+    #[test]
+    fn inputs_that_never_change_do_not_keep_a_layer_from_being_rounded() {
+        let graph: Graph = PRODUCTS.parse().unwrap();
+        let layer = Layer::all(&graph).remove(0);
+        // Differences of large sums: no covariance.
+        let covariance = (0..64).map(|i| if i % 9 == 0 { -1e-9 } else { 1e-9 });
+        let group = GroupMoments {
+            mean: vec![1e4; 8],
+            snapped: vec![1e4; 8],
+            blocks: vec![covariance.collect()],
+            kept: vec![128; 8],
+            ..GroupMoments::default()
+        };
+        let moments = Moments {
+            groups: vec![group],
+            count: 64,
+        };
+        let rounding = Rounding {
+            bits: WeightBits::Eight,
+            compensate: true,
+            correct_bias: true,
+        };
+        let reader = Reader {
+            layer: &layer,
+            input: Grid::over(0.0, 1e4),
+            moments: &moments,
+        };
+        let rounded = rounding.round(&[reader]).unwrap();
+        assert_eq!(rounded[0].integers.len(), 32);
+    }
 }

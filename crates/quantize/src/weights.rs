@@ -145,8 +145,13 @@ impl Rounding {
             let columns = weights.chunks_exact(d).flat_map(|row| &row[at..at + width]);
             let columns: Vec<f64> = columns.copied().collect();
             let found = match self.compensate {
-                true => round_compensated(&columns, covariance, scales, trust, self.bits)?,
-                false => rounded_plainly(&columns, scales, self.bits),
+                true => round_compensated(&columns, covariance, scales, trust, self.bits),
+                false => Ok(rounded_plainly(&columns, scales, self.bits)),
+            };
+            let found = match found {
+                // Inputs that never change leave nothing but rounding.
+                Err(FactorError::Singular { .. }) => rounded_plainly(&columns, scales, self.bits),
+                other => other?,
             };
             for (row, found) in integers.chunks_exact_mut(d).zip(found.chunks_exact(width)) {
                 row[at..at + width].copy_from_slice(found);

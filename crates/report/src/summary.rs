@@ -340,6 +340,7 @@ mod tests {
             timing: timing.clone(),
             params: 1,
             separable: true,
+            simpler: None,
         });
         let speed = timing.models.last().map_or(0.0, |m| m.speed_up.median);
         report.timing = Some(timing);

@@ -43,7 +43,8 @@ fn floats(job: &Job<'_>) -> Result<Option<String>, Error> {
         other => other?,
     };
     let (on, seed) = (job.settings.deployed_on(), job.settings.seed);
-    let both = [&*job.model, &alone.model];
+    let floats = job.written(&job.model)?;
+    let both = [&*floats, &alone.model];
     let run = on.time(&both, Bench::default(), seed, job.progress)?;
     let speed = run.models.last().map_or(0.0, |m| m.speed_up.median);
     if speed < PAYS {

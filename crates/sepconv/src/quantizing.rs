@@ -4,6 +4,7 @@
 //! eight bits than the convolution that they stand for. So the model is quantised as it was compressed
 //! and as it was read, both are timed beside the original, and the faster one is the result.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use sepconv_latency::Bench;
@@ -116,7 +117,15 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
     };
     let mut models = vec![&*job.model, &alone.model];
     models.extend(both.iter().map(|both| &both.model));
-    let timing = on.time(&models, Bench::default(), job.settings.seed, job.progress)?;
+    let simpler = job.written(&job.model)?;
+    if let Cow::Owned(simpler) = &simpler {
+        models.push(simpler);
+    }
+    let mut timing = on.time(&models, Bench::default(), job.settings.seed, job.progress)?;
+    let simpler = match simpler {
+        Cow::Owned(_) => timing.models.pop().map(|m| m.speed_up.median),
+        Cow::Borrowed(_) => None,
+    };
     let speed = |i: usize| timing.models.get(i).map_or(0.0, |m| m.speed_up.median);
     let (result, separable) = match both {
         Some(both) if job.settings.plan.is_some() || speed(2) > speed(1) => (both, true),
@@ -144,6 +153,7 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
             timing,
             params,
             separable,
+            simpler,
         }),
         ..made
     })

@@ -449,6 +449,12 @@ fn print_eight_bits(record: &EightBits, out: &Output) {
         out.line(format!(
             "  speed       eight bits alone {alone:.2}x{both} ({target} {version})"
         ));
+        let result = if record.separable { rest.first() } else { None };
+        if let Some(floats) = record.simpler.filter(|s| s > result.unwrap_or(alone)) {
+            out.note(format!(
+                "the model in floats is {floats:.2} times as fast with its activations in simpler operators"
+            ));
+        }
     }
 }
 
