@@ -164,21 +164,22 @@ pub fn largest_share(classes: impl Iterator<Item = usize>) -> Option<f64> {
 }
 
 /// Index of the greatest value, the first of several; `None` where one is not a number, or there is none.
-pub fn argmax(row: &[f32]) -> Option<usize> {
-    let mut best = None;
-    for (i, v) in row.iter().enumerate() {
-        if v.is_nan() {
+pub fn argmax<T: Copy + Into<f64>>(row: &[T]) -> Option<usize> {
+    let mut best: Option<(usize, f64)> = None;
+    for (i, value) in row.iter().enumerate() {
+        let value: f64 = (*value).into();
+        if value.is_nan() {
             return None;
         }
-        if best.is_none_or(|best: usize| *v > row[best]) {
-            best = Some(i);
+        if best.is_none_or(|(_, most)| value > most) {
+            best = Some((i, value));
         }
     }
-    best
+    best.map(|(i, _)| i)
 }
 
-/// True where both rows have the same greatest value; never where one has none.
-pub fn same_class(a: &[f32], b: &[f32]) -> bool {
+/// True where both rows have their greatest value at the same place; never where one has none.
+pub fn same_class<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> bool {
     argmax(a).is_some_and(|class| argmax(b) == Some(class))
 }
 
@@ -206,7 +207,7 @@ mod tests {
     fn what_is_no_number_is_of_no_class() {
         assert_eq!(argmax(&[1.0, 3.0, 3.0]), Some(1));
         assert_eq!(argmax(&[f32::NAN, 1.0]), None);
-        assert_eq!(argmax(&[]), None);
+        assert_eq!(argmax::<f32>(&[]), None);
         assert!(same_class(&[2.0, 1.0], &[5.0, f32::NEG_INFINITY]));
         assert!(!same_class(&[2.0, 1.0], &[f32::NAN, f32::NAN]));
         assert!(!same_class(&[f32::NAN; 2], &[f32::NAN; 2]));

@@ -1,6 +1,6 @@
 //! Measures of classifiers: accuracy by labels, agreement and divergence by another model.
 
-use sepconv_model::classes::largest_share;
+use sepconv_model::classes::{argmax, largest_share, same_class};
 
 use super::measure::{Against, Measure, Metric};
 
@@ -35,24 +35,10 @@ pub(super) fn accuracy(output: &str, classes: usize, places: &[Option<usize>]) -
     measures
 }
 
-/// Position of the greatest score, the first of several; `None` where one is not a number.
-pub(crate) fn greatest(scores: &[f64]) -> Option<usize> {
-    let mut best = 0;
-    for (i, score) in scores.iter().enumerate() {
-        if score.is_nan() {
-            return None;
-        }
-        if *score > scores[best] {
-            best = i;
-        }
-    }
-    (!scores.is_empty()).then_some(best)
-}
-
 /// One sample of a class output in two models.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ClassPair {
-    /// Both have the same greatest class.
+    /// Both have the same greatest class, see [`same_class`].
     same: bool,
     /// The greatest class in the original.
     top: Option<usize>,
@@ -65,10 +51,9 @@ pub(super) struct ClassPair {
 impl ClassPair {
     /// Compares the class values of a sample: `a` of the original, `b` of the other model.
     pub fn of(a: &[f64], b: &[f64]) -> Self {
-        let top = (greatest(a), greatest(b));
         Self {
-            same: top.0.is_some() && top.0 == top.1,
-            top: top.0,
+            same: same_class(a, b),
+            top: argmax(a),
             of_scores: divergence(&log_softmax(a), &log_softmax(b)),
             of_probabilities: are_probabilities(a)
                 .then(|| divergence(&log_of_parts(a), &log_of_parts(b))),

@@ -1,9 +1,8 @@
 //! Sequences of classes: what a recogniser of text or speech reads, against what the original reads.
 
-use sepconv_model::classes::are_sequences;
+use sepconv_model::classes::{are_sequences, argmax};
 
 use super::seen::Seen;
-use crate::evaluate::classification::greatest;
 use crate::evaluate::rows::Rows;
 use crate::evaluate::{Against, Measure, Metric};
 
@@ -40,7 +39,7 @@ impl Read {
     pub fn of(a: &Rows, b: &Rows, i: usize) -> Option<Self> {
         let classes = (*a.sample().last()?).max(1);
         let read = |rows: &Rows| -> Vec<Option<usize>> {
-            rows.row(i).chunks_exact(classes).map(greatest).collect()
+            rows.row(i).chunks_exact(classes).map(argmax).collect()
         };
         let (mut a, mut b) = (read(a), read(b));
         let alike = a.iter().zip(&b).filter(|(a, b)| a.is_some() && a == b);
