@@ -69,7 +69,7 @@ impl<'a> Collector<'a> {
         let samplers = sites.iter();
         let samplers = samplers.map(|site| {
             let factors = factors.get(&site.node).cloned();
-            LayerSampler::new(original, site, samples.len(), factors, fitting)
+            LayerSampler::new(original, site, &samples, factors, fitting)
         });
         let samplers: Vec<LayerSampler<'a>> = samplers.collect::<Result<_, _>>()?;
         let wanted: Vec<ValueId> = samplers.iter().flat_map(|s| s.endpoints.now()).collect();

@@ -29,6 +29,8 @@ pub(crate) struct LayerSampler<'a> {
     per_sample: usize,
     /// Of so many samples one is looked at.
     every: usize,
+    /// Maps of a sample, as far as extents are known.
+    each: usize,
 }
 
 /// Reason for which a layer can't be fitted to its samples.
@@ -80,15 +82,17 @@ impl Sampled {
 }
 
 impl<'a> LayerSampler<'a> {
-    /// Looks at as many positions of each of `samples` samples as the settings say, or as there is
+    /// Looks at as many positions of each of the `samples` as the settings say, or as there is
     /// room for.
     pub fn new(
         model: &'a Loaded,
         site: &'a Site,
-        samples: usize,
+        samples: &Samples,
         factors: Option<Arc<[f64]>>,
         fitting: Fitting<'_>,
     ) -> Result<Self, Error> {
+        let maps = usize::try_from(site.batch).unwrap_or(usize::MAX);
+        let (each, samples) = (maps_of_each(maps, samples.rows()), samples.len());
         let settings = fitting.calibration;
         let endpoints = Endpoints::of(model, site).ok_or_else(|| Error::Interface {
             file: model.file(),
@@ -102,6 +106,7 @@ impl<'a> LayerSampler<'a> {
             seed: settings.source.seed(),
             per_sample: 0,
             every: 1,
+            each,
         };
         let most = fitting
             .sampling
@@ -132,7 +137,7 @@ impl<'a> LayerSampler<'a> {
         let maps =
             Maps::of(y, batch).ok_or_else(|| Unfit::of("its output is no batch of numbers"))?;
         let outputs = (0..batch.valid).map(|row| {
-            let looked = self.looked_at(&maps, batch.first + row);
+            let looked = self.looked_at(maps.each, batch.first + row);
             let mut outputs = Vec::new();
             for map in looked.maps() {
                 let drawn = self.position_sampler(&unit, looked.positions);
@@ -175,7 +180,7 @@ impl<'a> LayerSampler<'a> {
         };
         let rows = targets.iter().take(batch.valid).enumerate();
         rows.map(|(row, target)| {
-            let looked = self.looked_at(&maps, batch.first + row);
+            let looked = self.looked_at(maps.each, batch.first + row);
             let mut patches = vec![Vec::new(); self.site.kernel.groups];
             for map in looked.maps() {
                 let drawn = self.position_sampler(&geometry, looked.positions);
@@ -222,9 +227,7 @@ impl<'a> LayerSampler<'a> {
     }
 
     fn positions_per_sample(&self) -> usize {
-        let output = self.site.output_spatial.as_ref();
-        let total = output.map(|o| o.iter().product());
-        self.per_sample.min(total.unwrap_or(usize::MAX))
+        self.looked_at(self.each, 0).positions_of_all()
     }
 
     /// A batch `[rows, channels, ...]`: values of matrix products have their channels last.
@@ -244,27 +247,15 @@ impl<'a> LayerSampler<'a> {
         }
     }
 
-    /// The maps of a sample that are looked at: as many positions of one as of all of several.
-    fn looked_at(&self, maps: &Maps<'_>, sample: usize) -> LookedAt {
+    /// The maps that are looked at of a sample that has `each`, and the positions of one.
+    fn looked_at(&self, each: usize, sample: usize) -> LookedAt {
+        let output = self.site.output_spatial.as_ref();
+        let total: usize = output.map_or(usize::MAX, |o| o.iter().product());
         let all = match sample.is_multiple_of(self.every) {
             true => self.per_sample,
             false => 0,
         };
-        match maps.each {
-            1 => LookedAt {
-                maps: 1,
-                every: 1,
-                positions: all,
-            },
-            each => {
-                let most = self.positions_per_sample().min(all);
-                LookedAt {
-                    maps: if most > 0 { each } else { 0 },
-                    every: each.div_ceil(most.max(1)),
-                    positions: (most / each).max(1),
-                }
-            }
-        }
+        LookedAt::of(each, total, all)
     }
 
     /// Draws so many positions of a map.
@@ -331,10 +322,7 @@ impl<'t> Maps<'t> {
         let values = t.to_f32()?;
         let all = *t.dims().first()?;
         let wide = values.len().checked_div(all)?;
-        let each = match all.is_multiple_of(batch.rows.max(1)) {
-            true => all / batch.rows.max(1),
-            false => 1,
-        };
+        let each = maps_of_each(all, batch.rows);
         let fits = wide > 0 && all >= batch.valid * each;
         fits.then_some(Self { values, wide, each })
     }
@@ -350,7 +338,17 @@ impl<'t> Maps<'t> {
     }
 }
 
+/// Maps of a sample, of which `rows` make a batch of so many.
+fn maps_of_each(maps: usize, rows: usize) -> usize {
+    let rows = rows.max(1);
+    match maps.is_multiple_of(rows) {
+        true => (maps / rows).max(1),
+        false => 1,
+    }
+}
+
 /// The maps of a sample that are looked at.
+#[derive(Debug, PartialEq)]
 struct LookedAt {
     maps: usize,
     /// Of so many maps one is looked at.
@@ -360,8 +358,23 @@ struct LookedAt {
 }
 
 impl LookedAt {
+    /// Of `all` positions of a sample that has `each` maps of `total`, as many of every map.
+    fn of(each: usize, total: usize, all: usize) -> Self {
+        let most = all.min(total.saturating_mul(each));
+        Self {
+            maps: if most > 0 { each } else { 0 },
+            every: each.div_ceil(most.max(1)),
+            positions: most / each.max(1).min(most.max(1)),
+        }
+    }
+
     fn maps(&self) -> impl Iterator<Item = usize> + use<> {
-        (0..self.maps).step_by(self.every)
+        (0..self.maps).step_by(self.every.max(1))
+    }
+
+    /// Positions of all maps.
+    fn positions_of_all(&self) -> usize {
+        self.maps.div_ceil(self.every.max(1)) * self.positions
     }
 }
 
@@ -392,15 +405,17 @@ mod tests {
 
     #[test]
     fn several_maps_are_looked_at_evenly() {
-        let seen = |maps, every| {
-            let looked = LookedAt {
-                maps,
-                every,
-                positions: 1,
-            };
-            looked.maps().collect::<Vec<_>>()
+        let seen = |each, total, all| {
+            let looked = LookedAt::of(each, total, all);
+            (looked.maps().collect::<Vec<_>>(), looked.positions)
         };
-        assert_eq!(seen(7, 3), [0, 3, 6]);
-        assert!(seen(0, 3).is_empty());
+        assert_eq!(seen(1, 49, 20), (vec![0], 20));
+        assert_eq!(seen(1, 49, 60), (vec![0], 49));
+        assert_eq!(seen(4, 49, 100), (vec![0, 1, 2, 3], 25));
+        // Maps of one position: tokens, or what a pool leaves.
+        assert_eq!(seen(3, 1, 100), (vec![0, 1, 2], 1));
+        assert_eq!(seen(7, 4, 3), (vec![0, 3, 6], 1));
+        assert_eq!(seen(7, 4, 0), (vec![], 0));
+        assert_eq!(LookedAt::of(7, 4, 3).positions_of_all(), 3);
     }
 }

@@ -114,6 +114,9 @@ fn parameters(graph: &Graph, norm: NodeId, conv: NodeId) -> Result<Folded, &'sta
     {
         return Err("the weight of a convolution after it is of eight bits");
     }
+    if op.input(1).is_some_and(|w| graph.readers(w).len() > 1) {
+        return Err("the weight of a convolution after it is read elsewhere too");
+    }
     let attributes = ConvAttributes::read(op, weight.dims());
     let attributes = attributes.map_err(|_| "a convolution after it is malformed")?;
     if pads(&attributes) {
@@ -204,8 +207,8 @@ mod tests {
             Operator::new("BatchNormalization", "bn").with("epsilon", AttributeValue::Float(1.0));
         let n = b.operator(bn, &inputs, &["n"]).unwrap()[0];
         let weight = Tensor::from_f32(vec![2, 1, 1, 2], vec![2.0, 4.0, 3.0, 1.0]);
-        let w = b.initializer("w", weight).unwrap();
         for i in 0..convs {
+            let w = b.initializer(&format!("w{i}"), weight.clone()).unwrap();
             let op = Operator::new("Conv", format!("c{i}"))
                 .with("group", AttributeValue::Int(2))
                 .with("pads", AttributeValue::Ints(vec![0, pad, 0, 0]));
@@ -235,6 +238,23 @@ output y0
 output y1
 ";
         assert_eq!(g.to_string(), folded);
+    }
+
+    #[test]
+    fn a_weight_that_others_read_stays() {
+        let text = "\
+input x
+const w: f32[1,1,1,1] [2.0]
+const one: f32[1] [1.0]
+n = BatchNormalization(x, one, one, one, one) # bn
+y = Conv(n, w) # c
+z = Conv(y, w) # d
+output z
+";
+        let mut g: Graph = text.parse().unwrap();
+        let why = fold_by(&FoldInputNorm, &mut g, &Selection::default());
+        let read = "the weight of a convolution after it is read elsewhere too".into();
+        assert_eq!(why, Err(vec![read]));
     }
 
     #[test]

@@ -97,10 +97,12 @@ impl Costs {
                 continue;
             };
             let bytes = site.dtype.size().unwrap_or(4) as f64;
+            // Layers that share weights leave them once they are all rewritten.
+            let share = site.kernel.len() as f64 / readers(&prepared.folded, site) as f64;
             let kept = match unit {
                 Unit::Macs | Unit::Latency | Unit::Cost => site.macs.map(|m| m as f64),
-                Unit::Params => Some(site.kernel.len() as f64),
-                Unit::Size => Some(site.kernel.len() as f64 * bytes),
+                Unit::Params => Some(share),
+                Unit::Size => Some(share * bytes),
             };
             let of = |c: &Candidate| {
                 let cost = match unit {
@@ -368,4 +370,11 @@ fn total(model: &Loaded, unit: Unit) -> f64 {
         Unit::Params => model.cost.params as f64,
         Unit::Size => model.document.encoded_size() as f64,
     }
+}
+
+/// Number of operators that read a layer's weights.
+fn readers(model: &Loaded, site: &Site) -> usize {
+    let graph = model.graph();
+    let weights = graph.operator(site.node).and_then(|op| op.input(1));
+    weights.map_or(1, |weights| graph.readers(weights).len().max(1))
 }

@@ -167,6 +167,7 @@ pub fn quantize(
         }
     });
     let asked = settings.least_snr;
+    let judged = judge.comparable(&comparison);
     let rounded = by_node
         .values()
         .filter(|own| !left.contains(&own.layer.node));
@@ -178,7 +179,7 @@ pub fn quantize(
         layers: layers.collect(),
         errors: errors.collect(),
         model,
-        missed: asked.and_then(|least| Missed::of(&comparison, least)),
+        missed: asked.and_then(|least| Missed::of(judged.as_ref().unwrap_or(&comparison), least)),
         comparison,
     })
 }

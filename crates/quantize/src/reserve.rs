@@ -76,14 +76,27 @@ impl<'a> Judge<'a> {
 
     /// Noise over signal of the worst channel of the outputs that can be compared; `None` where none can.
     pub fn noise(&self, model: &Loaded) -> Result<Option<f64>, Error> {
-        let compared = self.compare(model)?.outputs;
-        let outputs = compared.iter().enumerate();
-        let outputs = outputs.filter(|(i, o)| o.not_compared.is_none() && self.has_signal(*i));
-        let noise = outputs.map(|(_, output)| {
-            let snr = output.worst_channel_snr();
-            snr.map_or(f64::INFINITY, |db| 10_f64.powf(-db / 10.0))
+        let Some(compared) = self.comparable(&self.compare(model)?) else {
+            return Ok(None);
+        };
+        let snr = compared.worst_channel_snr();
+        Ok(Some(
+            snr.map_or(f64::INFINITY, |db| 10_f64.powf(-db / 10.0)),
+        ))
+    }
+
+    /// A comparison with the outputs alone that can be compared; `None` where none can.
+    pub fn comparable(&self, comparison: &Comparison) -> Option<Comparison> {
+        let outputs = comparison.outputs.iter().enumerate();
+        let outputs = outputs.filter(|(i, output)| {
+            let compared = output.not_compared.is_none() && output.worst_channel.is_some();
+            compared && self.has_signal(*i)
         });
-        Ok(noise.reduce(f64::max))
+        let outputs: Vec<_> = outputs.map(|(_, output)| output.clone()).collect();
+        (!outputs.is_empty()).then(|| Comparison {
+            outputs,
+            ..comparison.clone()
+        })
     }
 
     /// False for an output of the original with values that are not finite, or with zeros alone.

@@ -63,10 +63,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
         return step("apply", || apply(job, &prepared, untouched));
     }
     if job.settings.plan.is_none() && job.settings.families.is_none() {
-        if !job.may_rewrite_no_layer() {
-            return Err(job.nothing("there is no family to rewrite layers by"));
-        }
-        let unwritten = prepared.unwritten(job)?;
+        let none = job.nothing("there is no family to rewrite layers by");
+        let unwritten = prepared.unwritten_for(none, job)?;
         let applied = step("apply", || apply(job, &prepared, unwritten))?;
         return with_activations(job, applied);
     }

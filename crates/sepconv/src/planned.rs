@@ -59,6 +59,8 @@ pub(crate) fn planned(plan: &SavedPlan, given: &Settings) -> Result<Settings, Er
     names.dedup();
     let given_data = given.calibration.as_ref();
     let calibration = match (&plan.fit, given_data) {
+        // Ranges of eight bits alone: floats have none.
+        (Some(_), None) if names.is_empty() && !given.is_in_eight_bits() => None,
         (Some(fit), data) => Some(fit.settings(data)?),
         (None, given) if names.is_empty() => given.cloned(),
         (None, None) => None,

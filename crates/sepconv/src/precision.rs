@@ -24,6 +24,8 @@ pub(crate) fn decided(mut job: Job<'_>) -> Result<(Job<'_>, Option<String>), Err
         reason = floats(&job)?;
         if reason.is_some() {
             job.settings.precision = PrecisionChoice::F32;
+            let gains = job.settings.budget.gains_by_time() || job.settings.plan.is_some();
+            job.expanded &= gains;
         }
     }
     let settings = &mut job.settings;

@@ -135,6 +135,10 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
         true => made.model.cost.params,
         false => job.model.cost.params,
     };
+    let unrewritten = match (separable, made.is_rewritten()) {
+        (false, true) => Some("eight bits alone are as fast".to_owned()),
+        _ => made.unrewritten.clone(),
+    };
     let layers = match separable {
         true => made.layers,
         false => unwritten(made.layers),
@@ -142,6 +146,7 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
     Ok(Compressed {
         model: result.model,
         layers,
+        unrewritten,
         in_floats: match separable {
             true => made.in_floats,
             false => Vec::new(),

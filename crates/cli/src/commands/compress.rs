@@ -149,6 +149,10 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
     if !o.hurried.is_none() {
         out.note(time_was_short(o.hurried));
     }
+    let kept = o.tries.is_empty() || o.tries.iter().any(|t| t.holds);
+    if !kept && o.verdict.is_none() && o.unrewritten.is_none() {
+        out.note("no plan that was tried keeps the budget: the one nearest to it is written");
+    }
     if out.is_verbose() {
         o.dropped.iter().for_each(|line| out.note(line));
         layer_table(&o.layers, out);

@@ -46,7 +46,7 @@ impl Labelling {
     pub fn of_boxes(detector: &Detector, dataset: &Dataset) -> Result<Self, String> {
         let (layout, all) = (detector.layout, dataset.categories());
         Ok(Self::Boxes(Boxes {
-            classes: classes(all, layout.classes(), detector.greatest)?,
+            classes: classes(all, layout.classes(), detector.from_one)?,
             layout,
             is_relative: detector.relative,
         }))
@@ -132,36 +132,32 @@ impl Boxes {
 }
 
 /// The class of every category, by the file of classes; else by its place among them, where the model
-/// has as many classes, or does not say and names none beyond these (`greatest`); else its own number, where the model has
-/// a class that is none or names others.
+/// has as many classes or does not say; else its own number, where the model has a class that is none or numbers them
+/// `from_one`.
 fn classes(
     categories: &[Category],
     scored: Option<(usize, usize)>,
-    greatest: usize,
+    from_one: bool,
 ) -> Result<Vec<Option<usize>>, String> {
     if categories.iter().any(|category| category.class.is_some()) {
         let classes = categories.iter().map(|category| category.class);
         return Ok(classes.collect());
     }
-    let named = scored.is_none() && greatest >= categories.len();
-    let (first, count) = match scored {
-        Some(scored) => scored,
-        None if named => (1, greatest),
-        None => (0, categories.len()),
-    };
-    if !named && count == categories.len() {
-        return Ok((first..first + count).map(Some).collect());
-    }
     let numbers = categories.iter().map(|c| usize::try_from(c.id).ok());
     let numbers: Vec<Option<usize>> = numbers.collect();
+    if scored.is_none() && from_one {
+        return Ok(numbers);
+    }
+    let (first, count) = scored.unwrap_or((0, categories.len()));
+    if count == categories.len() {
+        return Ok((first..first + count).map(Some).collect());
+    }
     let fits = |number: &Option<usize>| number.is_some_and(|n| (first..first + count).contains(&n));
-    // Classes that were not seen may have greater numbers.
-    let is_one = |number: usize| numbers.contains(&Some(number));
-    if first > 0 && (numbers.iter().all(fits) || named && is_one(greatest)) {
+    if first > 0 && numbers.iter().all(fits) {
         return Ok(numbers);
     }
     Err(format!(
-        "the model has {count} classes and its labels have {} categories: a file of \
+        "the model has scores of {count} classes and its labels have {} categories: a file of \
          classes says which is which",
         categories.len()
     ))
@@ -184,14 +180,12 @@ mod tests {
     #[test]
     fn categories_are_classes_by_file_by_place_or_by_number() {
         let plain = categories(&[(1, None), (3, None), (90, None)]);
-        let by = |scored| classes(&plain, scored, 0);
+        let by = |scored| classes(&plain, scored, false);
         assert_eq!(by(None), Ok(vec![Some(0), Some(1), Some(2)]));
         assert_eq!(by(Some((0, 3))), Ok(vec![Some(0), Some(1), Some(2)]));
-        // A model that names classes has one beyond the places.
+        // A model that names classes may number them from 1.
         let numbers = Ok(vec![Some(1), Some(3), Some(90)]);
-        assert_eq!(classes(&plain, None, 90), numbers);
-        assert_eq!(classes(&plain, None, 3), numbers);
-        assert!(classes(&plain, None, 4).is_err());
+        assert_eq!(classes(&plain, None, true), numbers);
         // Behind a class that is none.
         assert_eq!(by(Some((1, 3))), Ok(vec![Some(1), Some(2), Some(3)]));
         assert_eq!(by(Some((1, 90))), Ok(vec![Some(1), Some(3), Some(90)]));
@@ -203,7 +197,7 @@ mod tests {
         );
         let named = categories(&[(0, None), (1, Some(7)), (2, Some(0))]);
         assert_eq!(
-            classes(&named, Some((0, 80)), 0),
+            classes(&named, Some((0, 80)), false),
             Ok(vec![None, Some(7), Some(0)])
         );
     }

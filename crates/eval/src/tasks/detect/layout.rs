@@ -232,10 +232,15 @@ impl Layout {
         largest > 0.0 && largest <= PIXELS
     }
 
-    /// The greatest class of any box, by runs that were seen; 0 where there is none.
-    pub fn greatest_class(&self, seen: Seen<'_>) -> usize {
-        let classes = self.all(seen).map(|detection| detection.class);
-        classes.max().unwrap_or(0)
+    /// True where an output names the class of every box and numbers classes from 1: TensorFlow's `detection_classes`, and
+    /// lists in which class 0 does not come in the runs that were seen.
+    pub fn numbers_from_one(&self, seen: Seen<'_>) -> bool {
+        let Self::Lists(lists) = self else {
+            return false;
+        };
+        let mut classes = self.all(seen).map(|detection| detection.class).peekable();
+        seen.is_named(lists.classes, &["detection_classes"])
+            || classes.peek().is_some() && classes.all(|class| class > 0)
     }
 
     /// The boxes of all runs that were seen.

@@ -23,8 +23,8 @@ pub(crate) struct Detector {
     pub layout: Layout,
     /// Boxes are in fractions of the picture's extents, not pixels.
     pub relative: bool,
-    /// The greatest class that was seen.
-    pub greatest: usize,
+    /// Classes are numbered from 1, as TensorFlow's and torchvision's are.
+    pub from_one: bool,
     details: Option<Details>,
 }
 
@@ -35,7 +35,7 @@ impl Detector {
         Self {
             layout,
             relative,
-            greatest: layout.greatest_class(seen),
+            from_one: layout.numbers_from_one(seen),
             details: Details::of(seen, &layout, relative),
         }
     }
