@@ -293,6 +293,15 @@ mod tests {
     }
 
     #[test]
+    fn a_run_of_other_extents_counts_as_a_whole() {
+        let run = |n: usize, error: f32| t(&vec![10.0 + error; n]);
+        let runs = [1, 100, 100].map(|n| (run(n, 0.0), run(n, 1.0)));
+        let pairs: Vec<(&Tensor, &Tensor)> = runs.iter().map(|(a, b)| (a, b)).collect();
+        let ratio = compare_output("y", &pairs).varying_snr_db.unwrap();
+        assert!((ratio - 20.0).abs() < 1e-6, "{ratio}");
+    }
+
+    #[test]
     fn extents_that_depend_on_the_values_are_compared() {
         let (one, two) = (t(&[1.0, 2.0]), t(&[1.0, 2.0, 3.0]));
         let c = compare_output("y", &[(&one, &one), (&two, &two)]);

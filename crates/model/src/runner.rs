@@ -121,3 +121,28 @@ fn join(parts: &[&Tensor]) -> Result<Tensor, Error> {
     Tensor::new(first.dtype(), shape, bytes.collect())
         .ok_or_else(|| Error::Setting(format!("output of type {}", first.dtype())))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn runs_are_joined_where_the_first_axis_alone_differs() {
+        let of = |dims: &[usize]| {
+            let values = vec![1.0; dims.iter().product()];
+            Tensor::from_f32(dims.to_vec(), values)
+        };
+        let joined = |runs: &[&[usize]]| {
+            let runs: Vec<Tensor> = runs.iter().map(|dims| of(dims)).collect();
+            let parts: Vec<&Tensor> = runs.iter().collect();
+            are_joinable(&parts).then(|| join(&parts).unwrap().dims().to_vec())
+        };
+        assert_eq!(joined(&[&[2, 3], &[1, 3]]), Some(vec![3, 3]));
+        assert_eq!(joined(&[&[], &[]]), Some(vec![2]));
+        assert_eq!(joined(&[&[]]), Some(vec![]));
+        // What a detector finds.
+        assert_eq!(joined(&[&[1, 4, 6], &[1, 2, 6]]), None);
+        assert_eq!(joined(&[&[1, 4], &[]]), None);
+    }
+}

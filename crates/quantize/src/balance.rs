@@ -218,6 +218,26 @@ output d
     }
 
     #[test]
+    fn channels_of_a_product_are_the_last_axis() {
+        let text = "\
+input x: f32[1,3,8]
+const v: f32[8,4] noise(1)
+const w: f32[4,4] noise(2)
+y = MatMul(x, v) # a
+z = MatMul(y, w) # b
+output z
+";
+        let graph: Graph = text.parse().unwrap();
+        let pairs = Pair::all(&graph, &Layer::all(&graph));
+        assert_eq!(pairs[0].inner(&[1, 3, 4]), 1);
+        let rows: Vec<f32> = vec![1.0, 0.0, 0.0, -8.0, 0.0, 2.0, 0.0, 0.0];
+        assert_eq!(spans(1, 4, &rows), [1.0, 2.0, 0.0, 8.0]);
+        let convs: Graph = CHAIN.parse().unwrap();
+        let pairs = Pair::all(&convs, &Layer::all(&convs));
+        assert_eq!(pairs[0].inner(&[1, 3, 5]), 5);
+    }
+
+    #[test]
     fn scaled_stages_compute_the_same_and_only_they_are_scaled() {
         let mut graph: Graph = CHAIN.parse().unwrap();
         let before = Layer::all(&graph);

@@ -235,3 +235,37 @@ fn other_outputs_are_no_detections() {
     }
     assert_eq!(found(&["y"], &[None], None), Found::Other);
 }
+
+#[test]
+fn a_distribution_over_seven_classes_is_no_box() {
+    for class in [3, 5, 6] {
+        let mut row = [0.0; 7];
+        row[class] = 1.0;
+        let seen = found(&["p"], &[rows(&[1, 7], &row)], None);
+        assert!(!matches!(seen, Found::Detector(..)), "{class}: {seen:?}");
+    }
+}
+
+#[test]
+fn lists_may_number_classes_from_one() {
+    let from_one = |classes: [f64; 2], name: &str| {
+        let boxes = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 90.0, 80.0];
+        let outputs = vec![
+            rows(&[1, 2, 4], &boxes),
+            rows(&[1, 2], &[0.9, 0.6]),
+            rows(&[1, 2], &classes),
+        ];
+        let names = ["boxes", "scores", name].map(str::to_owned);
+        let Found::Detector(layout, _) = found(&["boxes", "scores", name], &outputs, None) else {
+            panic!("{name}");
+        };
+        layout.numbers_from_one(Seen {
+            names: &names,
+            runs: &[outputs],
+            picture: None,
+        })
+    };
+    assert!(from_one([1.0, 3.0], "labels"));
+    assert!(!from_one([0.0, 3.0], "labels"));
+    assert!(from_one([0.0, 3.0], "detection_classes"));
+}
