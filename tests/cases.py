@@ -479,6 +479,16 @@ def clips():
     return model(nodes, tensors, outputs={"y": (1, 32)}, inputs={"x": (1, 4, 3, 16, 16)})
 
 
+def twins():
+    """Four layers of one weight."""
+    nodes, last = [], "x"
+    for i in range(4):
+        nodes.append(conv([last, "w"], f"c{i}", name=f"conv{i}", pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"], name=f"relu{i}"))
+        last = f"r{i}"
+    return model(nodes, {"w": array(16, 16, 3, 3) / 8}, outputs={last: ("N", 16, 12, 12)}, inputs={"x": ("N", 16, 12, 12)})
+
+
 def leaky():
     """Slopes for each channel: on both sides of one, below it, above it, and all alike; two of them for all channels."""
     slopes = {
@@ -565,7 +575,7 @@ def segmenter():
 
 
 # Those that a test asks for by name.
-OTHERS = {"certain": certain, "clips": clips, "face": face, "leaky": leaky, "squeezed": squeezed, "detector": detector, "detector-masks": lambda: detector(6), "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "clips": clips, "face": face, "leaky": leaky, "squeezed": squeezed, "twins": twins, "detector": detector, "detector-masks": lambda: detector(6), "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

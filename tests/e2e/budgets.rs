@@ -154,3 +154,25 @@ fn a_lower_floor_saves_more() {
     let left = |floor: &str| macs(&report(&["--min-snr", floor])["compressed"]);
     assert!(left("3") < left("10"));
 }
+
+/// The weights leave once no layer reads them: rewriting one of four adds parameters.
+#[test]
+fn parameters_of_shared_weights_are_counted_once() {
+    let scratch = Scratch::new();
+    let [model, out] = ["twins.onnx", "out.onnx"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "twins", "out": model}));
+    let options = [
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--target-params",
+        "0.75",
+        "--data-free=weights",
+        "--json",
+    ];
+    let report = sepconv(&options).json();
+    let params = |which: &str| report[which]["params"].as_f64().unwrap();
+    let kept = params("compressed") / params("original");
+    assert!(kept <= 0.75, "{kept}");
+}
