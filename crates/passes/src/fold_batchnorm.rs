@@ -12,6 +12,7 @@ use sepconv_ir::{Graph, NodeId, Operator, Patch, ValueId};
 use crate::error::PassError;
 use crate::norm::{Norm, finite, is_inference, vector};
 use crate::pass::{Context, Outcome, Pass};
+use crate::site::Site;
 
 /// Folds batch normalisation (ONNX `BatchNormalization`, opset 7 and later) into the selected
 /// convolutions before it. Notes the convolutions.
@@ -76,7 +77,7 @@ fn fold(graph: &Graph, conv: NodeId, norm: NodeId) -> Result<Patch, &'static str
     let weight = op.input(1).and_then(|w| constants::resolve(graph, w));
     let weight = weight.ok_or("its weight is not a constant")?;
     // Folded it would be in the file as often as it is read, or in floats.
-    if op.input(1).is_some_and(|w| graph.readers(w).len() > 1) {
+    if Site::weight_readers(graph, op) > 1 {
         return Err("its weight is read elsewhere too");
     }
     if op

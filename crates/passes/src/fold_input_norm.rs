@@ -16,6 +16,7 @@ use crate::error::PassError;
 use crate::norm::{Norm, finite, is_inference, vector};
 use crate::pass::{Context, Outcome, Pass};
 use crate::select::Selection;
+use crate::site::Site;
 
 /// Folds batch normalisation (ONNX `BatchNormalization`, opset 7 and later) into the selected
 /// `Conv`s that read it. Notes the norms.
@@ -114,7 +115,7 @@ fn parameters(graph: &Graph, norm: NodeId, conv: NodeId) -> Result<Folded, &'sta
     {
         return Err("the weight of a convolution after it is of eight bits");
     }
-    if op.input(1).is_some_and(|w| graph.readers(w).len() > 1) {
+    if Site::weight_readers(graph, op) > 1 {
         return Err("the weight of a convolution after it is read elsewhere too");
     }
     let attributes = ConvAttributes::read(op, weight.dims());

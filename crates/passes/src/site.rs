@@ -71,6 +71,12 @@ impl Site {
         Self::is_convolution(op) || Product::of(op).is_some()
     }
 
+    /// Number of operators that read the weights of a layer's operator, itself included; 0 where it has none.
+    pub fn weight_readers(graph: &Graph, op: &Operator) -> usize {
+        op.input(1)
+            .map_or(0, |weights| graph.readers(weights).len())
+    }
+
     /// True where an operator is a convolution.
     pub fn is_convolution(op: &Operator) -> bool {
         op.is("Conv") || op.is("ConvTranspose")

@@ -375,6 +375,6 @@ fn total(model: &Loaded, unit: Unit) -> f64 {
 /// Number of operators that read a layer's weights.
 fn readers(model: &Loaded, site: &Site) -> usize {
     let graph = model.graph();
-    let weights = graph.operator(site.node).and_then(|op| op.input(1));
-    weights.map_or(1, |weights| graph.readers(weights).len().max(1))
+    let op = graph.operator(site.node);
+    op.map_or(1, |op| Site::weight_readers(graph, op).max(1))
 }

@@ -232,8 +232,7 @@ fn sharing(original: &Loaded, layers: &[LayerRecord]) -> usize {
     let rewritten = layers.iter().filter(|layer| layer.is_rewritten());
     let names: BTreeSet<&str> = rewritten.map(|layer| layer.name.as_str()).collect();
     let own = graph.operators().filter(|(id, op)| {
-        let weights = op.input(1).filter(|_| Site::is_convolution(op));
-        let shared = weights.is_some_and(|value| graph.readers(value).len() > 1);
+        let shared = Site::is_convolution(op) && Site::weight_readers(graph, op) > 1;
         shared && names.contains(graph.label(*id))
     });
     own.count()

@@ -159,7 +159,7 @@ fn to_fraction(
 fn shares_weights(model: &Loaded) -> bool {
     let graph = model.graph();
     let mut layers = graph.operators().filter(|(_, op)| Site::is_layer(op));
-    layers.any(|(_, op)| op.input(1).is_some_and(|w| graph.readers(w).len() > 1))
+    layers.any(|(_, op)| Site::weight_readers(graph, op) > 1)
 }
 
 /// The part that a fraction of all MACs leaves of the layers that can be rewritten, where that is
