@@ -49,6 +49,70 @@ fn a_model_can_be_replaced_by_its_own_rewrite_with_force() {
     assert_eq!(seen["problems"], json!([]));
 }
 
+/// Even with `--force`: one of the two would be lost.
+#[test]
+fn no_file_is_two_of_those_that_a_command_reads_and_writes() {
+    let (scratch, model) = copy();
+    let (out, plan) = (scratch.path("out.onnx"), scratch.path("plan.json"));
+    let calib = scratch.write("calib.npz", b"precious");
+    let folder = scratch.path("out.onnx/deep");
+    let compress = ["compress", &model, "--rank", "2", "--data-free=weights"];
+    let bench = ["bench", &model, "--runs", "1"];
+    let quantize = ["quantize", &model, "--calib", &calib];
+    let before = scratch.names();
+    let refused: [(&[&str], &[&str], [&str; 2]); 7] = [
+        (
+            &compress,
+            &["-o", &out, "--save-plan", &out],
+            ["the output", "--save-plan"],
+        ),
+        (
+            &compress,
+            &["-o", &out, "--save-plan", &model],
+            ["the model", "--save-plan"],
+        ),
+        (
+            &compress,
+            &["-o", &calib, "--calib", &calib],
+            ["--calib", "the output"],
+        ),
+        (
+            &compress,
+            &["-o", &out, "--report", &folder],
+            ["the output", "--report"],
+        ),
+        (&bench, &["-o", &model], ["the model", "the output"]),
+        (&quantize, &["-o", &calib], ["--calib", "the output"]),
+        (
+            &["run", &model],
+            &["-o", &model],
+            ["the model", "the output"],
+        ),
+    ];
+    for (command, files, named) in refused {
+        let line = sepconv(&[command, files, &["--force"]].concat()).refused();
+        assert!(named.iter().all(|name| line.contains(name)), "{line}");
+    }
+    assert_eq!(scratch.names(), before);
+    assert_eq!(std::fs::read(&calib).unwrap(), b"precious");
+    let in_place = ["-o", &model, "--save-plan", &plan, "--force"];
+    sepconv(&[&compress[..], &in_place].concat()).ok();
+    // A plan may take its own place.
+    let again = [
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--plan",
+        &plan,
+        "--save-plan",
+        &plan,
+        "--force",
+    ];
+    let line = sepconv(&again).refused();
+    assert!(line.contains("made for"), "{line}");
+}
+
 #[test]
 fn an_existing_report_is_kept_and_then_no_model_is_written() {
     let (scratch, model) = copy();

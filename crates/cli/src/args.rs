@@ -20,6 +20,7 @@ use sepconv::{
 pub use inputs::InputArgs;
 pub use tune::{LossArg, TuneArgs, TuneOptions};
 
+use crate::claims::Claims;
 use crate::files::ReportArgs;
 use crate::global::Global;
 
@@ -168,6 +169,13 @@ impl CompressArgs {
 }
 
 impl FitArgs {
+    /// The files that are read: the model, and the data with what belongs to them.
+    pub fn reads(&self, model: &PathBuf) -> Claims {
+        let claims = data(Claims::default().reads("the model", model), &self.data);
+        let claims = claims.reads("--calib", &self.fit.calib);
+        claims.reads("--eval", &self.run.eval)
+    }
+
     /// The options as a spec without a budget.
     pub fn spec(&self) -> Spec {
         Spec {
@@ -179,6 +187,12 @@ impl FitArgs {
             data: self.data.clone(),
         }
     }
+}
+
+/// The files that say how data are read.
+pub fn data(claims: Claims, data: &DataSpec) -> Claims {
+    let claims = claims.reads("--labels", &data.labels);
+    claims.reads("--classes", &data.classes)
 }
 
 #[derive(Debug, Args)]

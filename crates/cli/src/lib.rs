@@ -1,6 +1,7 @@
 //! The command line of sepconv: arguments in, library calls, tables or JSON out.
 
 mod args;
+mod claims;
 mod commands;
 mod doubts;
 mod error_line;

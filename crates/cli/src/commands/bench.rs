@@ -11,10 +11,15 @@ use sepconv::{BenchRun, BenchSettings, Loaded, ModelTiming, bench};
 use sepconv_report::CommandReport;
 
 use crate::args::BenchArgs;
+use crate::claims::Claims;
 use crate::files::check_free;
 use crate::output::{Output, si};
 
 pub fn run(args: &BenchArgs, out: &Output) -> Result<()> {
+    let models = args.models.iter();
+    let claims = models.fold(Claims::default(), |all, path| all.reads("the model", path));
+    let claims = claims.writes("the output", &args.output);
+    claims.reports(&args.report.report).check()?;
     args.library.announce()?;
     let settings = BenchSettings {
         targets: chosen(&args.target, out)?,

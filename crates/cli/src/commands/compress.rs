@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use sepconv::quantization::in_floats;
 use sepconv::{
-    Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Evaluation, Hurried, LayerRecord,
-    Loaded, Measure, Metric, Outcome, Settings, Size, SparseScores, TaskComparison, compress_file,
-    curve,
+    Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Evaluation, GivenPlan, Hurried,
+    LayerRecord, Loaded, Measure, Metric, Outcome, Settings, Size, SparseScores, TaskComparison,
+    compress_file, curve,
 };
 use sepconv_report::Report;
 
 use crate::args::CompressArgs;
+use crate::claims::Claims;
 use crate::commands::compare::print_outputs;
 use crate::doubts;
 use crate::files::{self, command_line};
@@ -44,11 +45,12 @@ const LOST_DB: f64 = 10.0;
 const LOST_SCORES: f64 = 0.5;
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
+    let output = args.output.clone().unwrap_or_else(|| beside(&args.model));
+    claims(args, &output).check()?;
     args.fit.library.announce()?;
     let spec = args.spec();
     let model = || Ok(Loaded::open(&args.model, &spec.run.shapes.pins()?)?);
     let settings = Settings::with_budget(&spec, None, model)?;
-    let output = args.output.clone().unwrap_or_else(|| beside(&args.model));
     check_free(args, &output)?;
     // A plan is refused at once where it does not fit, and a refusal is one line.
     if settings.plan.is_none() {
@@ -86,6 +88,21 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
 /// `dir/model.onnx` -> `dir/model.sep.onnx`.
 fn beside(model: &Path) -> PathBuf {
     model.with_extension("sep.onnx")
+}
+
+/// The model may be replaced, and a plan by what becomes of it.
+fn claims(args: &CompressArgs, output: &PathBuf) -> Claims {
+    let plan = args.budget.plan.as_ref().and_then(|plan| match plan {
+        GivenPlan::File(path) => Some(path),
+        GivenPlan::Contents(_) => None,
+    });
+    let claims = args.fit.reads(&args.model).reads("--plan", plan);
+    let claims = claims.replaces("the output", output, &args.model);
+    let claims = match (&args.save_plan, plan) {
+        (Some(saved), Some(plan)) => claims.replaces("--save-plan", saved, plan),
+        (saved, _) => claims.writes("--save-plan", saved),
+    };
+    claims.reports(&args.fit.report)
 }
 
 /// Refuses before the work rather than after it.

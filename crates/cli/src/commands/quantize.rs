@@ -5,6 +5,7 @@ use sepconv::quantization::{QuantizeSettings, in_floats};
 use sepconv::{DataSource, Loaded, QuantizeFiles, QuantizeOutcome, quantize_file};
 
 use crate::args::QuantizeArgs;
+use crate::claims::Claims;
 use crate::commands::compare::print_outputs;
 use crate::doubts;
 use crate::files::check_free;
@@ -14,6 +15,11 @@ pub fn run(args: &QuantizeArgs, out: &Output) -> Result<()> {
     let output = args.output.clone();
     let output = output.unwrap_or_else(|| args.model.with_extension("int8.onnx"));
     let options = &args.options;
+    let claims = Claims::default()
+        .reads("the model", &args.model)
+        .reads("--calib", &args.calib)
+        .replaces("the output", &output, &args.model);
+    claims.check()?;
     check_free(&output, options.force)?;
     args.library.announce()?;
     let settings = QuantizeSettings::of(options, DataSource::new(&args.calib))?;

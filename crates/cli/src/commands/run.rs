@@ -4,10 +4,16 @@ use anyhow::Result;
 use sepconv::{Loaded, run_to_npz};
 
 use crate::args::RunArgs;
+use crate::claims::Claims;
 use crate::files::check_free;
 use crate::output::Output;
 
 pub fn run(args: &RunArgs, out: &Output) -> Result<()> {
+    let claims = Claims::default()
+        .reads("the model", &args.model)
+        .reads("--data", &args.inputs.data)
+        .writes("the output", &args.output);
+    claims.check()?;
     check_free(&args.output, args.force)?;
     let target = args.target.find()?;
     let model = Loaded::open(&args.model, &args.shapes.pins()?)?;

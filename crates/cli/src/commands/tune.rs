@@ -7,7 +7,8 @@ use sepconv::{
     TuneSettings, Tuned, Tuning, tune_file,
 };
 
-use crate::args::{LossArg, TuneArgs, TuneOptions};
+use crate::args::{LossArg, TuneArgs, TuneOptions, data};
+use crate::claims::Claims;
 use crate::doubts;
 use crate::files::check_free;
 use crate::output::{Output, quantity, stderr};
@@ -15,6 +16,15 @@ use crate::output::{Output, quantity, stderr};
 pub fn run(args: &TuneArgs, out: &Output) -> Result<()> {
     let output = args.output.clone();
     let output = output.unwrap_or_else(|| args.model.with_extension("tuned.onnx"));
+    let claims = Claims::default()
+        .reads("the original", &args.original)
+        .reads("the model", &args.model)
+        .reads("--calib", &args.calib)
+        .reads("--eval", &args.eval);
+    let claims = data(claims, &args.data)
+        .replaces("the output", &output, &args.model)
+        .writes("--state", &args.options.state);
+    claims.check()?;
     check_free(&output, args.force)?;
     let target = args.target.find()?;
     let calib = args.data.source(&args.calib, args.seed)?;
