@@ -49,6 +49,20 @@ fn a_model_can_be_replaced_by_its_own_rewrite_with_force() {
     assert_eq!(seen["problems"], json!([]));
 }
 
+#[test]
+fn a_report_of_a_model_that_is_replaced_has_the_curve_of_the_original() {
+    let (scratch, model) = copy();
+    let curve = |out: &str, name: &str| {
+        let folder = scratch.path(name);
+        compress(&model, out, &["--force", "--report", &folder]).ok();
+        let text = std::fs::read(format!("{folder}/report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&text).unwrap();
+        report["curve"].clone()
+    };
+    let beside = curve(&scratch.path("out.onnx"), "beside");
+    assert_eq!(curve(&model, "in-place"), beside);
+}
+
 /// Even with `--force`: one of the two would be lost.
 #[test]
 fn no_file_is_two_of_those_that_a_command_reads_and_writes() {

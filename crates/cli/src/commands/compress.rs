@@ -56,6 +56,11 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     if settings.plan.is_none() {
         doubts::of_settings(out, &args.model, &settings);
     }
+    // In place, the model is another one by the time that the curve is made.
+    let original = match &args.fit.report {
+        Some(_) => Some(Loaded::open(&args.model, &settings.pins)?),
+        None => None,
+    };
     let progress = out.progress();
     let outcome = compress_file(&args.model, &output, &settings, &progress)?;
     interrupt::wrote(&output);
@@ -66,11 +71,8 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
         outcome.plan.write(path, settings.force)?;
         interrupt::wrote(path);
     }
-    let points = match &args.fit.report {
-        Some(_) => {
-            let original = Loaded::open(&args.model, &settings.pins)?;
-            curve(&original, &settings, &progress)?
-        }
+    let points = match &original {
+        Some(original) => curve(original, &settings, &progress)?,
         None => Vec::new(),
     };
     drop(progress);
