@@ -106,6 +106,11 @@ fn stays_within(model: &Model, floor: f64, options: &[&str]) -> bool {
         note.contains("calibration data would allow far more"),
         "{run}"
     );
+    assert_eq!(
+        note.contains("no budget was given"),
+        options.is_empty(),
+        "{run}"
+    );
     // Judged by another runtime on other inputs, so with some slack.
     let inputs = scratch.path("inputs.npz");
     model.inputs(&inputs);

@@ -136,9 +136,13 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         && o.calibration.is_none()
         && o.layers.iter().any(|l| l.is_rewritten())
     {
+        let usual = match args.budget.is_usual() {
+            true => "no budget was given: ",
+            false => "",
+        };
         out.note(format!(
-            "no budget was given: this is the largest MAC saving whose outputs stay within \
-             {floor} dB of the original on synthetic inputs; calibration data would allow far more"
+            "{usual}this is the largest MAC saving whose outputs stay within {floor} dB of the original \
+             on synthetic inputs; calibration data would allow far more"
         ));
     }
     if !o.assumed.is_empty() && out.is_verbose() {
