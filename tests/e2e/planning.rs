@@ -121,6 +121,24 @@ fn time_on_onnx_runtime_is_measured_and_chooses_the_form() {
 }
 
 #[test]
+fn a_fraction_is_planned_once() {
+    let (scratch, model) = (Scratch::new(), digits().path);
+    let folder = scratch.path("models");
+    let sweep = [
+        "sweep",
+        &model,
+        "--fractions",
+        "0.9,0.8,0.90",
+        "--no-baselines",
+    ];
+    let options = ["--data-free=weights", "--models", &folder, "--json"];
+    let report = sepconv(&[&sweep[..], &options].concat()).json();
+    let curve = report["curve"].as_array().unwrap().iter();
+    let labels: Vec<&str> = curve.map(|p| p["label"].as_str().unwrap()).collect();
+    assert_eq!(labels, ["budget 0.8", "budget 0.9", "original"]);
+}
+
+#[test]
 fn a_sweep_has_the_plans_and_the_paper_beside_them() {
     let scratch = Scratch::new();
     let [models, eval] = ["models", "eval.npz"].map(|name| scratch.path(name));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use sepconv::onnx::{OnnxError, Staged};
 use sepconv_report::{CommandReport, FILES};
 
 use crate::output::Output;
@@ -35,7 +36,36 @@ pub fn check_report(folder: Option<&Path>, force: bool) -> Result<()> {
     {
         bail!("{}: {} is not a folder", folder.display(), odd.display());
     }
-    Ok(())
+    FILES
+        .iter()
+        .try_for_each(|name| check_writable(&folder.join(name)))
+}
+
+/// Refuses a file in a folder that is not there, and one that can't be written.
+pub fn check_place(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|f| !f.is_dir()) {
+        bail!(
+            "{}: the folder {} does not exist",
+            file.display(),
+            folder.display()
+        );
+    }
+    check_writable(file)
+}
+
+/// Refuses a file that can't be written, by making one that vanishes again: beside it, or where its folders are to
+/// be made.
+fn check_writable(file: &Path) -> Result<()> {
+    let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.exists();
+    let beside = match file.ancestors().skip(1).find(is_there) {
+        Some(folder) if file.parent() != Some(folder) => folder.join(".sepconv"),
+        _ => file.to_owned(),
+    };
+    match Staged::check(&beside, true) {
+        Err(OnnxError::Io { source, .. }) => bail!("{}: {source}", file.display()),
+        other => Ok(other?),
+    }
 }
 
 /// A report of a command that writes no model.

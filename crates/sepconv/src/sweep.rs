@@ -1,8 +1,9 @@
 //! The whole curve from one set of statistics, with the baselines it is held against.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sepconv_model::{Error, Loaded, Progress, Stage};
+use sepconv_onnx::{OnnxError, Staged};
 use sepconv_passes::{Families, Order, PassError};
 use sepconv_planning::SHARE;
 use sepconv_spec::PrecisionChoice;
@@ -22,7 +23,7 @@ use crate::tuning::tune;
 /// The points that [`sweep`] measures.
 #[derive(Debug, Clone, Default)]
 pub struct Sweep {
-    /// Fractions of the original's cost to plan for, each in `(0, 1)`. Those that can't be
+    /// Fractions of the original's cost to plan for, each in `(0, 1)` and once. Those that can't be
     /// reached are left out.
     pub fractions: Vec<f64>,
     /// Uniform ranks and the paper's method are measured too.
@@ -30,6 +31,72 @@ pub struct Sweep {
     /// Folder that the planned models are written to, as `0.45.onnx`, and the tuned ones, as
     /// `0.45.tuned.onnx`.
     pub models: Option<PathBuf>,
+}
+
+/// Endings of the planned models, the tuned ones and those in eight bits.
+const PLANNED: &str = "onnx";
+const TUNED: &str = "tuned.onnx";
+const EIGHT: &str = "int8.onnx";
+
+impl Sweep {
+    /// The files that a sweep with these settings writes at most.
+    pub fn files(&self, settings: &Settings) -> Vec<PathBuf> {
+        let Some(folder) = &self.models else {
+            return Vec::new();
+        };
+        let endings = [
+            (PLANNED, true),
+            (TUNED, settings.tune.is_some()),
+            (EIGHT, settings.precision != PrecisionChoice::F32),
+        ];
+        let endings = endings.iter().filter(|(_, written)| *written);
+        let files = endings.flat_map(|(ending, _)| {
+            let fractions = self.distinct().into_iter();
+            fractions.map(|fraction| file(folder, fraction, ending))
+        });
+        files.collect()
+    }
+
+    /// Checks that its files can be written, by making files beside them that vanish again.
+    ///
+    /// # Errors
+    /// [`Error::Onnx`] where one is there and [`Settings::force`] is not set, or can't be written.
+    pub fn check(&self, settings: &Settings) -> Result<(), Error> {
+        for path in self.files(settings) {
+            if !settings.force && path.symlink_metadata().is_ok() {
+                return Err(OnnxError::Exists { path }.into());
+            }
+            Staged::check(&beside(&path), true).map_err(|error| match error {
+                OnnxError::Io { source, .. } => OnnxError::Io { path, source },
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The fractions, each once.
+    fn distinct(&self) -> Vec<f64> {
+        let mut seen = Vec::new();
+        for fraction in &self.fractions {
+            if !seen.contains(fraction) {
+                seen.push(*fraction);
+            }
+        }
+        seen
+    }
+}
+
+/// A file that can be written where `path` can; its folder is made with the first file.
+fn beside(path: &Path) -> PathBuf {
+    let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.exists();
+    match path.ancestors().skip(1).find(is_there) {
+        Some(folder) if path.parent() != Some(folder) => folder.join(".sepconv"),
+        _ => path.to_owned(),
+    }
+}
+
+fn file(folder: &Path, fraction: f64, ending: &str) -> PathBuf {
+    folder.join(format!("{fraction}.{ending}"))
 }
 
 /// Shares of energy of the paper's method.
@@ -41,13 +108,14 @@ const ENERGIES: [f64; 6] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 /// are of the cost of eight bits alone, and all models are timed.
 ///
 /// # Errors
-/// As [`crate::compress()`], [`Error::Onnx`] where a model can't be written.
+/// As [`Sweep::check`], before the work; as [`crate::compress()`]; [`Error::Onnx`] where a model can't be written.
 pub fn sweep(
     model: &Loaded,
     settings: &Settings,
     plan: &Sweep,
     progress: &dyn Progress,
 ) -> Result<Vec<CurvePoint>, Error> {
+    plan.check(settings)?;
     let settings = &Settings {
         // Any that is allocated.
         budget: Budget::TargetMacs(0.5),
@@ -92,13 +160,17 @@ fn allocated(
     each_planned(job, plan, |fraction, made| {
         points.push(meter.point(Series::Allocated, format!("budget {fraction}"), &made.model)?);
         if let Some(folder) = &plan.models {
-            write(&made.model, folder, &format!("{fraction}"), settings.force)?;
+            write(
+                &made.model,
+                &file(folder, fraction, PLANNED),
+                settings.force,
+            )?;
         }
         if let Some(how) = settings.tune.as_ref().filter(|_| made.is_rewritten()) {
             let (tuned, _) = tune(&job.model, &made.model, settings.target, how, progress)?;
             points.push(meter.point(Series::Tuned, format!("budget {fraction}"), &tuned)?);
             if let Some(folder) = &plan.models {
-                write(&tuned, folder, &format!("{fraction}.tuned"), settings.force)?;
+                write(&tuned, &file(folder, fraction, TUNED), settings.force)?;
             }
         }
         Ok(())
@@ -120,8 +192,8 @@ fn in_eight_bits(
         points.push(meter.point_of(Series::Both, label, &quantized, &made.model)?);
         match &plan.models {
             Some(folder) => {
-                let name = format!("{fraction}.int8");
-                write(&quantized, folder, &name, job.settings.force)
+                let path = file(folder, fraction, EIGHT);
+                write(&quantized, &path, job.settings.force)
             }
             None => Ok(()),
         }
@@ -143,8 +215,9 @@ fn each_planned(
         true => search.planning.unrewritten(),
         false => 1.0,
     };
-    let stage = Stage::begin(job.progress, "sweeping", plan.fractions.len());
-    for (done, fraction) in plan.fractions.iter().enumerate() {
+    let fractions = plan.distinct();
+    let stage = Stage::begin(job.progress, "sweeping", fractions.len());
+    for (done, fraction) in fractions.into_iter().enumerate() {
         stage.step(done)?;
         let aim = Aim {
             fraction: fraction * whole,
@@ -155,19 +228,19 @@ fn each_planned(
                 source: PassError::Unreachable { .. },
                 ..
             }) => {}
-            other => take(*fraction, search.materialise(other?)?)?,
+            other => take(fraction, search.materialise(other?)?)?,
         }
     }
     Ok(())
 }
 
-fn write(model: &Loaded, folder: &std::path::Path, name: &str, force: bool) -> Result<(), Error> {
-    std::fs::create_dir_all(folder).map_err(|source| sepconv_onnx::OnnxError::Io {
+fn write(model: &Loaded, path: &Path, force: bool) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).map_err(|source| OnnxError::Io {
         path: folder.to_owned(),
         source,
     })?;
-    let path = folder.join(format!("{name}.onnx"));
-    model.document.stage(&path, force)?.commit()?;
+    model.document.stage(path, force)?.commit()?;
     Ok(())
 }
 
@@ -209,4 +282,46 @@ fn baselines(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_sweep_are_known_and_looked_for_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = |name: &str| folder.path().join(name);
+        let plan = |models: PathBuf| Sweep {
+            fractions: vec![0.9, 0.5, 0.9],
+            baselines: false,
+            models: Some(models),
+        };
+        let settings = Settings::default();
+        let eight = Settings {
+            precision: PrecisionChoice::Auto,
+            ..settings.clone()
+        };
+        let here = plan(folder.path().to_owned());
+        assert_eq!(
+            here.files(&settings),
+            [inside("0.9.onnx"), inside("0.5.onnx")]
+        );
+        assert_eq!(here.files(&eight).len(), 4);
+        here.check(&settings).unwrap();
+        plan(inside("new/deep")).check(&settings).unwrap();
+        assert!(!inside("new").exists());
+        std::fs::write(inside("0.5.onnx"), b"precious").unwrap();
+        let error = here.check(&settings).unwrap_err().to_string();
+        assert!(error.contains("0.5.onnx"), "{error}");
+        let forced = Settings {
+            force: true,
+            ..settings.clone()
+        };
+        here.check(&forced).unwrap();
+        // A file is no folder.
+        let error = plan(inside("0.5.onnx")).check(&forced);
+        assert!(error.is_err());
+    }
 }

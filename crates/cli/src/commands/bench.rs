@@ -12,7 +12,7 @@ use sepconv_report::CommandReport;
 
 use crate::args::BenchArgs;
 use crate::claims::Claims;
-use crate::files::check_free;
+use crate::files::{check_free, check_place};
 use crate::output::{Output, si};
 
 pub fn run(args: &BenchArgs, out: &Output) -> Result<()> {
@@ -30,6 +30,7 @@ pub fn run(args: &BenchArgs, out: &Output) -> Result<()> {
     let output = args.output.as_ref();
     if let Some(path) = output {
         check_free(path, args.report.force)?;
+        check_place(path)?;
     }
     args.report.check()?;
     let pins = args.shapes.pins()?;
@@ -38,12 +39,13 @@ pub fn run(args: &BenchArgs, out: &Output) -> Result<()> {
     let progress = out.progress();
     let runs = bench(&models, &settings, &progress)?;
     drop(progress);
+    // First what can't fail: the figures are not to be had again.
+    out.json(&runs);
+    runs.iter().for_each(|run| print(run, out));
     if let Some(path) = output {
         let text = format!("{}\n", serde_json::to_string_pretty(&runs)?);
         write_atomic(path, args.report.force, text.as_bytes())?;
     }
-    out.json(&runs);
-    runs.iter().for_each(|run| print(run, out));
     args.report
         .write(out, |command| CommandReport::bench(&runs, command))
 }

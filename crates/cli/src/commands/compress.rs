@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use sepconv::quantization::in_floats;
 use sepconv::{
-    Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Evaluation, GivenPlan, Hurried,
-    LayerRecord, Loaded, Measure, Metric, Outcome, Settings, Size, SparseScores, TaskComparison,
-    compress_file, curve,
+    Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Error, Evaluation, GivenPlan,
+    Hurried, LayerRecord, Loaded, Measure, Metric, Outcome, Settings, Size, SparseScores,
+    TaskComparison, compress_file, curve,
 };
 use sepconv_report::Report;
 
@@ -67,24 +67,77 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     if settings.plan.is_some() {
         doubts::of_settings(out, &args.model, &settings);
     }
-    if let Some(path) = &args.save_plan {
-        outcome.plan.write(path, settings.force)?;
+    // The model stays whatever fails from here on, and so do its figures.
+    let mut extras = Extras::default();
+    if let Some(path) = &args.save_plan
+        && extras.made("its plan", outcome.plan.write(path, settings.force))
+    {
         interrupt::wrote(path);
     }
     let points = match &original {
-        Some(original) => curve(original, &settings, &progress)?,
-        None => Vec::new(),
+        Some(original) => curve(original, &settings, &progress),
+        None => Ok(Vec::new()),
+    };
+    let points = match points {
+        Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
+        Err(error) => {
+            extras.made("the curve of its report", Err(error));
+            Vec::new()
+        }
+        Ok(points) => points,
     };
     drop(progress);
     if args.fit.report.is_some() || out.is_json() {
         let report = Report::new(&outcome, &settings, points, Some(command_line()));
         if let Some(folder) = &args.fit.report {
-            report.write(folder, settings.force)?;
+            extras.made("its report", report.write(folder, settings.force));
         }
         out.json(&report);
     }
     print(args, &settings, &outcome, out);
-    Ok(())
+    if extras.made.contains(&"its report")
+        && let Some(folder) = &args.fit.report
+    {
+        let page = folder.join("report.html");
+        out.line(format!("  report      {}", page.display()));
+    }
+    if extras.made.contains(&"its plan")
+        && let Some(path) = &args.save_plan
+    {
+        out.line(format!("  plan        {}", path.display()));
+    }
+    out.line(format!("wrote {}", outcome.output.display()));
+    extras.result(&outcome.output)
+}
+
+/// What is made beside a model that is written.
+#[derive(Default)]
+struct Extras {
+    made: Vec<&'static str>,
+    failed: Vec<String>,
+}
+
+impl Extras {
+    /// True where it is made.
+    fn made(&mut self, what: &'static str, result: Result<(), Error>) -> bool {
+        match result {
+            Ok(()) => self.made.push(what),
+            Err(error) => self.failed.push(format!("{what} was not: {error}")),
+        }
+        self.made.last() == Some(&what)
+    }
+
+    /// An error that names all that is missing.
+    fn result(self, model: &Path) -> Result<()> {
+        match self.failed.is_empty() {
+            true => Ok(()),
+            false => bail!(
+                "{} was written, {}",
+                model.display(),
+                self.failed.join("; ")
+            ),
+        }
+    }
 }
 
 /// `dir/model.onnx` -> `dir/model.sep.onnx`.
@@ -112,23 +165,10 @@ fn check_free(args: &CompressArgs, output: &Path) -> Result<()> {
     files::check_free(output, args.fit.run.force)?;
     if let Some(path) = &args.save_plan {
         files::check_free(path, args.fit.run.force)?;
-        check_folder(path)?;
+        files::check_place(path)?;
     }
     files::check_report(args.fit.report.as_deref(), args.fit.run.force)?;
-    check_folder(output)
-}
-
-/// Refuses a file in a folder that is not there.
-fn check_folder(file: &Path) -> Result<()> {
-    let folder = file.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|f| !f.is_dir()) {
-        bail!(
-            "{}: the folder {} does not exist",
-            file.display(),
-            folder.display()
-        );
-    }
-    Ok(())
+    files::check_place(output)
 }
 
 fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
@@ -271,16 +311,6 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
     if let Some(timing) = &o.timing {
         print_timing(timing, out);
     }
-    if let Some(folder) = &args.fit.report {
-        out.line(format!(
-            "  report      {}",
-            folder.join("report.html").display()
-        ));
-    }
-    if let Some(path) = &args.save_plan {
-        out.line(format!("  plan        {}", path.display()));
-    }
-    out.line(format!("wrote {}", o.output.display()));
 }
 
 /// A line per measure; before and after, but after alone where it is held against the original.

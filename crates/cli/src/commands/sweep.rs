@@ -13,7 +13,6 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
     if args.fractions.iter().any(|f| !(*f > 0.0 && *f < 1.0)) {
         bail!("--fractions: each must be above 0 and below 1");
     }
-    files::check_report(args.fit.report.as_deref(), args.fit.run.force)?;
     args.fit.library.announce()?;
     let settings = Settings::of(&args.fit.spec(), None)?;
     let plan = Sweep {
@@ -21,6 +20,14 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
         baselines: !args.no_baselines,
         models: args.models.clone(),
     };
+    let models = plan.files(&settings);
+    let claims = args.fit.reads(&args.model);
+    let claims = models
+        .iter()
+        .fold(claims, |all, path| all.writes("--models", path));
+    claims.reports(&args.fit.report).check()?;
+    plan.check(&settings)?;
+    files::check_report(args.fit.report.as_deref(), args.fit.run.force)?;
     doubts::of_settings(out, &args.model, &settings);
     let progress = out.progress();
     let model = settings.shaped(Loaded::open(&args.model, &settings.pins)?)?;
@@ -33,12 +40,13 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
     let points = sweep(&model, &settings, &plan, &progress)?;
     drop(progress);
     let report = Report::sweep(&model, &settings, points, Some(command_line()));
+    // First what can't fail: the figures are not to be had again.
+    out.json(&report);
+    print(&report.curve, out);
     if let Some(folder) = &args.fit.report {
         report.write(folder, settings.force)?;
         out.line(format!("report  {}", folder.join("report.html").display()));
     }
-    out.json(&report);
-    print(&report.curve, out);
     Ok(())
 }
 
