@@ -122,6 +122,22 @@ impl Axis {
         }
     }
 
+    /// True where a greater figure is a better one.
+    pub fn higher_is_better(self) -> bool {
+        match self {
+            Self::Primary { metric, .. } => metric.higher_is_better(),
+            Self::Snr => true,
+        }
+    }
+
+    /// How much better `y` is than `other`.
+    pub fn gain(self, y: f64, other: f64) -> f64 {
+        match self.higher_is_better() {
+            true => y - other,
+            false => other - y,
+        }
+    }
+
     /// The length that an axis has at least, where it has a range: one percent.
     pub fn least(self) -> Option<f64> {
         (self.unit() == "%").then_some(1.0)

@@ -16,7 +16,7 @@ const LINES: [Series; 8] = [
     Series::Both,
 ];
 
-/// Range of a close-up in percentage points below the best, and the least span of the whole curve
+/// Range of a close-up in percentage points from the best, and the least span of the whole curve
 /// that has one, as a multiple of that range.
 const CLOSE: f64 = 10.0;
 const FAR: f64 = 3.0;
@@ -82,7 +82,7 @@ pub(super) struct Curve {
     pub x: X,
     /// By rising `x`; at least two.
     pub points: Vec<Point>,
-    /// This is the upper part of a curve.
+    /// This is the part of a curve that is close to the best.
     pub close: bool,
 }
 
@@ -129,7 +129,12 @@ impl Curve {
         let none = (f64::INFINITY, f64::NEG_INFINITY);
         let bounds = |(lo, hi): (f64, f64), p: &Point| (lo.min(p.y), hi.max(p.y));
         let (lo, hi) = self.points.iter().fold(none, bounds);
-        let close = self.points.iter().filter(|p| p.y >= hi - CLOSE);
+        let best = match self.axis.higher_is_better() {
+            true => hi,
+            false => lo,
+        };
+        let is_close = |p: &&Point| self.axis.gain(p.y, best) >= -CLOSE;
+        let close = self.points.iter().filter(is_close);
         let points: Vec<Point> = close.cloned().collect();
         let useful = hi - lo >= FAR * CLOSE && points.len() >= 4;
         useful.then(|| Self {
@@ -152,9 +157,10 @@ impl Curve {
     /// Title of the chart.
     pub fn title(&self) -> String {
         let what = capital(self.axis.name());
-        let close = match self.close {
-            true => format!(", the upper {CLOSE} points"),
-            false => String::new(),
+        let close = match (self.close, self.axis.higher_is_better()) {
+            (true, true) => format!(", the upper {CLOSE} points"),
+            (true, false) => format!(", the lower {CLOSE} points"),
+            (false, _) => String::new(),
         };
         format!("{what} against {}{close}", self.x.name())
     }
@@ -226,7 +232,7 @@ impl Curve {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::fixtures::{evaluated, point, restored, snr_only, swept};
+    use super::super::fixtures::{evaluated, point, regressed, restored, snr_only, swept};
     use super::*;
     use sepconv_eval::Metric;
 
@@ -328,6 +334,16 @@ mod tests {
         assert_eq!(close.close_up(), None);
         let decibels = Curve::of(&restored().curve, X::Macs).unwrap();
         assert_eq!(decibels.close_up(), None);
+    }
+
+    #[test]
+    fn a_close_up_of_errors_is_of_the_least() {
+        let curve = Curve::of(&regressed().curve, X::Macs).unwrap();
+        let close = curve.close_up().unwrap();
+        assert!(close.points.iter().all(|p| p.y <= 10.0));
+        let is_original = |p: &Point| p.series == Series::Original;
+        assert!(close.points.iter().any(is_original));
+        assert!(close.title().ends_with("the lower 10 points"));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(super) fn all() -> Vec<(&'static str, Report)> {
         ("empty", empty()),
         ("calibrated", calibrated()),
         ("swept", swept()),
+        ("regressed", regressed()),
         ("shown", shown()),
     ]
 }
@@ -510,5 +511,28 @@ pub(super) fn swept() -> Report {
     curve[0].time = Some(1.0);
     curve.sort_by(|a, b| a.macs.total_cmp(&b.macs));
     report.curve = curve;
+    report
+}
+
+/// The same with an error in place of the accuracy.
+pub(super) fn regressed() -> Report {
+    let mut report = swept();
+    let error = |evaluation: &mut Option<Evaluation>| {
+        if let Some(evaluation) = evaluation {
+            let primary = &mut evaluation.primary;
+            let (metric, against) = (Metric::RelativeError, Against::Original);
+            let error = 91.73 - primary.value.min(91.73);
+            *primary = Measure {
+                value: error,
+                ..Measure::mean(metric, against, "y", &[error; 50])
+            };
+            evaluation.measures = vec![primary.clone()];
+        }
+    };
+    error(&mut report.original.evaluation);
+    report
+        .curve
+        .iter_mut()
+        .for_each(|p| error(&mut p.evaluation));
     report
 }

@@ -151,7 +151,7 @@ fn cheapest(curve: &Curve) -> Rich {
     let Some(original) = original.filter(|_| percent) else {
         return Rich::default();
     };
-    let near = |p: &&Point| !is_original(p) && p.y >= original.y - 1.0;
+    let near = |p: &&Point| !is_original(p) && curve.axis.gain(p.y, original.y) >= -1.0;
     match curve.points.iter().find(near) {
         Some(best) if best.x < original.x => Rich::plain("Fewest MACs within one point of it: ")
             .strong(curve.describe(best))
@@ -278,7 +278,7 @@ pub(super) fn table(report: &Report) -> Option<Table> {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{
-        evaluated, hostile, not_run, related, restored, snr_only, swept as swept_report,
+        evaluated, hostile, not_run, regressed, related, restored, snr_only, swept as swept_report,
     };
     use sepconv::EightBits;
     use sepconv::quantization::QuantizedLayer;
@@ -304,6 +304,27 @@ mod tests {
         none.curve
             .retain(|p| p.series == Series::Original || p.macs < 0.2);
         assert!(html(&none).contains("No model with fewer MACs"));
+    }
+
+    #[test]
+    fn within_a_point_is_above_the_original_where_less_is_better() {
+        let mut report = regressed();
+        let text = headline(&report).markdown();
+        let part = "of the original: **0.00\u{a0}%";
+        assert!(text.contains(part), "{text}");
+        // The cheapest point of the same sweep by accuracy.
+        let text = text
+            .split("within one point of it: ")
+            .nth(1)
+            .unwrap_or_default();
+        let accuracy = headline(&swept_report()).markdown();
+        let accuracy = accuracy.split("within one point of it: ").nth(1);
+        let label = |text: &str| text.split(':').next().map(str::to_owned);
+        assert_eq!(label(text), label(accuracy.unwrap_or_default()), "{text}");
+        report
+            .curve
+            .retain(|p| p.series == Series::Original || p.macs < 0.2);
+        assert!(html(&report).contains("No model with fewer MACs"));
     }
 
     #[test]
