@@ -136,6 +136,9 @@ fn a_fraction_is_planned_once() {
     let curve = report["curve"].as_array().unwrap().iter();
     let labels: Vec<&str> = curve.map(|p| p["label"].as_str().unwrap()).collect();
     assert_eq!(labels, ["budget 0.8", "budget 0.9", "original"]);
+    // The inputs that signal-to-noise ratios are of.
+    assert_eq!(report["inputs"], "random");
+    assert_ne!(report["samples"], json!(0));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use sepconv::{QuantizeOutcome, SavedPlan, Settings};
+use sepconv::{Curve, QuantizeOutcome, SavedPlan, Settings};
 use sepconv_report::Report;
 
 use crate::error::refused;
@@ -20,7 +20,7 @@ pub struct Outcome {
 impl Outcome {
     /// Of an outcome, without the models and the data. `written`: true where a file stays.
     pub fn new(outcome: &sepconv::Outcome, settings: &Settings, written: bool) -> Self {
-        let mut report = Report::new(outcome, settings, Vec::new(), None);
+        let mut report = Report::new(outcome, settings, Curve::default(), None);
         if !written {
             report.output = None;
         }

@@ -28,8 +28,8 @@ use sepconv::data::Preprocess;
 use sepconv_report::Report;
 
 use sepconv::{
-    Budget, CalibrationSettings, DataSource, Evaluator, Families, Loaded, Outcome, Pins, Selection,
-    Settings, compress, compress_bytes, evaluate_against,
+    Budget, CalibrationSettings, Curve, DataSource, Evaluator, Families, Loaded, Outcome, Pins,
+    Selection, Settings, compress, compress_bytes, evaluate_against,
 };
 
 use cost::Energy;
@@ -137,7 +137,7 @@ pub fn run() -> Result<Outcome, Box<dyn Error>> {
         .ok_or("not evaluated")?
         .primary;
     assert_eq!(original.value, 0.0);
-    let report = Report::new(&outcome, &settings, Vec::new(), None);
+    let report = Report::new(&outcome, &settings, Curve::default(), None);
     assert!(report.json().contains("\"metric\": \"total-variation\""));
     assert!(
         report

@@ -56,7 +56,7 @@ pub(super) enum Axis {
         /// Number of samples.
         n: usize,
     },
-    /// Signal-to-noise ratio of the worst output on synthetic inputs, in dB.
+    /// Signal-to-noise ratio of the worst output, in dB.
     Snr,
 }
 

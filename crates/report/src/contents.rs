@@ -57,14 +57,14 @@ pub(super) fn page(report: &Report) -> Page {
 
 /// See [`Report::curve_svg`].
 pub(super) fn curve_svg(report: &Report) -> Option<String> {
-    let curve = Curve::of(&report.curve, axes::X::Macs).ok()?;
+    let curve = Curve::of(report, axes::X::Macs).ok()?;
     Some(draw(&curve, WIDE, Some(CHART_STYLE)))
 }
 
 fn curve(report: &Report) -> Vec<Block> {
     let mut blocks = Vec::new();
     for x in axes::XS {
-        match Curve::of(&report.curve, x) {
+        match Curve::of(report, x) {
             Ok(curve) => {
                 blocks.push(Block::Drawing(figure(&curve)));
                 if x == axes::X::Macs {
@@ -106,7 +106,10 @@ fn outputs(report: &Report) -> Vec<Block> {
         None if report.outputs.is_empty() => Block::Text(Rich::plain("No output was compared.")),
         None => Block::Table(tables::outputs(
             &report.outputs,
-            "Differences from the original's outputs on synthetic inputs",
+            &format!(
+                "Differences from the original's outputs on {}",
+                report.inputs.label()
+            ),
         )),
     };
     vec![block]

@@ -2,7 +2,9 @@
 
 use super::axes::{Axis, X};
 use super::format::{capital, decibels, exact, fixed, quantity, small};
+use super::report::Report;
 use sepconv::{CurvePoint, Series};
+use sepconv_eval::ComparedOn;
 
 /// Series whose points a line joins, the first drawn first.
 const LINES: [Series; 8] = [
@@ -80,6 +82,8 @@ impl Point {
 pub(super) struct Curve {
     pub axis: Axis,
     pub x: X,
+    /// The inputs that signal-to-noise ratios are of.
+    pub inputs: ComparedOn,
     /// By rising `x`; at least two.
     pub points: Vec<Point>,
     /// This is the part of a curve that is close to the best.
@@ -87,10 +91,10 @@ pub(super) struct Curve {
 }
 
 impl Curve {
-    /// The curve through points; a sentence on why there is none where fewer than two points
+    /// The curve through the points of a report; a sentence on why there is none where fewer than two points
     /// have a figure. The primary measure where any point was evaluated, else SNR.
-    pub fn of(points: &[CurvePoint], x: X) -> Result<Self, String> {
-        let axis = Axis::of_points(points);
+    pub fn of(report: &Report, x: X) -> Result<Self, String> {
+        let axis = Axis::of_points(&report.curve);
         let point = |p: &CurvePoint| {
             let (y, error) = axis.of(p)?;
             Some(Point {
@@ -102,11 +106,12 @@ impl Curve {
                 range: axis.range(),
             })
         };
-        let mut points: Vec<Point> = points.iter().filter_map(point).collect();
+        let mut points: Vec<Point> = report.curve.iter().filter_map(point).collect();
         points.sort_by(|a, b| a.x.total_cmp(&b.x));
         let curve = Self {
             axis,
             x,
+            inputs: report.inputs,
             points,
             close: false,
         };
@@ -209,7 +214,7 @@ impl Curve {
         };
         let on = match self.axis {
             Axis::Primary { n, .. } => format!(" on {} samples", exact(n as u64)),
-            Axis::Snr => " on synthetic inputs".into(),
+            Axis::Snr => format!(" on {}", self.inputs.label()),
         };
         let what = format!("{}{unit}{on}", self.axis.name());
         let ends = self
@@ -239,20 +244,20 @@ mod tests {
     #[test]
     fn points_without_a_figure_are_left_out() {
         let mut report = evaluated();
-        let all = Curve::of(&report.curve, X::Macs).unwrap().points.len();
+        let all = Curve::of(&report, X::Macs).unwrap().points.len();
         assert_eq!(all, report.curve.len());
         report.curve[1].evaluation = None;
         let evaluation = report.curve[2].evaluation.as_mut().unwrap();
         evaluation.primary.value = f64::NAN;
         report.curve[3].macs = f64::INFINITY;
-        let curve = Curve::of(&report.curve, X::Macs).unwrap();
+        let curve = Curve::of(&report, X::Macs).unwrap();
         assert_eq!(curve.points.len(), all - 3);
         assert!(curve.points.is_sorted_by(|a, b| a.x <= b.x));
     }
 
     #[test]
     fn without_labels_it_is_the_snr() {
-        let curve = Curve::of(&snr_only().curve, X::Macs).unwrap();
+        let curve = Curve::of(&snr_only(), X::Macs).unwrap();
         assert_eq!(curve.axis, Axis::Snr);
         // The original has none.
         assert!(
@@ -264,20 +269,36 @@ mod tests {
     }
 
     #[test]
+    fn the_chart_says_what_inputs_it_is_of() {
+        let mut report = snr_only();
+        for (inputs, told) in [
+            (
+                ComparedOn::Test,
+                "in dB on held-out calibration samples against",
+            ),
+            (ComparedOn::Random, "in dB on synthetic inputs against"),
+        ] {
+            report.inputs = inputs;
+            let summary = Curve::of(&report, X::Macs).unwrap().summary();
+            assert!(summary.contains(told), "{summary}");
+        }
+    }
+
+    #[test]
     fn fewer_than_two_points_are_a_sentence() {
         let mut report = snr_only();
         report.curve = vec![
             point("rank 1", 0.3, Some(12.0), None),
             point("x", 0.5, None, None),
         ];
-        let why = Curve::of(&report.curve, X::Macs).unwrap_err();
+        let why = Curve::of(&report, X::Macs).unwrap_err();
         assert!(
             why.contains("only one point") && why.contains("12.0\u{a0}dB"),
             "{why}"
         );
         report.curve.clear();
         assert!(
-            Curve::of(&report.curve, X::Macs)
+            Curve::of(&report, X::Macs)
                 .unwrap_err()
                 .contains("no point")
         );
@@ -285,10 +306,10 @@ mod tests {
 
     #[test]
     fn the_axis_is_what_models_are_judged_by() {
-        let curve = Curve::of(&evaluated().curve, X::Macs).unwrap();
+        let curve = Curve::of(&evaluated(), X::Macs).unwrap();
         assert_eq!(curve.y_label(), "top-1 accuracy (%)");
         assert_eq!(curve.title(), "Top-1 accuracy against MACs");
-        let curve = Curve::of(&restored().curve, X::Macs).unwrap();
+        let curve = Curve::of(&restored(), X::Macs).unwrap();
         assert_eq!(curve.y_label(), "PSNR (dB)");
         assert_eq!(curve.title(), "PSNR against MACs");
         let result = curve.points.iter().find(|p| p.series == Series::Result);
@@ -306,7 +327,7 @@ mod tests {
     #[test]
     fn lines_go_through_series_by_rising_x() {
         let report = swept();
-        let curve = Curve::of(&report.curve, X::Params).unwrap();
+        let curve = Curve::of(&report, X::Params).unwrap();
         let lines = curve.lines();
         assert_eq!(lines.len(), 5);
         assert_eq!(lines.last().unwrap().0, Series::Allocated);
@@ -315,30 +336,30 @@ mod tests {
             assert!(points.is_sorted_by(|a, b| a.x <= b.x));
         }
         // Only some points were timed.
-        let timed = Curve::of(&report.curve, X::Time).unwrap();
+        let timed = Curve::of(&report, X::Time).unwrap();
         assert!(timed.points.len() < curve.points.len());
         assert_eq!(
             timed.x_label(),
             "measured time (fraction of the original's)"
         );
-        assert!(Curve::of(&evaluated().curve, X::Time).is_err());
+        assert!(Curve::of(&evaluated(), X::Time).is_err());
     }
 
     #[test]
     fn a_close_up_where_baselines_collapse() {
-        let curve = Curve::of(&swept().curve, X::Macs).unwrap();
+        let curve = Curve::of(&swept(), X::Macs).unwrap();
         let close = curve.close_up().unwrap();
         assert!(close.points.len() < curve.points.len());
         assert!(close.points.iter().all(|p| p.y >= 81.0));
         assert!(close.title().ends_with("the upper 10 points"));
         assert_eq!(close.close_up(), None);
-        let decibels = Curve::of(&restored().curve, X::Macs).unwrap();
+        let decibels = Curve::of(&restored(), X::Macs).unwrap();
         assert_eq!(decibels.close_up(), None);
     }
 
     #[test]
     fn a_close_up_of_errors_is_of_the_least() {
-        let curve = Curve::of(&regressed().curve, X::Macs).unwrap();
+        let curve = Curve::of(&regressed(), X::Macs).unwrap();
         let close = curve.close_up().unwrap();
         assert!(close.points.iter().all(|p| p.y <= 10.0));
         let is_original = |p: &Point| p.series == Series::Original;
@@ -351,10 +372,7 @@ mod tests {
         let mut report = evaluated();
         let all = report.curve.len();
         report.curve[3].evaluation.as_mut().unwrap().primary.metric = Metric::Agreement;
-        assert_eq!(
-            Curve::of(&report.curve, X::Macs).unwrap().points.len(),
-            all - 1
-        );
+        assert_eq!(Curve::of(&report, X::Macs).unwrap().points.len(), all - 1);
     }
 
     #[test]

@@ -475,6 +475,7 @@ pub(super) fn swept() -> Report {
     let mut report = evaluated();
     (report.kind, report.output, report.compressed) = (Kind::Sweep, None, None);
     (report.layers, report.outputs) = (Vec::new(), Vec::new());
+    (report.inputs, report.samples) = (ComparedOn::Test, 250);
     report.model = "shared/models/resnet20-cifar10.onnx".into();
     report.settings.budget = None;
     report.settings.command = Some(

@@ -1,6 +1,6 @@
 //! The contents of `report.json`.
 
-use sepconv::{CurvePoint, EightBits, Outcome, Series, Settings, Size, Tuning};
+use sepconv::{Curve, CurvePoint, EightBits, Outcome, Series, Settings, Size, Tuning};
 use sepconv_eval::{BenchRun, ComparedOn, OutputComparison, ShownSample, TaskComparison};
 use sepconv_model::Loaded;
 use sepconv_planning::Solution;
@@ -27,7 +27,7 @@ pub struct Report {
     pub original: Size,
     /// Size and accuracy after, where a file was written.
     pub compressed: Option<Size>,
-    /// The inputs that the written file and the original were run on.
+    /// The inputs that the original and the written file, or the models of the curve, were run on.
     pub inputs: ComparedOn,
     /// Number of samples of them.
     pub samples: usize,
@@ -77,9 +77,12 @@ impl Report {
     pub fn new(
         outcome: &Outcome,
         settings: &Settings,
-        curve: Vec<CurvePoint>,
+        curve: Curve,
         command: Option<String>,
     ) -> Self {
+        let comparison = &outcome.comparison;
+        // Where the result was not run, figures are those of the curve.
+        let compared = curve.compared.filter(|_| comparison.not_run.is_some());
         let evaluated = outcome.compressed.evaluation.as_ref();
         let calibration = outcome.calibration.as_ref();
         let model = &outcome.model;
@@ -90,16 +93,16 @@ impl Report {
             output: Some(outcome.output.display().to_string()),
             original: outcome.original.clone(),
             compressed: Some(outcome.compressed.clone()),
-            inputs: outcome.comparison.inputs,
-            samples: outcome.comparison.runs,
-            outputs: outcome.comparison.outputs.clone(),
-            task: outcome.comparison.task.clone(),
-            pictures: outcome.comparison.pictures.clone(),
-            not_run: outcome.comparison.not_run.clone(),
+            inputs: compared.map_or(comparison.inputs, |c| c.inputs),
+            samples: compared.map_or(comparison.runs, |c| c.samples),
+            outputs: comparison.outputs.clone(),
+            task: comparison.task.clone(),
+            pictures: comparison.pictures.clone(),
+            not_run: comparison.not_run.clone(),
             layers: outcome.layers.clone(),
             unrewritten: outcome.unrewritten.clone(),
             expanded: outcome.expanded,
-            curve: with_ends(outcome, curve),
+            curve: with_ends(outcome, curve.points),
             settings: ReportSettings {
                 budget: settings.plan.is_none().then_some(settings.budget),
                 assumed: outcome.assumed.clone(),
@@ -124,9 +127,11 @@ impl Report {
     pub fn sweep(
         model: &Loaded,
         settings: &Settings,
-        mut curve: Vec<CurvePoint>,
+        measured: Curve,
         command: Option<String>,
     ) -> Self {
+        let compared = measured.compared;
+        let mut curve = measured.points;
         if !curve.iter().any(|p| p.series == Series::Original) {
             curve.push(original(None, None));
         }
@@ -146,8 +151,8 @@ impl Report {
                 evaluation: itself.and_then(|p| p.evaluation.clone()),
             },
             compressed: None,
-            inputs: ComparedOn::default(),
-            samples: 0,
+            inputs: compared.map_or(ComparedOn::default(), |c| c.inputs),
+            samples: compared.map_or(0, |c| c.samples),
             outputs: Vec::new(),
             task: None,
             pictures: Vec::new(),

@@ -134,7 +134,7 @@ fn swept(report: &Report) -> Rich {
             .strong(measured(primary))
             .text(format!(" on {} samples. ", exact(primary.n as u64)));
     }
-    match Curve::of(&report.curve, X::Macs) {
+    match Curve::of(report, X::Macs) {
         Ok(curve) => text.then(cheapest(&curve)),
         Err(_) => text,
     }

@@ -134,12 +134,13 @@ pub(super) fn points(report: &Report) -> Table {
     if several {
         head.push(Cell::text("Series"));
     }
+    let snr = format!("SNR on {}", report.inputs.label());
     let numbers = [
         ("MACs", true),
         ("Parameters", true),
         ("Time", times),
         (judged.as_str(), evaluated.is_some()),
-        ("SNR on synthetic inputs", snrs),
+        (snr.as_str(), snrs),
     ];
     head.extend(numbers.iter().filter(|h| h.1).map(|h| Cell::number(h.0)));
     let caption = match times {
@@ -223,6 +224,21 @@ mod tests {
         assert_eq!(columns(snr_only()), 4);
         assert_eq!(columns(not_run()), 3);
         assert_eq!(columns(swept()), 6);
+    }
+
+    #[test]
+    fn points_say_what_inputs_they_are_of() {
+        let text = points(&snr_only()).markdown();
+        assert!(
+            text.contains("SNR on held-out calibration samples |"),
+            "{text}"
+        );
+        let page = snr_only().markdown();
+        let caption = "outputs on held-out calibration samples";
+        assert!(
+            page.contains(caption) && !page.contains("synthetic inputs"),
+            "{page}"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sepconv_spec::CalibrationSettings;
 
 use crate::compressed::Compressed;
 use crate::curve_meter::CurveMeter;
-use crate::curve_point::{CurvePoint, Series};
+use crate::curve_point::{Curve, CurvePoint, Series};
 use crate::job::Job;
 use crate::pipeline::run;
 use crate::prepared::{fold_model, survey_model};
@@ -23,11 +23,7 @@ const ROUNDS: usize = 2;
 ///
 /// # Errors
 /// [`Error::Pass`], [`Error::Data`].
-pub fn curve(
-    model: &Loaded,
-    settings: &Settings,
-    progress: &dyn Progress,
-) -> Result<Vec<CurvePoint>, Error> {
+pub fn curve(model: &Loaded, settings: &Settings, progress: &dyn Progress) -> Result<Curve, Error> {
     let job = Job::new(model, settings, progress)?;
     let uniform = Settings {
         // The curve is of uniform ranks, with the data and the shapes of the plan.
@@ -44,7 +40,10 @@ pub fn curve(
         None => by_ranks(&job, &uniform, &meter, Series::Uniform)?,
     };
     points.reverse();
-    Ok(points)
+    Ok(Curve {
+        points,
+        compared: meter.compared(),
+    })
 }
 
 /// Every uniform rank that saves MACs, rising, fitted to one set of statistics: those of the inputs

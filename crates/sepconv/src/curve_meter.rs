@@ -1,6 +1,6 @@
 //! Measurements of the points of a curve.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use sepconv_eval::{Evaluation, Evaluator, LatencyTarget, Reference};
 use sepconv_latency::Bench;
@@ -8,7 +8,7 @@ use sepconv_model::{Error, Loaded};
 use sepconv_targets::Target;
 
 use crate::closing::closing_reference;
-use crate::curve_point::{CurvePoint, Series};
+use crate::curve_point::{Compared, CurvePoint, Series};
 use crate::job::Job;
 
 /// Measures models against the original of a job, which is run once on every runtime that is needed.
@@ -19,6 +19,8 @@ pub(crate) struct CurveMeter<'a> {
     usual: Gauge<'a>,
     /// That of the runtime which takes over where a point is refused.
     other: OnceCell<Gauge<'a>>,
+    /// How the first point was compared.
+    compared: Cell<Option<Compared>>,
 }
 
 /// The original's results on one runtime.
@@ -38,7 +40,13 @@ impl<'a> CurveMeter<'a> {
             latency,
             usual: Gauge::new(job, job.measured_on())?,
             other: OnceCell::new(),
+            compared: Cell::new(None),
         })
+    }
+
+    /// How the outputs of points were compared so far.
+    pub fn compared(&self) -> Option<Compared> {
+        self.compared.get()
     }
 
     /// # Errors
@@ -110,6 +118,12 @@ impl<'a> CurveMeter<'a> {
             compared.transpose()
         });
         let compared = compared.ok()??;
+        let on = Compared {
+            inputs: compared.inputs,
+            samples: compared.runs,
+            target: compared.target,
+        };
+        self.compared.set(self.compared.get().or(Some(on)));
         let snr = compared.worst_channel_snr().filter(|s| s.is_finite());
         snr.filter(|_| !compared.is_silent())
     }

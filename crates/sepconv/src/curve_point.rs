@@ -1,7 +1,27 @@
 //! Points of accuracy against compression.
 
-use sepconv_eval::Evaluation;
+use sepconv_eval::{ComparedOn, Evaluation};
 use serde::Serialize;
+
+/// A measured curve.
+#[derive(Debug, Clone, Default)]
+pub struct Curve {
+    /// Its points.
+    pub points: Vec<CurvePoint>,
+    /// How the outputs of its points were held against the original's; `None` where none were.
+    pub compared: Option<Compared>,
+}
+
+/// Inputs on which the outputs of points were held against the original's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compared {
+    /// Their origin.
+    pub inputs: ComparedOn,
+    /// Number of their samples.
+    pub samples: usize,
+    /// Name of the runtime.
+    pub target: &'static str,
+}
 
 /// Origin of the models of a curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

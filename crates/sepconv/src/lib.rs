@@ -51,7 +51,7 @@ mod validate;
 
 pub use compressed::Compressed;
 pub use curve::curve;
-pub use curve_point::{CurvePoint, Series};
+pub use curve_point::{Compared, Curve, CurvePoint, Series};
 pub use eight_bits::EightBits;
 pub use inspect::{Inspection, LayerInspection, RankInspection, inspect};
 pub use memory::compress_bytes;

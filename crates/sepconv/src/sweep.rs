@@ -11,7 +11,7 @@ use sepconv_spec::PrecisionChoice;
 use crate::compressed::Compressed;
 use crate::curve::{by_ranks, saving};
 use crate::curve_meter::CurveMeter;
-use crate::curve_point::{CurvePoint, Series};
+use crate::curve_point::{Curve, CurvePoint, Series};
 use crate::job::Job;
 use crate::pipeline::begun;
 use crate::prepared::{fold_model, survey_model};
@@ -114,7 +114,7 @@ pub fn sweep(
     settings: &Settings,
     plan: &Sweep,
     progress: &dyn Progress,
-) -> Result<Vec<CurvePoint>, Error> {
+) -> Result<Curve, Error> {
     plan.check(settings)?;
     let settings = &Settings {
         // Any that is allocated.
@@ -146,7 +146,10 @@ pub fn sweep(
         baselines(&plain, floats, &meter, &mut points)?;
     }
     points.sort_by(|a, b| a.macs.total_cmp(&b.macs));
-    Ok(points)
+    Ok(Curve {
+        points,
+        compared: meter.compared(),
+    })
 }
 
 /// One budget over all layers, at every fraction.

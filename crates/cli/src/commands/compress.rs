@@ -74,21 +74,21 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     {
         interrupt::wrote(path);
     }
-    let points = match &original {
-        Some(original) => curve(original, &settings, &progress),
-        None => Ok(Vec::new()),
-    };
-    let points = match points {
+    let measured = original
+        .as_ref()
+        .map(|original| curve(original, &settings, &progress));
+    let measured = match measured.transpose() {
         Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
         Err(error) => {
             extras.made("the curve of its report", Err(error));
-            Vec::new()
+            None
         }
-        Ok(points) => points,
+        Ok(measured) => measured,
     };
+    let measured = measured.unwrap_or_default();
     drop(progress);
     if args.fit.report.is_some() || out.is_json() {
-        let report = Report::new(&outcome, &settings, points, Some(command_line()));
+        let report = Report::new(&outcome, &settings, measured, Some(command_line()));
         if let Some(folder) = &args.fit.report {
             extras.made("its report", report.write(folder, settings.force));
         }
