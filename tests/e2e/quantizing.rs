@@ -259,6 +259,10 @@ fn plans_are_judged_in_eight_bits() {
     let rewritten = layers.iter().any(|l| !l["rank"].is_null());
     assert_eq!(eight["separable"].as_bool().unwrap(), rewritten, "{seen:#}");
     assert_eq!(seen["verdict"].is_null(), !rewritten);
+    // The runtime that has measured them, and not the one of floats.
+    let versions = &seen["versions"];
+    assert_eq!(versions["target"], "onnxruntime");
+    assert_eq!(versions["latency"]["target"], "onnxruntime");
 }
 
 /// A sweep in eight bits has the curve of floats beside that of eight bits, all of it timed.
@@ -284,6 +288,9 @@ fn sweeps_draw_eight_bits_alone_and_both() {
     series.sort_unstable();
     assert_eq!(series, ["allocated", "both", "int8", "original"]);
     assert!(points.iter().all(|p| p["time"].is_number()), "{points:#?}");
+    let versions = &seen["versions"];
+    assert_eq!(versions["target"], "tract");
+    assert_eq!(versions["latency"]["target"], "onnxruntime");
     // Constants of eight bits are not counted as parameters: those of the floats are told.
     let of = |name: &str| points.iter().find(|p| p["series"] == name).unwrap();
     assert_eq!(of("int8")["params"], 1.0);

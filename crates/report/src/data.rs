@@ -3,9 +3,9 @@
 use sepconv_data::Labels;
 use serde::Serialize;
 
-use sepconv::CurvePoint;
-use sepconv::{Budget, Settings};
-use sepconv_eval::Evaluation;
+use sepconv::targets;
+use sepconv::{Budget, Curve, CurvePoint, Outcome, Settings};
+use sepconv_eval::{Evaluation, LatencyTarget};
 use sepconv_model::DataSource;
 use sepconv_model::Loaded;
 use sepconv_spec::CalibrationSettings;
@@ -147,16 +147,45 @@ impl CalibrationReport {
 }
 
 impl Versions {
-    pub(super) fn new(settings: &Settings) -> Self {
+    /// Of an outcome.
+    pub(super) fn of_outcome(outcome: &Outcome, settings: &Settings) -> Self {
+        let eight_bits = outcome.eight_bits.as_ref().map(|record| &record.timing);
+        let timed = outcome.timing.as_ref().or(eight_bits);
+        let timed = timed.map(|run| LatencyReport {
+            target: run.target,
+            version: run.version.clone(),
+            threads: run.threads,
+        });
+        // Layers may have been timed where the result was not.
+        let latency = timed.or_else(|| settings.latency.map(LatencyReport::new));
+        Self::new(outcome.comparison.target, settings, latency)
+    }
+
+    /// Of a curve.
+    pub(super) fn of_curve(curve: &Curve, settings: &Settings) -> Self {
+        let compared = curve.compared.map(|compared| compared.target);
+        let target = compared.unwrap_or(settings.target.name());
+        Self::new(target, settings, curve.latency.map(LatencyReport::new))
+    }
+
+    /// `target`: the name of the runtime that measured outputs.
+    fn new(target: &'static str, settings: &Settings, latency: Option<LatencyReport>) -> Self {
+        let measured = targets::find(target).unwrap_or(settings.target);
         Self {
             sepconv: sepconv::VERSION,
-            target: settings.target.name(),
-            target_version: settings.target.version(),
-            latency: settings.latency.map(|l| LatencyReport {
-                target: l.target.name(),
-                version: l.target.version(),
-                threads: l.threads.get(),
-            }),
+            target: measured.name(),
+            target_version: measured.version(),
+            latency,
+        }
+    }
+}
+
+impl LatencyReport {
+    fn new(latency: LatencyTarget) -> Self {
+        Self {
+            target: latency.target.name(),
+            version: latency.target.version(),
+            threads: latency.threads.get(),
         }
     }
 }

@@ -117,7 +117,7 @@ impl Report {
             floats: outcome.floats.clone(),
             timing: outcome.timing.clone(),
             seed: settings.seed,
-            versions: Versions::new(settings),
+            versions: Versions::of_outcome(outcome, settings),
             machine: sepconv_latency::machine(),
         }
     }
@@ -131,6 +131,7 @@ impl Report {
         command: Option<String>,
     ) -> Self {
         let compared = measured.compared;
+        let versions = Versions::of_curve(&measured, settings);
         let mut curve = measured.points;
         if !curve.iter().any(|p| p.series == Series::Original) {
             curve.push(original(None, None));
@@ -170,7 +171,7 @@ impl Report {
             floats: None,
             timing: None,
             seed: settings.seed,
-            versions: Versions::new(settings),
+            versions,
             machine: sepconv_latency::machine(),
         }
     }

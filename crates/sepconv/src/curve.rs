@@ -43,6 +43,7 @@ pub fn curve(model: &Loaded, settings: &Settings, progress: &dyn Progress) -> Re
     Ok(Curve {
         points,
         compared: meter.compared(),
+        latency: None,
     })
 }
 

@@ -1,15 +1,17 @@
 //! Points of accuracy against compression.
 
-use sepconv_eval::{ComparedOn, Evaluation};
+use sepconv_eval::{ComparedOn, Evaluation, LatencyTarget};
 use serde::Serialize;
 
 /// A measured curve.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Curve {
     /// Its points.
     pub points: Vec<CurvePoint>,
     /// How the outputs of its points were held against the original's; `None` where none were.
     pub compared: Option<Compared>,
+    /// The runtime that its points were timed on, where they were.
+    pub latency: Option<LatencyTarget>,
 }
 
 /// Inputs on which the outputs of points were held against the original's.

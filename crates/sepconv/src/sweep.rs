@@ -149,6 +149,7 @@ pub fn sweep(
     Ok(Curve {
         points,
         compared: meter.compared(),
+        latency,
     })
 }
 
