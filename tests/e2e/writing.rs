@@ -225,6 +225,25 @@ fn a_report_that_can_not_be_written_costs_no_figures() {
     assert_eq!(scratch.names(), ["m.onnx", "out.onnx", "report"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn names_need_not_be_unicode() {
+    use std::os::unix::ffi::OsStringExt;
+    let (scratch, model) = copy();
+    let name = std::ffi::OsString::from_vec(b"b\xff.onnx".to_vec());
+    let odd = std::path::Path::new(&scratch.path("")).join(name);
+    std::fs::rename(model, &odd).unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_sepconv"))
+        .args(["compress", "--rank", "2", "--data-free=weights", "--json"])
+        .arg(&odd)
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let command = report["settings"]["command"].as_str().unwrap();
+    assert!(command.ends_with("b\u{fffd}.onnx'"), "{command}");
+}
+
 #[test]
 fn outputs_of_run_are_not_overwritten_without_force() {
     let (scratch, model) = copy();

@@ -1,5 +1,6 @@
 """The command `sepconv` of the wheel."""
 
+import json
 import signal
 import subprocess
 import sysconfig
@@ -29,6 +30,13 @@ def test_it_compresses(tmp_path):
     assert done.returncode == 0, done.stderr
     onnx.checker.check_model(onnx.load(tmp_path / "small.onnx"))
     assert "MACs" in done.stdout
+
+
+def test_a_report_has_the_command_as_typed(tmp_path):
+    done = command("inspect", models.DIGITS, "--report", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["command"] == f"sepconv inspect {models.DIGITS} --report {tmp_path / 'report'}"
 
 
 def test_its_exit_codes_tell_refusals_from_usage(tmp_path):

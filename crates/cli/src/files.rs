@@ -1,5 +1,6 @@
 //! Files that commands write, and those that they must not overwrite.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -92,24 +93,55 @@ impl ReportArgs {
         report: impl FnOnce(Option<String>) -> CommandReport,
     ) -> Result<()> {
         if let Some(folder) = &self.report {
-            report(Some(command_line())).write(folder, self.force)?;
+            report(Some(out.command())).write(folder, self.force)?;
             out.line(format!("report  {}", folder.join("report.html").display()));
         }
         Ok(())
     }
 }
 
-/// The command as typed, quoted where a shell would need it.
-pub fn command_line() -> String {
+/// A command as typed, quoted where a shell would need it; what is no Unicode is lost.
+pub fn command_line(arguments: &[OsString]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,+:@%".contains(c);
-    let args = std::env::args().enumerate().map(|(i, arg)| {
+    let args = arguments.iter().enumerate().map(|(i, arg)| {
+        let arg = arg.to_string_lossy();
         if i == 0 {
             "sepconv".to_owned()
         } else if !arg.is_empty() && arg.chars().all(plain) {
-            arg
+            arg.into_owned()
         } else {
             format!("'{}'", arg.replace('\'', r"'\''"))
         }
     });
     args.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_quoted_for_a_shell() {
+        let line = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(OsString::from);
+            command_line(&arguments.collect::<Vec<_>>())
+        };
+        assert_eq!(
+            line(&["/usr/bin/sepconv", "inspect", "a.onnx"]),
+            "sepconv inspect a.onnx"
+        );
+        assert_eq!(
+            line(&["python", "a b", "", "it's"]),
+            r"sepconv 'a b' '' 'it'\''s'"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn arguments_need_not_be_unicode() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = OsString::from_vec(b"b\xff.onnx".to_vec());
+        let line = command_line(&["sepconv".into(), odd]);
+        assert_eq!(line, "sepconv 'b\u{fffd}.onnx'");
+    }
 }

@@ -32,7 +32,8 @@ const USAGE: u8 = 2;
 ///
 /// It prints, and from here on it heeds signals: a program calls it once, and then ends.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let code = match error.kind() {
@@ -49,7 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if cli.global.verbose > 1 {
         log::to_stderr();
     }
-    let out = Output::new(&cli.global);
+    let out = Output::new(&cli.global, files::command_line(&arguments));
     let result = match &cli.command {
         Command::Inspect(args) => commands::inspect::run(args, &out),
         Command::Compress(args) => commands::compress::run(args, &out),

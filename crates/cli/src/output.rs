@@ -23,6 +23,8 @@ pub struct Output {
     quiet: bool,
     verbose: bool,
     begun: Instant,
+    /// The command as typed.
+    command: String,
     /// Those that JSON has yet to list.
     warnings: Cell<Vec<String>>,
 }
@@ -31,14 +33,21 @@ const BOLD: Style = Style::new().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
 impl Output {
-    pub fn new(global: &Global) -> Self {
+    /// `command`: the command as typed.
+    pub fn new(global: &Global, command: String) -> Self {
         Self {
             json: global.json,
             quiet: global.quiet,
             verbose: global.verbose > 0,
             begun: Instant::now(),
+            command,
             warnings: Cell::default(),
         }
+    }
+
+    /// The command as typed, for reports.
+    pub fn command(&self) -> String {
+        self.command.clone()
     }
 
     /// True where machines read the output.

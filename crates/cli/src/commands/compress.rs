@@ -15,7 +15,7 @@ use crate::args::CompressArgs;
 use crate::claims::Claims;
 use crate::commands::compare::print_outputs;
 use crate::doubts;
-use crate::files::{self, command_line};
+use crate::files;
 use crate::interrupt;
 use crate::output::{
     Output, bytes, db, in_seven, kept_hint, limit, quantity, si, stderr, with_limit,
@@ -88,7 +88,7 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     let measured = measured.unwrap_or_default();
     drop(progress);
     if args.fit.report.is_some() || out.is_json() {
-        let report = Report::new(&outcome, &settings, measured, Some(command_line()));
+        let report = Report::new(&outcome, &settings, measured, Some(out.command()));
         if let Some(folder) = &args.fit.report {
             extras.made("its report", report.write(folder, settings.force));
         }

@@ -6,7 +6,7 @@ use sepconv_report::Report;
 
 use crate::args::SweepArgs;
 use crate::doubts;
-use crate::files::{self, command_line};
+use crate::files;
 use crate::output::{Output, quantity, stderr};
 
 pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
@@ -39,7 +39,7 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
     }
     let points = sweep(&model, &settings, &plan, &progress)?;
     drop(progress);
-    let report = Report::sweep(&model, &settings, points, Some(command_line()));
+    let report = Report::sweep(&model, &settings, points, Some(out.command()));
     // First what can't fail: the figures are not to be had again.
     out.json(&report);
     print(&report.curve, out);
