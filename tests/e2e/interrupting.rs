@@ -80,6 +80,32 @@ fn an_interrupted_command_leaves_nothing_and_says_so() {
     assert!(scratch.names().iter().all(|name| name == "cache"));
 }
 
+#[test]
+fn an_interrupted_sweep_names_the_models_that_stay() {
+    let scratch = Scratch::new();
+    let (model, folder) = (digits().path, scratch.path("models"));
+    let sweep = ["sweep", &model, "--data-free=weights", "--models", &folder];
+    let mut running = Running::start(&sweep, &[]);
+    let first = scratch.path("models/0.9.onnx");
+    while !std::path::Path::new(&first).exists() {
+        assert_eq!(running.child.try_wait().unwrap(), None);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.send("INT");
+    let (code, said) = running.ended();
+    assert_eq!(code, Some(130), "{said}");
+    let begins = format!("error: interrupted; {first}");
+    let ends = said.ends_with(" was written before") || said.ends_with(" were written before");
+    assert!(said.starts_with(&begins) && ends, "{said}");
+    let mut left = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|e| e.unwrap().path());
+    assert!(
+        left.all(|path| said.contains(path.to_str().unwrap())),
+        "{said}"
+    );
+}
+
 /// A single run of this network takes longer than anybody waits.
 #[test]
 fn within_a_long_forward_pass_commands_end_in_two_seconds_and_leave_nothing() {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use sepconv_report::FILES;
 
+use crate::interrupt;
+
 /// A file by the argument that names it.
 struct Claim {
     name: &'static str,
@@ -53,12 +55,22 @@ impl Claims {
         self
     }
 
+    /// Checks the files, and has those that are written told of where the command is interrupted behind them.
+    ///
+    /// # Errors
+    /// As [`Claims::check`].
+    pub fn enter(&self) -> Result<()> {
+        self.check()?;
+        self.written.iter().for_each(|w| interrupt::watch(&w.path));
+        Ok(())
+    }
+
     /// Refuses a file that is written where another one is read or written, and one that would have to be a folder of
     /// another one.
     ///
     /// # Errors
     /// A line that names both arguments and the path.
-    pub fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         for (i, written) in self.written.iter().enumerate() {
             let others = self.written[..i].iter();
             let within = |other: &&Claim| {

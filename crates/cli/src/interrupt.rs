@@ -1,11 +1,11 @@
 //! Ctrl-C and polite kills: the work ends at its next step, or the process soon after.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::error_line::print_error;
 use crate::progress;
@@ -18,8 +18,11 @@ const GRACE: Duration = Duration::from_millis(1500);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// True once the end has been told.
 static TOLD: AtomicBool = AtomicBool::new(false);
-/// Files that are in their place.
-static WRITTEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Files that the command may write, and how they looked before.
+static WATCHED: Mutex<Vec<(PathBuf, Option<Look>)>> = Mutex::new(Vec::new());
+
+/// The time at which a file was written, and its length.
+type Look = (SystemTime, u64);
 
 /// Heeds signals from here on. Where no handler can be set, the system's stays.
 pub fn heed() {
@@ -50,10 +53,25 @@ pub fn exit_code() -> u8 {
     u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }
 
-/// Notes a file that stays where the command is interrupted later.
-pub fn wrote(path: &Path) {
-    let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
-    written.push(path.display().to_string());
+/// Notes a file that the command may write: where it is interrupted with the file in its place, it says so.
+pub fn watch(path: &Path) {
+    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    watched.push((path.to_owned(), look(path)));
+}
+
+/// `None` where there is no file.
+fn look(path: &Path) -> Option<Look> {
+    let found = path.symlink_metadata().ok()?;
+    Some((found.modified().ok()?, found.len()))
+}
+
+/// The watched files that are others than before.
+fn written() -> Vec<String> {
+    let watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    let other = watched
+        .iter()
+        .filter(|(path, before)| look(path) != *before);
+    other.map(|(path, _)| path.display().to_string()).collect()
 }
 
 /// Says on standard error, once, that the command was interrupted.
@@ -61,8 +79,7 @@ pub fn tell() {
     if TOLD.swap(true, Ordering::SeqCst) {
         return;
     }
-    let written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
-    print_error(&message(&written));
+    print_error(&message(&written()));
 }
 
 fn message(written: &[String]) -> String {
@@ -125,7 +142,26 @@ fn on_signal(act: impl Fn(i32) + Send + 'static) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn files_are_told_once_they_are_in_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["old", "replaced", "new"].map(|name| folder.path().join(name));
+        std::fs::write(&files[0], b"old").unwrap();
+        std::fs::write(&files[1], b"old").unwrap();
+        files.iter().for_each(|path| watch(path));
+        let ours = || {
+            let inside = |path: &String| Path::new(path).starts_with(folder.path());
+            written().into_iter().filter(inside).collect::<Vec<_>>()
+        };
+        assert_eq!(ours(), [""; 0]);
+        std::fs::write(&files[1], b"other").unwrap();
+        std::fs::write(&files[2], b"new").unwrap();
+        let expected = files[1..].iter().map(|path| path.display().to_string());
+        assert_eq!(ours(), expected.collect::<Vec<_>>());
+    }
 
     #[test]
     fn what_stays_is_named() {

@@ -19,7 +19,7 @@ pub fn run(args: &BenchArgs, out: &Output) -> Result<()> {
     let models = args.models.iter();
     let claims = models.fold(Claims::default(), |all, path| all.reads("the model", path));
     let claims = claims.writes("the output", &args.output);
-    claims.reports(&args.report.report).check()?;
+    claims.reports(&args.report.report).enter()?;
     args.library.announce()?;
     let settings = BenchSettings {
         targets: chosen(&args.target, out)?,

@@ -16,7 +16,6 @@ use crate::claims::Claims;
 use crate::commands::compare::print_outputs;
 use crate::doubts;
 use crate::files;
-use crate::interrupt;
 use crate::output::{
     Output, bytes, db, in_seven, kept_hint, limit, quantity, si, stderr, with_limit,
 };
@@ -46,7 +45,7 @@ const LOST_SCORES: f64 = 0.5;
 
 pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     let output = args.output.clone().unwrap_or_else(|| beside(&args.model));
-    claims(args, &output).check()?;
+    claims(args, &output).enter()?;
     args.fit.library.announce()?;
     let spec = args.spec();
     let model = || Ok(Loaded::open(&args.model, &spec.run.shapes.pins()?)?);
@@ -63,16 +62,13 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     };
     let progress = out.progress();
     let outcome = compress_file(&args.model, &output, &settings, &progress)?;
-    interrupt::wrote(&output);
     if settings.plan.is_some() {
         doubts::of_settings(out, &args.model, &settings);
     }
     // The model stays whatever fails from here on, and so do its figures.
     let mut extras = Extras::default();
-    if let Some(path) = &args.save_plan
-        && extras.made("its plan", outcome.plan.write(path, settings.force))
-    {
-        interrupt::wrote(path);
+    if let Some(path) = &args.save_plan {
+        extras.made("its plan", outcome.plan.write(path, settings.force));
     }
     let measured = original
         .as_ref()
@@ -118,13 +114,11 @@ struct Extras {
 }
 
 impl Extras {
-    /// True where it is made.
-    fn made(&mut self, what: &'static str, result: Result<(), Error>) -> bool {
+    fn made(&mut self, what: &'static str, result: Result<(), Error>) {
         match result {
             Ok(()) => self.made.push(what),
             Err(error) => self.failed.push(format!("{what} was not: {error}")),
         }
-        self.made.last() == Some(&what)
     }
 
     /// An error that names all that is missing.

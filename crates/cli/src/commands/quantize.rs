@@ -19,7 +19,7 @@ pub fn run(args: &QuantizeArgs, out: &Output) -> Result<()> {
         .reads("the model", &args.model)
         .reads("--calib", &args.calib)
         .replaces("the output", &output, &args.model);
-    claims.check()?;
+    claims.enter()?;
     check_free(&output, options.force)?;
     args.library.announce()?;
     let settings = QuantizeSettings::of(options, DataSource::new(&args.calib))?;

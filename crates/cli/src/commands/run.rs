@@ -13,7 +13,7 @@ pub fn run(args: &RunArgs, out: &Output) -> Result<()> {
         .reads("the model", &args.model)
         .reads("--data", &args.inputs.data)
         .writes("the output", &args.output);
-    claims.check()?;
+    claims.enter()?;
     check_free(&args.output, args.force)?;
     let target = args.target.find()?;
     let model = Loaded::open(&args.model, &args.shapes.pins()?)?;

@@ -25,7 +25,7 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
     let claims = models
         .iter()
         .fold(claims, |all, path| all.writes("--models", path));
-    claims.reports(&args.fit.report).check()?;
+    claims.reports(&args.fit.report).enter()?;
     plan.check(&settings)?;
     files::check_report(args.fit.report.as_deref(), args.fit.run.force)?;
     doubts::of_settings(out, &args.model, &settings);

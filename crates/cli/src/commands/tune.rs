@@ -24,7 +24,7 @@ pub fn run(args: &TuneArgs, out: &Output) -> Result<()> {
     let claims = data(claims, &args.data)
         .replaces("the output", &output, &args.model)
         .writes("--state", &args.options.state);
-    claims.check()?;
+    claims.enter()?;
     check_free(&output, args.force)?;
     let target = args.target.find()?;
     let calib = args.data.source(&args.calib, args.seed)?;
