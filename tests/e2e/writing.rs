@@ -245,6 +245,21 @@ fn names_need_not_be_unicode() {
 }
 
 #[test]
+fn the_curve_of_a_report_ends_with_the_time() {
+    let (scratch, model) = copy();
+    let (out, folder) = (scratch.path("out.onnx"), scratch.path("report"));
+    let run = compress(&model, &out, &["--report", &folder, "--max-time", "0.001s"]);
+    run.ok();
+    let note = "--max-time was over: points of the report's curve are missing";
+    assert!(run.stderr().contains(note), "{run}");
+    let text = std::fs::read_to_string(format!("{folder}/report.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["curve_complete"], false);
+    // The result and the original.
+    assert_eq!(report["curve"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn outputs_of_run_are_not_overwritten_without_force() {
     let (scratch, model) = copy();
     let out = scratch.write("out.npz", b"precious");

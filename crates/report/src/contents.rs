@@ -78,6 +78,10 @@ fn curve(report: &Report) -> Vec<Block> {
             Err(_) => {}
         }
     }
+    if !report.curve_complete {
+        let why = "Points of the curve are missing: the time was over.";
+        blocks.push(Block::Text(Rich::plain(why)));
+    }
     if !report.curve.is_empty() {
         blocks.push(Block::Table(tables::points(report)));
     }
@@ -139,5 +143,18 @@ pub(super) fn file_name(path: &str) -> &str {
     match path.rsplit(['/', '\\']).next() {
         Some("") | None => path,
         Some(name) => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{evaluated, not_run};
+
+    #[test]
+    fn a_curve_that_ended_with_the_time_says_so() {
+        let told = "Points of the curve are missing";
+        assert!(not_run().html().contains(told) && not_run().markdown().contains(told));
+        assert!(not_run().json().contains(r#""curve_complete": false"#));
+        assert!(!evaluated().html().contains(told));
     }
 }

@@ -238,6 +238,7 @@ pub(super) fn evaluated() -> Report {
             point("rank 7", 0.915, Some(38.0), Some(91.70)),
             point("original", 1.0, None, Some(91.73)),
         ],
+        curve_complete: true,
         settings: ReportSettings {
             families: Vec::new(),
             calibration: None,
@@ -285,6 +286,7 @@ pub(super) fn not_run() -> Report {
         point.snr_db = None;
     }
     report.settings.command = None;
+    report.curve_complete = false;
     report
 }
 

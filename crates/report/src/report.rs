@@ -48,6 +48,8 @@ pub struct Report {
     pub expanded: usize,
     /// Measured points of accuracy against compression, by rising MACs.
     pub curve: Vec<CurvePoint>,
+    /// False where points of the curve are missing, because the time was over.
+    pub curve_complete: bool,
     /// Settings of the run.
     pub settings: ReportSettings,
     /// Solution of the budget, where one was allocated.
@@ -102,6 +104,7 @@ impl Report {
             layers: outcome.layers.clone(),
             unrewritten: outcome.unrewritten.clone(),
             expanded: outcome.expanded,
+            curve_complete: curve.complete,
             curve: with_ends(outcome, curve.points),
             settings: ReportSettings {
                 budget: settings.plan.is_none().then_some(settings.budget),
@@ -132,6 +135,7 @@ impl Report {
     ) -> Self {
         let compared = measured.compared;
         let versions = Versions::of_curve(&measured, settings);
+        let curve_complete = measured.complete;
         let mut curve = measured.points;
         if !curve.iter().any(|p| p.series == Series::Original) {
             curve.push(original(None, None));
@@ -163,6 +167,7 @@ impl Report {
             expanded: 0,
             settings: ReportSettings::new(model, settings, calibration, evaluated, command),
             curve,
+            curve_complete,
             solution: None,
             tries: Vec::new(),
             verdict: None,

@@ -81,7 +81,7 @@ impl<'a> CurveMeter<'a> {
             macs: ratio(cost.0.macs, cost.1.macs),
             params: ratio(cost.0.params, cost.1.params),
             time: self.time(series, model)?,
-            snr_db: self.snr(series, model),
+            snr_db: self.snr(series, model)?,
             evaluation,
         })
     }
@@ -108,16 +108,21 @@ impl<'a> CurveMeter<'a> {
     }
 
     /// `None` for no difference, and where no runtime can run it.
-    fn snr(&self, series: Series, model: &Loaded) -> Option<f64> {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    fn snr(&self, series: Series, model: &Loaded) -> Result<Option<f64>, Error> {
         if series == Series::Original {
-            return None;
+            return Ok(None);
         }
         let compared = self.job.measured(|target| {
             let reference = self.gauge(target)?.reference.as_ref();
             let compared = reference.map(|r| r.compare(model, target, self.job.progress));
             compared.transpose()
         });
-        let compared = compared.ok()??;
+        let Some(compared) = if_wanted(compared)?.flatten() else {
+            return Ok(None);
+        };
         let on = Compared {
             inputs: compared.inputs,
             samples: compared.runs,
@@ -125,7 +130,7 @@ impl<'a> CurveMeter<'a> {
         };
         self.compared.set(self.compared.get().or(Some(on)));
         let snr = compared.worst_channel_snr().filter(|s| s.is_finite());
-        snr.filter(|_| !compared.is_silent())
+        Ok(snr.filter(|_| !compared.is_silent()))
     }
 
     fn time(&self, series: Series, model: &Loaded) -> Result<Option<f64>, Error> {
@@ -148,10 +153,19 @@ impl<'a> CurveMeter<'a> {
 impl<'a> Gauge<'a> {
     fn new(job: &'a Job<'a>, target: &'static dyn Target) -> Result<Self, Error> {
         let (original, settings) = (&job.model, &job.settings);
+        let reference = closing_reference(original, settings, target, job.progress);
         Ok(Self {
             target,
             evaluator: job.evaluator(target)?,
-            reference: closing_reference(original, settings, target, job.progress).ok(),
+            reference: if_wanted(reference)?,
         })
+    }
+}
+
+/// What could be measured, unless nobody wants it any more.
+fn if_wanted<T>(measured: Result<T, Error>) -> Result<Option<T>, Error> {
+    match measured {
+        Err(Error::Cancelled) => Err(Error::Cancelled),
+        other => Ok(other.ok()),
     }
 }

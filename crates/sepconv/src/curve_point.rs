@@ -4,7 +4,7 @@ use sepconv_eval::{ComparedOn, Evaluation, LatencyTarget};
 use serde::Serialize;
 
 /// A measured curve.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Curve {
     /// Its points.
     pub points: Vec<CurvePoint>,
@@ -12,6 +12,20 @@ pub struct Curve {
     pub compared: Option<Compared>,
     /// The runtime that its points were timed on, where they were.
     pub latency: Option<LatencyTarget>,
+    /// False where the time was over before all of its points were measured.
+    pub complete: bool,
+}
+
+impl Default for Curve {
+    /// Of no points, none of which is missing.
+    fn default() -> Self {
+        Self {
+            points: Vec::new(),
+            compared: None,
+            latency: None,
+            complete: true,
+        }
+    }
 }
 
 /// Inputs on which the outputs of points were held against the original's.

@@ -150,6 +150,7 @@ pub fn sweep(
         points,
         compared: meter.compared(),
         latency,
+        complete: true,
     })
 }
 
@@ -273,7 +274,7 @@ fn baselines(
         (Series::PaperPwDw, paper(Order::PwDw)),
     ];
     for (series, settings) in &by_rank {
-        points.extend(by_ranks(job, settings, meter, *series)?);
+        by_ranks(job, settings, meter, *series, points)?;
     }
     for energy in ENERGIES {
         let one = Settings {

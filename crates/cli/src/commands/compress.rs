@@ -83,6 +83,9 @@ pub fn run(args: &CompressArgs, out: &Output) -> Result<()> {
     };
     let measured = measured.unwrap_or_default();
     drop(progress);
+    if !measured.complete {
+        out.note("--max-time was over: points of the report's curve are missing");
+    }
     if args.fit.report.is_some() || out.is_json() {
         let report = Report::new(&outcome, &settings, measured, Some(out.command()));
         if let Some(folder) = &args.fit.report {
