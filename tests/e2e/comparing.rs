@@ -58,11 +58,17 @@ fn a_model_that_tract_can_not_load_is_run_by_the_runtime_that_is_there() {
     ask(json!({"do": "build", "case": "foreign", "out": model}));
     ask(json!({"do": "inputs", "model": model, "out": data, "free": {"N": 32}}));
     let compress = ["compress", &model, "--calib", &data, "-o", &out, "--json"];
-    let args = [&compress[..], &["--rank", "1", "--target", "macs"]].concat();
+    let report = scratch.path("report");
+    let options = ["--rank", "1", "--target", "macs", "--report", &report];
+    let args = [&compress[..], &options].concat();
     let onnxruntime = runtimes();
     let seen = sepconv_with(&args, &[("SEPCONV_ONNXRUNTIME", onnxruntime.as_str())]).json();
     assert_eq!(seen["not_run"], json!(null), "{seen}");
     assert!(seen["outputs"][0]["snr_db"].is_f64(), "{seen}");
+    let curve = seen["curve"].as_array().unwrap();
+    let mut uniform = curve.iter().filter(|p| p["series"] == "uniform");
+    assert!(uniform.clone().count() > 0, "{seen}");
+    assert!(uniform.all(|p| p["snr_db"].is_f64()), "{seen}");
     let refused = sepconv(&["run", &model, "-o", &scratch.path("y.npz")]).refused();
     assert!(
         refused.contains("tract can't load it") && refused.contains("--target onnxruntime"),

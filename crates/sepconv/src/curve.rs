@@ -46,7 +46,8 @@ fn measure(
     curve: &mut Curve,
 ) -> Result<(), Error> {
     still_wanted(progress)?;
-    let job = Job::new(model, settings, progress)?;
+    // Where tract can't load the model, its points are measured where its result is.
+    let job = Job::new(model, settings, progress)?.on_capable_target();
     let uniform = Settings {
         // The curve is of uniform ranks, with the data and the shapes of the plan.
         plan: None,
