@@ -142,7 +142,7 @@ impl Report {
         }
         curve.sort_by(|a, b| a.macs.total_cmp(&b.macs));
         let itself = curve.iter().find(|p| p.series == Series::Original);
-        let calibration = settings.calibration.as_ref();
+        let calibration = measured.calibration.as_ref();
         let evaluated = data::evaluated(&curve);
         Self {
             schema: SCHEMA,

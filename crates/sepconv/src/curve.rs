@@ -64,6 +64,7 @@ fn measure(
         None => by_ranks(&job, &uniform, &meter, Series::Uniform, points),
     };
     curve.compared = meter.compared();
+    curve.calibration = uniform.calibration;
     made
 }
 

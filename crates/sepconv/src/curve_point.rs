@@ -1,6 +1,7 @@
 //! Points of accuracy against compression.
 
 use sepconv_eval::{ComparedOn, Evaluation, LatencyTarget};
+use sepconv_spec::CalibrationSettings;
 use serde::Serialize;
 
 /// A measured curve.
@@ -14,6 +15,8 @@ pub struct Curve {
     pub latency: Option<LatencyTarget>,
     /// False where the time was over before all of its points were measured.
     pub complete: bool,
+    /// The data that layers were fitted to; `None`: their weights alone.
+    pub calibration: Option<CalibrationSettings>,
 }
 
 impl Default for Curve {
@@ -24,6 +27,7 @@ impl Default for Curve {
             compared: None,
             latency: None,
             complete: true,
+            calibration: None,
         }
     }
 }

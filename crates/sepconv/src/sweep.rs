@@ -6,7 +6,7 @@ use sepconv_model::{Error, Loaded, Progress, Stage};
 use sepconv_onnx::{OnnxError, Staged};
 use sepconv_passes::{Families, Order, PassError};
 use sepconv_planning::SHARE;
-use sepconv_spec::PrecisionChoice;
+use sepconv_spec::{CalibrationSettings, PrecisionChoice};
 
 use crate::compressed::Compressed;
 use crate::curve::{by_ranks, saving};
@@ -116,12 +116,13 @@ pub fn sweep(
     progress: &dyn Progress,
 ) -> Result<Curve, Error> {
     plan.check(settings)?;
-    let settings = &Settings {
+    let settings = Settings {
         // Any that is allocated.
         budget: Budget::TargetMacs(0.5),
         planner: None,
-        ..settings.holding_out()
+        ..settings.clone()
     };
+    let settings = &settings.holding_out();
     let floats = &Settings {
         precision: PrecisionChoice::F32,
         ..settings.clone()
@@ -137,7 +138,7 @@ pub fn sweep(
     plain.expanded = false;
     let meter = CurveMeter::new(&plain, latency)?;
     let mut points = vec![meter.point(Series::Original, "original".into(), &job.model)?];
-    allocated(&plain, plan, &meter, &mut points)?;
+    let calibration = allocated(&plain, plan, &meter, &mut points)?;
     if eight {
         let meter = CurveMeter::new(&job, latency)?;
         in_eight_bits(&job, plan, &meter, &mut points)?;
@@ -151,16 +152,17 @@ pub fn sweep(
         compared: meter.compared(),
         latency,
         complete: true,
+        calibration,
     })
 }
 
-/// One budget over all layers, at every fraction.
+/// One budget over all layers, at every fraction; gives the data that layers were fitted to.
 fn allocated(
     job: &Job<'_>,
     plan: &Sweep,
     meter: &CurveMeter<'_>,
     points: &mut Vec<CurvePoint>,
-) -> Result<(), Error> {
+) -> Result<Option<CalibrationSettings>, Error> {
     let (settings, progress) = (&job.settings, job.progress);
     each_planned(job, plan, |fraction, made| {
         points.push(meter.point(Series::Allocated, format!("budget {fraction}"), &made.model)?);
@@ -191,7 +193,7 @@ fn in_eight_bits(
 ) -> Result<(), Error> {
     let alone = &job.in_eight_bits()?.model;
     points.push(meter.point_of(Series::Int8, "int8".into(), alone, &job.model)?);
-    each_planned(job, plan, |fraction, made| {
+    let fitted = each_planned(job, plan, |fraction, made| {
         let quantized = quantized_as_planned(job, &made)?.model;
         let label = format!("int8, budget {fraction}");
         points.push(meter.point_of(Series::Both, label, &quantized, &made.model)?);
@@ -202,16 +204,17 @@ fn in_eight_bits(
             }
             None => Ok(()),
         }
-    })
+    });
+    fitted.map(drop)
 }
 
 /// The models of the fractions that can be reached: fractions of the original's cost, in eight bits of the cost of
-/// eight bits alone.
+/// eight bits alone. Gives the data that layers were fitted to.
 fn each_planned(
     job: &Job<'_>,
     plan: &Sweep,
     mut take: impl FnMut(f64, Compressed) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<Option<CalibrationSettings>, Error> {
     let mut prepared = survey_model(job, fold_model(job)?)?;
     let calibration = job.fitted_to(&prepared.surveyed);
     let unit = job.settings.unit();
@@ -236,7 +239,8 @@ fn each_planned(
             other => take(fraction, search.materialise(other?)?)?,
         }
     }
-    Ok(())
+    drop((stage, search));
+    Ok(calibration)
 }
 
 fn write(model: &Loaded, path: &Path, force: bool) -> Result<(), Error> {
@@ -292,7 +296,49 @@ fn baselines(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use sepconv_analysis::Pins;
+    use sepconv_data::{Part, Preprocess};
+    use sepconv_ir::{DType, Tensor};
+    use sepconv_model::DataSource;
+    use sepconv_passes::Selection;
+
     use super::*;
+
+    #[test]
+    fn an_eighth_of_the_data_is_held_out_and_the_rest_is_fitted_to() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/digits.onnx");
+        let model = Loaded::open(&path, &Pins::default()).unwrap();
+        let bytes: Vec<u8> = (0..80 * 1024)
+            .map(|i| (i % 251 * (i / 1024)) as u8)
+            .collect();
+        let pictures = Tensor::new(DType::U8, vec![80, 1, 32, 32], bytes.into()).unwrap();
+        let data = DataSource {
+            preprocess: Preprocess {
+                scale: 1.0 / 255.0,
+                ..Preprocess::default()
+            },
+            ..DataSource::memory(vec![pictures])
+        };
+        let settings = Settings {
+            selection: Selection::new(&["stage1/block0/conv1"], &[]).unwrap(),
+            calibration: Some(CalibrationSettings {
+                positions: 200,
+                cache: None,
+                ..CalibrationSettings::new(data)
+            }),
+            ..Settings::default()
+        };
+        let plan = Sweep {
+            fractions: vec![0.97],
+            ..Sweep::default()
+        };
+        let made = sweep(&model, &settings, &plan, &()).unwrap();
+        let fitted = made.calibration.unwrap();
+        let part = fitted.source.data().unwrap().part;
+        assert_eq!(part, Part::Train { every: 8 });
+        // 10 of 80.
+        assert_eq!(made.compared.unwrap().samples, 10);
+    }
 
     #[test]
     fn the_files_of_a_sweep_are_known_and_looked_for_before_it() {
