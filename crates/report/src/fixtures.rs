@@ -161,7 +161,7 @@ pub(super) fn layer(name: &str, before: Option<u64>, after: Option<u64>) -> Laye
         macs_before: before.unwrap_or_default(),
         macs: after.unwrap_or_default(),
         params: 1,
-        energy: 0.985,
+        energy: 0.84,
         weight_error: 0.1234,
         lowering: None,
     };

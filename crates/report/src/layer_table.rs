@@ -66,6 +66,14 @@ fn caption(has: Optional) -> String {
     text
 }
 
+/// The rank to be marked on the spectrum of a layer: that of its replacement, where the spectrum is of the same family.
+fn marked(layer: &LayerRecord) -> Option<usize> {
+    let candidate = layer.candidate()?;
+    let energy = layer.spectrum.get(candidate.rank.checked_sub(1)?)?;
+    let is_of_it = (energy - candidate.energy).abs() < 1e-9;
+    is_of_it.then_some(candidate.rank)
+}
+
 fn row(layer: &LayerRecord, has: Optional) -> Vec<Cell> {
     let macs = |macs: Option<u64>| match macs {
         Some(macs) => Cell::number(&si(macs)).titled(exact(macs)).exactly(macs),
@@ -117,7 +125,7 @@ fn row(layer: &LayerRecord, has: Optional) -> Vec<Cell> {
             [] => Cell::text("–"),
             spectrum => Cell::text(&told)
                 .titled(told)
-                .drawn(spark::draw(spectrum, layer.rank())),
+                .drawn(spark::draw(spectrum, marked(layer))),
         });
     }
     cells
@@ -125,6 +133,8 @@ fn row(layer: &LayerRecord, has: Optional) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
+    use sepconv_passes::Choice;
+
     use super::super::fixtures::{calibrated, evaluated};
     use super::*;
 
@@ -147,6 +157,18 @@ mod tests {
                 assert_eq!(cells + spanned, columns, "{row}");
             }
         }
+    }
+
+    #[test]
+    fn a_rank_of_another_family_is_not_marked_on_a_spectrum() {
+        let mut layers = calibrated().layers;
+        let marks = |layers: &[LayerRecord]| table(layers).html().matches("<circle").count();
+        assert_eq!(marks(&layers), 3);
+        // At the same rank, Tucker keeps another share of the kernel.
+        if let Choice::Separate(candidate) = &mut layers[0].choice {
+            (candidate.family, candidate.energy) = ("tucker".into(), 0.97);
+        }
+        assert_eq!(marks(&layers), 2);
     }
 
     #[test]
