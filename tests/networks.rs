@@ -96,6 +96,11 @@ impl Net {
         let count = dims.iter().product();
         let mut values = noise(count, name.bytes().map(u64::from).sum());
         values.iter_mut().for_each(|v| *v /= fan.sqrt());
+        self.constant(name, dims, values);
+    }
+
+    /// An initializer.
+    pub fn constant(&mut self, name: &str, dims: &[usize], values: Vec<f32>) {
         let tensor = Tensor::from_floats(self.dtype, dims.to_vec(), values).unwrap();
         let made = encoded(name, &tensor);
         self.graph.initializer.push(made);

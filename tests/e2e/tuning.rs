@@ -66,6 +66,31 @@ fn number(report: &Value, path: &str) -> f64 {
 }
 
 #[test]
+fn a_training_ends_with_the_time_and_says_so() {
+    let scratch = Scratch::new();
+    let (model, calib, out) = (digits().path, calib(), scratch.path("out.onnx"));
+    let data = ["--calib", &calib, "--scale", "1/255", "--max-samples", "64"];
+    let work = [
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--rank",
+        "1",
+        "--max-time",
+        "2s",
+        "--tune=100000",
+    ];
+    let run = sepconv(&[&work[..], &data].concat());
+    run.ok();
+    assert!(
+        run.stderr().contains("epochs not trained"),
+        "{}",
+        run.stderr()
+    );
+}
+
+#[test]
 fn a_coarse_model_learns_and_stays_a_valid_model() {
     let scratch = Scratch::new();
     let (model, out) = (coarse(&scratch), scratch.path("tuned.onnx"));

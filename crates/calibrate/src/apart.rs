@@ -3,7 +3,7 @@
 use sepconv_model::{Error, Stage};
 use sepconv_passes::{Candidate, Site};
 
-use crate::collector::Collector;
+use crate::collector::{Collector, Pass};
 use crate::reconstruct::{Calibrated, open};
 use crate::runnable::{Work, fitted};
 use crate::sensitivity::sensitivities;
@@ -38,7 +38,7 @@ pub fn calibrate_apart(
     let mut first = 0;
     while first < layers.len() {
         let end = first + fitting.memory.together(&needs[first..]);
-        let seen = collector.collect(None, first..end, false)?;
+        let seen = collector.collect(None, first..end, Pass::default())?;
         for ((layer, seen), need) in layers[first..].iter().zip(seen).zip(&needs[first..]) {
             stage.step(first)?;
             let seen = seen.map_err(|unfit| unfit.kept(need));

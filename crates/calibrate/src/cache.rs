@@ -5,10 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use sepconv_factor::{SplitStatistics, Statistics};
-use sepconv_passes::Site;
+use sepconv_passes::{Kept, Site};
 use sepconv_targets::Target;
 
 use super::layer_sampler::Unfit;
+use super::memory_limit::Need;
 use sepconv_model::Loaded;
 use sepconv_spec::{CalibrationSettings, Source};
 
@@ -22,14 +23,17 @@ const WEIGHING: u32 = 1;
 /// are of.
 const EXECUTION: u32 = 2;
 
-/// A file of the statistics of a model's layers.
+/// Files of what is known of a model's layers.
 pub(crate) struct StatisticsCache {
+    /// Without its extension.
     path: PathBuf,
+    /// Extension of the file of statistics.
+    forms: String,
 }
 
 impl StatisticsCache {
-    /// The file for a model, its data and settings: named by a hash of the model's bytes, the
-    /// data (a file's contents; names, sizes and times of a folder's files), the settings that
+    /// The files for a model, its data and settings: named by a hash of the model's bytes, those of its
+    /// external data included, the data (a file's contents; names, sizes and times of a folder's files), the settings that
     /// statistics depend on, and the versions. `None` without a folder in the settings, for
     /// data that can't be read, and for statistics that would be too large.
     pub fn open(
@@ -52,6 +56,7 @@ impl StatisticsCache {
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         (target.name(), target.version()).hash(&mut hasher);
         model.document.encode().to_bytes().hash(&mut hasher);
+        (model.document).visit_external(&mut |bytes| bytes.hash(&mut hasher));
         hash_source(&settings.source, &mut hasher)?;
         (settings.positions, settings.effort, settings.held_out_every).hash(&mut hasher);
         (settings.weighted, WEIGHING, EXECUTION).hash(&mut hasher);
@@ -61,12 +66,26 @@ impl StatisticsCache {
         let name = hasher.name();
         Some(Self {
             path: folder.join("statistics-v1").join(name),
+            forms: String::new(),
         })
+    }
+
+    /// With statistics of the forms that `needs` tell: patches are kept in place of covariances where there
+    /// is less memory.
+    pub fn with_forms(mut self, needs: &[Result<Need, Kept>]) -> Self {
+        let mut hasher = Fingerprint::default();
+        for need in needs {
+            (need.as_ref().ok())
+                .map(|need| need.patches)
+                .hash(&mut hasher);
+        }
+        self.forms = hasher.name();
+        self
     }
 
     /// The statistics of `layers` layers, if they are stored.
     pub fn read(&self, layers: usize) -> Option<Vec<SplitStatistics>> {
-        let data = fs::read(&self.path).ok()?;
+        let data = fs::read(self.statistics()).ok()?;
         let mut rest = data.as_slice();
         let mut next = || {
             let (length, tail) = rest.split_first_chunk::<8>()?;
@@ -122,6 +141,10 @@ impl StatisticsCache {
         self.path.with_extension("factors")
     }
 
+    fn statistics(&self) -> PathBuf {
+        self.path.with_extension(&self.forms)
+    }
+
     /// Stores statistics, where those of all layers are known; those that can't be stored are
     /// collected again next time.
     pub fn write(&self, statistics: &[Result<SplitStatistics, Unfit>]) {
@@ -133,7 +156,7 @@ impl StatisticsCache {
             data.extend((bytes.len() as u64).to_le_bytes());
             data.extend(bytes);
         }
-        write_beside(&self.path, &data);
+        write_beside(&self.statistics(), &data);
     }
 }
 

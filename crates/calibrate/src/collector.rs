@@ -42,6 +42,16 @@ pub(crate) struct LayerStatistics {
     pub behind: Option<(Activation, Positions)>,
 }
 
+/// The work of a pass beside statistics.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pass {
+    /// The positions of layers with an activation behind them are kept.
+    pub keep: bool,
+    /// The layers before the range since the last pass without this may be rewritten before the next one: the
+    /// values of that pass stay those that later passes run from.
+    pub again: bool,
+}
+
 /// Positions of the layers that are collected together, kept as they are.
 struct Keeper {
     layers: Vec<Option<(Activation, Positions)>>,
@@ -95,13 +105,12 @@ impl<'a> Collector<'a> {
     /// Statistics of the layers of `range`: inputs from `rewritten`, a copy of the original in
     /// which layers before them may be rewritten, targets from the original; both from one pass over
     /// the original where there is no such copy. Call in
-    /// rising order: the part before the range is not run again. `keep`: the positions of layers
-    /// with an activation behind them are kept. Endpoints soon after `progress` is cancelled.
+    /// rising order: the part before the range is not run again. Endpoints soon after `progress` is cancelled.
     pub fn collect(
         &mut self,
         rewritten: Option<&Document>,
         range: Range<usize>,
-        keep: bool,
+        pass: Pass,
     ) -> Result<Vec<Result<LayerStatistics, Unfit>>, Error> {
         let (from, to) = (range.start, range.end);
         let (original, fitting) = (self.original, self.fitting);
@@ -136,7 +145,7 @@ impl<'a> Collector<'a> {
         }
         let ends = wanted.len();
         // Nothing behind the last layer is run.
-        if to < layers.len() {
+        if to < layers.len() && !pass.again {
             wanted.extend(self.cuts.before(samplers[0].site.node));
         }
         let checkpoint = &self.checkpoint;
@@ -163,7 +172,7 @@ impl<'a> Collector<'a> {
         let mut builders: Vec<Builder> = builders.collect();
         let mut next: Option<Vec<Vec<Tensor>>> = (wanted.len() > ends).then(Vec::new);
         let mut pending: Vec<Yield> = Vec::new();
-        let mut keeper = Keeper::new(samplers, samples.len(), keep, memory.kept());
+        let mut keeper = Keeper::new(samplers, samples.len(), pass.keep, memory.kept());
         let batches: Vec<usize> = (0..samples.batches()).collect();
         let per_batch: usize = samplers.iter().map(LayerSampler::patch_bytes).sum();
         // The values that a window hands on are held beside those of the window before it.

@@ -255,7 +255,8 @@ impl Layer<'_> {
     }
 
     /// The first contender, its chain fitted on to all positions, with no more rounds than were best
-    /// for the positions held out; as it is where nothing was held out.
+    /// for the positions held out; as it is where nothing was held out, and where fitted chains are worse
+    /// on those than one of the weights alone.
     fn refitted(
         &self,
         contenders: Vec<Contender<'_>>,
@@ -267,6 +268,7 @@ impl Layer<'_> {
             return Ok(None);
         };
         if self.is_refitted()
+            && !fit.is_floor
             && self.seen.statistics.held_out.count() > 0
             && let Some(family) = self.families.find(&candidate.family)
         {

@@ -37,6 +37,8 @@ pub struct Hurried {
     pub short: usize,
     /// Samples of the evaluation data that were left out.
     pub left_out: usize,
+    /// Epochs of a tuning that were left out.
+    pub epochs: usize,
 }
 
 impl Hurried {

@@ -114,13 +114,9 @@ impl Artist<'_> {
     /// taken where both say so. Inputs of mean 0 and variance 1 are near enough to 0 to 1
     /// for a fit.
     fn guess(&self, target: &dyn Target) -> Result<Range, Error> {
+        let batch = (self.model.input_specs()).and_then(|s| s.first().map(|s| s.dims[0]));
         let few = Pictures {
-            samples: self
-                .model
-                .input_specs()
-                .and_then(|s| s.first().map(|s| s.dims[0]))
-                .unwrap_or(1)
-                .max(4),
+            samples: 4_usize.next_multiple_of(batch.unwrap_or(1).max(1)),
             ..self.pictures.clone()
         };
         let few = Artist {

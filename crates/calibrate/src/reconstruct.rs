@@ -15,7 +15,7 @@ use sepconv_onnx::Document;
 use sepconv_passes::{Candidate, Choice, Kept, PassError, Plan, Site};
 use sepconv_spec::{LayerFit, LayerRecord, Schedule};
 
-use crate::collector::Collector;
+use crate::collector::{self, Collector};
 use crate::hurry::{Paced, little_time_to_fit};
 use crate::memory_limit::{MemoryLimit, Need};
 use crate::runnable::{Work, Written, fitted};
@@ -87,17 +87,19 @@ pub fn calibrate(
         if !hurried && paced.is_short(done) {
             // All the rest in one pass, which does not see the errors of its own layers.
             hurried = true;
+            passed = None;
             left = passes(&needs[done..], Schedule::Parallel, fitting.memory);
             continue;
         }
         let range = done..done + pass.layers;
         let keep = fitting.calibration.fit.steps > 0 && !hurried;
-        if passed.is_none() && !pass.last {
+        let again = passed.is_some();
+        if !again && !pass.last {
             passed = Some(result.document.clone());
         }
         let work = passed.as_ref().unwrap_or(&result.document);
         let seen = step("fit/statistics", || {
-            collector.collect(Some(work), range, keep)
+            collector.collect(Some(work), range, collector::Pass { keep, again })
         })?;
         if pass.last {
             passed = None;

@@ -12,7 +12,7 @@ use sepconv_model::{Error, Stage, step};
 use sepconv_spec::Effort;
 
 use crate::cache::StatisticsCache;
-use crate::collector::Collector;
+use crate::collector::{Collector, Pass};
 use crate::fits::{Scaled, as_they_were, calibrated, each_fitted, fitted_beside, is_narrow};
 use crate::hurry::{little_time_to_score, no_time_to_score};
 use crate::layer_sampler::Unfit;
@@ -84,6 +84,7 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
     let memory = fitting.memory;
     // Statistics that don't go into the memory together are not kept between runs either.
     let cache = cache.filter(|_| memory.together(&needs) == sites.len());
+    let cache = cache.map(|cache| cache.with_forms(&needs));
     let mut stored = cache.as_ref().and_then(|c| c.read(sites.len()));
     let scorer = Scorer {
         surveyed,
@@ -107,7 +108,7 @@ pub fn score(surveyed: &SurveyedModel, fitting: Fitting<'_>) -> Result<Vec<Score
             Some(statistics) => statistics.into_iter().map(Ok).collect(),
             None => {
                 let seen = step("collect/statistics", || {
-                    collector.collect(None, first..end, false)
+                    collector.collect(None, first..end, Pass::default())
                 })?;
                 let seen = seen.into_iter().map(|seen| Ok(seen?.statistics));
                 let seen: Vec<Seen> = seen.collect();
@@ -281,7 +282,10 @@ impl Known {
                 return self;
             }
         };
-        self.errors.push(fit.error.max(0.0));
+        self.errors.push(match fit.error.is_nan() {
+            true => f64::INFINITY,
+            false => fit.error.max(0.0),
+        });
         let errors = &self.errors;
         let distance = |i: usize, wanted: f64| (errors[i].max(LEAST) / wanted).ln().abs();
         if candidates.get(own).is_some_and(Candidate::saves) {

@@ -33,6 +33,7 @@ struct Candidate {
     error_fit: f64,
     error_held_out: Option<f64>,
     rounds: usize,
+    is_floor: bool,
 }
 
 impl Candidate {
@@ -82,9 +83,13 @@ impl<'a> Alternation<'a> {
         Ok(Chain::of_weights(self.family.name(), rank, shapes, weights))
     }
 
-    fn scored(&self, chain: Chain, rounds: usize) -> Result<Candidate, FactorError> {
+    /// A chain that is not fitted at its rank.
+    fn floor(&self, chain: Chain) -> Result<Candidate, FactorError> {
         let (kernel, error) = self.error_of(&chain)?;
-        self.candidate(chain, kernel, error, rounds)
+        Ok(Candidate {
+            is_floor: true,
+            ..self.candidate(chain, kernel, error, 0)?
+        })
     }
 
     /// A chain whose [`Alternation::error_of`] is known.
@@ -106,6 +111,7 @@ impl<'a> Alternation<'a> {
             error_fit,
             error_held_out,
             rounds,
+            is_floor: false,
         })
     }
 
@@ -171,7 +177,7 @@ impl<'a> Alternation<'a> {
         let mut candidates = vec![self.alternate(rank, start)?];
         let mut floors = Vec::new();
         if self.calibration.options().floor {
-            floors.push(self.scored(self.factored()?.chain(rank)?, 0)?);
+            floors.push(self.floor(self.factored()?.chain(rank)?)?);
         }
         if let Some(lower) = lower {
             floors.push(self.at_rank(rank, &lower.chain)?);
@@ -186,7 +192,11 @@ impl<'a> Alternation<'a> {
             && !candidates.iter().all(keeps)
             && let Some(floor) = floors.iter().find(|c| keeps(c))
         {
-            candidates.push(self.alternate(rank, floor.chain.weights())?);
+            let from = self.alternate(rank, floor.chain.weights())?;
+            candidates.push(Candidate {
+                is_floor: from.rounds == 0,
+                ..from
+            });
         }
         candidates.extend(floors);
         let best = candidates
@@ -207,6 +217,7 @@ impl<'a> Alternation<'a> {
             error_held_out: best.error_held_out,
             error_activated: None,
             rounds: best.rounds,
+            is_floor: best.is_floor,
         })
     }
 
@@ -223,10 +234,7 @@ impl<'a> Alternation<'a> {
             widths: &self.family.widths(shape, rank),
         };
         let weights = widened(&lower.weights(), &from, &to);
-        self.scored(
-            Chain::of_weights(self.family.name(), rank, shapes, weights),
-            0,
-        )
+        self.floor(Chain::of_weights(self.family.name(), rank, shapes, weights))
     }
 
     fn remembered(&self, rank: usize) -> Option<Fit> {

@@ -69,7 +69,8 @@ impl PostActivation<'_> {
 
     /// Improves a fit of `family` by the values that pass the activation. The steps end where they
     /// don't lower the error on the positions held out, at most [`FitOptions::steps`] of them. Where
-    /// the data-free chain is nearer than the fit, they begin there.
+    /// the data-free chain is nearer than the fit, they begin there. Steps that gained go on, on all positions;
+    /// the errors are those of the chain before.
     ///
     /// # Errors
     /// As of [`crate::Fitter::fit`]; [`FactorError::Statistics`] where shapes differ.
@@ -99,18 +100,23 @@ impl PostActivation<'_> {
         let calibration = Calibration::new(kernel, &fitted, options)?;
         let (mut best, mut error) = self.start(observed, family, fit)?;
         let mut now = best.clone();
+        let mut gained = false;
         for _ in 0..options.steps {
             now = self.step(&now, &calibration, family, &[&self.positions.fit])?;
             let (found, before) = (self.error(&now)?, error);
             if found < error {
-                (best, error) = (now.clone(), found);
+                (best, error, gained) = (now.clone(), found, true);
             }
             if before - found <= TOLERANCE * before {
                 break;
             }
         }
         drop(calibration);
-        if self.whole && !self.positions.held_out.is_empty() {
+        // What is seen in the last steps is not held out.
+        let product = best.compose()?;
+        let error_held_out = held_out_error(statistics, &product)?;
+        let error_fit = statistics.fit.score_kernel(&product)?;
+        if gained && self.whole && !self.positions.held_out.is_empty() {
             let all = part(statistics.merged()?);
             let calibration = Calibration::new(kernel, &all, options)?;
             let rows = [&self.positions.fit, &self.positions.held_out];
@@ -118,13 +124,13 @@ impl PostActivation<'_> {
                 best = self.step(&best, &calibration, family, &rows)?;
             }
         }
-        let kernel = best.compose()?;
         Ok(Fit {
-            error_fit: statistics.fit.score_kernel(&kernel)?,
-            error_held_out: held_out_error(statistics, &kernel)?,
+            error_fit,
+            error_held_out,
             error_activated: Some(error),
             chain: best,
             rounds: fit.rounds,
+            is_floor: fit.is_floor,
         })
     }
 

@@ -275,14 +275,19 @@ impl Costs {
     /// those of that form.
     pub fn paying(mut self, timed: &Self, unit: Unit) -> Self {
         let layers = self.candidates.iter_mut().zip(&timed.candidates);
-        for (cost, time) in layers.flat_map(|(costs, times)| costs.iter_mut().zip(times)) {
-            *cost = cost.and_then(|(cost, _)| {
-                let (_, written) = (*time)?;
-                let macs = written
-                    .filter(|_| unit == Unit::Macs)
-                    .map(|w| w.macs as f64);
-                Some((macs.unwrap_or(cost), written))
-            });
+        for ((costs, times), kept) in layers.zip(&self.kept) {
+            for (cost, time) in costs.iter_mut().zip(times) {
+                *cost = cost.and_then(|(cost, _)| {
+                    let (_, written) = (*time)?;
+                    let macs = written
+                        .filter(|_| unit == Unit::Macs)
+                        .map(|w| w.macs as f64);
+                    let cost = macs.unwrap_or(cost);
+                    // A rim may make it dearer than the layer.
+                    let saves = kept.is_none_or(|kept| cost < kept);
+                    saves.then_some((cost, written))
+                });
+            }
         }
         self
     }

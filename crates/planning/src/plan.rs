@@ -121,7 +121,10 @@ impl Planning {
         let mut loss = 0.0;
         let mut chosen = Vec::new();
         for (candidates, losses) in self.candidates.iter().zip(&self.losses.candidates) {
-            let one = (!candidates.is_empty() && draw(2) == 0).then(|| draw(candidates.len()));
+            let all = 0..candidates.len().min(losses.len());
+            // The others were dropped.
+            let known: Vec<usize> = all.filter(|i| losses[*i].is_finite()).collect();
+            let one = (!known.is_empty() && draw(2) == 0).then(|| known[draw(known.len())]);
             loss += one.map_or(0.0, |i| losses[i]);
             chosen.push(one.map(|i| candidates[i].clone()));
         }

@@ -39,6 +39,18 @@ fn probed(macs: u64, layers: usize) -> usize {
     within(MOST).clamp(least, BATCHES.1)
 }
 
+/// Bytes of values of a batch, as far as their extents are known.
+fn bytes_of(original: &Loaded, values: impl Iterator<Item = ValueId>) -> usize {
+    let extents = values.filter_map(|value| original.shapes.extents(value));
+    let bytes = extents.map(|dims| dims.iter().map(|n| *n as usize).product::<usize>() * 4);
+    bytes.sum()
+}
+
+/// Batches of whose outputs there is room.
+fn kept(original: &Loaded, memory: MemoryLimit) -> usize {
+    memory.targets() / bytes_of(original, original.graph().outputs()).max(1)
+}
+
 /// By how much an output says in its channels of sparse scores, see [`PartScales::activity`].
 fn activity(measure: &OutputMeasure, output: &Tensor) -> Option<f64> {
     let scales = measure.scales.as_ref()?;
@@ -82,12 +94,7 @@ impl<'a> SensitivityProbe<'a> {
         memory: MemoryLimit,
     ) -> Result<Self, Error> {
         let most = (JUDGED / original.cost.macs.max(1)) as usize;
-        let extents = original.graph().outputs();
-        let extents = extents.filter_map(|value| original.shapes.extents(value));
-        let bytes: usize = extents
-            .map(|dims| dims.iter().map(|n| *n as usize).product::<usize>() * 4)
-            .sum();
-        let most = most.min(memory.targets() / bytes.max(1)).max(BATCHES.0);
+        let most = most.min(kept(original, memory)).max(BATCHES.0);
         Self::on(original, target, settings, most, memory)
     }
 
@@ -105,6 +112,7 @@ impl<'a> SensitivityProbe<'a> {
         memory: MemoryLimit,
     ) -> Result<Self, Error> {
         let most = probed(original.cost.macs, layers);
+        let most = most.min(kept(original, memory)).max(FEWEST);
         Self::on(original, target, settings, most, memory)?.where_scores_are(most)
     }
 
@@ -147,6 +155,7 @@ impl<'a> SensitivityProbe<'a> {
     /// On the `wanted` batches of all that say most in their scores, where there are scores.
     fn where_scores_are(self, wanted: usize) -> Result<Self, Error> {
         let most = (SCANNED / self.original.cost.macs.max(1)) as usize;
+        let most = most.min(kept(self.original, self.memory));
         let pool: Vec<usize> = (0..self.samples.batches()).take(most).collect();
         let scored = self.reference.first().is_some_and(|outputs| {
             let activity = |(measure, output)| activity(measure, output).is_some();
@@ -184,16 +193,15 @@ impl<'a> SensitivityProbe<'a> {
     pub fn losses(&mut self, node: NodeId, documents: &[Document]) -> Vec<Result<f64, Error>> {
         let cut = self.cuts.before(node);
         // Where the network can't be cut here, it is run from where it was cut before.
-        if let Ok(values) = self.run(&self.original.document, &cut)
+        let bytes = bytes_of(self.original, cut.iter().copied());
+        if bytes.saturating_mul(self.batches.len()) <= self.memory.checkpoint()
+            && let Ok(values) = self.run(&self.original.document, &cut)
             && let Some(first) = values.first()
             && Checkpoint::fits(first, self.batches.len(), self.memory.checkpoint())
         {
             self.checkpoint = Checkpoint::of(&cut, values);
         }
-        let losses = documents.par_iter().map(|document| {
-            let outputs = self.run(document, &self.outputs)?;
-            Ok(self.loss(&outputs))
-        });
+        let losses = documents.par_iter().map(|document| self.of(document));
         losses.collect()
     }
 
@@ -210,7 +218,17 @@ impl<'a> SensitivityProbe<'a> {
 
     /// Mean loss over the samples of a rewritten network.
     pub fn of(&self, document: &Document) -> Result<f64, Error> {
-        Ok(self.loss(&self.run(document, &self.outputs)?))
+        // No outputs are held but those of the batches that run.
+        let of = |place: usize, outputs: Vec<Tensor>| {
+            let own = self.rows_of(self.batches[place]);
+            let sum = loss(&self.reference[place], &outputs, &self.measures, own);
+            (sum, own.valid)
+        };
+        let losses = self.each(document, &self.outputs, of)?;
+        let (sum, rows) = losses.iter().fold((0.0, 0), |(sum, rows), (own, valid)| {
+            (sum + own, rows + valid)
+        });
+        Ok(sum / rows.max(1) as f64)
     }
 
     /// Share of samples whose greatest class is the original's, over all outputs of classes;
@@ -319,17 +337,6 @@ impl<'a> SensitivityProbe<'a> {
         Ok(compared.strictest_snr())
     }
 
-    fn loss(&self, outputs: &[Vec<Tensor>]) -> f64 {
-        let mut sum = 0.0;
-        let mut rows = 0;
-        for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(outputs) {
-            let own = self.rows_of(*batch);
-            sum += loss(a, b, &self.measures, own);
-            rows += own.valid;
-        }
-        sum / rows.max(1) as f64
-    }
-
     /// Outputs of the original, which are known, or of a rewritten network, which is run.
     fn outputs_of(&self, document: &Document) -> Result<Cow<'_, [Vec<Tensor>]>, Error> {
         match std::ptr::eq(document, &raw const self.original.document) {
@@ -339,6 +346,16 @@ impl<'a> SensitivityProbe<'a> {
     }
 
     fn run(&self, document: &Document, wanted: &[ValueId]) -> Result<Vec<Vec<Tensor>>, Error> {
+        self.each(document, wanted, |_, values| values)
+    }
+
+    /// What `of` makes of the place of every batch and its `wanted` values.
+    fn each<T: Send>(
+        &self,
+        document: &Document,
+        wanted: &[ValueId],
+        of: impl Fn(usize, Vec<Tensor>) -> T + Sync,
+    ) -> Result<Vec<T>, Error> {
         let network = Network {
             original: self.original,
             target: self.target,
@@ -353,7 +370,7 @@ impl<'a> SensitivityProbe<'a> {
                     Some(_) => checkpoint.batch(&self.samples, i)?,
                     None => self.samples.inputs(*batch)?,
                 };
-                segment.run(&given)
+                Ok(of(i, segment.run(&given)?))
             })
             .collect()
     }

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use sepconv_calibrate::Hurried;
 use sepconv_model::{Error, Loaded, Progress, step};
 use sepconv_passes::PassError;
 
@@ -88,9 +89,16 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
     let tuned = match &job.settings.tune {
         Some(how) if applied.is_rewritten() => step("tune", || {
             let (target, progress) = (job.settings.target, job.progress);
-            let (model, tuning) = tune(&job.model, &applied.model, target, how, progress)?;
+            let mut how = how.clone();
+            how.train.until = job.settings.deadline.and_then(|deadline| deadline.at(1.0));
+            let (model, tuning) = tune(&job.model, &applied.model, target, &how, progress)?;
+            let hurried = Hurried {
+                epochs: tuning.left_out,
+                ..applied.hurried
+            };
             Ok(Compressed {
                 tuning: Some(tuning),
+                hurried,
                 ..applied.with_model(model)
             })
         })?,

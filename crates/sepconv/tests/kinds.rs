@@ -4,20 +4,22 @@
 #[path = "../../../tests/networks.rs"]
 mod networks;
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prost::Message;
 use sepconv_eval::{Evaluator, OriginalOutputs};
 use sepconv_ir::{DType, Tensor, ValueId};
 use sepconv_onnx::Detached;
-use sepconv_onnx::proto::ModelProto;
+use sepconv_onnx::proto::{ModelProto, StringStringEntryProto};
 use sepconv_passes::Selection;
 use sepconv_quantize::{QuantizeSettings, quantize};
 use sepconv_targets::{InputSpec, LoadOptions, Session, Target, TargetError, reference};
 
 use networks::{Arg, Net, noise, onnxruntime, samples};
 use sepconv::{
-    Budget, CalibrationSettings, DataSource, Outcome, Settings, Spec, compress_bytes, run,
+    Budget, CalibrationSettings, DataSource, Loaded, Outcome, Pictures, Pins, Schedule, Settings,
+    Source, Spec, compress, compress_bytes, run,
 };
 
 /// Three convolutions, a pool and a product.
@@ -67,6 +69,172 @@ fn settings(budget: Budget) -> Settings {
         }),
         ..Settings::default()
     }
+}
+
+/// Filters of which each is nearly a sum of two separable ones.
+fn nearly_separable(channels: usize) -> Vec<f32> {
+    let [mixes, filters] = [(channels * channels * 2, 5), (channels * 2 * 9, 6)]
+        .map(|(count, seed)| noise(count, seed));
+    let rest = noise(channels * channels * 9, 7);
+    let of = |at: usize| {
+        let (pair, tap) = (at / 9, at % 9);
+        let sum = |r: usize| mixes[pair * 2 + r] * filters[(pair % channels * 2 + r) * 9 + tap];
+        (sum(0) + sum(1)) / 20.0 + rest[at] / 120.0
+    };
+    (0..channels * channels * 9).map(of).collect()
+}
+
+/// Ratio of the original's outputs to their difference from those of a result, in decibels.
+fn snr(original: &Loaded, made: &Loaded, dims: &[usize]) -> f64 {
+    let x = Tensor::from_f32(dims.to_vec(), noise(dims.iter().product(), 4711));
+    let of = |model| run(model, reference(), &[vec![x.clone()]], &()).unwrap();
+    let [a, b] = [of(original), of(made)].map(|all| all[0][0].to_f32().unwrap().to_vec());
+    let power = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+        values.map(|v| f64::from(v) * f64::from(v)).sum()
+    };
+    let noise = power(&mut a.iter().zip(&b).map(|(a, b)| a - b));
+    10.0 * (power(&mut a.iter().copied()) / noise).log10()
+}
+
+#[test]
+fn few_samples_do_not_undo_the_weights_alone() {
+    for activation in [None, Some("Relu")] {
+        let mut net = Net::new(DType::F32);
+        net.input("x", &[1, 64, 4, 4]);
+        net.constant("w", &[64, 64, 3, 3], nearly_separable(64));
+        let output = if activation.is_some() { "c" } else { "y" };
+        let pads = ("pads", Arg::Ints(&[1; 4]));
+        net.node("Conv", &["x", "w"], output, &[pads]);
+        if let Some(op) = activation {
+            net.node(op, &["c"], "y", &[]);
+        }
+        net.output("y");
+        let fitted = |calibration| {
+            let settings = Settings {
+                budget: Budget::Rank(2),
+                calibration,
+                ..Settings::default()
+            };
+            let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+            assert_eq!(rewritten(&outcome), 1);
+            snr(&net.loaded(), &outcome.model, &[1, 64, 4, 4])
+        };
+        let few = CalibrationSettings::new(samples(&[10, 64, 4, 4]));
+        let (by_weights, by_few) = (fitted(None), fitted(Some(few)));
+        assert!(by_weights > 10.0, "{by_weights}");
+        assert!(by_few > by_weights - 1.0, "{by_few} {by_weights}");
+    }
+}
+
+/// Convolutions of 24 channels on maps of 8 x 8, one behind the other.
+fn chain(weights: &[Vec<f32>]) -> Net {
+    let mut net = Net::new(DType::F32);
+    net.input("x", &[1, 24, 8, 8]);
+    let mut last = "x".to_owned();
+    for (k, weights) in weights.iter().enumerate() {
+        let (w, c) = (format!("w{k}"), format!("c{k}"));
+        let weights = weights.iter().map(|w| w / 15.0).collect();
+        net.constant(&w, &[24, 24, 3, 3], weights);
+        net.node("Conv", &[&last, &w], &c, &[("pads", Arg::Ints(&[1; 4]))]);
+        last = c;
+    }
+    net.output(&last);
+    net
+}
+
+#[test]
+fn layers_of_a_block_see_the_same_network_in_any_memory() {
+    let weights: Vec<Vec<f32>> = (0..6).map(|k| noise(24 * 24 * 9, k)).collect();
+    let net = chain(&weights);
+    let made = |schedule, max_memory| {
+        let mut settings = Settings {
+            max_memory,
+            ..settings(Budget::Rank(1))
+        };
+        if let Some(calibration) = &mut settings.calibration {
+            calibration.source = Source::Data(samples(&[24, 24, 8, 8]));
+            calibration.schedule = schedule;
+            calibration.fit.steps = 0;
+            calibration.weighted = false;
+        }
+        let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+        assert_eq!(rewritten(&outcome), 6);
+        outcome.model.document.encode().to_bytes()
+    };
+    let blocks = Schedule::Blocks(3);
+    let [ample, tight] = [8 << 30, 8 << 20].map(|memory| made(blocks, memory));
+    assert!(ample == tight);
+    assert!(ample != made(Schedule::Parallel, 8 << 30));
+}
+
+#[test]
+fn pictures_come_in_batches_of_any_number() {
+    let mut net = Net::new(DType::F32);
+    net.input("x", &[3, 3, 16, 16]);
+    net.weight("w", &[16, 3, 3, 3]);
+    net.weight("v", &[16, 16, 3, 3]);
+    net.node("Conv", &["x", "w"], "c", &[]);
+    net.node("Conv", &["c", "v"], "y", &[]);
+    net.output("y");
+    let settings = Settings {
+        budget: Budget::TargetMacs(0.6),
+        calibration: Some(CalibrationSettings {
+            positions: 2_000,
+            ..CalibrationSettings::of(Source::Pictures(Pictures {
+                samples: 64,
+                ..Pictures::default()
+            }))
+        }),
+        ..Settings::default()
+    };
+    let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+    assert!(rewritten(&outcome) > 0);
+}
+
+/// Moves the weights of a model into a file beside it.
+fn with_data_beside(net: &Net, folder: &Path) -> PathBuf {
+    let mut proto = ModelProto::decode(net.bytes()).unwrap();
+    let mut data = Vec::new();
+    for tensor in &mut proto.graph.as_mut().unwrap().initializer {
+        let raw = tensor.raw_data.take().unwrap();
+        let entry = |key: &str, value: String| StringStringEntryProto {
+            key: Some(key.into()),
+            value: Some(value),
+        };
+        tensor.external_data = vec![
+            entry("location", "weights".into()),
+            entry("offset", data.len().to_string()),
+            entry("length", raw.len().to_string()),
+        ];
+        tensor.data_location = Some(1);
+        data.extend_from_slice(&raw);
+    }
+    std::fs::write(folder.join("weights"), data).unwrap();
+    let path = folder.join("model.onnx");
+    std::fs::write(&path, proto.encode_to_vec()).unwrap();
+    path
+}
+
+#[test]
+fn statistics_of_other_weights_in_the_same_place_are_not_taken() {
+    let scratch = tempfile::tempdir().unwrap();
+    let made = |seed: u64, cache: &str| {
+        let weights = [0, 1, 2].map(|k| noise(24 * 24 * 9, seed + k));
+        let path = with_data_beside(&chain(&weights), scratch.path());
+        let model = Loaded::open(&path, &Pins::default()).unwrap();
+        let mut settings = settings(Budget::TargetMacs(0.5));
+        if let Some(calibration) = &mut settings.calibration {
+            calibration.source = Source::Data(samples(&[24, 24, 8, 8]));
+            calibration.cache = Some(scratch.path().join(cache));
+        }
+        let made = compress(&model, &settings, &()).unwrap();
+        assert!(made.is_rewritten());
+        made.model.document.encode().to_bytes()
+    };
+    let first = made(1, "cache");
+    let (second, fresh) = (made(100, "cache"), made(100, "another"));
+    assert!(first != second);
+    assert!(second == fresh);
 }
 
 fn rewritten(outcome: &Outcome) -> usize {

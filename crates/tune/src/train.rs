@@ -23,6 +23,8 @@ const SHARD: usize = 4;
 const SHARDS: usize = 8;
 /// Learning rates of classes and of numbers.
 const RATES: (f64, f64) = (0.0005, 0.002);
+/// Least loss at the start, beside the greatest of its kind, that losses are held against.
+const LEAST: f64 = 1e-3;
 /// First steps, at most, whose size rises: moments are not known yet.
 const WARM: usize = 20;
 
@@ -77,6 +79,8 @@ pub trait Examples: Sync {
 pub struct TrainSettings {
     /// Passes over the examples, at most.
     pub epochs: usize,
+    /// The time at which training ends, in the middle of an epoch too.
+    pub until: Option<Instant>,
     /// Examples of a step; `None`: 32 where the outputs are classes, else as many as have 20480
     /// elements in a channel of the largest value compared, 1 to 32.
     pub batch: Option<usize>,
@@ -107,6 +111,7 @@ impl Default for TrainSettings {
     fn default() -> Self {
         Self {
             epochs: 20,
+            until: None,
             batch: None,
             learning_rate: None,
             clip: 1.0,
@@ -129,6 +134,8 @@ pub struct Trained {
     pub epochs: Vec<Epoch>,
     /// The one whose parameters were kept: that with the least held-out loss.
     pub best: usize,
+    /// Epochs that [`TrainSettings::until`] left no time for.
+    pub left_out: usize,
 }
 
 /// Moves a network's parameters towards `goals`, one per wanted value. The parameters of the
@@ -153,7 +160,7 @@ pub fn train(
     let parameters = network.parameters();
     // The scale of losses is that of the start, also of a run that goes on.
     let start = run.measure(&held_out)?;
-    let scales: Vec<f64> = start.losses.iter().map(|l| 1.0 / l.max(1e-12)).collect();
+    let scales = scales(goals, &start.losses);
     let saved = match &settings.state {
         Some(path) => State::load(path, &settings.key, parameters)?,
         None => None,
@@ -183,23 +190,31 @@ pub fn train(
     };
     let batches = shown.len().div_ceil(size);
     let total = (batches * settings.epochs).max(1);
+    let clock = Clock::until(settings.until);
+    let (first, mut left_out) = (state.epochs.len(), 0);
     while state.epochs.len() <= settings.epochs {
         let best = best(&state.epochs);
         if state.epochs.len() - best > settings.patience {
+            break;
+        }
+        if clock.is_over() {
+            left_out = settings.epochs + 1 - state.epochs.len();
             break;
         }
         let began = Instant::now();
         let epoch = state.epochs.len();
         let mut list = shown.clone();
         SplitMix64::new(settings.seed, epoch as u64).shuffle(&mut list);
-        let mut sum = 0.0;
+        let (mut sum, mut seen) = (0.0, 0);
         for (i, batch) in list.chunks(size).enumerate() {
             let (loss, gradients) = run.gradients(batch, &scales, epoch)?;
             if !loss.is_finite() {
                 return Err(TuneError::Diverged(epoch));
             }
             let taken = (epoch - 1) * batches + i;
-            let done = taken as f64 / total as f64;
+            let behind = (first - 1) * batches;
+            let timed = behind as f64 + clock.spent() * (total - behind.min(total)) as f64;
+            let done = (taken as f64).max(timed) / total as f64;
             let warm = ((taken + 1) as f64 / (total / 10).clamp(1, WARM) as f64).min(1.0);
             let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
             let rate = learning_rate * warm * cosine;
@@ -207,9 +222,13 @@ pub fn train(
                 .soap
                 .step(parameters, &gradients, rate, settings.clip)?;
             sum += loss * batch.len() as f64;
+            seen += batch.len();
             examples
                 .on_batch(i + 1, batches)
                 .map_err(TuneError::Caller)?;
+            if clock.is_over() {
+                break;
+            }
         }
         let weights = 1.0
             + if goals.iter().all(|g| g.output) {
@@ -217,7 +236,7 @@ pub fn train(
             } else {
                 settings.blocks
             };
-        let mean = sum / (shown.len() as f64 * weights);
+        let mean = sum / (seen.max(1) as f64 * weights);
         let now = run
             .measure(&held_out)?
             .epoch(goals, mean, began.elapsed().as_secs_f64());
@@ -240,7 +259,51 @@ pub fn train(
     Ok(Trained {
         best: best(&state.epochs),
         epochs: state.epochs,
+        left_out,
     })
+}
+
+/// The time that a training has.
+struct Clock {
+    begun: Instant,
+    until: Option<Instant>,
+}
+
+impl Clock {
+    fn until(until: Option<Instant>) -> Self {
+        Self {
+            begun: Instant::now(),
+            until,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// Share of the time that is over, 1 at most; 0 where there is no end.
+    fn spent(&self) -> f64 {
+        self.until.map_or(0.0, |until| {
+            let allowed = until.saturating_duration_since(self.begun).as_secs_f64();
+            (self.begun.elapsed().as_secs_f64() / allowed.max(f64::MIN_POSITIVE)).min(1.0)
+        })
+    }
+}
+
+/// Weights of losses: each counts relative to that of the start. One that is next to nothing there beside
+/// others of its kind is an output, say, in front of all rewritten layers, and counts as [`LEAST`] of the
+/// greatest: its gradients would outweigh all others'.
+fn scales(goals: &[Goal], losses: &[f64]) -> Vec<f64> {
+    let greatest = |output: bool| {
+        let own = goals.iter().zip(losses).filter(|(g, _)| g.output == output);
+        own.map(|(_, l)| *l).fold(0.0, f64::max)
+    };
+    let greatest = [greatest(false), greatest(true)];
+    let of = |(goal, loss): (&Goal, &f64)| {
+        let least = LEAST * greatest[usize::from(goal.output)];
+        1.0 / loss.max(least).max(1e-12)
+    };
+    goals.iter().zip(losses).map(of).collect()
 }
 
 /// The figures of a network, as it is, on the examples that [`train`] holds out.
@@ -485,4 +548,39 @@ fn rows<'a>(
         elements.extend_from_slice(&value.elements);
     }
     Ok(Tensor::from_vec(elements, dims, device)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::Nature;
+    use std::time::Duration;
+
+    fn goal(output: bool) -> Goal {
+        Goal {
+            name: "v".into(),
+            loss: Loss::L2,
+            nature: Nature::Numbers,
+            factors: None,
+            output,
+        }
+    }
+
+    #[test]
+    fn losses_of_next_to_nothing_do_not_outweigh_the_others() {
+        let goals = [true, true, true, false].map(goal);
+        let found = scales(&goals, &[0.5, 0.1, 1e-13, 1e-6]);
+        assert_eq!(found, [2.0, 10.0, 1.0 / (LEAST * 0.5), 1e6]);
+        assert_eq!(scales(&goals, &[0.0; 4]), [1e12; 4]);
+    }
+
+    #[test]
+    fn a_clock_is_over_at_its_end() {
+        let endless = Clock::until(None);
+        assert!(!endless.is_over() && endless.spent() == 0.0);
+        let over = Clock::until(Some(Instant::now()));
+        assert!(over.is_over() && over.spent() > 0.99);
+        let hour = Clock::until(Instant::now().checked_add(Duration::from_secs(3600)));
+        assert!(!hour.is_over() && hour.spent() < 0.5);
+    }
 }

@@ -27,6 +27,7 @@ fn time_was_short(hurried: Hurried) -> String {
         (hurried.unscored, "layers planned by their weights"),
         (hurried.short, "layers fitted with less effort"),
         (hurried.left_out, "samples not evaluated"),
+        (hurried.epochs, "epochs not trained"),
     ];
     let told = counts.iter().filter(|(count, _)| *count > 0);
     let told: Vec<String> = told

@@ -22,6 +22,9 @@ pub struct Fit {
     pub error_activated: Option<f64>,
     /// Rounds of alternation behind the chain: 0 for a closed form or the data-free chain.
     pub rounds: usize,
+    /// The chain is the data-free one, or that of a lower rank with channels of zeros: fitted ones
+    /// are worse on the positions held out.
+    pub is_floor: bool,
 }
 
 /// Fits one convolution in one family, at any rank.

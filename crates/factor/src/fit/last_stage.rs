@@ -91,6 +91,7 @@ impl<'a> LastStage<'a> {
             error_held_out: held_out_error(statistics, &kernel)?,
             error_activated: None,
             rounds: 0,
+            is_floor: false,
         })
     }
 }

@@ -246,7 +246,12 @@ impl Statistics {
                 }
             }
         }
-        residuals.iter_mut().for_each(|r| *r = r.max(0.0));
+        // One that is not a number stays: `f64::max` would make it the best.
+        residuals.iter_mut().for_each(|r| {
+            if *r < 0.0 {
+                *r = 0.0;
+            }
+        });
         Ok(residuals)
     }
 

@@ -7,7 +7,7 @@ use sepconv_onnx::Staged;
 use sepconv_targets::Target;
 use serde::Serialize;
 
-use super::{TuneSettings, Tuning, tune};
+use super::{TuneSettings, Tuning, forget, tune};
 use sepconv_eval::{Evaluation, Evaluator};
 use sepconv_model::DataSource;
 use sepconv_model::Error;
@@ -80,6 +80,7 @@ pub fn tune_file(
     let written = Loaded::new(staged.open()?, pins)?;
     let after = measured(&written)?;
     staged.commit()?;
+    forget(settings);
     Ok(Tuned {
         tuning,
         original: first,

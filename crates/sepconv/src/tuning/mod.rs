@@ -13,6 +13,7 @@ mod run;
 mod student;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use sepconv_targets::Target;
 use sepconv_tune::{Epoch, Loss, TrainSettings};
@@ -105,6 +106,9 @@ pub struct Tuning {
     pub after: Epoch,
     /// Figures of every epoch: one list, or one per block.
     pub epochs: Vec<Vec<Epoch>>,
+    /// Epochs that there was no time for.
+    #[serde(skip)]
+    pub left_out: usize,
 }
 
 impl Tuning {
@@ -156,7 +160,12 @@ pub fn tune(
     let mut tuning = whole.describe(&blocks, before);
     let tuned = match settings.mode {
         TuneMode::EndToEnd => {
-            let trained = whole.train(settings.state.clone(), key)?;
+            let kept = KeptState {
+                path: settings.state.clone(),
+                key,
+            };
+            let trained = whole.train(kept, settings.train.until)?;
+            tuning.left_out = trained.left_out;
             tuning.after = trained.epochs.get(trained.best).copied().unwrap_or(before);
             tuning.epochs.push(trained.epochs);
             whole.written(compressed)?
@@ -169,7 +178,11 @@ pub fn tune(
                     path: state,
                     key: format!("{key} {i}"),
                 };
-                now = block_by_block(&work, now, block, kept, &mut tuning)?;
+                let until = settings.train.until.map(|until| {
+                    let left = until.saturating_duration_since(Instant::now());
+                    Instant::now() + left / (blocks.len() - i) as u32
+                });
+                now = block_by_block(&work, (&now, block), kept, until, &mut tuning)?;
             }
             tuning.after = work.whole(&now, &blocks)?.held_out()?;
             if tuning.after.held_out_loss < before.held_out_loss {
@@ -180,15 +193,14 @@ pub fn tune(
             }
         }
     };
-    if let Some(path) = settings
-        .state
-        .as_ref()
-        .filter(|_| settings.mode == TuneMode::EndToEnd)
-    {
-        // A finished training needs no state to go on from.
+    Ok((tuned, tuning))
+}
+
+/// Removes the state of a training whose result is written: it needs none to go on from.
+fn forget(settings: &TuneSettings) {
+    if let (Some(path), TuneMode::EndToEnd) = (&settings.state, settings.mode) {
         let _ = std::fs::remove_file(path);
     }
-    Ok((tuned, tuning))
 }
 
 /// The state that is kept between epochs.
@@ -201,12 +213,12 @@ struct KeptState {
 
 fn block_by_block(
     work: &Work<'_>,
-    now: Loaded,
-    block: &Block,
+    (now, block): (&Loaded, &Block),
     kept: KeptState,
+    until: Option<Instant>,
     tuning: &mut Tuning,
 ) -> Result<Loaded, Error> {
-    let part = match work.block(&now, block) {
+    let part = match work.block(now, block) {
         // A block without gradient stays as it is.
         Err(Error::Tune { source, .. })
             if matches!(
@@ -214,13 +226,14 @@ fn block_by_block(
                 Some(sepconv_tune::TuneError::Nothing(_))
             ) =>
         {
-            return Ok(now);
+            return Ok(now.clone());
         }
         other => other?,
     };
-    let trained = part.train(kept.path, kept.key)?;
+    let trained = part.train(kept, until)?;
+    tuning.left_out += trained.left_out;
     tuning.epochs.push(trained.epochs);
-    part.written(&now)
+    part.written(now)
 }
 
 /// `state` -> `state.3`.
@@ -260,6 +273,7 @@ fn key(original: &Loaded, compressed: &Loaded, settings: &TuneSettings) -> Strin
     }
     let train = TrainSettings {
         state: None,
+        until: None,
         ..settings.train.clone()
     };
     let rest = (

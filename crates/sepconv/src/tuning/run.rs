@@ -1,7 +1,7 @@
 //! A network, its teacher and its samples.
 
-use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use sepconv_ir::{Tensor, ValueId};
 use sepconv_passes::PassError;
@@ -16,7 +16,7 @@ use super::goals::{SCALED, of_block, of_output};
 use sepconv_calibrate::gradients::feeds;
 
 use super::student::{Student, Training};
-use super::{TuneSettings, Tuning};
+use super::{KeptState, TuneSettings, Tuning};
 use sepconv_model::Error;
 use sepconv_model::Loaded;
 use sepconv_model::Progress;
@@ -237,10 +237,11 @@ impl Part<'_> {
         outputs.map_err(|e| self.failed(e))
     }
 
-    pub fn train(&self, state: Option<PathBuf>, key: String) -> Result<Trained, Error> {
+    pub fn train(&self, kept: KeptState, until: Option<Instant>) -> Result<Trained, Error> {
         let settings = TrainSettings {
-            state,
-            key,
+            state: kept.path,
+            key: kept.key,
+            until,
             ..self.train_settings()
         };
         let trained = train(&self.network, &self.goals, &self.student, &settings);
@@ -285,6 +286,7 @@ impl Part<'_> {
             before,
             after: before,
             epochs: Vec::new(),
+            left_out: 0,
         }
     }
 

@@ -61,7 +61,8 @@ pub struct FitSpec {
     /// is done where those are no classes)
     #[cfg_attr(feature = "clap", arg(long))]
     pub unweighted: bool,
-    /// Layers that share a pass over the data: 1 is most accurate, 0 means all
+    /// Layers that share a pass over the data: 1 is most accurate, 0 means all. Each of a block makes up
+    /// for the errors before it, so that 2 and more may be less accurate than all
     #[cfg_attr(feature = "clap", arg(long, value_name = "N", default_value_t = Self::default().block))]
     pub block: usize,
     /// Then train the result towards the original on --calib, without labels, for so many epochs
