@@ -304,14 +304,9 @@ pub struct BenchArgs {
     /// Threads of one run, several numbers with commas between [default: 1 and all cores]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub threads: Vec<NonZeroUsize>,
-    /// Rounds, in each of which every model is timed once
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "30",
-        conflicts_with = "seconds"
-    )]
-    pub runs: NonZeroUsize,
+    /// Rounds, in each of which every model is timed once [default: 30, or as many as take one of the models 10 s, 4 at least]
+    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    pub runs: Option<NonZeroUsize>,
     /// Instead: rounds until every model has been timed so long
     #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,

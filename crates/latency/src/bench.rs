@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Subjects take turns: in every round each is sampled once, in an order that alternates. A
 /// sample is the mean of as many runs as fit into [`Bench::sample`], at least one. Before the
 /// first round each subject warms up for one run and, where that takes less than half a second, for
-/// [`Bench::warm_up`]. Rounds end behind the fourth where a subject has been timed for ten seconds.
+/// [`Bench::warm_up`]. Rounds end behind the fourth where a subject has been timed for [`Bench::longest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bench {
     /// Warm-up per subject.
@@ -23,12 +23,14 @@ pub struct Bench {
     pub most_rounds: usize,
     /// Between the two, rounds go on until every subject has been timed this long.
     pub enough: Duration,
+    /// Time of any subject behind which four rounds are enough.
+    pub longest: Duration,
 }
 
 /// A subject whose run takes so long is warm behind one.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// Rounds at least, whatever time they take, and the time of a subject behind which these are enough.
+/// Rounds at least, whatever time they take, and the usual time of a subject behind which these are enough.
 const FEWEST: usize = 4;
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -41,6 +43,7 @@ impl Default for Bench {
             least_rounds: 6,
             most_rounds: 30,
             enough: Duration::from_millis(120),
+            longest: LONGEST,
         }
     }
 }
@@ -54,6 +57,7 @@ impl Bench {
             least_rounds: 4,
             most_rounds: 30,
             enough: Duration::from_millis(40),
+            longest: LONGEST,
         }
     }
 
@@ -77,6 +81,7 @@ impl Bench {
             least_rounds: 10,
             most_rounds: 1000,
             enough: Duration::from_secs(2),
+            longest: LONGEST,
         }
     }
 
@@ -97,6 +102,7 @@ impl Bench {
             least_rounds: 3,
             most_rounds: 3,
             enough: Duration::ZERO,
+            longest: LONGEST,
         }
     }
 
@@ -155,7 +161,7 @@ impl Bench {
     /// True where so many rounds are enough, which took each subject so long.
     fn suffice(&self, rounds: usize, spent: &[Duration]) -> bool {
         let enough = spent.iter().all(|s| *s >= self.enough);
-        let long = spent.iter().any(|s| *s >= LONGEST);
+        let long = spent.iter().any(|s| *s >= self.longest);
         rounds >= self.least_rounds.max(1) && enough || rounds >= FEWEST && long
     }
 
@@ -282,6 +288,7 @@ mod tests {
             least_rounds: 2,
             most_rounds: 3,
             enough: Duration::MAX,
+            longest: Duration::MAX,
         };
         let mut subjects: Vec<Box<dyn Prepared + '_>> =
             vec![Box::new(Probe('a', &log)), Box::new(Probe('b', &log))];
@@ -290,6 +297,21 @@ mod tests {
         // Two runs each to warm up, then three rounds.
         assert_eq!(log.into_inner(), "aabbabbaab");
         assert!(samples.iter().all(|s| s.seconds.len() == 3));
+    }
+
+    #[test]
+    fn rounds_end_behind_the_longest_time() {
+        let bench = |longest| Bench {
+            least_rounds: 30,
+            enough: Duration::from_secs(14),
+            longest,
+            ..Bench::default()
+        };
+        let spent = |fast, slow| [fast, slow].map(Duration::from_secs);
+        let usual = bench(Bench::default().longest);
+        assert!(!usual.suffice(3, &spent(0, 11)) && usual.suffice(4, &spent(0, 11)));
+        let asked = bench(Duration::MAX);
+        assert!(!asked.suffice(40, &spent(13, 11)) && asked.suffice(40, &spent(14, 14)));
     }
 
     #[test]

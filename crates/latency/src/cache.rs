@@ -12,7 +12,7 @@ use etcetera::base_strategy::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::Timing;
-use crate::block::Block;
+use crate::block::{Block, Form};
 use crate::error::LatencyError;
 use crate::machine::machine;
 
@@ -143,7 +143,13 @@ impl Cache {
         self.blocks.insert(block.to_string(), entry);
     }
 
-    /// Writes the file, together with timings that other processes have added to it since.
+    /// Forgets a block that was ruled out.
+    pub(crate) fn forget(&mut self, block: &Block) {
+        self.blocks.remove(&block.to_string());
+    }
+
+    /// Writes the file, together with timings that other processes have added to it since. Timings of a
+    /// geometry are multiples of that of its original: those beside another original are replaced.
     ///
     /// # Errors
     /// [`LatencyError::Cache`].
@@ -151,7 +157,13 @@ impl Cache {
         let Some(path) = &self.path else {
             return Ok(());
         };
-        let mut blocks = read(path, &self.key);
+        let found = read(path, &self.key);
+        let mut blocks = found.clone();
+        blocks.retain(|block, _| {
+            let own = original_of(block).and_then(|original| self.blocks.get(&original));
+            let there = original_of(block).and_then(|original| found.get(&original));
+            own.is_none_or(|own| there.is_none_or(|there| own.timing.min == there.timing.min))
+        });
         blocks.extend(self.blocks.iter().map(|(k, v)| (k.clone(), *v)));
         let file = File {
             key: self.key.clone(),
@@ -162,6 +174,12 @@ impl Cache {
             source,
         })
     }
+}
+
+/// The original of a block, by its text `GEOMETRY | FORM`.
+fn original_of(block: &str) -> Option<String> {
+    let (geometry, _) = block.rsplit_once(" | ")?;
+    Some(format!("{geometry} | {}", Form::Original))
 }
 
 fn read(path: &Path, key: &Key) -> BTreeMap<String, Entry> {
@@ -225,6 +243,19 @@ mod tests {
         assert_eq!(seen.get(&a), Some(TIMING));
         assert_eq!(seen.get(&b), Some(TIMING.scaled(2.0)));
         assert!(!seen.entry(&a).unwrap().ruled_out && seen.entry(&b).unwrap().ruled_out);
+        let mut three = Cache::open_in(scratch.path(), key());
+        three.insert(&a, TIMING.scaled(3.0), false);
+        let form = |rank| {
+            let family = sepconv_factor::family("dw-pw").unwrap();
+            Block::of(a.geometry.clone(), family, rank, "fused").unwrap()
+        };
+        one.insert(&form(1), TIMING, false);
+        one.save().unwrap();
+        three.insert(&form(2), TIMING, false);
+        three.save().unwrap();
+        let seen = Cache::open_in(scratch.path(), key());
+        let all = [&a, &form(1), &form(2), &b].map(|block| seen.get(block).map(|t| t.min));
+        assert_eq!(all, [Some(3e-3), None, Some(1e-3), Some(2e-3)]);
         let other = Cache::open_in(
             scratch.path(),
             Key {

@@ -155,6 +155,7 @@ impl Measured {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Vec<Option<Timing>>, LatencyError> {
         let mut cache = self.cache();
+        forget_without_rivals(blocks, &mut cache);
         let unknown = blocks.iter().filter(|b| cache.entry(b).is_none());
         let open: HashSet<&Geometry> = unknown.map(|block| &block.geometry).collect();
         // With their MACs.
@@ -199,7 +200,11 @@ impl Measured {
         {
             return Err(error);
         }
-        Ok(blocks.iter().map(|b| cache.get(b)).collect())
+        let timed = blocks.iter().map(|block| {
+            let entry = cache.entry(block).filter(|entry| !entry.ruled_out);
+            entry.map(|entry| entry.timing)
+        });
+        Ok(timed.collect())
     }
 
     /// Times the blocks of one geometry: the middle rank of each family, and others until the moment.
@@ -295,8 +300,8 @@ impl Measured {
         let limit = known.map_or(f64::INFINITY, |timing| SLOW * timing.min);
         for block in blocks {
             match cache.entry(block) {
-                Some(entry) if is_slow(block, entry.timing.min, limit) => out.add_from(block),
                 Some(entry) if entry.ruled_out => out.add(block),
+                Some(entry) if is_slow(block, entry.timing.min, limit) => out.add_from(block),
                 _ => {}
             }
         }
@@ -394,6 +399,25 @@ impl CostModel for Measured {
     ) -> Result<Vec<Option<f64>>, LatencyError> {
         let timings = self.measure_all(blocks, progress)?;
         Ok(timings.into_iter().map(|t| t.map(|t| t.min)).collect())
+    }
+}
+
+/// Forgets forms that were ruled out beside others, where none of these is among the blocks.
+fn forget_without_rivals(blocks: &[Block], cache: &mut Cache) {
+    let chain = |block: &Block| {
+        let (floats, family, rank) = family_and_rank(block)?;
+        Some((block.geometry.clone(), floats, family.to_owned(), rank))
+    };
+    let is_out = |block: &&Block| cache.entry(block).is_some_and(|entry| entry.ruled_out);
+    let (out, others): (Vec<&Block>, Vec<&Block>) = blocks.iter().partition(is_out);
+    if out.is_empty() {
+        return;
+    }
+    let rivals: HashSet<_> = others.into_iter().filter_map(chain).collect();
+    for block in out {
+        if chain(block).is_none_or(|chain| !rivals.contains(&chain)) {
+            cache.forget(block);
+        }
     }
 }
 

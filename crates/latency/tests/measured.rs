@@ -38,6 +38,7 @@ const HASTE: Bench = Bench {
     least_rounds: 2,
     most_rounds: 2,
     enough: Duration::ZERO,
+    longest: Duration::MAX,
 };
 
 fn measured(target: &'static dyn Target) -> Measured {
@@ -332,10 +333,8 @@ fn slow_lowerings_are_ruled_out_and_not_loaded_at_other_ranks() {
     let model = measured(target);
     let ranks: Vec<Block> = (2..6).flat_map(chains).collect();
     let costs = model.costs(&ranks, &mut |_, _| {}).unwrap();
-    // Ruled out at rank 2 (with the figure that ruled it out), unknown at the others.
-    assert!(costs[1].unwrap() > 1.5 * costs[0].unwrap());
-    assert!([5, 9, 13].iter().all(|i| costs[*i].is_none()));
-    assert_eq!(costs.iter().flatten().count(), 13);
+    assert!([1, 5, 9, 13].iter().all(|i| costs[*i].is_none()));
+    assert_eq!(costs.iter().flatten().count(), 12);
     let loaded = target.loaded.lock().unwrap();
     assert_eq!(
         loaded.iter().filter(|m| m.contains("conv/concat")).count(),
@@ -344,6 +343,9 @@ fn slow_lowerings_are_ruled_out_and_not_loaded_at_other_ranks() {
     drop(loaded);
     let (lowering, _) = model.best_lowering(&geometry(8), "dw-pw", 6).unwrap();
     assert_ne!(lowering.name(), "concat");
+    // Where it is the only one it is timed, beside the original.
+    assert!(ranks[1].to_string().contains("concat"));
+    assert!(model.cost(&ranks[1]).unwrap() > 1.5 * costs[0].unwrap());
 }
 
 #[test]

@@ -82,6 +82,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             least_rounds: 60,
             most_rounds: 60,
             enough: Duration::ZERO,
+            longest: Duration::MAX,
         },
         seed: 0,
     };

@@ -15,6 +15,9 @@ use crate::claims::Claims;
 use crate::files::{check_free, check_place};
 use crate::output::{Output, si};
 
+/// Rounds where none are asked for.
+const ROUNDS: usize = 30;
+
 pub fn run(args: &BenchArgs, out: &Output) -> Result<()> {
     let models = args.models.iter();
     let claims = models.fold(Claims::default(), |all, path| all.reads("the model", path));
@@ -88,13 +91,17 @@ fn threads(asked: &[NonZeroUsize]) -> Vec<NonZeroUsize> {
 }
 
 fn rounds(args: &BenchArgs) -> Result<Bench> {
-    let runs = args.runs.get();
+    let runs = args.runs.map_or(ROUNDS, NonZeroUsize::get);
     let fixed = Bench {
         warm_up: Duration::from_millis(50),
         sample: Duration::from_millis(1),
         least_rounds: runs,
         most_rounds: runs,
         enough: Duration::ZERO,
+        longest: match args.runs {
+            Some(_) => Duration::MAX,
+            None => Bench::default().longest,
+        },
     };
     let Some(seconds) = args.seconds else {
         return Ok(fixed);
@@ -107,6 +114,7 @@ fn rounds(args: &BenchArgs) -> Result<Bench> {
         least_rounds: 5,
         most_rounds: usize::MAX,
         enough,
+        longest: Duration::MAX,
         ..fixed
     })
 }
