@@ -151,6 +151,24 @@ fn plans_that_do_not_fit_are_refused_in_one_line() {
         v["layers"][i]["choice"]["separate"]["rank"] = 999.into();
     });
     assert!(refused(&model, &rank, &[]).contains("has no rank 999"));
+    let twice = edited("twice.json", &|v| {
+        let layers = v["layers"].as_array_mut().unwrap();
+        let kept = layers.iter().find(|l| l["choice"].get("keep").is_some());
+        layers.push(kept.unwrap().clone());
+    });
+    assert!(refused(&model, &twice, &[]).contains("planned twice"));
+    let odd = edited("lowering.json", &|v| {
+        let layers = v["layers"].as_array_mut().unwrap();
+        let mut last = layers.iter_mut().rev();
+        let last = last.find_map(|l| l["choice"].get_mut("separate")).unwrap();
+        last["family"] = "pw-dw".into();
+        last["lowering"] = "concat".into();
+    });
+    let line = refused(&model, &odd, &[]);
+    assert!(
+        line.contains("lowering 'concat' does not write family 'pw-dw'"),
+        "{line}"
+    );
     let gone = edited("gone.json", &|v| {
         let i = first(v);
         v["layers"][i]["layer"] = "nowhere".into();
@@ -177,6 +195,29 @@ fn an_edited_plan_is_what_is_written() {
     let ranks: Vec<u64> = ranks.filter_map(|l| l["rank"].as_u64()).collect();
     assert!(ranks.contains(&1) && ranks.contains(&2), "{ranks:?}");
     assert_eq!(report["settings"]["budget"], Value::Null);
+    // The figures are those of rank 1, not of the file.
+    let layers = || report["layers"].as_array().unwrap().iter();
+    let of_rank = |rank: u64| layers().find(|l| l["rank"] == rank).unwrap();
+    let share = |l: &Value| l["macs_after"].as_f64().unwrap() / l["macs_before"].as_f64().unwrap();
+    assert!(share(of_rank(1)) < 0.7 * share(of_rank(2)), "{report:#}");
+    let sum: u64 = layers().filter_map(|l| l["macs_after"].as_u64()).sum();
+    let all = |which: &str| report[which]["macs"].as_u64().unwrap();
+    let before: u64 = layers().filter_map(|l| l["macs_before"].as_u64()).sum();
+    assert_eq!(all("original") - before, all("compressed") - sum);
+    // A layer without an entry stays.
+    let mut value: Value = serde_json::from_str(&text).unwrap();
+    let entries = value["layers"].as_array_mut().unwrap();
+    let all = entries.len();
+    let place = entries
+        .iter()
+        .position(|l| l["choice"].get("separate").is_some());
+    let gone = entries.remove(place.unwrap());
+    fs::write(&plan, value.to_string()).unwrap();
+    let again = [&options[..], &["--force"]].concat();
+    let report = sepconv(&again).json();
+    let seen = report["layers"].as_array().unwrap();
+    let kept = seen.iter().find(|l| l["name"] == gone["layer"]).unwrap();
+    assert_eq!((seen.len(), &kept["rank"]), (all, &Value::Null), "{kept:#}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use sepconv_calibrate::AS_PLANNED;
 use sepconv_model::Error;
-use sepconv_passes::{Candidate, Choice, Families, Kept, PassError, Plan};
+use sepconv_passes::{Candidate, Choice, Families, Kept, LayerPlan, PassError, Plan};
 use sepconv_spec::SavedPlan;
 
 use crate::compressed::Compressed;
@@ -25,12 +25,14 @@ pub(crate) fn replay(
     let families = &job.settings.families;
     let admissible =
         admissible(prepared, families, &decided, &in_floats).map_err(|e| prepared.failed(e))?;
+    let decided = completed(prepared, &decided, &admissible).map_err(|e| prepared.failed(e))?;
     let mut made = match &job.settings.calibration {
         Some(calibration) if !admissible.iter().all(Vec::is_empty) => {
             fitted(prepared, &admissible, &AS_PLANNED, job.fitting(calibration))?
         }
         _ => {
             let made = prepared.with(decided, job)?;
+            written_as_planned(&made, &admissible).map_err(|e| prepared.failed(e))?;
             return Ok(Compressed { in_floats, ..made });
         }
     };
@@ -41,7 +43,75 @@ pub(crate) fn replay(
             layer.choice = entry.choice.clone();
         }
     }
+    written_as_planned(&made, &admissible).map_err(|e| prepared.failed(e))?;
     Ok(made)
+}
+
+/// The plan with an entry for every layer of the survey, in its order, and with the figures that a candidate has
+/// here: the file's may be edited, or be of other extents. A layer without an entry stays.
+fn completed(
+    prepared: &Prepared,
+    plan: &Plan,
+    admissible: &[Vec<Candidate>],
+) -> Result<Plan, PassError> {
+    let survey = &prepared.surveyed.survey;
+    let names: Vec<&str> = survey.layers.iter().map(|l| l.name.as_str()).collect();
+    for (place, entry) in plan.layers.iter().enumerate() {
+        let of = |name: &str| name == entry.layer;
+        let before = plan.layers[..place].iter().filter(|e| of(&e.layer));
+        if before.count() >= names.iter().filter(|name| of(name)).count() {
+            return Err(twice(&entry.layer));
+        }
+    }
+    let mut entries: Vec<Option<&LayerPlan>> = plan.layers.iter().map(Some).collect();
+    let layers = survey.layers.iter().zip(admissible);
+    let layers = layers.map(|(layer, planned)| {
+        let own = entries
+            .iter_mut()
+            .find(|e| e.is_some_and(|e| e.layer == layer.name));
+        let kept = || Choice::Keep(layer.site.as_ref().err().cloned().unwrap_or(Kept::Planned));
+        let choice = match (own.and_then(Option::take), planned.first()) {
+            (_, Some(candidate)) => Choice::Separate(candidate.clone()),
+            (Some(entry), None) => entry.choice.clone(),
+            (None, None) => kept(),
+        };
+        LayerPlan {
+            layer: layer.name.clone(),
+            choice,
+        }
+    });
+    Ok(Plan {
+        layers: layers.collect(),
+    })
+}
+
+fn twice(layer: &str) -> PassError {
+    PassError::Plan {
+        layer: layer.to_owned(),
+        reason: "planned twice".into(),
+    }
+}
+
+/// Refuses layers that were written by another lowering than planned, since that one does not write their chains.
+fn written_as_planned(made: &Compressed, admissible: &[Vec<Candidate>]) -> Result<(), PassError> {
+    let layers = made.layers.iter().zip(admissible);
+    for (layer, planned) in layers {
+        let planned = planned
+            .first()
+            .and_then(|p| p.lowering.as_ref().map(|l| (p, l)));
+        if let (Some((candidate, wanted)), Some(written)) = (planned, &layer.lowering)
+            && wanted != written
+        {
+            let (family, rank) = (&candidate.family, candidate.rank);
+            return Err(PassError::Plan {
+                layer: layer.name.clone(),
+                reason: format!(
+                    "lowering '{wanted}' does not write family '{family}' of rank {rank}"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The one candidate of every layer that is rewritten, none of the others: parallel to the
@@ -68,14 +138,14 @@ fn admissible(
         let (_, candidates) = site.map_err(|kept| misfit(kept.to_string()))?;
         let same = |c: &&Candidate| c.family == planned.family && c.rank == planned.rank;
         let (family, rank) = (&planned.family, planned.rank);
-        if !candidates.iter().any(|c| same(&c)) {
+        let Some(known) = candidates.iter().find(same) else {
             return Err(misfit(format!("family '{family}' has no rank {rank} here")));
-        }
+        };
         let opset = prepared.surveyed.folded.document.model.opset();
         match (&planned.lowering, planned.planned()) {
             (Some(name), None) => return Err(misfit(format!("no lowering '{name}'"))),
-            (Some(name), Some(known)) if known.opset() > opset => {
-                let least = known.opset();
+            (Some(name), Some(lowering)) if lowering.opset() > opset => {
+                let least = lowering.opset();
                 return Err(misfit(format!(
                     "lowering '{name}' needs ONNX opset {least}"
                 )));
@@ -83,9 +153,12 @@ fn admissible(
             _ => {}
         }
         if !admissible[place].is_empty() {
-            return Err(misfit("planned twice".into()));
+            return Err(twice(name));
         }
-        admissible[place].push(planned.clone());
+        admissible[place].push(Candidate {
+            lowering: planned.lowering.clone(),
+            ..known.clone()
+        });
     }
     let known = |name: &str| layers.iter().any(|l| l.name == name);
     let kept = plan
