@@ -165,6 +165,19 @@ fn a_missing_library_is_refused_on_one_line() {
             }
         }
     }
+    // One that is named by its flag is.
+    let out = scratch.path("out.onnx");
+    let named = [
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--rank",
+        "2",
+        "--onnxruntime",
+        &nowhere,
+    ];
+    assert!(sepconv(&named).refused().contains(nowhere.as_str()));
     // Runtimes that are not asked for are not needed.
     sepconv_with(
         &["bench", &model, "--runs", "1"],

@@ -366,13 +366,15 @@ pub struct LibraryArgs {
 }
 
 impl LibraryArgs {
-    /// Tells the targets where their libraries are.
+    /// Tells the targets where their libraries are. One that does not load is an error.
     pub fn announce(&self) -> Result<()> {
         if let Some(path) = &self.onnxruntime {
             targets::use_onnxruntime(path)?;
+            targets::find("onnxruntime")?.available()?;
         }
         if let Some(path) = &self.openvino {
             targets::use_openvino(path)?;
+            targets::find("openvino")?.available()?;
         }
         Ok(())
     }

@@ -151,8 +151,10 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
             true => made.in_floats,
             false => Vec::new(),
         },
-        // It is of the separable forms.
+        // They are of the separable forms.
         verdict: made.verdict.filter(|_| separable),
+        solution: made.solution.filter(|_| separable),
+        tuning: made.tuning.filter(|_| separable),
         eight_bits: Some(EightBits {
             layers: result.layers,
             timing,

@@ -7,12 +7,18 @@
 //! only looked for is passed over.
 
 use std::ffi::OsStr;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use crate::error::TargetError;
 use crate::text::one_line;
+
+/// The time that a Python on the path has for its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Places of a shared library.
 #[derive(Debug, Clone, Copy)]
@@ -184,20 +190,36 @@ fn python_packages() -> &'static [PathBuf] {
         let asked = "import site, sysconfig; print(sysconfig.get_path('purelib')); \
                      print(site.getusersitepackages())";
         let run = |python| {
-            let output = Command::new(python)
-                .args(["-I", "-c", asked])
-                .stdin(Stdio::null())
-                .output();
-            output.ok().filter(|output| output.status.success())
+            let mut command = Command::new(python);
+            answer(command.args(["-I", "-c", asked]), PATIENCE)
         };
-        let output = ["python3", "python"].into_iter().find_map(run);
-        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let text = ["python3", "python"].into_iter().find_map(run);
         let lines = text.iter().flat_map(|text| text.lines());
         lines
             .map(PathBuf::from)
             .filter(|p| p.is_absolute())
             .collect()
     })
+}
+
+/// The standard output of a program that succeeds within `patience`.
+fn answer(command: &mut Command, patience: Duration) -> Option<String> {
+    let command = command.stdin(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).spawn().ok()?;
+    let mut pipe = child.stdout.take()?;
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // Where nobody waits any more the answer is of no use.
+        let _ = sender.send(pipe.read_to_end(&mut bytes).map(|_| bytes));
+    });
+    let Ok(Ok(bytes)) = receiver.recv_timeout(patience) else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return None;
+    };
+    let succeeded = child.wait().is_ok_and(|status| status.success());
+    succeeded.then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Entries of a folder by name; none where it can't be read.
@@ -220,6 +242,20 @@ mod tests {
         package: "runtime",
         folder: "runtime/capi",
     };
+
+    #[cfg(unix)]
+    #[test]
+    fn a_program_that_hangs_is_not_waited_for() {
+        let ask = |script: &str, patience| {
+            let mut command = Command::new("sh");
+            answer(command.args(["-c", script]), patience)
+        };
+        let begun = std::time::Instant::now();
+        assert_eq!(ask("exec sleep 60", Duration::from_millis(50)), None);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert_eq!(ask("echo here", PATIENCE).as_deref(), Some("here\n"));
+        assert_eq!(ask("echo here; exit 1", PATIENCE), None);
+    }
 
     #[test]
     fn wheels_are_found_in_a_virtual_environment() {
