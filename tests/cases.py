@@ -563,6 +563,21 @@ def detector(masks=0):
     return model(nodes, tensors, outputs=outputs, inputs={"x": ("n", 3, 64, 64)})
 
 
+def tagger():
+    """Twelve labels of pictures, each with a probability of its own."""
+    tensors = {"w": array(16, 3, 3, 3), "v": array(16, 16, 3, 3) / 6, "f": (array(16, 12) - array(16, 12).mean(0)) * 60}
+    nodes = [
+        conv(["x", "w"], "c", name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        conv(["r", "v"], "d", name="second", pads=[1, 1, 1, 1]),
+        helper.make_node("GlobalMaxPool", ["d"], ["g"], name="pool"),
+        helper.make_node("Flatten", ["g"], ["l"], name="flat"),
+        helper.make_node("MatMul", ["l", "f"], ["z"], name="labels"),
+        helper.make_node("Sigmoid", ["z"], ["y"], name="sigmoid"),
+    ]
+    return model(nodes, tensors, outputs={"y": ("n", 12)}, inputs={"x": ("n", 3, 16, 16)})
+
+
 def segmenter():
     """A segmentation model of four classes for pictures of 24 by 20."""
     tensors = {"w": array(12, 3, 3, 3), "ws": array(4, 12, 1, 1) * 4}
@@ -575,7 +590,7 @@ def segmenter():
 
 
 # Those that a test asks for by name.
-OTHERS = {"certain": certain, "clips": clips, "face": face, "leaky": leaky, "squeezed": squeezed, "twins": twins, "detector": detector, "detector-masks": lambda: detector(6), "segmenter": segmenter, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "clips": clips, "face": face, "leaky": leaky, "squeezed": squeezed, "twins": twins, "detector": detector, "detector-masks": lambda: detector(6), "segmenter": segmenter, "tagger": tagger, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

@@ -46,6 +46,62 @@ fn a_detector_of_masks_is_measured_by_its_masks_too() {
     assert_eq!(boxes["original"], boxes["both"], "{boxes}");
 }
 
+/// Labels of which a sample has several are judged by all of them, not by the greatest, by default too.
+#[test]
+fn a_tagger_is_measured_by_all_its_labels() {
+    let scratch = Scratch::new();
+    let [model, lossy, data] = ["model.onnx", "lossy.onnx", "data.npz"].map(|n| scratch.path(n));
+    ask(json!({"do": "build", "case": "tagger", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data, "free": {"n": 48}}));
+    let rank = ["--rank", "1", "--data-free=weights"];
+    sepconv(&[&["compress", &model, "-o", &lossy][..], &rank].concat()).ok();
+    let eval = |options: &[&str]| {
+        let of = [
+            "eval",
+            &lossy,
+            "--original",
+            &model,
+            "--data",
+            &data,
+            "--json",
+        ];
+        sepconv(&[&of[..], options].concat()).json()
+    };
+    let seen = eval(&[]);
+    assert_eq!(seen["task"]["task"], "tag", "{seen:#}");
+    let named = |seen: &serde_json::Value, name: &str| {
+        let all = seen["measures"].as_array().unwrap().iter();
+        let found = all.clone().find(|m| m["metric"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {seen:#}"))["value"]
+            .as_f64()
+            .unwrap()
+    };
+    assert_eq!(seen["primary"]["metric"], "label-f1");
+    let [f1, recall, precision] =
+        ["label-f1", "label-recall", "label-precision"].map(|n| named(&seen, n));
+    assert!(f1 < 99.0 && f1 > 20.0, "{f1}");
+    assert!((f1 - 2.0 * recall * precision / (recall + precision)).abs() < 1e-6);
+    let by_class = eval(&["--task", "classify"]);
+    assert!(named(&by_class, "agreement") > 0.0);
+    let out = scratch.path("out.onnx");
+    let usual = [
+        "compress",
+        &model,
+        "-o",
+        &out,
+        "--calib",
+        &data,
+        "--allow-slower",
+        "--json",
+    ];
+    let made = sepconv(&[&usual[..], &["--target", "macs"]].concat());
+    let told = format!("{}{}", made.stdout(), made.stderr());
+    assert!(
+        told.contains("label-f1") || told.contains("F1 of labels"),
+        "{told}"
+    );
+}
+
 /// A detector that loses detections says so first, however good the whole tensor looks, and is
 /// measured by them wherever it is judged.
 #[test]

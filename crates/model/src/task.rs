@@ -18,6 +18,8 @@ pub enum Task {
     Restore,
     /// A class for every step of a sequence: the characters of a line of text.
     Sequence,
+    /// Labels of which a sample may have several.
+    Tag,
     /// Vectors whose directions tell how alike samples are.
     Embed,
     /// Numbers, each on its own scale.
@@ -34,6 +36,7 @@ impl Task {
             Self::Segment => "segment",
             Self::Restore => "restore",
             Self::Sequence => "sequence",
+            Self::Tag => "tag",
             Self::Embed => "embed",
             Self::Regress => "regress",
         }

@@ -88,9 +88,14 @@ impl Budget {
             |value| model.shapes.extents(value).is_none() || class_rows_of(model, value).is_some();
         let by_drop = match task {
             Some(Task::Regress | Task::Restore) => evaluated,
-            Some(Task::Classify | Task::Detect | Task::Segment | Task::Sequence | Task::Embed) => {
-                true
-            }
+            Some(
+                Task::Classify
+                | Task::Detect
+                | Task::Segment
+                | Task::Sequence
+                | Task::Tag
+                | Task::Embed,
+            ) => true,
             Some(Task::Auto) | None => evaluated || graph.outputs().any(classes),
         };
         match (calibrated && by_drop, task) {

@@ -46,6 +46,12 @@ pub enum Metric {
     Sequences,
     /// Share of steps with the original's class, mean over samples, in percent.
     Steps,
+    /// Harmonic mean of recall and precision of labels, in percent.
+    LabelF1,
+    /// Share of the original's labels that the model has, in percent.
+    LabelRecall,
+    /// Share of the model's labels that the original has, in percent.
+    LabelPrecision,
     /// Share of samples with the original's nearest other sample, in percent.
     Nearest,
     /// Cosine of the angle between the vectors of a sample, mean over samples; at most 1.
@@ -105,6 +111,9 @@ impl Metric {
             Self::MeanIou => "iou",
             Self::Sequences => "sequences",
             Self::Steps => "steps",
+            Self::LabelF1 => "label-f1",
+            Self::LabelRecall => "label-recall",
+            Self::LabelPrecision => "label-precision",
             Self::Nearest => "nearest",
             Self::MeanCosine => "mean-cosine",
             Self::RelativeError => "relative-error",
@@ -132,6 +141,9 @@ impl Metric {
             Self::MeanIou => "IoU of masks",
             Self::Sequences => "agreement of sequences",
             Self::Steps => "agreement of steps",
+            Self::LabelF1 => "F1 of labels",
+            Self::LabelRecall => "recall of labels",
+            Self::LabelPrecision => "precision of labels",
             Self::Nearest => "agreement of nearest neighbours",
             Self::MeanCosine => "mean cosine",
             Self::RelativeError => "relative error of the worst channel",
@@ -204,6 +216,9 @@ impl Metric {
                 | Self::AveragePrecision50
                 | Self::MeanIou
                 | Self::Steps
+                | Self::LabelF1
+                | Self::LabelRecall
+                | Self::LabelPrecision
         )
     }
 
@@ -533,6 +548,7 @@ mod tests {
             Metric::MeanAveragePrecision,
             Metric::AveragePrecision50,
             Metric::MeanIou,
+            Metric::LabelF1,
         ];
         for metric in all {
             assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());

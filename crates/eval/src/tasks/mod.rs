@@ -4,11 +4,13 @@
 mod detect;
 mod embed;
 mod labels;
+mod pairs;
 mod recognise;
 mod regress;
 mod seen;
 mod segment;
 mod sequence;
+mod tag;
 
 use sepconv_data::{Dataset, Labels};
 use sepconv_ir::Tensor;
@@ -22,11 +24,13 @@ use crate::evaluate::restoration::{self, Picture, picture};
 use crate::evaluate::rows::Rows;
 use crate::evaluate::{Against, BatchRows, Measure};
 
-use detect::{Counts, Detector};
+use detect::Detector;
 use embed::Vectors;
+use pairs::Pairs;
 use seen::Seen;
 use segment::{Overlaps, Segmentation};
 use sequence::Read;
+use tag::Labels as Tags;
 
 pub(crate) use labels::{Batch as LabelledBatch, LabelScores, Labelling};
 
@@ -88,6 +92,7 @@ enum Kind {
     /// The output, and the largest value of a picture.
     Restore(usize, f64),
     Sequence(usize),
+    Tag(Tags),
     Embed(usize),
     Regress,
 }
@@ -181,6 +186,7 @@ impl TaskMetric {
             Kind::Regress => (0..self.names.len()).collect(),
             Kind::Detect(detector) => detector.outputs(),
             Kind::Segment(segmentation) => vec![segmentation.output],
+            Kind::Tag(tags) => vec![tags.output],
             Kind::Restore(output, _) | Kind::Sequence(output) | Kind::Embed(output) => {
                 vec![*output]
             }
@@ -200,7 +206,7 @@ impl TaskMetric {
             Kind::Classify => TaskScores::None,
             Kind::Detect(detector) => {
                 let samples = 0..valid;
-                TaskScores::Detect(samples.map(|i| Counts::of(detector, pair, i)).collect())
+                TaskScores::Detect(samples.map(|i| detect::pairs(detector, pair, i)).collect())
             }
             Kind::Segment(how) => of(how.output).map_or(TaskScores::None, |(a, b)| {
                 let samples = 0..a.count();
@@ -215,6 +221,10 @@ impl TaskMetric {
             Kind::Sequence(output) => of(*output).map_or(TaskScores::None, |(a, b)| {
                 let samples = 0..a.count();
                 TaskScores::Sequence(samples.filter_map(|i| Read::of(a, b, i)).collect())
+            }),
+            Kind::Tag(tags) => of(tags.output).map_or(TaskScores::None, |(a, b)| {
+                let samples = 0..a.count();
+                TaskScores::Tag(samples.map(|i| tags.pairs(a, b, i)).collect())
             }),
             Kind::Embed(output) => of(*output).map_or(TaskScores::None, |(a, b)| {
                 TaskScores::Embed(Vectors::of(a, b))
@@ -284,7 +294,9 @@ impl TaskMetric {
                 fit.then_some(Drawn::Masks { masks, extents })
             }
             Some(Kind::Restore(output, _)) => of(*output).map(Drawn::Pictures),
-            Some(Kind::Classify | Kind::Sequence(_) | Kind::Embed(_) | Kind::Regress) => None,
+            Some(
+                Kind::Classify | Kind::Sequence(_) | Kind::Tag(_) | Kind::Embed(_) | Kind::Regress,
+            ) => None,
             None => {
                 let outputs = 0..pair[0].len();
                 let mut pictures = outputs.filter_map(of);
@@ -305,6 +317,7 @@ impl TaskMetric {
                 restoration::measures(&name, Against::Original, pictures)
             }
             TaskScores::Sequence(read) => sequence::measures(&name, read),
+            TaskScores::Tag(samples) => tag::measures(&name, samples),
             TaskScores::Embed(vectors) => embed::measures(&name, vectors),
             TaskScores::Regress(outputs) => regress::measures(&self.names, outputs),
         }
@@ -315,10 +328,11 @@ impl TaskMetric {
 #[derive(Debug, Clone)]
 pub(crate) enum TaskScores {
     None,
-    Detect(Vec<Counts>),
+    Detect(Vec<Pairs>),
     Segment(Vec<Overlaps>),
     Restore(Vec<Picture>),
     Sequence(Vec<Read>),
+    Tag(Vec<Pairs>),
     Embed(Vectors),
     /// By output: errors by channel of every batch, and the rank of the output.
     Regress(Vec<Option<(Vec<Channels>, usize)>>),
@@ -332,6 +346,7 @@ impl TaskScores {
             (Self::Segment(all), Self::Segment(next)) => all.extend(next),
             (Self::Restore(all), Self::Restore(next)) => all.extend(next),
             (Self::Sequence(all), Self::Sequence(next)) => all.extend(next),
+            (Self::Tag(all), Self::Tag(next)) => all.extend(next),
             (Self::Embed(all), Self::Embed(next)) => all.append(next),
             (Self::Regress(all), Self::Regress(next)) => {
                 for (all, next) in all.iter_mut().zip(next) {

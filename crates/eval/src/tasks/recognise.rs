@@ -9,6 +9,7 @@ use super::embed;
 use super::seen::Seen;
 use super::segment::Segmentation;
 use super::sequence;
+use super::tag::Labels;
 use crate::evaluate::restoration::picture;
 use crate::evaluate::rows::Rows;
 
@@ -58,6 +59,10 @@ pub(super) fn recognised(
             sequence::shaped(seen).map(Kind::Sequence),
             "no output is shaped [n, steps, classes]",
         ),
+        Task::Tag => named(
+            Labels::shaped(seen).map(Kind::Tag),
+            "no output is shaped [n, labels]",
+        ),
         Task::Embed => {
             let vectors = embed::vectors(seen).or_else(|| embed::shaped(seen).next());
             named(
@@ -77,7 +82,7 @@ fn classes(seen: Seen<'_>) -> Option<usize> {
     })
 }
 
-/// By the first rule that holds: boxes and scores, a class for every step, vectors, numbers, classes, a class for every
+/// By the first rule that holds: boxes and scores, a class for every step, vectors, labels, numbers, classes, a class for every
 /// position.
 fn auto(seen: Seen<'_>) -> Option<Recognised> {
     if let Found::Detector(layout, why) = Layout::of(seen) {
@@ -100,6 +105,14 @@ fn auto(seen: Seen<'_>) -> Option<Recognised> {
             name(output)
         );
         return Some((Task::Embed, Kind::Embed(output), why));
+    }
+    if let Some(tags) = Labels::recognised(seen) {
+        let why = format!(
+            "output '{}' {:?} has a probability for every label, several above a half",
+            name(tags.output),
+            seen.sample(tags.output)
+        );
+        return Some((Task::Tag, Kind::Tag(tags), why));
     }
     if let Some(output) = classes(seen) {
         if (0..seen.outputs()).all(|output| is_no_class(seen, output)) {

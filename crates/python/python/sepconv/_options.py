@@ -125,7 +125,7 @@ class Options(_Common, total=False):
     labels: str | os.PathLike[str] | None
     peak: float | None
     """Largest value of a picture, for PSNR and SSIM; 255 where the target is stored as u8, else 1."""
-    task: Literal["auto", "classify", "detect", "segment", "restore", "sequence", "embed", "regress"]
+    task: Literal["auto", "classify", "detect", "segment", "restore", "sequence", "tag", "embed", "regress"]
     """Purpose of the model: its outputs are measured by it against the original's."""
     effort: Literal["quick", "normal", "thorough"]
     """Work that is spent on fits."""

@@ -392,9 +392,11 @@ impl<'a> Acceptance<'a> {
             // The worst channel has about twice the noise of all.
             None => 0.5 * noise,
             Some(_) => match self.floor.metric {
-                Metric::Agreement | Metric::TopOne | Metric::TopFive | Metric::Sequences => {
-                    LOSS_OF_CLASSES * noise
-                }
+                Metric::Agreement
+                | Metric::TopOne
+                | Metric::TopFive
+                | Metric::Sequences
+                | Metric::LabelF1 => LOSS_OF_CLASSES * noise,
                 Metric::MeanIou => LOSS_OF_MASKS * noise,
                 Metric::DetectionF1
                 | Metric::Recall

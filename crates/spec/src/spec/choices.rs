@@ -103,6 +103,8 @@ choices! {
         Restore = "restore",
         /// A class for every step: lines of text, phonemes
         Sequence = "sequence",
+        /// Labels of which a sample may have several
+        Tag = "tag",
         /// Vectors whose directions tell how alike samples are
         Embed = "embed",
         /// Numbers, each on its own scale
@@ -163,6 +165,7 @@ impl From<TaskChoice> for Task {
             TaskChoice::Segment => Self::Segment,
             TaskChoice::Restore => Self::Restore,
             TaskChoice::Sequence => Self::Sequence,
+            TaskChoice::Tag => Self::Tag,
             TaskChoice::Embed => Self::Embed,
             TaskChoice::Regress => Self::Regress,
         }

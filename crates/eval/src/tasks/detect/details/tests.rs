@@ -4,7 +4,7 @@
 use sepconv_ir::Tensor;
 
 use super::*;
-use crate::tasks::detect::{Counts, Detector, Found};
+use crate::tasks::detect::{Detector, Found, pairs};
 
 /// Anchors: the third and the eighth are of objects.
 const N: usize = 40;
@@ -49,7 +49,7 @@ fn detector(outputs: &[Option<Rows>]) -> Detector {
 
 /// Detections of the original, and those that a model shares.
 fn shared(original: &[Option<Rows>], model: &[Option<Rows>]) -> (usize, usize) {
-    let counts = Counts::of(&detector(original), [original, model], 0);
+    let counts = pairs(&detector(original), [original, model], 0);
     assert_eq!(counts.original, counts.model);
     (counts.original, counts.both)
 }
@@ -166,7 +166,7 @@ fn rows_may_be_as_many_as_detections() {
     let lost = picture(&[row(10.0, 3.0), row(110.0, -3.0)]);
     let detector = detector(&one);
     assert_eq!(detector.details(), Some("masks"));
-    let both = |a: &[Option<Rows>], b: &[Option<Rows>]| Counts::of(&detector, [a, b], 0).both;
+    let both = |a: &[Option<Rows>], b: &[Option<Rows>]| pairs(&detector, [a, b], 0).both;
     assert_eq!(
         (both(&one, &one), both(&two, &two), both(&two, &lost)),
         (1, 2, 1)
