@@ -15,6 +15,9 @@ pub fn print(verdict: &Verdict, out: &Output) {
         return;
     };
     out.line(format!("  verdict     {}", said(verdict)));
+    if let Some(missed) = missed(verdict) {
+        out.note(missed);
+    }
     if let Some(share) = verdict.one_class {
         out.note(format!(
             "{share:.1} % of the samples are of one class, whose agreement says little: the {metric} \
@@ -33,16 +36,33 @@ pub fn print(verdict: &Verdict, out: &Output) {
     }
 }
 
+/// A sentence of a verdict that misses the budget: that of a result in eight bits, which are written all the same.
+fn missed(verdict: &Verdict) -> Option<String> {
+    let (metric, unit) = (verdict.metric, verdict.unit);
+    verdict.is_missed().then(|| {
+        format!(
+            "the budget of {:.2} {unit} {metric} is missed: eight bits do not keep it by themselves; --precision f32 \
+             keeps to floats, --precision auto where eight bits miss",
+            verdict.allowed
+        )
+    })
+}
+
 /// Such as `agreement 99.61 %, at worst 99.02 % at 95 % confidence, 99.00 % allowed (600 samples)`.
 fn said(verdict: &Verdict) -> String {
     let Verdict { metric, unit, .. } = verdict;
     let number = |v: Option<f64>| v.map_or("undefined".to_owned(), |v| format!("{v:.2} {unit}"));
+    let of = verdict
+        .outputs
+        .as_ref()
+        .map(|outputs| format!(" of {outputs}"));
     let at_worst = match verdict.limit {
         Some(_) => format!("at worst {} at 95 % confidence", number(verdict.limit)),
         None => "of unknown confidence".to_owned(),
     };
     format!(
-        "{metric} {}, {at_worst}, {:.2} {unit} allowed ({} samples)",
+        "{metric}{} {}, {at_worst}, {:.2} {unit} allowed ({} samples)",
+        of.unwrap_or_default(),
         number(verdict.value),
         verdict.allowed,
         verdict.samples
@@ -83,11 +103,22 @@ mod tests {
             needed: Some(299),
             shown: true,
             one_class: None,
+            relaxed: None,
+            outputs: None,
+            higher_is_better: true,
         };
         assert_eq!(
             said(&verdict),
             "agreement 99.61 %, at worst 99.02 % at 95 % confidence, 99.00 % allowed (600 samples)"
         );
+        assert_eq!(missed(&verdict), None);
+        let worse = Verdict {
+            limit: Some(98.9),
+            outputs: Some("prob".into()),
+            ..verdict.clone()
+        };
+        assert!(said(&worse).starts_with("agreement of prob 99.61 %"));
+        assert!(missed(&worse).is_some_and(|text| text.contains("99.00 % agreement is missed")));
         let none = Verdict {
             limit: None,
             ..verdict

@@ -423,7 +423,8 @@ fn one_for_a_batch(path: &Path, feeds: &[Feed], batch: Option<usize>) -> Result<
 fn selected(rows: usize, request: &Request) -> (Vec<usize>, usize) {
     let drawn = draw(rows, request.max_samples, request.seed);
     let count = drawn.len();
-    (request.part.of(drawn, request.seed), count)
+    let within = request.within.of(drawn, request.seed);
+    (request.part.of(within, request.seed), count)
 }
 
 /// What a path holds.

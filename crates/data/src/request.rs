@@ -156,6 +156,8 @@ pub struct Request {
     pub seed: u64,
     /// Which of the samples drawn are delivered.
     pub part: Part,
+    /// The part of the samples drawn that [`Request::part`] is of.
+    pub within: Part,
     /// Treatment of labels and targets.
     pub labels: Labels,
 }

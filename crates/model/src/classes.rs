@@ -117,15 +117,40 @@ fn is_of_rows(graph: &Graph, value: ValueId) -> bool {
 }
 
 /// True where a value is what `Softmax` or `LogSoftmax` makes, in some shape or type.
-fn is_distribution(graph: &Graph, mut value: ValueId) -> bool {
+fn is_distribution(graph: &Graph, value: ValueId) -> bool {
+    distributed(graph, value).is_some()
+}
+
+/// The value of which `Softmax` or `LogSoftmax` makes another one, both in some shape or type.
+fn distributed(graph: &Graph, value: ValueId) -> Option<ValueId> {
+    let (_, node) = graph.producer(handed_on(graph, value))?;
+    match (node.op_type.as_str(), node.inputs.first()) {
+        ("Softmax" | "LogSoftmax", Some(Some(input))) => Some(handed_on(graph, *input)),
+        _ => None,
+    }
+}
+
+/// The value that operators hand on as another one, in some shape or type.
+fn handed_on(graph: &Graph, mut value: ValueId) -> ValueId {
     while let Some((_, node)) = graph.producer(value) {
         match (node.op_type.as_str(), node.inputs.first()) {
-            ("Softmax" | "LogSoftmax", _) => return true,
             (op, Some(Some(input))) if HANDING_ON.contains(&op) => value = *input,
-            _ => return false,
+            _ => break,
         }
     }
-    false
+    value
+}
+
+/// True for every output of a graph of which `Softmax` or `LogSoftmax` makes another one: logits say what their
+/// probabilities say.
+pub fn logits(graph: &Graph) -> Vec<bool> {
+    let read: Vec<ValueId> = graph
+        .outputs()
+        .filter_map(|value| distributed(graph, value))
+        .collect();
+    let outputs = graph.outputs();
+    let are = outputs.map(|value| read.contains(&handed_on(graph, value)));
+    are.collect()
 }
 
 /// True for the extents of an output that begins with the axis of a batch of `rows`. Other outputs are one sample's, and of no

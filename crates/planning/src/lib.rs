@@ -27,6 +27,6 @@ pub use costing::{Costing, long_bench};
 pub use expected_loss::{Rounding, expected_losses, losses_by_weights};
 pub use losses::{LayerRounding, Losses};
 pub use plan::Planning;
-pub use sensitivity_probe::SensitivityProbe;
+pub use sensitivity_probe::{Outputs, SensitivityProbe};
 pub use solution::{Solution, Terms};
 pub use solve::SHARE;

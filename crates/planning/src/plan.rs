@@ -86,6 +86,25 @@ impl Planning {
         self.costs.least()
     }
 
+    /// The share of the original's cost that layers of a solution do not save which stay in `plan`, since they
+    /// could not be fitted.
+    pub fn unsaved(
+        &self,
+        chosen: &[Option<Candidate>],
+        surveyed: &SurveyedModel,
+        plan: &Plan,
+    ) -> f64 {
+        let stays = |name: &str| plan.rewritten().all(|(layer, _)| layer != name);
+        let layers = surveyed.survey.layers.iter().zip(chosen).enumerate();
+        let lost = layers.filter_map(|(place, (layer, chosen))| {
+            let chosen = chosen.as_ref().filter(|_| stays(&layer.name))?;
+            let same = |c: &Candidate| c.family == chosen.family && c.rank == chosen.rank;
+            let candidate = self.candidates[place].iter().position(same)?;
+            Some(self.costs.of(place, None)? - self.costs.of(place, Some(candidate))?)
+        });
+        lost.sum::<f64>() / self.costs.original
+    }
+
     /// The fraction of the original's cost of the model with no layer rewritten.
     pub fn unrewritten(&self) -> f64 {
         self.costs.total / self.costs.original

@@ -11,7 +11,7 @@ use sepconv_eval::{
 };
 use sepconv_factor::is_held_out;
 use sepconv_ir::{NodeId, Tensor, ValueId};
-use sepconv_model::classes::{argmax, largest_share, same_class};
+use sepconv_model::classes::{argmax, is_by_sample, largest_share, logits, same_class};
 use sepconv_model::{DataSource, Error, Loaded, Samples};
 use sepconv_onnx::Document;
 use sepconv_spec::CalibrationSettings;
@@ -37,6 +37,20 @@ fn probed(macs: u64, layers: usize) -> usize {
     let within = |macs: u64| usize::try_from(macs / each).unwrap_or(usize::MAX);
     let least = within(HEAVY).clamp(FEWEST, BATCHES.0);
     within(MOST).clamp(least, BATCHES.1)
+}
+
+/// Outputs of a network by batch.
+pub type Outputs<'p> = Cow<'p, [Vec<Tensor>]>;
+
+/// The samples of a batch one by one, without padding; all together where an output has no axis of the batch.
+fn divided(outputs: Vec<Tensor>, rows: BatchRows) -> Vec<Vec<Tensor>> {
+    let by_sample = |output: &Tensor| is_by_sample(output.dims(), rows.all);
+    if rows.all == 1 || !outputs.iter().all(by_sample) {
+        return vec![outputs];
+    }
+    let sample = |i: usize| outputs.iter().map(|output| output.rows(i..i + 1)).collect();
+    let samples: Option<Vec<Vec<Tensor>>> = (0..rows.valid).map(sample).collect();
+    samples.unwrap_or_else(|| vec![outputs])
 }
 
 /// Bytes of values of a batch, as far as their extents are known.
@@ -231,44 +245,73 @@ impl<'a> SensitivityProbe<'a> {
         Ok(sum / rows.max(1) as f64)
     }
 
-    /// Share of samples whose greatest class is the original's, over all outputs of classes;
-    /// `None` where there is no such output.
-    pub fn agreement(&self, document: &Document) -> Result<Option<Measure>, Error> {
-        let outputs = self.outputs_of(document)?;
-        let mut same = Vec::new();
-        for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(&*outputs) {
-            let valid = self.samples.valid(*batch);
-            for ((a, b), measure) in a.iter().zip(b).zip(&self.measures) {
-                let Some((_, classes)) = measure.class_rows(a) else {
-                    continue;
-                };
-                if let (Some(a), Some(b)) = (a.to_f32(), b.to_f32()) {
-                    let pairs = a.chunks_exact(classes).zip(b.chunks_exact(classes));
-                    let pairs = pairs.take(valid);
-                    same.extend(pairs.map(|(a, b)| same_class(a, b)));
-                }
-            }
+    /// Outputs of the original, which are known, or of a rewritten network, which is run.
+    ///
+    /// # Errors
+    /// [`Error::Target`] where the runtime can't run it.
+    pub fn outputs_of(&self, document: &Document) -> Result<Outputs<'_>, Error> {
+        match std::ptr::eq(document, &raw const self.original.document) {
+            true => Ok(Cow::Borrowed(&self.reference)),
+            false => Ok(Cow::Owned(self.run(document, &self.outputs)?)),
         }
-        let names = self.original.output_names().join(", ");
-        let measure = Measure::share_of(Metric::Agreement, Against::Original, &names, &same);
-        Ok((!same.is_empty()).then_some(measure))
     }
 
-    /// Share of the samples that the original puts in its most frequent class, the least over all outputs
-    /// of classes: as many would agree with a model of that class alone. `None` where there is no such output.
-    pub fn largest_class(&self) -> Option<f64> {
-        let outputs = 0..self.outputs.len();
-        let shares = outputs.filter_map(|output| {
-            let mut tops = Vec::new();
-            for (batch, run) in self.batches.iter().zip(&self.reference) {
-                let (_, classes) = self.measures[output].class_rows(&run[output])?;
-                let values = run[output].to_f32()?;
-                let rows = values.chunks_exact(classes);
-                tops.extend(rows.take(self.samples.valid(*batch)).filter_map(argmax));
-            }
-            largest_share(tops.into_iter())
-        });
-        shares.min_by(f64::total_cmp)
+    /// Places of the outputs of classes.
+    pub fn heads(&self) -> Vec<usize> {
+        let first = self.reference.first();
+        let is_head = |place: &usize| {
+            let output = first.and_then(|outputs| outputs.get(*place));
+            output.is_some_and(|output| self.measures[*place].class_rows(output).is_some())
+        };
+        (0..self.outputs.len()).filter(is_head).collect()
+    }
+
+    /// Places of the outputs of other floats, but for the logits of an output of classes.
+    pub fn numbers(&self) -> Vec<usize> {
+        let (heads, logits) = (self.heads(), logits(self.original.graph()));
+        let first = self.reference.first();
+        let is_number = |place: &usize| {
+            let output = first.and_then(|outputs| outputs.get(*place));
+            let floats = output.is_some_and(|output| output.dtype().is_float());
+            floats && !heads.contains(place) && !logits[*place]
+        };
+        (0..self.outputs.len()).filter(is_number).collect()
+    }
+
+    /// Names of some outputs, by their places.
+    pub fn names(&self, places: &[usize]) -> String {
+        let all = self.original.output_names();
+        let names = places.iter().filter_map(|place| all.get(*place).cloned());
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Share of samples whose greatest class in an output is the original's; `None` where it is of no classes.
+    pub fn agreement(&self, outputs: &[Vec<Tensor>], head: usize) -> Option<Measure> {
+        let mut same = Vec::new();
+        for ((batch, a), b) in self.batches.iter().zip(&self.reference).zip(outputs) {
+            let (a, b) = (a.get(head)?, b.get(head)?);
+            let (_, classes) = self.measures[head].class_rows(a)?;
+            let (a, b) = (a.to_f32()?, b.to_f32()?);
+            let pairs = a.chunks_exact(classes).zip(b.chunks_exact(classes));
+            let pairs = pairs.take(self.samples.valid(*batch));
+            same.extend(pairs.map(|(a, b)| same_class(a, b)));
+        }
+        let name = self.names(&[head]);
+        let measure = Measure::share_of(Metric::Agreement, Against::Original, &name, &same);
+        (!same.is_empty()).then_some(measure)
+    }
+
+    /// Share of the samples that the original puts in the most frequent class of an output: as many would agree with a
+    /// model of that class alone. `None` where it is of no classes.
+    pub fn largest_class(&self, head: usize) -> Option<f64> {
+        let mut tops = Vec::new();
+        for (batch, run) in self.batches.iter().zip(&self.reference) {
+            let (_, classes) = self.measures[head].class_rows(&run[head])?;
+            let values = run[head].to_f32()?;
+            let rows = values.chunks_exact(classes);
+            tops.extend(rows.take(self.samples.valid(*batch)).filter_map(argmax));
+        }
+        largest_share(tops.into_iter())
     }
 
     /// The metric of the original's task, named by `source` or recognised of its outputs.
@@ -287,19 +330,11 @@ impl<'a> SensitivityProbe<'a> {
     }
 
     /// The measure that models are judged by in a task; `None` where nothing could be measured.
-    pub fn by_task(
-        &self,
-        metric: &TaskMetric,
-        document: &Document,
-    ) -> Result<Option<Measure>, Error> {
-        let outputs = self.outputs_of(document)?;
-        let pairs = self
-            .batches
-            .iter()
-            .zip(self.reference.iter().zip(&*outputs));
+    pub fn by_task(&self, metric: &TaskMetric, outputs: &[Vec<Tensor>]) -> Option<Measure> {
+        let pairs = self.batches.iter().zip(self.reference.iter().zip(outputs));
         let pairs =
             pairs.map(|(batch, (a, b))| ([a.as_slice(), b.as_slice()], self.rows_of(*batch)));
-        Ok(metric.measures(pairs).into_iter().next())
+        metric.measures(pairs).into_iter().next()
     }
 
     fn rows_of(&self, batch: usize) -> BatchRows {
@@ -310,39 +345,32 @@ impl<'a> SensitivityProbe<'a> {
     }
 
     /// The caller's metric, mean over the samples.
-    pub fn own(&self, metric: &dyn OwnMetric, document: &Document) -> Result<Measure, Error> {
-        let outputs = self.outputs_of(document)?;
+    pub fn own(&self, metric: &dyn OwnMetric, outputs: &[Vec<Tensor>]) -> Measure {
         let names = self.original.output_names();
-        let pairs = self
-            .batches
-            .iter()
-            .zip(self.reference.iter().zip(&*outputs));
+        let pairs = self.batches.iter().zip(self.reference.iter().zip(outputs));
         let values = pairs
             .flat_map(|(batch, (a, b))| of_batch(metric, &names, [a, b], self.rows_of(*batch)));
         let (values, names): (Vec<f64>, _) = (values.collect(), names.join(", "));
-        Ok(Measure::mean(
-            metric.into(),
-            Against::Original,
-            &names,
-            &values,
-        ))
+        Measure::mean(metric.into(), Against::Original, &names, &values)
     }
 
-    /// Signal-to-noise ratio of the worst output over all samples; `None` where a value is not
-    /// finite.
-    pub fn snr(&self, document: &Document) -> Result<Option<Decibels>, Error> {
-        let outputs = self.outputs_of(document)?;
-        let names: Vec<String> = (0..self.outputs.len()).map(|i| i.to_string()).collect();
-        let compared = Comparison::of(self.target.name(), &names, &self.reference, &outputs);
-        Ok(compared.strictest_snr())
-    }
-
-    /// Outputs of the original, which are known, or of a rewritten network, which is run.
-    fn outputs_of(&self, document: &Document) -> Result<Cow<'_, [Vec<Tensor>]>, Error> {
-        match std::ptr::eq(document, &raw const self.original.document) {
-            true => Ok(Cow::Borrowed(&self.reference)),
-            false => Ok(Cow::Owned(self.run(document, &self.outputs)?)),
-        }
+    /// Signal-to-noise ratio of the worst of some outputs, of all where none are named, over all samples; `None`
+    /// where a value is not finite.
+    pub fn snr(&self, outputs: &[Vec<Tensor>], of: Option<&[usize]>) -> Option<Decibels> {
+        let places = of.map_or_else(|| (0..self.outputs.len()).collect(), <[usize]>::to_vec);
+        let names: Vec<String> = places.iter().map(ToString::to_string).collect();
+        let samples = |all: &[Vec<Tensor>]| -> Vec<Vec<Tensor>> {
+            let batches = self.batches.iter().zip(all);
+            let samples = batches.flat_map(|(batch, outputs)| {
+                let own = places
+                    .iter()
+                    .filter_map(|place| outputs.get(*place).cloned());
+                divided(own.collect(), self.rows_of(*batch))
+            });
+            samples.collect()
+        };
+        let (a, b) = (samples(&self.reference), samples(outputs));
+        Comparison::of(self.target.name(), &names, &a, &b).strictest_snr()
     }
 
     fn run(&self, document: &Document, wanted: &[ValueId]) -> Result<Vec<Vec<Tensor>>, Error> {

@@ -105,7 +105,11 @@ fn with_factor(graph: &Graph, shapes: &Shapes, node: NodeId) -> Option<Patch> {
     let of_input = |i: usize| by_input[if by_input.len() == 1 { 0 } else { i }];
     let mut values = weight.to_f64()?;
     let mut bias = match op.input(2) {
-        Some(bias) => constants::resolve(graph, bias)?.to_f64()?,
+        Some(bias) => {
+            let bias = constants::resolve(graph, bias)?;
+            let is_row = bias.dims().iter().rev().skip(1).all(|n| *n == 1);
+            bias.to_f64().filter(|_| is_row)?
+        }
         None => vec![0.0; outputs],
     };
     if bias.len() != outputs {

@@ -220,7 +220,8 @@ impl Constants {
 /// The numbers of a constant that has them along one axis.
 fn flat(graph: &Graph, value: ValueId) -> Result<Vec<f64>, String> {
     let tensor = constants::resolve(graph, value).ok_or("its bias is not constant")?;
-    let axes = tensor.dims().iter().filter(|n| **n != 1).count();
-    let values = tensor.to_f64().filter(|_| axes <= 1);
+    // A column `[n, 1]` is added along the other axis.
+    let is_row = tensor.dims().iter().rev().skip(1).all(|n| *n == 1);
+    let values = tensor.to_f64().filter(|_| is_row);
     values.ok_or_else(|| "it adds other than a bias".into())
 }

@@ -7,7 +7,7 @@ use sepconv_eval::{ComparedOn, Comparison};
 use sepconv_factor::{FactorError, WeightBits};
 use sepconv_ir::{Graph, NodeId};
 use sepconv_model::classes::class_outputs;
-use sepconv_model::{DataSource, Error, Loaded, Progress, Samples, Stage};
+use sepconv_model::{Error, Loaded, Progress, Samples, Stage};
 use serde::Serialize;
 
 use crate::admit::{admitted, prepared};
@@ -76,9 +76,10 @@ pub fn quantize(
     let every = settings.held_out_every.max(2);
     let folded = prepared(original)?;
     let samples = |part| -> Result<Samples, Error> {
-        let source = DataSource {
-            part,
-            ..settings.source.clone()
+        // The part that is given is divided: a caller judges by the rest.
+        let source = match part {
+            Part::Whole => settings.source.clone(),
+            part => settings.source.divided(part),
         };
         Samples::of(original, source.open(original, Labels::Ignore)?)
     };

@@ -114,7 +114,7 @@ impl Report {
             },
             solution: outcome.solution.clone(),
             tries: outcome.tries.clone(),
-            verdict: outcome.verdict,
+            verdict: outcome.verdict.clone(),
             tuning: outcome.tuning.clone(),
             eight_bits: outcome.eight_bits.clone(),
             floats: outcome.floats.clone(),

@@ -125,8 +125,17 @@ fn said(verdict: &Verdict) -> String {
     let one_class = verdict.one_class.map_or(String::new(), |share| {
         format!(" ({share:.1} % of them of one class, whose agreement says little)")
     });
+    let of = verdict
+        .outputs
+        .as_ref()
+        .map(|outputs| format!(" of {outputs}"));
+    let of = of.unwrap_or_default();
+    let missed = match verdict.is_missed() {
+        true => format!(", missing the {:.2} {unit} asked for", verdict.allowed),
+        false => String::new(),
+    };
     format!(
-        "{metric} {value} on {} samples{one_class}, {least}",
+        "{metric}{of} {value} on {} samples{one_class}{missed}, {least}",
         exact(*samples as u64)
     )
 }
@@ -165,9 +174,12 @@ mod tests {
             needed: Some(299),
             shown: false,
             one_class: None,
+            relaxed: None,
+            outputs: None,
+            higher_is_better: true,
         };
         let mut report = evaluated();
-        report.verdict = Some(verdict);
+        report.verdict = Some(verdict.clone());
         let html = table(&report).html();
         assert!(
             html.contains("agreement 100.00 % on 50 samples, not shown: at worst 94.18 %")
@@ -177,12 +189,12 @@ mod tests {
         let shown = Verdict {
             limit: Some(99.3),
             shown: true,
-            ..verdict
+            ..verdict.clone()
         };
         assert!(said(&shown).ends_with("at worst 99.30 % at 95 % confidence"));
         let none = Verdict {
             needed: None,
-            ..verdict
+            ..verdict.clone()
         };
         assert!(said(&none).ends_with("not shown: no data"));
         let one_class = Verdict {

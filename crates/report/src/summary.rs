@@ -362,6 +362,7 @@ mod tests {
             params: 1,
             separable: true,
             simpler: None,
+            missed: None,
         });
         let speed = timing.models.last().map_or(0.0, |m| m.speed_up.median);
         report.timing = Some(timing);

@@ -1,7 +1,7 @@
 //! The record of a result in eight bits.
 
 use sepconv_eval::BenchRun;
-use sepconv_quantize::QuantizedLayer;
+use sepconv_quantize::{Missed, QuantizedLayer};
 use serde::Serialize;
 
 /// Record of a result in eight bits.
@@ -20,4 +20,7 @@ pub struct EightBits {
     pub separable: bool,
     /// Times that the original in floats is faster with its activations in simpler operators; `None` where they stay.
     pub simpler: Option<f64>,
+    /// The ratio in dB that eight bits are to keep, where no choice of layers in floats reaches it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Missed>,
 }

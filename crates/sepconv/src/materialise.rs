@@ -30,7 +30,8 @@ pub(crate) fn materialise(
     calibration: Option<&CalibrationSettings>,
     job: &Job<'_>,
 ) -> Result<Compressed, Error> {
-    let Some(calibration) = calibration else {
+    let rewrites = solution.chosen.iter().any(Option::is_some);
+    let Some(calibration) = calibration.filter(|_| rewrites) else {
         let made = prepared.with(plan(prepared, |i| solution.chosen[i].clone()), job)?;
         return Ok(Compressed {
             in_floats: in_floats(prepared, &solution),

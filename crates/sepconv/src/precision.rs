@@ -6,7 +6,7 @@ use sepconv_spec::PrecisionChoice;
 
 use crate::job::Job;
 use crate::quantizing::check;
-use crate::search::holds;
+use crate::search::judge;
 use crate::settings::Budget;
 
 /// Eight bits that are not so many times faster are not worth their error.
@@ -55,6 +55,6 @@ fn floats(job: &Job<'_>) -> Result<Option<String>, Error> {
             "eight bits are {speed:.2} times as fast as floats on {target} {version}"
         )));
     }
-    let loses = !holds(job, &alone.model)?;
+    let loses = judge(job, &alone.model)?.is_some_and(|(_, holds)| !holds);
     Ok(loses.then(|| "eight bits alone do not keep the budget".to_owned()))
 }

@@ -9,16 +9,23 @@ use std::collections::BTreeMap;
 
 use sepconv_latency::Bench;
 use sepconv_model::{Advice, Error, Loaded};
-use sepconv_passes::{Choice, Kept};
+use sepconv_passes::{Choice, Kept, Selection};
 use sepconv_quantize::{QuantizeError, QuantizeSettings, Quantized, in_floats, quantize, refuse};
 use sepconv_spec::LayerRecord;
 
 use crate::compressed::Compressed;
 use crate::eight_bits::EightBits;
 use crate::job::Job;
+use crate::search::judge;
 
 /// The reason for which a layer of a plan stays in floats.
 const PLANNED: &str = "the plan has it in floats";
+
+/// The reason for which a layer that the selection leaves out stays in floats.
+const SKIPPED: &str = "it is left out of the selection";
+
+/// Times that separable forms are to be faster than eight bits alone, which are more accurate: less is noise.
+const PAYS: f64 = 1.01;
 
 /// Share of a signal's energy that eight bits lose: of a normal distribution in 256 equal steps of the best width,
 /// `4 ln N / (3 N^2)` (Hui and Neuhoff, IEEE Trans. Inf. Theory 47(3), 2001).
@@ -54,8 +61,17 @@ pub(crate) fn failed(error: QuantizeError) -> Error {
 pub(crate) fn quantized(
     job: &Job<'_>,
     model: &Loaded,
-    floats: BTreeMap<String, String>,
+    mut floats: BTreeMap<String, String>,
 ) -> Result<Quantized, Error> {
+    let (_, skipped) = job.settings.selection.globs();
+    if !skipped.is_empty() {
+        let others = Selection::new(&[], &skipped);
+        let others = others.map_err(|e| Error::Setting(e.to_string()))?;
+        let graph = model.graph();
+        let names = graph.operators().map(|(id, _)| graph.label(id));
+        let left = names.filter(|name| !others.includes(name));
+        floats.extend(left.map(|name| (name.to_owned(), SKIPPED.to_owned())));
+    }
     let calibration = job.settings.calibration.as_ref();
     let Some(source) = calibration.and_then(|c| c.source.data()) else {
         let error = Error::Setting("ranges of activations need calibration data".into());
@@ -110,7 +126,8 @@ pub(crate) fn rounding<'j>(
 pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compressed, Error> {
     let on = job.settings.deployed_on();
     let alone = job.in_eight_bits()?;
-    let both = match (made.quantized.take(), made.is_rewritten()) {
+    let planned = made.is_rewritten() || !made.in_floats.is_empty();
+    let both = match (made.quantized.take(), planned) {
         (Some(known), _) => Some(known),
         (None, true) => Some(quantized_as_planned(job, &made)?),
         (None, false) => None,
@@ -128,8 +145,14 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
     };
     let speed = |i: usize| timing.models.get(i).map_or(0.0, |m| m.speed_up.median);
     let (result, separable) = match both {
-        Some(both) if job.settings.plan.is_some() || speed(2) > speed(1) => (both, true),
+        Some(both) if job.settings.plan.is_some() || speed(2) > PAYS * speed(1) => (both, true),
         _ => (alone.clone(), false),
+    };
+    // Eight bits alone may be further from the original than the budget says.
+    let verdict = match separable {
+        true => made.verdict.clone(),
+        false if job.settings.plan.is_some() => None,
+        false => judge(job, &result.model)?.map(|(verdict, _)| verdict),
     };
     let params = match separable {
         true => made.model.cost.params,
@@ -151,8 +174,8 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
             true => made.in_floats,
             false => Vec::new(),
         },
+        verdict,
         // They are of the separable forms.
-        verdict: made.verdict.filter(|_| separable),
         solution: made.solution.filter(|_| separable),
         tuning: made.tuning.filter(|_| separable),
         eight_bits: Some(EightBits {
@@ -161,6 +184,7 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
             params,
             separable,
             simpler,
+            missed: result.missed,
         }),
         ..made
     })

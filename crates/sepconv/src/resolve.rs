@@ -14,7 +14,7 @@ use sepconv_spec::{
 
 use sepconv_targets::Target;
 
-use crate::settings::{Budget, DataFree, Settings, TEST_EVERY_DETECTED};
+use crate::settings::{Budget, DataFree, Settings, TEST_EVERY_DETECTED, USUAL_SNR};
 use crate::tuning::TuneSettings;
 
 impl Settings {
@@ -115,9 +115,12 @@ impl Settings {
                 settings.test_every = Some(TEST_EVERY_DETECTED);
             }
             if is_usual {
-                let evaluated = settings.eval.as_ref().map(|data| is_labelled(&model, data));
-                let evaluated = evaluated.transpose()?.unwrap_or(false);
-                settings.budget = Budget::usual(&model, calibrated, evaluated, task);
+                let wanted = settings.eval.as_ref().map(|data| wanted(&model, data));
+                settings.budget = match wanted.transpose()?.unwrap_or(Wanted::Nothing) {
+                    Wanted::Outputs => Budget::MinSnr(USUAL_SNR),
+                    Wanted::Labels => Budget::usual(&model, calibrated, true, task),
+                    Wanted::Nothing => Budget::usual(&model, calibrated, false, task),
+                };
             }
         }
         Ok(settings)
@@ -137,10 +140,23 @@ fn there(model: &Loaded, threads: NonZeroUsize) -> Option<LatencyTarget> {
     ran.is_ok().then_some(latency)
 }
 
-/// True for data that say what the outputs should be.
-fn is_labelled(model: &Loaded, data: &DataSource) -> Result<bool, Error> {
+/// The wanted results that data hold.
+enum Wanted {
+    /// Classes, boxes or masks.
+    Labels,
+    /// Outputs: pictures or other numbers, whose drop is in decibels and says nothing of points.
+    Outputs,
+    Nothing,
+}
+
+fn wanted(model: &Loaded, data: &DataSource) -> Result<Wanted, Error> {
     let data = data.open(model, Labels::IfPresent)?;
-    Ok(data.labels().is_some() || data.has_target() || data.has_annotations())
+    let labelled = data.labels().is_some() || data.has_annotations();
+    Ok(match (labelled, data.has_target()) {
+        (true, _) => Wanted::Labels,
+        (false, true) => Wanted::Outputs,
+        (false, false) => Wanted::Nothing,
+    })
 }
 
 /// The task of a model, named or recognised on data. Distributions need no run to be recognised, and

@@ -79,7 +79,7 @@ impl Budget {
 impl Budget {
     /// The default: with calibration data a drop of one point (of a detector,
     /// whose detections near the threshold come and go with any change, of five) where there is
-    /// evaluation data with labels or targets (`evaluated`), where outputs are classes, and for tasks whose measures
+    /// evaluation data with labels (`evaluated`), where outputs are classes, and for tasks whose measures
     /// are percentages; else outputs within 30 dB of the original's. `task` is the one that is recognised, or named.
     pub fn usual(model: &Loaded, calibrated: bool, evaluated: bool, task: Option<Task>) -> Self {
         let graph = model.graph();

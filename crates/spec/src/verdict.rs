@@ -7,14 +7,23 @@ use serde::Serialize;
 ///
 /// Where there are as many samples as could show the budget, the limit has to keep it, else the
 /// value that was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
     /// The metric, as reports name it.
     pub metric: &'static str,
     /// Its unit.
     pub unit: &'static str,
+    /// True where a greater value is a better one.
+    #[serde(skip)]
+    pub higher_is_better: bool,
     /// The worst value that the budget allows.
     pub allowed: f64,
+    /// The value down to which plans were taken, where eight bits miss the budget by themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relaxed: Option<f64>,
+    /// Names of the outputs that it is of, where others are judged by something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<String>,
     /// The value that was measured; `None` where it is not finite.
     pub value: Option<f64>,
     /// The worst value that samples which nobody looked at may have: the end of the one-sided 95 % interval. `None`
@@ -34,6 +43,18 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// True where the budget is missed: by the limit where there are samples enough for it, else by the value.
+    pub fn is_missed(&self) -> bool {
+        let counts = match self.is_by_limit() {
+            true => self.limit,
+            false => self.value,
+        };
+        match self.higher_is_better {
+            true => counts.is_none_or(|value| value < self.allowed),
+            false => counts.is_none_or(|value| value > self.allowed),
+        }
+    }
+
     /// True where there are samples enough that the budget could be shown to hold.
     pub fn is_by_limit(&self) -> bool {
         self.limit.is_some() && self.needed.is_some_and(|needed| needed <= self.samples)

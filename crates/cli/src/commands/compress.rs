@@ -292,7 +292,10 @@ fn print(args: &CompressArgs, settings: &Settings, o: &Outcome, out: &Output) {
         }
         Some(reason) => out.note(format!("not run: {reason}")),
         None => {
-            let by_ratio = o.verdict.is_some_and(|verdict| verdict.one_class.is_some());
+            let by_ratio = o
+                .verdict
+                .as_ref()
+                .is_some_and(|verdict| verdict.one_class.is_some());
             let evaluation = o.compressed.evaluation.as_ref();
             print_comparison(&o.comparison, evaluation, by_ratio, out);
             if out.is_verbose() {
@@ -505,6 +508,9 @@ fn print_eight_bits(record: &EightBits, out: &Output) {
             "  speed       eight bits alone {alone:.2}x{both} ({target} {version})"
         ));
         let result = if record.separable { rest.first() } else { None };
+        if let Some(missed) = &record.missed {
+            out.note(missed.to_string());
+        }
         if let Some(floats) = record.simpler.filter(|s| s > result.unwrap_or(alone)) {
             out.note(format!(
                 "the model in floats is {floats:.2} times as fast with its activations in simpler operators"

@@ -180,7 +180,7 @@ impl TaskMetric {
     }
 
     /// The outputs that it is about.
-    pub(crate) fn outputs(&self) -> Vec<usize> {
+    pub fn outputs(&self) -> Vec<usize> {
         match &self.kind {
             Kind::Classify => Vec::new(),
             Kind::Regress => (0..self.names.len()).collect(),

@@ -46,6 +46,8 @@ pub struct DataSource {
     pub seed: u64,
     /// Which of the samples drawn are meant.
     pub part: Part,
+    /// The part of the samples drawn that [`DataSource::part`] is of.
+    pub within: Part,
     /// Largest value that a wanted picture can have, for PSNR and SSIM. `None`: 255 where the
     /// target is stored as u8, else 1.
     pub peak: Option<f64>,
@@ -80,6 +82,18 @@ impl DataSource {
         }
     }
 
+    /// A part of the samples that are meant now.
+    pub fn divided(&self, part: Part) -> Self {
+        match self.part {
+            Part::Whole => self.of_part(part),
+            within => Self {
+                part,
+                within,
+                ..self.clone()
+            },
+        }
+    }
+
     /// Opens the data set for a model.
     ///
     /// # Errors
@@ -93,6 +107,7 @@ impl DataSource {
             max_samples: self.max_samples,
             seed: self.seed,
             part: self.part,
+            within: self.within,
             labels,
             ..Request::new(data_specs(model)?)
         };

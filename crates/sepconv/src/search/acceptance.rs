@@ -2,10 +2,12 @@
 
 use sepconv_data::SyntheticKind;
 use sepconv_eval::{
-    Decibels, Drop, Evaluator, Measure, Metric, ONE_CLASS, OwnMetric, Reference, ReferenceInputs,
-    TaskMetric, synthetic_runs,
+    Against, Decibels, Drop, Evaluation, Evaluator, Measure, Metric, ONE_CLASS, OwnMetric,
+    Reference, ReferenceInputs, TaskMetric, synthetic_runs,
 };
-use sepconv_model::{Advice, Error, Loaded};
+use sepconv_ir::Tensor;
+use sepconv_model::classes::logits;
+use sepconv_model::{Advice, DataSource, Error, Loaded, Task};
 use sepconv_planning::SensitivityProbe;
 use sepconv_spec::{CalibrationSettings, Source, Verdict};
 
@@ -31,30 +33,65 @@ const LOSS_OF_OTHERS: f64 = 2e-6;
 /// Decibels below a model whose precision is asked for.
 const ROOM: f64 = 1.0;
 
-/// A figure of rewritten models, and the worst value of it that is good enough.
+/// Figures of rewritten models, and the worst value of each that is good enough. There is one at least; the
+/// outputs beside those of a classifier have their own.
 pub(super) struct Acceptance<'a> {
-    figure: Figure<'a>,
-    floor: Floor,
+    data: Data<'a>,
+    criteria: Vec<Criterion<'a>>,
 }
 
-/// A figure, with the data that it is measured on.
-enum Figure<'a> {
-    /// The main metric on evaluation data.
+/// The data that figures are measured on.
+enum Data<'a> {
+    /// Evaluation data.
     Evaluation(Box<Evaluator<'a>>),
-    /// A figure on calibration data held out of the fits.
-    HeldOut(Box<SensitivityProbe<'a>>, HeldOut<'a>),
-    /// Signal to noise on seeded synthetic inputs of several ranges, the worst of which counts. The
+    /// Calibration data held out of the fits.
+    HeldOut(Box<SensitivityProbe<'a>>),
+    /// Seeded synthetic inputs of several ranges, the worst of which counts. The
     /// signal is the part that varies between samples: an output that is mostly constant would flatter any
     /// rewrite.
     Synthetic(Vec<Reference>),
 }
 
-/// A figure on data held out.
-enum HeldOut<'a> {
-    Snr,
-    Agreement,
+/// A figure and its floor.
+struct Criterion<'a> {
+    figure: Figure<'a>,
+    floor: Floor,
+}
+
+/// A figure of a rewritten model.
+enum Figure<'a> {
+    /// The main metric of an evaluation.
+    Primary,
+    /// The agreement of an output's classes in an evaluation.
+    OfClasses(String),
+    /// The ratio of the worst channel of an output in an evaluation.
+    OfNumbers(String),
+    /// The ratio of the worst of some outputs, of all where none are named.
+    Snr(Option<Vec<usize>>),
+    /// The agreement of an output's classes.
+    Agreement(usize),
     Task(Box<TaskMetric>),
     Own(&'a dyn OwnMetric),
+}
+
+/// A model held against all floors.
+#[derive(Debug, Clone)]
+pub(super) struct Judgement {
+    all: Vec<Verdict>,
+    /// The place of the one that is nearest to its floor, or furthest below it.
+    worst: usize,
+}
+
+impl Judgement {
+    /// The verdict that decides.
+    pub fn verdict(&self) -> &Verdict {
+        &self.all[self.worst]
+    }
+
+    /// The place of the floor that decides.
+    pub fn place(&self) -> usize {
+        self.worst
+    }
 }
 
 /// The worst value that is good enough.
@@ -67,6 +104,10 @@ struct Floor {
     needed: Option<usize>,
     /// Share of the samples that are of one class, in percent, where that is why a ratio decides.
     one_class: Option<f64>,
+    /// Names of the outputs that it is of, where there are others.
+    outputs: Option<String>,
+    /// The value that was asked for, where [`Acceptance::allow`] has lowered it.
+    asked: Option<f64>,
 }
 
 impl Floor {
@@ -80,6 +121,8 @@ impl Floor {
             needed: Some(Drop::samples_to_show(metric, original.against, drop)),
             original: Some(original),
             one_class: None,
+            outputs: None,
+            asked: None,
         }
     }
 
@@ -91,7 +134,14 @@ impl Floor {
             original: None,
             needed,
             one_class: None,
+            outputs: None,
+            asked: None,
         }
+    }
+
+    /// Of these outputs, where there are others.
+    fn of_outputs(self, outputs: Option<String>) -> Self {
+        Self { outputs, ..self }
     }
 
     /// The usual ratio, in place of agreement: so much, in percent, of the samples is of one class.
@@ -129,21 +179,30 @@ impl Floor {
         Verdict {
             metric: self.metric.label(),
             unit: self.metric.unit(),
-            allowed: self.value,
+            higher_is_better: self.metric.higher_is_better(),
+            allowed: self.asked.unwrap_or(self.value),
+            relaxed: self.asked.map(|_| self.value),
+            outputs: self.outputs.clone(),
             value: Some(value).filter(|v| !v.is_nan()),
             limit,
             samples,
             needed: self.needed,
-            shown: limit.is_some_and(|limit| self.missed_by(limit) <= 0.0),
+            shown: limit
+                .is_some_and(|limit| self.beyond(self.asked.unwrap_or(self.value), limit) <= 0.0),
             one_class: self.one_class,
         }
     }
 
     /// The distance by which a value misses it.
     fn missed_by(&self, value: f64) -> f64 {
+        self.beyond(self.value, value)
+    }
+
+    /// The distance by which a value is worse than `floor`.
+    fn beyond(&self, floor: f64, value: f64) -> f64 {
         let excess = match self.metric.higher_is_better() {
-            true => self.value - value,
-            false => value - self.value,
+            true => floor - value,
+            false => value - floor,
         };
         match excess.is_nan() {
             true => f64::INFINITY,
@@ -178,12 +237,13 @@ impl<'a> Acceptance<'a> {
         let evaluator = evaluator.ok_or_else(|| undefined(&job.model))?;
         let evaluation = evaluator.evaluate(&job.model, job.progress)?;
         let one_class = evaluation.one_class();
-        let primary = evaluation.primary;
+        let primary = &evaluation.primary;
         let no_drop = matches!(primary.metric, Metric::Snr | Metric::ChannelSnr);
         if no_drop || !primary.value.is_finite() {
             return Err(undefined(&job.model));
         }
-        if let (Some(share), Some(data)) = (one_class, &job.settings.eval) {
+        let data = job.settings.eval.as_ref();
+        if let (Some(share), Some(data)) = (one_class, data) {
             let all = CalibrationSettings {
                 held_out_every: 0,
                 ..CalibrationSettings::new(data.clone())
@@ -191,13 +251,25 @@ impl<'a> Acceptance<'a> {
             let on = job.measured_on();
             let probe = SensitivityProbe::new(&job.model, on, &all, job.memory())?;
             return Ok(Self {
-                figure: Figure::HeldOut(Box::new(probe), HeldOut::Snr),
-                floor: Floor::of_one_class(100.0 * share),
+                data: Data::HeldOut(Box::new(probe)),
+                criteria: vec![Criterion {
+                    figure: Figure::Snr(None),
+                    floor: Floor::of_one_class(100.0 * share),
+                }],
             });
         }
+        let named = data.is_some_and(|data| data.task == Task::Classify);
+        let mut criteria = match named {
+            true => Vec::new(),
+            false => beside(&job.model, &evaluation, drop),
+        };
+        let outputs = (!criteria.is_empty()).then(|| primary.output.clone());
+        let floor = Floor::below(evaluation.primary, drop).of_outputs(outputs);
+        let figure = Figure::Primary;
+        criteria.insert(0, Criterion { figure, floor });
         Ok(Self {
-            floor: Floor::below(primary, drop),
-            figure: Figure::Evaluation(Box::new(evaluator)),
+            data: Data::Evaluation(Box::new(evaluator)),
+            criteria,
         })
     }
 
@@ -209,28 +281,26 @@ impl<'a> Acceptance<'a> {
         let (model, settings) = (&*job.model, &job.settings);
         let test = test_part(calibration);
         let probe = SensitivityProbe::new(model, job.measured_on(), &test, job.memory())?;
-        let (held, floor) = match (budget, settings.metric.as_deref()) {
+        let one = |figure, floor| vec![Criterion { figure, floor }];
+        let criteria = match (budget, settings.metric.as_deref()) {
             (Budget::MinSnr(floor), _) => {
                 // A spread takes two samples.
-                (HeldOut::Snr, Floor::snr(floor, Some(2)))
+                one(Figure::Snr(None), Floor::snr(floor, Some(2)))
             }
             (Budget::MaxDrop(drop), Some(metric)) => {
-                let own = probe.own(metric, &model.document)?;
-                (HeldOut::Own(metric), Floor::below(own, drop))
+                let own = probe.own(metric, &probe.outputs_of(&model.document)?);
+                one(Figure::Own(metric), Floor::below(own, drop))
             }
             (Budget::MaxDrop(drop), None) => {
                 let data = calibration.source.data().cloned().unwrap_or_default();
                 let task = probe.task(&data)?.filter(|task| !task.is_of_classes());
-                match (task, one_class(&probe)) {
-                    (None, Some(share)) => (HeldOut::Snr, Floor::of_one_class(share)),
-                    (task, _) => by_points(&probe, task, drop)?,
-                }
+                by_points(&probe, task, &data, drop)?
             }
             _ => return Err(Error::Setting("this budget is not judged".into())),
         };
         Ok(Self {
-            figure: Figure::HeldOut(Box::new(probe), held),
-            floor,
+            data: Data::HeldOut(Box::new(probe)),
+            criteria,
         })
     }
 
@@ -258,161 +328,129 @@ impl<'a> Acceptance<'a> {
                 .advising(Advice::GiveCalibrationOrBudget));
         }
         Ok(Self {
-            figure: Figure::Synthetic(references),
-            floor: Floor::snr(floor, None),
+            data: Data::Synthetic(references),
+            criteria: vec![Criterion {
+                figure: Figure::Snr(None),
+                floor: Floor::snr(floor, None),
+            }],
         })
     }
 
-    /// Allows for a model whose precision is asked for: where it misses the floor by itself, others may
+    /// Allows for a model whose precision is asked for: where it misses a floor by itself, others may
     /// be as far below it as the floor was below the original. Of samples too few to tell so little
     /// apart, none may be lost.
-    pub fn allow(&mut self, asked: &Verdict) {
-        let missed = self.excess(asked);
-        if !(missed > 0.0 && missed.is_finite()) {
-            return;
+    pub fn allow(&mut self, asked: &Judgement) {
+        for (criterion, asked) in self.criteria.iter_mut().zip(&asked.all) {
+            criterion.floor.allow(asked);
         }
-        let room = match &self.floor.original {
-            Some(original) if self.floor.metric.is_percentage() => {
-                let sample = 100.0 / asked.samples.max(1) as f64;
-                Some(self.allowed_drop(original))
-                    .filter(|room| *room >= sample)
-                    .unwrap_or(0.0)
-            }
-            Some(original) => self.allowed_drop(original),
-            None => ROOM,
-        };
-        let sign = match self.floor.metric.higher_is_better() {
-            true => -1.0,
-            false => 1.0,
-        };
-        self.floor.value += sign * (missed + room);
+    }
+
+    /// Number of figures.
+    pub fn figures(&self) -> usize {
+        self.criteria.len()
     }
 
     /// True where the figure is measured on synthetic inputs.
     pub fn is_synthetic(&self) -> bool {
-        matches!(self.figure, Figure::Synthetic(_))
+        matches!(self.data, Data::Synthetic(_))
     }
 
-    /// A model held against the floor.
-    pub fn verdict(&self, model: &Loaded, job: &Job<'_>) -> Result<Verdict, Error> {
-        let floor = &self.floor;
-        Ok(match &self.figure {
-            Figure::Evaluation(evaluator) => {
-                floor.of_measure(&evaluator.evaluate(model, job.progress)?.primary)
+    /// A model held against the floors.
+    pub fn judged(&self, model: &Loaded, job: &Job<'_>) -> Result<Judgement, Error> {
+        let all: Vec<Verdict> = match &self.data {
+            Data::Evaluation(evaluator) => {
+                let evaluation = evaluator.evaluate(model, job.progress)?;
+                let criteria = self.criteria.iter();
+                criteria.map(|own| own.evaluated(&evaluation)).collect()
             }
-            Figure::HeldOut(probe, HeldOut::Snr) => {
-                floor.of_snr(probe.snr(&model.document)?, probe.samples())
+            Data::HeldOut(probe) => {
+                let outputs = probe.outputs_of(&model.document)?;
+                let criteria = self.criteria.iter();
+                let verdicts = criteria.map(|own| own.held_out(probe, &outputs));
+                verdicts
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| undefined(model))?
             }
-            Figure::HeldOut(probe, HeldOut::Agreement) => match probe.agreement(&model.document)? {
-                Some(measure) => floor.of_measure(&measure),
-                None => return Err(undefined(model)),
-            },
-            Figure::HeldOut(probe, HeldOut::Task(metric)) => {
-                match probe.by_task(metric, &model.document)? {
-                    Some(measure) => floor.of_measure(&measure),
-                    None => return Err(undefined(model)),
-                }
-            }
-            Figure::HeldOut(probe, HeldOut::Own(metric)) => {
-                floor.of_measure(&probe.own(*metric, &model.document)?)
-            }
-            Figure::Synthetic(references) => {
+            Data::Synthetic(references) => {
                 let mut worst = f64::INFINITY;
                 for r in references {
                     let compared = r.compare(model, job.settings.target, job.progress)?;
                     let snr = compared.strictest_snr();
                     worst = worst.min(snr.map_or(f64::NEG_INFINITY, |s| s.value));
                 }
-                floor.verdict(worst, None, 0)
+                let criteria = self.criteria.iter();
+                criteria
+                    .map(|own| own.floor.verdict(worst, None, 0))
+                    .collect()
             }
+        };
+        let shares = all.iter().zip(&self.criteria);
+        let shares = shares.map(|(verdict, own)| own.floor.share(own.floor.excess(verdict)));
+        let worst = shares
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        Ok(Judgement {
+            worst: worst.map_or(0, |(place, _)| place),
+            all,
         })
     }
 
-    /// The distance by which a model misses the floor, in the metric's unit; not above 0 where it is
+    fn floor(&self, judgement: &Judgement) -> &Floor {
+        &self.criteria[judgement.worst].floor
+    }
+
+    /// The distance by which a model misses its floor, in the metric's unit; not above 0 where it is
     /// good enough. The limit counts where there are samples enough to show that it is, else what
     /// was measured.
-    pub fn excess(&self, verdict: &Verdict) -> f64 {
-        let counts = match verdict.is_by_limit() {
-            true => verdict.limit,
-            false => verdict.value,
-        };
-        counts.map_or(f64::INFINITY, |value| self.floor.missed_by(value))
+    pub fn excess(&self, judgement: &Judgement) -> f64 {
+        self.floor(judgement).excess(judgement.verdict())
     }
 
-    /// The allowed drop from a measure of the original, in the metric's unit.
-    fn allowed_drop(&self, original: &Measure) -> f64 {
-        (original.value - self.floor.value)
-            .abs()
-            .max(f64::MIN_POSITIVE)
+    /// The distance of a model from its bound, as a share of that of the original from it: -1 is
+    /// the original, above 0 it fails. Of decibels by the power of the noise.
+    pub fn share(&self, judgement: &Judgement) -> f64 {
+        self.floor(judgement).share(self.excess(judgement))
     }
 
-    /// Noise of a model that misses the floor by `excess`, in a unit in which it adds up and is in proportion
+    /// Noise of a model by every figure, in a unit in which it adds up and is in proportion
     /// to expected losses: of decibels the noise over the signal, of percentages the square of the drop. `None`
     /// of other figures.
-    pub fn noise(&self, excess: f64) -> Option<f64> {
-        let Floor {
-            metric,
-            value,
-            original,
-            ..
-        } = &self.floor;
-        match original {
-            None => Some(10_f64.powf((excess - value) / 10.0)),
-            Some(original) if metric.is_percentage() => {
-                Some((self.allowed_drop(original) + excess).max(0.0).powi(2))
-            }
-            Some(_) => None,
-        }
+    pub fn noises(&self, judgement: &Judgement) -> Vec<Option<f64>> {
+        let all = self.criteria.iter().zip(&judgement.all);
+        let noises = all.map(|(own, verdict)| own.floor.noise(own.floor.excess(verdict)));
+        noises.collect()
     }
 
-    /// The distance from the bound of a model that misses the floor by `excess`, as a share of that of the original from it: -1 is
-    /// the original, above 0 it fails. Of decibels by the power of the noise.
-    pub fn share(&self, excess: f64) -> f64 {
-        match &self.floor.original {
-            None => 10_f64.powf(excess / 10.0) - 1.0,
-            Some(original) => excess / self.allowed_drop(original),
-        }
-    }
-
-    /// [`Acceptance::noise`] of a model that misses the floor by `excess`, and that of one at the bound: of figures that count
+    /// Noise of a model by the figure that decides, and that of one at the bound: of figures that count
     /// samples that of half a sample at least. Where that is more than the bound allows, one sample says little of the
     /// distance from it.
-    pub fn noise_beside_bound(&self, excess: f64) -> Option<(f64, f64)> {
-        let made = self.noise(excess)?;
-        let original = self.floor.original.as_ref();
-        let half = original
-            .filter(|original| original.metric.is_share())
-            .map_or(0.0, |original| 50.0 / original.n.max(1) as f64);
-        Some((made, self.noise(0.0)?.max(half.powi(2))))
+    pub fn noise_beside_bound(&self, judgement: &Judgement) -> Option<(f64, f64)> {
+        self.floor(judgement)
+            .noise_beside_bound(self.excess(judgement))
     }
 
-    /// The expected loss of a plan that makes about so much noise, before any was measured.
-    pub fn loss_of(&self, noise: f64) -> f64 {
-        match self.floor.original {
-            // The worst channel has about twice the noise of all.
-            None => 0.5 * noise,
-            Some(_) => match self.floor.metric {
-                Metric::Agreement
-                | Metric::TopOne
-                | Metric::TopFive
-                | Metric::Sequences
-                | Metric::LabelF1 => LOSS_OF_CLASSES * noise,
-                Metric::MeanIou => LOSS_OF_MASKS * noise,
-                Metric::DetectionF1
-                | Metric::Recall
-                | Metric::Precision
-                | Metric::MeanAveragePrecision
-                | Metric::AveragePrecision50 => LOSS_OF_DETECTIONS * noise,
-                _ => LOSS_OF_OTHERS * noise,
-            },
-        }
+    /// The expected loss of a plan that makes the noise that bounds allow beside that of a start, before any was
+    /// measured: the least by all figures. `None` where a figure does not tell.
+    pub fn first_loss(&self, start: &[f64]) -> Option<f64> {
+        let losses = self.criteria.iter().zip(start).map(|(own, start)| {
+            let allowed = own.floor.noise(0.0)?;
+            Some(own.floor.loss_of((allowed - start).max(0.0)))
+        });
+        let losses: Option<Vec<f64>> = losses.collect();
+        losses?.into_iter().min_by(f64::total_cmp)
     }
 
-    /// The error where the best try misses the floor by `excess`.
-    pub fn missed_by(&self, excess: f64, job: &Job<'_>) -> Error {
-        let Floor { metric, value, .. } = &self.floor;
+    /// The error where the best try is judged so.
+    pub fn missed_by(&self, closest: &Judgement, job: &Job<'_>) -> Error {
+        let excess = self.excess(closest);
+        let floor = self.floor(closest);
+        let Floor { metric, value, .. } = floor;
         let (label, unit) = (metric.label(), metric.unit());
-        let one_class = self.floor.one_class.map_or(String::new(), |share| {
+        let of = floor
+            .outputs
+            .as_ref()
+            .map_or(String::new(), |outputs| format!(" of {outputs}"));
+        let one_class = floor.one_class.map_or(String::new(), |share| {
             format!(
                 "; it decides since {share:.1} % of the samples are of one class, whose agreement \
                  says little"
@@ -428,7 +466,7 @@ impl<'a> Acceptance<'a> {
                 .advising(Advice::GiveCalibrationOrBudget),
             false => job
                 .nothing(format!(
-                    "no plan that was tried keeps {label} at {value:.2} {unit}; the closest misses it \
+                    "no plan that was tried keeps {label}{of} at {value:.2} {unit}; the closest misses it \
                      by {excess:.2}{one_class}"
                 ))
                 .advising(Advice::GiveLowerBound),
@@ -436,31 +474,245 @@ impl<'a> Acceptance<'a> {
     }
 }
 
-/// Share of the samples of the most frequent class, in percent, where it is so great that agreement says
-/// too little.
-fn one_class(probe: &SensitivityProbe<'_>) -> Option<f64> {
-    let share = probe.largest_class();
-    share
-        .filter(|share| *share >= ONE_CLASS)
-        .map(|share| 100.0 * share)
+impl Criterion<'_> {
+    /// By an evaluation; a figure that is not there is as bad as none.
+    fn evaluated(&self, evaluation: &Evaluation) -> Verdict {
+        let absent = || self.floor.verdict(f64::NAN, None, 0);
+        let of =
+            |measure: Option<&Measure>| measure.map_or_else(absent, |m| self.floor.of_measure(m));
+        match &self.figure {
+            Figure::OfClasses(output) => of(agreement_of(evaluation, output)),
+            Figure::OfNumbers(output) => of(ratio_of(evaluation, output)),
+            _ => of(Some(&evaluation.primary)),
+        }
+    }
+
+    /// By the outputs on held-out data; `None` where they can't be measured.
+    fn held_out(&self, probe: &SensitivityProbe<'_>, outputs: &[Vec<Tensor>]) -> Option<Verdict> {
+        let floor = &self.floor;
+        let measure = match &self.figure {
+            Figure::Snr(of) => {
+                let snr = probe.snr(outputs, of.as_deref());
+                return Some(floor.of_snr(snr, probe.samples()));
+            }
+            Figure::Agreement(head) => probe.agreement(outputs, *head),
+            Figure::Task(metric) => probe.by_task(metric, outputs),
+            Figure::Own(metric) => Some(probe.own(*metric, outputs)),
+            Figure::Primary | Figure::OfClasses(_) | Figure::OfNumbers(_) => None,
+        };
+        measure.map(|measure| floor.of_measure(&measure))
+    }
 }
 
-/// The greatest drop in the points of a task, or in agreement where there is none.
+impl Floor {
+    /// See [`Acceptance::allow`].
+    fn allow(&mut self, asked: &Verdict) {
+        let missed = self.excess(asked);
+        if !(missed > 0.0 && missed.is_finite()) {
+            return;
+        }
+        let room = match &self.original {
+            Some(original) if self.metric.is_percentage() => {
+                let sample = 100.0 / asked.samples.max(1) as f64;
+                Some(self.allowed_drop(original))
+                    .filter(|room| *room >= sample)
+                    .unwrap_or(0.0)
+            }
+            Some(original) => self.allowed_drop(original),
+            None => ROOM,
+        };
+        let sign = match self.metric.higher_is_better() {
+            true => -1.0,
+            false => 1.0,
+        };
+        self.asked = Some(self.value);
+        self.value += sign * (missed + room);
+    }
+
+    /// See [`Acceptance::excess`].
+    fn excess(&self, verdict: &Verdict) -> f64 {
+        let counts = match verdict.is_by_limit() {
+            true => verdict.limit,
+            false => verdict.value,
+        };
+        counts.map_or(f64::INFINITY, |value| self.missed_by(value))
+    }
+
+    /// The allowed drop from a measure of the original, in the metric's unit.
+    fn allowed_drop(&self, original: &Measure) -> f64 {
+        (original.value - self.value).abs().max(f64::MIN_POSITIVE)
+    }
+
+    /// See [`Acceptance::noises`].
+    fn noise(&self, excess: f64) -> Option<f64> {
+        match &self.original {
+            None => Some(10_f64.powf((excess - self.value) / 10.0)),
+            Some(original) if self.metric.is_percentage() => {
+                Some((self.allowed_drop(original) + excess).max(0.0).powi(2))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// See [`Acceptance::share`].
+    fn share(&self, excess: f64) -> f64 {
+        match &self.original {
+            None => 10_f64.powf(excess / 10.0) - 1.0,
+            Some(original) => excess / self.allowed_drop(original),
+        }
+    }
+
+    /// See [`Acceptance::noise_beside_bound`].
+    fn noise_beside_bound(&self, excess: f64) -> Option<(f64, f64)> {
+        let made = self.noise(excess)?;
+        let original = self.original.as_ref();
+        let half = original
+            .filter(|original| original.metric.is_share())
+            .map_or(0.0, |original| 50.0 / original.n.max(1) as f64);
+        Some((made, self.noise(0.0)?.max(half.powi(2))))
+    }
+
+    /// The expected loss of a plan that makes about so much noise.
+    fn loss_of(&self, noise: f64) -> f64 {
+        match self.original {
+            // The worst channel has about twice the noise of all.
+            None => 0.5 * noise,
+            Some(_) => match self.metric {
+                Metric::Agreement
+                | Metric::TopOne
+                | Metric::TopFive
+                | Metric::Sequences
+                | Metric::LabelF1 => LOSS_OF_CLASSES * noise,
+                Metric::MeanIou => LOSS_OF_MASKS * noise,
+                Metric::DetectionF1
+                | Metric::Recall
+                | Metric::Precision
+                | Metric::MeanAveragePrecision
+                | Metric::AveragePrecision50 => LOSS_OF_DETECTIONS * noise,
+                _ => LOSS_OF_OTHERS * noise,
+            },
+        }
+    }
+}
+
+/// The greatest drop in the points of a task, or in the agreement of every output of classes where there is none. Outputs
+/// beside classes and labels have the usual ratio, unless the task is named.
 fn by_points<'a>(
     probe: &SensitivityProbe<'_>,
     task: Option<TaskMetric>,
+    data: &DataSource,
     drop: f64,
-) -> Result<(HeldOut<'a>, Floor), Error> {
+) -> Result<Vec<Criterion<'a>>, Error> {
     let model = probe.original();
-    let itself = match &task {
-        Some(task) => probe.by_task(task, &model.document)?,
-        None => probe.agreement(&model.document)?,
-    };
+    let itself = probe.outputs_of(&model.document)?;
+    let mut criteria = Vec::new();
     // Where the original says nothing, nothing can be kept of it.
-    let itself = itself.filter(|itself| itself.value.is_finite());
-    let itself = itself.ok_or_else(|| undefined(model))?;
-    let held = task.map_or(HeldOut::Agreement, |task| HeldOut::Task(Box::new(task)));
-    Ok((held, Floor::below(itself, drop)))
+    let below = |measure: Option<Measure>| {
+        let measure = measure.filter(|measure| measure.value.is_finite());
+        measure.map(|measure| Floor::below(measure, drop))
+    };
+    let of_labels = task
+        .as_ref()
+        .is_some_and(|task| task.taken().task == Task::Tag);
+    let beside = data.task == Task::Auto && (task.is_none() || of_labels);
+    let judged = task.as_ref().map(TaskMetric::outputs).unwrap_or_default();
+    let heads = probe
+        .heads()
+        .into_iter()
+        .filter(|head| !judged.contains(head));
+    let numbers: Vec<usize> = (probe.numbers().into_iter())
+        .filter(|output| beside && !judged.contains(output))
+        .collect();
+    let heads: Vec<usize> = heads.filter(|_| beside || task.is_none()).collect();
+    let alone = heads.len() + numbers.len() + usize::from(task.is_some()) == 1;
+    let named = |places: &[usize]| (!alone).then(|| probe.names(places));
+    if let Some(task) = task {
+        let floor = below(probe.by_task(&task, &itself)).ok_or_else(|| undefined(model))?;
+        criteria.push(Criterion {
+            floor: floor.of_outputs(named(&judged)),
+            figure: Figure::Task(Box::new(task)),
+        });
+    }
+    for head in heads {
+        let share = probe
+            .largest_class(head)
+            .filter(|share| *share >= ONE_CLASS);
+        let (figure, floor) = match share {
+            Some(share) => {
+                let floor = Floor::of_one_class(100.0 * share);
+                (Figure::Snr((!alone).then(|| vec![head])), Some(floor))
+            }
+            None => (
+                Figure::Agreement(head),
+                below(probe.agreement(&itself, head)),
+            ),
+        };
+        let floor = floor.ok_or_else(|| undefined(model))?;
+        criteria.push(Criterion {
+            floor: floor.of_outputs(named(&[head])),
+            figure,
+        });
+    }
+    if criteria.is_empty() {
+        return Err(undefined(model));
+    }
+    if !numbers.is_empty() {
+        let floor = Floor::snr(USUAL_SNR, Some(2));
+        criteria.push(Criterion {
+            floor: floor.of_outputs(named(&numbers)),
+            figure: Figure::Snr(Some(numbers)),
+        });
+    }
+    Ok(criteria)
+}
+
+/// The criteria of the outputs beside the one that an evaluation of the original judges by: the agreement of other classes,
+/// and the usual ratio of numbers. None beside other tasks than classes and labels.
+fn beside<'a>(model: &Loaded, evaluation: &Evaluation, drop: f64) -> Vec<Criterion<'a>> {
+    let task = evaluation.task.as_ref().map(|taken| taken.task);
+    if !matches!(task, None | Some(Task::Classify | Task::Tag)) {
+        return Vec::new();
+    }
+    let names = model.output_names();
+    let outputs = names.iter().zip(logits(model.graph()));
+    let others = outputs.filter(|(name, logits)| **name != evaluation.primary.output && !logits);
+    let criteria = others.filter_map(|(name, _)| {
+        let (figure, floor) = if let Some(own) = agreement_of(evaluation, name) {
+            (
+                Figure::OfClasses(name.clone()),
+                Floor::below(own.clone(), drop),
+            )
+        } else {
+            // Equal outputs have an infinite ratio.
+            ratio_of(evaluation, name)?;
+            let floor = Floor::snr(USUAL_SNR, Some(2));
+            (Figure::OfNumbers(name.clone()), floor)
+        };
+        let floor = floor.of_outputs(Some(name.clone()));
+        Some(Criterion { figure, floor })
+    });
+    criteria.collect()
+}
+
+/// The agreement of an output with the original's.
+fn agreement_of<'e>(evaluation: &'e Evaluation, output: &str) -> Option<&'e Measure> {
+    let mut against = against_original(evaluation);
+    against.find(|m| m.metric == Metric::Agreement && m.output == output)
+}
+
+/// The ratio of the worst channel of an output, or of the whole of it where it has one alone.
+fn ratio_of<'e>(evaluation: &'e Evaluation, output: &str) -> Option<&'e Measure> {
+    let channel = format!("{output}, channel ");
+    let mut channels = against_original(evaluation)
+        .filter(|m| m.metric == Metric::ChannelSnr && m.output.starts_with(&channel));
+    let mut whole =
+        against_original(evaluation).filter(|m| m.metric == Metric::Snr && m.output == output);
+    channels.next().or_else(|| whole.next())
+}
+
+fn against_original(evaluation: &Evaluation) -> impl Iterator<Item = &Measure> {
+    let all = evaluation.measures.iter();
+    all.filter(|m| m.against == Against::Original)
 }
 
 /// The samples that are held out of fits to `calibration`, all of them.
@@ -488,27 +740,20 @@ fn undefined(model: &Loaded) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use sepconv_eval::Against;
-
     use super::*;
 
-    /// A criterion with the floor of a drop of one point from full agreement, or of 30 dB.
-    fn criterion(classes: bool) -> Acceptance<'static> {
+    /// The floor of a drop of one point from full agreement, or of 30 dB.
+    fn criterion(classes: bool) -> Floor {
         match classes {
             true => agreement_of(64),
-            false => of_floor(Floor::snr(30.0, None)),
+            false => Floor::snr(30.0, None),
         }
     }
 
-    /// A criterion with the floor of a drop of one point from full agreement on so many samples.
-    fn agreement_of(n: usize) -> Acceptance<'static> {
+    /// The floor of a drop of one point from full agreement on so many samples.
+    fn agreement_of(n: usize) -> Floor {
         let full = Measure::share(Metric::Agreement, Against::Original, "y", n, n);
-        of_floor(Floor::below(full, 1.0))
-    }
-
-    fn of_floor(floor: Floor) -> Acceptance<'static> {
-        let figure = Figure::Synthetic(Vec::new());
-        Acceptance { figure, floor }
+        Floor::below(full, 1.0)
     }
 
     fn near(found: f64, expected: f64) {
@@ -519,22 +764,29 @@ mod tests {
     fn a_precision_that_is_asked_for_lowers_the_floor_where_it_misses_it_by_itself() {
         let mut classes = criterion(true);
         let of = |correct| Measure::share(Metric::Agreement, Against::Original, "y", correct, 64);
-        let verdict = classes.floor.of_measure(&of(64));
+        let verdict = classes.of_measure(&of(64));
         classes.allow(&verdict);
-        near(classes.floor.value, 99.0);
+        near(classes.value, 99.0);
+        assert_eq!(classes.of_measure(&of(64)).relaxed, None);
         // Two samples of 64; one is more than a point.
-        let verdict = classes.floor.of_measure(&of(62));
+        let verdict = classes.of_measure(&of(62));
         classes.allow(&verdict);
-        near(classes.floor.value, 100.0 - 200.0 / 64.0);
+        near(classes.value, 100.0 - 200.0 / 64.0);
+        let lowered = classes.of_measure(&of(62));
+        assert_eq!(
+            (lowered.allowed, lowered.relaxed),
+            (99.0, Some(classes.value))
+        );
+        assert!(!lowered.shown);
         let mut many = criterion(true);
         let share = Measure::share(Metric::Agreement, Against::Original, "y", 194, 200);
-        let verdict = many.floor.of_measure(&share);
+        let verdict = many.of_measure(&share);
         many.allow(&verdict);
-        near(many.floor.value, 96.0);
+        near(many.value, 96.0);
         let mut decibels = criterion(false);
-        let verdict = decibels.floor.verdict(24.0, None, 0);
+        let verdict = decibels.verdict(24.0, None, 0);
         decibels.allow(&verdict);
-        near(decibels.floor.value, 23.0);
+        near(decibels.value, 23.0);
         // A decibel is a fifth of the noise, which separable forms may have.
         let excess = decibels.excess(&verdict);
         assert!(decibels.share(excess) < -0.2, "{excess}");
@@ -554,8 +806,7 @@ mod tests {
     #[test]
     fn noise_is_of_the_bound_where_a_model_meets_it_exactly() {
         let (classes, decibels) = (criterion(true), criterion(false));
-        let noise =
-            |criterion: &Acceptance<'_>, excess| criterion.noise(excess).unwrap_or(f64::NAN);
+        let noise = |criterion: &Floor, excess| criterion.noise(excess).unwrap_or(f64::NAN);
         near(noise(&decibels, 0.0), 1e-3);
         near(noise(&decibels, 10.0), 1e-2);
         near(noise(&classes, 0.0), 1.0);
@@ -565,7 +816,7 @@ mod tests {
 
     #[test]
     fn a_bound_finer_than_half_a_sample_gives_way_to_it() {
-        let share = |criterion: &Acceptance<'_>, excess| {
+        let share = |criterion: &Floor, excess| {
             let noise = criterion.noise_beside_bound(excess);
             noise.map_or(f64::NAN, |(made, allowed)| allowed / made)
         };

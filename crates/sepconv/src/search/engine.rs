@@ -221,7 +221,7 @@ fn log(tried: &Try) {
     );
 }
 
-/// True for a plan that rewrites nothing.
+/// True for a plan that rewrites nothing and has no layer in floats.
 pub(super) fn is_empty(solution: &Solution) -> bool {
-    solution.chosen.iter().all(Option::is_none)
+    solution.chosen.iter().all(Option::is_none) && !solution.floats.contains(&true)
 }

@@ -8,9 +8,9 @@ use std::ops::ControlFlow;
 
 use sepconv_model::{Error, Loaded};
 use sepconv_planning::{Planning, SHARE, Solution};
-use sepconv_spec::{CalibrationSettings, Try, Verdict};
+use sepconv_spec::{CalibrationSettings, Try};
 
-use super::acceptance::Acceptance;
+use super::acceptance::{Acceptance, Judgement};
 use super::engine::{Aim, Goal, LONGER, Search, TRIED, TRIES, UNMET, is_empty};
 use crate::compressed::Compressed;
 use crate::job::Job;
@@ -104,12 +104,12 @@ pub(super) struct Judged<'a> {
     asked: Option<f64>,
     /// The expected loss of the next plan.
     wanted: Option<f64>,
-    /// Noise of the model that the search starts from, and its expected loss.
-    start: f64,
+    /// Noise of the model that the search starts from, by every figure, and its expected loss.
+    start: Vec<f64>,
     rounding: f64,
     tries: usize,
     best: Option<Compressed>,
-    closest: f64,
+    closest: Option<Judgement>,
 }
 
 impl<'a> Judged<'a> {
@@ -130,18 +130,17 @@ impl<'a> Judged<'a> {
             excess: -1.0,
             loss: None,
         };
-        let mut start = 0.0;
+        let mut start = vec![0.0; criterion.figures()];
         if job.settings.is_in_eight_bits() {
-            let alone = criterion.verdict(&job.in_eight_bits()?.model, job)?;
+            let alone = criterion.judged(&job.in_eight_bits()?.model, job)?;
             criterion.allow(&alone);
-            let excess = criterion.excess(&alone);
-            start = criterion.noise(excess).unwrap_or(0.0);
-            high.excess = criterion.share(excess);
+            let noises = criterion.noises(&alone).into_iter();
+            start = noises.map(|noise| noise.unwrap_or(0.0)).collect();
+            high.excess = criterion.share(&alone);
         }
-        let allowed = criterion.noise(0.0).filter(|_| !criterion.is_synthetic());
         let rounding = planning.unrewritten_loss();
-        let wanted =
-            allowed.map(|allowed| rounding + criterion.loss_of((allowed - start).max(0.0)));
+        let first = (!criterion.is_synthetic()).then(|| criterion.first_loss(&start));
+        let wanted = first.flatten().map(|loss| rounding + loss);
         Ok(Self {
             job,
             calibration,
@@ -158,7 +157,7 @@ impl<'a> Judged<'a> {
             rounding,
             tries: 0,
             best: None,
-            closest: f64::INFINITY,
+            closest: None,
         })
     }
 }
@@ -166,21 +165,23 @@ impl<'a> Judged<'a> {
 impl Judged<'_> {
     /// A rewritten model held against the floor, which is set anew where a runtime refuses the model and another takes
     /// its place.
-    fn verdict(&mut self, model: &Loaded) -> Result<Verdict, Error> {
-        match self.criterion.verdict(model, self.job) {
+    fn judged(&mut self, model: &Loaded) -> Result<Judgement, Error> {
+        match self.criterion.judged(model, self.job) {
             Err(error) if self.job.moves_for(&error) => {
                 self.criterion = Acceptance::new(self.job, self.calibration)?;
-                self.criterion.verdict(model, self.job)
+                self.start.resize(self.criterion.figures(), 0.0);
+                self.criterion.judged(model, self.job)
             }
             other => other,
         }
     }
 
-    /// The expected loss of the plan after one that misses the floor by `excess`. The loss of rounding stays, but for
+    /// The expected loss of the plan after one that is judged so. The loss of rounding stays, but for
     /// layers that plans have in floats.
-    fn next_loss(&self, loss: f64, excess: f64) -> Option<f64> {
-        let (made, allowed) = self.criterion.noise_beside_bound(excess)?;
-        let (made, allowed) = (made - self.start, allowed - self.start);
+    fn next_loss(&self, loss: f64, judged: &Judgement) -> Option<f64> {
+        let (made, allowed) = self.criterion.noise_beside_bound(judged)?;
+        let start = self.start[judged.place()];
+        let (made, allowed) = (made - start, allowed - start);
         Some(grown(loss, self.rounding, growth(made, allowed)))
     }
 }
@@ -258,29 +259,54 @@ impl Goal for Judged<'_> {
         if is_empty(&solution) {
             return Ok((ControlFlow::Break(()), tried));
         }
-        let (reached, loss) = (solution.fraction, solution.loss);
+        let (mut reached, loss) = (solution.fraction, solution.loss);
+        let chosen = solution.chosen.clone();
         let mut made = search.materialise(solution)?;
+        // Layers that can't be fitted stay.
+        let surveyed = &search.prepared.surveyed;
+        let unsaved = (search.planning).unsaved(&chosen, surveyed, &made.plan());
+        if unsaved > 0.0 {
+            reached += unsaved;
+            tried.fraction = Some(reached);
+        } else {
+            reached = reached.min(asked);
+        }
         if search.job.settings.is_in_eight_bits() {
             made.quantized = Some(quantized_as_planned(search.job, &made)?);
         }
         let judged = made.quantized.as_ref().map_or(&made.model, |q| &q.model);
-        let verdict = self.verdict(judged)?;
-        let excess = self.criterion.excess(&verdict);
-        self.wanted = self.wanted.and(self.next_loss(loss, excess));
+        let judged = self.judged(judged)?;
+        self.wanted = self.wanted.and(self.next_loss(loss, &judged));
         let measured = Tried {
-            fraction: reached.min(asked),
-            excess: self.criterion.share(excess),
+            fraction: reached,
+            excess: self.criterion.share(&judged),
             loss: Some(loss),
         };
+        let verdict = judged.verdict().clone();
         tried.measured = verdict.value;
         tried.limit = verdict.limit;
-        tried.holds = excess <= 0.0;
-        if tried.holds {
+        tried.holds = self.criterion.excess(&judged) <= 0.0;
+        let cheaper = self.best.is_none() || reached < self.high.fraction;
+        if tried.holds && cheaper {
             made.verdict = Some(verdict);
             self.best = Some(made);
             self.high = measured;
+        } else if tried.holds {
+            // It saves less than was planned, and than the best: nothing is known of plans below.
+            self.low = Tried {
+                fraction: asked,
+                excess: f64::INFINITY,
+                loss: None,
+            };
         } else {
-            self.closest = self.closest.min(excess);
+            let share = |judged: &Judgement| self.criterion.share(judged);
+            let closer = self
+                .closest
+                .as_ref()
+                .is_none_or(|known| share(&judged) < share(known));
+            if closer {
+                self.closest = Some(judged);
+            }
             self.low = Tried {
                 fraction: asked,
                 ..measured
@@ -290,13 +316,13 @@ impl Goal for Judged<'_> {
     }
 
     fn conclude(self, search: &Search<'_>) -> Result<Compressed, Error> {
-        let (criterion, closest, job) = (&self.criterion, self.closest, search.job);
+        let (criterion, job) = (&self.criterion, search.job);
         if let Some(best) = self.best {
             return Ok(best);
         }
-        let none = match closest.is_finite() {
-            true => criterion.missed_by(closest, job),
-            false => job.nothing("no rewrite pays"),
+        let none = match &self.closest {
+            Some(closest) => criterion.missed_by(closest, job),
+            None => job.nothing("no rewrite pays"),
         };
         search.prepared.unwritten_for(none, job)
     }

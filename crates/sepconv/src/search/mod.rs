@@ -18,7 +18,7 @@ mod per_layer;
 use sepconv_model::{Error, Event, Loaded, Reach, step};
 use sepconv_passes::{PassError, Site};
 use sepconv_planning::{Costs, Unit};
-use sepconv_spec::CalibrationSettings;
+use sepconv_spec::{CalibrationSettings, Verdict};
 
 use crate::compressed::Compressed;
 use crate::job::Job;
@@ -104,17 +104,18 @@ fn decide_with(
     }
 }
 
-/// True where a model meets the job's budget, or that is not judged.
+/// A model held against the job's budget, and true where it meets it; `None` where that is not judged.
 ///
 /// # Errors
-/// As [`Acceptance::new`] and [`Acceptance::verdict`].
-pub(crate) fn holds(job: &Job<'_>, model: &Loaded) -> Result<bool, Error> {
+/// As [`Acceptance::new`] and [`Acceptance::judged`].
+pub(crate) fn judge(job: &Job<'_>, model: &Loaded) -> Result<Option<(Verdict, bool)>, Error> {
     if !job.settings.budget.is_judged() {
-        return Ok(true);
+        return Ok(None);
     }
     let criterion = Acceptance::new(job, job.settings.calibration.as_ref())?;
-    let verdict = criterion.verdict(model, job)?;
-    Ok(criterion.excess(&verdict) <= 0.0)
+    let judged = criterion.judged(model, job)?;
+    let holds = criterion.excess(&judged) <= 0.0;
+    Ok(Some((judged.verdict().clone(), holds)))
 }
 
 /// The model of least loss that costs at most `fraction` of the original.
