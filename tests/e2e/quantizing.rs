@@ -238,6 +238,23 @@ fn without_families_eight_bits_are_all_that_is_done() {
     assert!(!seen["verdict"].is_null(), "{seen:#}");
     let layers = seen["layers"].as_array().unwrap();
     assert!(layers.iter().all(|l| l["rank"].is_null()), "{seen:#}");
+    let skipping = [
+        "--families",
+        "none",
+        "--int8",
+        "--skip",
+        "stem/*",
+        "--force",
+    ];
+    let seen = compress(&out, &skipping).json();
+    let layers = seen["eight_bits"]["layers"].as_array().unwrap();
+    let kept = |l: &&serde_json::Value| !l["kept"].is_null();
+    let kept: Vec<&str> = layers
+        .iter()
+        .filter(kept)
+        .filter_map(|l| l["name"].as_str())
+        .collect();
+    assert_eq!(kept, ["stem/conv1", "stem/conv2"], "{seen:#}");
     let told = compress(&out, &["--families", "none", "--force"]).refused();
     assert!(told.contains("families") && told.contains("int8"), "{told}");
 }

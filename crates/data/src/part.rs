@@ -106,6 +106,20 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_a_part_are_within_it() {
+        for n in [10, 40, 200] {
+            let (train, test) = parts(n, 2, 5);
+            let inner = Part::Train { every: 4 };
+            let both = [inner, inner.test()].map(|part| part.of(train.clone(), 5));
+            let mut all = both.concat();
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all, train);
+            assert!(all.iter().all(|row| !test.contains(row)));
+        }
+    }
+
+    #[test]
     fn the_seed_decides() {
         assert_eq!(parts(64, 8, 1), parts(64, 8, 1));
         assert_ne!(parts(64, 8, 1), parts(64, 8, 2));

@@ -419,6 +419,18 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_divided_into_samples_without_padding() {
+        let tensor = Tensor::from_f32(vec![4, 2], (0..8).map(|v| v as f32).collect());
+        let rows = BatchRows { all: 4, valid: 3 };
+        let samples = divided(vec![tensor.clone()], rows);
+        let firsts = samples.iter().filter_map(|s| s[0].to_f32().map(|v| v[0]));
+        assert_eq!(firsts.collect::<Vec<f32>>(), [0.0, 2.0, 4.0]);
+        // An output of the whole batch is not divided.
+        let whole = Tensor::from_f32(vec![1], vec![1.0]);
+        assert_eq!(divided(vec![tensor, whole], rows).len(), 1);
+    }
+
+    #[test]
     fn the_most_active_samples_are_taken_in_their_order() {
         assert_eq!(most_active(&[0.1, 3.0, 0.2, 5.0, 0.2], 3), [1, 2, 3]);
         assert_eq!(most_active(&[1.0, 1.0, 1.0], 2), [0, 1]);

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prost::Message;
+use sepconv_data::{Labels, Part};
 use sepconv_eval::{Evaluator, OriginalOutputs};
 use sepconv_ir::{DType, Tensor, ValueId};
+use sepconv_model::{Samples, Task};
 use sepconv_onnx::Detached;
 use sepconv_onnx::proto::{ModelProto, StringStringEntryProto};
 use sepconv_passes::Selection;
@@ -189,6 +191,138 @@ fn pictures_come_in_batches_of_any_number() {
     };
     let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
     assert!(rewritten(&outcome) > 0);
+}
+
+/// Two convolutions and outputs of their mean: each a name, its number of values, and whether Softmax makes it.
+fn heads(outputs: &[(&str, usize, bool)]) -> Net {
+    let mut net = Net::new(DType::F32);
+    net.input("x", &[1, 8, 10, 10]);
+    for (w, c, r, last, channels) in [("w0", "c0", "r0", "x", 8), ("w1", "c1", "r1", "r0", 24)] {
+        net.weight(w, &[24, channels, 3, 3]);
+        net.node("Conv", &[last, w], c, &[("pads", Arg::Ints(&[1; 4]))]);
+        net.node("Relu", &[c], r, &[]);
+    }
+    net.node("GlobalMaxPool", &["r1"], "pooled", &[]);
+    net.node("Flatten", &["pooled"], "flat", &[]);
+    for (name, values, softmax) in outputs {
+        let (weight, logits) = (format!("{name}.w"), format!("{name}.logits"));
+        // Of a mean of 0 by output, so that all classes have samples.
+        let weights = noise(24 * values, *values as u64);
+        let mean = |output: usize| weights[output..].iter().step_by(*values).sum::<f32>() / 24.0;
+        let centred = weights.iter().enumerate();
+        let centred = centred.map(|(at, w)| 3.0 * (w - mean(at % values)));
+        net.constant(&weight, &[24, *values], centred.collect());
+        let made = if *softmax { logits.as_str() } else { name };
+        net.node("MatMul", &["flat", &weight], made, &[]);
+        if *softmax {
+            net.node("Softmax", &[made], name, &[("axis", Arg::Int(1))]);
+        }
+        net.output(name);
+    }
+    net
+}
+
+fn within_a_drop(net: &Net, task: Task) -> Option<Outcome> {
+    let mut settings = settings(Budget::MaxDrop(45.0));
+    if let Some(calibration) = &mut settings.calibration {
+        // Samples differ in the size of each channel.
+        let sizes = noise(80 * 8, 31);
+        let values = noise(80 * 800, 32).into_iter().enumerate();
+        let values = values.map(|(at, v)| v * 2.0 * sizes[at / 100]).collect();
+        let data = DataSource::memory(vec![Tensor::from_f32(vec![80, 8, 10, 10], values)]);
+        calibration.source = Source::Data(DataSource { task, ..data });
+    }
+    let made = compress_bytes(net.bytes(), &settings, &());
+    made.ok().map(|(_, outcome)| outcome)
+}
+
+/// A class of two says next to nothing of ten numbers beside it.
+#[test]
+fn numbers_beside_classes_are_judged_as_well() {
+    let net = heads(&[("prob", 2, true), ("land", 10, false)]);
+    let loose = within_a_drop(&net, Task::Classify).unwrap();
+    let verdict = loose.verdict.clone().unwrap();
+    assert_eq!((verdict.metric, verdict.outputs), ("agreement", None));
+    let ratio = |outcome: &Outcome| {
+        let own = outcome.comparison.outputs.iter().find(|o| o.name == "land");
+        own.unwrap().worst_channel_snr().unwrap()
+    };
+    assert!(ratio(&loose) < 25.0, "{}", ratio(&loose));
+    // Nothing is written where the numbers are not kept.
+    let Some(judged) = within_a_drop(&net, Task::Auto) else {
+        return;
+    };
+    let verdict = judged.verdict.as_ref().unwrap();
+    assert!(verdict.outputs.is_some(), "{verdict:?}");
+    assert!(ratio(&judged) > 28.0, "{}", ratio(&judged));
+}
+
+#[test]
+fn every_output_of_classes_is_judged_on_all_samples() {
+    let net = heads(&[("a", 3, false), ("b", 12, false)]);
+    let outcome = within_a_drop(&net, Task::Auto).unwrap();
+    let verdict = outcome.verdict.unwrap();
+    let output = verdict.outputs.as_deref().unwrap();
+    assert!(["a", "b"].contains(&output), "{verdict:?}");
+    assert_eq!((verdict.metric, verdict.samples), ("agreement", 20));
+}
+
+#[test]
+fn logits_beside_their_probabilities_are_the_same_output() {
+    let mut net = heads(&[("prob", 6, true)]);
+    net.output("prob.logits");
+    let outcome = within_a_drop(&net, Task::Auto).unwrap();
+    let verdict = outcome.verdict.unwrap();
+    assert_eq!((verdict.metric, verdict.outputs), ("agreement", None));
+}
+
+/// What is held out of a compression is held out of its quantisation.
+#[test]
+fn eight_bits_are_made_of_the_part_that_is_given() {
+    let net = heads(&[("y", 4, false)]);
+    let model = net.loaded();
+    let target = onnxruntime().unwrap_or(reference());
+    let data = |changed: &[usize]| {
+        let values = (0..40).flat_map(|i| {
+            let seed = if changed.contains(&i) { 900 } else { 1 };
+            let mut sample = noise(800, seed + i as u64);
+            sample[0] = i as f32 / 64.0;
+            sample
+        });
+        let array = Tensor::from_f32(vec![40, 8, 10, 10], values.collect());
+        let source = DataSource::memory(vec![array]);
+        source.of_part(Part::Train { every: 2 })
+    };
+    let made = |changed: &[usize]| {
+        let settings = QuantizeSettings::new(data(changed), target);
+        let made = quantize(&model, &settings, &()).unwrap();
+        made.model.document.encode().to_bytes()
+    };
+    let test = data(&[]).of_part(Part::Test { every: 2 });
+    let test = Samples::of(&model, test.open(&model, Labels::Ignore).unwrap()).unwrap();
+    let number = |i: usize| test.inputs(i).unwrap()[0].to_f32().unwrap()[0] * 64.0;
+    let held: Vec<usize> = (0..test.batches()).map(|i| number(i) as usize).collect();
+    assert_eq!(held.len(), 20);
+    let fitted: Vec<usize> = (0..40).filter(|i| !held.contains(i)).collect();
+    assert!(made(&[]) == made(&held));
+    assert!(made(&[]) != made(&fitted));
+}
+
+/// A column is added along the axis of the batch, which is as long here.
+#[test]
+fn a_bias_of_another_axis_is_none_of_a_layer() {
+    let mut net = Net::new(DType::F32);
+    net.input("x", &[3, 8]);
+    net.weight("w", &[8, 3]);
+    net.weight("b", &[3, 1]);
+    net.node("Gemm", &["x", "w", "b"], "y", &[]);
+    net.output("y");
+    let settings = QuantizeSettings::new(samples(&[24, 8]), reference());
+    let refused = quantize(&net.loaded(), &settings, &()).unwrap_err();
+    assert!(
+        refused.to_string().contains("other than a bias"),
+        "{refused}"
+    );
 }
 
 /// Moves the weights of a model into a file beside it.

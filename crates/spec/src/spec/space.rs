@@ -28,7 +28,7 @@ pub struct SearchSpace {
     #[serde(deserialize_with = "values::names")]
     #[cfg_attr(feature = "clap", arg(long, value_name = "GLOB"))]
     pub layers: Vec<String>,
-    /// All but the layers whose names match (repeatable)
+    /// All but the layers whose names match (repeatable); in eight bits they stay in floats
     #[serde(deserialize_with = "values::names")]
     #[cfg_attr(feature = "clap", arg(long, value_name = "GLOB"))]
     pub skip: Vec<String>,
