@@ -56,6 +56,24 @@ fn computed_weights_are_rewritten_and_what_made_them_leaves() {
 }
 
 #[test]
+fn what_made_the_floats_of_weights_in_eight_bits_leaves_too() {
+    for kind in COMPUTED
+        .into_iter()
+        .filter(|kind| *kind != "quantize-dequantize")
+    {
+        let (scratch, model, out) = built(&format!("weight-{kind}"));
+        let inputs = scratch.path("in.npz");
+        ask(json!({"do": "inputs", "model": model, "out": inputs}));
+        let data = ["--calib", &inputs, "--all-layers", "--opset", "13"];
+        sepconv(&[&["quantize", &model, "-o", &out][..], &data].concat()).ok();
+        let seen = ask(json!({"do": "interface", "original": model, "rewritten": out}));
+        assert_eq!(seen["problems"], json!([]), "{kind}");
+        let kept = seen["initializers"].as_array().unwrap();
+        assert!(!kept.contains(&json!("v")), "{kind}: {seen}");
+    }
+}
+
+#[test]
 fn a_sparse_weight_stays_and_the_others_are_rewritten() {
     let (_scratch, model, out) = built("sparse");
     let options = ["--rank", "1", "--data-free=weights", "--json"];

@@ -63,6 +63,9 @@ pub struct Comparison {
     pub not_run: Option<String>,
     /// The outputs by the model's task, where it is known and no matter of classes alone.
     pub task: Option<TaskComparison>,
+    /// The task where it is a matter of classes alone, and the reason for which it was taken. Not in JSON.
+    #[serde(skip)]
+    pub classes: Option<TakenTask>,
     /// A few of the samples, where they are pictures and the outputs can be drawn. Not in JSON.
     #[serde(skip)]
     pub pictures: Vec<ShownSample>,
@@ -102,6 +105,7 @@ impl Comparison {
             outputs: outputs.collect(),
             not_run: None,
             task: None,
+            classes: None,
             pictures: Vec::new(),
         }
     }
@@ -128,6 +132,7 @@ impl Comparison {
             outputs: Vec::new(),
             not_run: Some(reason),
             task: None,
+            classes: None,
             pictures: Vec::new(),
         }
     }

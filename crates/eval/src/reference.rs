@@ -10,7 +10,7 @@ use crate::compare::{ComparedOn, Comparison, TaskComparison};
 use crate::evaluate::BatchRows;
 use crate::metrics::is_saturated;
 use crate::pictures::{PictureInput, ShownBatch};
-use crate::tasks::{RECOGNISED, TaskMetric};
+use crate::tasks::{RECOGNISED, TakenTask, TaskMetric};
 
 /// MACs that a comparison may take of one model.
 const MOST_MACS: u64 = 400_000_000_000;
@@ -27,6 +27,8 @@ pub struct Reference {
     outputs: Vec<Vec<Tensor>>,
     /// The metric of the original's task, where outputs of classes don't tell all.
     task: Option<TaskMetric>,
+    /// The task where they do.
+    classes: Option<TakenTask>,
 }
 
 /// Batches of inputs that models are compared on.
@@ -66,7 +68,9 @@ impl Reference {
             }
             None => None,
         };
+        let of_classes = task.as_ref().filter(|task| task.is_of_classes());
         Ok(Self {
+            classes: of_classes.map(|task| task.taken().clone()),
             task: task.filter(|task| !task.is_of_classes()),
             outputs,
             inputs,
@@ -145,6 +149,7 @@ impl Reference {
             inputs: self.inputs.kind,
             runs: self.inputs.count(),
             task,
+            classes: self.classes.clone(),
             ..Comparison::of(target.name(), &names, &self.outputs, outputs)
                 .of_classes(&classes.collect::<Vec<_>>())
         }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sepconv_ir::NodeId;
-use sepconv_model::Loaded;
+use sepconv_ir::{Graph, IrError, NodeId, Operator, Patch, ValueId};
+use sepconv_model::{Error, Loaded};
 use sepconv_onnx::Document;
+use sepconv_passes::drop_unread;
 
 use crate::error::QuantizeError;
 use crate::float_readers::keep_float_weights;
@@ -41,9 +42,42 @@ impl Parts<'_> {
         let graph = &mut document.model.graph;
         let applied = rewrite.apply(graph);
         let applied = applied.and_then(|()| keep_float_weights(graph));
+        let applied = applied.and_then(|()| drop_unread_floats(graph));
         applied.map_err(|source| QuantizeError::graph(self.folded, source))?;
+        // Operators that made the floats of weights that are integers now.
+        let before = self.folded.graph();
+        let read = self
+            .layers
+            .iter()
+            .filter_map(|layer| before.operator(layer.node));
+        let constants: Vec<ValueId> = read
+            .flat_map(|op| [op.input(1), op.input(2)])
+            .flatten()
+            .collect();
+        drop_unread(graph, &constants).map_err(|source| Error::Pass {
+            file: self.folded.file(),
+            source,
+        })?;
         verified(self.folded, document)
     }
+}
+
+/// Removes the floats of values that are read in eight bits alone.
+fn drop_unread_floats(graph: &mut Graph) -> Result<(), IrError> {
+    // Graph outputs are readers.
+    let is_unread = |op: &Operator| {
+        let made = op.output(0);
+        op.is("DequantizeLinear") && made.is_some_and(|made| graph.readers(made).is_empty())
+    };
+    let unread: Vec<NodeId> = graph
+        .operators()
+        .filter(|(_, op)| is_unread(op))
+        .map(|(id, _)| id)
+        .collect();
+    for node in unread {
+        graph.apply(Patch::replace("unread-floats", node))?;
+    }
+    Ok(())
 }
 
 /// A changed document, with its graph checked.

@@ -303,6 +303,7 @@ mod tests {
             outputs: report.outputs,
             not_run: None,
             task: None,
+            classes: None,
             pictures: Vec::new(),
         };
         let [json, csv, ..] = written(&CommandReport::compare(["a", "b"], &comparison, None));

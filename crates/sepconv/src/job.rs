@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sepconv_calibrate::{
     Fitting, MemoryLimit, Sampling, SurveyedModel, cheap_pictures, pictures, samples_in_time,
@@ -32,6 +33,8 @@ pub(crate) struct Job<'a> {
     pub expanded: bool,
     /// The model in eight bits with no layer rewritten, once it is made.
     alone: OnceCell<Quantized>,
+    /// The time that this took.
+    quantising: Cell<Duration>,
     /// Names of the layers that it has in floats.
     floats: OnceCell<Vec<String>>,
     /// True once the runtime that results are measured on has refused a rewritten model.
@@ -69,11 +72,17 @@ impl<'a> Job<'a> {
             progress,
             expanded: false,
             alone: OnceCell::new(),
+            quantising: Cell::default(),
             floats: OnceCell::new(),
             refused: Cell::new(false),
             originals: RefCell::default(),
             evaluated: OnceCell::new(),
         })
+    }
+
+    /// The time that a quantisation takes, as far as it is known.
+    pub fn quantising(&self) -> Duration {
+        self.quantising.get()
     }
 
     /// The model in eight bits with no layer rewritten; made once.
@@ -84,7 +93,9 @@ impl<'a> Job<'a> {
         if let Some(known) = self.alone.get() {
             return Ok(known);
         }
+        let begun = Instant::now();
         let made = quantized(self, &self.model, BTreeMap::new())?;
+        self.quantising.set(begun.elapsed());
         Ok(self.alone.get_or_init(|| made))
     }
 

@@ -75,6 +75,10 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Compressed, Error> {
         Some(plan) => step("replay", || replay(job, &prepared, plan))?,
         // Collect, cost and sensitivity, search.
         None => match decide(job, &mut prepared).map_err(|e| reasoned(&prepared, e)) {
+            // A quantiser needs no layer that can be rewritten.
+            Err(error @ Error::AllKept { .. }) if job.settings.is_in_eight_bits() => {
+                prepared.unwritten_for(error, job)?
+            }
             // Eight bits are held to the bound by a search alone.
             Err(error) if job.settings.budget.is_judged() && !job.settings.is_in_eight_bits() => {
                 prepared.unwritten_for(error, job)?

@@ -24,8 +24,9 @@ const PLANNED: &str = "the plan has it in floats";
 /// The reason for which a layer that the selection leaves out stays in floats.
 const SKIPPED: &str = "it is left out of the selection";
 
-/// Times that separable forms are to be faster than eight bits alone, which are more accurate: less is noise.
-const PAYS: f64 = 1.01;
+/// Times that separable forms are to be faster than eight bits alone, which are more accurate: less is noise, or not
+/// worth it.
+const PAYS: f64 = 1.03;
 
 /// Share of a signal's energy that eight bits lose: of a normal distribution in 256 equal steps of the best width,
 /// `4 ln N / (3 N^2)` (Hui and Neuhoff, IEEE Trans. Inf. Theory 47(3), 2001).

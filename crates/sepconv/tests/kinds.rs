@@ -20,8 +20,8 @@ use sepconv_targets::{InputSpec, LoadOptions, Session, Target, TargetError, refe
 
 use networks::{Arg, Net, noise, onnxruntime, samples};
 use sepconv::{
-    Budget, CalibrationSettings, DataSource, Loaded, Outcome, Pictures, Pins, Schedule, Settings,
-    Source, Spec, compress, compress_bytes, run,
+    Budget, CalibrationSettings, DataSource, Loaded, Outcome, Pictures, Pins, PrecisionChoice,
+    Schedule, Settings, Source, Spec, compress, compress_bytes, run,
 };
 
 /// Three convolutions, a pool and a product.
@@ -306,6 +306,40 @@ fn eight_bits_are_made_of_the_part_that_is_given() {
     let fitted: Vec<usize> = (0..40).filter(|i| !held.contains(i)).collect();
     assert!(made(&[]) == made(&held));
     assert!(made(&[]) != made(&fitted));
+}
+
+/// Depthwise layers have no separable form, and are quantised all the same.
+#[test]
+fn eight_bits_need_no_layer_that_can_be_rewritten() {
+    let mut net = Net::new(DType::F32);
+    net.input("x", &[1, 16, 10, 10]);
+    net.weight("w", &[16, 1, 3, 1]);
+    net.weight("f", &[16, 5]);
+    net.node("Conv", &["x", "w"], "c", &[("group", Arg::Int(16))]);
+    net.node("Relu", &["c"], "r", &[]);
+    net.node("GlobalAveragePool", &["r"], "p", &[]);
+    net.node("Flatten", &["p"], "flat", &[]);
+    net.node("MatMul", &["flat", "f"], "y", &[]);
+    net.output("y");
+    for budget in [
+        Budget::MaxDrop(1.0),
+        Budget::MinSnr(30.0),
+        Budget::TargetMacs(0.5),
+    ] {
+        let mut settings = Settings {
+            precision: PrecisionChoice::Int8,
+            slower: true,
+            ..settings(budget)
+        };
+        if let Some(calibration) = &mut settings.calibration {
+            calibration.source = Source::Data(samples(&[40, 16, 10, 10]));
+        }
+        let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+        let eight = outcome.eight_bits.unwrap();
+        assert!(eight.layers.iter().any(|layer| layer.kept.is_none()));
+        let reason = outcome.unrewritten.unwrap();
+        assert!(reason.contains("depthwise"), "{budget:?} {reason}");
+    }
 }
 
 /// A column is added along the axis of the batch, which is as long here.

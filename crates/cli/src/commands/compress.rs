@@ -413,10 +413,22 @@ fn print_comparison(
     if let Some(task) = comparison.task.as_ref().filter(|_| !evaluated) {
         print_task(task, &on, out);
     }
+    if let Some(taken) = comparison.classes.as_ref().filter(|_| !evaluated) {
+        out.line(format!(
+            "  task        {} ({})",
+            taken.task.name(),
+            taken.why
+        ));
+    }
+    let several = comparison.agreements().count() > 1;
     for agreement in comparison.agreements().filter(|_| !evaluated) {
         let least = agreement.limit.unwrap_or(0.0);
+        let of = match several {
+            true => format!(" of {}", agreement.output),
+            false => String::new(),
+        };
         out.line(format!(
-            "  agreement   {:.2} %  (with the original, at least {least:.2} % at 95 % confidence, on \
+            "  agreement   {:.2} %{of}  (with the original, at least {least:.2} % at 95 % confidence, on \
              {on})",
             agreement.value
         ));

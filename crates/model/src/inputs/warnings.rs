@@ -142,6 +142,10 @@ impl Values {
     /// The greatest value that unsigned integers of their size hold, or signed ones.
     fn limit(self) -> f64 {
         let size = self.greatest.max(-self.least);
+        // Pictures of eight bits that were resized go beyond their range.
+        if !self.whole && size <= 1.25 * 255.0 {
+            return 255.0;
+        }
         let limits = [255.0, 32_768.0, 65_535.0];
         let enough = limits.into_iter().find(|limit| size <= *limit);
         enough.unwrap_or(size)

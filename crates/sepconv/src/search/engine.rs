@@ -120,6 +120,10 @@ impl<'a> Search<'a> {
             for done in 0..goal.most() {
                 stage.step(done)?;
                 let begun = self.spent();
+                // Every plan is quantised.
+                if done == 0 && begun + self.quantising() > goal.end() {
+                    break;
+                }
                 let Some(aim) = goal.aim(&self.planning) else {
                     break;
                 };
@@ -163,6 +167,15 @@ impl<'a> Search<'a> {
     /// Share of the time that is over, where it is limited.
     fn spent(&self) -> f64 {
         self.job.settings.deadline.map_or(0.0, Deadline::spent)
+    }
+
+    /// Share of the time that the quantisation of a plan takes; 0 in floats.
+    fn quantising(&self) -> f64 {
+        let deadline = self.job.settings.deadline;
+        deadline.map_or(0.0, |deadline| {
+            let allowed = deadline.allowed().as_secs_f64().max(f64::MIN_POSITIVE);
+            self.job.quantising().as_secs_f64() / allowed
+        })
     }
 
     /// The model that a solution plans.
