@@ -39,10 +39,17 @@ pub fn print(verdict: &Verdict, out: &Output) {
 /// A sentence of a verdict that misses the budget: that of a result in eight bits, which are written all the same.
 fn missed(verdict: &Verdict) -> Option<String> {
     let (metric, unit) = (verdict.metric, verdict.unit);
+    let is = match verdict.is_by_limit() {
+        true => "not shown to hold",
+        false => "missed",
+    };
+    let down = verdict.relaxed.map_or(String::new(), |relaxed| {
+        format!(", and separable forms were taken down to {relaxed:.2} {unit}")
+    });
     verdict.is_missed().then(|| {
         format!(
-            "the budget of {:.2} {unit} {metric} is missed: eight bits do not keep it by themselves; --precision f32 \
-             keeps to floats, --precision auto where eight bits miss",
+            "the budget, {metric} of {:.2} {unit}, is {is}: eight bits miss it by themselves{down}; --precision f32 keeps to \
+             floats, --precision auto where eight bits miss",
             verdict.allowed
         )
     })
@@ -118,7 +125,10 @@ mod tests {
             ..verdict.clone()
         };
         assert!(said(&worse).starts_with("agreement of prob 99.61 %"));
-        assert!(missed(&worse).is_some_and(|text| text.contains("99.00 % agreement is missed")));
+        assert!(
+            missed(&worse)
+                .is_some_and(|text| text.contains("agreement of 99.00 %, is not shown to hold"))
+        );
         let none = Verdict {
             limit: None,
             ..verdict
