@@ -55,15 +55,9 @@ pub fn check_place(file: &Path) -> Result<()> {
     check_writable(file)
 }
 
-/// Refuses a file that can't be written, by making one that vanishes again: beside it, or where its folders are to
-/// be made.
+/// Refuses a file that can't be written.
 fn check_writable(file: &Path) -> Result<()> {
-    let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.exists();
-    let beside = match file.ancestors().skip(1).find(is_there) {
-        Some(folder) if file.parent() != Some(folder) => folder.join(".sepconv"),
-        _ => file.to_owned(),
-    };
-    match Staged::check(&beside, true) {
+    match Staged::check_place(file) {
         Err(OnnxError::Io { source, .. }) => bail!("{}: {source}", file.display()),
         other => Ok(other?),
     }

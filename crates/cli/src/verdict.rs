@@ -40,36 +40,39 @@ pub fn print(verdict: &Verdict, out: &Output) {
 fn missed(verdict: &Verdict) -> Option<String> {
     let (metric, unit) = (verdict.metric, verdict.unit);
     let is = match verdict.is_by_limit() {
-        true => "not shown to hold",
-        false => "missed",
+        true => "are not shown",
+        false => "are missed",
     };
     let down = verdict.relaxed.map_or(String::new(), |relaxed| {
         format!(", and separable forms were taken down to {relaxed:.2} {unit}")
     });
     verdict.is_missed().then(|| {
         format!(
-            "the budget, {metric} of {:.2} {unit}, is {is}: eight bits miss it by themselves{down}; --precision f32 keeps to \
+            "the {:.2} {unit} {metric}{} that the budget allows {is}: eight bits miss it by themselves{down}; --precision f32 keeps to \
              floats, --precision auto where eight bits miss",
-            verdict.allowed
+            verdict.allowed,
+            of(verdict)
         )
     })
+}
+
+/// Such as ` of land`, where other outputs are judged by something else.
+fn of(verdict: &Verdict) -> String {
+    let outputs = verdict.outputs.as_ref();
+    outputs.map_or(String::new(), |outputs| format!(" of {outputs}"))
 }
 
 /// Such as `agreement 99.61 %, at worst 99.02 % at 95 % confidence, 99.00 % allowed (600 samples)`.
 fn said(verdict: &Verdict) -> String {
     let Verdict { metric, unit, .. } = verdict;
     let number = |v: Option<f64>| v.map_or("undefined".to_owned(), |v| format!("{v:.2} {unit}"));
-    let of = verdict
-        .outputs
-        .as_ref()
-        .map(|outputs| format!(" of {outputs}"));
     let at_worst = match verdict.limit {
         Some(_) => format!("at worst {} at 95 % confidence", number(verdict.limit)),
         None => "of unknown confidence".to_owned(),
     };
     format!(
         "{metric}{} {}, {at_worst}, {:.2} {unit} allowed ({} samples)",
-        of.unwrap_or_default(),
+        of(verdict),
         number(verdict.value),
         verdict.allowed,
         verdict.samples
@@ -125,10 +128,9 @@ mod tests {
             ..verdict.clone()
         };
         assert!(said(&worse).starts_with("agreement of prob 99.61 %"));
-        assert!(
-            missed(&worse)
-                .is_some_and(|text| text.contains("agreement of 99.00 %, is not shown to hold"))
-        );
+        assert!(missed(&worse).is_some_and(|text| {
+            text.contains("the 99.00 % agreement of prob that the budget allows are not shown")
+        }));
         let none = Verdict {
             limit: None,
             ..verdict

@@ -61,6 +61,26 @@ impl Staged {
         Self::beside(path, force).map(drop)
     }
 
+    /// Checks that a file can be written in a place, by making one that vanishes again: beside it, or where its
+    /// folders are to be made.
+    ///
+    /// # Errors
+    /// [`OnnxError::Io`] with the file's path.
+    pub fn check_place(path: &Path) -> Result<(), OnnxError> {
+        let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.exists();
+        let beside = match path.ancestors().skip(1).find(is_there) {
+            Some(folder) if path.parent() != Some(folder) => folder.join(".sepconv"),
+            _ => path.to_owned(),
+        };
+        Self::check(&beside, true).map_err(|error| match error {
+            OnnxError::Io { source, .. } => OnnxError::Io {
+                path: path.to_owned(),
+                source,
+            },
+            other => other,
+        })
+    }
+
     pub(crate) fn with(self, data: Vec<DataFile>, folders: Folders) -> Self {
         Self {
             data,

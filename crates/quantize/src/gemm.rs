@@ -107,8 +107,7 @@ fn with_factor(graph: &Graph, shapes: &Shapes, node: NodeId) -> Option<Patch> {
     let mut bias = match op.input(2) {
         Some(bias) => {
             let bias = constants::resolve(graph, bias)?;
-            let is_row = bias.dims().iter().rev().skip(1).all(|n| *n == 1);
-            bias.to_f64().filter(|_| is_row)?
+            bias.to_f64().filter(|_| is_row(&bias))?
         }
         None => vec![0.0; outputs],
     };
@@ -138,7 +137,7 @@ fn with_factor(graph: &Graph, shapes: &Shapes, node: NodeId) -> Option<Patch> {
 }
 
 /// True for a row of numbers: of rank 2 at most, and of one row.
-fn is_row(tensor: &Tensor) -> bool {
+pub(crate) fn is_row(tensor: &Tensor) -> bool {
     let dims = tensor.dims();
     dims.iter().rev().skip(1).all(|n| *n == 1) && dims.len() <= 2
 }

@@ -5,6 +5,8 @@ use sepconv_factor::KernelShape;
 use sepconv_factor::linalg::dense::transposed;
 use sepconv_ir::{DType, Graph, NodeId, Operator, ValueId};
 
+use crate::gemm::is_row;
+
 /// A layer with constant weights.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
@@ -221,7 +223,6 @@ impl Constants {
 fn flat(graph: &Graph, value: ValueId) -> Result<Vec<f64>, String> {
     let tensor = constants::resolve(graph, value).ok_or("its bias is not constant")?;
     // A column `[n, 1]` is added along the other axis.
-    let is_row = tensor.dims().iter().rev().skip(1).all(|n| *n == 1);
-    let values = tensor.to_f64().filter(|_| is_row);
+    let values = tensor.to_f64().filter(|_| is_row(&tensor));
     values.ok_or_else(|| "it adds other than a bias".into())
 }

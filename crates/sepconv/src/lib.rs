@@ -28,6 +28,7 @@ mod curve;
 mod curve_meter;
 mod curve_point;
 mod eight_bits;
+mod eight_bits_choice;
 mod functions;
 mod inspect;
 mod job;

@@ -18,10 +18,10 @@ use serde::Serialize;
 use crate::closing::closing_reference;
 use crate::compressed::Compressed;
 use crate::eight_bits::EightBits;
+use crate::eight_bits_choice::in_eight_bits;
 use crate::job::Job;
 use crate::pipeline::{begun, run};
 use crate::planned::plan_of;
-use crate::quantizing::in_eight_bits;
 use crate::settings::Settings;
 use crate::tuning::Tuning;
 

@@ -1,32 +1,19 @@
-//! A compressed model in eight bits.
-//!
-//! Separable forms and eight bits do not add up everywhere: short chains of few channels are slower in
-//! eight bits than the convolution that they stand for. So the model is quantised as it was compressed
-//! and as it was read, both are timed beside the original, and the faster one is the result.
+//! Models in eight bits, of a job's data and settings.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use sepconv_latency::Bench;
 use sepconv_model::{Advice, Error, Loaded};
-use sepconv_passes::{Choice, Kept, Selection};
+use sepconv_passes::Selection;
 use sepconv_quantize::{QuantizeError, QuantizeSettings, Quantized, in_floats, quantize, refuse};
-use sepconv_spec::LayerRecord;
 
 use crate::compressed::Compressed;
-use crate::eight_bits::EightBits;
 use crate::job::Job;
-use crate::search::judge;
 
 /// The reason for which a layer of a plan stays in floats.
 const PLANNED: &str = "the plan has it in floats";
 
 /// The reason for which a layer that the selection leaves out stays in floats.
 const SKIPPED: &str = "it is left out of the selection";
-
-/// Times that separable forms are to be faster than eight bits alone, which are more accurate: less is noise, or not
-/// worth it.
-const PAYS: f64 = 1.03;
 
 /// Share of a signal's energy that eight bits lose: of a normal distribution in 256 equal steps of the best width,
 /// `4 ln N / (3 N^2)` (Hui and Neuhoff, IEEE Trans. Inf. Theory 47(3), 2001).
@@ -118,86 +105,4 @@ pub(crate) fn rounding<'j>(
             error.inputs + written * error.weights + (written - 1.0) * BETWEEN
         })
     })
-}
-
-/// The faster of the compressed model and the original, both in eight bits; the compressed one where a plan says so.
-///
-/// # Errors
-/// As [`quantized`].
-pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compressed, Error> {
-    let on = job.settings.deployed_on();
-    let alone = job.in_eight_bits()?;
-    let planned = made.is_rewritten() || !made.in_floats.is_empty();
-    let both = match (made.quantized.take(), planned) {
-        (Some(known), _) => Some(known),
-        (None, true) => Some(quantized_as_planned(job, &made)?),
-        (None, false) => None,
-    };
-    let mut models = vec![&*job.model, &alone.model];
-    models.extend(both.iter().map(|both| &both.model));
-    let simpler = job.written(&job.model)?;
-    if let Cow::Owned(simpler) = &simpler {
-        models.push(simpler);
-    }
-    let mut timing = on.time(&models, Bench::default(), job.settings.seed, job.progress)?;
-    let simpler = match simpler {
-        Cow::Owned(_) => timing.models.pop().map(|m| m.speed_up.median),
-        Cow::Borrowed(_) => None,
-    };
-    let speed = |i: usize| timing.models.get(i).map_or(0.0, |m| m.speed_up.median);
-    let (result, separable) = match both {
-        Some(both) if job.settings.plan.is_some() || speed(2) > PAYS * speed(1) => (both, true),
-        _ => (alone.clone(), false),
-    };
-    // Eight bits alone may be further from the original than the budget says.
-    let verdict = match separable {
-        true => made.verdict.clone(),
-        false if job.settings.plan.is_some() => None,
-        false => judge(job, &result.model)?.map(|(verdict, _)| verdict),
-    };
-    let params = match separable {
-        true => made.model.cost.params,
-        false => job.model.cost.params,
-    };
-    let unrewritten = match (separable, made.is_rewritten()) {
-        (false, true) => Some("eight bits alone are as fast".to_owned()),
-        _ => made.unrewritten.clone(),
-    };
-    let layers = match separable {
-        true => made.layers,
-        false => unwritten(made.layers),
-    };
-    Ok(Compressed {
-        model: result.model,
-        layers,
-        unrewritten,
-        in_floats: match separable {
-            true => made.in_floats,
-            false => Vec::new(),
-        },
-        verdict,
-        // They are of the separable forms.
-        solution: made.solution.filter(|_| separable),
-        tuning: made.tuning.filter(|_| separable),
-        eight_bits: Some(EightBits {
-            layers: result.layers,
-            timing,
-            params,
-            separable,
-            simpler,
-            missed: result.missed,
-        }),
-        ..made
-    })
-}
-
-/// Records of layers of which none is rewritten.
-fn unwritten(mut layers: Vec<LayerRecord>) -> Vec<LayerRecord> {
-    for layer in layers.iter_mut().filter(|layer| layer.is_rewritten()) {
-        layer.choice = Choice::Keep(Kept::Planned);
-        layer.lowering = None;
-        layer.fit = None;
-        layer.time = None;
-    }
-    layers
 }

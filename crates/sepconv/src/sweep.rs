@@ -66,10 +66,7 @@ impl Sweep {
             if !settings.force && path.symlink_metadata().is_ok() {
                 return Err(OnnxError::Exists { path }.into());
             }
-            Staged::check(&beside(&path), true).map_err(|error| match error {
-                OnnxError::Io { source, .. } => OnnxError::Io { path, source },
-                other => other,
-            })?;
+            Staged::check_place(&path)?;
         }
         Ok(())
     }
@@ -83,15 +80,6 @@ impl Sweep {
             }
         }
         seen
-    }
-}
-
-/// A file that can be written where `path` can; its folder is made with the first file.
-fn beside(path: &Path) -> PathBuf {
-    let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.exists();
-    match path.ancestors().skip(1).find(is_there) {
-        Some(folder) if path.parent() != Some(folder) => folder.join(".sepconv"),
-        _ => path.to_owned(),
     }
 }
 

@@ -222,7 +222,8 @@ fn heads(outputs: &[(&str, usize, bool)]) -> Net {
     net
 }
 
-fn within_a_drop(net: &Net, task: Task) -> Option<Outcome> {
+/// Settings of a great drop, with 80 samples.
+fn drop_of(task: Task) -> Settings {
     let mut settings = settings(Budget::MaxDrop(45.0));
     if let Some(calibration) = &mut settings.calibration {
         // Samples differ in the size of each channel.
@@ -232,7 +233,11 @@ fn within_a_drop(net: &Net, task: Task) -> Option<Outcome> {
         let data = DataSource::memory(vec![Tensor::from_f32(vec![80, 8, 10, 10], values)]);
         calibration.source = Source::Data(DataSource { task, ..data });
     }
-    let made = compress_bytes(net.bytes(), &settings, &());
+    settings
+}
+
+fn within_a_drop(net: &Net, task: Task) -> Option<Outcome> {
+    let made = compress_bytes(net.bytes(), &drop_of(task), &());
     made.ok().map(|(_, outcome)| outcome)
 }
 
@@ -274,6 +279,23 @@ fn logits_beside_their_probabilities_are_the_same_output() {
     let outcome = within_a_drop(&net, Task::Auto).unwrap();
     let verdict = outcome.verdict.unwrap();
     assert_eq!((verdict.metric, verdict.outputs), ("agreement", None));
+}
+
+/// Nothing can be kept of an output that is no number, by calibration data or by others.
+#[test]
+fn an_output_that_is_no_number_refuses_no_plan() {
+    let mut net = heads(&[("prob", 3, true)]);
+    net.node("Neg", &["flat"], "below", &[]);
+    net.node("Log", &["below"], "none", &[]);
+    net.output("none");
+    for evaluated in [false, true] {
+        let mut settings = drop_of(Task::Auto);
+        let data = settings.sources().next().cloned();
+        settings.eval = data.filter(|_| evaluated);
+        let (_, outcome) = compress_bytes(net.bytes(), &settings, &()).unwrap();
+        let verdict = outcome.verdict.unwrap();
+        assert_eq!((verdict.metric, verdict.outputs), ("agreement", None));
+    }
 }
 
 /// What is held out of a compression is held out of its quantisation.

@@ -43,12 +43,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// True where the budget is missed: by the limit where there are samples enough for it, else by the value.
-    pub fn is_missed(&self) -> bool {
-        let counts = match self.is_by_limit() {
+    /// The value that decides: the limit where there are samples enough to show the budget, else what was measured.
+    pub fn decisive(&self) -> Option<f64> {
+        match self.is_by_limit() {
             true => self.limit,
             false => self.value,
-        };
+        }
+    }
+
+    /// True where the budget is missed: by the limit where there are samples enough for it, else by the value.
+    pub fn is_missed(&self) -> bool {
+        let counts = self.decisive();
         match self.higher_is_better {
             true => counts.is_none_or(|value| value < self.allowed),
             false => counts.is_none_or(|value| value > self.allowed),

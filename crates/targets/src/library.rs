@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::TargetError;
 use crate::text::one_line;
@@ -189,9 +189,11 @@ fn python_packages() -> &'static [PathBuf] {
     FOUND.get_or_init(|| {
         let asked = "import site, sysconfig; print(sysconfig.get_path('purelib')); \
                      print(site.getusersitepackages())";
+        let end = Instant::now() + PATIENCE;
         let run = |python| {
+            let left = end.saturating_duration_since(Instant::now());
             let mut command = Command::new(python);
-            answer(command.args(["-I", "-c", asked]), PATIENCE)
+            answer(command.args(["-I", "-c", asked]), left)
         };
         let text = ["python3", "python"].into_iter().find_map(run);
         let lines = text.iter().flat_map(|text| text.lines());

@@ -5,9 +5,14 @@ use sepconv::{Comparison, Loaded, OutputComparison, compare};
 use sepconv_report::CommandReport;
 
 use crate::args::CompareArgs;
+use crate::claims::Claims;
 use crate::output::{Output, db};
 
 pub fn run(args: &CompareArgs, out: &Output) -> Result<()> {
+    let claims = Claims::default()
+        .reads("a model", &args.a)
+        .reads("a model", &args.b);
+    claims.reports(&args.report.report).enter()?;
     args.report.check()?;
     let target = args.target.find()?;
     let pins = args.shapes.pins()?;

@@ -5,11 +5,17 @@ use sepconv::{Against, Evaluation, Evaluator, Loaded};
 use sepconv_report::CommandReport;
 
 use crate::args::EvalArgs;
+use crate::claims::Claims;
 use crate::doubts;
 use crate::output::{Output, limit, quantity, stderr, with_limit};
 use crate::verdict;
 
 pub fn run(args: &EvalArgs, out: &Output) -> Result<()> {
+    let claims = Claims::default()
+        .reads("the model", &args.model)
+        .reads("--original", &args.original)
+        .reads("--data", &args.data);
+    claims.reports(&args.report.report).enter()?;
     args.report.check()?;
     let target = args.target.find()?;
     let pins = args.shapes.pins()?;

@@ -5,12 +5,15 @@ use sepconv::{Inspection, LayerInspection, Loaded, inspect};
 use sepconv_report::CommandReport;
 
 use crate::args::InspectArgs;
+use crate::claims::Claims;
 use crate::output::{Output, bytes, kept_hint, si, unshaped_hint};
 
 /// Ranks shown per layer without `-v`.
 const SHOWN: usize = 4;
 
 pub fn run(args: &InspectArgs, out: &Output) -> Result<()> {
+    let claims = Claims::default().reads("the model", &args.model);
+    claims.reports(&args.report.report).enter()?;
     args.report.check()?;
     let model = Loaded::open(&args.model, &args.shapes.pins()?)?;
     let progress = out.progress();

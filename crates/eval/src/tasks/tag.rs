@@ -64,7 +64,8 @@ impl Labels {
         });
         let mut pairs = Pairs::default();
         for (a, b) in a.row(i).iter().zip(b.row(i)) {
-            let both = a.max(*b) >= found && a.min(*b) >= near;
+            // Of a NaN neither holds.
+            let both = (*a >= found && *b >= near) || (*b >= found && *a >= near);
             pairs.both += usize::from(both);
             pairs.original += usize::from(both || *a >= found);
             pairs.model += usize::from(both || *b >= found);
@@ -148,6 +149,8 @@ mod tests {
             [[2.0, -0.3, 0.1, -0.5, 9.0], [1.0, 0.2, -0.3, 0.5, -9.0]].map(|row| rows_of(&[row]));
         let pairs = logits.pairs(&a, &b, 0);
         assert_eq!((pairs.original, pairs.model, pairs.both), (4, 4, 3));
+        let none = labels.pairs(&a, &rows_of(&[[f32::NAN; 5]]), 0);
+        assert_eq!((none.original, none.model, none.both), (2, 0, 0));
         let seen = measures("y", &[pairs]);
         assert_eq!((seen[0].metric.name(), seen[0].value), ("label-f1", 75.0));
     }

@@ -2,15 +2,16 @@
 
 use sepconv_data::SyntheticKind;
 use sepconv_eval::{
-    Against, Decibels, Drop, Evaluation, Evaluator, Measure, Metric, ONE_CLASS, OwnMetric,
-    Reference, ReferenceInputs, TaskMetric, synthetic_runs,
+    Against, Evaluation, Evaluator, Measure, Metric, ONE_CLASS, OwnMetric, Reference,
+    ReferenceInputs, TaskMetric, synthetic_runs,
 };
-use sepconv_ir::Tensor;
+use sepconv_ir::{DType, Tensor};
 use sepconv_model::classes::logits;
 use sepconv_model::{Advice, DataSource, Error, Loaded, Task};
 use sepconv_planning::SensitivityProbe;
 use sepconv_spec::{CalibrationSettings, Source, Verdict};
 
+use super::floor::Floor;
 use crate::job::Job;
 use crate::settings::{Budget, USUAL_SNR};
 
@@ -20,18 +21,6 @@ const KINDS: [SyntheticKind; 3] = [
     SyntheticKind::Unit,
     SyntheticKind::Byte,
 ];
-
-/// Expected loss over the square of a drop in percentage points, about: of classes a divergence, of
-/// detections and masks the error of the parts of outputs. Detectors spread: F1 is 95 % at a loss of 5e-4 or less of one whose
-/// scores are mostly near their threshold, and at 2.5e-2 or more of one of clear objects (decision 26).
-const LOSS_OF_CLASSES: f64 = 5e-3;
-const LOSS_OF_DETECTIONS: f64 = 1e-5;
-const LOSS_OF_MASKS: f64 = 2e-4;
-/// The same of other percentages: of directions of vectors, of errors.
-const LOSS_OF_OTHERS: f64 = 2e-6;
-
-/// Decibels below a model whose precision is asked for.
-const ROOM: f64 = 1.0;
 
 /// Figures of rewritten models, and the worst value of each that is good enough. There is one at least; the
 /// outputs beside those of a classifier have their own.
@@ -94,123 +83,6 @@ impl Judgement {
     }
 }
 
-/// The worst value that is good enough.
-struct Floor {
-    metric: Metric,
-    value: f64,
-    /// The original's own measure, where a drop from it is meant.
-    original: Option<Measure>,
-    /// Samples that could show it; `None` where none could.
-    needed: Option<usize>,
-    /// Share of the samples that are of one class, in percent, where that is why a ratio decides.
-    one_class: Option<f64>,
-    /// Names of the outputs that it is of, where there are others.
-    outputs: Option<String>,
-    /// The value that was asked for, where [`Acceptance::allow`] has lowered it.
-    asked: Option<f64>,
-}
-
-impl Floor {
-    /// A measure that is `drop` worse than the original's.
-    fn below(original: Measure, drop: f64) -> Self {
-        let metric = original.metric;
-        let sign = if metric.higher_is_better() { -1.0 } else { 1.0 };
-        Self {
-            metric,
-            value: original.value + sign * drop,
-            needed: Some(Drop::samples_to_show(metric, original.against, drop)),
-            original: Some(original),
-            one_class: None,
-            outputs: None,
-            asked: None,
-        }
-    }
-
-    /// A signal-to-noise ratio, which so many samples could show.
-    fn snr(value: f64, needed: Option<usize>) -> Self {
-        Self {
-            metric: Metric::ChannelSnr,
-            value,
-            original: None,
-            needed,
-            one_class: None,
-            outputs: None,
-            asked: None,
-        }
-    }
-
-    /// Of these outputs, where there are others.
-    fn of_outputs(self, outputs: Option<String>) -> Self {
-        Self { outputs, ..self }
-    }
-
-    /// The usual ratio, in place of agreement: so much, in percent, of the samples is of one class.
-    fn of_one_class(share: f64) -> Self {
-        Self {
-            one_class: Some(share),
-            ..Self::snr(USUAL_SNR, Some(2))
-        }
-    }
-
-    /// Of a measure of a rewritten model.
-    fn of_measure(&self, measure: &Measure) -> Verdict {
-        let limit = match &self.original {
-            Some(original) => {
-                let sign = if self.metric.higher_is_better() {
-                    -1.0
-                } else {
-                    1.0
-                };
-                let drop = Drop::between(original, measure).limit;
-                drop.map(|most| original.value + sign * most)
-            }
-            None => measure.limit,
-        };
-        self.verdict(measure.value, limit, measure.n)
-    }
-
-    /// Of a ratio; nothing else is as bad as one that is not a number.
-    fn of_snr(&self, snr: Option<Decibels>, samples: usize) -> Verdict {
-        let limit = snr.and_then(Decibels::limit);
-        self.verdict(snr.map_or(f64::NEG_INFINITY, |s| s.value), limit, samples)
-    }
-
-    fn verdict(&self, value: f64, limit: Option<f64>, samples: usize) -> Verdict {
-        Verdict {
-            metric: self.metric.label(),
-            unit: self.metric.unit(),
-            higher_is_better: self.metric.higher_is_better(),
-            allowed: self.asked.unwrap_or(self.value),
-            relaxed: self.asked.map(|_| self.value),
-            outputs: self.outputs.clone(),
-            value: Some(value).filter(|v| !v.is_nan()),
-            limit,
-            samples,
-            needed: self.needed,
-            shown: limit
-                .is_some_and(|limit| self.beyond(self.asked.unwrap_or(self.value), limit) <= 0.0),
-            one_class: self.one_class,
-        }
-    }
-
-    /// The distance by which a value misses it.
-    fn missed_by(&self, value: f64) -> f64 {
-        self.beyond(self.value, value)
-    }
-
-    /// The distance by which a value is worse than `floor`.
-    fn beyond(&self, floor: f64, value: f64) -> f64 {
-        let excess = match self.metric.higher_is_better() {
-            true => floor - value,
-            false => value - floor,
-        };
-        match excess.is_nan() {
-            true => f64::INFINITY,
-            false => excess,
-        }
-    }
-}
-
 impl<'a> Acceptance<'a> {
     /// The criterion of the job's budget, measured on its evaluation data, else on the samples of
     /// `calibration` that are held out, else on synthetic inputs.
@@ -258,7 +130,8 @@ impl<'a> Acceptance<'a> {
                 }],
             });
         }
-        let named = data.is_some_and(|data| data.task == Task::Classify);
+        let own = job.settings.metric.is_some();
+        let named = own || data.is_some_and(|data| data.task != Task::Auto);
         let mut criteria = match named {
             true => Vec::new(),
             false => beside(&job.model, &evaluation, drop),
@@ -339,10 +212,20 @@ impl<'a> Acceptance<'a> {
     /// Allows for a model whose precision is asked for: where it misses a floor by itself, others may
     /// be as far below it as the floor was below the original. Of samples too few to tell so little
     /// apart, none may be lost.
-    pub fn allow(&mut self, asked: &Judgement) {
+    pub fn allow(&mut self, asked: &mut Judgement) {
         for (criterion, asked) in self.criteria.iter_mut().zip(&asked.all) {
             criterion.floor.allow(asked);
         }
+        asked.worst = self.worst_of(&asked.all);
+    }
+
+    /// The place of the verdict that is nearest to its floor, or furthest below it: the first of several.
+    fn worst_of(&self, all: &[Verdict]) -> usize {
+        let shares = all.iter().zip(&self.criteria);
+        let shares = shares.map(|(verdict, own)| own.floor.share(own.floor.excess(verdict)));
+        let shares = shares.enumerate();
+        let worst = shares.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        worst.map_or(0, |(place, _)| place)
     }
 
     /// Number of figures.
@@ -356,6 +239,10 @@ impl<'a> Acceptance<'a> {
     }
 
     /// A model held against the floors.
+    ///
+    /// # Errors
+    /// [`Error::Interface`] where a figure is not defined for its outputs, [`Error::Target`] where the runtime can't
+    /// run it.
     pub fn judged(&self, model: &Loaded, job: &Job<'_>) -> Result<Judgement, Error> {
         let all: Vec<Verdict> = match &self.data {
             Data::Evaluation(evaluator) => {
@@ -384,13 +271,8 @@ impl<'a> Acceptance<'a> {
                     .collect()
             }
         };
-        let shares = all.iter().zip(&self.criteria);
-        let shares = shares.map(|(verdict, own)| own.floor.share(own.floor.excess(verdict)));
-        let worst = shares
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
         Ok(Judgement {
-            worst: worst.map_or(0, |(place, _)| place),
+            worst: self.worst_of(&all),
             all,
         })
     }
@@ -504,97 +386,6 @@ impl Criterion<'_> {
     }
 }
 
-impl Floor {
-    /// See [`Acceptance::allow`].
-    fn allow(&mut self, asked: &Verdict) {
-        let missed = self.excess(asked);
-        if !(missed > 0.0 && missed.is_finite()) {
-            return;
-        }
-        let room = match &self.original {
-            Some(original) if self.metric.is_percentage() => {
-                let sample = 100.0 / asked.samples.max(1) as f64;
-                Some(self.allowed_drop(original))
-                    .filter(|room| *room >= sample)
-                    .unwrap_or(0.0)
-            }
-            Some(original) => self.allowed_drop(original),
-            None => ROOM,
-        };
-        let sign = match self.metric.higher_is_better() {
-            true => -1.0,
-            false => 1.0,
-        };
-        self.asked = Some(self.value);
-        self.value += sign * (missed + room);
-    }
-
-    /// See [`Acceptance::excess`].
-    fn excess(&self, verdict: &Verdict) -> f64 {
-        let counts = match verdict.is_by_limit() {
-            true => verdict.limit,
-            false => verdict.value,
-        };
-        counts.map_or(f64::INFINITY, |value| self.missed_by(value))
-    }
-
-    /// The allowed drop from a measure of the original, in the metric's unit.
-    fn allowed_drop(&self, original: &Measure) -> f64 {
-        (original.value - self.value).abs().max(f64::MIN_POSITIVE)
-    }
-
-    /// See [`Acceptance::noises`].
-    fn noise(&self, excess: f64) -> Option<f64> {
-        match &self.original {
-            None => Some(10_f64.powf((excess - self.value) / 10.0)),
-            Some(original) if self.metric.is_percentage() => {
-                Some((self.allowed_drop(original) + excess).max(0.0).powi(2))
-            }
-            Some(_) => None,
-        }
-    }
-
-    /// See [`Acceptance::share`].
-    fn share(&self, excess: f64) -> f64 {
-        match &self.original {
-            None => 10_f64.powf(excess / 10.0) - 1.0,
-            Some(original) => excess / self.allowed_drop(original),
-        }
-    }
-
-    /// See [`Acceptance::noise_beside_bound`].
-    fn noise_beside_bound(&self, excess: f64) -> Option<(f64, f64)> {
-        let made = self.noise(excess)?;
-        let original = self.original.as_ref();
-        let half = original
-            .filter(|original| original.metric.is_share())
-            .map_or(0.0, |original| 50.0 / original.n.max(1) as f64);
-        Some((made, self.noise(0.0)?.max(half.powi(2))))
-    }
-
-    /// The expected loss of a plan that makes about so much noise.
-    fn loss_of(&self, noise: f64) -> f64 {
-        match self.original {
-            // The worst channel has about twice the noise of all.
-            None => 0.5 * noise,
-            Some(_) => match self.metric {
-                Metric::Agreement
-                | Metric::TopOne
-                | Metric::TopFive
-                | Metric::Sequences
-                | Metric::LabelF1 => LOSS_OF_CLASSES * noise,
-                Metric::MeanIou => LOSS_OF_MASKS * noise,
-                Metric::DetectionF1
-                | Metric::Recall
-                | Metric::Precision
-                | Metric::MeanAveragePrecision
-                | Metric::AveragePrecision50 => LOSS_OF_DETECTIONS * noise,
-                _ => LOSS_OF_OTHERS * noise,
-            },
-        }
-    }
-}
-
 /// The greatest drop in the points of a task, or in the agreement of every output of classes where there is none. Outputs
 /// beside classes and labels have the usual ratio, unless the task is named.
 fn by_points<'a>(
@@ -622,6 +413,7 @@ fn by_points<'a>(
         .filter(|head| !judged.contains(head));
     let numbers: Vec<usize> = (probe.numbers().into_iter())
         .filter(|output| beside && !judged.contains(output))
+        .filter(|output| probe.snr(&itself, Some(&[*output])).is_some())
         .collect();
     let heads: Vec<usize> = heads.filter(|_| beside || task.is_none()).collect();
     let alone = heads.len() + numbers.len() + usize::from(task.is_some()) == 1;
@@ -674,17 +466,21 @@ fn beside<'a>(model: &Loaded, evaluation: &Evaluation, drop: f64) -> Vec<Criteri
         return Vec::new();
     }
     let names = model.output_names();
-    let outputs = names.iter().zip(logits(model.graph()));
-    let others = outputs.filter(|(name, logits)| **name != evaluation.primary.output && !logits);
-    let criteria = others.filter_map(|(name, _)| {
+    let graph = model.graph();
+    let outputs = names.iter().zip(graph.outputs()).zip(logits(graph));
+    let others =
+        outputs.filter(|((name, _), logits)| **name != evaluation.primary.output && !logits);
+    let criteria = others.filter_map(|((name, value), _)| {
         let (figure, floor) = if let Some(own) = agreement_of(evaluation, name) {
             (
                 Figure::OfClasses(name.clone()),
                 Floor::below(own.clone(), drop),
             )
         } else {
-            // Equal outputs have an infinite ratio.
-            ratio_of(evaluation, name)?;
+            let dtype = model.shapes.get(value).and_then(|shape| shape.dtype);
+            let floats = dtype.is_some_and(DType::is_float);
+            // Equal outputs have an infinite ratio; those that are no numbers have none.
+            ratio_of(evaluation, name).filter(|ratio| floats && !ratio.value.is_nan())?;
             let floor = Floor::snr(USUAL_SNR, Some(2));
             (Figure::OfNumbers(name.clone()), floor)
         };
@@ -736,96 +532,4 @@ fn undefined(model: &Loaded) -> Error {
             .into(),
     };
     error.advising(Advice::GiveTargetOrSnr)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The floor of a drop of one point from full agreement, or of 30 dB.
-    fn criterion(classes: bool) -> Floor {
-        match classes {
-            true => agreement_of(64),
-            false => Floor::snr(30.0, None),
-        }
-    }
-
-    /// The floor of a drop of one point from full agreement on so many samples.
-    fn agreement_of(n: usize) -> Floor {
-        let full = Measure::share(Metric::Agreement, Against::Original, "y", n, n);
-        Floor::below(full, 1.0)
-    }
-
-    fn near(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
-    }
-
-    #[test]
-    fn a_precision_that_is_asked_for_lowers_the_floor_where_it_misses_it_by_itself() {
-        let mut classes = criterion(true);
-        let of = |correct| Measure::share(Metric::Agreement, Against::Original, "y", correct, 64);
-        let verdict = classes.of_measure(&of(64));
-        classes.allow(&verdict);
-        near(classes.value, 99.0);
-        assert_eq!(classes.of_measure(&of(64)).relaxed, None);
-        // Two samples of 64; one is more than a point.
-        let verdict = classes.of_measure(&of(62));
-        classes.allow(&verdict);
-        near(classes.value, 100.0 - 200.0 / 64.0);
-        let lowered = classes.of_measure(&of(62));
-        assert_eq!(
-            (lowered.allowed, lowered.relaxed),
-            (99.0, Some(classes.value))
-        );
-        assert!(!lowered.shown);
-        let mut many = criterion(true);
-        let share = Measure::share(Metric::Agreement, Against::Original, "y", 194, 200);
-        let verdict = many.of_measure(&share);
-        many.allow(&verdict);
-        near(many.value, 96.0);
-        let mut decibels = criterion(false);
-        let verdict = decibels.verdict(24.0, None, 0);
-        decibels.allow(&verdict);
-        near(decibels.value, 23.0);
-        // A decibel is a fifth of the noise, which separable forms may have.
-        let excess = decibels.excess(&verdict);
-        assert!(decibels.share(excess) < -0.2, "{excess}");
-    }
-
-    #[test]
-    fn distances_from_the_bound_are_shares_of_that_of_the_original() {
-        let (classes, decibels) = (criterion(true), criterion(false));
-        near(classes.share(-1.0), -1.0);
-        near(classes.share(0.5), 0.5);
-        near(decibels.share(f64::NEG_INFINITY), -1.0);
-        near(decibels.share(0.0), 0.0);
-        // Less than half a decibel above the bound is within a tenth of it.
-        near(decibels.share(-0.457_574_905_606_751_3), -0.1);
-    }
-
-    #[test]
-    fn noise_is_of_the_bound_where_a_model_meets_it_exactly() {
-        let (classes, decibels) = (criterion(true), criterion(false));
-        let noise = |criterion: &Floor, excess| criterion.noise(excess).unwrap_or(f64::NAN);
-        near(noise(&decibels, 0.0), 1e-3);
-        near(noise(&decibels, 10.0), 1e-2);
-        near(noise(&classes, 0.0), 1.0);
-        near(noise(&classes, 1.0), 4.0);
-        near(noise(&classes, -1.0), 0.0);
-    }
-
-    #[test]
-    fn a_bound_finer_than_half_a_sample_gives_way_to_it() {
-        let share = |criterion: &Floor, excess| {
-            let noise = criterion.noise_beside_bound(excess);
-            noise.map_or(f64::NAN, |(made, allowed)| allowed / made)
-        };
-        // One sample of them changes, by which 99 % are missed.
-        let one = |n: usize| share(&agreement_of(n), 100.0 / n as f64 - 1.0);
-        near(one(16), 0.25);
-        near(one(49), 0.25);
-        near(one(64), 0.64 * 0.64);
-        near(share(&agreement_of(200), 1.0), 0.25);
-        near(share(&criterion(false), 10.0), 0.1);
-    }
 }

@@ -82,6 +82,8 @@ pub(crate) struct Search<'a> {
     pub planning: Planning,
     /// True once layers in floats were measured to save as much as their blocks say.
     floats_hold: bool,
+    /// True where no plan was begun, since its quantisation would take longer than is left.
+    no_time: bool,
 }
 
 impl<'a> Search<'a> {
@@ -109,6 +111,7 @@ impl<'a> Search<'a> {
             costing,
             planning,
             floats_hold: false,
+            no_time: false,
         })
     }
 
@@ -121,7 +124,9 @@ impl<'a> Search<'a> {
                 stage.step(done)?;
                 let begun = self.spent();
                 // Every plan is quantised.
-                if done == 0 && begun + self.quantising() > goal.end() {
+                let takes = self.quantising();
+                if done == 0 && takes > 0.0 && begun + takes > goal.end() {
+                    self.no_time = true;
                     break;
                 }
                 let Some(aim) = goal.aim(&self.planning) else {
@@ -167,6 +172,14 @@ impl<'a> Search<'a> {
     /// Share of the time that is over, where it is limited.
     fn spent(&self) -> f64 {
         self.job.settings.deadline.map_or(0.0, Deadline::spent)
+    }
+
+    /// The error that no plan was measured.
+    pub(super) fn no_plan(&self) -> Error {
+        self.job.nothing(match self.no_time {
+            true => "there was no time for a plan",
+            false => "no rewrite pays",
+        })
     }
 
     /// Share of the time that the quantisation of a plan takes; 0 in floats.

@@ -117,7 +117,7 @@ impl<'a> Judged<'a> {
     /// these: its own distance is allowed then.
     ///
     /// # Errors
-    /// As [`Acceptance::verdict`], and where the model can't be quantised.
+    /// As [`Acceptance::judged`], and where the model can't be quantised.
     pub fn new(
         job: &'a Job<'a>,
         calibration: Option<&'a CalibrationSettings>,
@@ -132,8 +132,8 @@ impl<'a> Judged<'a> {
         };
         let mut start = vec![0.0; criterion.figures()];
         if job.settings.is_in_eight_bits() {
-            let alone = criterion.judged(&job.in_eight_bits()?.model, job)?;
-            criterion.allow(&alone);
+            let mut alone = criterion.judged(&job.in_eight_bits()?.model, job)?;
+            criterion.allow(&mut alone);
             let noises = criterion.noises(&alone).into_iter();
             start = noises.map(|noise| noise.unwrap_or(0.0)).collect();
             high.excess = criterion.share(&alone);
@@ -170,6 +170,7 @@ impl Judged<'_> {
             Err(error) if self.job.moves_for(&error) => {
                 self.criterion = Acceptance::new(self.job, self.calibration)?;
                 self.start.resize(self.criterion.figures(), 0.0);
+                self.closest = None;
                 self.criterion.judged(model, self.job)
             }
             other => other,
@@ -322,7 +323,7 @@ impl Goal for Judged<'_> {
         }
         let none = match &self.closest {
             Some(closest) => criterion.missed_by(closest, job),
-            None => job.nothing("no rewrite pays"),
+            None => search.no_plan(),
         };
         search.prepared.unwritten_for(none, job)
     }

@@ -149,7 +149,7 @@ impl Goal for Measured {
         }
         let kept = self.tried.iter().any(|(_, t)| t.cost <= self.fraction);
         let best = best_of_tried(self.tried, self.fraction);
-        let best = best.ok_or_else(|| search.job.nothing("no plan was tried"))?;
+        let best = best.ok_or_else(|| search.no_plan())?;
         if !is_empty(&best) {
             return search.materialise(best);
         }

@@ -11,6 +11,7 @@ mod acceptance;
 mod counted;
 mod engine;
 mod floats;
+mod floor;
 mod judged;
 mod measured;
 mod per_layer;

@@ -160,11 +160,12 @@ pub fn tune(
     let mut tuning = whole.describe(&blocks, before);
     let tuned = match settings.mode {
         TuneMode::EndToEnd => {
-            let kept = KeptState {
-                path: settings.state.clone(),
+            let course = Course {
+                state: settings.state.clone(),
                 key,
+                until: settings.train.until,
             };
-            let trained = whole.train(kept, settings.train.until)?;
+            let trained = whole.train(course)?;
             tuning.left_out = trained.left_out;
             tuning.after = trained.epochs.get(trained.best).copied().unwrap_or(before);
             tuning.epochs.push(trained.epochs);
@@ -174,15 +175,16 @@ pub fn tune(
             let mut now = compressed.clone();
             for (i, block) in blocks.iter().enumerate() {
                 let state = settings.state.as_ref().map(|p| numbered(p, i));
-                let kept = KeptState {
-                    path: state,
-                    key: format!("{key} {i}"),
-                };
                 let until = settings.train.until.map(|until| {
                     let left = until.saturating_duration_since(Instant::now());
                     Instant::now() + left / (blocks.len() - i) as u32
                 });
-                now = block_by_block(&work, (&now, block), kept, until, &mut tuning)?;
+                let course = Course {
+                    state,
+                    key: format!("{key} {i}"),
+                    until,
+                };
+                now = block_by_block(&work, &now, block, course, &mut tuning)?;
             }
             tuning.after = work.whole(&now, &blocks)?.held_out()?;
             if tuning.after.held_out_loss < before.held_out_loss {
@@ -203,19 +205,21 @@ fn forget(settings: &TuneSettings) {
     }
 }
 
-/// The state that is kept between epochs.
-struct KeptState {
-    /// Its file.
-    path: Option<PathBuf>,
+/// The course of a training.
+struct Course {
+    /// File of the state that is kept between epochs.
+    state: Option<PathBuf>,
     /// The identity of the training, which a file of another one has not.
     key: String,
+    /// The time at which it ends.
+    until: Option<Instant>,
 }
 
 fn block_by_block(
     work: &Work<'_>,
-    (now, block): (&Loaded, &Block),
-    kept: KeptState,
-    until: Option<Instant>,
+    now: &Loaded,
+    block: &Block,
+    course: Course,
     tuning: &mut Tuning,
 ) -> Result<Loaded, Error> {
     let part = match work.block(now, block) {
@@ -230,7 +234,7 @@ fn block_by_block(
         }
         other => other?,
     };
-    let trained = part.train(kept, until)?;
+    let trained = part.train(course)?;
     tuning.left_out += trained.left_out;
     tuning.epochs.push(trained.epochs);
     part.written(now)

@@ -1,7 +1,6 @@
 //! A network, its teacher and its samples.
 
 use std::sync::Mutex;
-use std::time::Instant;
 
 use sepconv_ir::{Tensor, ValueId};
 use sepconv_passes::PassError;
@@ -16,7 +15,7 @@ use super::goals::{SCALED, of_block, of_output};
 use sepconv_calibrate::gradients::feeds;
 
 use super::student::{Student, Training};
-use super::{KeptState, TuneSettings, Tuning};
+use super::{Course, TuneSettings, Tuning};
 use sepconv_model::Error;
 use sepconv_model::Loaded;
 use sepconv_model::Progress;
@@ -237,11 +236,11 @@ impl Part<'_> {
         outputs.map_err(|e| self.failed(e))
     }
 
-    pub fn train(&self, kept: KeptState, until: Option<Instant>) -> Result<Trained, Error> {
+    pub fn train(&self, course: Course) -> Result<Trained, Error> {
         let settings = TrainSettings {
-            state: kept.path,
-            key: kept.key,
-            until,
+            state: course.state,
+            key: course.key,
+            until: course.until,
             ..self.train_settings()
         };
         let trained = train(&self.network, &self.goals, &self.student, &settings);
