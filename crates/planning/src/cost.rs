@@ -1,7 +1,8 @@
 //! Costs of layers, in the unit of the budget.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use sepconv_ir::ValueId;
 use sepconv_latency::{Block, CostModel, Geometry, LatencyError, Measured};
 use sepconv_passes::{Candidate, Choice, LayerPlan, Plan, Site, Surveyed};
 use serde::Serialize;
@@ -90,6 +91,13 @@ impl Costs {
             kept: Vec::new(),
             candidates: Vec::new(),
         };
+        // Layers with a candidate, by their weights.
+        let mut shared: HashMap<Option<ValueId>, usize> = HashMap::new();
+        for (site, _) in survey.sites().filter(|(_, c)| !c.is_empty()) {
+            *shared
+                .entry(weights_of(&prepared.folded, site))
+                .or_default() += 1;
+        }
         for layer in &survey.layers {
             let Ok((site, candidates)) = &layer.site else {
                 costs.kept.push(None);
@@ -97,8 +105,12 @@ impl Costs {
                 continue;
             };
             let bytes = site.dtype.size().unwrap_or(4) as f64;
-            // Layers that share weights leave them once they are all rewritten.
-            let share = site.kernel.len() as f64 / readers(&prepared.folded, site) as f64;
+            // Layers that share weights leave them once they are all rewritten, and never where some of them can't be.
+            let readers = readers(&prepared.folded, site);
+            let share = match shared.get(&weights_of(&prepared.folded, site)) {
+                Some(able) if *able < readers => 0.0,
+                _ => site.kernel.len() as f64 / readers as f64,
+            };
             let kept = match unit {
                 Unit::Macs | Unit::Latency | Unit::Cost => site.macs.map(|m| m as f64),
                 Unit::Params => Some(share),
@@ -375,6 +387,11 @@ fn total(model: &Loaded, unit: Unit) -> f64 {
         Unit::Params => model.cost.params as f64,
         Unit::Size => model.document.encoded_size() as f64,
     }
+}
+
+/// The value that a layer's weights are.
+fn weights_of(model: &Loaded, site: &Site) -> Option<ValueId> {
+    model.graph().operator(site.node)?.input(1)
 }
 
 /// Number of operators that read a layer's weights.

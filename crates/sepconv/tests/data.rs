@@ -326,6 +326,28 @@ fn doubt(net: Net, scale: f64) -> Option<f64> {
 }
 
 #[test]
+fn samples_that_say_nothing_are_told() {
+    let model = first().plain_conv([3, 8], 1.0).model();
+    let told = |change: &dyn Fn(usize, f32) -> f32| {
+        let values = (0..4 * 3 * 12 * 12).map(|at| change(at, (at % 97) as f32 / 97.0));
+        let array = Tensor::from_f32(vec![4, 3, 12, 12], values.collect());
+        DataSource::memory(vec![array])
+            .warnings(&model, tract())
+            .unwrap()
+    };
+    assert_eq!(told(&|_, value| value), []);
+    assert!(matches!(
+        told(&|_, _| 0.5)[..],
+        [DataWarning::Alike { samples: 4, .. }]
+    ));
+    let broken = told(&|at, value| if at == 77 { f32::NAN } else { value });
+    let [warning @ DataWarning::NotFinite { .. }] = broken.as_slice() else {
+        panic!("{broken:?}");
+    };
+    assert!(warning.to_string().contains("input 'x'"), "{warning}");
+}
+
+#[test]
 fn values_are_doubted_where_the_first_layers_say_so() {
     const UNIT: f64 = 1.0 / 255.0;
     let (down, up) = (Some(UNIT), Some(255.0));

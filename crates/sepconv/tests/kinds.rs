@@ -20,8 +20,8 @@ use sepconv_targets::{InputSpec, LoadOptions, Session, Target, TargetError, refe
 
 use networks::{Arg, Net, noise, onnxruntime, samples};
 use sepconv::{
-    Budget, CalibrationSettings, DataSource, Loaded, Outcome, Pictures, Pins, PrecisionChoice,
-    Schedule, Settings, Source, Spec, compress, compress_bytes, run,
+    Budget, CalibrationSettings, DataFree, DataSource, Loaded, Outcome, Pictures, Pins,
+    PrecisionChoice, Schedule, Settings, Source, Spec, compress, compress_bytes, run,
 };
 
 /// Three convolutions, a pool and a product.
@@ -826,6 +826,25 @@ fn layers_that_share_weights_share_them_in_eight_bits_and_not_in_floats() {
     let apart = quantized(["abc", "bca", "cab"]);
     assert_eq!((shared.0, apart.0), (1, 3));
     assert!(shared.1 > apart.1 - 1.0, "{shared:?} {apart:?}");
+}
+
+/// A weight that one of its readers keeps stays in the file: the others save no parameter.
+#[test]
+fn weights_that_a_layer_keeps_save_no_parameters() {
+    let net = head(["abc"; 3]);
+    let planned = |skip: &[&str]| {
+        let settings = Settings {
+            selection: Selection::new(&[], skip).unwrap(),
+            calibration: None,
+            data_free: DataFree::Weights,
+            ..settings(Budget::TargetParams(0.7))
+        };
+        let made = compress_bytes(net.bytes(), &settings, &());
+        made.map(|(_, outcome)| rewritten(&outcome))
+    };
+    assert!(planned(&[]).unwrap() >= 3);
+    let error = planned(&["y0"]).unwrap_err().to_string();
+    assert!(error.contains("least possible"), "{error}");
 }
 
 /// A network that takes one recording, `[frames, bands]`, and gives pitches by frame: the first frame is not its verdict.

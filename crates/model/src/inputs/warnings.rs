@@ -49,6 +49,20 @@ pub enum DataWarning {
         /// integers of their size hold, or 255.
         factor: f64,
     },
+    /// An input is given values that are not finite.
+    NotFinite {
+        /// The data.
+        path: PathBuf,
+        /// The model's input.
+        input: String,
+    },
+    /// All samples that were looked at are the same.
+    Alike {
+        /// The data.
+        path: PathBuf,
+        /// Number of samples.
+        samples: usize,
+    },
 }
 
 impl fmt::Display for DataWarning {
@@ -62,6 +76,16 @@ impl fmt::Display for DataWarning {
                 if skipped.count == 1 { "is" } else { "are" },
                 if skipped.count == 1 { "" } else { "s" },
                 skipped.names()
+            ),
+            Self::NotFinite { path, input } => write!(
+                f,
+                "{}: input '{input}' is given values that are no numbers (NaN or infinite)",
+                path.display()
+            ),
+            Self::Alike { path, samples } => write!(
+                f,
+                "{}: the {samples} samples that were looked at are the same: errors on them say nothing of others",
+                path.display()
             ),
             Self::Range {
                 path,
@@ -113,7 +137,20 @@ impl DataSource {
         });
         let mut found: Vec<DataWarning> = passed_over.into_iter().collect();
         let given = Given::read(model, &dataset)?;
+        if given.are_alike() {
+            found.push(DataWarning::Alike {
+                path: self.path.clone(),
+                samples: dataset.len(),
+            });
+        }
         for (i, input) in model.shapes.inputs().iter().enumerate() {
+            if !given.is_finite(i) {
+                found.push(DataWarning::NotFinite {
+                    path: self.path.clone(),
+                    input: input.name.clone(),
+                });
+                continue;
+            }
             let Some(values) = given.range(i) else {
                 continue;
             };
@@ -168,6 +205,25 @@ impl Given {
         Ok(Self {
             specs: session_specs(model, dataset, batch)?,
             sets,
+        })
+    }
+
+    /// True where there are several samples, and all are the same.
+    fn are_alike(&self) -> bool {
+        let same = |pair: &[Vec<Tensor>]| {
+            let inputs = pair[0].iter().zip(&pair[1]);
+            inputs.into_iter().all(|(a, b)| a.data() == b.data())
+        };
+        self.sets.len() > 1 && self.sets.windows(2).all(same)
+    }
+
+    /// True where an input is of finite numbers, or of no floats.
+    fn is_finite(&self, input: usize) -> bool {
+        let tensors = self.sets.iter().filter_map(|set| set.get(input));
+        let mut floats = tensors.filter(|tensor| tensor.dtype().is_float());
+        floats.all(|tensor| {
+            let values = tensor.to_f32();
+            values.is_none_or(|values| values.iter().all(|v| v.is_finite()))
         })
     }
 
