@@ -351,7 +351,10 @@ impl<'a> Acceptance<'a> {
                     "no plan that was tried keeps {label}{of} at {value:.2} {unit}; the closest misses it \
                      by {excess:.2}{one_class}"
                 ))
-                .advising(Advice::GiveLowerBound),
+                .advising(match floor.is_beside() {
+                    true => Advice::NameTask,
+                    false => Advice::GiveLowerBound,
+                }),
         }
     }
 }

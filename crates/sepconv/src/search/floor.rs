@@ -62,6 +62,11 @@ impl Floor {
         }
     }
 
+    /// True of numbers beside the outputs of a task.
+    pub fn is_beside(&self) -> bool {
+        self.original.is_none() && self.outputs.is_some() && self.one_class.is_none()
+    }
+
     /// Of these outputs, where there are others.
     pub fn of_outputs(self, outputs: Option<String>) -> Self {
         Self { outputs, ..self }
