@@ -176,12 +176,7 @@ impl<'a> Collector<'a> {
         let batches: Vec<usize> = (0..samples.batches()).collect();
         let per_batch: usize = samplers.iter().map(LayerSampler::patch_bytes).sum();
         // The values that a window hands on are held beside those of the window before it.
-        let extents = wanted
-            .iter()
-            .filter_map(|value| original.shapes.extents(*value));
-        let held: usize = extents
-            .map(|dims| dims.iter().map(|n| *n as usize).product::<usize>() * 4)
-            .sum();
+        let held = original.bytes_of(wanted.iter().copied());
         let most = (memory.patches() / per_batch.max(1)).min(memory.checkpoint() / 2 / held.max(1));
         // One for each of two cores, unless these take the memory of fits.
         let least = if 2 * held as u64 > memory.fits() {

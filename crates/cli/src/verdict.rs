@@ -38,7 +38,7 @@ pub fn print(verdict: &Verdict, out: &Output) {
 
 /// A sentence of a verdict that misses the budget: that of a result in eight bits, which are written all the same.
 fn missed(verdict: &Verdict) -> Option<String> {
-    let (metric, unit) = (verdict.metric, verdict.unit);
+    let unit = verdict.unit;
     let is = match verdict.is_by_limit() {
         true => "are not shown",
         false => "are missed",
@@ -48,31 +48,25 @@ fn missed(verdict: &Verdict) -> Option<String> {
     });
     verdict.is_missed().then(|| {
         format!(
-            "the {:.2} {unit} {metric}{} that the budget allows {is}: eight bits miss it by themselves{down}; --precision f32 keeps to \
+            "the {:.2} {unit} {} that the budget allows {is}: eight bits miss it by themselves{down}; --precision f32 keeps to \
              floats, --precision auto where eight bits miss",
             verdict.allowed,
-            of(verdict)
+            verdict.figure()
         )
     })
 }
 
-/// Such as ` of land`, where other outputs are judged by something else.
-fn of(verdict: &Verdict) -> String {
-    let outputs = verdict.outputs.as_ref();
-    outputs.map_or(String::new(), |outputs| format!(" of {outputs}"))
-}
-
 /// Such as `agreement 99.61 %, at worst 99.02 % at 95 % confidence, 99.00 % allowed (600 samples)`.
 fn said(verdict: &Verdict) -> String {
-    let Verdict { metric, unit, .. } = verdict;
+    let unit = verdict.unit;
     let number = |v: Option<f64>| v.map_or("undefined".to_owned(), |v| format!("{v:.2} {unit}"));
     let at_worst = match verdict.limit {
         Some(_) => format!("at worst {} at 95 % confidence", number(verdict.limit)),
         None => "of unknown confidence".to_owned(),
     };
     format!(
-        "{metric}{} {}, {at_worst}, {:.2} {unit} allowed ({} samples)",
-        of(verdict),
+        "{} {}, {at_worst}, {:.2} {unit} allowed ({} samples)",
+        verdict.figure(),
         number(verdict.value),
         verdict.allowed,
         verdict.samples

@@ -31,8 +31,12 @@ impl Deadline {
 
     /// Share of the time that is over: 1 at the deadline, and above behind it.
     pub fn spent(self) -> f64 {
-        let allowed = self.allowed.as_secs_f64().max(f64::MIN_POSITIVE);
-        self.begun.elapsed().as_secs_f64() / allowed
+        self.share_of(self.begun.elapsed())
+    }
+
+    /// A span as a share of the time.
+    pub fn share_of(self, span: Duration) -> f64 {
+        span.as_secs_f64() / self.allowed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }
 

@@ -187,6 +187,15 @@ impl Loaded {
         let graph = self.graph();
         graph.outputs().map(|v| graph.name(v).to_owned()).collect()
     }
+
+    /// Bytes of single-precision values of a batch, as far as their extents are known.
+    pub fn bytes_of(&self, values: impl IntoIterator<Item = ValueId>) -> usize {
+        let extents = values
+            .into_iter()
+            .filter_map(|value| self.shapes.extents(value));
+        let bytes = extents.map(|dims| dims.iter().map(|n| *n as usize).product::<usize>() * 4);
+        bytes.sum()
+    }
 }
 
 /// The inputs whose extents are known, such as `images = 1x3x400x400`.

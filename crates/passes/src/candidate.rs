@@ -34,6 +34,11 @@ impl Candidate {
         self.macs < self.macs_before
     }
 
+    /// True where both are of one family and rank.
+    pub fn is_of_form(&self, other: &Self) -> bool {
+        self.family == other.family && self.rank == other.rank
+    }
+
     /// The lowering that it is planned to be written by.
     pub fn planned(&self) -> Option<&'static dyn Lowering> {
         self.lowering.as_deref().and_then(lowering)

@@ -319,7 +319,7 @@ impl Costs {
             let (Choice::Separate(chosen), Ok((_, all))) = (&entry.choice, &layer.site) else {
                 return None;
             };
-            let same = |c: &Candidate| c.family == chosen.family && c.rank == chosen.rank;
+            let same = |c: &Candidate| c.is_of_form(chosen);
             let (after, _) = self.candidates[i][all.iter().position(same)?]?;
             Some((entry.layer.clone(), (self.kept[i]?, after)))
         };

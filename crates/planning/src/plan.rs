@@ -98,8 +98,7 @@ impl Planning {
         let layers = surveyed.survey.layers.iter().zip(chosen).enumerate();
         let lost = layers.filter_map(|(place, (layer, chosen))| {
             let chosen = chosen.as_ref().filter(|_| stays(&layer.name))?;
-            let same = |c: &Candidate| c.family == chosen.family && c.rank == chosen.rank;
-            let candidate = self.candidates[place].iter().position(same)?;
+            let candidate = self.place(place, chosen)?;
             Some(self.costs.of(place, None)? - self.costs.of(place, Some(candidate))?)
         });
         lost.sum::<f64>() / self.costs.original

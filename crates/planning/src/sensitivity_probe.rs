@@ -53,16 +53,9 @@ fn divided(outputs: Vec<Tensor>, rows: BatchRows) -> Vec<Vec<Tensor>> {
     samples.unwrap_or_else(|| vec![outputs])
 }
 
-/// Bytes of values of a batch, as far as their extents are known.
-fn bytes_of(original: &Loaded, values: impl Iterator<Item = ValueId>) -> usize {
-    let extents = values.filter_map(|value| original.shapes.extents(value));
-    let bytes = extents.map(|dims| dims.iter().map(|n| *n as usize).product::<usize>() * 4);
-    bytes.sum()
-}
-
 /// Batches of whose outputs there is room.
 fn kept(original: &Loaded, memory: MemoryLimit) -> usize {
-    memory.targets() / bytes_of(original, original.graph().outputs()).max(1)
+    memory.targets() / original.bytes_of(original.graph().outputs()).max(1)
 }
 
 /// By how much an output says in its channels of sparse scores, see [`PartScales::activity`].
@@ -207,7 +200,7 @@ impl<'a> SensitivityProbe<'a> {
     pub fn losses(&mut self, node: NodeId, documents: &[Document]) -> Vec<Result<f64, Error>> {
         let cut = self.cuts.before(node);
         // Where the network can't be cut here, it is run from where it was cut before.
-        let bytes = bytes_of(self.original, cut.iter().copied());
+        let bytes = self.original.bytes_of(cut.iter().copied());
         if bytes.saturating_mul(self.batches.len()) <= self.memory.checkpoint()
             && let Ok(values) = self.run(&self.original.document, &cut)
             && let Some(first) = values.first()

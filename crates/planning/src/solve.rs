@@ -118,7 +118,7 @@ impl Planning {
 
     /// The index of a layer's candidate.
     pub(crate) fn place(&self, layer: usize, candidate: &Candidate) -> Option<usize> {
-        let same = |c: &Candidate| c.family == candidate.family && c.rank == candidate.rank;
+        let same = |c: &Candidate| c.is_of_form(candidate);
         self.candidates[layer].iter().position(same)
     }
 

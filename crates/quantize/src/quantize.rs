@@ -77,10 +77,7 @@ pub fn quantize(
     let folded = prepared(original)?;
     let samples = |part| -> Result<Samples, Error> {
         // The part that is given is divided: a caller judges by the rest.
-        let source = match part {
-            Part::Whole => settings.source.clone(),
-            part => settings.source.divided(part),
-        };
+        let source = settings.source.divided(part);
         Samples::of(original, source.open(original, Labels::Ignore)?)
     };
     let train = samples(Part::Train { every })?;

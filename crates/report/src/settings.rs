@@ -110,9 +110,6 @@ fn budget(budget: Budget) -> String {
 fn said(verdict: &Verdict) -> String {
     let unit = verdict.unit;
     let number = |v: Option<f64>| v.map_or("not defined".into(), |v| format!("{v:.2} {unit}"));
-    let Verdict {
-        metric, samples, ..
-    } = verdict;
     let least = match (verdict.limit, verdict.shown, verdict.needed) {
         (Some(limit), true, _) => format!("at worst {limit:.2} {unit} at 95 % confidence"),
         (_, _, Some(needed)) => format!(
@@ -125,18 +122,14 @@ fn said(verdict: &Verdict) -> String {
     let one_class = verdict.one_class.map_or(String::new(), |share| {
         format!(" ({share:.1} % of them of one class, whose agreement says little)")
     });
-    let of = verdict
-        .outputs
-        .as_ref()
-        .map(|outputs| format!(" of {outputs}"));
-    let of = of.unwrap_or_default();
     let missed = match verdict.is_missed() {
         true => format!(", missing the {:.2} {unit} asked for", verdict.allowed),
         false => String::new(),
     };
     format!(
-        "{metric}{of} {value} on {} samples{one_class}{missed}, {least}",
-        exact(*samples as u64)
+        "{} {value} on {} samples{one_class}{missed}, {least}",
+        verdict.figure(),
+        exact(verdict.samples as u64)
     )
 }
 

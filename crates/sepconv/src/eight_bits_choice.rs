@@ -16,7 +16,7 @@ use crate::compressed::Compressed;
 use crate::eight_bits::EightBits;
 use crate::job::Job;
 use crate::quantizing::quantized_as_planned;
-use crate::search::judge;
+use crate::search::judge_alone;
 
 /// Times that separable forms are to be faster than eight bits alone, which are more accurate: less is noise, or not
 /// worth it.
@@ -56,9 +56,9 @@ pub(crate) fn in_eight_bits(job: &Job<'_>, mut made: Compressed) -> Result<Compr
         true => made.verdict.clone(),
         false if job.settings.plan.is_some() => None,
         // No choice depends on it: outputs that can't be judged on these data are written all the same.
-        false => match judge(job, &result.model).map_err(Error::unadvised) {
+        false => match judge_alone(job).map_err(Error::unadvised) {
             Err(Error::Interface { .. }) => None,
-            judged => judged?.map(|(verdict, _)| verdict),
+            judged => judged?.cloned(),
         },
     };
     let params = match separable {

@@ -15,7 +15,7 @@ use sepconv_latency::Bench;
 use sepconv_model::{Error, Loaded, Progress, load, shaped_by};
 use sepconv_planning::{Costing, Unit, expanded, expanded_if_faster};
 use sepconv_quantize::{Quantized, in_floats};
-use sepconv_spec::{CalibrationSettings, PrecisionChoice, Source};
+use sepconv_spec::{CalibrationSettings, PrecisionChoice, Source, Verdict};
 use sepconv_targets::{Target, TargetError};
 
 use crate::functions::reaching;
@@ -35,6 +35,8 @@ pub(crate) struct Job<'a> {
     alone: OnceCell<Quantized>,
     /// The time that this took.
     quantising: Cell<Duration>,
+    /// That model held against the budget, once it is.
+    pub judged_alone: OnceCell<Verdict>,
     /// Names of the layers that it has in floats.
     floats: OnceCell<Vec<String>>,
     /// True once the runtime that results are measured on has refused a rewritten model.
@@ -73,6 +75,7 @@ impl<'a> Job<'a> {
             expanded: false,
             alone: OnceCell::new(),
             quantising: Cell::default(),
+            judged_alone: OnceCell::new(),
             floats: OnceCell::new(),
             refused: Cell::new(false),
             originals: RefCell::default(),

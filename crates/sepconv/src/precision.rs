@@ -2,11 +2,11 @@
 
 use sepconv_latency::Bench;
 use sepconv_model::Error;
-use sepconv_spec::PrecisionChoice;
+use sepconv_spec::{PrecisionChoice, Verdict};
 
 use crate::job::Job;
 use crate::quantizing::check;
-use crate::search::judge;
+use crate::search::judge_alone;
 use crate::settings::Budget;
 
 /// Eight bits that are not so many times faster are not worth their error.
@@ -55,6 +55,6 @@ fn floats(job: &Job<'_>) -> Result<Option<String>, Error> {
             "eight bits are {speed:.2} times as fast as floats on {target} {version}"
         )));
     }
-    let loses = judge(job, &alone.model)?.is_some_and(|(_, holds)| !holds);
+    let loses = judge_alone(job)?.is_some_and(Verdict::is_missed);
     Ok(loses.then(|| "eight bits alone do not keep the budget".to_owned()))
 }

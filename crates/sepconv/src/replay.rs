@@ -55,14 +55,6 @@ fn completed(
     admissible: &[Vec<Candidate>],
 ) -> Result<Plan, PassError> {
     let survey = &prepared.surveyed.survey;
-    let names: Vec<&str> = survey.layers.iter().map(|l| l.name.as_str()).collect();
-    for (place, entry) in plan.layers.iter().enumerate() {
-        let of = |name: &str| name == entry.layer;
-        let before = plan.layers[..place].iter().filter(|e| of(&e.layer));
-        if before.count() >= names.iter().filter(|name| of(name)).count() {
-            return Err(twice(&entry.layer));
-        }
-    }
     let mut entries: Vec<Option<&LayerPlan>> = plan.layers.iter().map(Some).collect();
     let layers = survey.layers.iter().zip(admissible);
     let layers = layers.map(|(layer, planned)| {
@@ -80,9 +72,12 @@ fn completed(
             choice,
         }
     });
-    Ok(Plan {
-        layers: layers.collect(),
-    })
+    let layers = layers.collect();
+    // Those of no layer are refused before: these are more than there are layers of the name.
+    match entries.into_iter().flatten().next() {
+        Some(entry) => Err(twice(&entry.layer)),
+        None => Ok(Plan { layers }),
+    }
 }
 
 fn twice(layer: &str) -> PassError {
@@ -136,7 +131,7 @@ fn admissible(
         let place = place.ok_or_else(|| misfit("no such convolution".into()))?;
         let site = layers[place].site.as_ref();
         let (_, candidates) = site.map_err(|kept| misfit(kept.to_string()))?;
-        let same = |c: &&Candidate| c.family == planned.family && c.rank == planned.rank;
+        let same = |c: &&Candidate| c.is_of_form(planned);
         let (family, rank) = (&planned.family, planned.rank);
         let Some(known) = candidates.iter().find(same) else {
             return Err(misfit(format!("family '{family}' has no rank {rank} here")));

@@ -43,6 +43,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The metric, and the outputs that it is of where others are judged by something else: `agreement of prob`.
+    pub fn figure(&self) -> String {
+        match &self.outputs {
+            Some(outputs) => format!("{} of {outputs}", self.metric),
+            None => self.metric.to_owned(),
+        }
+    }
+
     /// The value that decides: the limit where there are samples enough to show the budget, else what was measured.
     pub fn decisive(&self) -> Option<f64> {
         match self.is_by_limit() {

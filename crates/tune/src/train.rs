@@ -191,7 +191,9 @@ pub fn train(
     let batches = shown.len().div_ceil(size);
     let total = (batches * settings.epochs).max(1);
     let clock = Clock::until(settings.until);
-    let (first, mut left_out) = (state.epochs.len(), 0);
+    // Steps of an earlier run that this one goes on from.
+    let behind = (state.epochs.len() - 1) * batches;
+    let mut left_out = 0;
     while state.epochs.len() <= settings.epochs {
         let best = best(&state.epochs);
         if state.epochs.len() - best > settings.patience {
@@ -212,7 +214,6 @@ pub fn train(
                 return Err(TuneError::Diverged(epoch));
             }
             let taken = (epoch - 1) * batches + i;
-            let behind = (first - 1) * batches;
             let timed = behind as f64 + clock.spent() * (total - behind.min(total)) as f64;
             let done = (taken as f64).max(timed) / total as f64;
             let warm = ((taken + 1) as f64 / (total / 10).clamp(1, WARM) as f64).min(1.0);

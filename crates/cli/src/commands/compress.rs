@@ -7,7 +7,7 @@ use sepconv::quantization::in_floats;
 use sepconv::{
     Against, BenchRun, Budget, ComparedOn, Comparison, EightBits, Error, Evaluation, GivenPlan,
     Hurried, LayerRecord, Loaded, Measure, Metric, Outcome, Settings, Size, SparseScores,
-    TaskComparison, compress_file, curve,
+    TakenTask, TaskComparison, compress_file, curve,
 };
 use sepconv_report::Report;
 
@@ -414,11 +414,7 @@ fn print_comparison(
         print_task(task, &on, out);
     }
     if let Some(taken) = comparison.classes.as_ref().filter(|_| !evaluated) {
-        out.line(format!(
-            "  task        {} ({})",
-            taken.task.name(),
-            taken.why
-        ));
+        print_taken(taken, out);
     }
     let several = comparison.agreements().count() > 1;
     for agreement in comparison.agreements().filter(|_| !evaluated) {
@@ -475,11 +471,20 @@ fn print_scores(output: &str, scores: &SparseScores, out: &Output) {
     }
 }
 
+/// A task, and why it was taken.
+fn print_taken(taken: &TakenTask, out: &Output) {
+    out.line(format!(
+        "  task        {} ({})",
+        taken.task.name(),
+        taken.why
+    ));
+}
+
 /// The measures of the task, and why it was taken.
 fn print_task(task: &TaskComparison, on: &str, out: &Output) {
     let name = task.taken.task.name();
     let measures: Vec<String> = task.measures.iter().map(with_limit).collect();
-    out.line(format!("  task        {name} ({})", task.taken.why));
+    print_taken(&task.taken, out);
     out.line(format!(
         "  {name:<10}  {}  (against the original, on {on})",
         measures.join(", ")

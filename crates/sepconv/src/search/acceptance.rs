@@ -327,11 +327,7 @@ impl<'a> Acceptance<'a> {
         let excess = self.excess(closest);
         let floor = self.floor(closest);
         let Floor { metric, value, .. } = floor;
-        let (label, unit) = (metric.label(), metric.unit());
-        let of = floor
-            .outputs
-            .as_ref()
-            .map_or(String::new(), |outputs| format!(" of {outputs}"));
+        let (figure, unit) = (closest.verdict().figure(), metric.unit());
         let one_class = floor.one_class.map_or(String::new(), |share| {
             format!(
                 "; it decides since {share:.1} % of the samples are of one class, whose agreement \
@@ -348,7 +344,7 @@ impl<'a> Acceptance<'a> {
                 .advising(Advice::GiveCalibrationOrBudget),
             false => job
                 .nothing(format!(
-                    "no plan that was tried keeps {label}{of} at {value:.2} {unit}; the closest misses it \
+                    "no plan that was tried keeps {figure} at {value:.2} {unit}; the closest misses it \
                      by {excess:.2}{one_class}"
                 ))
                 .advising(match floor.is_beside() {

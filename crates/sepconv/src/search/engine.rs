@@ -185,10 +185,7 @@ impl<'a> Search<'a> {
     /// Share of the time that the quantisation of a plan takes; 0 in floats.
     fn quantising(&self) -> f64 {
         let deadline = self.job.settings.deadline;
-        deadline.map_or(0.0, |deadline| {
-            let allowed = deadline.allowed().as_secs_f64().max(f64::MIN_POSITIVE);
-            self.job.quantising().as_secs_f64() / allowed
-        })
+        deadline.map_or(0.0, |deadline| deadline.share_of(self.job.quantising()))
     }
 
     /// The model that a solution plans.

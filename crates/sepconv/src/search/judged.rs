@@ -133,6 +133,7 @@ impl<'a> Judged<'a> {
         let mut start = vec![0.0; criterion.figures()];
         if job.settings.is_in_eight_bits() {
             let mut alone = criterion.judged(&job.in_eight_bits()?.model, job)?;
+            job.judged_alone.get_or_init(|| alone.verdict().clone());
             criterion.allow(&mut alone);
             let noises = criterion.noises(&alone).into_iter();
             start = noises.map(|noise| noise.unwrap_or(0.0)).collect();

@@ -105,18 +105,21 @@ fn decide_with(
     }
 }
 
-/// A model held against the job's budget, and true where it meets it; `None` where that is not judged.
+/// The model in eight bits alone held against the job's budget, once; `None` where that is not judged.
 ///
 /// # Errors
-/// As [`Acceptance::new`] and [`Acceptance::judged`].
-pub(crate) fn judge(job: &Job<'_>, model: &Loaded) -> Result<Option<(Verdict, bool)>, Error> {
+/// As [`Job::in_eight_bits`], [`Acceptance::new`] and [`Acceptance::judged`].
+pub(crate) fn judge_alone<'j>(job: &'j Job<'_>) -> Result<Option<&'j Verdict>, Error> {
     if !job.settings.budget.is_judged() {
         return Ok(None);
     }
+    if let Some(known) = job.judged_alone.get() {
+        return Ok(Some(known));
+    }
     let criterion = Acceptance::new(job, job.settings.calibration.as_ref())?;
-    let judged = criterion.judged(model, job)?;
-    let holds = criterion.excess(&judged) <= 0.0;
-    Ok(Some((judged.verdict().clone(), holds)))
+    let judged = criterion.judged(&job.in_eight_bits()?.model, job)?;
+    let verdict = judged.verdict().clone();
+    Ok(Some(job.judged_alone.get_or_init(|| verdict)))
 }
 
 /// The model of least loss that costs at most `fraction` of the original.
