@@ -311,7 +311,7 @@ fn one_class_on_the_data_is_judged_by_a_ratio() {
     let said = "100.0 % of the samples are of one class";
     assert!(told.stderr().contains(said), "{told}");
     let seen = sepconv(&[&command[..], &["--json"]].concat()).json();
-    assert_eq!(seen["largest_class"], 1.0, "{seen:#}");
+    assert_eq!(seen["largest_classes"]["y"], 1.0, "{seen:#}");
 }
 
 /// A box beside a score is a row of numbers like any other: its greatest one is no class.

@@ -9,10 +9,12 @@ const SAMPLES: (u64, u64) = (64, 512);
 /// Samples at least where the time is limited.
 const HURRIED: u64 = 16;
 
-/// Positions that candidates are scored on: at most so many for every value of a patch, but not fewer
-/// than the least. Targets of scores are the original's outputs for the same inputs, free of noise.
+/// Positions that candidates are scored on, and those of fits of long patches: at most so many for every value of a patch,
+/// but not fewer than the least. Targets are the original's outputs, free of noise.
 const PER_VALUE: usize = 4;
 const LEAST: usize = 16_384;
+/// Multiply-adds of a covariance of patches up to which fits see all positions that the usual settings allow.
+const COVARIANCE: f64 = 8e10;
 
 /// Multiply-adds at most, where the time is short, of a covariance of patches, or of the products of all positions with
 /// one another where these are fewer.
@@ -23,18 +25,23 @@ const PRODUCTS: f64 = 4e11;
 pub struct Sampling {
     /// Samples at most, spread over the data.
     pub samples: usize,
-    /// Positions at most for every value of a patch, where there are more than the least.
-    per_value: usize,
-    /// True where positions are bounded by the work that they make.
-    in_haste: bool,
+    purpose: Purpose,
+}
+
+/// The purpose of the positions that are looked at, which bounds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Scores,
+    Fits,
+    /// Fits where the time is short.
+    HastyFits,
 }
 
 impl Sampling {
     /// All of the samples, and positions as the settings say.
     pub const WHOLE: Self = Self {
         samples: usize::MAX,
-        per_value: usize::MAX,
-        in_haste: false,
+        purpose: Purpose::Fits,
     };
 
     /// The part that candidates of `model` are scored on. Where the time is `limited`, fewer samples do for networks
@@ -46,8 +53,7 @@ impl Sampling {
             Effort::Thorough => Self::WHOLE,
             Effort::Normal | Effort::Quick => Self {
                 samples: samples as usize,
-                per_value: PER_VALUE,
-                in_haste: false,
+                purpose: Purpose::Scores,
             },
         }
     }
@@ -55,21 +61,26 @@ impl Sampling {
     /// Few samples, with all of their positions but for long patches, where the time is short.
     pub(crate) const FEW: Self = Self {
         samples: HURRIED as usize,
-        per_value: usize::MAX,
-        in_haste: true,
+        purpose: Purpose::HastyFits,
     };
 
     /// Positions at most for patches of `values` values, of those that the settings allow.
     pub(crate) fn positions(self, allowed: usize, values: usize) -> usize {
-        let most = self.per_value.saturating_mul(values).max(LEAST);
-        let quick = match self.in_haste {
-            true => {
-                let squares = PRODUCTS / values.max(1) as f64;
-                squares.sqrt().max(squares / values.max(1) as f64) as usize
+        let by_values = PER_VALUE.saturating_mul(values).max(LEAST);
+        let by_products = |products: f64| (products / (values.max(1) as f64).powi(2)) as usize;
+        let most = match self.purpose {
+            Purpose::Scores => by_values,
+            Purpose::Fits => {
+                let usual = Effort::Normal.positions();
+                let more = allowed.div_ceil(usual).max(1);
+                by_values.max(by_products(COVARIANCE)).saturating_mul(more)
             }
-            false => usize::MAX,
+            Purpose::HastyFits => {
+                let squares = PRODUCTS / values.max(1) as f64;
+                by_products(PRODUCTS).max(squares.sqrt() as usize)
+            }
         };
-        allowed.min(most).min(quick)
+        allowed.min(most)
     }
 }
 
@@ -81,12 +92,16 @@ mod tests {
     fn positions_grow_with_the_patch_up_to_those_allowed() {
         let scores = Sampling {
             samples: 64,
-            per_value: PER_VALUE,
-            in_haste: false,
+            purpose: Purpose::Scores,
         };
         let of = |values| scores.positions(60_000, values);
         assert_eq!([of(27), of(4608), of(50_000)], [16_384, 18_432, 60_000]);
-        assert_eq!(Sampling::WHOLE.positions(60_000, 27), 60_000);
+        let fits = |allowed, values| Sampling::WHOLE.positions(allowed, values);
+        assert_eq!([27, 1152].map(|v| fits(60_000, v)), [60_000; 2]);
+        assert_eq!([2304, 4608].map(|v| fits(60_000, v)), [16_384, 18_432]);
+        assert_eq!(fits(60_000, 50_000), 60_000);
+        // Who asks for more has more.
+        assert_eq!([fits(180_000, 4608), fits(10_000, 4608)], [55_296, 10_000]);
         let few = |values| Sampling::FEW.positions(60_000, values);
         assert_eq!([few(2304), few(4608), few(18_432)], [60_000, 18_838, 4658]);
     }

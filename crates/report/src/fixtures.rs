@@ -1,5 +1,7 @@
 //! Reports made by hand, for tests.
 
+use std::collections::BTreeMap;
+
 use super::{
     CalibrationReport, DataReport, Kind, LatencyReport, Report, ReportSettings, SCHEMA, Versions,
 };
@@ -52,7 +54,7 @@ fn accuracy(value: f64) -> Option<Evaluation> {
         measures: vec![primary.clone(), top5, agreement, kl],
         primary,
         task: None,
-        largest_class: None,
+        largest_classes: BTreeMap::new(),
     })
 }
 
@@ -69,7 +71,7 @@ fn restoration(value: f64) -> Option<Evaluation> {
         measures: vec![primary.clone(), ssim, snr],
         primary,
         task: None,
-        largest_class: None,
+        largest_classes: BTreeMap::new(),
     })
 }
 
@@ -125,7 +127,7 @@ pub(super) fn related() -> Report {
             primary: of(hits),
             measures: vec![of(hits)],
             task: None,
-            largest_class: None,
+            largest_classes: BTreeMap::new(),
         })
     };
     report.original.evaluation = agreement(100);

@@ -283,6 +283,29 @@ fn every_output_of_classes_is_judged_on_all_samples() {
     assert_eq!((verdict.metric, verdict.samples), ("agreement", 20));
 }
 
+/// A head of which one class has all samples agrees with anything: its numbers are judged, on evaluation data as well.
+#[test]
+fn a_head_of_one_class_is_judged_by_its_numbers() {
+    let mut net = heads(&[("a", 6, false)]);
+    net.constant("b.w", &[24, 3], noise(72, 3));
+    net.constant("b.bias", &[1, 3], vec![1e3, 0.0, 0.0]);
+    net.node("MatMul", &["flat", "b.w"], "b.raw", &[]);
+    net.node("Add", &["b.raw", "b.bias"], "b", &[]);
+    net.output("b");
+    let mut settings = drop_of(Task::Auto);
+    let calibration = settings.calibration.as_ref().unwrap();
+    settings.eval = calibration.source.data().cloned();
+    match compress_bytes(net.bytes(), &settings, &()) {
+        Ok((_, outcome)) => {
+            let own = outcome.comparison.outputs.iter().find(|o| o.name == "b");
+            let ratio = own.unwrap().worst_channel_snr().unwrap();
+            assert!(ratio > 28.0, "{ratio}");
+        }
+        // Nothing is written where they are not kept.
+        Err(error) => assert!(error.to_string().contains("of b at 30.00 dB"), "{error}"),
+    }
+}
+
 #[test]
 fn logits_beside_their_probabilities_are_the_same_output() {
     let mut net = heads(&[("prob", 6, true)]);

@@ -271,7 +271,8 @@ impl<'a> Evaluator<'a> {
         let labelled = task.zip(self.labelling.get());
         let mut others = labelled.map_or(Vec::new(), |(task, how)| all.of_labels(task, how));
         let of_labels = others.len();
-        others.extend(all.measures(&model.output_names()));
+        let names = model.output_names();
+        others.extend(all.measures(&names));
         let primary = primary(&of_task, &others).cloned().ok_or_else(|| {
             odd(
                 model,
@@ -285,7 +286,7 @@ impl<'a> Evaluator<'a> {
             primary,
             measures,
             task: task.map(|task| task.taken().clone()),
-            largest_class: all.largest_class(),
+            largest_classes: all.largest_classes(&names),
         })
     }
 

@@ -18,6 +18,8 @@ pub(crate) mod restoration;
 pub(crate) mod rows;
 mod scores;
 
+use std::collections::BTreeMap;
+
 use sepconv_targets::Target;
 use serde::Serialize;
 
@@ -47,9 +49,9 @@ pub struct Evaluation {
     /// The task that the model was measured by, where there is an original, or boxes or masks, and one
     /// was recognised or named.
     pub task: Option<TakenTask>,
-    /// Share of the samples that the original puts in its most frequent class, the least over all outputs of classes;
-    /// `None` without an original or such an output.
-    pub largest_class: Option<f64>,
+    /// Share of the samples that the original puts in its most frequent class, of every output of classes; empty without
+    /// an original or such an output.
+    pub largest_classes: BTreeMap<String, f64>,
 }
 
 impl Evaluation {
@@ -57,8 +59,14 @@ impl Evaluation {
     /// [`ONE_CLASS`] at least. `None` where models are judged by something else.
     pub fn one_class(&self) -> Option<f64> {
         let by_agreement = self.primary.metric == Metric::Agreement;
-        let share = self.largest_class.filter(|share| *share >= ONE_CLASS);
+        let share = self.one_class_of(&self.primary.output);
         share.filter(|_| by_agreement)
+    }
+
+    /// The share of the samples that are of one class of an output, where it is [`ONE_CLASS`] at least.
+    pub fn one_class_of(&self, output: &str) -> Option<f64> {
+        let share = self.largest_classes.get(output).copied();
+        share.filter(|share| *share >= ONE_CLASS)
     }
 
     /// The measure here that corresponds to `other`: the same metric of the same output, against

@@ -1,6 +1,9 @@
 //! Contributions of batches to the measures, and the measures of all of them.
 
+use std::collections::BTreeMap;
+
 use crate::channels::Channels;
+use crate::metrics::ONE_CLASS;
 use crate::tasks::{LabelScores, Labelling, TaskMetric, TaskScores};
 
 use super::classification::{ClassPair, accuracy, largest_class, place, relative};
@@ -84,22 +87,37 @@ impl Compared {
         both(&mut self.pictures, other.pictures);
     }
 
+    /// Those of its kind; of classes of which one has nearly all samples, those of numbers as well.
     fn measures(&self, output: &str, against: Against) -> Vec<Measure> {
         match (&self.classes, &self.pictures) {
-            (Some(classes), _) => relative(output, classes),
-            (_, Some(pictures)) => restoration::measures(output, against, pictures),
-            _ => {
-                let channels = self.channels.iter();
-                let worst = channels.filter_map(|(c, rank)| worst_channel(output, c, *rank));
-                let worst = worst.map(|m| Measure {
-                    n: self.moments.len(),
-                    ..m
-                });
-                worst
-                    .chain(outputs::measures(output, against, &self.moments))
+            (Some(classes), _) => {
+                let is_one = self.largest_class().is_some_and(|share| share >= ONE_CLASS);
+                let numbers = is_one.then(|| self.of_numbers(output, against));
+                let numbers = numbers.into_iter().flatten();
+                relative(output, classes)
+                    .into_iter()
+                    .chain(numbers)
                     .collect()
             }
+            (_, Some(pictures)) => restoration::measures(output, against, pictures),
+            _ => self.of_numbers(output, against),
         }
+    }
+
+    fn of_numbers(&self, output: &str, against: Against) -> Vec<Measure> {
+        let channels = self.channels.iter();
+        let worst = channels.filter_map(|(c, rank)| worst_channel(output, c, *rank));
+        let worst = worst.map(|m| Measure {
+            n: self.moments.len(),
+            ..m
+        });
+        let all = outputs::measures(output, against, &self.moments);
+        worst.chain(all).collect()
+    }
+
+    /// Share of the samples that the original puts in its most frequent class.
+    fn largest_class(&self) -> Option<f64> {
+        largest_class(self.classes.as_ref()?)
     }
 }
 
@@ -253,11 +271,12 @@ impl Scores {
         scores.map_or(Vec::new(), |scores| metric.labelled(labelling, scores))
     }
 
-    /// Share of the samples that the original puts in its most frequent class, the least over all outputs of classes.
-    pub fn largest_class(&self) -> Option<f64> {
-        let outputs = self.original.iter().flatten();
-        let shares = outputs.filter_map(|own| largest_class(own.classes.as_ref()?));
-        shares.min_by(f64::total_cmp)
+    /// Share of the samples that the original puts in its most frequent class, of every output of classes.
+    pub fn largest_classes(&self, names: &[String]) -> BTreeMap<String, f64> {
+        let outputs = names.iter().zip(&self.original);
+        let share = |own: &Option<Compared>| own.as_ref()?.largest_class();
+        let shares = outputs.filter_map(|(name, own)| Some((name.clone(), share(own)?)));
+        shares.collect()
     }
 
     /// The other measures, by output within labels, target and original.

@@ -458,7 +458,7 @@ fn by_points<'a>(
 }
 
 /// The criteria of the outputs beside the one that an evaluation of the original judges by: the agreement of other classes,
-/// and the usual ratio of numbers. None beside other tasks than classes and labels.
+/// and the usual ratio of numbers and of classes of which one has nearly all samples. None beside other tasks than classes and labels.
 fn beside<'a>(model: &Loaded, evaluation: &Evaluation, drop: f64) -> Vec<Criterion<'a>> {
     let task = evaluation.task.as_ref().map(|taken| taken.task);
     if !matches!(task, None | Some(Task::Classify | Task::Tag)) {
@@ -470,7 +470,10 @@ fn beside<'a>(model: &Loaded, evaluation: &Evaluation, drop: f64) -> Vec<Criteri
     let others =
         outputs.filter(|((name, _), logits)| **name != evaluation.primary.output && !logits);
     let criteria = others.filter_map(|((name, value), _)| {
-        let (figure, floor) = if let Some(own) = agreement_of(evaluation, name) {
+        let of_numbers = || Figure::OfNumbers(name.clone());
+        let (figure, floor) = if let Some(share) = evaluation.one_class_of(name) {
+            (of_numbers(), Floor::of_one_class(100.0 * share))
+        } else if let Some(own) = agreement_of(evaluation, name) {
             (
                 Figure::OfClasses(name.clone()),
                 Floor::below(own.clone(), drop),
@@ -481,7 +484,7 @@ fn beside<'a>(model: &Loaded, evaluation: &Evaluation, drop: f64) -> Vec<Criteri
             // Equal outputs have an infinite ratio; those that are no numbers have none.
             ratio_of(evaluation, name).filter(|ratio| floats && !ratio.value.is_nan())?;
             let floor = Floor::snr(USUAL_SNR, Some(2));
-            (Figure::OfNumbers(name.clone()), floor)
+            (of_numbers(), floor)
         };
         let floor = floor.of_outputs(Some(name.clone()));
         Some(Criterion { figure, floor })
