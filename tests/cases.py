@@ -563,6 +563,42 @@ def detector(masks=0):
     return model(nodes, tensors, outputs=outputs, inputs={"x": ("n", 3, 64, 64)})
 
 
+def ordered():
+    """The detector with its 20 detections of highest scores as rows of corners, score and class, as YOLOv10 has them. Scores
+    are near 0 or 1: detections are certain, and their order is not."""
+    made = detector()
+    graph = made.graph
+    for tensor in graph.initializer:
+        if tensor.name == "ws":
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 20, "ws"))
+        if tensor.name == "bs":
+            tensor.CopyFrom(numpy_helper.from_array(np.full(2, -50, np.float32), "bs"))
+    for node in graph.node:
+        node.output[:] = ["flat" if name == "y" else name for name in node.output]
+    graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n", 20, 6)))
+    corners = [[1, 0, 1, 0], [0, 1, 0, 1], [-0.5, 0, 0.5, 0], [0, -0.5, 0, 0.5]]
+    tensors = {
+        "corners": np.array(corners, np.float32),
+        "most": np.array([20]),
+        "tiles": np.array([1, 1, 6]),
+        "sizes": np.array([4, 2]),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in tensors.items())
+    graph.node.extend([
+        helper.make_node("Transpose", ["flat"], ["cells.last"], name="last", perm=[0, 2, 1]),
+        helper.make_node("Split", ["cells.last", "sizes"], ["xywh", "classes"], name="split", axis=2),
+        helper.make_node("MatMul", ["xywh", "corners"], ["xyxy"], name="edges"),
+        helper.make_node("ReduceMax", ["classes"], ["best"], name="best", axes=[2]),
+        helper.make_node("ArgMax", ["classes"], ["class"], name="class", axis=2),
+        helper.make_node("Cast", ["class"], ["number"], name="number", to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["xyxy", "best", "number"], ["rows"], name="rows", axis=2),
+        helper.make_node("TopK", ["best", "most"], ["top", "places"], name="top", axis=1),
+        helper.make_node("Tile", ["places", "tiles"], ["each"], name="each"),
+        helper.make_node("GatherElements", ["rows", "each"], ["y"], name="chosen", axis=1),
+    ])
+    return made
+
+
 def tagger():
     """Twelve labels of pictures, each with a probability of its own."""
     tensors = {"w": array(16, 3, 3, 3), "v": array(16, 16, 3, 3) / 6, "f": (array(16, 12) - array(16, 12).mean(0)) * 60}
@@ -590,7 +626,7 @@ def segmenter():
 
 
 # Those that a test asks for by name.
-OTHERS = {"certain": certain, "clips": clips, "face": face, "leaky": leaky, "squeezed": squeezed, "twins": twins, "detector": detector, "detector-masks": lambda: detector(6), "segmenter": segmenter, "tagger": tagger, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
+OTHERS = {"certain": certain, "clips": clips, "face": face, "leaky": leaky, "squeezed": squeezed, "twins": twins, "detector": detector, "ordered": ordered, "detector-masks": lambda: detector(6), "segmenter": segmenter, "tagger": tagger, "modules": modules, "mixed": mixed, "products": products, "products-9": lambda: products(9), "quantized": quantized, "quantized-4": quantized4, "huge": huge, "long": long, "double": double}
 
 CASES = {
     "transposed": lambda: transposed(),

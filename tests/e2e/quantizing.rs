@@ -225,6 +225,25 @@ fn compress(out: &str, more: &[&str]) -> Finished {
     sepconv_with(&[&common[..], &data, more].concat(), &environment)
 }
 
+/// Detections that the graph orders are judged by those that are kept: their rows change places.
+#[test]
+fn rows_that_change_places_leave_no_layer_in_floats() {
+    let scratch = Scratch::new();
+    let [model, out, data] = ["m.onnx", "out.onnx", "data.npz"].map(|name| scratch.path(name));
+    ask(json!({"do": "build", "case": "ordered", "out": model}));
+    ask(json!({"do": "inputs", "model": model, "out": data, "free": {"n": 48}}));
+    let command = ["quantize", &model, "--calib", &data, "-o", &out, "--json"];
+    let seen = sepconv(&command).json();
+    let layers = seen["layers"].as_array().unwrap();
+    assert!(
+        layers.len() == 4 && layers.iter().all(|layer| layer["kept"].is_null()),
+        "{seen:#}"
+    );
+    assert!(seen["missed"].is_null(), "{seen:#}");
+    let worst = &seen["comparison"]["outputs"][0]["worst_channel"]["snr_db"];
+    assert!(worst.as_f64().unwrap() < 10.0, "{seen:#}");
+}
+
 /// With no family to rewrite by, `compress` is a quantiser as `quantize` is, of the samples that it does not hold out: no
 /// weight and no range is of those that it judges by.
 #[test]

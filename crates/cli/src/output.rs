@@ -268,6 +268,7 @@ fn advice_hint(advice: Advice) -> &'static str {
         Advice::GiveCalibration => ": give --calib",
         Advice::GiveSameCalibration => ": give the same with --calib",
         Advice::AllowSlower => " (--allow-slower writes it all the same)",
+        Advice::GiveMoreTime => " (with a longer --max-time there may be one)",
         Advice::RaiseOpset => " (--opset 13 raises one of 7 to 12)",
         Advice::LeaveOutCalibration => ": leave out --calib",
         _ => "",

@@ -30,6 +30,8 @@ pub enum Advice {
     LeaveOutCalibration,
     /// A result that is not faster can be asked for.
     AllowSlower,
+    /// The time was limited, and much of it is over.
+    GiveMoreTime,
     /// A model can be raised to a later opset.
     RaiseOpset,
 }

@@ -10,8 +10,10 @@ use serde::Serialize;
 pub struct Missed {
     /// The ratio in dB that the worst channel of the outputs was to keep.
     pub asked_db: f64,
-    /// The ratio in dB that it keeps; `None` where it is not known.
+    /// The ratio in dB that it keeps; `None` where it is not known, and of detections that the graph orders.
     pub reached_db: Option<f64>,
+    /// F1 in percent that such detections keep, of which as much may be lost as noise over signal.
+    pub f1: Option<f64>,
     /// The output of that channel.
     pub output: String,
     /// The channel, from 0; `None` where the output is one channel.
@@ -30,14 +32,41 @@ impl Missed {
         Some(Self {
             asked_db,
             reached_db,
+            f1: None,
             output: worst.name.clone(),
             channel: channel.map(|w| w.channel),
         })
     }
+
+    /// Of detections of which such a share is `lost`.
+    pub(crate) fn of_detections(lost: f64, output: String, asked_db: f64) -> Option<Self> {
+        let missed = Self {
+            asked_db,
+            reached_db: None,
+            f1: Some(100.0 * (1.0 - lost)),
+            output,
+            channel: None,
+        };
+        (lost > allowed(asked_db)).then_some(missed)
+    }
+}
+
+/// Noise over signal at a ratio in dB.
+pub(crate) fn allowed(snr: f64) -> f64 {
+    10_f64.powf(-snr / 10.0)
 }
 
 impl fmt::Display for Missed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(f1) = self.f1 {
+            let asked = 100.0 * (1.0 - allowed(self.asked_db));
+            return write!(
+                f,
+                "{asked:.1} % of the detections in '{}' are not reached: {f1:.2} % is the most of all choices of \
+                 layers that were tried (F1)",
+                self.output
+            );
+        }
         write!(f, "{} dB are not reached: ", self.asked_db)?;
         if let Some(channel) = self.channel {
             write!(f, "channel {channel} of ")?;

@@ -16,12 +16,13 @@ use crate::behind::Behind;
 use crate::build::{Parts, verified};
 use crate::error::QuantizeError;
 use crate::grid::Grid;
+use crate::judge::Judge;
 use crate::layers::Layer;
 use crate::missed::Missed;
 use crate::moments::{Moments, moments};
 use crate::overflow::overflow;
 use crate::ranges::Ranges;
-use crate::reserve::{Judge, reserved};
+use crate::reserve::{Reserve, reserved};
 use crate::rewrite::RoundedLayer;
 use crate::rounding_error::RoundingError;
 use crate::saturation::saturates;
@@ -119,7 +120,11 @@ pub fn quantize(
         true => ComparedOn::Calibration,
         false => ComparedOn::Test,
     };
-    let judge = Judge::new(&folded, settings.target, &test, progress)?;
+    let held_out = Run {
+        samples: &test,
+        ..run
+    };
+    let judge = Judge::new(held_out, &settings.source)?;
     let named = able
         .iter()
         .filter(|(layer, _)| settings.named(&layer.name).is_some());
@@ -137,16 +142,19 @@ pub fn quantize(
     let by_node = RoundedLayer::by_node(able.iter().copied(), &rounded);
     let nodes: Vec<NodeId> = able.iter().map(|(layer, _)| layer.node).collect();
     let left = match settings.least_snr {
-        Some(least) => {
+        Some(least_snr) => {
+            let until = settings.until;
+            let reserve = Reserve { least_snr, until };
             let build = |left: &BTreeSet<NodeId>| parts.model(&by_node, &(left | &named));
-            &reserved(&judge, &nodes, least, &build)? | &named
+            &reserved(&judge, &nodes, reserve, &build)? | &named
         }
         None => named,
     };
     let model = parts.model(&by_node, &left)?;
+    let (comparison, missed) = judge.closing(&model, settings.least_snr)?;
     let comparison = Comparison {
         inputs: compared,
-        ..judge.compare(&model)?.of_classes(&class_outputs(graph))
+        ..comparison.of_classes(&class_outputs(graph))
     };
     let layers = found.into_iter().map(|f| {
         let own = by_node.get(&f.node).filter(|_| !left.contains(&f.node));
@@ -164,8 +172,6 @@ pub fn quantize(
             op_type: f.op_type,
         }
     });
-    let asked = settings.least_snr;
-    let judged = judge.comparable(&comparison);
     let rounded = by_node
         .values()
         .filter(|own| !left.contains(&own.layer.node));
@@ -177,7 +183,7 @@ pub fn quantize(
         layers: layers.collect(),
         errors: errors.collect(),
         model,
-        missed: asked.and_then(|least| Missed::of(judged.as_ref().unwrap_or(&comparison), least)),
+        missed,
         comparison,
     })
 }

@@ -1,126 +1,41 @@
 //! Layers that stay in floats.
 //!
 //! Everything is quantised, and the outputs on held-out samples are held against the original's, every
-//! channel on its own scale. Where one loses too much, layers are quantised one at a time, and those that
-//! make most noise alone are left in floats: as few of them as are enough, which is found by bisection.
+//! channel on its own scale. Where one loses too much, layers are quantised alone, and those that
+//! make most noise are left in floats: as few of them as are enough, which is found by bisection.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
-use sepconv_eval::Comparison;
-use sepconv_ir::{NodeId, Tensor};
-use sepconv_model::{Error, Loaded, Progress, Samples, Stage, run};
-use sepconv_targets::Target;
+use sepconv_ir::NodeId;
+use sepconv_model::{Loaded, Stage};
 
 use crate::error::QuantizeError;
+use crate::judge::Judge;
+use crate::missed::allowed;
+use crate::noisiest::{Limits, by_noise};
 
-/// MACs that are spent on one judgement of a set of layers.
-const JUDGED_MACS: u64 = 100_000_000_000;
-/// Batches that a set of layers is judged by, least and most.
-const JUDGED: (u64, u64) = (8, 64);
+/// Noise of layers that need not be told apart, as a share of what is allowed.
+const FINE: f64 = 1.0 / 32.0;
 
-/// The original's outputs on some samples.
-pub(crate) struct Judge<'a> {
-    original: &'a Loaded,
-    target: &'a dyn Target,
-    samples: &'a Samples,
-    /// Batches spread over the samples.
-    batches: Vec<usize>,
-    inputs: Vec<Vec<Tensor>>,
-    outputs: Vec<Vec<Tensor>>,
-    progress: &'a dyn Progress,
-}
-
-impl<'a> Judge<'a> {
-    /// Runs the original on batches of `samples`.
-    pub fn new(
-        original: &'a Loaded,
-        target: &'a dyn Target,
-        samples: &'a Samples,
-        progress: &'a dyn Progress,
-    ) -> Result<Self, Error> {
-        let n = samples.batches();
-        let most = JUDGED_MACS / original.cost.macs.max(1);
-        let count = n.min(most.clamp(JUDGED.0, JUDGED.1) as usize);
-        let batches: Vec<usize> = (0..count).map(|i| i * n / count).collect();
-        let inputs = batches.iter().map(|batch| samples.inputs(*batch));
-        let mut judge = Self {
-            original,
-            target,
-            samples,
-            inputs: inputs.collect::<Result<_, Error>>()?,
-            batches,
-            outputs: Vec::new(),
-            progress,
-        };
-        judge.outputs = judge.run(original)?;
-        Ok(judge)
-    }
-
-    fn run(&self, model: &Loaded) -> Result<Vec<Vec<Tensor>>, Error> {
-        let outputs = run(model, self.target, &self.inputs, &())?;
-        let runs = self.batches.iter().zip(outputs);
-        let runs = runs.map(|(batch, run)| self.samples.without_padding(*batch, run));
-        Ok(runs.collect())
-    }
-
-    /// The outputs of a rewritten model held against the original's.
-    pub fn compare(&self, model: &Loaded) -> Result<Comparison, Error> {
-        let (name, outputs) = (self.target.name(), self.run(model)?);
-        let names = self.original.output_names();
-        let batches = self.batches.iter();
-        Ok(Comparison {
-            runs: batches.map(|batch| self.samples.valid(*batch)).sum(),
-            ..Comparison::of(name, &names, &self.outputs, &outputs)
-        })
-    }
-
-    /// Noise over signal of the worst channel of the outputs that can be compared; `None` where none can.
-    pub fn noise(&self, model: &Loaded) -> Result<Option<f64>, Error> {
-        let Some(compared) = self.comparable(&self.compare(model)?) else {
-            return Ok(None);
-        };
-        let snr = compared.worst_channel_snr();
-        Ok(Some(
-            snr.map_or(f64::INFINITY, |db| 10_f64.powf(-db / 10.0)),
-        ))
-    }
-
-    /// A comparison with the outputs alone that can be compared; `None` where none can.
-    pub fn comparable(&self, comparison: &Comparison) -> Option<Comparison> {
-        let outputs = comparison.outputs.iter().enumerate();
-        let outputs = outputs.filter(|(i, output)| {
-            let compared = output.not_compared.is_none() && output.worst_channel.is_some();
-            compared && self.has_signal(*i)
-        });
-        let outputs: Vec<_> = outputs.map(|(_, output)| output.clone()).collect();
-        (!outputs.is_empty()).then(|| Comparison {
-            outputs,
-            ..comparison.clone()
-        })
-    }
-
-    /// False for an output of the original with values that are not finite, or with zeros alone.
-    fn has_signal(&self, output: usize) -> bool {
-        let values = self
-            .outputs
-            .iter()
-            .filter_map(|run| run.get(output)?.to_f32());
-        let values: Vec<_> = values.collect();
-        let mut all = values.iter().flat_map(|values| values.iter());
-        // Integers are no floats.
-        values.is_empty() || all.clone().all(|v| v.is_finite()) && all.any(|v| *v != 0.0)
-    }
+/// The aim of layers in floats.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reserve {
+    /// The ratio in dB that the worst channel is to keep.
+    pub least_snr: f64,
+    pub until: Option<Instant>,
 }
 
 /// The layers of `layers` to leave in floats, so that the worst channel keeps `least_snr` dB, or as
-/// much of it as any set that was tried; `build` makes the model with some layers left.
+/// much of it as any set that was tried; `build` makes the model with some layers left. Behind `until` layers are no longer
+/// told apart.
 pub(crate) fn reserved(
     judge: &Judge<'_>,
     layers: &[NodeId],
-    least_snr: f64,
+    Reserve { least_snr, until }: Reserve,
     build: &dyn Fn(&BTreeSet<NodeId>) -> Result<Loaded, QuantizeError>,
 ) -> Result<BTreeSet<NodeId>, QuantizeError> {
-    let allowed = 10_f64.powf(-least_snr / 10.0);
+    let allowed = allowed(least_snr);
     let none = BTreeSet::new();
     let noise = |left: &BTreeSet<NodeId>| -> Result<f64, QuantizeError> {
         Ok(judge.noise(&build(left)?)?.unwrap_or(f64::INFINITY))
@@ -129,20 +44,25 @@ pub(crate) fn reserved(
         Some(whole) if whole > allowed && layers.len() > 1 => whole,
         _ => return Ok(none),
     };
-    let stage = Stage::begin(judge.progress, "layers alone", layers.len());
+    let stage = Stage::begin(judge.progress(), "layers alone", layers.len());
     let all: BTreeSet<NodeId> = layers.iter().copied().collect();
-    let mut alone = Vec::new();
-    for (i, layer) in layers.iter().enumerate() {
-        stage.step(i)?;
-        let mut left = all.clone();
-        left.remove(layer);
-        alone.push((noise(&left)?, *layer));
-    }
-    drop(stage);
-    alone.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let noisiest = |count: usize| -> BTreeSet<NodeId> {
-        alone[..count].iter().map(|(_, layer)| *layer).collect()
+    let limits = Limits {
+        fine: FINE * allowed,
+        until,
     };
+    let mut known = 0;
+    let order = by_noise(layers.len(), whole, limits, |run| {
+        stage.step(known)?;
+        known += usize::from(run.len() == 1);
+        let mut left = all.clone();
+        layers[run].iter().for_each(|layer| {
+            left.remove(layer);
+        });
+        noise(&left)
+    })?;
+    drop(stage);
+    let noisiest =
+        |count: usize| -> BTreeSet<NodeId> { order[..count].iter().map(|i| layers[*i]).collect() };
     let count = fewest(layers.len(), whole, allowed, |count| {
         noise(&noisiest(count))
     })?;

@@ -1,6 +1,7 @@
 //! Settings of a quantisation.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use sepconv_factor::WeightBits;
 use sepconv_model::DataSource;
@@ -40,6 +41,8 @@ pub struct QuantizeSettings {
     /// The integers that weights are rounded to. `None`: eight bits; where sums of the runtime's products of eight
     /// bits end at 16 on this processor, also seven, and the model whose outputs keep more is taken.
     pub weight_bits: Option<WeightBits>,
+    /// The moment behind which layers that cost the outputs much are no longer told apart.
+    pub until: Option<Instant>,
 }
 
 impl QuantizeSettings {
@@ -57,6 +60,7 @@ impl QuantizeSettings {
             compensate: true,
             correct_bias: true,
             weight_bits: None,
+            until: None,
         }
     }
 

@@ -153,15 +153,15 @@ pub(crate) fn by_ranks(
 /// The compressed model, unless it saves nothing.
 pub(crate) fn saving(job: &Job<'_>, settings: Settings) -> Result<Option<Compressed>, Error> {
     match run(&job.with(settings)?) {
-        Err(
+        Err(error) => match error.unadvised() {
             Error::Nothing { .. }
             | Error::AllKept { .. }
             | Error::Pass {
                 source: PassError::Rank { .. },
                 ..
-            },
-        ) => Ok(None),
-        Err(other) => Err(other),
+            } => Ok(None),
+            other => Err(other),
+        },
         Ok(made) => Ok((made.model.cost.macs < job.model.cost.macs).then_some(made)),
     }
 }

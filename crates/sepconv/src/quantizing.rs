@@ -1,8 +1,9 @@
 //! Models in eight bits, of a job's data and settings.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use sepconv_model::{Advice, Error, Loaded};
+use sepconv_model::{Advice, Deadline, Error, Loaded};
 use sepconv_passes::Selection;
 use sepconv_quantize::{QuantizeError, QuantizeSettings, Quantized, in_floats, quantize, refuse};
 
@@ -41,6 +42,15 @@ pub(crate) fn failed(error: QuantizeError) -> Error {
     }
 }
 
+/// Share of the time that is left behind which the choice of layers in floats ends.
+const CHOSEN: f64 = 0.35;
+
+/// The moment until which one quantisation chooses layers that stay in floats.
+fn until(deadline: Deadline) -> Option<Instant> {
+    let spent = deadline.spent().min(1.0);
+    deadline.at(spent + CHOSEN * (1.0 - spent))
+}
+
 /// A model in eight bits, quantised on the job's calibration data; layers of these names, and those that
 /// are written in their place, stay in floats for these reasons.
 ///
@@ -69,6 +79,7 @@ pub(crate) fn quantized(
         raise: job.settings.raise,
         weight_bits: job.settings.weight_bits,
         floats,
+        until: job.settings.deadline.and_then(until),
         ..QuantizeSettings::new(source.clone(), job.settings.deployed_on().target)
     };
     quantize(&*job.written(model)?, &settings, job.progress).map_err(failed)

@@ -1,12 +1,12 @@
 //! `sepconv compare`.
 
 use anyhow::Result;
-use sepconv::{Comparison, Loaded, OutputComparison, compare};
+use sepconv::{Comparison, Loaded, OutputComparison, TaskComparison, compare};
 use sepconv_report::CommandReport;
 
 use crate::args::CompareArgs;
 use crate::claims::Claims;
-use crate::output::{Output, db};
+use crate::output::{Output, db, with_limit};
 
 pub fn run(args: &CompareArgs, out: &Output) -> Result<()> {
     let claims = Claims::default()
@@ -50,6 +50,12 @@ pub fn print_outputs(comparison: &Comparison, out: &Output) {
     ];
     let rows: Vec<Vec<String>> = comparison.outputs.iter().map(row).collect();
     out.table(&header, &rows);
+}
+
+/// Such as `detect: F1 of detections 98.00 % (at worst 96.2)`.
+pub fn task_measures(task: &TaskComparison) -> String {
+    let measures: Vec<String> = task.measures.iter().map(with_limit).collect();
+    format!("{}: {}", task.taken.task.name(), measures.join(", "))
 }
 
 /// Such as `12.3 dB (17 of 22)`.

@@ -6,7 +6,7 @@ use sepconv::{DataSource, Loaded, QuantizeFiles, QuantizeOutcome, quantize_file}
 
 use crate::args::QuantizeArgs;
 use crate::claims::Claims;
-use crate::commands::compare::print_outputs;
+use crate::commands::compare::{print_outputs, task_measures};
 use crate::doubts;
 use crate::files::check_free;
 use crate::output::{Output, bytes, in_seven};
@@ -79,6 +79,9 @@ fn print(outcome: &QuantizeOutcome, out: &Output) {
         comparison.target
     ));
     print_outputs(comparison, out);
+    if let Some(task) = &comparison.task {
+        out.line(task_measures(task));
+    }
     let timing = outcome.timing.as_ref();
     if let Some((run, [before, after])) =
         timing.and_then(|t| Some((t, t.models.first_chunk::<2>()?)))

@@ -290,6 +290,11 @@ impl<'a> Evaluator<'a> {
         })
     }
 
+    /// True for an output that the task of the evaluations so far covers.
+    pub fn covers(&self, output: usize) -> bool {
+        self.task().is_some_and(|task| task.covers(output))
+    }
+
     /// The metric of the task, once it is known.
     fn task(&self) -> Option<&TaskMetric> {
         self.task.get()?.as_ref()

@@ -51,6 +51,8 @@ pub struct TakenTask {
 pub struct TaskMetric {
     taken: TakenTask,
     kind: Kind,
+    /// Outputs of its kind, where there may be several.
+    alike: Vec<usize>,
     /// Names of the graph outputs.
     names: Vec<String>,
 }
@@ -123,9 +125,19 @@ impl TaskMetric {
             reason,
         };
         let found = recognise::recognised(seen, source).map_err(named)?;
-        Ok(found.map(|(task, kind, why)| Self {
+        let Some((task, kind, why)) = found else {
+            return Ok(None);
+        };
+        let alike = match &kind {
+            Kind::Segment(_) => (0..seen.outputs())
+                .filter(|output| Segmentation::is_plain(seen, *output))
+                .collect(),
+            _ => Vec::new(),
+        };
+        Ok(Some(Self {
             taken: TakenTask { task, why },
             kind,
+            alike,
             names,
         }))
     }
@@ -191,6 +203,17 @@ impl TaskMetric {
                 vec![*output]
             }
         }
+    }
+
+    /// The outputs that it is about, and others of their kind: masks beside the one that is judged.
+    pub fn covers(&self, output: usize) -> bool {
+        self.alike.contains(&output) || self.outputs().contains(&output)
+    }
+
+    /// True for detections that the graph itself selects and orders: two models have rows of one object in different
+    /// places.
+    pub fn is_of_ordered_rows(&self) -> bool {
+        matches!(&self.kind, Kind::Detect(detector) if detector.layout.is_of_ordered_rows())
     }
 
     /// The scores of one batch, of the original's outputs and another model's.

@@ -200,6 +200,9 @@ mod tests {
         for (name, dims, task) in cases {
             assert_eq!(task_of(name, dims, wave), task, "{name} {dims:?}");
         }
+        // Features behind a Relu.
+        let features = |i: usize| wave(i).max(0.0);
+        assert_eq!(task_of("y", &[1, 21, 12, 10], features), None);
         assert_eq!(task_of("mask", &[1, 1, 12, 10], wave), Some(Task::Segment));
         assert_eq!(task_of("y", &[2, 5, 8], |_| 0.125), Some(Task::Sequence));
         // One channel of a picture's three that is a mask by its numbers, and one that is not.

@@ -2,6 +2,9 @@
 
 use crate::evaluate::rows::Rows;
 
+/// Share of the values behind a `Relu` that are zero, at least.
+const ACTIVATED: f64 = 0.05;
+
 /// Outputs of a model in some runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Seen<'s> {
@@ -33,6 +36,19 @@ impl<'s> Seen<'s> {
     pub fn values(&self, output: usize) -> impl Iterator<Item = f64> + Clone + use<'s> {
         self.of(output)
             .flat_map(|rows| rows.all().1.iter().copied())
+    }
+
+    /// True for features behind a `Relu`: none is below zero, and many are zero.
+    pub fn are_activated(&self, output: usize) -> bool {
+        let (mut all, mut zeros) = (0_usize, 0_usize);
+        for value in self.values(output) {
+            if value < 0.0 {
+                return false;
+            }
+            all += 1;
+            zeros += usize::from(value == 0.0);
+        }
+        zeros as f64 >= ACTIVATED * all.max(1) as f64
     }
 
     /// True where the name of an output holds one of some words.

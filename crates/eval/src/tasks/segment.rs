@@ -72,7 +72,7 @@ impl Segmentation {
 
     /// True for an output that is one of masks without being named so: whole numbers for every
     /// position of the picture, probabilities over channels, or at least three channels of one
-    /// unit, of another number than the picture's; one channel where a name says so, or where a picture of several
+    /// unit, of another number than the picture's and not behind a `Relu`; one channel where a name says so, or where a picture of several
     /// gives numbers between 0 and 1 that are near the ends.
     pub fn is_plain(seen: Seen<'_>, output: usize) -> bool {
         let Some(rows) = seen.of(output).next() else {
@@ -100,7 +100,9 @@ impl Segmentation {
                 whole(h, w)
                     && (named
                         || are_probabilities(rows, channels_first, channels)
-                        || (many && is_of_one_unit(rows, channels_first, channels)))
+                        || (many
+                            && !seen.are_activated(output)
+                            && is_of_one_unit(rows, channels_first, channels)))
             }
             (Form::Above(_), [1, h, w] | [h, w, 1]) => {
                 let other = seen.picture.is_some_and(|[own, _, _]| own != 1);

@@ -61,7 +61,9 @@ class Missed:
     asked_db: float
     """The ratio in dB that the worst channel of the outputs was to keep."""
     reached_db: float | None
-    """The ratio in dB that it keeps; `None` where it is not known."""
+    """The ratio in dB that it keeps; `None` where it is not known, and of detections that the graph orders."""
+    f1: float | None
+    """F1 in percent that such detections keep, of which as much may be lost as noise over signal."""
     output: str
     """The output of that channel."""
     channel: int | None

@@ -134,7 +134,11 @@ impl<'a> Acceptance<'a> {
         let named = own || data.is_some_and(|data| data.task != Task::Auto);
         let mut criteria = match named {
             true => Vec::new(),
-            false => beside(&job.model, &evaluation, drop),
+            false => {
+                let others = beside(&job.model, &evaluation, drop);
+                let others = others.filter(|(output, _)| !evaluator.covers(*output));
+                others.map(|(_, criterion)| criterion).collect()
+            }
         };
         let outputs = (!criteria.is_empty()).then(|| primary.output.clone());
         let floor = Floor::below(evaluation.primary, drop).of_outputs(outputs);
@@ -401,17 +405,13 @@ fn by_points<'a>(
         let measure = measure.filter(|measure| measure.value.is_finite());
         measure.map(|measure| Floor::below(measure, drop))
     };
-    let of_labels = task
-        .as_ref()
-        .is_some_and(|task| task.taken().task == Task::Tag);
-    let beside = data.task == Task::Auto && (task.is_none() || of_labels);
+    let taken = task.as_ref().map(|task| task.taken().task);
+    let beside = data.task == Task::Auto && taken.is_none_or(others_are_judged);
     let judged = task.as_ref().map(TaskMetric::outputs).unwrap_or_default();
-    let heads = probe
-        .heads()
-        .into_iter()
-        .filter(|head| !judged.contains(head));
+    let is_other = |output: &usize| !task.as_ref().is_some_and(|task| task.covers(*output));
+    let heads = probe.heads().into_iter().filter(is_other);
     let numbers: Vec<usize> = (probe.numbers().into_iter())
-        .filter(|output| beside && !judged.contains(output))
+        .filter(|output| beside && is_other(output))
         .filter(|output| probe.snr(&itself, Some(&[*output])).is_some())
         .collect();
     let heads: Vec<usize> = heads.filter(|_| beside || task.is_none()).collect();
@@ -457,19 +457,24 @@ fn by_points<'a>(
     Ok(criteria)
 }
 
-/// The criteria of the outputs beside the one that an evaluation of the original judges by: the agreement of other classes,
-/// and the usual ratio of numbers and of classes of which one has nearly all samples. None beside other tasks than classes and labels.
-fn beside<'a>(model: &Loaded, evaluation: &Evaluation, drop: f64) -> Vec<Criterion<'a>> {
+/// The criteria of the outputs beside the one that an evaluation of the original judges by, with their places: the agreement of
+/// other classes, and the usual ratio of numbers and of classes of which one has nearly all samples. None where
+/// [`others_are_judged`] is false.
+fn beside<'e, 'a>(
+    model: &'e Loaded,
+    evaluation: &'e Evaluation,
+    drop: f64,
+) -> impl Iterator<Item = (usize, Criterion<'a>)> + use<'e, 'a> {
     let task = evaluation.task.as_ref().map(|taken| taken.task);
-    if !matches!(task, None | Some(Task::Classify | Task::Tag)) {
-        return Vec::new();
-    }
-    let names = model.output_names();
+    let are_judged = task.is_none_or(others_are_judged);
     let graph = model.graph();
-    let outputs = names.iter().zip(graph.outputs()).zip(logits(graph));
-    let others =
-        outputs.filter(|((name, _), logits)| **name != evaluation.primary.output && !logits);
-    let criteria = others.filter_map(|((name, value), _)| {
+    let logits = logits(graph);
+    let outputs = model.output_names().into_iter().zip(graph.outputs());
+    let others = outputs.enumerate().filter(move |(place, (name, _))| {
+        are_judged && *name != evaluation.primary.output && !logits[*place]
+    });
+    others.filter_map(move |(place, (name, value))| {
+        let name = &name;
         let of_numbers = || Figure::OfNumbers(name.clone());
         let (figure, floor) = if let Some(share) = evaluation.one_class_of(name) {
             (of_numbers(), Floor::of_one_class(100.0 * share))
@@ -487,9 +492,13 @@ fn beside<'a>(model: &Loaded, evaluation: &Evaluation, drop: f64) -> Vec<Criteri
             (of_numbers(), floor)
         };
         let floor = floor.of_outputs(Some(name.clone()));
-        Some(Criterion { figure, floor })
-    });
-    criteria.collect()
+        Some((place, Criterion { figure, floor }))
+    })
+}
+
+/// True of tasks beside whose outputs others are judged. Outputs beside detections are parts of these, mostly.
+fn others_are_judged(task: Task) -> bool {
+    matches!(task, Task::Classify | Task::Tag | Task::Segment)
 }
 
 /// The agreement of an output with the original's.

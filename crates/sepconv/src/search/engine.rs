@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use sepconv_calibrate::{Fitting, Score, SurveyedModel, score};
-use sepconv_model::{Deadline, Error, Stage, step};
+use sepconv_model::{Advice, Deadline, Error, Stage, step};
 use sepconv_planning::{
     Costing, Losses, Planning, Rounding, Solution, Unit, expected_losses, losses_by_weights, thin,
 };
@@ -24,6 +24,8 @@ const PLANNED: f64 = 0.6;
 pub(super) const TRIED: f64 = 0.85;
 /// The same while no plan holds.
 pub(super) const UNMET: f64 = 1.2;
+/// Share of the time behind which plans may be missing that would pay.
+const SHORT: f64 = 0.5;
 /// Share of the original's time by which layers in floats may save less than their blocks say.
 const NEAR: f64 = 0.01;
 /// Time of a try over that of the one before, at most: plans that rewrite more take longer.
@@ -56,6 +58,11 @@ pub(super) trait Goal {
     /// Time of the next try over that of the last, at most.
     fn longer(&self) -> f64 {
         LONGER
+    }
+
+    /// True while the next plan is to be tried whatever the time: none has been measured.
+    fn waits(&self) -> bool {
+        false
     }
 
     /// The aim of the next plan; `None` ends the search.
@@ -137,7 +144,8 @@ impl<'a> Search<'a> {
                 log(&tried);
                 tries.push(tried);
                 let now = self.spent();
-                if flow.is_break() || now + goal.longer() * (now - begun) > goal.end() {
+                let is_over = now + goal.longer() * (now - begun) > goal.end();
+                if flow.is_break() || (is_over && !goal.waits()) {
                     break;
                 }
             }
@@ -176,10 +184,19 @@ impl<'a> Search<'a> {
 
     /// The error that no plan was measured.
     pub(super) fn no_plan(&self) -> Error {
-        self.job.nothing(match self.no_time {
+        self.nothing(match self.no_time {
             true => "there was no time for a plan",
             false => "no rewrite pays",
         })
+    }
+
+    /// The error that nothing pays; where much of a limited time is over, with that advice.
+    pub(super) fn nothing(&self, reason: impl Into<String>) -> Error {
+        let nothing = self.job.nothing(reason);
+        match self.spent() > SHORT {
+            true => nothing.advising(Advice::GiveMoreTime),
+            false => nothing,
+        }
     }
 
     /// Share of the time that the quantisation of a plan takes; 0 in floats.

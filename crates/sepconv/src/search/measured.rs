@@ -54,6 +54,10 @@ impl Goal for Measured {
         "planning"
     }
 
+    fn waits(&self) -> bool {
+        self.tried.is_empty()
+    }
+
     fn aim(&mut self, _: &Planning) -> Option<Aim> {
         Some(Aim {
             fraction: self.aim,
@@ -93,7 +97,7 @@ impl Goal for Measured {
                 ..
             }) if search.costing.unit == Unit::Latency => {
                 let (wanted, most) = (1.0 / target, 1.0 / least);
-                return Err(search.job.nothing(format!(
+                return Err(search.nothing(format!(
                     "it can't be {wanted:.2} times as fast: {most:.2} times is the most by the times of its layers"
                 )));
             }
@@ -143,7 +147,7 @@ impl Goal for Measured {
             && !self.holds()
         {
             let (wanted, most) = (1.0 / self.fraction, 1.0 / least);
-            return Err(search.job.nothing(format!(
+            return Err(search.nothing(format!(
                 "it can't be {wanted:.2} times as fast: the fastest plan was measured at {most:.2} times"
             )));
         }
@@ -155,7 +159,7 @@ impl Goal for Measured {
         }
         let job = search.job;
         let kept = kept && job.may_rewrite_no_layer();
-        let none = job.nothing(match kept {
+        let none = search.nothing(match kept {
             true => "the budget is kept with every layer as it is",
             false => "no rewrite pays within this budget",
         });

@@ -1,13 +1,13 @@
 //! The outputs of a compression against the original's, as they are printed.
 
-use sepconv::{ComparedOn, Comparison, Evaluation, SparseScores, TakenTask, TaskComparison};
+use sepconv::{ComparedOn, Comparison, Evaluation, SparseScores, TakenTask, Task, TaskComparison};
 
 use crate::output::{Output, db, with_limit};
 use crate::verdict;
 
 /// Below this signal-to-noise ratio (dB) a channel is no longer the original's.
 const LOST_DB: f64 = 10.0;
-/// Below these shares of the original's sparse scores they are lost.
+/// Below these shares of the original's sparse scores, or of its detections, they are lost.
 const LOST_SCORES: f64 = 0.5;
 
 /// The outputs against the original's: the worst channel, classes that agree, and a plain word where
@@ -103,7 +103,12 @@ pub(super) fn print(
     if let Some(share) = one_class.filter(|_| !by_ratio) {
         out.note(verdict::one_class(share));
     }
-    if own.is_none_or(|snr| snr < LOST_DB) {
+    // Detections that a graph orders change places: those that are kept tell more than a ratio.
+    let detections = |task: &&TaskComparison| task.taken.task == Task::Detect;
+    let kept = comparison.task.as_ref().filter(detections);
+    let kept = kept.and_then(|task| task.measures.first());
+    let are_kept = kept.is_some_and(|f1| f1.value >= 100.0 * LOST_SCORES);
+    if own.is_none_or(|snr| snr < LOST_DB) && !are_kept {
         out.note(format!(
             "the outputs are not the original's: the error in {} is above a third of the signal",
             channel.map_or("them".to_owned(), |(o, w)| format!(

@@ -125,6 +125,14 @@ fn is_whole(value: f64) -> bool {
 }
 
 impl Layout {
+    /// True for rows behind a suppression, ordered by their scores.
+    pub fn is_of_ordered_rows(self) -> bool {
+        matches!(
+            self,
+            Self::Rows { .. } | Self::Batched { .. } | Self::Lists(_)
+        )
+    }
+
     /// The layout of outputs that were seen.
     pub fn of(seen: Seen<'_>) -> Found {
         if let Some(lists) = lists(seen) {

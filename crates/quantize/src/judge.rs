@@ -1,0 +1,163 @@
+//! Quantised models held against the original on held-out samples.
+
+use sepconv_eval::{BatchRows, Comparison, Measure, TaskComparison, TaskMetric};
+use sepconv_ir::Tensor;
+use sepconv_model::{DataSource, Error, Loaded, Progress, run};
+
+use crate::missed::Missed;
+use crate::windows::Run;
+
+/// MACs that are spent on one judgement of a set of layers.
+const JUDGED_MACS: u64 = 100_000_000_000;
+/// Batches that a set of layers is judged by, least and most.
+const JUDGED: (u64, u64) = (8, 64);
+/// Weight of the ratio of rows, which tells models apart that keep as many detections.
+const OF_ROWS: f64 = 1e-6;
+
+/// The original's outputs on some samples.
+pub(crate) struct Judge<'a> {
+    original: Run<'a>,
+    /// Batches spread over the samples.
+    batches: Vec<usize>,
+    inputs: Vec<Vec<Tensor>>,
+    outputs: Vec<Vec<Tensor>>,
+    /// The metric of detections that the graph selects and orders: their rows can't be compared one by one.
+    detections: Option<TaskMetric>,
+}
+
+impl<'a> Judge<'a> {
+    /// Runs the original on batches of its samples, which are of `source`.
+    pub fn new(original: Run<'a>, source: &DataSource) -> Result<Self, Error> {
+        let (model, samples) = (original.model, original.samples);
+        let n = samples.batches();
+        let most = JUDGED_MACS / model.cost.macs.max(1);
+        let count = n.min(most.clamp(JUDGED.0, JUDGED.1) as usize);
+        let batches: Vec<usize> = (0..count).map(|i| i * n / count).collect();
+        let inputs = batches.iter().map(|batch| samples.inputs(*batch));
+        let mut judge = Self {
+            original,
+            inputs: inputs.collect::<Result<_, Error>>()?,
+            batches,
+            outputs: Vec::new(),
+            detections: None,
+        };
+        judge.outputs = judge.run(model)?;
+        let outputs: Vec<&[Tensor]> = judge.outputs.iter().map(Vec::as_slice).collect();
+        if let Some(first) = judge.batches.first() {
+            let found = TaskMetric::of(model, source, &outputs, judge.rows_of(*first))?;
+            judge.detections = found.filter(TaskMetric::is_of_ordered_rows);
+        }
+        Ok(judge)
+    }
+
+    pub fn progress(&self) -> &'a dyn Progress {
+        self.original.progress
+    }
+
+    /// Rows of the outputs of a batch, which are without padding.
+    fn rows_of(&self, batch: usize) -> BatchRows {
+        let valid = self.original.samples.valid(batch);
+        BatchRows { all: valid, valid }
+    }
+
+    fn run(&self, model: &Loaded) -> Result<Vec<Vec<Tensor>>, Error> {
+        let outputs = run(model, self.original.target, &self.inputs, &())?;
+        let runs = self.batches.iter().zip(outputs);
+        let runs = runs.map(|(batch, run)| self.original.samples.without_padding(*batch, run));
+        Ok(runs.collect())
+    }
+
+    fn compared(&self, outputs: &[Vec<Tensor>]) -> Comparison {
+        let name = self.original.target.name();
+        let names = self.original.model.output_names();
+        let batches = self.batches.iter();
+        Comparison {
+            runs: batches.map(|b| self.original.samples.valid(*b)).sum(),
+            ..Comparison::of(name, &names, &self.outputs, outputs)
+        }
+    }
+
+    /// Noise over signal of the worst channel of the outputs that can be compared, of detections that the graph orders the
+    /// share that is lost, 1 - F1; `None` where nothing can be compared.
+    pub fn noise(&self, model: &Loaded) -> Result<Option<f64>, Error> {
+        let outputs = self.run(model)?;
+        let compared = self.comparable(&self.compared(&outputs));
+        let of_rows = compared.map(|compared| {
+            let snr = compared.worst_channel_snr();
+            snr.map_or(f64::INFINITY, |db| 10_f64.powf(-db / 10.0))
+        });
+        Ok(match self.lost(&outputs) {
+            Some(lost) => Some(lost + OF_ROWS * of_rows.unwrap_or(0.0).min(1.0)),
+            None => of_rows,
+        })
+    }
+
+    /// Share of the detections that are lost; `None` of other outputs, and where the original has none.
+    fn lost(&self, outputs: &[Vec<Tensor>]) -> Option<f64> {
+        let metric = self.detections.as_ref()?;
+        let f1 = self.measures(metric, outputs).first()?.value;
+        f1.is_finite().then_some(1.0 - f1 / 100.0)
+    }
+
+    fn measures(&self, metric: &TaskMetric, outputs: &[Vec<Tensor>]) -> Vec<Measure> {
+        let pairs = self.batches.iter().zip(self.outputs.iter().zip(outputs));
+        let pairs = pairs.map(|(batch, (a, b))| ([&a[..], &b[..]], self.rows_of(*batch)));
+        metric.measures(pairs)
+    }
+
+    /// The outputs of a rewritten model held against the original's, and the ratio that it was to keep and does not; of
+    /// detections that the graph orders `1 - F1` in place of noise over signal.
+    pub fn closing(
+        &self,
+        model: &Loaded,
+        least_snr: Option<f64>,
+    ) -> Result<(Comparison, Option<Missed>), Error> {
+        let outputs = self.run(model)?;
+        let comparison = Comparison {
+            task: self.detections.as_ref().map(|metric| TaskComparison {
+                taken: metric.taken().clone(),
+                measures: self.measures(metric, &outputs),
+            }),
+            ..self.compared(&outputs)
+        };
+        let missed = least_snr.and_then(|least| match (self.lost(&outputs), &self.detections) {
+            (Some(lost), Some(metric)) => {
+                let names = self.original.model.output_names();
+                let of = metric.outputs().into_iter();
+                let of: Vec<String> = of.filter_map(|o| names.get(o).cloned()).collect();
+                Missed::of_detections(lost, of.join(", "), least)
+            }
+            _ => {
+                let judged = self.comparable(&comparison);
+                Missed::of(judged.as_ref().unwrap_or(&comparison), least)
+            }
+        });
+        Ok((comparison, missed))
+    }
+
+    /// A comparison with the outputs alone that can be compared; `None` where none can.
+    fn comparable(&self, comparison: &Comparison) -> Option<Comparison> {
+        let outputs = comparison.outputs.iter().enumerate();
+        let outputs = outputs.filter(|(i, output)| {
+            let compared = output.not_compared.is_none() && output.worst_channel.is_some();
+            compared && self.has_signal(*i)
+        });
+        let outputs: Vec<_> = outputs.map(|(_, output)| output.clone()).collect();
+        (!outputs.is_empty()).then(|| Comparison {
+            outputs,
+            ..comparison.clone()
+        })
+    }
+
+    /// False for an output of the original with values that are not finite, or with zeros alone.
+    fn has_signal(&self, output: usize) -> bool {
+        let values = self
+            .outputs
+            .iter()
+            .filter_map(|run| run.get(output)?.to_f32());
+        let values: Vec<_> = values.collect();
+        let mut all = values.iter().flat_map(|values| values.iter());
+        // Integers are no floats.
+        values.is_empty() || all.clone().all(|v| v.is_finite()) && all.any(|v| *v != 0.0)
+    }
+}
