@@ -68,7 +68,10 @@ pub fn calibrate(
     let mut result = Calibrated::none(surveyed);
     let few = little_time_to_fit(fitting.deadline);
     let fitting = Fitting {
-        sampling: if few { Sampling::FEW } else { fitting.sampling },
+        sampling: match few {
+            true => Sampling::few(&surveyed.folded),
+            false => fitting.sampling,
+        },
         ..fitting
     };
     let layers = open(surveyed, admissible);

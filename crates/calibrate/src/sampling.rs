@@ -3,11 +3,14 @@
 use sepconv_model::Loaded;
 use sepconv_spec::Effort;
 
+/// MACs of a pass over the samples of fits where the time is short.
+const HASTY_WORK: u64 = 600_000_000_000;
 /// MACs of the passes over the samples that candidates are scored on, and samples at least and at most.
 const WORK: u64 = 200_000_000_000;
 const SAMPLES: (u64, u64) = (64, 512);
-/// Samples at least where the time is limited.
+/// Samples at least where the time is limited, and of fits where it is short.
 const HURRIED: u64 = 16;
+const FEWEST: u64 = 4;
 
 /// Positions that candidates are scored on, and those of fits of long patches: at most so many for every value of a patch,
 /// but not fewer than the least. Targets are the original's outputs, free of noise.
@@ -58,11 +61,14 @@ impl Sampling {
         }
     }
 
-    /// Few samples, with all of their positions but for long patches, where the time is short.
-    pub(crate) const FEW: Self = Self {
-        samples: HURRIED as usize,
-        purpose: Purpose::HastyFits,
-    };
+    /// Few samples for fits of `model`, with all of their positions but for long patches, where the time is short.
+    pub(crate) fn few(model: &Loaded) -> Self {
+        let samples = (HASTY_WORK / model.cost.macs.max(1)).clamp(FEWEST, HURRIED);
+        Self {
+            samples: samples as usize,
+            purpose: Purpose::HastyFits,
+        }
+    }
 
     /// Positions at most for patches of `values` values, of those that the settings allow.
     pub(crate) fn positions(self, allowed: usize, values: usize) -> usize {
@@ -102,7 +108,11 @@ mod tests {
         assert_eq!(fits(60_000, 50_000), 60_000);
         // Who asks for more has more.
         assert_eq!([fits(180_000, 4608), fits(10_000, 4608)], [55_296, 10_000]);
-        let few = |values| Sampling::FEW.positions(60_000, values);
+        let hasty = Sampling {
+            samples: 16,
+            purpose: Purpose::HastyFits,
+        };
+        let few = |values| hasty.positions(60_000, values);
         assert_eq!([few(2304), few(4608), few(18_432)], [60_000, 18_838, 4658]);
     }
 }

@@ -40,8 +40,8 @@ pub fn print(verdict: &Verdict, out: &Output) {
 fn missed(verdict: &Verdict) -> Option<String> {
     let unit = verdict.unit;
     let is = match verdict.is_by_limit() {
-        true => "are not shown",
-        false => "are missed",
+        true => "is not shown",
+        false => "is missed",
     };
     let down = verdict.relaxed.map_or(String::new(), |relaxed| {
         format!(", and separable forms were taken down to {relaxed:.2} {unit}")
@@ -123,7 +123,7 @@ mod tests {
         };
         assert!(said(&worse).starts_with("agreement of prob 99.61 %"));
         assert!(missed(&worse).is_some_and(|text| {
-            text.contains("the 99.00 % agreement of prob that the budget allows are not shown")
+            text.contains("the 99.00 % agreement of prob that the budget allows is not shown")
         }));
         let none = Verdict {
             limit: None,

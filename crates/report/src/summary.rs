@@ -172,8 +172,8 @@ fn rewritten(report: &Report) -> String {
             Some(reason) => format!("No convolution was replaced: {reason}."),
             None => "No convolution was replaced.".into(),
         },
-        (1, _) => format!("{total} {noun} was replaced by a depthwise-separable chain."),
-        _ => format!("{total} {noun} were replaced by depthwise-separable chains."),
+        (1, _) => format!("{total} {noun} was replaced by a chain of smaller ones."),
+        _ => format!("{total} {noun} were replaced by chains of smaller ones."),
     }
 }
 

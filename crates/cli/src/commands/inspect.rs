@@ -73,8 +73,11 @@ fn layers(m: &Inspection, out: &Output) {
     ];
     out.table(&header, &rows);
     out.line("");
-    out.line("energy kept (and MACs as a fraction of the convolution's) at rank 1, 2, …:");
-    for layer in m.layers.iter().filter(|l| !l.ranks.is_empty()) {
+    let ranked: Vec<&LayerInspection> = m.layers.iter().filter(|l| !l.ranks.is_empty()).collect();
+    if !ranked.is_empty() {
+        out.line("energy kept (and MACs as a fraction of the convolution's) at rank 1, 2, …:");
+    }
+    for layer in ranked {
         for form in ["dw-pw", "pw-dw"] {
             let ranks: Vec<String> = layer
                 .ranks

@@ -8,6 +8,9 @@ use crate::commands::tune;
 use crate::output::Output;
 use crate::verdict;
 
+/// Share of the speed-up asked for that is taken for it.
+const MET: f64 = 0.97;
+
 /// All of it. `is_usual`: no budget was given.
 pub(super) fn print(o: &Outcome, settings: &Settings, is_usual: bool, out: &Output) {
     notes(o, settings, is_usual, out);
@@ -49,7 +52,15 @@ pub(super) fn print(o: &Outcome, settings: &Settings, is_usual: bool, out: &Outp
         eight_bits::print(eight_bits, out);
     }
     if let Some(timing) = &o.timing {
-        print_timing(timing, out);
+        print_timing(timing, wanted(settings), out);
+    }
+}
+
+/// The speed-up that was asked for.
+fn wanted(settings: &Settings) -> Option<f64> {
+    match (settings.budget, &settings.plan) {
+        (Budget::TargetLatency(fraction), None) => Some(1.0 / fraction),
+        _ => None,
     }
 }
 
@@ -119,8 +130,8 @@ fn time_was_short(hurried: Hurried) -> String {
     )
 }
 
-/// The measured time, and plainly if it is no gain.
-fn print_timing(timing: &BenchRun, out: &Output) {
+/// The measured time, and plainly if it is no gain, or less than was `wanted`.
+fn print_timing(timing: &BenchRun, wanted: Option<f64>, out: &Output) {
     let [before, after] = timing.models.as_slice() else {
         return;
     };
@@ -136,7 +147,16 @@ fn print_timing(timing: &BenchRun, out: &Output) {
         timing.threads,
         if timing.threads == 1 { "" } else { "s" },
     ));
-    if after.speed_up.median <= 1.0 {
+    let speed_up = after.speed_up;
+    if speed_up.median <= 1.0 {
         out.note("the result is not faster than the original here");
+    } else if speed_up.low <= 1.0 {
+        out.note("the times vary so much that the result may not be faster than the original");
+    }
+    if let Some(wanted) = wanted.filter(|wanted| speed_up.median < MET * wanted) {
+        out.note(format!(
+            "{wanted:.2}x was asked for, and {:.2}x is measured in the end",
+            speed_up.median
+        ));
     }
 }
