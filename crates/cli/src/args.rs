@@ -115,7 +115,12 @@ pub struct CompressArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = examples::SWEEP)]
+#[command(
+    after_help = examples::SWEEP,
+    mut_arg("target", |target| target.help(SWEEP_TARGET)),
+    // A curve has the points that are slower as well.
+    mut_arg("allow_slower", |slower| slower.hide(true))
+)]
 pub struct SweepArgs {
     /// ONNX model
     pub model: PathBuf,
@@ -136,6 +141,11 @@ pub struct SweepArgs {
     #[command(flatten)]
     pub fit: FitArgs,
 }
+
+/// Help of `sweep --target`.
+const SWEEP_TARGET: &str = "Measure of the cost: macs, or a runtime (tract, onnxruntime, openvino) whose measured time \
+                            decides what is rewritten, and how; auto is the first that is there of onnxruntime, openvino and \
+                            tract [default: macs]";
 
 /// The options that `compress` and `sweep` share.
 #[derive(Debug, Args)]

@@ -261,6 +261,9 @@ fn advice_hint(advice: Advice) -> &'static str {
         Advice::GiveLowerBound => {
             " (--max-drop or --min-snr asks for less; --speedup and --target-macs take what they cost)"
         }
+        Advice::GiveLowerRatio => {
+            " (--min-snr asks for less; --speedup and --target-macs take what they cost)"
+        }
         Advice::NameTask => {
             " (with --task named its own outputs alone are judged; --speedup and --target-macs take what they cost)"
         }

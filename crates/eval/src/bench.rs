@@ -1,6 +1,7 @@
 //! Latency of whole models, timed beside one another.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use sepconv_data::SyntheticKind;
 use sepconv_ir::Tensor;
@@ -39,6 +40,17 @@ pub struct BenchRun {
     pub machine: String,
     /// The models in the order given.
     pub models: Vec<ModelTiming>,
+}
+
+impl BenchRun {
+    /// The same, whose last model was timed before it came to its place.
+    #[must_use]
+    pub fn moved_to(mut self, file: &Path) -> Self {
+        if let Some(last) = self.models.last_mut() {
+            last.file = file.display().to_string();
+        }
+        self
+    }
 }
 
 /// Latency of one model.

@@ -18,6 +18,8 @@ pub enum Advice {
     GiveCalibrationOrBudget,
     /// A lower bound of the same measure can be asked for, or a budget that is not judged.
     GiveLowerBound,
+    /// A lower ratio can be asked for, or a budget that is not judged.
+    GiveLowerRatio,
     /// Outputs beside those of a task are judged unless it is named.
     NameTask,
     /// Outputs that are no classes are judged by a target, or by their signal-to-noise ratio.

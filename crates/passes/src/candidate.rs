@@ -6,6 +6,7 @@ use crate::lowering::{Lowering, lowering};
 
 /// A chain that could replace a convolution, before its weights are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Candidate {
     /// Name of the family, such as `dw-pw`.
     pub family: String,

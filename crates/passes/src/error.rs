@@ -38,8 +38,8 @@ pub enum PassError {
     /// An energy outside (0, 1].
     #[error("energy {0} is outside 0..1")]
     Energy(f64),
-    /// A MAC budget outside (0, 1).
-    #[error("target {0} is outside 0..1 (the fraction of the MACs to keep)")]
+    /// A budget outside (0, 1).
+    #[error("target {0} is outside 0..1 (the fraction of the cost to keep)")]
     Budget(f64),
     /// A budget that no plan meets.
     #[error("the budget of {target:.3} can't be met: the least possible is {least:.3}")]

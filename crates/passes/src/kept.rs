@@ -37,6 +37,9 @@ pub enum Kept {
     /// It is an operator of a runtime that applies an activation as well: `FusedConv`.
     #[error("fused with its activation by a runtime")]
     Fused,
+    /// Its weight lies in an external data file, and the model was read without it.
+    #[error("weight lies in a data file that was not read")]
+    Unread,
     /// Its weight is of a type that is not decomposed.
     #[error("weight of type {0}")]
     Type(String),

@@ -17,6 +17,7 @@ pub struct Plan {
 
 /// The decision for one convolution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LayerPlan {
     /// Name of the convolution.
     pub layer: String,

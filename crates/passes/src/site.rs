@@ -99,7 +99,10 @@ impl Site {
         if weight.is_sparse() {
             return Err(Kept::Sparse);
         }
-        if !weight.dtype().is_float() || weight.data().is_none() {
+        if weight.dtype().is_float() && weight.data().is_none() {
+            return Err(Kept::Unread);
+        }
+        if !weight.dtype().is_float() {
             return Err(Kept::Type(weight.dtype().to_string()));
         }
         if !op.is_literal() {

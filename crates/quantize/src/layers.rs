@@ -213,7 +213,9 @@ impl Constants {
         }
         Ok(Self {
             dims: tensor.dims().to_vec(),
-            weights: tensor.to_f64().ok_or("its weights can't be read")?,
+            weights: tensor
+                .to_f64()
+                .ok_or("its weights lie in a data file that was not read")?,
             bias: op.input(2).map(|value| flat(graph, value)).transpose()?,
         })
     }

@@ -120,6 +120,7 @@ pub fn compress_file(
     Ok(Outcome {
         input: input.to_owned(),
         output: output.to_owned(),
+        timing: outcome.timing.map(|run| run.moved_to(output)),
         ..outcome
     })
 }

@@ -142,7 +142,10 @@ impl Prepared {
         let survey = &self.surveyed.survey;
         let plan = Plan::choosing(survey, |_, _| Choice::Keep(Kept::NotSelected));
         let layers = plan.layers.into_iter().map(LayerRecord::of);
-        Compressed::of(job.model.clone().into_owned(), layers.collect(), 0)
+        Compressed {
+            unrewritten: Some("no layer is selected".into()),
+            ..Compressed::of(job.model.clone().into_owned(), layers.collect(), 0)
+        }
     }
 
     /// True where there are layers and none is selected.

@@ -65,7 +65,10 @@ pub fn quantize_file(
         Ok((staged.open()?, staged))
     })?;
     staged.commit()?;
-    Ok(outcome)
+    Ok(QuantizeOutcome {
+        timing: outcome.timing.map(|run| run.moved_to(&files.output)),
+        ..outcome
+    })
 }
 
 /// Quantises a model at hand, as [`quantize_file`] does a file, without any file. Returns its bytes. External data
@@ -169,6 +172,8 @@ mod tests {
         assert_eq!(of_file.layers, in_memory.layers);
         assert_eq!(of_file.comparison, in_memory.comparison);
         assert_eq!(std::fs::read(&files.output).unwrap(), bytes);
+        let timed = &of_file.timing.unwrap().models[1];
+        assert_eq!(timed.file, files.output.display().to_string());
         let again = quantize_file(&files, &settings, &()).unwrap_err();
         assert!(
             matches!(again, Error::Onnx(OnnxError::Exists { .. })),

@@ -24,7 +24,7 @@ use crate::tuning::tune;
 #[derive(Debug, Clone, Default)]
 pub struct Sweep {
     /// Fractions of the original's cost to plan for, each in `(0, 1)` and once. Those that can't be
-    /// reached are left out.
+    /// reached are left out, see [`Curve::unreached`].
     pub fractions: Vec<f64>,
     /// Uniform ranks and the paper's method are measured too.
     pub baselines: bool,
@@ -126,10 +126,15 @@ pub fn sweep(
     plain.expanded = false;
     let meter = CurveMeter::new(&plain, latency)?;
     let mut points = vec![meter.point(Series::Original, "original".into(), &job.model)?];
-    let calibration = allocated(&plain, plan, &meter, &mut points)?;
+    let mut fitted = allocated(&plain, plan, &meter, &mut points)?;
     if eight {
         let meter = CurveMeter::new(&job, latency)?;
-        in_eight_bits(&job, plan, &meter, &mut points)?;
+        let eight = in_eight_bits(&job, plan, &meter, &mut points)?;
+        let known = |fraction: &f64| fitted.unreached.contains(fraction);
+        let others: Vec<f64> = (eight.unreached.into_iter())
+            .filter(|f| !known(f))
+            .collect();
+        fitted.unreached.extend(others);
     }
     if plan.baselines {
         baselines(&plain, floats, &meter, &mut points)?;
@@ -140,17 +145,18 @@ pub fn sweep(
         compared: meter.compared(),
         latency,
         complete: true,
-        calibration,
+        unreached: fitted.unreached,
+        calibration: fitted.to,
     })
 }
 
-/// One budget over all layers, at every fraction; gives the data that layers were fitted to.
+/// One budget over all layers, at every fraction.
 fn allocated(
     job: &Job<'_>,
     plan: &Sweep,
     meter: &CurveMeter<'_>,
     points: &mut Vec<CurvePoint>,
-) -> Result<Option<CalibrationSettings>, Error> {
+) -> Result<Fitted, Error> {
     let (settings, progress) = (&job.settings, job.progress);
     each_planned(job, plan, |fraction, made| {
         points.push(meter.point(Series::Allocated, format!("budget {fraction}"), &made.model)?);
@@ -178,10 +184,10 @@ fn in_eight_bits(
     plan: &Sweep,
     meter: &CurveMeter<'_>,
     points: &mut Vec<CurvePoint>,
-) -> Result<(), Error> {
+) -> Result<Fitted, Error> {
     let alone = &job.in_eight_bits()?.model;
     points.push(meter.point_of(Series::Int8, "int8".into(), alone, &job.model)?);
-    let fitted = each_planned(job, plan, |fraction, made| {
+    each_planned(job, plan, |fraction, made| {
         let quantized = quantized_as_planned(job, &made)?.model;
         let label = format!("int8, budget {fraction}");
         points.push(meter.point_of(Series::Both, label, &quantized, &made.model)?);
@@ -192,17 +198,17 @@ fn in_eight_bits(
             }
             None => Ok(()),
         }
-    });
-    fitted.map(drop)
+    })
 }
 
 /// The models of the fractions that can be reached: fractions of the original's cost, in eight bits of the cost of
-/// eight bits alone. Gives the data that layers were fitted to.
+/// eight bits alone.
 fn each_planned(
     job: &Job<'_>,
     plan: &Sweep,
     mut take: impl FnMut(f64, Compressed) -> Result<(), Error>,
-) -> Result<Option<CalibrationSettings>, Error> {
+) -> Result<Fitted, Error> {
+    let mut unreached = Vec::new();
     let mut prepared = survey_model(job, fold_model(job)?)?;
     let calibration = job.fitted_to(&prepared.surveyed);
     let unit = job.settings.unit();
@@ -215,21 +221,36 @@ fn each_planned(
     let stage = Stage::begin(job.progress, "sweeping", fractions.len());
     for (done, fraction) in fractions.into_iter().enumerate() {
         stage.step(done)?;
+        // Eight bits may be slower than floats.
         let aim = Aim {
-            fraction: fraction * whole,
+            fraction: (fraction * whole).min(MOST),
             share: SHARE,
         };
         match search.solved(aim) {
             Err(Error::Pass {
                 source: PassError::Unreachable { .. },
                 ..
-            }) => {}
+            }) => unreached.push(fraction),
             other => take(fraction, search.materialise(other?)?)?,
         }
     }
     drop((stage, search));
-    Ok(calibration)
+    Ok(Fitted {
+        to: calibration,
+        unreached,
+    })
 }
+
+/// The models that were planned.
+struct Fitted {
+    /// The data that layers were fitted to.
+    to: Option<CalibrationSettings>,
+    /// Fractions that no plan reaches.
+    unreached: Vec<f64>,
+}
+
+/// The greatest fraction of a cost that is planned for.
+const MOST: f64 = 0.999;
 
 fn write(model: &Loaded, path: &Path, force: bool) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(path);
@@ -317,10 +338,11 @@ mod tests {
             ..Settings::default()
         };
         let plan = Sweep {
-            fractions: vec![0.97],
+            fractions: vec![0.97, 1e-6],
             ..Sweep::default()
         };
         let made = sweep(&model, &settings, &plan, &()).unwrap();
+        assert_eq!(made.unreached, [1e-6]);
         let fitted = made.calibration.unwrap();
         let part = fitted.source.data().unwrap().part;
         assert_eq!(part, Part::Train { every: 8 });

@@ -347,6 +347,28 @@ fn samples_that_say_nothing_are_told() {
     assert!(warning.to_string().contains("input 'x'"), "{warning}");
 }
 
+/// Statistics of a sample that is no number would be none, however late it comes.
+#[test]
+fn a_sample_that_is_no_number_is_refused_by_its_place() {
+    let model = first().plain_conv([3, 8], 1.0).model();
+    let values = (0..20 * 3 * 12 * 12).map(|at| match at == 17 * 3 * 12 * 12 + 5 {
+        true => f32::NAN,
+        false => (at % 97) as f32,
+    });
+    let array = Tensor::from_f32(vec![20, 3, 12, 12], values.collect());
+    let settings = Settings {
+        budget: Budget::Rank(1),
+        calibration: Some(CalibrationSettings {
+            cache: None,
+            ..CalibrationSettings::new(DataSource::memory(vec![array]))
+        }),
+        ..Settings::default()
+    };
+    let refused = compress(&model, &settings, &()).unwrap_err().to_string();
+    let said = "sample 17 of input 'x': expected numbers, found NaN";
+    assert!(refused.contains(said), "{refused}");
+}
+
 #[test]
 fn values_are_doubted_where_the_first_layers_say_so() {
     const UNIT: f64 = 1.0 / 255.0;

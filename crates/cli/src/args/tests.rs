@@ -181,6 +181,15 @@ fn options_are_taken_in_the_forms_of_json() {
 }
 
 #[test]
+fn fits_have_a_position_at_least() {
+    let line = "sepconv compress m --positions 0".split_whitespace();
+    let refused = Cli::try_parse_from(line).err().unwrap().to_string();
+    assert!(refused.contains("--positions"), "{refused}");
+    let refused = Spec::from_json(r#"{"positions": 0}"#).unwrap_err();
+    assert!(refused.to_string().contains("positions"), "{refused}");
+}
+
+#[test]
 fn help_begins_with_the_common_options() {
     let help = command("compress").render_long_help().to_string();
     let lines = [

@@ -382,6 +382,9 @@ mod tests {
             ("a", "cosine", "original"),
             ("b", "agreement", "original"),
             ("b", "kl", "original"),
+            // The one sample is of one class.
+            ("b", "snr", "original"),
+            ("b", "cosine", "original"),
         ];
         assert_eq!(
             named(&scores),

@@ -166,6 +166,13 @@ impl<'a> Acceptance<'a> {
             }
             (Budget::MaxDrop(drop), Some(metric)) => {
                 let own = probe.own(metric, &probe.outputs_of(&model.document)?);
+                if !own.value.is_finite() {
+                    return Err(Error::Setting(format!(
+                        "the metric {} is {} for the original's own outputs",
+                        own.metric.label(),
+                        own.value
+                    )));
+                }
                 one(Figure::Own(metric), Floor::below(own, drop))
             }
             (Budget::MaxDrop(drop), None) => {
@@ -351,9 +358,10 @@ impl<'a> Acceptance<'a> {
                     "no plan that was tried keeps {figure} at {value:.2} {unit}; the closest misses it \
                      by {excess:.2}{one_class}"
                 ))
-                .advising(match floor.is_beside() {
-                    true => Advice::NameTask,
-                    false => Advice::GiveLowerBound,
+                .advising(match (floor.is_beside(), floor.one_class) {
+                    (true, _) => Advice::NameTask,
+                    (false, Some(_)) => Advice::GiveLowerRatio,
+                    (false, None) => Advice::GiveLowerBound,
                 }),
         }
     }

@@ -1,5 +1,6 @@
 //! The data that layers are fitted to, and the fits.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use sepconv_model::DataSource;
@@ -40,7 +41,7 @@ pub struct FitSpec {
     /// Output positions per layer that are fitted to at most [default: by --effort 16384, 60000 or
     /// 200000]
     #[cfg_attr(feature = "clap", arg(long, value_name = "N"))]
-    pub positions: Option<usize>,
+    pub positions: Option<NonZeroUsize>,
     /// Memory that calibration may take: bytes, with K, M, G or T (powers of 1024), or a share of
     /// the machine's [default: 50%, 4G at most]. With less, fewer layers are looked at together, and fewer
     /// positions of wide ones
@@ -88,7 +89,7 @@ impl FitSpec {
         let mut settings = CalibrationSettings::new(source);
         let effort = Effort::from(self.effort);
         settings.effort = effort;
-        settings.positions = self.positions.unwrap_or(effort.positions());
+        settings.positions = self.positions.map_or(effort.positions(), NonZeroUsize::get);
         settings.fit.rounds = self.rounds.unwrap_or(effort.rounds());
         settings.fit.steps = self.steps.unwrap_or(effort.steps());
         settings.weighted = !self.unweighted;
