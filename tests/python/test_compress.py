@@ -1,6 +1,8 @@
 """From a model to a smaller one, which ONNX Runtime runs."""
 
+import copy
 import json
+import pickle
 
 import models
 import numpy as np
@@ -97,6 +99,18 @@ def test_the_report(model, calib, tmp_path):
     assert (tmp_path / "report" / "report.md").read_text() == report.markdown()
     with pytest.raises(sepconv.Error, match="exists"):
         report.save(tmp_path / "report")
+
+
+def test_reports_are_copied_and_say_what_to_pickle(model, calib):
+    _, compressed = sepconv.compress(model, calib, rank=1)
+    _, quantized = sepconv.quantize(model, calib)
+    for report in (compressed, quantized):
+        for other in (copy.copy(report), copy.deepcopy(report)):
+            assert type(other) is type(report) and other.contents == report.contents
+            assert other.contents is not report.contents
+        with pytest.raises(TypeError, match=f"a {type(report).__name__} can't be pickled: pickle its contents"):
+            pickle.dumps(report)
+        assert pickle.loads(pickle.dumps(report.contents)) == report.contents
 
 
 def test_measured_time_on_this_interpreters_onnxruntime(model, calib):

@@ -91,6 +91,14 @@ def test_inputs_are_told_apart_by_name():
         fit({"left": left, "right": right[:7]})
 
 
+def test_batches_of_grey_pictures_may_leave_out_the_channel():
+    pictures = models.digits("calib")["images"][:32].reshape(32, 32, 32)
+    fit = lambda calib: sepconv.compress(models.DIGITS, calib, rank=2, scale=1 / 255)[0].SerializeToString()
+    assert fit([pictures[:16], pictures[16:]]) == fit(pictures)
+    with pytest.raises(sepconv.Error, match="items of 2 axes are given for input 'input' of 4 axes"):
+        fit(list(pictures))
+
+
 COPIES = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
@@ -132,6 +140,8 @@ def test_arrays_are_let_go(model, calib):
         ({"calib": np.array(["a"])}, TypeError, "array of numbers"),
         ({"calib": []}, sepconv.Error, "there are no batches"),
         ({"calib": [{"x": np.zeros(3)}, np.zeros(3)]}, sepconv.Error, "batch 1"),
+        ({"calib": list(models.samples(4))}, sepconv.Error, "each item of an iterable is a batch with its batch axis"),
+        ({"calib": [{"x": one} for one in models.samples(4)]}, sepconv.Error, "items of 3 axes .* input 'x' of 4 axes"),
         ({"calib": np.zeros((4, 3, 12, 12))}, sepconv.Error, r"\[\?,8,12,12\]"),
         ({"calib": "missing.npz"}, sepconv.Error, "missing.npz"),
         ({"target_macs": 1.5}, sepconv.Error, "1.5"),
@@ -159,6 +169,13 @@ def test_refusals_are_one_line(arguments, error, text):
         sepconv.compress(**{"model": models.network(), **arguments})
     assert "\n" not in str(caught.value)
     assert issubclass(sepconv.Error, ValueError)
+
+
+@pytest.mark.parametrize("work", [sepconv.compress_file, sepconv.quantize_file])
+@pytest.mark.parametrize(("paths", "text"), [((b"a", "b"), "input: .* found bytes"), (("a", None), "output: .* found None")])
+def test_files_that_are_no_paths_are_named(work, paths, text, calib):
+    with pytest.raises(TypeError, match=text):
+        work(*paths, calib)
 
 
 def test_values_of_another_range_are_told(calib):

@@ -1,5 +1,7 @@
 """A metric of the caller's own."""
 
+import threading
+
 import models
 import numpy as np
 import onnx
@@ -53,6 +55,17 @@ def test_several_outputs_come_by_name(calib):
     assert report.contents.get("verdict") is None and not seen
     sepconv.compress(two_outputs(), calib, target="macs", max_drop=100, metric=metric)
     assert seen == {("y", "c", (8,), (8, 12, 12), "float64")}
+
+
+def test_the_metric_runs_on_another_thread(model, calib):
+    threads = set()
+
+    def metric(original, rewritten):
+        threads.add(threading.get_ident())
+        return nearness(original, rewritten)
+
+    sepconv.compress(model, calib, target="macs", max_drop=0.3, metric=metric)
+    assert threads and threading.get_ident() not in threads
 
 
 def test_an_exception_in_the_metric_ends_the_work_and_is_raised(model, calib):

@@ -56,5 +56,5 @@ def test_the_table_of_a_quantisation():
     assert "conv|Conv|eight bits" in rows and "a<b>|Gemm|it costs the outputs too much" in rows
     rows = cells(quantized(timing=None, not_timed="no <x>")._repr_html_())
     assert "not timed||no <x>|" in rows and not any(row.startswith("time|") for row in rows)
-    missed = {"asked_db": 40.0, "reached_db": 31.25, "output": "y", "channel": None}
+    missed = {"asked_db": 40.0, "reached_db": 31.25, "f1": None, "output": "y", "channel": None}
     assert "SNR asked for||40 dB|" in cells(quantized(missed=missed)._repr_html_())

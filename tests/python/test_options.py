@@ -10,7 +10,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import sepconv
-from sepconv import _sepconv
+from sepconv import _options, _sepconv
 
 
 def test_options_are_those_of_the_native_module():
@@ -34,9 +34,9 @@ def test_numbers_of_numpy_are_numbers(model):
     made = lambda **options: sepconv.compress(model, data_free="weights", **options)[0].SerializeToString()
     assert made(rank=np.int64(2), seed=np.uint8(0)) == made(rank=2)
     assert made(energy=np.float32(0.5), quantized=np.False_) == made(energy=0.5)
-    with pytest.raises(sepconv.Error, match="compliant"):
+    with pytest.raises(sepconv.Error, match="energy: expected a finite number, found nan"):
         made(energy=float("nan"))
-    with pytest.raises(TypeError, match="of type object"):
+    with pytest.raises(TypeError, match="energy: expected a number, found object"):
         made(energy=object())
     with pytest.raises(TypeError, match="no option 'force'"):
         made(force=True)
@@ -44,7 +44,7 @@ def test_numbers_of_numpy_are_numbers(model):
 
 def test_all_lowerings_are_taken(model):
     hints = typing.get_type_hints(sepconv.Options)
-    known = typing.get_args(hints["lowering"])
+    known = typing.get_args(typing.get_args(hints["lowering"])[0])
     written = set()
     for order in ("dw-pw", "pw-dw"):
         for lowering in known:
@@ -129,6 +129,7 @@ def test_shapes_are_taken_by_name_as_text_and_by_the_former_name(model):
     one, four = made(), made(input_shape={"x": (4, 8, 12, 12)})
     assert four == 4 * one
     assert made(input_shape="x=4x8x12x12") == made(input_shape=["x=4x8x12x12"]) == four
+    assert made(input_shape={"x": "4x8x12x12"}) == made(input_shape={"x": np.array([4, 8, 12, 12])}) == four
     assert made(input_shapes={"x": [4, 8, 12, 12]}) == four
     with pytest.raises(TypeError, match="same option"):
         made(input_shape="x=1x8x12x12", input_shapes={"x": [1, 8, 12, 12]})
@@ -146,18 +147,139 @@ def test_shapes_are_taken_by_name_as_text_and_by_the_former_name(model):
         ({"preprocess": "missing.toml"}, "missing.toml"),
         ({"input_shape": "1x8x12x12"}, "input_shape"),
         ({"input_shape": "x=1xAx12x12"}, "input_shape"),
-        ({"input_shape": {"x": (1, "A")}}, "input_shape"),
+        ({"input_shape": {"x": "1x3xA"}}, "input_shape"),
         ({"max_memory": "much"}, "max_memory: 'much' is no size"),
         ({"max_memory": 0}, "max_memory: '0' is no size"),
         ({"max_memory": "120%"}, "max_memory: '120%' is more"),
         ({"families": "dw-pw,nonesuch"}, "nonesuch"),
         ({"families": "+nonesuch"}, "families: there is no '.nonesuch'"),
+        ({"peak": float("nan")}, "peak: expected a finite number, found nan"),
+        ({"max_time": float("inf")}, "max_time: expected a finite number, found inf"),
+        ({"mean": [0, float("inf")]}, "mean: expected a finite number, found inf"),
+        ({"max_samples": 0}, "max_samples: expected at least 1, found 0"),
+        ({"seed": 2**70}, "seed: expected a whole number from 0"),
+        ({"positions": -1}, "positions: expected a whole number from 0"),
+        ({"eval": "\udcff"}, "eval: .* is no text of UTF-8"),
     ],
 )
 def test_wrong_values_are_refused_in_one_line(model, options, text):
     with pytest.raises(sepconv.Error, match=text) as caught:
         sepconv.compress(model, models.samples(4), rank=1, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"rank": 1.5}, "float"),
+        ({"rank": True}, "bool"),
+        ({"rank": object()}, "object"),
+        ({"energy": np.array([0.5])}, "ndarray"),
+        ({"int8": 1}, "int"),
+        ({"order": 3}, "int"),
+        ({"skip": 3}, "int"),
+        ({"layers": 3.5}, "float"),
+        ({"layers": ["a", 3]}, "list with int"),
+        ({"families": 3}, "int"),
+        ({"tune": "x"}, "str"),
+        ({"tune": 1.5}, "float"),
+        ({"plan": 3}, "int"),
+        ({"scale": True}, "bool"),
+        ({"scale": [1]}, "list"),
+        ({"mean": {}}, "dict"),
+        ({"mean": [[1]]}, "list"),
+        ({"std": np.array(None)}, "ndarray"),
+        ({"resize": 1.5}, "float"),
+        ({"crop": (1, "2")}, "str"),
+        ({"max_time": [1]}, "list"),
+        ({"max_memory": True}, "bool"),
+        ({"layout": 3}, "int"),
+        ({"eval": b"data.npz"}, "bytes"),
+        ({"onnxruntime": 3}, "int"),
+        ({"input_shape": [1, 3, 16, 16]}, "list with int"),
+        ({"input_shape": {"x": 5}}, "int"),
+        ({"input_shape": {"x": (1, "A")}}, "(1, 'A')"),
+        ({"input_shape": {5: (1, 2)}}, "int"),
+        ({"metric": 3}, "int"),
+        ({"progress": 5}, "int"),
+    ],
+)
+def test_wrong_types_name_the_keyword(options, found):
+    with pytest.raises(TypeError) as caught:
+        sepconv.compress("missing.onnx", models.samples(4), **options)
+    (name,) = options
+    text = str(caught.value)
+    assert text.startswith(f"{name}: expected ") and text.endswith(f", found {found}")
+
+
+def test_every_option_has_a_type():
+    native = {*_sepconv.options(), *_sepconv.quantize_options()} - {"calib"}
+    for name in native:
+        with pytest.raises(TypeError, match=f"^{name}: expected"):
+            _options.as_json({}, force=[]) if name == "force" else _options.as_json({name: object()})
+
+
+# What the command line is given for options that are not flags.
+GIVEN = {
+    "block": "2",
+    "channel_order": "rgb",
+    "crop": "8",
+    "data_free": "weights",
+    "effort": "quick",
+    "input_shape": "x=1x8x12x12",
+    "layout": "nchw",
+    "lowering": "tiled",
+    "max_memory": "1G",
+    "max_time": "1m",
+    "opset": "13",
+    "order": "dw-pw",
+    "precision": "auto",
+    "resize": "8",
+    "target": "macs",
+    "task": "classify",
+    "weight_bits": "7",
+}
+FLAGS = {"allow_costlier", "allow_slower", "int8", "quantized", "unweighted"}
+
+
+def test_a_plan_refuses_the_options_that_the_command_line_refuses_beside_it():
+    """The command line refuses usage with code 2, and the missing model with 1."""
+    without = {"cache", "input_shapes", "plan"}
+    options = sorted(typing.get_type_hints(sepconv.Options).keys() - without)
+    written = lambda name: "--" + name.replace("_", "-") + ("" if name in FLAGS else "=" + GIVEN.get(name, "1"))
+    code = (
+        "import sys\n"
+        "from sepconv import _sepconv\n"
+        "for option in sys.argv[1:]:\n"
+        "    print(_sepconv.command(['sepconv', 'compress', 'missing.onnx', '--plan=missing.json', option]))\n"
+    )
+    command = [sys.executable, "-c", code, *map(written, options)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    codes = dict(zip(options, done.stdout.split(), strict=True))
+    assert set(codes.values()) == {"1", "2"}, done.stderr
+    budgets = {name for name in options if name.startswith("target_")} | {
+        "rank",
+        "energy",
+        "speedup",
+        "max_drop",
+        "min_snr",
+    }
+    refused = {name for name, code in codes.items() if code == "2"}
+    assert budgets < refused
+    assert refused - budgets == set(_options._OF_PLAN)
+
+
+def test_what_a_plan_says_is_refused_beside_it_by_its_keyword(model, calib):
+    _, report = sepconv.compress(model, calib, target_macs=0.5)
+    applied = lambda **options: sepconv.compress(model, calib, plan=report.plan, **options)[0].SerializeToString()
+    with pytest.raises(sepconv.Error, match="plan: it says max_samples, seed itself, which can't be given beside it"):
+        applied(seed=0, max_samples=8)
+    with pytest.raises(sepconv.Error, match="plan: it says input_shape itself"):
+        applied(input_shapes={"x": [1, 8, 12, 12]})
+    with pytest.raises(sepconv.Error, match="rank and plan"):
+        applied(rank=1)
+    unset = {"unweighted": False, "layers": (), "input_shape": {}, "seed": None}
+    assert applied(**unset) == applied(scale=1, threads=1, allow_slower=True) == applied()
 
 
 def test_channels_count_alike_where_asked(calib):

@@ -43,6 +43,8 @@ assert_type(sepconv.quantize_file("a.onnx", Path("b.onnx"), batches(), force=Tru
 assert_type(quantized.floats[0].reason, str | None)
 assert_type(quantized.speedup, float | None)
 
+sepconv.compress("model.onnx", rank=np.int64(2), mean=np.zeros(3), target_macs=np.float32(0.5), layers=None)
+sepconv.compress("model.onnx", seed=None, effort=None, task=None, unweighted=np.True_, input_shape={"x": "1x3x8x8"})
 sepconv.compress(3)  # type: ignore[arg-type]
 sepconv.compress("model.onnx", target_mac=0.5)  # type: ignore[call-arg]
 sepconv.compress("model.onnx", target_macs="half")  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use sepconv::data::InputSpec;
 use sepconv::ir::{DType, Tensor};
 use sepconv::{DataSource, Loaded, SpecError, data_specs};
 
@@ -16,17 +17,58 @@ pub enum Calibration {
     /// A data set on disk.
     Path(PathBuf),
     /// Arrays with the names of the graph inputs, or one without a name for the only input.
-    Arrays(Vec<(Option<String>, Tensor)>),
+    Arrays(Vec<Given>),
+}
+
+/// An array of an input.
+pub struct Given {
+    name: Option<String>,
+    array: Tensor,
+    /// The batches that it was joined of; 1 where it is as the caller gave it.
+    batches: usize,
+}
+
+impl Given {
+    /// Refuses samples without a batch axis, which were joined along another axis.
+    fn check_batches(&self, input: &InputSpec) -> Result<(), Failure> {
+        let rank = self.array.dims().len();
+        if self.batches < 2 || input.whole || rank + 1 != least_axes(input) {
+            return Ok(());
+        }
+        Err(Failure::Argument(format!(
+            "calib: each item of an iterable is a batch with its batch axis: items of {rank} axes are given for input \
+             '{}' of {} axes (of a list of single samples, give np.stack of it)",
+            input.name,
+            input.dims.len(),
+        )))
+    }
+}
+
+/// The axes of a batch at least: pictures of one channel may leave out that of the channels.
+fn least_axes(input: &InputSpec) -> usize {
+    let axes = input.dims.len();
+    match input.dims.as_slice() {
+        [_, Some(1), _, _] | [_, _, _, Some(1)] => axes - 1,
+        _ => axes,
+    }
 }
 
 impl FromPyObject<'_, '_> for Calibration {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        let Ok(items) = object.extract::<Vec<(Option<String>, Bound<'_, PyUntypedArray>)>>() else {
+        type Item<'py> = (Option<String>, Bound<'py, PyUntypedArray>, usize);
+        let Ok(items) = object.extract::<Vec<Item<'_>>>() else {
             return Ok(Self::Path(object.extract()?));
         };
-        let shared = |(name, array): (_, Bound<'_, _>)| Ok((name, share(&array)?));
+        let shared = |(name, array, batches): Item<'_>| {
+            let array = share(&array)?;
+            Ok(Given {
+                name,
+                array,
+                batches,
+            })
+        };
         Ok(Self::Arrays(
             items.into_iter().map(shared).collect::<PyResult<_>>()?,
         ))
@@ -43,31 +85,49 @@ impl Calibration {
             Self::Path(path) => return Ok(DataSource::new(path)),
             Self::Arrays(arrays) => arrays,
         };
-        let mut arrays = match <[_; 1]>::try_from(arrays) {
-            Ok([(None, array)]) => return Ok(DataSource::memory(vec![array])),
-            Ok(one) => one.into(),
-            Err(arrays) => arrays,
+        let unnamed = arrays.len() == 1 && arrays.iter().all(|given| given.name.is_none());
+        if unnamed && arrays.iter().all(|given| given.batches < 2) {
+            let arrays = arrays.into_iter().map(|given| given.array);
+            return Ok(DataSource::memory(arrays.collect()));
+        }
+        let inputs = data_specs(&model().map_err(Failure::Spec)?)?;
+        let sorted = match unnamed {
+            true => arrays,
+            false => sorted(arrays, &inputs)?,
         };
-        let inputs = data_specs(&model().map_err(Failure::Spec)?)?.into_iter();
-        let inputs: Vec<String> = inputs.map(|s| s.name).collect();
-        let mut sorted = Vec::new();
-        for input in &inputs {
-            let found = arrays
-                .iter()
-                .position(|(name, _)| name.as_ref() == Some(input));
-            let found = found.ok_or_else(|| {
-                Failure::Argument(format!("calib: no array for the model's input '{input}'"))
-            })?;
-            sorted.push(arrays.swap_remove(found).1);
+        for (given, input) in sorted.iter().zip(&inputs) {
+            given.check_batches(input)?;
         }
-        match arrays.first() {
-            Some((name, _)) => Err(Failure::Argument(format!(
+        let arrays = sorted.into_iter().map(|given| given.array);
+        Ok(DataSource::memory(arrays.collect()))
+    }
+}
+
+/// The arrays in the order of the inputs.
+fn sorted(mut arrays: Vec<Given>, inputs: &[InputSpec]) -> Result<Vec<Given>, Failure> {
+    let mut sorted = Vec::new();
+    for input in inputs {
+        let found = arrays
+            .iter()
+            .position(|given| given.name.as_ref() == Some(&input.name));
+        let found = found.ok_or_else(|| {
+            Failure::Argument(format!(
+                "calib: no array for the model's input '{}'",
+                input.name
+            ))
+        })?;
+        sorted.push(arrays.swap_remove(found));
+    }
+    match arrays.first() {
+        Some(given) => {
+            let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+            Err(Failure::Argument(format!(
                 "calib: the model has no input '{}' (inputs: {})",
-                name.as_deref().unwrap_or_default(),
-                inputs.join(", ")
-            ))),
-            None => Ok(DataSource::memory(sorted)),
+                given.name.as_deref().unwrap_or_default(),
+                names.join(", ")
+            )))
         }
+        None => Ok(sorted),
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{process, thread};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -99,6 +99,21 @@ impl Waiting {
     }
 }
 
+/// Refuses work in a fork of a process that has worked before: the threads of its pools are not in the fork, and
+/// whoever waits for them waits for ever.
+fn refuse_fork() -> PyResult<()> {
+    // 0 is no process of a program.
+    static FIRST: AtomicU32 = AtomicU32::new(0);
+    let own = process::id();
+    match FIRST.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(first) if first != own => Err(refused(
+            "this process was forked from one that has called sepconv already, and its threads are not in the fork: \
+             use the start method 'spawn' of multiprocessing, or fork before the first call",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Runs `work` with the GIL released. `progress(stage, done, total)` is called on this thread.
 /// An exception that it raises, or that another callback or a signal handler raises, ends the work at its next
 /// step, and is then raised; after [`GRACE`] also before that.
@@ -107,6 +122,7 @@ pub fn run<T: Send + 'static>(
     waiting: Waiting,
     work: impl FnOnce(&dyn Progress) -> Result<T, Failure> + Send + 'static,
 ) -> PyResult<T> {
+    refuse_fork()?;
     let (sender, mut steps) = channel();
     let cancel = Arc::new(AtomicBool::new(false));
     let listener = Listener {

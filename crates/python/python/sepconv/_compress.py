@@ -13,6 +13,7 @@ from ._data import Calib, gather_given
 from ._model import Metric, Model, Progress, files, in_memory
 from ._options import Options, as_json
 from ._report import Report
+from ._values import function
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,20 +35,23 @@ def compress(
     they lie and must not be written to meanwhile.
 
     Of `options`, see `sepconv.Options`, at most one is a budget: `target_macs=0.5` keeps half of the
-    multiply-accumulates. The default is `max_drop=1.0` with data
-    where the outputs are classes or `eval` is given, else `min_snr=30.0`.
+    multiply-accumulates. The default with data is `max_drop=1.0` where the outputs are classes, masks, labels
+    or vectors or `eval` has labels, and `max_drop=5.0` of a detector; else it is `min_snr=30.0`.
 
     `metric(original, rewritten)` is a figure of one sample, of which more is better: of the arrays that the
     two models give, without the batch, or of dicts of these by name where there are several outputs. The
-    mean over samples is what `max_drop`, in its unit, and `eval` judge by.
+    mean over samples is what `max_drop`, in its unit, and `eval` judge by. It is called on another thread
+    than this one: what belongs to a thread, such as `np.errstate` and `torch.no_grad()`, is set inside it.
 
     `progress(stage, done, total)` is called on this thread. An exception of either ends the
     work, as Ctrl-C does.
 
     Returns the smaller model and a `Report`. Raises `sepconv.Error` with one line of text where a
-    model, data or an option is refused, or where nothing would be better.
+    model, data or an option is refused, or where nothing would be better. Raises `TypeError` for wrong
+    types and unknown options.
     """
-    arguments = (gather_given(calib), as_json(options), _callbacks(metric, progress))
+    callbacks, settings = _callbacks(metric, progress), as_json(options)
+    arguments = (gather_given(calib), settings, callbacks)
     small, outcome = in_memory(model, _sepconv.compress_file, _sepconv.compress_bytes, *arguments)
     return small, Report(outcome)
 
@@ -67,10 +71,12 @@ def compress_file(
     The result is written beside `output`, read back, run, and only then renamed. A file that
     exists is replaced only with `force`.
     """
-    settings = as_json(options, force=force)
-    callbacks = _callbacks(metric, progress)
-    return Report(_sepconv.compress_file(files(input, output), gather_given(calib), settings, callbacks))
+    callbacks, settings = _callbacks(metric, progress), as_json(options, force=force)
+    paths = files(input, output)
+    return Report(_sepconv.compress_file(paths, gather_given(calib), settings, callbacks))
 
 
 def _callbacks(metric: Metric | None, progress: Progress | None) -> Mapping[str, object]:
+    function("metric", metric)
+    function("progress", progress)
     return {"metric": metric, "progress": progress}

@@ -21,26 +21,29 @@ Calib = Union[Batch, Iterable[Batch], str, "os.PathLike[str]"]
 
 _Named = list[tuple[Union[str, None], "np.ndarray[Any, Any]"]]
 
+# With the number of batches that an array was joined of.
+_Joined = list[tuple[Union[str, None], "np.ndarray[Any, Any]", int]]
 
-def gather_given(calib: Calib | None) -> str | _Named | None:
+
+def gather_given(calib: Calib | None) -> str | _Joined | None:
     """As `gather`, where there are data."""
     return None if calib is None else gather(calib)
 
 
-def gather(calib: Calib) -> str | _Named:
+def gather(calib: Calib) -> str | _Joined:
     """As the native module takes it. Copies only what is not contiguous, and to join batches."""
     if isinstance(calib, str):
         return calib
     if isinstance(calib, os.PathLike):
         return os.fspath(calib)
     if _is_batch(calib):
-        return [(name, _contiguous(array)) for name, array in _named(calib)]
+        return [(name, _contiguous(array), 1) for name, array in _named(calib)]
     if isinstance(calib, (bytes, bytearray)) or not isinstance(calib, Iterable):
         raise TypeError(_expected(calib))
     return _joined(cast("Iterable[Batch]", calib))
 
 
-def _joined(batches: Iterable[Batch]) -> _Named:
+def _joined(batches: Iterable[Batch]) -> _Joined:
     parts: dict[str | None, list[np.ndarray[Any, Any]]] = {}
     count = 0
     for batch in batches:
@@ -58,7 +61,7 @@ def _joined(batches: Iterable[Batch]) -> _Named:
         joined = {n: a[0] if len(a) == 1 else np.concatenate(a) for n, a in parts.items()}
     except ValueError as error:
         raise Error(f"calib: the batches can't be joined: {error}") from None
-    return [(name, _contiguous(array)) for name, array in joined.items()]
+    return [(name, _contiguous(array), count) for name, array in joined.items()]
 
 
 def _is_batch(value: object) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, SupportsFloat, TypeVar, Union
 import onnx
 
 from . import _sepconv
+from ._values import path
 
 Model = Union[onnx.ModelProto, bytes, bytearray, memoryview, str, "os.PathLike[str]"]
 """A model, an encoded one, or the path of a file."""
@@ -43,7 +44,7 @@ def files(
     input: str | os.PathLike[str], output: str | os.PathLike[str], *, kept: bool = True
 ) -> dict[str, object]:
     """As the native module takes them; `kept` where the caller asked for the output."""
-    return {"input": os.fspath(input), "output": os.fspath(output), "kept": kept}
+    return {"input": path("input", input), "output": path("output", output), "kept": kept}
 
 
 def _encoded(model: onnx.ModelProto | bytes | bytearray | memoryview) -> bytes:

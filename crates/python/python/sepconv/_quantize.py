@@ -12,6 +12,7 @@ from ._data import Calib, gather
 from ._model import Model, Progress, files, in_memory
 from ._options import QuantizeOptions, as_json
 from ._report import QuantizeReport
+from ._values import function
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -42,7 +43,9 @@ def quantize(
     an option is refused: an opset below 13 without `opset=13`, a model that is quantised already, one without a
     layer that can be quantised. Raises `TypeError` for wrong types and unknown options.
     """
-    arguments = (gather(calib), as_json(options), progress)
+    function("progress", progress)
+    settings = as_json(options)
+    arguments = (gather(calib), settings, progress)
     made, outcome = in_memory(model, _sepconv.quantize_file, _sepconv.quantize_bytes, *arguments)
     return made, QuantizeReport(outcome)
 
@@ -61,5 +64,6 @@ def quantize_file(
     The result is written beside `output`, read back, run, and only then renamed. A file that exists is replaced
     only with `force`; without it, `sepconv.Error` is raised.
     """
-    settings = as_json(options, force=force)
-    return QuantizeReport(_sepconv.quantize_file(files(input, output), gather(calib), settings, progress))
+    function("progress", progress)
+    settings, paths = as_json(options, force=force), files(input, output)
+    return QuantizeReport(_sepconv.quantize_file(paths, gather(calib), settings, progress))

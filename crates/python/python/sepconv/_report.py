@@ -7,9 +7,10 @@ import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 from . import _sepconv
+from ._values import path as as_path
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,18 @@ class _Record:
         """All of it as JSON."""
         return self._outcome.json()
 
+    def __copy__(self) -> _Record:
+        """Another report of the same outcome, which never changes."""
+        made = object.__new__(type(self))
+        made._outcome = self._outcome
+        return made
+
+    def __deepcopy__(self, _: object) -> _Record:
+        return self.__copy__()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} can't be pickled: pickle its contents, a dict, in its place")
+
 
 class Report(_Record):
     """What was done and measured. `contents` holds all of it, see docs/report.md of the project: that of
@@ -145,11 +158,11 @@ class Report(_Record):
 
     def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the report into a folder: JSON, CSV, Markdown, HTML, and the curve as SVG."""
-        self._outcome.save(folder, force)
+        self._outcome.save(as_path("folder", folder), force)
 
     def save_plan(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the plan, for `plan=` or `sepconv compress --plan`."""
-        self._outcome.save_plan(path, force)
+        self._outcome.save_plan(as_path("path", path), force)
 
     def __repr__(self) -> str:
         before, after = self.original, self.compressed

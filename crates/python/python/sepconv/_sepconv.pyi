@@ -6,7 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
-_Calibration = str | Sequence[tuple[str | None, np.ndarray[Any, Any]]]
+_Calibration = str | Sequence[tuple[str | None, np.ndarray[Any, Any], int]]
 _Progress = Callable[[str, int, int], object]
 
 __version__: str
