@@ -146,6 +146,11 @@ fn plans_that_do_not_fit_are_refused_in_one_line() {
             .position(|l| l["choice"].get("separate").is_some())
             .unwrap()
     };
+    let odd = edited("key.json", &|v| {
+        let i = first(v);
+        v["layers"][i]["choice"]["separate"]["rnk"] = 1.into();
+    });
+    assert!(refused(&model, &odd, &[]).contains("rnk"));
     let rank = edited("rank.json", &|v| {
         let i = first(v);
         v["layers"][i]["choice"]["separate"]["rank"] = 999.into();

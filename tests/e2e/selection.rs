@@ -64,3 +64,14 @@ fn globs_can_be_given_repeatedly() {
     ];
     assert_eq!(rewritten(&twice), [ALL[3], ALL[5]]);
 }
+
+/// A selection of nothing leaves the model as it is, and says so.
+#[test]
+fn a_selection_that_leaves_no_layer_says_so() {
+    let scratch = Scratch::new();
+    let (model, out) = (digits().path, scratch.path("out.onnx"));
+    let command = ["compress", &model, "-o", &out, "--target-macs", "0.5"];
+    let said = sepconv(&[&command[..], &["--skip", "*", "--data-free=weights"]].concat()).ok();
+    assert!(said.contains("none: no layer is selected"), "{said}");
+    assert_eq!(std::fs::read(&model).unwrap(), std::fs::read(&out).unwrap());
+}

@@ -10,7 +10,7 @@ const WORK: u64 = 200_000_000_000;
 const SAMPLES: (u64, u64) = (64, 512);
 /// Samples at least where the time is limited, and of fits where it is short.
 const HURRIED: u64 = 16;
-const FEWEST: u64 = 4;
+const FEWEST: u64 = 8;
 
 /// Positions that candidates are scored on, and those of fits of long patches: at most so many for every value of a patch,
 /// but not fewer than the least. Targets are the original's outputs, free of noise.
@@ -41,7 +41,7 @@ enum Purpose {
 }
 
 impl Sampling {
-    /// All of the samples, and positions as the settings say.
+    /// All of the samples, and positions as the settings say, of long patches fewer.
     pub const WHOLE: Self = Self {
         samples: usize::MAX,
         purpose: Purpose::Fits,
@@ -74,16 +74,15 @@ impl Sampling {
     pub(crate) fn positions(self, allowed: usize, values: usize) -> usize {
         let by_values = PER_VALUE.saturating_mul(values).max(LEAST);
         let by_products = |products: f64| (products / (values.max(1) as f64).powi(2)) as usize;
+        // Of more positions than usual, more of long patches.
+        let more = (allowed as f64 / Effort::Normal.positions() as f64).max(1.0);
+        let fits = (by_values.max(by_products(COVARIANCE)) as f64 * more) as usize;
         let most = match self.purpose {
             Purpose::Scores => by_values,
-            Purpose::Fits => {
-                let usual = Effort::Normal.positions();
-                let more = allowed.div_ceil(usual).max(1);
-                by_values.max(by_products(COVARIANCE)).saturating_mul(more)
-            }
+            Purpose::Fits => fits,
             Purpose::HastyFits => {
                 let squares = PRODUCTS / values.max(1) as f64;
-                by_products(PRODUCTS).max(squares.sqrt() as usize)
+                fits.min(by_products(PRODUCTS).max(squares.sqrt() as usize))
             }
         };
         allowed.min(most)
@@ -108,11 +107,13 @@ mod tests {
         assert_eq!(fits(60_000, 50_000), 60_000);
         // Who asks for more has more.
         assert_eq!([fits(180_000, 4608), fits(10_000, 4608)], [55_296, 10_000]);
+        assert_eq!(fits(70_000, 4608), 21_504);
         let hasty = Sampling {
             samples: 16,
             purpose: Purpose::HastyFits,
         };
         let few = |values| hasty.positions(60_000, values);
-        assert_eq!([few(2304), few(4608), few(18_432)], [60_000, 18_838, 4658]);
+        assert_eq!([few(2304), few(4608), few(18_432)], [16_384, 18_432, 4658]);
+        assert!([27, 1152, 9216].iter().all(|v| few(*v) <= fits(60_000, *v)));
     }
 }

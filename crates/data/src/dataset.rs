@@ -60,6 +60,8 @@ pub struct Dataset {
     fixed_batch: Option<usize>,
     /// By input: true without a batch axis.
     whole: Vec<bool>,
+    /// Names of the inputs.
+    names: Vec<String>,
 }
 
 impl Dataset {
@@ -121,6 +123,7 @@ impl Dataset {
             apart => apart,
         };
         let whole = source.whole(&request.inputs);
+        let names = names_of(&request.inputs);
         let fixed_batch = source.fixed_batch(path, fixed_batch, &whole)?;
         let is_labelled = found.is_some() || annotated.is_some() || target.is_some();
         if request.labels == Labels::Required && !is_labelled {
@@ -139,6 +142,7 @@ impl Dataset {
             target,
             fixed_batch,
             whole,
+            names,
         })
     }
 
@@ -179,6 +183,7 @@ impl Dataset {
         })?;
         let source = Source::Arrays(feeds);
         let whole = source.whole(inputs);
+        let names = names_of(inputs);
         let fixed_batch = source.fixed_batch(&path, fixed_batch, &whole)?;
         if request.labels == Labels::Required {
             return Err(DataError::Unlabelled { path });
@@ -195,6 +200,7 @@ impl Dataset {
             target: None,
             fixed_batch,
             whole,
+            names,
         })
     }
 
@@ -307,7 +313,8 @@ impl Dataset {
     ///
     /// # Errors
     /// [`DataError::Rows`] for a range that is empty, past the end, or longer
-    /// than a fixed batch; the errors of reading and decoding.
+    /// than a fixed batch; [`DataError::Mismatch`] for a value that is NaN, of which statistics, fits and figures
+    /// would be as well; the errors of reading and decoding.
     pub fn batch(&self, range: Range<usize>) -> Result<Batch, DataError> {
         let refuse = |expected: String| DataError::Rows {
             start: range.start,
@@ -324,6 +331,7 @@ impl Dataset {
         }
         let rows = &self.rows[range.clone()];
         let mut inputs = self.source.read(rows, &self.samples)?;
+        self.check_numbers(rows, &inputs)?;
         if let Some(fixed) = self.fixed_batch {
             let padded = inputs.into_iter().zip(&self.whole);
             let padded = padded.map(|(input, whole)| match whole {
@@ -342,6 +350,24 @@ impl Dataset {
         })
     }
 
+    /// Refuses a value that is NaN among the inputs of these rows.
+    fn check_numbers(&self, rows: &[usize], inputs: &[Tensor]) -> Result<(), DataError> {
+        let own = inputs.iter().zip(&self.whole).zip(&self.names);
+        for ((input, whole), name) in own {
+            let Some(place) = no_number(input) else {
+                continue;
+            };
+            let row = match whole {
+                true => 0,
+                false => place * rows.len() / input.len().max(1),
+            };
+            let sample = rows.get(row).copied().unwrap_or_default();
+            let what = format!("sample {sample} of input '{name}'");
+            return Err(DataError::mismatch(&self.path, what, "numbers", "NaN"));
+        }
+        Ok(())
+    }
+
     fn read_targets(&self, rows: &[usize]) -> Result<Vec<Tensor>, DataError> {
         match (&self.target, &self.source) {
             (Some(Target::Table(table)), _) => Ok(vec![table.read(rows)?]),
@@ -349,6 +375,19 @@ impl Dataset {
             (Some(Target::Sets) | None, _) => Ok(Vec::new()),
         }
     }
+}
+
+fn names_of(inputs: &[InputSpec]) -> Vec<String> {
+    inputs.iter().map(|spec| spec.name.clone()).collect()
+}
+
+/// The place of the first value that is NaN.
+fn no_number(tensor: &Tensor) -> Option<usize> {
+    if !tensor.dtype().is_float() {
+        return None;
+    }
+    let values = tensor.to_f32()?;
+    values.iter().position(|value| value.is_nan())
 }
 
 impl Source {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use sepconv_data::{DataError, Dataset, Layout};
+use sepconv_data::{Dataset, Layout};
 use sepconv_ir::Tensor;
 use sepconv_targets::InputSpec;
 
@@ -101,9 +101,6 @@ impl Samples {
     }
 
     /// The inputs of a batch, one per graph input.
-    ///
-    /// # Errors
-    /// [`Error::Data`] where they can't be read, and of a value that is no number.
     pub fn inputs(&self, batch: usize) -> Result<Vec<Tensor>, Error> {
         let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = lock().get(&batch) {
@@ -111,43 +108,11 @@ impl Samples {
         }
         let first = self.first(batch);
         let tensors = self.dataset.batch(first..first + self.valid(batch))?.inputs;
-        self.check_numbers(first, &tensors)?;
         if self.keeps {
             lock().insert(batch, tensors.clone());
         }
         Ok(tensors)
     }
-
-    /// Refuses a value that is NaN: statistics, fits and figures would be.
-    fn check_numbers(&self, first: usize, tensors: &[Tensor]) -> Result<(), Error> {
-        for (tensor, spec) in tensors.iter().zip(&self.specs) {
-            let Some(place) = no_number(tensor) else {
-                continue;
-            };
-            let rows = tensor.dims().first().copied().unwrap_or(1).max(1);
-            let row = place * rows / tensor.len().max(1);
-            let sample = self.dataset.selected().get(first + row);
-            return Err(DataError::Mismatch {
-                path: self.dataset.path().to_owned(),
-                what: format!(
-                    "sample {} of input '{}'",
-                    sample.copied().unwrap_or(first + row),
-                    spec.name
-                ),
-                expected: "numbers".into(),
-                found: "NaN".into(),
-            }
-            .into());
-        }
-        Ok(())
-    }
-}
-
-/// The place of the first value that is NaN.
-fn no_number(tensor: &Tensor) -> Option<usize> {
-    let floats = tensor.dtype().is_float();
-    let values = floats.then(|| tensor.to_f32())??;
-    values.iter().position(|value| value.is_nan())
 }
 
 /// Outputs of a batch of `rows` rows cut to the `valid` ones before its padding; outputs of another first axis stay.

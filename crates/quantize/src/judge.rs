@@ -11,6 +11,10 @@ use crate::windows::Run;
 const JUDGED_MACS: u64 = 100_000_000_000;
 /// Batches that a set of layers is judged by, least and most.
 const JUDGED: (u64, u64) = (8, 64);
+/// Batches that detections are recognised in.
+const RECOGNISED: usize = 4;
+/// Samples with detections by which models are judged, at least.
+const LEAST: usize = 5;
 /// Weight of the ratio of rows, which tells models apart that keep as many detections.
 const OF_ROWS: f64 = 1e-6;
 
@@ -42,12 +46,24 @@ impl<'a> Judge<'a> {
             detections: None,
         };
         judge.outputs = judge.run(model)?;
-        let outputs: Vec<&[Tensor]> = judge.outputs.iter().map(Vec::as_slice).collect();
-        if let Some(first) = judge.batches.first() {
-            let found = TaskMetric::of(model, source, &outputs, judge.rows_of(*first))?;
-            judge.detections = found.filter(TaskMetric::is_of_ordered_rows);
-        }
+        judge.detections = judge.ordered(source);
         Ok(judge)
+    }
+
+    /// The metric of detections that the graph orders, where enough samples have some.
+    fn ordered(&self, source: &DataSource) -> Option<TaskMetric> {
+        let rows = self.rows_of(*self.batches.first()?);
+        // The last batch may have fewer rows.
+        let runs = self.batches.iter().zip(&self.outputs);
+        let runs = runs.filter(|(batch, _)| self.rows_of(**batch) == rows);
+        let runs = runs.take(RECOGNISED).map(|(_, run)| run.as_slice());
+        let runs: Vec<&[Tensor]> = runs.collect();
+        // Outputs of another task than the one that is named are told of where that is judged.
+        let found = TaskMetric::of(self.original.model, source, &runs, rows);
+        let metric = found.ok()??;
+        let own = metric.is_of_ordered_rows();
+        let with = own.then(|| self.measures(&metric, &self.outputs))?;
+        (with.first()?.n >= LEAST).then_some(metric)
     }
 
     pub fn progress(&self) -> &'a dyn Progress {
@@ -77,22 +93,35 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Noise over signal of the worst channel of the outputs that can be compared, of detections that the graph orders the
-    /// share that is lost, 1 - F1; `None` where nothing can be compared.
+    /// Noise over signal of the worst channel of the outputs that can be compared; of detections that the graph orders the
+    /// share that is lost, `1 - F1`, where that is more. `None` where nothing can be compared.
     pub fn noise(&self, model: &Loaded) -> Result<Option<f64>, Error> {
         let outputs = self.run(model)?;
-        let compared = self.comparable(&self.compared(&outputs));
-        let of_rows = compared.map(|compared| {
-            let snr = compared.worst_channel_snr();
-            snr.map_or(f64::INFINITY, |db| 10_f64.powf(-db / 10.0))
-        });
+        let compared = self.compared(&outputs);
+        let of_all = self.noise_of(&compared, |_| true);
         Ok(match self.lost(&outputs) {
-            Some(lost) => Some(lost + OF_ROWS * of_rows.unwrap_or(0.0).min(1.0)),
-            None => of_rows,
+            Some(lost) => {
+                let others = self.noise_of(&compared, |output| !self.are_rows(output));
+                let most = others.map_or(lost, |noise| noise.max(lost));
+                Some(most + OF_ROWS * of_all.unwrap_or(1.0).min(1.0))
+            }
+            None => of_all,
         })
     }
 
-    /// Share of the detections that are lost; `None` of other outputs, and where the original has none.
+    /// Noise over signal of the worst channel of some outputs; `None` where none of them can be compared.
+    fn noise_of(&self, compared: &Comparison, some: impl Fn(usize) -> bool) -> Option<f64> {
+        let snr = self.comparable(compared, some)?.worst_channel_snr();
+        Some(snr.map_or(f64::INFINITY, |db| 10_f64.powf(-db / 10.0)))
+    }
+
+    /// True for outputs of detections that the graph orders.
+    fn are_rows(&self, output: usize) -> bool {
+        let metric = self.detections.as_ref();
+        metric.is_some_and(|metric| metric.outputs().contains(&output))
+    }
+
+    /// Share of the detections that are lost; `None` where rows are compared.
     fn lost(&self, outputs: &[Vec<Tensor>]) -> Option<f64> {
         let metric = self.detections.as_ref()?;
         let f1 = self.measures(metric, outputs).first()?.value;
@@ -125,22 +154,28 @@ impl<'a> Judge<'a> {
                 let names = self.original.model.output_names();
                 let of = metric.outputs().into_iter();
                 let of: Vec<String> = of.filter_map(|o| names.get(o).cloned()).collect();
-                Missed::of_detections(lost, of.join(", "), least)
+                let others = self.comparable(&comparison, |output| !self.are_rows(output));
+                let others = others.and_then(|others| Missed::of(&others, least));
+                Missed::of_detections(lost, of.join(", "), least).or(others)
             }
             _ => {
-                let judged = self.comparable(&comparison);
+                let judged = self.comparable(&comparison, |_| true);
                 Missed::of(judged.as_ref().unwrap_or(&comparison), least)
             }
         });
         Ok((comparison, missed))
     }
 
-    /// A comparison with the outputs alone that can be compared; `None` where none can.
-    fn comparable(&self, comparison: &Comparison) -> Option<Comparison> {
+    /// A comparison with those of `some` outputs that can be compared; `None` where none can.
+    fn comparable(
+        &self,
+        comparison: &Comparison,
+        some: impl Fn(usize) -> bool,
+    ) -> Option<Comparison> {
         let outputs = comparison.outputs.iter().enumerate();
         let outputs = outputs.filter(|(i, output)| {
             let compared = output.not_compared.is_none() && output.worst_channel.is_some();
-            compared && self.has_signal(*i)
+            compared && some(*i) && self.has_signal(*i)
         });
         let outputs: Vec<_> = outputs.map(|(_, output)| output.clone()).collect();
         (!outputs.is_empty()).then(|| Comparison {

@@ -211,6 +211,9 @@ impl Constants {
         if tensor.dtype() != DType::F32 {
             return Err(format!("its weights are of type {}", tensor.dtype()));
         }
+        if tensor.is_sparse() {
+            return Err("its weights are sparse".into());
+        }
         Ok(Self {
             dims: tensor.dims().to_vec(),
             weights: tensor

@@ -62,7 +62,7 @@ impl fmt::Display for Missed {
             let asked = 100.0 * (1.0 - allowed(self.asked_db));
             return write!(
                 f,
-                "{asked:.1} % of the detections in '{}' are not reached: {f1:.2} % is the most of all choices of \
+                "{asked:.2} % of the detections in '{}' are not reached: {f1:.2} % is the most of all choices of \
                  layers that were tried (F1)",
                 self.output
             );
@@ -116,6 +116,15 @@ mod tests {
             "30 dB are not reached: channel 1 of output 'y' keeps 20.00 dB, the most of all choices of layers that \
              were tried"
         );
+    }
+
+    #[test]
+    fn of_detections_the_share_that_is_lost_counts() {
+        assert_eq!(Missed::of_detections(0.1, "y".into(), 10.0), None);
+        let missed = Missed::of_detections(0.2, "y".into(), 10.0).unwrap();
+        let said = missed.to_string();
+        let begins = "90.00 % of the detections in 'y' are not reached: 80.00 % is";
+        assert!(said.starts_with(begins), "{said}");
     }
 
     #[test]

@@ -1,73 +1,73 @@
 //! Layers ordered by the noise that they make alone.
 //!
-//! A few layers of a network make most of it. Runs of layers that follow one another are quantised together, and those
+//! A few layers of a network make most of it. Stretches of layers that follow one another are quantised together, and those
 //! that are noisy are divided until the noisy layers are known one by one.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::time::Instant;
 
-/// Layers of a run that is not halved, but taken apart.
+/// Layers of a stretch that is not halved, but taken apart.
 const FEW: usize = 4;
-/// Runs that are judged whatever the time.
+/// Stretches that are judged whatever the time.
 const LEAST: usize = 8;
 
 /// An end of the division.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Noise of a run that is not divided further.
+    /// Noise of a stretch that is not divided further.
     pub fine: f64,
-    /// The moment behind which no run is divided.
+    /// The moment behind which no stretch is divided.
     pub until: Option<Instant>,
 }
 
-/// The places of `layers` layers, the noisiest first. `whole` is the noise of all of them, `noise` that of a run alone;
-/// layers of a run that is not divided have equal shares of it.
+/// The places of `layers` layers, the noisiest first. `whole` is the noise of all of them, `noise` that of a stretch alone;
+/// layers of a stretch that is not divided have equal shares of it.
 pub(crate) fn by_noise<E>(
     layers: usize,
     whole: f64,
     limits: Limits,
     mut noise: impl FnMut(Range<usize>) -> Result<f64, E>,
 ) -> Result<Vec<usize>, E> {
-    let mut runs = vec![(whole, 0..layers)];
+    let mut stretches = vec![(whole, 0..layers)];
     let mut judged = 0;
-    while let Some(at) = noisiest(&runs) {
+    while let Some(at) = noisiest(&stretches) {
         let over = limits.until.is_some_and(|until| Instant::now() >= until);
-        if runs[at].0 <= limits.fine || (over && judged >= LEAST) {
+        if stretches[at].0 <= limits.fine || (over && judged >= LEAST) {
             break;
         }
-        let (_, run) = runs.swap_remove(at);
-        for part in parts(run) {
+        let (_, stretch) = stretches.swap_remove(at);
+        for part in parts(stretch) {
             judged += 1;
-            runs.push((noise(part.clone())?, part));
+            stretches.push((noise(part.clone())?, part));
         }
     }
-    let shares = runs.into_iter().flat_map(|(noise, run)| {
-        let share = noise / run.len().max(1) as f64;
-        run.map(move |layer| (share, layer))
+    let shares = stretches.into_iter().flat_map(|(noise, stretch)| {
+        let share = noise / stretch.len().max(1) as f64;
+        stretch.map(move |layer| (share, layer))
     });
     let mut shares: Vec<(f64, usize)> = shares.collect();
     shares.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     Ok(shares.into_iter().map(|(_, layer)| layer).collect())
 }
 
-/// The place of the noisiest run of more than one layer, of equal ones the first in the network.
-fn noisiest(runs: &[(f64, Range<usize>)]) -> Option<usize> {
-    let several = runs
+/// The place of the noisiest stretch of more than one layer, of equal ones the first in the network.
+fn noisiest(stretches: &[(f64, Range<usize>)]) -> Option<usize> {
+    let several = stretches
         .iter()
         .enumerate()
-        .filter(|(_, (_, run))| run.len() > 1);
+        .filter(|(_, (_, stretch))| stretch.len() > 1);
     let first = |a: &Range<usize>, b: &Range<usize>| -> Ordering { b.start.cmp(&a.start) };
     let most = several.max_by(|(_, a), (_, b)| a.0.total_cmp(&b.0).then(first(&a.1, &b.1)));
     most.map(|(at, _)| at)
 }
 
-fn parts(run: Range<usize>) -> Vec<Range<usize>> {
-    match run.len() {
-        ..=FEW => run.map(|layer| layer..layer + 1).collect(),
+fn parts(stretch: Range<usize>) -> Vec<Range<usize>> {
+    match stretch.len() {
+        ..=FEW => stretch.map(|layer| layer..layer + 1).collect(),
         len => {
-            let middle = run.start + len / 2;
-            vec![run.start..middle, middle..run.end]
+            let middle = stretch.start + len / 2;
+            vec![stretch.start..middle, middle..stretch.end]
         }
     }
 }
@@ -79,19 +79,19 @@ mod tests {
 
     use super::*;
 
-    /// The order of layers whose noise adds up, and the number of runs that were judged.
+    /// The order of layers whose noise adds up, and the number of stretches that were judged.
     fn order(noises: &[f64], limits: Limits) -> (Vec<usize>, usize) {
         let mut judged = 0;
-        let sum = |run: Range<usize>| noises[run].iter().sum::<f64>();
-        let order = by_noise(noises.len(), sum(0..noises.len()), limits, |run| {
+        let sum = |stretch: Range<usize>| noises[stretch].iter().sum::<f64>();
+        let order = by_noise(noises.len(), sum(0..noises.len()), limits, |stretch| {
             judged += 1;
-            Ok::<_, Infallible>(sum(run))
+            Ok::<_, Infallible>(sum(stretch))
         });
         (order.unwrap(), judged)
     }
 
     #[test]
-    fn a_few_noisy_layers_of_many_are_found_by_few_runs() {
+    fn a_few_noisy_layers_of_many_are_found_in_few_stretches() {
         let mut noises = vec![1e-4; 100];
         (noises[3], noises[70], noises[99]) = (0.2, 0.5, 0.3);
         let limits = Limits {

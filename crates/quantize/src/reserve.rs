@@ -1,7 +1,8 @@
 //! Layers that stay in floats.
 //!
 //! Everything is quantised, and the outputs on held-out samples are held against the original's, every
-//! channel on its own scale. Where one loses too much, layers are quantised alone, and those that
+//! channel on its own scale; of detections that the graph orders those that are kept are counted. Where too much is lost, stretches of
+//! layers are quantised alone, and those layers that
 //! make most noise are left in floats: as few of them as are enough, which is found by bisection.
 
 use std::collections::BTreeSet;
@@ -18,17 +19,19 @@ use crate::noisiest::{Limits, by_noise};
 /// Noise of layers that need not be told apart, as a share of what is allowed.
 const FINE: f64 = 1.0 / 32.0;
 
-/// The aim of layers in floats.
+/// The purpose of layers in floats.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reserve {
-    /// The ratio in dB that the worst channel is to keep.
+    /// The ratio in dB that the worst channel is to keep. Of detections that the graph orders as much may be lost as
+    /// noise over signal at that ratio.
     pub least_snr: f64,
+    /// The moment behind which layers are not told apart any further.
     pub until: Option<Instant>,
 }
 
 /// The layers of `layers` to leave in floats, so that the worst channel keeps `least_snr` dB, or as
-/// much of it as any set that was tried; `build` makes the model with some layers left. Behind `until` layers are no longer
-/// told apart.
+/// much of it as any set that was tried; `build` makes the model with some layers left. Behind [`Reserve::until`] layers are
+/// not told apart any further.
 pub(crate) fn reserved(
     judge: &Judge<'_>,
     layers: &[NodeId],
@@ -51,11 +54,11 @@ pub(crate) fn reserved(
         until,
     };
     let mut known = 0;
-    let order = by_noise(layers.len(), whole, limits, |run| {
+    let order = by_noise(layers.len(), whole, limits, |stretch| {
         stage.step(known)?;
-        known += usize::from(run.len() == 1);
+        known += usize::from(stretch.len() == 1);
         let mut left = all.clone();
-        layers[run].iter().for_each(|layer| {
+        layers[stretch].iter().for_each(|layer| {
             left.remove(layer);
         });
         noise(&left)
@@ -63,25 +66,36 @@ pub(crate) fn reserved(
     drop(stage);
     let noisiest =
         |count: usize| -> BTreeSet<NodeId> { order[..count].iter().map(|i| layers[*i]).collect() };
-    let count = fewest(layers.len(), whole, allowed, |count| {
-        noise(&noisiest(count))
-    })?;
+    let goal = Allowed {
+        noise: allowed,
+        until,
+    };
+    let count = fewest(layers.len(), whole, goal, |count| noise(&noisiest(count)))?;
     Ok(noisiest(count))
+}
+
+/// Noise that is allowed, and the moment until which the least number of layers is looked for.
+#[derive(Debug, Clone, Copy)]
+struct Allowed {
+    noise: f64,
+    until: Option<Instant>,
 }
 
 /// The least number of the noisiest of `layers` layers that is enough, by bisection; where none is, the number of the
 /// least noise. `noise` is that of the model with so many left, `whole` that with none left. The last number that is
-/// tried leaves all but the quietest layer.
+/// tried leaves all but the quietest layer. Once the time is over, a number that is enough is taken.
 fn fewest(
     layers: usize,
     whole: f64,
-    allowed: f64,
+    allowed: Allowed,
     mut noise: impl FnMut(usize) -> Result<f64, QuantizeError>,
 ) -> Result<usize, QuantizeError> {
     let mut best = (whole, 0);
     // Below `few` it is not enough; at `many` it is.
     let (mut few, mut many) = (0, layers);
-    while few + 1 < many {
+    let over = || allowed.until.is_some_and(|until| Instant::now() >= until);
+    let allowed = allowed.noise;
+    while few + 1 < many && !(best.0 <= allowed && over()) {
         let count = few + (many - few).div_ceil(4);
         let noise = noise(count)?;
         let enough = noise <= allowed;
@@ -104,7 +118,19 @@ mod tests {
 
     /// The number of layers that are left of so many, where the noise is that of the noisiest one in eight bits.
     fn left(alone: &[f64], allowed: f64) -> usize {
+        within(alone, allowed, None)
+    }
+
+    fn within(alone: &[f64], noise: f64, until: Option<Instant>) -> usize {
+        let allowed = Allowed { noise, until };
         fewest(alone.len(), alone[0], allowed, |count| Ok(alone[count])).unwrap()
+    }
+
+    #[test]
+    fn once_the_time_is_over_a_number_that_is_enough_is_taken() {
+        let alone: Vec<f64> = (0..40).map(|i| if i < 2 { 1.0 } else { 0.0 }).collect();
+        assert_eq!(left(&alone, 0.1), 2);
+        assert_eq!(within(&alone, 0.1, Some(Instant::now())), 10);
     }
 
     #[test]

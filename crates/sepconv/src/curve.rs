@@ -150,18 +150,25 @@ pub(crate) fn by_ranks(
     Ok(())
 }
 
+/// True of an error that no plan saves anything, whatever the advice that comes with it.
+fn saves_nothing(error: &Error) -> bool {
+    match error {
+        Error::Advised { source, .. } => saves_nothing(source),
+        Error::Nothing { .. }
+        | Error::AllKept { .. }
+        | Error::Pass {
+            source: PassError::Rank { .. },
+            ..
+        } => true,
+        _ => false,
+    }
+}
+
 /// The compressed model, unless it saves nothing.
 pub(crate) fn saving(job: &Job<'_>, settings: Settings) -> Result<Option<Compressed>, Error> {
     match run(&job.with(settings)?) {
-        Err(error) => match error.unadvised() {
-            Error::Nothing { .. }
-            | Error::AllKept { .. }
-            | Error::Pass {
-                source: PassError::Rank { .. },
-                ..
-            } => Ok(None),
-            other => Err(other),
-        },
+        Err(error) if saves_nothing(&error) => Ok(None),
+        Err(error) => Err(error),
         Ok(made) => Ok((made.model.cost.macs < job.model.cost.macs).then_some(made)),
     }
 }

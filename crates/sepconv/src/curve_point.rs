@@ -15,8 +15,8 @@ pub struct Curve {
     pub latency: Option<LatencyTarget>,
     /// False where the time was over before all of its points were measured.
     pub complete: bool,
-    /// Fractions of the cost that were asked for, and that no plan of some series reaches.
-    pub unreached: Vec<f64>,
+    /// Labels of the points that were asked for, and that no plan reaches.
+    pub unreached: Vec<String>,
     /// The data that layers were fitted to; `None`: their weights alone.
     pub calibration: Option<CalibrationSettings>,
 }

@@ -126,15 +126,12 @@ pub fn sweep(
     plain.expanded = false;
     let meter = CurveMeter::new(&plain, latency)?;
     let mut points = vec![meter.point(Series::Original, "original".into(), &job.model)?];
-    let mut fitted = allocated(&plain, plan, &meter, &mut points)?;
+    let fitted = allocated(&plain, plan, &meter, &mut points)?;
+    let mut unreached: Vec<String> = fitted.unreached.into_iter().map(label).collect();
     if eight {
         let meter = CurveMeter::new(&job, latency)?;
         let eight = in_eight_bits(&job, plan, &meter, &mut points)?;
-        let known = |fraction: &f64| fitted.unreached.contains(fraction);
-        let others: Vec<f64> = (eight.unreached.into_iter())
-            .filter(|f| !known(f))
-            .collect();
-        fitted.unreached.extend(others);
+        unreached.extend(eight.unreached.into_iter().map(eight_label));
     }
     if plan.baselines {
         baselines(&plain, floats, &meter, &mut points)?;
@@ -145,9 +142,17 @@ pub fn sweep(
         compared: meter.compared(),
         latency,
         complete: true,
-        unreached: fitted.unreached,
+        unreached,
         calibration: fitted.to,
     })
+}
+
+fn label(fraction: f64) -> String {
+    format!("budget {fraction}")
+}
+
+fn eight_label(fraction: f64) -> String {
+    format!("int8, budget {fraction}")
 }
 
 /// One budget over all layers, at every fraction.
@@ -159,7 +164,7 @@ fn allocated(
 ) -> Result<Fitted, Error> {
     let (settings, progress) = (&job.settings, job.progress);
     each_planned(job, plan, |fraction, made| {
-        points.push(meter.point(Series::Allocated, format!("budget {fraction}"), &made.model)?);
+        points.push(meter.point(Series::Allocated, label(fraction), &made.model)?);
         if let Some(folder) = &plan.models {
             write(
                 &made.model,
@@ -169,7 +174,7 @@ fn allocated(
         }
         if let Some(how) = settings.tune.as_ref().filter(|_| made.is_rewritten()) {
             let (tuned, _) = tune(&job.model, &made.model, settings.target, how, progress)?;
-            points.push(meter.point(Series::Tuned, format!("budget {fraction}"), &tuned)?);
+            points.push(meter.point(Series::Tuned, label(fraction), &tuned)?);
             if let Some(folder) = &plan.models {
                 write(&tuned, &file(folder, fraction, TUNED), settings.force)?;
             }
@@ -189,7 +194,7 @@ fn in_eight_bits(
     points.push(meter.point_of(Series::Int8, "int8".into(), alone, &job.model)?);
     each_planned(job, plan, |fraction, made| {
         let quantized = quantized_as_planned(job, &made)?.model;
-        let label = format!("int8, budget {fraction}");
+        let label = eight_label(fraction);
         points.push(meter.point_of(Series::Both, label, &quantized, &made.model)?);
         match &plan.models {
             Some(folder) => {
@@ -219,13 +224,18 @@ fn each_planned(
     };
     let fractions = plan.distinct();
     let stage = Stage::begin(job.progress, "sweeping", fractions.len());
+    let mut planned = Vec::new();
     for (done, fraction) in fractions.into_iter().enumerate() {
         stage.step(done)?;
-        // Eight bits may be slower than floats.
+        // Eight bits may be slower than floats: several fractions are then all that floats take.
         let aim = Aim {
             fraction: (fraction * whole).min(MOST),
             share: SHARE,
         };
+        if planned.contains(&aim.fraction) {
+            continue;
+        }
+        planned.push(aim.fraction);
         match search.solved(aim) {
             Err(Error::Pass {
                 source: PassError::Unreachable { .. },
@@ -342,7 +352,7 @@ mod tests {
             ..Sweep::default()
         };
         let made = sweep(&model, &settings, &plan, &()).unwrap();
-        assert_eq!(made.unreached, [1e-6]);
+        assert_eq!(made.unreached, ["budget 0.000001"]);
         let fitted = made.calibration.unwrap();
         let part = fitted.source.data().unwrap().part;
         assert_eq!(part, Part::Train { every: 8 });

@@ -340,7 +340,7 @@ fn samples_that_say_nothing_are_told() {
         told(&|_, _| 0.5)[..],
         [DataWarning::Alike { samples: 4, .. }]
     ));
-    let broken = told(&|at, value| if at == 77 { f32::NAN } else { value });
+    let broken = told(&|at, value| if at == 77 { f32::INFINITY } else { value });
     let [warning @ DataWarning::NotFinite { .. }] = broken.as_slice() else {
         panic!("{broken:?}");
     };

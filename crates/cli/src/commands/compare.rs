@@ -52,10 +52,10 @@ pub fn print_outputs(comparison: &Comparison, out: &Output) {
     out.table(&header, &rows);
 }
 
-/// Such as `detect: F1 of detections 98.00 % (at worst 96.2)`.
+/// Such as `F1 of detections 98.00 % (at worst 96.2)`.
 pub fn task_measures(task: &TaskComparison) -> String {
     let measures: Vec<String> = task.measures.iter().map(with_limit).collect();
-    format!("{}: {}", task.taken.task.name(), measures.join(", "))
+    measures.join(", ")
 }
 
 /// Such as `12.3 dB (17 of 22)`.

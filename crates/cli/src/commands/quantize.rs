@@ -80,7 +80,8 @@ fn print(outcome: &QuantizeOutcome, out: &Output) {
     ));
     print_outputs(comparison, out);
     if let Some(task) = &comparison.task {
-        out.line(task_measures(task));
+        let name = task.taken.task.name();
+        out.line(format!("{name}: {}", task_measures(task)));
     }
     let timing = outcome.timing.as_ref();
     if let Some((run, [before, after])) =

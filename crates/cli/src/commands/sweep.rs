@@ -40,8 +40,7 @@ pub fn run(args: &SweepArgs, out: &Output) -> Result<()> {
     let points = sweep(&model, &settings, &plan, &progress)?;
     drop(progress);
     if !points.unreached.is_empty() {
-        let all: Vec<String> = points.unreached.iter().map(f64::to_string).collect();
-        out.note(format!("no plan reaches {} of the cost", all.join(", ")));
+        out.note(format!("no plan reaches {}", points.unreached.join("; ")));
     }
     let report = Report::sweep(&model, &settings, points, Some(out.command()));
     // First what can't fail: the figures are not to be had again.

@@ -129,8 +129,8 @@ impl TaskMetric {
             return Ok(None);
         };
         let alike = match &kind {
-            Kind::Segment(_) => (0..seen.outputs())
-                .filter(|output| Segmentation::is_plain(seen, *output))
+            Kind::Segment(judged) => (0..seen.outputs())
+                .filter(|output| judged.is_alike(seen, *output))
                 .collect(),
             _ => Vec::new(),
         };

@@ -112,6 +112,24 @@ impl Segmentation {
         }
     }
 
+    /// True for an output of as many channels in the same places, whatever its extents: a mask at another scale.
+    pub fn is_alike(&self, seen: Seen<'_>, output: usize) -> bool {
+        let channels = |output: usize| match (self.form, seen.sample(output)) {
+            (
+                Form::Greatest {
+                    channels_first: false,
+                    ..
+                },
+                [_, _, channels],
+            ) => Some(*channels),
+            (Form::Greatest { .. }, [channels, _, _]) => Some(*channels),
+            (Form::Above(_) | Form::Labels, [_, _] | [1, _, _] | [_, _, 1]) => Some(1),
+            _ => None,
+        };
+        let own = channels(self.output);
+        own.is_some() && channels(output) == own
+    }
+
     /// Rows and columns of a mask, of an output's sample.
     pub fn extents(&self, sample: &[usize]) -> Option<[usize; 2]> {
         let last = matches!(

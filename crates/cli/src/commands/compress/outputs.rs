@@ -2,13 +2,16 @@
 
 use sepconv::{ComparedOn, Comparison, Evaluation, SparseScores, TakenTask, Task, TaskComparison};
 
-use crate::output::{Output, db, with_limit};
+use crate::commands::compare::task_measures;
+use crate::output::{Output, db};
 use crate::verdict;
 
 /// Below this signal-to-noise ratio (dB) a channel is no longer the original's.
 const LOST_DB: f64 = 10.0;
-/// Below these shares of the original's sparse scores, or of its detections, they are lost.
+/// Below these shares of the original's sparse scores they are lost.
 const LOST_SCORES: f64 = 0.5;
+/// From this F1 (percent) on detections are kept.
+const KEPT_F1: f64 = 90.0;
 
 /// The outputs against the original's: the worst channel, classes that agree, and a plain word where
 /// a channel is lost. Where there is an `evaluation`, the measures of its task have been printed. `by_ratio`: the verdict
@@ -103,12 +106,8 @@ pub(super) fn print(
     if let Some(share) = one_class.filter(|_| !by_ratio) {
         out.note(verdict::one_class(share));
     }
-    // Detections that a graph orders change places: those that are kept tell more than a ratio.
-    let detections = |task: &&TaskComparison| task.taken.task == Task::Detect;
-    let kept = comparison.task.as_ref().filter(detections);
-    let kept = kept.and_then(|task| task.measures.first());
-    let are_kept = kept.is_some_and(|f1| f1.value >= 100.0 * LOST_SCORES);
-    if own.is_none_or(|snr| snr < LOST_DB) && !are_kept {
+    let kept = worst.is_some_and(|worst| are_kept(comparison, &worst.name));
+    if own.is_none_or(|snr| snr < LOST_DB) && !kept {
         out.note(format!(
             "the outputs are not the original's: the error in {} is above a third of the signal",
             channel.map_or("them".to_owned(), |(o, w)| format!(
@@ -117,6 +116,15 @@ pub(super) fn print(
             ))
         ));
     }
+}
+
+/// True for an output of detections of which nearly all are kept: that tells more than a ratio, above all where the graph orders
+/// them.
+fn are_kept(comparison: &Comparison, output: &str) -> bool {
+    let task = comparison.task.as_ref();
+    let task = task.filter(|task| task.taken.task == Task::Detect);
+    let f1 = task.and_then(|task| task.measures.first());
+    f1.is_some_and(|f1| f1.value >= KEPT_F1 && f1.output.split(", ").any(|own| own == output))
 }
 
 /// The rest of sparse scores, and plainly where it is not most of them.
@@ -153,10 +161,9 @@ fn print_taken(taken: &TakenTask, out: &Output) {
 /// The measures of the task, and why it was taken.
 fn print_task(task: &TaskComparison, on: &str, out: &Output) {
     let name = task.taken.task.name();
-    let measures: Vec<String> = task.measures.iter().map(with_limit).collect();
     print_taken(&task.taken, out);
     out.line(format!(
         "  {name:<10}  {}  (against the original, on {on})",
-        measures.join(", ")
+        task_measures(task)
     ));
 }
