@@ -21,7 +21,7 @@ const WEIGHING: u32 = 1;
 
 /// Version of the use of tract, whose outputs statistics are of, and of the part of the data that they
 /// are of.
-const EXECUTION: u32 = 2;
+const EXECUTION: u32 = 3;
 
 /// Files of what is known of a model's layers.
 pub(crate) struct StatisticsCache {

@@ -9,6 +9,7 @@
 
 mod acceptance;
 mod counted;
+mod criterion;
 mod engine;
 mod floats;
 mod floor;
