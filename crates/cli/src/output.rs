@@ -299,15 +299,11 @@ fn shortened(text: &str, width: usize) -> String {
     format!("{head}…{tail}")
 }
 
-/// Columns of the terminal: as `COLUMNS` says, else as it is; 100 where that is not known, and no bound on a file or a pipe.
+/// Columns of the terminal: as `COLUMNS` says, else as it is. 100 where there is none.
 fn columns() -> usize {
     let named = std::env::var("COLUMNS").ok();
     let named = named.and_then(|n| n.trim().parse().ok()).filter(|n| *n > 0);
-    let real = || match std::io::stdout().is_terminal() {
-        true => terminal_size::terminal_size().map(|size| usize::from(size.0.0)),
-        // Whoever reads a file or a pipe wants names as they are.
-        false => Some(usize::MAX),
-    };
+    let real = || Some(usize::from(terminal_size::terminal_size()?.0.0));
     named.or_else(real).unwrap_or(100)
 }
 
