@@ -10,7 +10,7 @@ use crate::compare::{ComparedOn, Comparison, TaskComparison};
 use crate::evaluate::BatchRows;
 use crate::metrics::is_saturated;
 use crate::pictures::{PictureInput, ShownBatch};
-use crate::tasks::{RECOGNISED, TakenTask, TaskMetric};
+use crate::tasks::{TakenTask, TaskMetric};
 
 /// MACs that a comparison may take of one model.
 const MOST_MACS: u64 = 400_000_000_000;
@@ -63,7 +63,7 @@ impl Reference {
                 // The last batch may have fewer rows.
                 let own = |valid: &usize| Some(valid) == inputs.valid.first();
                 let runs = outputs.iter().zip(&inputs.valid).filter(|(_, v)| own(v));
-                let runs = runs.take(RECOGNISED).map(|(run, _)| run.as_slice());
+                let runs = runs.map(|(run, _)| run.as_slice());
                 TaskMetric::of(original, source, &runs.collect::<Vec<_>>(), inputs.batch(0))?
             }
             None => None,

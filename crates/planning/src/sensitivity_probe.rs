@@ -17,8 +17,6 @@ use sepconv_onnx::Document;
 use sepconv_spec::CalibrationSettings;
 use sepconv_targets::Target;
 
-/// Batches by whose outputs a task is recognised.
-const RECOGNISED: usize = 4;
 /// MACs of the batches that the probes of many layers take, and batches at least and at most.
 const MOST: u64 = 40_000_000_000;
 const BATCHES: (usize, usize) = (8, 64);
@@ -312,12 +310,7 @@ impl<'a> SensitivityProbe<'a> {
     /// # Errors
     /// As [`TaskMetric::of`].
     pub fn task(&self, source: &DataSource) -> Result<Option<TaskMetric>, Error> {
-        let runs: Vec<&[Tensor]> = self
-            .reference
-            .iter()
-            .take(RECOGNISED)
-            .map(Vec::as_slice)
-            .collect();
+        let runs: Vec<&[Tensor]> = self.reference.iter().map(Vec::as_slice).collect();
         let first = self.batches.first().copied().unwrap_or(0);
         TaskMetric::of(self.original, source, &runs, self.rows_of(first))
     }

@@ -4,15 +4,13 @@ use sepconv_eval::{BatchRows, Comparison, Measure, TaskComparison, TaskMetric};
 use sepconv_ir::Tensor;
 use sepconv_model::{DataSource, Error, Loaded, Progress, run};
 
-use crate::missed::Missed;
+use crate::missed::{Missed, noise_at};
 use crate::windows::Run;
 
 /// MACs that are spent on one judgement of a set of layers.
 const JUDGED_MACS: u64 = 100_000_000_000;
 /// Batches that a set of layers is judged by, least and most.
 const JUDGED: (u64, u64) = (8, 64);
-/// Batches that detections are recognised in.
-const RECOGNISED: usize = 4;
 /// Samples with detections by which models are judged, at least.
 const LEAST: usize = 5;
 /// Weight of the ratio of rows, which tells models apart that keep as many detections.
@@ -56,7 +54,7 @@ impl<'a> Judge<'a> {
         // The last batch may have fewer rows.
         let runs = self.batches.iter().zip(&self.outputs);
         let runs = runs.filter(|(batch, _)| self.rows_of(**batch) == rows);
-        let runs = runs.take(RECOGNISED).map(|(_, run)| run.as_slice());
+        let runs = runs.map(|(_, run)| run.as_slice());
         let runs: Vec<&[Tensor]> = runs.collect();
         // Outputs of another task than the one that is named are told of where that is judged.
         let found = TaskMetric::of(self.original.model, source, &runs, rows);
@@ -99,8 +97,8 @@ impl<'a> Judge<'a> {
         let outputs = self.run(model)?;
         let compared = self.compared(&outputs);
         let of_all = self.noise_of(&compared, |_| true);
-        Ok(match self.lost(&outputs) {
-            Some(lost) => {
+        Ok(match lost(&self.of_detections(&outputs)) {
+            Some((lost, _)) => {
                 let others = self.noise_of(&compared, |output| !self.are_rows(output));
                 let most = others.map_or(lost, |noise| noise.max(lost));
                 Some(most + OF_ROWS * of_all.unwrap_or(1.0).min(1.0))
@@ -112,7 +110,7 @@ impl<'a> Judge<'a> {
     /// Noise over signal of the worst channel of some outputs; `None` where none of them can be compared.
     fn noise_of(&self, compared: &Comparison, some: impl Fn(usize) -> bool) -> Option<f64> {
         let snr = self.comparable(compared, some)?.worst_channel_snr();
-        Some(snr.map_or(f64::INFINITY, |db| 10_f64.powf(-db / 10.0)))
+        Some(snr.map_or(f64::INFINITY, noise_at))
     }
 
     /// True for outputs of detections that the graph orders.
@@ -121,11 +119,10 @@ impl<'a> Judge<'a> {
         metric.is_some_and(|metric| metric.outputs().contains(&output))
     }
 
-    /// Share of the detections that are lost; `None` where rows are compared.
-    fn lost(&self, outputs: &[Vec<Tensor>]) -> Option<f64> {
-        let metric = self.detections.as_ref()?;
-        let f1 = self.measures(metric, outputs).first()?.value;
-        f1.is_finite().then_some(1.0 - f1 / 100.0)
+    /// The measures of detections, F1 first; none where rows are compared.
+    fn of_detections(&self, outputs: &[Vec<Tensor>]) -> Vec<Measure> {
+        let metric = self.detections.as_ref();
+        metric.map_or(Vec::new(), |metric| self.measures(metric, outputs))
     }
 
     fn measures(&self, metric: &TaskMetric, outputs: &[Vec<Tensor>]) -> Vec<Measure> {
@@ -142,28 +139,24 @@ impl<'a> Judge<'a> {
         least_snr: Option<f64>,
     ) -> Result<(Comparison, Option<Missed>), Error> {
         let outputs = self.run(model)?;
-        let comparison = Comparison {
-            task: self.detections.as_ref().map(|metric| TaskComparison {
-                taken: metric.taken().clone(),
-                measures: self.measures(metric, &outputs),
-            }),
-            ..self.compared(&outputs)
-        };
-        let missed = least_snr.and_then(|least| match (self.lost(&outputs), &self.detections) {
-            (Some(lost), Some(metric)) => {
-                let names = self.original.model.output_names();
-                let of = metric.outputs().into_iter();
-                let of: Vec<String> = of.filter_map(|o| names.get(o).cloned()).collect();
-                let others = self.comparable(&comparison, |output| !self.are_rows(output));
+        let compared = self.compared(&outputs);
+        let measures = self.of_detections(&outputs);
+        let missed = least_snr.and_then(|least| match lost(&measures) {
+            Some((lost, f1)) => {
+                let others = self.comparable(&compared, |output| !self.are_rows(output));
                 let others = others.and_then(|others| Missed::of(&others, least));
-                Missed::of_detections(lost, of.join(", "), least).or(others)
+                Missed::of_detections(lost, f1.output.clone(), least).or(others)
             }
-            _ => {
-                let judged = self.comparable(&comparison, |_| true);
-                Missed::of(judged.as_ref().unwrap_or(&comparison), least)
+            None => {
+                let judged = self.comparable(&compared, |_| true);
+                Missed::of(judged.as_ref().unwrap_or(&compared), least)
             }
         });
-        Ok((comparison, missed))
+        let task = self.detections.as_ref().map(|metric| TaskComparison {
+            taken: metric.taken().clone(),
+            measures,
+        });
+        Ok((Comparison { task, ..compared }, missed))
     }
 
     /// A comparison with those of `some` outputs that can be compared; `None` where none can.
@@ -195,4 +188,10 @@ impl<'a> Judge<'a> {
         // Integers are no floats.
         values.is_empty() || all.clone().all(|v| v.is_finite()) && all.any(|v| *v != 0.0)
     }
+}
+
+/// Share of the detections that are lost by these measures, and the F1 that says so.
+fn lost(measures: &[Measure]) -> Option<(f64, &Measure)> {
+    let f1 = measures.first().filter(|f1| f1.value.is_finite())?;
+    Some((1.0 - f1.value / 100.0, f1))
 }

@@ -47,19 +47,19 @@ impl Missed {
             output,
             channel: None,
         };
-        (lost > allowed(asked_db)).then_some(missed)
+        (lost > noise_at(asked_db)).then_some(missed)
     }
 }
 
 /// Noise over signal at a ratio in dB.
-pub(crate) fn allowed(snr: f64) -> f64 {
+pub(crate) fn noise_at(snr: f64) -> f64 {
     10_f64.powf(-snr / 10.0)
 }
 
 impl fmt::Display for Missed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(f1) = self.f1 {
-            let asked = 100.0 * (1.0 - allowed(self.asked_db));
+            let asked = 100.0 * (1.0 - noise_at(self.asked_db));
             return write!(
                 f,
                 "{asked:.2} % of the detections in '{}' are not reached: {f1:.2} % is the most of all choices of \

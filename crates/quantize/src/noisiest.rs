@@ -12,28 +12,33 @@ const FEW: usize = 4;
 /// Stretches that are judged whatever the time.
 const LEAST: usize = 8;
 
-/// An end of the division.
+/// Noise that is allowed, and an end of the search for more.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Noise of a stretch that is not divided further.
-    pub fine: f64,
-    /// The moment behind which no stretch is divided.
+    /// Noise over signal.
+    pub noise: f64,
+    /// The moment behind which the search ends.
     pub until: Option<Instant>,
 }
 
+impl Limits {
+    pub fn are_over(self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
 /// The places of `layers` layers, the noisiest first. `whole` is the noise of all of them, `noise` that of a stretch alone;
-/// layers of a stretch that is not divided have equal shares of it.
+/// layers of a stretch that is not divided, since its noise is within `fine` or the time is over, have equal shares of it.
 pub(crate) fn by_noise<E>(
     layers: usize,
     whole: f64,
-    limits: Limits,
+    fine: Limits,
     mut noise: impl FnMut(Range<usize>) -> Result<f64, E>,
 ) -> Result<Vec<usize>, E> {
     let mut stretches = vec![(whole, 0..layers)];
     let mut judged = 0;
     while let Some(at) = noisiest(&stretches) {
-        let over = limits.until.is_some_and(|until| Instant::now() >= until);
-        if stretches[at].0 <= limits.fine || (over && judged >= LEAST) {
+        if stretches[at].0 <= fine.noise || (judged >= LEAST && fine.are_over()) {
             break;
         }
         let (_, stretch) = stretches.swap_remove(at);
@@ -95,7 +100,7 @@ mod tests {
         let mut noises = vec![1e-4; 100];
         (noises[3], noises[70], noises[99]) = (0.2, 0.5, 0.3);
         let limits = Limits {
-            fine: 0.01,
+            noise: 0.01,
             until: None,
         };
         let (order, judged) = order(&noises, limits);
@@ -110,7 +115,7 @@ mod tests {
     fn all_layers_are_ordered_where_all_are_noisy() {
         let noises: Vec<f64> = (0..13).map(|i| f64::from(i * 5 % 13) + 1.0).collect();
         let limits = Limits {
-            fine: 0.01,
+            noise: 0.01,
             until: None,
         };
         let (order, _) = order(&noises, limits);
@@ -121,7 +126,7 @@ mod tests {
     fn the_division_ends_with_the_time() {
         let noises = vec![1.0; 100];
         let limits = Limits {
-            fine: 0.01,
+            noise: 0.01,
             until: Some(Instant::now()),
         };
         assert_eq!(order(&noises, limits).1, LEAST);

@@ -18,11 +18,12 @@ use crate::error::QuantizeError;
 use crate::grid::Grid;
 use crate::judge::Judge;
 use crate::layers::Layer;
-use crate::missed::Missed;
+use crate::missed::{Missed, noise_at};
 use crate::moments::{Moments, moments};
+use crate::noisiest::Limits;
 use crate::overflow::overflow;
 use crate::ranges::Ranges;
-use crate::reserve::{Reserve, reserved};
+use crate::reserve::reserved;
 use crate::rewrite::RoundedLayer;
 use crate::rounding_error::RoundingError;
 use crate::saturation::saturates;
@@ -143,10 +144,12 @@ pub fn quantize(
     let nodes: Vec<NodeId> = able.iter().map(|(layer, _)| layer.node).collect();
     let left = match settings.least_snr {
         Some(least_snr) => {
-            let until = settings.until;
-            let reserve = Reserve { least_snr, until };
+            let allowed = Limits {
+                noise: noise_at(least_snr),
+                until: settings.until,
+            };
             let build = |left: &BTreeSet<NodeId>| parts.model(&by_node, &(left | &named));
-            &reserved(&judge, &nodes, reserve, &build)? | &named
+            &reserved(&judge, &nodes, allowed, &build)? | &named
         }
         None => named,
     };

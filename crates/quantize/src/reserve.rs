@@ -1,60 +1,47 @@
 //! Layers that stay in floats.
 //!
 //! Everything is quantised, and the outputs on held-out samples are held against the original's, every
-//! channel on its own scale; of detections that the graph orders those that are kept are counted. Where too much is lost, stretches of
-//! layers are quantised alone, and those layers that
-//! make most noise are left in floats: as few of them as are enough, which is found by bisection.
+//! channel on its own scale; of detections that the graph orders those that are kept are counted. Where
+//! too much is lost, stretches of layers are quantised alone, and those layers that make most noise are
+//! left in floats: as few of them as are enough, which is found by bisection.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use sepconv_ir::NodeId;
 use sepconv_model::{Loaded, Stage};
 
 use crate::error::QuantizeError;
 use crate::judge::Judge;
-use crate::missed::allowed;
 use crate::noisiest::{Limits, by_noise};
 
 /// Noise of layers that need not be told apart, as a share of what is allowed.
 const FINE: f64 = 1.0 / 32.0;
 
-/// The purpose of layers in floats.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reserve {
-    /// The ratio in dB that the worst channel is to keep. Of detections that the graph orders as much may be lost as
-    /// noise over signal at that ratio.
-    pub least_snr: f64,
-    /// The moment behind which layers are not told apart any further.
-    pub until: Option<Instant>,
-}
-
-/// The layers of `layers` to leave in floats, so that the worst channel keeps `least_snr` dB, or as
-/// much of it as any set that was tried; `build` makes the model with some layers left. Behind [`Reserve::until`] layers are
+/// The layers of `layers` to leave in floats, so that the outputs have no more noise than is `allowed`, or as
+/// little as with any set that was tried; `build` makes the model with some layers left. Once the time is over layers are
 /// not told apart any further.
 pub(crate) fn reserved(
     judge: &Judge<'_>,
     layers: &[NodeId],
-    Reserve { least_snr, until }: Reserve,
+    allowed: Limits,
     build: &dyn Fn(&BTreeSet<NodeId>) -> Result<Loaded, QuantizeError>,
 ) -> Result<BTreeSet<NodeId>, QuantizeError> {
-    let allowed = allowed(least_snr);
     let none = BTreeSet::new();
     let noise = |left: &BTreeSet<NodeId>| -> Result<f64, QuantizeError> {
         Ok(judge.noise(&build(left)?)?.unwrap_or(f64::INFINITY))
     };
     let whole = match judge.noise(&build(&none)?)? {
-        Some(whole) if whole > allowed && layers.len() > 1 => whole,
+        Some(whole) if whole > allowed.noise && layers.len() > 1 => whole,
         _ => return Ok(none),
     };
     let stage = Stage::begin(judge.progress(), "layers alone", layers.len());
     let all: BTreeSet<NodeId> = layers.iter().copied().collect();
-    let limits = Limits {
-        fine: FINE * allowed,
-        until,
+    let fine = Limits {
+        noise: FINE * allowed.noise,
+        ..allowed
     };
     let mut known = 0;
-    let order = by_noise(layers.len(), whole, limits, |stretch| {
+    let order = by_noise(layers.len(), whole, fine, |stretch| {
         stage.step(known)?;
         known += usize::from(stretch.len() == 1);
         let mut left = all.clone();
@@ -66,19 +53,10 @@ pub(crate) fn reserved(
     drop(stage);
     let noisiest =
         |count: usize| -> BTreeSet<NodeId> { order[..count].iter().map(|i| layers[*i]).collect() };
-    let goal = Allowed {
-        noise: allowed,
-        until,
-    };
-    let count = fewest(layers.len(), whole, goal, |count| noise(&noisiest(count)))?;
+    let count = fewest(layers.len(), whole, allowed, |count| {
+        noise(&noisiest(count))
+    })?;
     Ok(noisiest(count))
-}
-
-/// Noise that is allowed, and the moment until which the least number of layers is looked for.
-#[derive(Debug, Clone, Copy)]
-struct Allowed {
-    noise: f64,
-    until: Option<Instant>,
 }
 
 /// The least number of the noisiest of `layers` layers that is enough, by bisection; where none is, the number of the
@@ -87,19 +65,17 @@ struct Allowed {
 fn fewest(
     layers: usize,
     whole: f64,
-    allowed: Allowed,
+    allowed: Limits,
     mut noise: impl FnMut(usize) -> Result<f64, QuantizeError>,
 ) -> Result<usize, QuantizeError> {
     let mut best = (whole, 0);
     // Below `few` it is not enough; at `many` it is.
     let (mut few, mut many) = (0, layers);
-    let over = || allowed.until.is_some_and(|until| Instant::now() >= until);
-    let allowed = allowed.noise;
-    while few + 1 < many && !(best.0 <= allowed && over()) {
+    while few + 1 < many && !(best.0 <= allowed.noise && allowed.are_over()) {
         let count = few + (many - few).div_ceil(4);
         let noise = noise(count)?;
-        let enough = noise <= allowed;
-        if enough || (best.0 > allowed && noise < best.0) {
+        let enough = noise <= allowed.noise;
+        if enough || (best.0 > allowed.noise && noise < best.0) {
             best = (noise, count);
         }
         if enough {
@@ -114,6 +90,8 @@ fn fewest(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Instant;
+
     use super::*;
 
     /// The number of layers that are left of so many, where the noise is that of the noisiest one in eight bits.
@@ -122,7 +100,7 @@ mod tests {
     }
 
     fn within(alone: &[f64], noise: f64, until: Option<Instant>) -> usize {
-        let allowed = Allowed { noise, until };
+        let allowed = Limits { noise, until };
         fewest(alone.len(), alone[0], allowed, |count| Ok(alone[count])).unwrap()
     }
 

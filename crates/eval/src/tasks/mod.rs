@@ -101,7 +101,7 @@ enum Kind {
 
 impl TaskMetric {
     /// The metric of the task that `source` says, or that is recognised of the original's outputs
-    /// in some runs of batches of `rows`; `None` where it is none of those that are known.
+    /// in the first few of some runs of batches of `rows`; `None` where it is none of those that are known.
     ///
     /// # Errors
     /// [`Error::Interface`] where the outputs are not those of the task that is named.
@@ -113,7 +113,8 @@ impl TaskMetric {
     ) -> Result<Option<Self>, Error> {
         let names = model.output_names();
         let classes = class_outputs(model.graph());
-        let runs = runs.iter().map(|run| Rows::of_outputs(run, rows, &classes));
+        let runs = runs.iter().take(RECOGNISED);
+        let runs = runs.map(|run| Rows::of_outputs(run, rows, &classes));
         let runs: Vec<Vec<Option<Rows>>> = runs.collect();
         let seen = Seen {
             names: &names,
